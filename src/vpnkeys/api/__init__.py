@@ -1,0 +1,1 @@
+"""HTTP in and out: requests to values, values and errors to answers."""

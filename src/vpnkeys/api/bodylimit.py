@@ -1,0 +1,58 @@
+"""No request body is larger than any request needs."""
+
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vpnkeys.api.errors import problem
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+class TooLarge(Exception):
+    """More came than is taken."""
+
+
+class BodyLimit:
+    """Refuses a body over the limit with 400, be its length announced or not, without reading it to its end."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._max_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        seen = 0
+        started = False
+
+        async def counted_receive() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_bytes:
+                raise TooLarge
+            return message
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted_receive, watched_send)
+        except TooLarge:
+            if not started:
+                await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        detail = f"The request body is larger than {self._max_bytes} bytes."
+        # Whatever else is on its way is not read, so the connection cannot be used again.
+        answer = problem(HTTPStatus.BAD_REQUEST, "body_too_large", detail, {"Connection": "close"})
+        await answer(scope, receive, send)

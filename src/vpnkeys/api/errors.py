@@ -1,0 +1,94 @@
+"""Errors to answers: `application/problem+json` (RFC 9457), translated here and nowhere else."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
+
+_log = logging.getLogger(__name__)
+
+_MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER_S = "2"
+
+_STATUS: dict[type[VpnKeysError], HTTPStatus] = {
+    NotFound: HTTPStatus.NOT_FOUND,
+    Rejected: HTTPStatus.BAD_REQUEST,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+class Problem(BaseModel):
+    """What went wrong. `code` is a stable word for programs, `detail` a sentence for people."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class Unauthorized(Exception):
+    """The API key is missing or wrong."""
+
+
+def problem(status: HTTPStatus, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """An answer that says what went wrong."""
+    body = Problem(title=status.phrase, status=status, detail=detail, code=code)
+    return Response(body.model_dump_json(), status, headers, _MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer every error as a problem."""
+    app.add_exception_handler(VpnKeysError, _on_vpnkeys_error)
+    app.add_exception_handler(Unauthorized, _on_unauthorized)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_vpnkeys_error(_request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
+    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    headers = {"Retry-After": _RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(status, error.code, str(error), headers)
+
+
+async def _on_unauthorized(_request: Request, _error: Exception) -> Response:
+    detail = "The API key is missing or wrong; send it in the header X-API-Key."
+    return problem(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
+
+
+async def _on_invalid_request(request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
+    """Always 400. What was sent is not repeated: it may be long, odd, or secret."""
+    faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+    if "json" not in request.headers.get("content-type", "json"):
+        faults.append("send the body as JSON, with the header Content-Type: application/json")
+    return problem(HTTPStatus.BAD_REQUEST, "invalid_request", "; ".join(faults))
+
+
+async def _on_http_exception(_request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
+    """Starlette's own: no such path, wrong method, a body that cannot be parsed."""
+    status = HTTPStatus(error.status_code)
+    code = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
+    return problem(status, code.get(status, "invalid_request"), str(error.detail), error.headers)
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    """Traced in the log, silent outside. The path is left out: it may hold a key's id."""
+    _log.error("unexpected error while answering %s", request.method, exc_info=error)
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "Something unexpected went wrong; the log of the server says what.",
+    )
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """`("body", "name")` as `name`; the body itself as `body`. A JSON error's place is a number of characters."""
+    *_, last = location
+    return "body" if isinstance(last, int) else str(last)

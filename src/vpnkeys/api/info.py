@@ -1,0 +1,37 @@
+"""What anybody may ask: what this is, and whether it is well."""
+
+import time
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+
+from vpnkeys import __version__
+from vpnkeys.api.deps import ServerDep
+from vpnkeys.api.schemas import HealthOut, Info, ServiceStates
+
+router = APIRouter(tags=["info"])
+
+
+@router.get("/api", include_in_schema=False)
+@router.get("/api/")
+@router.get("/")
+async def info() -> Info:
+    """The API's name and version."""
+    return Info(service_version=__version__)
+
+
+@router.get("/health", responses={503: {"model": HealthOut, "description": "Unhealthy"}})
+def health(server: ServerDep, response: Response) -> HealthOut:
+    """How everything is; 503 when it is unhealthy."""
+    report = server.health.report()
+    if report.status == "unhealthy":
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return HealthOut(
+        status=report.status,
+        timestamp=int(time.time()),
+        service_version=__version__,
+        services=ServiceStates(xray=report.xray, database=report.database),
+        uptime_seconds=report.uptime_s,
+        connection_cut=report.connection_cut,
+        server_names_ready=report.server_names_ready,
+    )

@@ -1,0 +1,57 @@
+"""A key: one customer's access, with its own port, short id and server name."""
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+
+from vpnkeys.domain.errors import InvalidName
+
+NAME_MAX_CHARS = 128
+VISION = "xtls-rprx-vision"
+
+# Cc: control characters; Cs: lone surrogates, which have no UTF-8.
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key, as the database holds it.
+
+    `uuid` is the VLESS id and the email of Xray's counters. `created_at` is UTC without an offset. `short_id` is hex:
+    16 digits for keys made here, fewer for some that were imported. `flow` is empty only for imported keys whose
+    links never had Vision.
+    """
+
+    id: str
+    name: str
+    uuid: str
+    created_at: datetime
+    is_active: bool
+    port: int
+    short_id: str
+    sni: str
+    flow: str = VISION
+
+    @property
+    def tag(self) -> str:
+        """The tag of this key's inbound in Xray."""
+        return f"key-{self.id}"
+
+
+def parse_name(raw: str) -> str:
+    """The name without the white space around it.
+
+    Raises InvalidName when nothing is left, when it has more than 128 characters, or when it holds control
+    characters or lone surrogates. Any script is welcome.
+    """
+    if any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES for char in raw):
+        msg = "The name has control characters; use letters, digits, signs and spaces of any script."
+        raise InvalidName(msg)
+    name = raw.strip()
+    if not name:
+        msg = "The name is empty; give 1 to 128 characters."
+        raise InvalidName(msg)
+    if len(name) > NAME_MAX_CHARS:
+        msg = f"The name has {len(name)} characters; give 1 to {NAME_MAX_CHARS}."
+        raise InvalidName(msg)
+    return name

@@ -1,0 +1,36 @@
+"""The link that a customer puts into a client.
+
+Format: the VLESS share-link standard (XTLS/Xray-core discussion 716); every value is percent-encoded.
+"""
+
+from ipaddress import IPv6Address
+from urllib.parse import quote, urlencode
+
+from vpnkeys.domain.key import Key
+
+# What encodeURIComponent leaves as it is, beyond letters and digits (ECMA-262, 19.2.6.4).
+_UNRESERVED = "-_.!~*'()"
+
+
+def render_link(key: Key, server_address: str, public_key: str) -> str:
+    """The `vless://` link of a key. An IPv6 address is put in brackets; the fragment is the key's name."""
+    query = {
+        "security": "reality",
+        "encryption": "none",
+        "sni": key.sni,
+        "fp": "chrome",
+        "pbk": public_key,
+        "sid": key.short_id,
+        "type": "tcp",
+    }
+    if key.flow:
+        query["flow"] = key.flow
+    values = urlencode(query, quote_via=quote, safe=_UNRESERVED)
+    return f"vless://{key.uuid}@{_host(server_address)}:{key.port}?{values}#{quote(key.name, safe=_UNRESERVED)}"
+
+
+def _host(address: str) -> str:
+    try:
+        return f"[{IPv6Address(address.strip('[]'))}]"
+    except ValueError:
+        return address

@@ -1,0 +1,132 @@
+"""What has to be done so that config.json and the running Xray become what the database wants.
+
+`plan` is the only road to a change of Xray: repairs apply it, the status endpoints print it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque
+
+
+class FileState(StrEnum):
+    """Whether config.json can be read as a configuration."""
+
+    OK = "ok"
+    MISSING = "missing"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """config.json as it is on disk.
+
+    `inbounds` are those that we answer for: our tags, and whatever sits on a port of our range. `foreign` are the
+    operator's own, which stay. `frame_ok` tells whether the rest that is ours (API, routing, outbounds, statistics) is
+    as it should be; `problem` says in words what is wrong with a file that cannot be read.
+    """
+
+    state: FileState
+    inbounds: Mapping[str, AnyInbound]
+    foreign: tuple[Opaque, ...] = ()
+    frame_ok: bool = True
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningView:
+    """The running Xray: its inbounds but for the API's, and the epoch, which names this one process life."""
+
+    inbounds: Mapping[str, AnyInbound]
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is. `running` is None while Xray does not answer."""
+
+    file: FileView
+    running: RunningView | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, in this order: write the file, remove, cut, add. Inbounds are never altered in place.
+
+    `file` holds all our inbounds that config.json should have, or is None when the file is right. `remove` are tags.
+    `cut` are ports whose open connections must end: removing an inbound leaves them running (measured).
+    """
+
+    file: tuple[Inbound, ...] | None = None
+    remove: tuple[str, ...] = ()
+    cut: tuple[int, ...] = ()
+    add: tuple[Inbound, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.file is not None or bool(self.remove or self.cut or self.add)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a set of inbounds differs from the wanted ones, by tag."""
+
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    different: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.extra or self.different)
+
+
+def compare(desired: Iterable[Inbound], actual: Mapping[str, AnyInbound]) -> Drift:
+    """Which tags are missing from `actual`, which are too many, and which differ in content."""
+    wanted = {inbound.tag: inbound for inbound in desired}
+    return Drift(
+        missing=tuple(sorted(wanted.keys() - actual.keys())),
+        extra=tuple(sorted(actual.keys() - wanted.keys())),
+        different=tuple(sorted(tag for tag in wanted.keys() & actual.keys() if wanted[tag] != actual[tag])),
+    )
+
+
+def running_drift(desired: Iterable[Inbound], observed: Observed) -> Drift | None:
+    """The drift of the running Xray, or None while it does not answer. The operator's own inbounds do not count."""
+    if observed.running is None:
+        return None
+    foreign = {inbound.tag for inbound in observed.file.foreign}
+    ours = {tag: inbound for tag, inbound in observed.running.inbounds.items() if tag not in foreign}
+    return compare(desired, ours)
+
+
+def file_is_right(desired: Iterable[Inbound], file: FileView) -> bool:
+    """Whether config.json needs no change."""
+    return file.state is FileState.OK and file.frame_ok and not compare(desired, file.inbounds)
+
+
+def plan(desired: tuple[Inbound, ...], observed: Observed) -> Plan:
+    """The shortest way from what is to what should be. Applied, and planned again, it is empty."""
+    file = None if file_is_right(desired, observed.file) else desired
+    drift = running_drift(desired, observed)
+    if drift is None or observed.running is None:
+        return Plan(file=file)
+    running = observed.running.inbounds
+    wanted = {inbound.tag: inbound for inbound in desired}
+    remove = (*drift.extra, *drift.different)
+    return Plan(
+        file=file,
+        remove=remove,
+        cut=_ports_to_cut([running[tag] for tag in remove], desired),
+        add=tuple(wanted[tag] for tag in (*drift.different, *drift.missing)),
+    )
+
+
+def _ports_to_cut(removed: Iterable[AnyInbound], desired: Iterable[Inbound]) -> tuple[int, ...]:
+    """The ports of removed inbounds, but for those on which the very same clients stay entitled."""
+    entitled = {(inbound.port, tuple(client.uuid for client in inbound.clients)) for inbound in desired}
+    cut = {inbound.port for inbound in removed if (inbound.port, uuids_of(inbound)) not in entitled}
+    return tuple(sorted(port for port in cut if port is not None))
+
+
+def uuids_of(inbound: AnyInbound) -> tuple[str, ...]:
+    """The VLESS UUIDs that an inbound lets in."""
+    return inbound.uuids if isinstance(inbound, Opaque) else tuple(client.uuid for client in inbound.clients)

@@ -1,0 +1,1 @@
+"""What the product does: each use case once, whoever asks for it."""

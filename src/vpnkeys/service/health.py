@@ -1,0 +1,56 @@
+"""Is everything working, in words that give nothing away."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vpnkeys.domain.errors import Unavailable
+from vpnkeys.interfaces import Node, Store
+
+Status = Literal["healthy", "degraded", "unhealthy"]
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """What `/health` tells. Nothing in it is secret: it is open to everybody.
+
+    Unhealthy: the API cannot do its work. Degraded: something is missing that customers may notice.
+    """
+
+    status: Status
+    xray: Literal["running", "down"]
+    database: Literal["ok", "down"]
+    connection_cut: Literal["available", "unavailable"]
+    server_names_ready: int
+    uptime_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Looks when it is asked. `can_cut` tells whether open connections of removed keys can be ended."""
+
+    node: Node
+    store: Store
+    can_cut: bool
+    _since: float = field(default_factory=time.monotonic)
+
+    def report(self) -> HealthReport:
+        """The state at this moment."""
+        database, xray = self._database_answers(), self.node.is_up()
+        names = len(self.node.ready_names())
+        all_well = xray and names and self.can_cut
+        return HealthReport(
+            status="unhealthy" if not database else "healthy" if all_well else "degraded",
+            xray="running" if xray else "down",
+            database="ok" if database else "down",
+            connection_cut="available" if self.can_cut else "unavailable",
+            server_names_ready=names,
+            uptime_s=int(time.monotonic() - self._since),
+        )
+
+    def _database_answers(self) -> bool:
+        try:
+            self.store.keys()
+        except Unavailable:
+            return False
+        return True

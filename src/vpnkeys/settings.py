@@ -1,0 +1,201 @@
+"""The only place that reads the environment: every setting, its default, and what is wrong with it."""
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.reality import is_server_name
+
+PREFIX = "VPNKEYS_"
+SYSTEM_DATA_DIR = Path("/var/lib/vpnkeys")
+
+# TLS 1.3 with h2 and their own network; large sites that many connections to are no surprise.
+DEFAULT_SERVER_NAMES = "www.microsoft.com,www.nvidia.com,www.amd.com,www.cisco.com,www.samsung.com,www.asus.com"
+
+API_KEY_MIN_CHARS = 16
+_MAX_PORT = 65535
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; the message names all of them."""
+
+
+class Address(NamedTuple):
+    """A host and a port."""
+
+    host: str
+    port: int
+
+
+class Egress(NamedTuple):
+    """A private destination that customers may reach; any port when `port` is None."""
+
+    cidr: str
+    port: int | None
+
+
+def _address(value: Any) -> Address:  # noqa: ANN401 - raw input
+    host, _, port = str(value).rpartition(":")
+    host = host.strip("[]")
+    if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT or not _is_ip(host):
+        msg = "give an IP address and a port, such as 0.0.0.0:8000 or [::]:8000"
+        raise ValueError(msg)
+    return Address(host, int(port))
+
+
+def _port_range(value: Any) -> PortRange:  # noqa: ANN401 - raw input
+    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", str(value))
+    if match is None or not 0 < int(match[1]) <= int(match[2]) <= _MAX_PORT:
+        msg = "give a range of ports, such as 10001-10100"
+        raise ValueError(msg)
+    return PortRange(int(match[1]), int(match[2]))
+
+
+def _server_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw input
+    names = tuple(dict.fromkeys(_items(value)))
+    wrong = [name for name in names if not is_server_name(name)]
+    if wrong or not names:
+        msg = f"give lower-case host names, comma separated; not: {', '.join(wrong) or 'nothing'}"
+        raise ValueError(msg)
+    return names
+
+
+def _target(value: Any) -> str:  # noqa: ANN401 - raw input
+    host, _, port = str(value).rpartition(":")
+    if value and not (host and port.isdecimal() and 0 < int(port) <= _MAX_PORT):
+        msg = "give host:port, such as www.example.com:443, or nothing"
+        raise ValueError(msg)
+    return str(value)
+
+
+def _egress(value: Any) -> tuple[Egress, ...]:  # noqa: ANN401 - raw input
+    return tuple(_one_egress(item) for item in _items(value))
+
+
+def _one_egress(item: str) -> Egress:
+    match = re.fullmatch(
+        r"(?P<cidr>\[?[0-9a-fA-F.:]+?\]?/\d+|\[?[0-9a-fA-F.]+\]?|\[[0-9a-fA-F.:]+\])(?::(?P<port>\d+))?", item
+    )
+    try:
+        cidr = str(ip_network(match["cidr"].replace("[", "").replace("]", ""))) if match else ""
+        port = int(match["port"]) if match and match["port"] else None
+    except ValueError:
+        cidr, port = "", None
+    if not cidr or (port is not None and not 0 < port <= _MAX_PORT):
+        msg = f"give cidr or cidr:port, comma separated, such as 127.0.0.1/32:8080 or fd00::/8; not: {item}"
+        raise ValueError(msg)
+    return Egress(cidr, port)
+
+
+def _inbound_listen(value: Any) -> str:  # noqa: ANN401 - raw input
+    if not _is_ip(str(value)):
+        msg = "give an IP address, such as 0.0.0.0 or ::"
+        raise ValueError(msg)
+    return str(ip_address(str(value)))
+
+
+def _server_address(value: Any) -> str:  # noqa: ANN401 - raw input
+    host = str(value).strip("[]")
+    if not _is_ip(host) and re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", host) is None:
+        msg = "give the address or name by which customers reach this server"
+        raise ValueError(msg)
+    return host
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _items(value: Any) -> list[str]:  # noqa: ANN401 - raw input
+    return [item.strip() for item in str(value).split(",") if item.strip()]
+
+
+class Settings(BaseModel):
+    """All settings, checked. `database_url` and `server_address` have been filled in where they were not given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    data_dir: Path
+    listen: Annotated[Address, BeforeValidator(_address)] = Address("0.0.0.0", 8000)  # noqa: S104 - the contract's default
+    api_key: Annotated[SecretStr, Field(min_length=API_KEY_MIN_CHARS)] | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    server_address: Annotated[str, BeforeValidator(_server_address)]
+    port_range: Annotated[PortRange, BeforeValidator(_port_range)] = PortRange(10001, 10100)
+    inbound_listen: Annotated[str, BeforeValidator(_inbound_listen)] = "0.0.0.0"  # noqa: S104 - the contract's default
+    reality_server_names: Annotated[tuple[str, ...], BeforeValidator(_server_names)]
+    reality_target: Annotated[str, BeforeValidator(_target)] = ""
+    egress_allow: Annotated[tuple[Egress, ...], BeforeValidator(_egress)] = ()
+    xray_bin: Path | None = None
+    xray_ca_file: Path | None = None
+    database_url: str
+    traffic_interval_s: Annotated[float, Field(ge=0)] = 10
+    rate_limits: str = ""
+
+
+def load_settings(environment: Mapping[str, str] = os.environ, *, is_root_install: bool = False) -> Settings:
+    """Settings from `<data dir>/vpnkeys.env` and the environment, which wins. Raises SettingsError with all faults."""
+    default_dir = SYSTEM_DATA_DIR if is_root_install else Path("data")
+    data_dir = Path(environment.get(f"{PREFIX}DATA_DIR") or default_dir).absolute()
+    given = {**_env_file(data_dir / "vpnkeys.env"), **_ours(environment)}
+    unknown = sorted(name for name in given if name.removeprefix(PREFIX).lower() not in Settings.model_fields)
+    values = {
+        name.removeprefix(PREFIX).lower(): value for name, value in given.items() if value and name not in unknown
+    }
+    defaults = {
+        "server_address": default_address(),
+        "reality_server_names": DEFAULT_SERVER_NAMES,
+        "database_url": f"sqlite:///{data_dir / 'vpnkeys.db'}",
+    }
+    faults = [f"{name}: there is no such setting" for name in unknown]
+    if ("tls_cert" in values) != ("tls_key" in values):
+        faults.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: give both or neither")
+    settings, more = _validated({**defaults, **values, "data_dir": data_dir})
+    if settings is None or faults:
+        raise SettingsError("\n".join([*faults, *more]))
+    return settings
+
+
+def _validated(values: Mapping[str, object]) -> tuple[Settings | None, list[str]]:
+    """The settings, or everything that is wrong with them."""
+    try:
+        return Settings.model_validate(values), []
+    except ValidationError as error:
+        return None, [
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        ]
+
+
+def default_address() -> str:
+    """The address of the default route: what this host would use to reach the internet. Nothing is sent."""
+    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((somewhere, 9))
+            except OSError:
+                continue
+            return str(probe.getsockname()[0])
+    return "127.0.0.1"
+
+
+def _ours(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+
+
+def _env_file(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    return {name: value or "" for name, value in dotenv_values(path, interpolate=False).items()}

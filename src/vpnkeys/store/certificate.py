@@ -1,0 +1,98 @@
+"""The API's own TLS certificate, for as long as the operator gives no other."""
+
+import datetime as dt
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from itertools import pairwise
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from vpnkeys.files import write_atomically
+
+_VALID_DAYS = 3650
+"""Ten years: nobody trusts it by a chain, but by its fingerprint, which should stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """Paths of a certificate (PEM, with its chain) and its key (PEM)."""
+
+    cert: Path
+    key: Path
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, in colon-separated hex as browsers show it."""
+        certificate = x509.load_pem_x509_certificate(self.cert.read_bytes())
+        return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def load_certificate(data_dir: Path, server_address: str) -> CertificateFiles:
+    """The self-signed certificate for this host and for the address in links, made on the first call."""
+    directory = data_dir / "tls"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    files = CertificateFiles(directory / "cert.pem", directory / "key.pem")
+    if not (files.cert.exists() and files.key.exists()):
+        _make(files, sorted({server_address, *host_names()}))
+    return files
+
+
+def host_names() -> set[str]:
+    """Every name and address of this host."""
+    return {"localhost", socket.gethostname(), *_ipv4_addresses(), *_ipv6_addresses()}
+
+
+def _ipv4_addresses() -> set[str]:
+    """The local addresses of the kernel's routing table: "|-- ADDRESS" followed by "/32 host LOCAL"."""
+    lines = _lines(Path("/proc/net/fib_trie"))
+    return {
+        line.split()[-1] for line, after in pairwise(lines) if "|--" in line and after.strip() == "/32 host LOCAL"
+    } | {"127.0.0.1"}
+
+
+def _ipv6_addresses() -> set[str]:
+    """Proc's table of addresses, 32 hex digits each; link-local ones mean nothing without their interface."""
+    addresses = (IPv6Address(bytes.fromhex(line.split()[0])) for line in _lines(Path("/proc/net/if_inet6")))
+    return {str(address) for address in addresses if not address.is_link_local} | {"::1"}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []  # no such protocol on this host
+
+
+def _make(files: CertificateFiles, names: list[str]) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vpnkeys")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=_VALID_DAYS))
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    write_atomically(
+        files.key,
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+    write_atomically(files.cert, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -1,0 +1,79 @@
+"""The secrets of the data directory: the REALITY key pair, and the hash of the API key."""
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vpnkeys.domain.reality import KeyPair
+from vpnkeys.files import write_atomically
+
+REALITY_FILE = "reality.json"
+API_KEY_FILE = "api-key.json"
+
+
+def load_key_pair(data_dir: Path) -> KeyPair:
+    """The server's REALITY key pair, made on the first call. Raises ValueError when the file was damaged.
+
+    The private key decides: a public key that does not belong to it is put right, because links carry the public one.
+    """
+    path = data_dir / REALITY_FILE
+    if not path.exists():
+        return save_key_pair(data_dir, KeyPair.new())
+    try:
+        stored = KeyPair(**json.loads(path.read_text(encoding="utf-8")))
+        pair = KeyPair.of_private(stored.private_key)
+    except (TypeError, ValueError) as error:
+        msg = f"{path} is damaged; restore it from a backup, or remove it: then every link has to be given out anew"
+        raise ValueError(msg) from error
+    return pair if pair == stored else save_key_pair(data_dir, pair)
+
+
+def save_key_pair(data_dir: Path, pair: KeyPair) -> KeyPair:
+    """Keep a key pair for ever."""
+    write_atomically(data_dir / REALITY_FILE, json.dumps(asdict(pair), indent=2).encode() + b"\n")
+    return pair
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyHash:
+    """What is kept of an API key: enough to recognise it, not to know it."""
+
+    salt: str
+    digest: str
+
+    @classmethod
+    def of(cls, api_key: str) -> "ApiKeyHash":
+        """The hash of a key, with a new salt."""
+        salt = secrets.token_hex(16)
+        return cls(salt, _digest(api_key, salt))
+
+    def matches(self, candidate: str) -> bool:
+        """Whether it is this key; takes the same time for every wrong one."""
+        return hmac.compare_digest(_digest(candidate, self.salt), self.digest)
+
+
+def load_api_key(data_dir: Path, given: str | None) -> tuple[ApiKeyHash, str | None]:
+    """The API key's hash; and the key itself when it was made by this call, which is the only time to see it.
+
+    A key that is given replaces the stored one.
+    """
+    path = data_dir / API_KEY_FILE
+    stored = ApiKeyHash(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    if given is None and stored is not None:
+        return stored, None
+    if given is not None and stored is not None and stored.matches(given):
+        return stored, None
+    made = secrets.token_urlsafe(32) if given is None else None
+    fresh = ApiKeyHash.of(given or made or "")
+    write_atomically(path, json.dumps(asdict(fresh)).encode() + b"\n")
+    return fresh, made
+
+
+def _digest(api_key: str, salt: str) -> str:
+    """One round is enough: keys are long and random, and this runs for every request."""
+    return hashlib.blake2b(
+        api_key.encode("utf-8", "surrogatepass"), key=bytes.fromhex(salt), digest_size=32
+    ).hexdigest()

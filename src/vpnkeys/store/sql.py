@@ -1,0 +1,97 @@
+"""Keys in an SQL database."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, Engine, Row, delete, insert, select
+from sqlalchemy.exc import OperationalError
+
+from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.key import Key
+from vpnkeys.store.engine import data_version
+from vpnkeys.store.tables import keys as keys_table
+
+_ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlTransaction:
+    """A write transaction on one connection."""
+
+    _connection: Connection
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, oldest first."""
+        return _keys(self._connection)
+
+    def insert(self, key: Key) -> None:
+        """Add a key."""
+        self._connection.execute(insert(keys_table).values(asdict(key)))
+
+    def delete(self, key_id: str) -> None:
+        """Remove a key."""
+        self._connection.execute(delete(keys_table).where(keys_table.c.id == key_id))
+
+
+class SqlStore:
+    """Keeps the promises of `interfaces.Store`.
+
+    On SQLite the keys are read once and kept until somebody commits: `PRAGMA data_version` of a connection that never
+    writes tells, in microseconds, whether any other connection did, of this process or another.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reader = engine.connect() if engine.dialect.name == "sqlite" else None
+        self._lock = threading.Lock()
+        self._version: int | None = None
+        self._keys: tuple[Key, ...] = ()
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, oldest first."""
+        with _translated():
+            if self._reader is None:
+                with self._engine.begin() as connection:
+                    return _keys(connection)
+            with self._lock:
+                return self._kept_keys(self._reader)
+
+    def _kept_keys(self, reader: Connection) -> tuple[Key, ...]:
+        # The version first: a commit in between is then seen the next time.
+        version = data_version(reader)
+        if version != self._version:
+            with reader.begin():
+                self._keys = _keys(reader)
+            self._version = version
+        return self._keys
+
+    @contextmanager
+    def write(self) -> Iterator[SqlTransaction]:
+        """A write transaction that commits at its end."""
+        with _translated(), self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield SqlTransaction(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._reader is not None:
+            self._reader.close()
+        self._engine.dispose()
+
+
+def _keys(connection: Connection) -> tuple[Key, ...]:
+    return tuple(_key(row) for row in connection.execute(_ALL_KEYS))
+
+
+def _key(row: Row[tuple[object, ...]]) -> Key:
+    return Key(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        msg = f"The database does not answer: {error.orig}. Nothing was changed; try again shortly."
+        raise StoreUnavailable(msg) from error

@@ -1,0 +1,208 @@
+"""Inbounds to and from the JSON of config.json, and the parts of that file that are not inbounds but ours.
+
+`render_inbound` and `parse_inbound` are inverses. `merge` puts ours into a document and leaves the operator's own
+sections as they are.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vpnkeys.domain.inbound import KEY_TAG_PREFIX, WARM_TAG_PREFIX, AnyInbound, Client, Inbound, Opaque, Reality
+from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.reality import pad_short_id
+
+JsonObject = dict[str, Any]
+
+API_TAG = "vpnkeys-api"
+OWN_PREFIX = "vpnkeys-"
+_DIRECT, _BLOCKED, _WARMED = "vpnkeys-direct", "vpnkeys-blocked", "vpnkeys-warmed"
+
+# Where customers must not get to through this server: loopback, private, link-local (cloud metadata is there),
+# carrier-grade NAT, multicast and reserved ranges; and the IPv6 ranges that carry IPv4 addresses inside
+# (IPv4-compatible, NAT64, 6to4, Teredo), whose inner address would have to be judged. IPv4-mapped ones need
+# no entry: Xray takes them as the IPv4 address that they are (`IPAddress` in common/net/address.go).
+PRIVATE_NETWORKS = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+    "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2002::/16", "fc00::/7", "fe80::/10",
+    "fec0::/10", "ff00::/8",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What config.json says beside the keys. `egress_allow` are (cidr, port or None) that customers may reach."""
+
+    api_socket: str
+    pool: PortRange
+    egress_allow: tuple[tuple[str, int | None], ...] = ()
+
+
+def render_inbound(inbound: Inbound) -> JsonObject:
+    """The inbound as an element of config.json's `inbounds`."""
+    place: JsonObject = {"listen": inbound.listen}
+    if inbound.port is not None:
+        place["port"] = inbound.port
+    return {
+        "tag": inbound.tag,
+        **place,
+        "protocol": "vless",
+        "settings": {"clients": [_render_client(client) for client in inbound.clients], "decryption": "none"},
+        "streamSettings": {
+            "network": "raw",
+            "security": "reality",
+            "realitySettings": {
+                "target": inbound.reality.target,
+                "serverNames": list(inbound.reality.server_names),
+                "privateKey": inbound.reality.private_key,
+                "minClientVer": inbound.reality.min_client_version,
+                "shortIds": list(inbound.reality.short_ids),
+            },
+        },
+    }
+
+
+def _render_client(client: Client) -> JsonObject:
+    return {"id": client.uuid, "email": client.email, "flow": client.flow}
+
+
+def parse_inbound(raw: Mapping[str, Any]) -> AnyInbound:
+    """The inbound that an element describes; Opaque when it says anything that `render_inbound` would not."""
+    try:
+        inbound = _parse_inbound(raw)
+        same = render_inbound(inbound) == raw
+    except (KeyError, TypeError, AttributeError):
+        return summary(raw)
+    return inbound if same else summary(raw)
+
+
+def _parse_inbound(raw: Mapping[str, Any]) -> Inbound:
+    reality = raw["streamSettings"]["realitySettings"]
+    return Inbound(
+        tag=raw["tag"],
+        listen=raw["listen"],
+        port=raw.get("port"),
+        clients=tuple(Client(c["id"], c["email"], c["flow"]) for c in raw["settings"]["clients"]),
+        reality=Reality(
+            target=reality["target"],
+            server_names=tuple(reality["serverNames"]),
+            private_key=reality["privateKey"],
+            short_ids=tuple(reality["shortIds"]),
+            min_client_version=reality["minClientVer"],
+        ),
+    )
+
+
+def summary(raw: Mapping[str, Any]) -> Opaque:
+    """What can be told of any inbound, however odd it is."""
+    settings = _object(raw.get("settings"))
+    reality = _object(_object(raw.get("streamSettings")).get("realitySettings"))
+    is_vless = raw.get("protocol") == "vless"
+    clients = _list(settings.get("clients")) if is_vless else []
+    return Opaque(
+        tag=str(raw.get("tag", "")),
+        port=_port(raw.get("port")),
+        uuids=tuple(str(_object(client).get("id", "")) for client in clients),
+        short_ids=tuple(pad_short_id(str(short_id)) for short_id in _list(reality.get("shortIds"))),
+        target=str(reality.get("target") or reality.get("dest") or ""),
+        server_names=tuple(map(str, _list(reality.get("serverNames")))),
+    )
+
+
+def is_vless(raw: Any) -> bool:  # noqa: ANN401 - an element of a file that anybody may have written
+    """Whether an element of `inbounds` is a VLESS inbound."""
+    return _object(raw).get("protocol") == "vless"
+
+
+def belongs_to_us(raw: Mapping[str, Any], pool: PortRange) -> bool:
+    """Whether we answer for this inbound: it has a tag of ours, or it sits on a port of our range."""
+    tag = str(raw.get("tag", ""))
+    return tag.startswith((OWN_PREFIX, KEY_TAG_PREFIX, WARM_TAG_PREFIX)) or (_port(raw.get("port")) or 0) in pool
+
+
+def merge(document: JsonObject, frame: Frame, inbounds: Iterable[Inbound]) -> JsonObject:
+    """The document with our parts as they should be and everything else untouched."""
+    ours = tuple(inbounds)
+    policy = _object(document.get("policy"))
+    levels = _object(policy.get("levels"))
+    routing = _object(document.get("routing"))
+    foreign = [raw for raw in _list(document.get("inbounds")) if not belongs_to_us(_object(raw), frame.pool)]
+    return {
+        "log": {"loglevel": "warning", "access": "none"},
+        **document,
+        "api": {"tag": API_TAG, "services": ["HandlerService", "StatsService"]},
+        "stats": {},
+        "policy": {**policy, "levels": {**levels, "0": {**_object(levels.get("0")), **_COUNTERS}}},
+        "routing": {
+            **routing,
+            "domainStrategy": "IPOnDemand",
+            "rules": [*_rules(frame, ours), *_foreign_rules(routing)],
+        },
+        "inbounds": [_api_inbound(frame), *map(render_inbound, ours), *foreign],
+        "outbounds": _outbounds(_list(document.get("outbounds"))),
+    }
+
+
+_COUNTERS = {"statsUserUplink": True, "statsUserDownlink": True, "statsUserOnline": True}
+
+
+def _api_inbound(frame: Frame) -> JsonObject:
+    """The API on a Unix socket for its owner alone: it has no authentication of its own.
+
+    The port is never listened on, yet must not be 0: the first call would panic Xray (measured).
+    """
+    return {
+        "tag": API_TAG,
+        "listen": f"{frame.api_socket},0600",
+        "protocol": "dokodemo-door",
+        "settings": {"address": "127.0.0.1", "port": 1, "network": "unix"},
+    }
+
+
+def _rules(frame: Frame, inbounds: Iterable[Inbound]) -> list[JsonObject]:
+    """Our routing, before anybody else's: names are resolved (IPOnDemand) so that they are judged by address."""
+    allowed = [
+        {"ruleTag": f"{OWN_PREFIX}allow-{index}", "ip": [cidr], "outboundTag": _DIRECT}
+        | ({} if port is None else {"port": str(port)})
+        for index, (cidr, port) in enumerate(frame.egress_allow)
+    ]
+    warm = [inbound.tag for inbound in inbounds if inbound.tag.startswith(WARM_TAG_PREFIX)]
+    return [
+        {"ruleTag": f"{OWN_PREFIX}api", "inboundTag": [API_TAG], "outboundTag": API_TAG},
+        *([{"ruleTag": f"{OWN_PREFIX}warm", "inboundTag": warm, "outboundTag": _WARMED}] if warm else []),
+        *allowed,
+        {"ruleTag": f"{OWN_PREFIX}localhost", "domain": ["domain:localhost"], "outboundTag": _BLOCKED},
+        {"ruleTag": f"{OWN_PREFIX}private", "ip": list(PRIVATE_NETWORKS), "outboundTag": _BLOCKED},
+    ]
+
+
+def _foreign_rules(routing: JsonObject) -> list[Any]:
+    return [
+        rule for rule in _list(routing.get("rules")) if not str(_object(rule).get("ruleTag", "")).startswith(OWN_PREFIX)
+    ]
+
+
+def _outbounds(document: list[Any]) -> list[Any]:
+    """Ours where they stand already, so that an operator may put another default before them; else in front."""
+    ours = {
+        _DIRECT: {"tag": _DIRECT, "protocol": "freedom"},
+        _BLOCKED: {"tag": _BLOCKED, "protocol": "blackhole"},
+        _WARMED: {"tag": _WARMED, "protocol": "blackhole", "settings": {"response": {"type": "http"}}},
+    }
+    kept = [ours.pop(str(_object(raw).get("tag", "")), raw) for raw in document]
+    return [*ours.values(), *kept]
+
+
+def _object(value: Any) -> JsonObject:  # noqa: ANN401 - any JSON
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON
+    return value if isinstance(value, list) else []
+
+
+def _port(value: Any) -> int | None:  # noqa: ANN401 - any JSON
+    """A single port; config.json also knows strings and ranges ("1000-2000"), of which the first counts."""
+    first = str(value).split("-", 1)[0].split(",", 1)[0]
+    return int(first) if first.isdecimal() and isinstance(value, int | str) else None

@@ -1,0 +1,183 @@
+"""config.json on disk: read as it is, replaced as a whole."""
+
+import hashlib
+import logging
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from vpnkeys.domain.errors import ConfigRefused, ConfigUnwritable
+from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque
+from vpnkeys.domain.plan import FileState, FileView
+from vpnkeys.files import write_atomically
+from vpnkeys.xray.config import (
+    API_TAG,
+    Frame,
+    JsonObject,
+    belongs_to_us,
+    merge,
+    parse_inbound,
+    summary,
+)
+from vpnkeys.xray.sockets import is_free
+
+_log = logging.getLogger(__name__)
+
+Checker = Callable[[Path], None]
+"""Raises ConfigRefused when Xray would not start with this file."""
+
+_CHECK_TIMEOUT_S = 20.0
+
+
+def xray_checker(xray: Path) -> Checker:
+    """A checker that asks `xray run -test`, Xray's own word."""
+
+    def check(path: Path) -> None:
+        command = [str(xray), "run", "-test", "-format", "json", "-c", str(path)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            msg = f"Xray's own test of config.json could not be run: {error}"
+            raise ConfigRefused(msg) from error
+        if done.returncode != 0:
+            lines = (done.stderr + done.stdout).strip().splitlines() or ["no reason given"]
+            msg = f"Xray refuses config.json: {lines[-1]}"
+            raise ConfigRefused(msg)
+
+    return check
+
+
+@dataclass(slots=True)
+class ConfigFile:
+    """Xray's config.json. `check` is asked about everything that is new in it but our own well-known inbounds."""
+
+    path: Path
+    frame: Frame
+    check: Checker
+    _checked: str = field(default="", init=False)
+
+    def read(self) -> FileView:
+        """What the file says now."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return FileView(FileState.MISSING, {}, problem="config.json is missing")
+        except OSError as error:
+            return FileView(FileState.INVALID, {}, problem=f"config.json cannot be read: {error.strerror}")
+        document = _parse(content)
+        if document is None:
+            return FileView(FileState.INVALID, {}, problem="config.json is not a JSON object with a list of inbounds")
+        return self._view(document)
+
+    def _view(self, document: JsonObject) -> FileView:
+        ours: dict[str, AnyInbound] = {}
+        foreign: list[Opaque] = []
+        for raw in document["inbounds"]:
+            if raw.get("tag") == API_TAG:
+                continue
+            if not belongs_to_us(raw, self.frame.pool):
+                foreign.append(summary(raw))
+            else:
+                inbound = parse_inbound(raw)
+                # Of two with one tag neither can be told to be the right one.
+                ours[inbound.tag] = summary(raw) if inbound.tag in ours else inbound
+        rendered = [inbound for inbound in ours.values() if isinstance(inbound, Inbound)]
+        return FileView(FileState.OK, ours, tuple(foreign), frame_ok=self._frame_of(document, rendered))
+
+    def _frame_of(self, document: JsonObject, inbounds: list[Inbound]) -> bool:
+        """Whether the rest is as we would write it: the same document comes out when ours is put in again."""
+        again = merge(document, self.frame, inbounds)
+        return _skeleton(again, self.frame) == _skeleton(document, self.frame)
+
+    def write(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> None:
+        """Put our parts into the file, atomically and durably, and leave the operator's sections as they are.
+
+        Xray's own test comes first, unless nothing but well-formed inbounds of ours changed since the last one: those
+        are proven against Xray's converter, and taking 16 ms for each key would be the largest part of making one.
+        Raises ConfigUnwritable or ConfigRefused; then the file is the old one.
+        """
+        try:
+            self._write(inbounds, always_check=always_check)
+        except OSError as error:
+            msg = f"config.json cannot be written in {self.path.parent}: {error.strerror}; nothing was changed."
+            raise ConfigUnwritable(msg) from error
+
+    def _write(self, inbounds: tuple[Inbound, ...], *, always_check: bool) -> None:
+        document = self._document()
+        merged = merge(document, self.frame, inbounds)
+        skeleton = hashlib.sha256(orjson.dumps(_skeleton(merged, self.frame))).hexdigest()
+        content = orjson.dumps(merged, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        if not always_check and skeleton == self._checked:
+            write_atomically(self.path, content)
+            return
+        trial = self.path.with_name(".config.trial.json")
+        try:
+            write_atomically(trial, content)
+            self.check(trial)
+        finally:
+            trial.unlink(missing_ok=True)
+        write_atomically(self.path, content)
+        self._checked = skeleton
+
+    def _document(self) -> JsonObject:
+        """The present document, or an empty one. What cannot be read is kept beside it for its owner."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        document = _parse(content)
+        if document is None:
+            aside = self.path.with_name("config.json.broken")
+            write_atomically(aside, content)
+            _log.warning("config.json was unreadable; it is kept as %s and written anew", aside.name)
+            return {}
+        return document
+
+    def set_aside(self) -> None:
+        """Move a file that Xray refuses out of the way; it is kept for its owner."""
+        aside = self.path.with_name("config.json.refused")
+        with suppress(FileNotFoundError):
+            self.path.replace(aside)
+            _log.error("Xray refuses config.json with what was added to it; it is kept as %s", aside.name)
+
+    def start_file(self, young_deaths: int) -> Path:
+        """The file to start Xray with: config.json; after a start that failed, one without what cannot listen.
+
+        Xray does not start at all when a single inbound cannot listen, say because another program took its port. The
+        missing ones are then added live, where each fails for itself.
+        """
+        view = self.read()
+        if young_deaths == 0 or view.state is not FileState.OK:
+            return self.path
+        able = [
+            inbound
+            for inbound in view.inbounds.values()
+            if isinstance(inbound, Inbound) and (inbound.port is None or is_free(inbound.port))
+        ]
+        path = self.path.with_name(".config.start.json")
+        write_atomically(path, orjson.dumps(merge(self._document(), self.frame, able)))
+        return path
+
+
+def _parse(content: bytes) -> JsonObject | None:
+    """The document, or None unless it is an object whose inbounds, if any, are a list of objects."""
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    inbounds = document.setdefault("inbounds", [])
+    if not isinstance(inbounds, list) or not all(isinstance(raw, dict) for raw in inbounds):
+        return None
+    return document
+
+
+def _skeleton(document: JsonObject, frame: Frame) -> JsonObject:
+    """The document without the inbounds of keys, and with the tags of the rest in order."""
+    kept = [raw for raw in document["inbounds"] if raw.get("tag") == API_TAG or not belongs_to_us(raw, frame.pool)]
+    return {**document, "inbounds": kept}

@@ -1,0 +1,181 @@
+"""Xray as our child: started, watched, brought back, and never left behind."""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None)
+
+_BACK_OFF_S = (0.0, 0.2, 0.5, 1.0, 1.5)
+"""Waits before the next start, by how often in a row Xray ended young; the last one for ever: back within 2 s."""
+
+_GROWN_UP_S = 10.0
+_STOP_TIMEOUT_S = 3.0
+_KEPT_LINES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class XrayCommand:
+    """How Xray is started.
+
+    `config` gives the file, told how often in a row Xray ended young. `sockets` are Unix sockets that a killed Xray
+    leaves behind, with their `.lock` files.
+    """
+
+    binary: Path
+    config: Callable[[int], Path]
+    sockets: tuple[Path, ...]
+    environment: Mapping[str, str]
+
+
+def spawn(binary: Path, config: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start an Xray that dies with the calling thread, however that ends. Its output is one pipe. Raises OSError."""
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the kernel was told
+            os._exit(1)
+
+    return subprocess.Popen(
+        [str(binary), "run", "-format", "json", "-c", str(config)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(environment),
+        text=True,
+        errors="replace",
+        # A new session: Ctrl-C in the terminal is for us; we then end Xray in order.
+        start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call; nothing there takes a lock
+    )
+
+
+class XrayProcess:
+    """Keeps one Xray running from `start` to `stop`.
+
+    `on_up(pid)` is called in the supervisor's thread when a new Xray was started (it may not answer yet), `on_down()`
+    when it ended, expected or not. The child dies with this process, also when that is killed: the kernel sends it
+    SIGKILL when the thread that started it ends (PR_SET_PDEATHSIG), and that thread lives here.
+    """
+
+    def __init__(self, command: XrayCommand, on_up: Callable[[int], None], on_down: Callable[[], None]) -> None:
+        self._command = command
+        self._on_up = on_up
+        self._on_down = on_down
+        self._child: subprocess.Popen[str] | None = None
+        self._stopping = threading.Event()
+        self._asked_for = threading.Event()
+        self._thread = threading.Thread(target=self._supervise, name="xray-supervisor", daemon=True)
+        self._tail: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Begin supervising; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End Xray for good and wait for it."""
+        self._stopping.set()
+        self._terminate()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def restart(self) -> None:
+        """End the present Xray; the supervisor starts the next one without a wait."""
+        self._asked_for.set()
+        self._terminate()
+
+    @property
+    def pid(self) -> int | None:
+        """The present Xray's process id."""
+        child = self._child
+        return child.pid if child is not None and child.poll() is None else None
+
+    def last_words(self) -> str:
+        """What Xray said last, for an operator who wonders why it does not start."""
+        return "\n".join(self._tail)
+
+    def _supervise(self) -> None:
+        young_deaths = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            code = self._run_once(young_deaths)
+            if self._stopping.is_set():
+                return
+            self.restarts += 1
+            if self._asked_for.is_set():
+                self._asked_for.clear()
+                continue
+            age_s = time.monotonic() - began
+            young_deaths = 0 if age_s >= _GROWN_UP_S else young_deaths + 1
+            wait_s = _BACK_OFF_S[min(young_deaths, len(_BACK_OFF_S) - 1)]
+            last = self._tail[-1] if self._tail else "none"
+            _log.warning(
+                "Xray ended (%s) after %.1f s; next start in %.1f s; last words: %s", code, age_s, wait_s, last
+            )
+            self._stopping.wait(wait_s)
+
+    def _run_once(self, young_deaths: int) -> int | str:
+        """One life of Xray, from its start to its end."""
+        _unlink_all(self._command.sockets)
+        try:
+            child = spawn(self._command.binary, self._command.config(young_deaths), self._command.environment)
+        except OSError as error:
+            self._tail.append(str(error))
+            return f"could not be started: {error.strerror}"
+        self._child = child
+        try:
+            if self._stopping.is_set():
+                child.kill()
+            self._on_up(child.pid)
+            for line in child.stdout or ():
+                self._tail.append(line.rstrip())
+            return child.wait()
+        finally:
+            self._child = None
+            self._on_down()
+
+    def _terminate(self) -> None:
+        child = self._child
+        if child is None:
+            return
+        child.terminate()
+        try:
+            child.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            _log.warning("Xray did not end within %.0f s and is killed", _STOP_TIMEOUT_S)
+            child.kill()
+
+
+def _unlink_all(sockets: Iterable[Path]) -> None:
+    """Remove what a killed Xray left: its next life would not start over it."""
+    for socket in sockets:
+        socket.unlink(missing_ok=True)
+        socket.with_name(socket.name + ".lock").unlink(missing_ok=True)
+
+
+def start_ticks(pid: int) -> int:
+    """When a process began, in clock ticks since boot: with its pid it names one process life. Raises OSError.
+
+    Field 22 of /proc/PID/stat (proc(5)); the second field may contain anything, so count from behind its bracket.
+    """
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def epoch_of(pid: int) -> str:
+    """The name of this one process life, also across reboots. Raises OSError when there is no such process."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+    return f"{boot}-{pid}-{start_ticks(pid)}"

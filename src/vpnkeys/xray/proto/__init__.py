@@ -1,0 +1,1 @@
+"""Messages of Xray-core's gRPC API, generated from `xray.proto`."""
