@@ -1,12 +1,15 @@
 """The promises between the rooms: whatever keeps them can stand in (the real thing, a remote one, a fake)."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan
-from vpnkeys.domain.traffic import Samples
+from vpnkeys.domain.target import TargetReport
+from vpnkeys.domain.traffic import Samples, Traffic
 
 
 class Clock(Protocol):
@@ -14,6 +17,26 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """UTC, without an offset."""
+        ...
+
+
+class Ledger(Protocol):
+    """The accounts of traffic, inside a write transaction."""
+
+    def merge(self, samples: Samples, at: datetime) -> None:
+        """Take in a sample that was taken at this time. Idempotent; counters of unknown keys are left out."""
+        ...
+
+    def end_epoch(self, epoch: str, at: datetime) -> None:
+        """This life of Xray was ended by us, after its last sample: it leaves no gap."""
+        ...
+
+    def reset(self, uuid: str) -> None:
+        """Let the key's total be zero from here on; Xray's counters are not touched."""
+        ...
+
+    def open_account(self, uuid: str, base_bytes: int) -> None:
+        """Start a key with bytes that were counted elsewhere."""
         ...
 
 
@@ -29,7 +52,28 @@ class Transaction(Protocol):
         ...
 
     def delete(self, key_id: str) -> None:
-        """Remove a key. A missing one is no error."""
+        """Remove a key and all that belongs to it. A missing one is no error."""
+        ...
+
+    def move(self, ports: Mapping[str, int], at: datetime) -> None:
+        """Give keys (by id) other ports, all at once, so that they may swap."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """The accounts of traffic."""
+        ...
+
+    def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
+        """The body's hash and the answer that were remembered under this hash since then."""
+        ...
+
+    def remember(self, key_hash: str, body_hash: str, answer: str, at: datetime) -> None:
+        """Remember an answer, in place of an older one."""
+        ...
+
+    def forget(self, before: datetime) -> None:
+        """Forget answers that were remembered before then."""
         ...
 
 
@@ -38,6 +82,10 @@ class Store(Protocol):
 
     def keys(self) -> tuple[Key, ...]:
         """All keys, oldest first, as last committed by anyone. Cheap enough to ask for each time."""
+        ...
+
+    def traffic(self, uuid: str) -> Traffic:
+        """What a key has used, as far as it was merged."""
         ...
 
     def write(self) -> AbstractContextManager[Transaction]:
@@ -68,6 +116,21 @@ class Node(Protocol):
         """The cumulative counters. Never resets them. Raises XrayUnavailable."""
         ...
 
+    def check(self, desired: tuple[Inbound, ...]) -> None:
+        """Let Xray itself test a config.json with these inbounds; nothing is written. Raises what `apply` raises."""
+        ...
+
+    def quiesce(self) -> Samples:
+        """End all customers' connections, let no new ones in, and give the last counters. Raises XrayUnavailable.
+
+        Meant for just before `restart`: whatever passes after these counters were read would not be counted.
+        """
+        ...
+
+    def restart(self) -> None:
+        """End the running Xray and return when a new one answers. Raises XrayUnavailable when none does in time."""
+        ...
+
     def is_up(self) -> bool:
         """Whether the running Xray takes connections on its API."""
         ...
@@ -77,5 +140,16 @@ class Node(Protocol):
         ...
 
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
-        """The server names through which a client gets in at once; waits up to `wait_s` for the first one."""
+        """The server names that can be handed out: a client gets in at once, and their targets are fit.
+
+        Waits up to `wait_s` for the first one.
+        """
+        ...
+
+    def look_at_targets(self) -> tuple[TargetReport, ...]:
+        """Look at the targets of all server names now."""
+        ...
+
+    def check_file(self) -> None:
+        """Let Xray itself test config.json as it is. Raises ConfigRefused."""
         ...

@@ -4,8 +4,10 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
 from dotenv import dotenv_values
@@ -17,9 +19,22 @@ from vpnkeys.domain.reality import is_server_name
 PREFIX = "VPNKEYS_"
 SYSTEM_DATA_DIR = Path("/var/lib/vpnkeys")
 
+# Options of the commands that ask a server; `serve` leaves them alone, as both may run in one environment.
+CLI_NAMES = frozenset({f"{PREFIX}URL", f"{PREFIX}FINGERPRINT", f"{PREFIX}CA"})
+
 # TLS 1.3 with h2 and their own network; large sites that many connections to are no surprise.
 DEFAULT_SERVER_NAMES = "www.microsoft.com,www.nvidia.com,www.amd.com,www.cisco.com,www.samsung.com,www.asus.com"
 
+DEFAULT_RATE_LIMITS: Mapping[str, str] = MappingProxyType(
+    {
+        "create": "5/minute",
+        "list": "30/minute",
+        "get": "60/minute",
+        "delete": "10/minute",
+        "sync": "3/minute",
+        "guess": "10/minute",  # wrong API keys, per address
+    }
+)
 API_KEY_MIN_CHARS = 16
 _MAX_PORT = 65535
 
@@ -110,6 +125,23 @@ def _server_address(value: Any) -> str:  # noqa: ANN401 - raw input
     return host
 
 
+def _rate_limits(value: Any) -> Mapping[str, str]:  # noqa: ANN401 - raw input
+    """Limits by name; those that are not given keep their defaults, `name=0` and `off` are none."""
+    if value == "off":
+        return {}
+    given = dict(item.partition("=")[::2] for item in _items(value))
+    wrong = [
+        name
+        for name, limit in given.items()
+        if name not in DEFAULT_RATE_LIMITS or re.fullmatch(r"0|[1-9]\d{0,6}/(second|minute|hour|day)", limit) is None
+    ]
+    if wrong:
+        names = ", ".join(DEFAULT_RATE_LIMITS)
+        msg = f"give name=number/minute (or second, hour, day; 0 is off), comma separated, of {names}; not: {wrong[0]}"
+        raise ValueError(msg)
+    return {name: limit for name, limit in {**DEFAULT_RATE_LIMITS, **given}.items() if limit != "0"}
+
+
 def _is_ip(text: str) -> bool:
     try:
         ip_address(text)
@@ -142,7 +174,9 @@ class Settings(BaseModel):
     xray_ca_file: Path | None = None
     database_url: str
     traffic_interval_s: Annotated[float, Field(ge=0)] = 10
-    rate_limits: str = ""
+    rate_limits: Annotated[Mapping[str, str], BeforeValidator(_rate_limits)] = Field(
+        default_factory=lambda: dict(DEFAULT_RATE_LIMITS)
+    )
 
 
 def load_settings(environment: Mapping[str, str] = os.environ, *, is_root_install: bool = False) -> Settings:
@@ -150,7 +184,8 @@ def load_settings(environment: Mapping[str, str] = os.environ, *, is_root_instal
     default_dir = SYSTEM_DATA_DIR if is_root_install else Path("data")
     data_dir = Path(environment.get(f"{PREFIX}DATA_DIR") or default_dir).absolute()
     given = {**_env_file(data_dir / "vpnkeys.env"), **_ours(environment)}
-    unknown = sorted(name for name in given if name.removeprefix(PREFIX).lower() not in Settings.model_fields)
+    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    unknown = sorted(given.keys() - known)
     values = {
         name.removeprefix(PREFIX).lower(): value for name, value in given.items() if value and name not in unknown
     }
@@ -168,6 +203,17 @@ def load_settings(environment: Mapping[str, str] = os.environ, *, is_root_instal
     return settings
 
 
+def data_dirs(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Where a server of this machine may have its data: the directory that is set, else the defaults."""
+    given = environment.get(f"{PREFIX}DATA_DIR")
+    return (Path(given).absolute(),) if given else (Path("data").absolute(), SYSTEM_DATA_DIR)
+
+
+def admin_socket(data_dir: Path) -> Path:
+    """The Unix socket of the server with this data directory; who can open it needs no API key."""
+    return data_dir / "run" / "admin.sock"
+
+
 def _validated(values: Mapping[str, object]) -> tuple[Settings | None, list[str]]:
     """The settings, or everything that is wrong with them."""
     try:
@@ -182,17 +228,15 @@ def _validated(values: Mapping[str, object]) -> tuple[Settings | None, list[str]
 def default_address() -> str:
     """The address of the default route: what this host would use to reach the internet. Nothing is sent."""
     for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((somewhere, 9))
-            except OSError:
-                continue
+        # Also a host without this protocol raises.
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((somewhere, 9))
             return str(probe.getsockname()[0])
     return "127.0.0.1"
 
 
 def _ours(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    return {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in CLI_NAMES}
 
 
 def _env_file(path: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ from tests.support.binaries import xray_binary
 from tests.support.ports import free_port, release_range, reserve_range
 from tests.support.process import ChildProcess, ProcessError, wait_until
 from tests.support.target import RealityTarget
+from vpnkeys.xray.guard import table_of
 
 _HOST = "127.0.0.1"
 
@@ -169,6 +170,18 @@ class Service:
 
         self.child.wait_for(healthy, "healthy answer from /health", timeout)
 
+    def wait_ready(self, timeout: float = 30.0) -> None:
+        """Wait until every server name lets a client in at once; Xray has been repaired by then."""
+        names = len(self.env["VPNKEYS_REALITY_SERVER_NAMES"].split(","))
+
+        def ready() -> bool:
+            try:
+                return bool(self.client.get("/health").json()["server_names_ready"] == names)
+            except httpx.TransportError:
+                return False
+
+        self.child.wait_for(ready, f"{names} server names ready", timeout)
+
     def cli(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run the command line in the service's environment, beside it."""
         return subprocess.run(
@@ -186,7 +199,11 @@ class Service:
         self.child.kill()
 
     def stop(self, timeout: float = 20.0) -> int:
-        """Ask the service to end (SIGTERM) and wait; its exit code."""
+        """Ask the service to end (SIGTERM) and wait; its exit code.
+
+        Our own connection is closed before: an idle one takes up the service's whole grace.
+        """
+        self._close_client()
         self.child.send_signal(signal.SIGTERM)
         return self.child.wait(timeout)
 
@@ -225,6 +242,10 @@ class Service:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             wait_until(lambda: not any(map(procfs.is_alive, self.leftover_pids())), 5.0)
+            # What a killed service leaves in the kernel, for its next start to replace, which never comes.
+            with suppress(FileNotFoundError):
+                table = ("nft", "delete", "table", "inet", table_of(self.data_dir))
+                subprocess.run(table, capture_output=True, check=False)
         release_range(self.ports)
         shutil.rmtree(self._own_directory, ignore_errors=True)
 

@@ -41,14 +41,17 @@ class RealityTarget(ModuleServer):
         tls13: bool = True,
         h2: bool = True,
         delay_s: float = 0.0,
+        close_idle_s: float | None = None,
     ) -> None:
         """Describe a good target, or one with faults.
 
         `certificate_names` puts other names on the certificate than those asked for; `tls13=False`
         offers TLS 1.2 alone; `h2=False` leaves h2 out of ALPN; `delay_s` keeps every new connection
-        waiting before the handshake.
+        waiting before the handshake. `close_idle_s` ends a connection that has asked for nothing so
+        long after its handshake: Xray's probes, which read for five seconds, are then over at once.
         """
         options = {"host": host, "port": port, "tls13": tls13, "h2": h2, "delay_s": delay_s}
+        options["close_idle_s"] = close_idle_s
         super().__init__(__name__, options)
         self.names = tuple(names)
         authority = Authority(self.directory)
@@ -71,8 +74,9 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 class _Site(asyncio.Protocol):
     """One connection after its handshake: answers as a small site does, leaves closing to the peer."""
 
-    def __init__(self) -> None:
+    def __init__(self, close_idle_s: float | None) -> None:
         """Wait for the connection."""
+        self._close_idle_s = close_idle_s
         self._transport: asyncio.Transport | None = None
         self._is_h2 = False
         self._greeted = False
@@ -86,6 +90,13 @@ class _Site(asyncio.Protocol):
         if self._is_h2:
             limit = struct.pack(">HI", _MAX_CONCURRENT_STREAMS, 128)
             self._transport.write(_frame(_SETTINGS, 0, 0, limit))
+        if self._close_idle_s is not None:
+            asyncio.get_running_loop().call_later(self._close_idle_s, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        """End a connection that brought nothing, without a farewell: REALITY would imitate its record."""
+        if self._transport is not None and not self._greeted and not self._buffer:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take what came and answer what is complete."""
@@ -143,13 +154,15 @@ def _tls_context(options: dict[str, Any]) -> ssl.SSLContext:
     return context
 
 
-async def _greet(sock: socket.socket, context: ssl.SSLContext, delay_s: float) -> None:
+async def _greet(sock: socket.socket, context: ssl.SSLContext, options: dict[str, Any]) -> None:
     """Bring one accepted connection through its handshake."""
     # Nothing is read before the delay is over: the peer's hello waits in the kernel, not lost.
-    await asyncio.sleep(delay_s)
+    await asyncio.sleep(options["delay_s"])
     loop = asyncio.get_running_loop()
     try:
-        await loop.connect_accepted_socket(_Site, sock, ssl=context, ssl_handshake_timeout=10)
+        await loop.connect_accepted_socket(
+            lambda: _Site(options["close_idle_s"]), sock, ssl=context, ssl_handshake_timeout=10
+        )
     except OSError as error:
         sys.stdout.write(f"handshake failed: {error}\n")
 
@@ -166,7 +179,7 @@ async def _serve(options: dict[str, Any]) -> None:
         announce_ready(listener)
         while True:
             sock, _ = await loop.sock_accept(listener)
-            task = loop.create_task(_greet(sock, context, options["delay_s"]))
+            task = loop.create_task(_greet(sock, context, options))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 

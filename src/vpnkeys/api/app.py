@@ -7,8 +7,9 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from vpnkeys import __version__
-from vpnkeys.api import errors, info, keys
+from vpnkeys.api import docs, errors, info, keys, system, traffic
 from vpnkeys.api.bodylimit import BodyLimit
+from vpnkeys.api.limits import ExtraHeaders, Limits
 from vpnkeys.bootstrap import Server
 
 _THREADS = 4
@@ -23,7 +24,7 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(server: Server) -> FastAPI:
     """The application that serves this server."""
-    app = FastAPI(
+    app = docs.DescribedApi(
         title="VPN Key Management API",
         version="2.3.4",
         summary="Keys for VLESS + REALITY + Vision, each on a port of its own",
@@ -33,8 +34,13 @@ def create_app(server: Server) -> FastAPI:
         redoc_url=None,
     )
     app.state.server = server
+    app.state.limits = Limits(server.settings.rate_limits)
     app.add_middleware(BodyLimit)
+    app.add_middleware(ExtraHeaders)
+    app.include_router(docs.router)
     app.include_router(info.router)
     app.include_router(keys.router)
+    app.include_router(traffic.router)
+    app.include_router(system.router)
     errors.install(app)
     return app

@@ -1,5 +1,6 @@
 """No request body is larger than any request needs."""
 
+from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,14 +43,15 @@ class BodyLimit:
 
         async def watched_send(message: Message) -> None:
             nonlocal started
+            if seen > self._max_bytes and not started:
+                return  # FastAPI takes TooLarge for a body that cannot be parsed, and says so
             started = True
             await send(message)
 
-        try:
+        with suppress(TooLarge):
             await self._app(scope, counted_receive, watched_send)
-        except TooLarge:
-            if not started:
-                await self._refuse(scope, receive, send)
+        if seen > self._max_bytes and not started:
+            await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"The request body is larger than {self._max_bytes} bytes."

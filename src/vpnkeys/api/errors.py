@@ -8,7 +8,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
+from vpnkeys.api.limits import TooManyRequests
 from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ def install(app: FastAPI) -> None:
     """Let the app answer every error as a problem."""
     app.add_exception_handler(VpnKeysError, _on_vpnkeys_error)
     app.add_exception_handler(Unauthorized, _on_unauthorized)
+    app.add_exception_handler(TooManyRequests, _on_too_many_requests)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)
@@ -63,6 +66,10 @@ async def _on_unauthorized(_request: Request, _error: Exception) -> Response:
     return problem(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
 
 
+async def _on_too_many_requests(_request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
+    return problem(error.status, error.code, str(error), {"Retry-After": str(error.retry_after_s)})
+
+
 async def _on_invalid_request(request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
     """Always 400. What was sent is not repeated: it may be long, odd, or secret."""
     faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
@@ -71,11 +78,24 @@ async def _on_invalid_request(request: Request, error: Any) -> Response:  # noqa
     return problem(HTTPStatus.BAD_REQUEST, "invalid_request", "; ".join(faults))
 
 
-async def _on_http_exception(_request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
+async def _on_http_exception(request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
     """Starlette's own: no such path, wrong method, a body that cannot be parsed."""
     status = HTTPStatus(error.status_code)
     code = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
-    return problem(status, code.get(status, "invalid_request"), str(error.detail), error.headers)
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_allowed_methods(request)))
+    return problem(status, code.get(status, "invalid_request"), str(error.detail), headers)
+
+
+def _allowed_methods(request: Request) -> set[str]:
+    """All methods of this path; Starlette names only those of the first route that fits."""
+    return {
+        method
+        for route in request.app.routes
+        if route.matches(request.scope)[0] != Match.NONE
+        for method in getattr(route, "methods", ())
+    }
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

@@ -33,5 +33,6 @@ def health(server: ServerDep, response: Response) -> HealthOut:
         services=ServiceStates(xray=report.xray, database=report.database),
         uptime_seconds=report.uptime_s,
         connection_cut=report.connection_cut,
+        udp_full_cone=report.udp_full_cone,
         server_names_ready=report.server_names_ready,
     )

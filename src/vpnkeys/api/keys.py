@@ -2,45 +2,44 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Header
 
-from vpnkeys.api.deps import KeysDep, require_api_key
-from vpnkeys.api.errors import Problem
+from vpnkeys.api.deps import KeyId, KeysDep, limited, require_api_key
+from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import Deleted, KeyConfig, KeyOut, NewKey
-
-_PROBLEMS = {
-    400: {"description": "The request cannot be granted as it stands"},
-    401: {"description": "The API key is missing or wrong"},
-    404: {"description": "No such key"},
-    503: {"description": "Xray or the database does not answer; nothing was changed"},
-}
 
 router = APIRouter(
     prefix="/api/keys",
     tags=["keys"],
     dependencies=[Depends(require_api_key)],
-    responses={
-        status: {**text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
-        for status, text in _PROBLEMS.items()
-    },
+    responses=problems(400, 401, 404, 429, 500, 503),
 )
 
-KeyId = Annotated[str, Path(description="the key's id or its UUID")]
 
-
-@router.post("")
-def create_key(new: NewKey, keys: KeysDep) -> KeyOut:
+@router.post("", dependencies=[Depends(limited("create"))])
+def create_key(
+    new: NewKey,
+    keys: KeysDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="the same key and body again within 24 hours gives the first answer",
+        ),
+    ] = None,
+) -> KeyOut:
     """Make a key. 200 means that its link carries traffic now."""
-    return KeyOut.of(keys.create(new.name))
+    return KeyOut.of(keys.create(new.name, idempotency_key))
 
 
-@router.get("")
+@router.get("", dependencies=[Depends(limited("list"))])
 async def list_keys(keys: KeysDep) -> list[KeyOut]:
     """All keys, oldest first."""
     return [KeyOut.of(key) for key in keys.list()]
 
 
-@router.get("/{key_id}")
+@router.get("/{key_id}", dependencies=[Depends(limited("get"))])
 async def get_key(key_id: KeyId, keys: KeysDep) -> KeyOut:
     """One key."""
     return KeyOut.of(keys.get(key_id))
@@ -54,7 +53,7 @@ async def get_key_config(key_id: KeyId, keys: KeysDep) -> KeyConfig:
     return KeyConfig(key=KeyOut.of(key), client_config=link, vless_url=link, short_id=key.short_id)
 
 
-@router.delete("/{key_id}")
+@router.delete("/{key_id}", dependencies=[Depends(limited("delete"))])
 def delete_key(key_id: KeyId, keys: KeysDep) -> Deleted:
     """Delete a key. When this answers, nobody gets in with it and its open connections are cut."""
     keys.delete(key_id)

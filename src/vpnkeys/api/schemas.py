@@ -13,6 +13,10 @@ def _microseconds(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
+# For readers of the OpenAPI document; what decides is `domain.key.parse_name`, once.
+_CONTROLS, _SPACES = r"\u0000-\u001f\u007f-\u009f", r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_NAME_PATTERN = f"^[^{_CONTROLS}]*[^{_CONTROLS}{_SPACES}][^{_CONTROLS}]*$"
+
 CreatedAt = Annotated[
     datetime,
     PlainSerializer(_microseconds, return_type=str),
@@ -31,6 +35,7 @@ class NewKey(BaseModel):
             strict=True,
             description=f"1 to {NAME_MAX_CHARS} characters after trimming, none of them a control character",
             examples=["user@example.com"],
+            json_schema_extra={"minLength": 1, "maxLength": NAME_MAX_CHARS, "pattern": _NAME_PATTERN},
         ),
     ]
 
@@ -106,5 +111,9 @@ class HealthOut(BaseModel):
     connection_cut: Annotated[
         Literal["available", "unavailable"],
         Field(description="whether open connections of deleted keys can be ended (needs CAP_NET_ADMIN)"),
+    ]
+    udp_full_cone: Annotated[
+        Literal["available", "unavailable"],
+        Field(description="whether one UDP session may talk to many peers (needs nftables and CAP_NET_ADMIN)"),
     ]
     server_names_ready: Annotated[int, Field(description="how many configured REALITY server names work now")]

@@ -1,19 +1,20 @@
 """`vpnkeys serve`: the server in the foreground."""
 
 import logging
+import os
+import signal
 import sys
+from types import FrameType
 
 import typer
-import uvicorn
 
 from vpnkeys import __version__
 from vpnkeys.api.app import create_app
 from vpnkeys.bootstrap import Server, build
+from vpnkeys.cli.listeners import check_certificate, serve_until_asked
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.settings import Settings, SettingsError, load_settings
+from vpnkeys.settings import Settings, SettingsError, admin_socket, load_settings
 from vpnkeys.xray.binary import obtain
-
-_GRACE_S = 3
 
 
 def say(line: str) -> None:
@@ -23,6 +24,10 @@ def say(line: str) -> None:
 
 def serve() -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C."""
+    os.umask(0o077)  # SQLite makes its files by this alone
+    # uvicorn ends in order and then sends itself what it got once more: without a handler of ours that would kill us.
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
     )
@@ -30,6 +35,7 @@ def serve() -> None:
     try:
         settings = load_settings()
         server = build(settings, obtain(settings.xray_bin, say))
+        check_certificate(server.certificate)
         server.start()
     except SettingsError as error:
         say(f"vpnkeys cannot start:\n{error}")
@@ -39,26 +45,15 @@ def serve() -> None:
         raise typer.Exit(1) from error
     _introduce(server, settings)
     try:
-        _run(server, settings)
+        socket = admin_socket(settings.data_dir)
+        serve_until_asked(create_app(server), settings.listen, server.certificate, socket)
     finally:
         server.stop()
 
 
-def _run(server: Server, settings: Settings) -> None:
-    config = uvicorn.Config(
-        create_app(server),
-        host=settings.listen.host,
-        port=settings.listen.port,
-        ssl_certfile=str(server.certificate.cert),
-        ssl_keyfile=str(server.certificate.key),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
-        loop="uvloop",
-        http="httptools",
-    )
-    uvicorn.Server(config).run()
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    """Leave by all `finally`s: asked to end is a success."""
+    raise typer.Exit(0)
 
 
 def _introduce(server: Server, settings: Settings) -> None:

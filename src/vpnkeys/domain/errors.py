@@ -48,6 +48,18 @@ class PortsExhausted(Rejected):
     code = "ports_exhausted"
 
 
+class LegacyUnreadable(Rejected):
+    """A file of an old installation is not what it should be."""
+
+    code = "legacy_unreadable"
+
+
+class IdempotencyKeyReused(Rejected):
+    """The same Idempotency-Key came with two different bodies."""
+
+    code = "idempotency_key_reused"
+
+
 class Unavailable(VpnKeysError):
     """A part that is needed does not answer now; nothing was changed, and asking again may work."""
 
@@ -82,6 +94,12 @@ class TargetsUnready(Unavailable):
     """No configured server name can be handed out at the moment."""
 
     code = "targets_unready"
+
+
+class KeyPairDamaged(Unavailable):
+    """The stored REALITY key pair cannot be read."""
+
+    code = "key_pair_damaged"
 
 
 class StoreUnavailable(Unavailable):

@@ -57,6 +57,7 @@ class Opaque:
 
     tag: str
     port: int | None
+    protocol: str = ""
     uuids: tuple[str, ...] = ()
     short_ids: tuple[str, ...] = ()
     target: str = ""
@@ -68,13 +69,18 @@ AnyInbound: TypeAlias = Inbound | Opaque
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all inbounds of this server share. `socket_dir` is where warm inbounds have their Unix sockets."""
+    """What all inbounds of this server share, and what is put into links.
+
+    `socket_dir` is where warm inbounds have their Unix sockets.
+    """
 
     listen: str
     private_key: str = field(repr=False)
     socket_dir: str
     server_names: tuple[str, ...]
     forced_target: str = ""
+    server_address: str = ""
+    public_key: str = ""
 
     def target(self, server_name: str) -> str:
         """The REALITY target of a server name: its own host, unless one target is forced for all names.
@@ -124,10 +130,15 @@ def warm_inbound(server_name: str, site: Site) -> Inbound:
     )
 
 
+def warm_inbounds(site: Site) -> tuple[Inbound, ...]:
+    """A warm inbound for each server name."""
+    return tuple(warm_inbound(name, site) for name in site.server_names)
+
+
 def desired_inbounds(keys: Iterable[Key], site: Site) -> tuple[Inbound, ...]:
     """Everything that Xray should run for us: a warm inbound for each server name, then the active keys by port."""
     active = sorted((key for key in keys if key.is_active), key=lambda key: key.port)
     return (
-        *(warm_inbound(name, site) for name in site.server_names),
+        *warm_inbounds(site),
         *(key_inbound(key, site) for key in active),
     )

@@ -19,7 +19,7 @@ class Key:
 
     `uuid` is the VLESS id and the email of Xray's counters. `created_at` is UTC without an offset. `short_id` is hex:
     16 digits for keys made here, fewer for some that were imported. `flow` is empty only for imported keys whose
-    links never had Vision.
+    links never had Vision. `port_assigned_at` is None as long as the key has the port that it was made with.
     """
 
     id: str
@@ -31,6 +31,7 @@ class Key:
     short_id: str
     sni: str
     flow: str = VISION
+    port_assigned_at: datetime | None = None
 
     @property
     def tag(self) -> str:

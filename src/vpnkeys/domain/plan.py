@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque
+from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque, Reality
 
 
 class FileState(StrEnum):
@@ -31,6 +31,7 @@ class FileView:
     inbounds: Mapping[str, AnyInbound]
     foreign: tuple[Opaque, ...] = ()
     frame_ok: bool = True
+    api_inbounds: int = 0
     problem: str = ""
 
 
@@ -87,6 +88,29 @@ def compare(desired: Iterable[Inbound], actual: Mapping[str, AnyInbound]) -> Dri
         extra=tuple(sorted(actual.keys() - wanted.keys())),
         different=tuple(sorted(tag for tag in wanted.keys() & actual.keys() if wanted[tag] != actual[tag])),
     )
+
+
+def differences(wanted: Inbound, actual: AnyInbound) -> tuple[str, ...]:
+    """What differs between two inbounds, in the words of config.json."""
+    seen: dict[str, tuple[object, object]] = {
+        "port": (wanted.port, actual.port),
+        "clients": (uuids_of(wanted), uuids_of(actual)),
+        "target": (wanted.reality.target, _reality(actual).target),
+        "serverNames": (wanted.reality.server_names, _reality(actual).server_names),
+        "shortIds": (wanted.reality.short_ids, _reality(actual).short_ids),
+    }
+    if isinstance(actual, Inbound):
+        seen["listen"] = (wanted.listen, actual.listen)
+        seen["privateKey"] = (wanted.reality.private_key, actual.reality.private_key)
+        flows = {client.uuid: client.flow for client in wanted.clients}
+        found = {client.uuid: client.flow for client in actual.clients if client.uuid in flows}
+        seen["flow"] = ({**flows, **found}, flows)
+    names = tuple(sorted(name for name, (one, other) in seen.items() if one != other))
+    return names or (() if wanted == actual else ("other settings",))
+
+
+def _reality(inbound: AnyInbound) -> Reality | Opaque:
+    return inbound.reality if isinstance(inbound, Inbound) else inbound
 
 
 def running_drift(desired: Iterable[Inbound], observed: Observed) -> Drift | None:

@@ -21,17 +21,24 @@ class HealthReport:
     xray: Literal["running", "down"]
     database: Literal["ok", "down"]
     connection_cut: Literal["available", "unavailable"]
+    udp_full_cone: Literal["available", "unavailable"]
     server_names_ready: int
     uptime_s: int
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Looks when it is asked. `can_cut` tells whether open connections of removed keys can be ended."""
+    """Looks when it is asked.
+
+    `can_cut` tells whether open connections of removed keys can be ended, `full_cone` whether the kernel judges each
+    packet of customers, so that one UDP session may talk to many peers. Without it UDP works, one peer a session, so
+    that alone makes nothing degraded.
+    """
 
     node: Node
     store: Store
     can_cut: bool
+    full_cone: bool
     _since: float = field(default_factory=time.monotonic)
 
     def report(self) -> HealthReport:
@@ -44,6 +51,7 @@ class Health:
             xray="running" if xray else "down",
             database="ok" if database else "down",
             connection_cut="available" if self.can_cut else "unavailable",
+            udp_full_cone="available" if self.full_cone else "unavailable",
             server_names_ready=names,
             uptime_s=int(time.monotonic() - self._since),
         )

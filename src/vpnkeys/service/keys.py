@@ -9,6 +9,7 @@ import secrets
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 from vpnkeys.domain.errors import KeyNotFound, TargetsUnready
 from vpnkeys.domain.inbound import key_inbound
@@ -17,7 +18,8 @@ from vpnkeys.domain.link import render_link
 from vpnkeys.domain.plan import Plan
 from vpnkeys.domain.portpool import PortRange, lowest_free
 from vpnkeys.domain.reality import new_short_id
-from vpnkeys.interfaces import Clock
+from vpnkeys.interfaces import Clock, Transaction
+from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.reconcile import Reconciler
 
 _log = logging.getLogger(__name__)
@@ -28,13 +30,11 @@ _WAIT_FOR_NAMES_S = 7.0
 
 @dataclass(frozen=True, slots=True)
 class KeyService:
-    """The use cases about keys. `server_address` and `public_key` go into links."""
+    """The use cases about keys."""
 
     reconciler: Reconciler
     clock: Clock
     pool: PortRange
-    server_address: str
-    public_key: str
 
     def list(self) -> tuple[Key, ...]:
         """All keys, oldest first."""
@@ -50,10 +50,12 @@ class KeyService:
 
     def link(self, key: Key) -> str:
         """The link that the customer puts into a client."""
-        return render_link(key, self.server_address, self.public_key)
+        return render_link(key, self.reconciler.site.server_address, self.reconciler.site.public_key)
 
-    def create(self, raw_name: str) -> Key:
+    def create(self, raw_name: str, idempotency_key: str | None = None) -> Key:
         """Make a key; when this returns, its link carries traffic.
+
+        With an idempotency key, the same request again within 24 hours gives the first key and makes none.
 
         Raises InvalidName, PortsExhausted, TargetsUnready, or another Unavailable after everything was taken back.
         """
@@ -61,10 +63,17 @@ class KeyService:
         names = self._names_to_hand_out()
         reconciler = self.reconciler
         with reconciler.changing, reconciler.or_repair(), reconciler.store.write() as transaction:
-            key = self._new_key(name, names, transaction.keys())
-            transaction.insert(key)
-            inbound = key_inbound(key, reconciler.site)
-            reconciler.node.apply(Plan(file=reconciler.desired(transaction.keys()), add=(inbound,)))
+            make = partial(self._make, name, names, transaction)
+            if idempotency_key is None:
+                return make()
+            return Repeat.of(idempotency_key, {"name": name}).once(transaction, self.clock.now(), make)
+
+    def _make(self, name: str, server_names: Collection[str], transaction: Transaction) -> Key:
+        reconciler = self.reconciler
+        key = self._new_key(name, server_names, transaction.keys())
+        transaction.insert(key)
+        inbound = key_inbound(key, reconciler.site)
+        reconciler.node.apply(Plan(file=reconciler.desired(transaction.keys()), add=(inbound,)))
         _log.info("key %s made on port %d", key.id, key.port)
         return key
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, XrayUnavailable
+from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound, Site, desired_inbounds
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan, plan
@@ -16,6 +16,7 @@ from vpnkeys.interfaces import Node, Store
 _log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 1.0
+_REFUSED_RETRY_S = 5.0
 
 
 @dataclass(slots=True)
@@ -85,6 +86,12 @@ class Reconciler:
             self._wanted.clear()
             try:
                 self.reconcile()
+            except XrayRefused as error:
+                # One inbound, most likely, whose port another program took: all the rest was done and works.
+                _log.warning("not all is repaired: %s", error)
+                self.on_repaired()
+                self._wanted.wait(_REFUSED_RETRY_S)
+                self._wanted.set()
             except Unavailable as error:
                 if wait_s >= _LAST_RETRY_S:  # not while Xray is just starting
                     _log.warning("not repaired yet: %s", error)

@@ -2,6 +2,8 @@
 
 from sqlalchemy import Engine, inspect, text
 
+from vpnkeys.domain.errors import StoreUnavailable
+
 HEAD = "0001"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
@@ -12,12 +14,17 @@ def migrate(engine: Engine) -> None:
         return  # without Alembic, whose import alone takes longer than the whole start
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", "vpnkeys.store:migrations")
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            msg = f"The database is of another version of vpnkeys: {error}. Use that version, or restore a backup."
+            raise StoreUnavailable(msg) from error
 
 
 def current_revision(engine: Engine) -> str | None:

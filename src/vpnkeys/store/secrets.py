@@ -25,7 +25,7 @@ def load_key_pair(data_dir: Path) -> KeyPair:
     try:
         stored = KeyPair(**json.loads(path.read_text(encoding="utf-8")))
         pair = KeyPair.of_private(stored.private_key)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         msg = f"{path} is damaged; restore it from a backup, or remove it: then every link has to be given out anew"
         raise ValueError(msg) from error
     return pair if pair == stored else save_key_pair(data_dir, pair)
@@ -58,10 +58,10 @@ class ApiKeyHash:
 def load_api_key(data_dir: Path, given: str | None) -> tuple[ApiKeyHash, str | None]:
     """The API key's hash; and the key itself when it was made by this call, which is the only time to see it.
 
-    A key that is given replaces the stored one.
+    A key that is given replaces the stored one. Raises ValueError when the file was damaged.
     """
     path = data_dir / API_KEY_FILE
-    stored = ApiKeyHash(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    stored = _read_api_key(path) if path.exists() else None
     if given is None and stored is not None:
         return stored, None
     if given is not None and stored is not None and stored.matches(given):
@@ -70,6 +70,16 @@ def load_api_key(data_dir: Path, given: str | None) -> tuple[ApiKeyHash, str | N
     fresh = ApiKeyHash.of(given or made or "")
     write_atomically(path, json.dumps(asdict(fresh)).encode() + b"\n")
     return fresh, made
+
+
+def _read_api_key(path: Path) -> ApiKeyHash:
+    try:
+        stored = ApiKeyHash(**json.loads(path.read_text(encoding="utf-8")))
+        stored.matches("")
+    except (TypeError, ValueError) as error:
+        msg = f"{path} is damaged; remove it to have a new API key made, or give one as VPNKEYS_API_KEY"
+        raise ValueError(msg) from error
+    return stored
 
 
 def _digest(api_key: str, salt: str) -> str:

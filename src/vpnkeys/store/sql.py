@@ -1,18 +1,24 @@
 """Keys in an SQL database."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Row, delete, insert, select
+from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.traffic import Traffic
 from vpnkeys.store.engine import data_version
+from vpnkeys.store.ledger import SqlLedger
+from vpnkeys.store.tables import idempotency
 from vpnkeys.store.tables import keys as keys_table
 
+_MAX_PORT = 65535
 _ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
 
 
@@ -33,6 +39,38 @@ class SqlTransaction:
     def delete(self, key_id: str) -> None:
         """Remove a key."""
         self._connection.execute(delete(keys_table).where(keys_table.c.id == key_id))
+
+    def move(self, ports: Mapping[str, int], at: datetime) -> None:
+        """Give keys other ports, all at once."""
+        # Ports are unique at every step, so that keys which swap theirs step aside first.
+        taken = {key.port for key in self.keys()} | set(ports.values())
+        aside = (port for port in range(_MAX_PORT, 0, -1) if port not in taken)
+        for key_id in ports:
+            self._connection.execute(update(keys_table).where(keys_table.c.id == key_id).values(port=next(aside)))
+        for key_id, port in ports.items():
+            values = {"port": port, "port_assigned_at": at}
+            self._connection.execute(update(keys_table).where(keys_table.c.id == key_id).values(values))
+
+    @property
+    def ledger(self) -> SqlLedger:
+        """The accounts of traffic."""
+        return SqlLedger(self._connection)
+
+    def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
+        """The body's hash and the answer that were remembered since then."""
+        wanted = (idempotency.c.key_hash == key_hash) & (idempotency.c.created_at >= since)
+        row = self._connection.execute(select(idempotency.c.body_hash, idempotency.c.answer).where(wanted)).first()
+        return (row[0], row[1]) if row else None
+
+    def remember(self, key_hash: str, body_hash: str, answer: str, at: datetime) -> None:
+        """Remember an answer."""
+        self._connection.execute(delete(idempotency).where(idempotency.c.key_hash == key_hash))
+        values = {"key_hash": key_hash, "body_hash": body_hash, "answer": answer, "created_at": at}
+        self._connection.execute(insert(idempotency).values(values))
+
+    def forget(self, before: datetime) -> None:
+        """Forget older answers."""
+        self._connection.execute(delete(idempotency).where(idempotency.c.created_at < before))
 
 
 class SqlStore:
@@ -67,6 +105,11 @@ class SqlStore:
             self._version = version
         return self._keys
 
+    def traffic(self, uuid: str) -> Traffic:
+        """What a key has used."""
+        with _translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).traffic(uuid)
+
     @contextmanager
     def write(self) -> Iterator[SqlTransaction]:
         """A write transaction that commits at its end."""
@@ -92,6 +135,6 @@ def _key(row: Row[tuple[object, ...]]) -> Key:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        msg = f"The database does not answer: {error.orig}. Nothing was changed; try again shortly."
+    except (OperationalError, PoolTimeout) as error:
+        msg = f"The database does not answer: {getattr(error, 'orig', error)}. Nothing was changed; try again shortly."
         raise StoreUnavailable(msg) from error

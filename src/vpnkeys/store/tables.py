@@ -1,6 +1,18 @@
 """The tables. Migrations bring a database to this shape; a test holds them together."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, DateTime, Integer, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -26,4 +38,62 @@ keys = Table(
     Column("short_id", String(16), nullable=False, unique=True),
     Column("sni", String(253), nullable=False),
     Column("flow", String(32), nullable=False),
+    Column("port_assigned_at", DateTime),
+)
+
+
+def _key_uuid() -> Column[str]:
+    return Column("key_uuid", String(36), ForeignKey(keys.c.uuid, ondelete="CASCADE"), primary_key=True)
+
+
+# What a key has used besides what Xray counted for it here: `base_bytes` were imported, `offset_bytes` were reset away.
+traffic_accounts = Table(
+    "traffic_accounts",
+    metadata,
+    _key_uuid(),
+    Column("base_bytes", BigInteger, nullable=False),
+    Column("offset_bytes", BigInteger, nullable=False),
+)
+
+# The highest counters seen in one life of Xray. The maximum is the same however often and in whatever order samples
+# come in, which is what makes counting exact.
+traffic_usage = Table(
+    "traffic_usage",
+    metadata,
+    _key_uuid(),
+    Column("epoch", String(48), primary_key=True),
+    Column("up_bytes", BigInteger, nullable=False),
+    Column("down_bytes", BigInteger, nullable=False),
+)
+
+# The increments of `traffic_usage` by hour of their sampling, UTC.
+traffic_hours = Table(
+    "traffic_hours",
+    metadata,
+    _key_uuid(),
+    Column("hour", DateTime, primary_key=True),
+    Column("up_bytes", BigInteger, nullable=False),
+    Column("down_bytes", BigInteger, nullable=False),
+)
+
+# Lives of Xray. One that was not ended by us, after a last sample, may have taken uncounted bytes with it: a gap from
+# its last sample to `ended_at`.
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("epoch", String(48), primary_key=True),
+    Column("first_sample_at", DateTime, nullable=False),
+    Column("last_sample_at", DateTime, nullable=False),
+    Column("ended_at", DateTime),
+    Column("ended_cleanly", Boolean),
+)
+
+# The answers to requests that carried an Idempotency-Key; the key is kept as a hash.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key_hash", String(64), primary_key=True),
+    Column("body_hash", String(64), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("created_at", DateTime, nullable=False, index=True),
 )

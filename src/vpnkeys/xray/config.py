@@ -17,6 +17,7 @@ JsonObject = dict[str, Any]
 API_TAG = "vpnkeys-api"
 OWN_PREFIX = "vpnkeys-"
 _DIRECT, _BLOCKED, _WARMED = "vpnkeys-direct", "vpnkeys-blocked", "vpnkeys-warmed"
+_UDP = "vpnkeys-udp"  # only where the kernel does not guard
 
 # Where customers must not get to through this server: loopback, private, link-local (cloud metadata is there),
 # carrier-grade NAT, multicast and reserved ranges; and the IPv6 ranges that carry IPv4 addresses inside
@@ -32,11 +33,19 @@ PRIVATE_NETWORKS = (
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What config.json says beside the keys. `egress_allow` are (cidr, port or None) that customers may reach."""
+    """What config.json says beside the keys.
+
+    `egress_allow` are (cidr, port or None) that customers may reach. `own_addresses` are those of this host outside
+    PRIVATE_NETWORKS, where they reach `api_port` alone. `mark` is on what Xray sends for them, so that the kernel can
+    judge each packet (`guard.py`); None where it cannot.
+    """
 
     api_socket: str
     pool: PortRange
     egress_allow: tuple[tuple[str, int | None], ...] = ()
+    own_addresses: tuple[str, ...] = ()
+    api_port: int | None = None
+    mark: int | None = None
 
 
 def render_inbound(inbound: Inbound) -> JsonObject:
@@ -80,18 +89,31 @@ def parse_inbound(raw: Mapping[str, Any]) -> AnyInbound:
 def _parse_inbound(raw: Mapping[str, Any]) -> Inbound:
     reality = raw["streamSettings"]["realitySettings"]
     return Inbound(
-        tag=raw["tag"],
-        listen=raw["listen"],
-        port=raw.get("port"),
-        clients=tuple(Client(c["id"], c["email"], c["flow"]) for c in raw["settings"]["clients"]),
+        tag=_text(raw["tag"]),
+        listen=_text(raw["listen"]),
+        port=_whole(raw["port"]) if "port" in raw else None,
+        clients=tuple(Client(_text(c["id"]), _text(c["email"]), _text(c["flow"])) for c in raw["settings"]["clients"]),
         reality=Reality(
-            target=reality["target"],
-            server_names=tuple(reality["serverNames"]),
-            private_key=reality["privateKey"],
-            short_ids=tuple(reality["shortIds"]),
-            min_client_version=reality["minClientVer"],
+            target=_text(reality["target"]),
+            server_names=tuple(map(_text, reality["serverNames"])),
+            private_key=_text(reality["privateKey"]),
+            short_ids=tuple(map(_text, reality["shortIds"])),
+            min_client_version=_text(reality["minClientVer"]),
         ),
     )
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _whole(value: Any) -> int:  # noqa: ANN401 - any JSON
+    """Not "10001", which Xray takes as well, nor 10001.0 and True, which Python takes for integers."""
+    if type(value) is not int:
+        raise TypeError
+    return value
 
 
 def summary(raw: Mapping[str, Any]) -> Opaque:
@@ -103,16 +125,12 @@ def summary(raw: Mapping[str, Any]) -> Opaque:
     return Opaque(
         tag=str(raw.get("tag", "")),
         port=_port(raw.get("port")),
+        protocol=str(raw.get("protocol", "")),
         uuids=tuple(str(_object(client).get("id", "")) for client in clients),
         short_ids=tuple(pad_short_id(str(short_id)) for short_id in _list(reality.get("shortIds"))),
         target=str(reality.get("target") or reality.get("dest") or ""),
         server_names=tuple(map(str, _list(reality.get("serverNames")))),
     )
-
-
-def is_vless(raw: Any) -> bool:  # noqa: ANN401 - an element of a file that anybody may have written
-    """Whether an element of `inbounds` is a VLESS inbound."""
-    return _object(raw).get("protocol") == "vless"
 
 
 def belongs_to_us(raw: Mapping[str, Any], pool: PortRange) -> bool:
@@ -128,6 +146,7 @@ def merge(document: JsonObject, frame: Frame, inbounds: Iterable[Inbound]) -> Js
     levels = _object(policy.get("levels"))
     routing = _object(document.get("routing"))
     foreign = [raw for raw in _list(document.get("inbounds")) if not belongs_to_us(_object(raw), frame.pool)]
+    outbounds = _outbounds(_list(document.get("outbounds")), frame)
     return {
         "log": {"loglevel": "warning", "access": "none"},
         **document,
@@ -137,10 +156,10 @@ def merge(document: JsonObject, frame: Frame, inbounds: Iterable[Inbound]) -> Js
         "routing": {
             **routing,
             "domainStrategy": "IPOnDemand",
-            "rules": [*_rules(frame, ours), *_foreign_rules(routing)],
+            "rules": [*_rules(frame, ours), *_foreign_rules(routing), *_last_rules(frame, outbounds)],
         },
         "inbounds": [_api_inbound(frame), *map(render_inbound, ours), *foreign],
-        "outbounds": _outbounds(_list(document.get("outbounds"))),
+        "outbounds": outbounds,
     }
 
 
@@ -162,19 +181,39 @@ def _api_inbound(frame: Frame) -> JsonObject:
 
 def _rules(frame: Frame, inbounds: Iterable[Inbound]) -> list[JsonObject]:
     """Our routing, before anybody else's: names are resolved (IPOnDemand) so that they are judged by address."""
-    allowed = [
-        {"ruleTag": f"{OWN_PREFIX}allow-{index}", "ip": [cidr], "outboundTag": _DIRECT}
-        | ({} if port is None else {"port": str(port)})
-        for index, (cidr, port) in enumerate(frame.egress_allow)
-    ]
     warm = [inbound.tag for inbound in inbounds if inbound.tag.startswith(WARM_TAG_PREFIX)]
     return [
         {"ruleTag": f"{OWN_PREFIX}api", "inboundTag": [API_TAG], "outboundTag": API_TAG},
         *([{"ruleTag": f"{OWN_PREFIX}warm", "inboundTag": warm, "outboundTag": _WARMED}] if warm else []),
-        *allowed,
+        *_allow_rules(frame),
         {"ruleTag": f"{OWN_PREFIX}localhost", "domain": ["domain:localhost"], "outboundTag": _BLOCKED},
         {"ruleTag": f"{OWN_PREFIX}private", "ip": list(PRIVATE_NETWORKS), "outboundTag": _BLOCKED},
+        *_own_address_rules(frame),
     ]
+
+
+def _allow_rules(frame: Frame) -> Iterable[JsonObject]:
+    for index, (cidr, port) in enumerate(frame.egress_allow):
+        where: JsonObject = {"ip": [cidr]} | ({} if port is None else {"port": str(port)})
+        if frame.mark is None:
+            yield {"ruleTag": f"{OWN_PREFIX}allow-{index}-udp", **where, "network": "udp", "outboundTag": _UDP}
+        yield {"ruleTag": f"{OWN_PREFIX}allow-{index}", **where, "outboundTag": _DIRECT}
+
+
+def _own_address_rules(frame: Frame) -> Iterable[JsonObject]:
+    """This host's public addresses: what goes there from here passes no firewall of the outer interface."""
+    own = {"ip": list(frame.own_addresses)}
+    if frame.own_addresses and frame.api_port is not None:
+        panel = {"port": str(frame.api_port), "network": "tcp", "outboundTag": _DIRECT}
+        yield {"ruleTag": f"{OWN_PREFIX}panel", **own, **panel}
+    if frame.own_addresses:
+        yield {"ruleTag": f"{OWN_PREFIX}own", **own, "outboundTag": _BLOCKED}
+
+
+def _last_rules(frame: Frame, outbounds: list[Any]) -> Iterable[JsonObject]:
+    """UDP's own way out where the kernel does not guard; behind the operator's rules and never past their default."""
+    if frame.mark is None and _object(outbounds[0]).get("tag") == _DIRECT:
+        yield {"ruleTag": f"{OWN_PREFIX}udp", "network": "udp", "outboundTag": _UDP}
 
 
 def _foreign_rules(routing: JsonObject) -> list[Any]:
@@ -183,15 +222,26 @@ def _foreign_rules(routing: JsonObject) -> list[Any]:
     ]
 
 
-def _outbounds(document: list[Any]) -> list[Any]:
-    """Ours where they stand already, so that an operator may put another default before them; else in front."""
-    ours = {
-        _DIRECT: {"tag": _DIRECT, "protocol": "freedom"},
+def _outbounds(document: list[Any], frame: Frame) -> list[Any]:
+    """Ours where they stand already, so that an operator may put another default before them; else the default first.
+
+    With a mark the kernel judges each packet. Without, UDP has a way of its own: freedom sends later packets of a
+    session to whatever address each of them names, unjudged, but through another outbound it sends them all to the
+    first one, which routing has judged. No full cone then, and no hole.
+    """
+    marked = {} if frame.mark is None else {"streamSettings": {"sockopt": {"mark": frame.mark}}}
+    ours: dict[str, JsonObject] = {
+        _DIRECT: {"tag": _DIRECT, "protocol": "freedom", **marked},
         _BLOCKED: {"tag": _BLOCKED, "protocol": "blackhole"},
         _WARMED: {"tag": _WARMED, "protocol": "blackhole", "settings": {"response": {"type": "http"}}},
     }
-    kept = [ours.pop(str(_object(raw).get("tag", "")), raw) for raw in document]
-    return [*ours.values(), *kept]
+    if frame.mark is None:
+        through = {"streamSettings": {"sockopt": {"dialerProxy": _DIRECT}}}
+        ours[_UDP] = {"tag": _UDP, "protocol": "freedom", **through}
+    tags = [str(_object(raw).get("tag", "")) for raw in document]
+    kept = [ours.get(tag, raw) for raw, tag in zip(document, tags, strict=True) if tag in ours or tag != _UDP]
+    first = [] if _DIRECT in tags else [ours[_DIRECT]]
+    return [*first, *kept, *(ours[tag] for tag in ours if tag not in {*tags, _DIRECT})]
 
 
 def _object(value: Any) -> JsonObject:  # noqa: ANN401 - any JSON

@@ -76,17 +76,24 @@ class ConfigFile:
     def _view(self, document: JsonObject) -> FileView:
         ours: dict[str, AnyInbound] = {}
         foreign: list[Opaque] = []
+        api_inbounds = 0
         for raw in document["inbounds"]:
             if raw.get("tag") == API_TAG:
-                continue
-            if not belongs_to_us(raw, self.frame.pool):
+                api_inbounds += 1
+            elif not belongs_to_us(raw, self.frame.pool):
                 foreign.append(summary(raw))
             else:
                 inbound = parse_inbound(raw)
                 # Of two with one tag neither can be told to be the right one.
                 ours[inbound.tag] = summary(raw) if inbound.tag in ours else inbound
         rendered = [inbound for inbound in ours.values() if isinstance(inbound, Inbound)]
-        return FileView(FileState.OK, ours, tuple(foreign), frame_ok=self._frame_of(document, rendered))
+        return FileView(
+            FileState.OK,
+            ours,
+            tuple(foreign),
+            frame_ok=self._frame_of(document, rendered),
+            api_inbounds=api_inbounds,
+        )
 
     def _frame_of(self, document: JsonObject, inbounds: list[Inbound]) -> bool:
         """Whether the rest is as we would write it: the same document comes out when ours is put in again."""
@@ -106,22 +113,31 @@ class ConfigFile:
             msg = f"config.json cannot be written in {self.path.parent}: {error.strerror}; nothing was changed."
             raise ConfigUnwritable(msg) from error
 
+    def test(self, inbounds: tuple[Inbound, ...]) -> None:
+        """Let Xray test what `write` would write. Raises ConfigUnwritable or ConfigRefused; the file stays as it is."""
+        try:
+            self._try_out(_rendered(merge(self._document(), self.frame, inbounds)))
+        except OSError as error:
+            msg = f"config.json cannot be written in {self.path.parent}: {error.strerror}; nothing was changed."
+            raise ConfigUnwritable(msg) from error
+
     def _write(self, inbounds: tuple[Inbound, ...], *, always_check: bool) -> None:
         document = self._document()
         merged = merge(document, self.frame, inbounds)
         skeleton = hashlib.sha256(orjson.dumps(_skeleton(merged, self.frame))).hexdigest()
-        content = orjson.dumps(merged, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        if not always_check and skeleton == self._checked:
-            write_atomically(self.path, content)
-            return
+        content = _rendered(merged)
+        if always_check or skeleton != self._checked:
+            self._try_out(content)
+        write_atomically(self.path, content)
+        self._checked = skeleton
+
+    def _try_out(self, content: bytes) -> None:
         trial = self.path.with_name(".config.trial.json")
         try:
             write_atomically(trial, content)
             self.check(trial)
         finally:
             trial.unlink(missing_ok=True)
-        write_atomically(self.path, content)
-        self._checked = skeleton
 
     def _document(self) -> JsonObject:
         """The present document, or an empty one. What cannot be read is kept beside it for its owner."""
@@ -175,6 +191,10 @@ def _parse(content: bytes) -> JsonObject | None:
     if not isinstance(inbounds, list) or not all(isinstance(raw, dict) for raw in inbounds):
         return None
     return document
+
+
+def _rendered(document: JsonObject) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _skeleton(document: JsonObject, frame: Frame) -> JsonObject:

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,15 +13,21 @@ from pathlib import Path
 from vpnkeys.domain.errors import ConfigRefused, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.plan import Observed, Plan, RunningView
+from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.xray import sockets
 from vpnkeys.xray.configfile import ConfigFile
 from vpnkeys.xray.control import XrayControl
 from vpnkeys.xray.process import epoch_of
+from vpnkeys.xray.targets import TargetWatch
 from vpnkeys.xray.warm import Warmth
 
 _log = logging.getLogger(__name__)
 
+_ASK_AGAIN_S = 0.05
+_STILL_FOR_S = 0.05
+_STILL_TIMEOUT_S = 2.0
+_RESTART_TIMEOUT_S = 10.0
 _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
@@ -31,7 +38,9 @@ class LocalNode:
     file: ConfigFile
     control: XrayControl
     warmth: Warmth
+    targets: TargetWatch
     api_socket: Path
+    restart_process: Callable[[], None]
     cut: Callable[[int], int] = sockets.cut
     _told_about_cutting: bool = field(default=False, init=False)
 
@@ -77,6 +86,44 @@ class LocalNode:
             raise XrayUnavailable(msg)
         return Samples(before, _usage(counters))
 
+    def check(self, desired: tuple[Inbound, ...]) -> None:
+        """Xray's own test, on a trial file."""
+        self.file.test(desired)
+
+    def quiesce(self) -> Samples:
+        """Remove every customer's inbound, cut what is open, and wait until the counters stand still.
+
+        Splicing counts a connection's bytes only when it closes, so that the counters move once more after the cut.
+        """
+        running = self.control.inbounds()
+        for tag, inbound in running.items():
+            if inbound.port is not None:
+                self.control.remove(tag)
+                self._cut(inbound.port)
+        deadline = time.monotonic() + _STILL_TIMEOUT_S
+        last = self.sample()
+        while time.monotonic() < deadline:
+            time.sleep(_STILL_FOR_S)
+            now = self.sample()
+            if now == last:
+                break
+            last = now
+        return last
+
+    def restart(self) -> None:
+        """End the process, and wait for the answer of the next."""
+        before = self.epoch()
+        self.restart_process()
+        deadline = time.monotonic() + _RESTART_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with suppress(XrayUnavailable):
+                if self.epoch() != before:
+                    self.control.ping()
+                    return
+            time.sleep(0.01)
+        msg = "Xray was ended and did not come back in time; the log says why."
+        raise XrayUnavailable(msg)
+
     def is_up(self) -> bool:
         """Whether somebody listens on the API's socket."""
         try:
@@ -90,8 +137,19 @@ class LocalNode:
         return sockets.is_free(port)
 
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
-        """The warm server names."""
-        return self.warmth.ready(wait_s)
+        """The names that are warm and whose targets are fit."""
+        deadline = time.monotonic() + wait_s
+        while not (ready := self.warmth.ready(wait_s) & self.targets.usable()) and time.monotonic() < deadline:
+            time.sleep(_ASK_AGAIN_S)
+        return ready
+
+    def look_at_targets(self) -> tuple[TargetReport, ...]:
+        """Look at all targets now."""
+        return self.targets.look()
+
+    def check_file(self) -> None:
+        """Xray's own test of the file as it is."""
+        self.file.check(self.file.path)
 
     def epoch(self) -> str:
         """The name of the life of the process behind the API's socket, be it our child or not."""

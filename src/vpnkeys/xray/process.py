@@ -1,10 +1,10 @@
 """Xray as our child: started, watched, brought back, and never left behind."""
 
-import ctypes
 import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -15,7 +15,6 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_libc = ctypes.CDLL(None)
 
 _BACK_OFF_S = (0.0, 0.2, 0.5, 1.0, 1.5)
 """Waits before the next start, by how often in a row Xray ended young; the last one for ever: back within 2 s."""
@@ -39,17 +38,23 @@ class XrayCommand:
     environment: Mapping[str, str]
 
 
+# Run by a Python of its own, which becomes Xray. The prctl cannot be done in a `preexec_fn`: that would be a plain fork
+# of a process with gRPC's threads, whose fork handlers abort some of the children (3 of 80, measured).
+_DIE_WITH_PARENT = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(int(sys.argv[1]), int(sys.argv[2]))
+if os.getppid() == int(sys.argv[3]):  # else it died before the kernel was told
+    os.execv(sys.argv[4], sys.argv[4:])
+"""
+
+
 def spawn(binary: Path, config: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
     """Start an Xray that dies with the calling thread, however that ends. Its output is one pipe. Raises OSError."""
-    parent = os.getpid()
-
-    def die_with_parent() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel was told
-            os._exit(1)
-
+    binary.stat()  # raises here what would else be raised over there
+    guard = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT]
+    arguments = [str(_PR_SET_PDEATHSIG), str(int(signal.SIGKILL)), str(os.getpid())]
     return subprocess.Popen(
-        [str(binary), "run", "-format", "json", "-c", str(config)],
+        [*guard, *arguments, str(binary), "run", "-format", "json", "-c", str(config)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -58,7 +63,6 @@ def spawn(binary: Path, config: Path, environment: Mapping[str, str]) -> subproc
         errors="replace",
         # A new session: Ctrl-C in the terminal is for us; we then end Xray in order.
         start_new_session=True,
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call; nothing there takes a lock
     )
 
 
@@ -88,6 +92,7 @@ class XrayProcess:
     def stop(self) -> None:
         """End Xray for good and wait for it."""
         self._stopping.set()
+        self._asked_for.set()  # wakes a supervisor that waits for its next try
         self._terminate()
         if self._thread.is_alive():
             self._thread.join()
@@ -125,7 +130,8 @@ class XrayProcess:
             _log.warning(
                 "Xray ended (%s) after %.1f s; next start in %.1f s; last words: %s", code, age_s, wait_s, last
             )
-            self._stopping.wait(wait_s)
+            self._asked_for.wait(wait_s)
+            self._asked_for.clear()
 
     def _run_once(self, young_deaths: int) -> int | str:
         """One life of Xray, from its start to its end."""
@@ -145,6 +151,8 @@ class XrayProcess:
             return child.wait()
         finally:
             self._child = None
+            if child.stdout is not None:
+                child.stdout.close()
             self._on_down()
 
     def _terminate(self) -> None:

@@ -7,18 +7,19 @@ has answered; only then is its name handed out. A target that does not work neve
 
 import asyncio
 import logging
+import shutil
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
-from vpnkeys.domain.inbound import Inbound
+from vpnkeys.domain.inbound import Inbound, Site, warm_inbounds
 from vpnkeys.xray.process import spawn
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 _TRY_EVERY_S = 0.2
 _TRY_FOR_S = 12.0
 _TRY_AGAIN_AFTER_S = 30.0
+_CLIENT_PREFIX = "client-"
 _CONNECT = b"CONNECT warm.invalid:80 HTTP/1.1\r\nHost: warm.invalid:80\r\n\r\n"
 _REQUEST = b"GET / HTTP/1.1\r\nHost: warm.invalid\r\n\r\n"
 
@@ -36,15 +38,17 @@ class Warmth:
 
     xray: Path
     environment: Mapping[str, str]
-    public_key: str
-    inbounds: tuple[Inbound, ...]
+    site: Callable[[], Site]
     _ready: frozenset[str] = field(default=frozenset(), init=False)
     _life: int = field(default=0, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _up: bool = field(default=False, init=False)
+    _asked: bool = field(default=False, init=False)
 
     def start(self) -> None:
         """Begin; nothing happens before Xray is up."""
+        for left in Path(self.site().socket_dir).glob(f"{_CLIENT_PREFIX}*"):  # by a life that was killed
+            shutil.rmtree(left, ignore_errors=True)
         threading.Thread(target=self._run, name="xray-warmer", daemon=True).start()
 
     def xray_is_up(self) -> None:
@@ -63,6 +67,12 @@ class Warmth:
             self._ready = frozenset()
             self._changed.notify_all()
 
+    def try_again(self) -> None:
+        """Something has changed for the better: do not wait before trying the cold names again."""
+        with self._changed:
+            self._asked = True
+            self._changed.notify_all()
+
     def ready(self, wait_s: float = 0.0) -> frozenset[str]:
         """The warm names; waits up to `wait_s` for the first one."""
         with self._changed:
@@ -72,20 +82,24 @@ class Warmth:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._up and len(self._ready) < len(self.inbounds))
-                life, ready = self._life, self._ready
-            pending = tuple(i for i in self.inbounds if _name(i) not in ready)
+                self._changed.wait_for(lambda: self._up and bool(self._cold()))
+                life = self._life
             try:
-                asyncio.run(self._try_all(pending, life))
+                asyncio.run(self._try_all(self._cold(), life))
             except OSError as error:
                 _log.warning("could not try the server names: %s", error)
             self._say_what_is_cold(life)
             with self._changed:
-                self._changed.wait_for(lambda life=life: self._life != life, _TRY_AGAIN_AFTER_S)  # type: ignore[misc]
+                self._changed.wait_for(lambda life=life: self._life != life or self._asked, _TRY_AGAIN_AFTER_S)  # type: ignore[misc]
+                self._asked = False
+
+    def _cold(self) -> tuple[Inbound, ...]:
+        """The warm inbounds whose names are not warm yet."""
+        return tuple(inbound for inbound in warm_inbounds(self.site()) if _name(inbound) not in self._ready)
 
     async def _try_all(self, inbounds: tuple[Inbound, ...], life: int) -> None:
         """Try each name until it is warm, this life of Xray ends, or it has taken too long."""
-        async with _client(self.xray, self.environment, self.public_key, inbounds) as doors:
+        async with _client(self.xray, self.environment, self.site().public_key, inbounds) as doors:
             tries = [self._try(inbound, door, life) for inbound, door in zip(inbounds, doors, strict=True)]
             await asyncio.gather(*tries)
 
@@ -117,12 +131,12 @@ class Warmth:
                 self._changed.notify_all()
 
     def _say_what_is_cold(self, life: int) -> None:
-        cold = {_name(inbound) for inbound in self.inbounds} - self._ready
+        cold = sorted(map(_name, self._cold()))
         if cold and self._life == life and self._up:
             _log.warning(
                 "no client gets through %s: check that its target answers TLS 1.3 with h2 from this server; "
                 "keys are made with the other names, and it is tried again in %.0f s",
-                ", ".join(sorted(cold)),
+                ", ".join(cold),
                 _TRY_AGAIN_AFTER_S,
             )
 
@@ -141,7 +155,8 @@ async def _client(
     """
     async with AsyncExitStack() as stack:
         ports = [await stack.enter_async_context(_relay(inbound.listen.partition(",")[0])) for inbound in inbounds]
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="client-", dir=_socket_dir(inbounds))))
+        room = tempfile.TemporaryDirectory(prefix=_CLIENT_PREFIX, dir=_socket_dir(inbounds))
+        directory = Path(stack.enter_context(room))
         doors = [directory / f"{index}.sock" for index in range(len(inbounds))]
         config = directory / "client.json"
         config.write_bytes(orjson.dumps(_client_config(inbounds, ports, doors, public_key)))
@@ -162,7 +177,8 @@ async def _relay(path: str) -> AsyncIterator[int]:
     """A TCP port on loopback that leads to a Unix socket."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        # Cancelled at the end of the warming; asyncio would log that as an error of this handler.
+        with suppress(OSError, asyncio.CancelledError):
             there_reader, there_writer = await asyncio.open_unix_connection(path)
             await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
 

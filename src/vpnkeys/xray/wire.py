@@ -11,7 +11,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from vpnkeys.domain.inbound import AnyInbound, Client, Inbound, Opaque, Reality
-from vpnkeys.domain.reality import decode_key, encode_key
+from vpnkeys.domain.reality import SHORT_ID_HEX_DIGITS, decode_key, encode_key
 from vpnkeys.xray.proto import xray_pb2 as pb
 
 _RECEIVER = "xray.app.proxyman.ReceiverConfig"
@@ -34,7 +34,14 @@ def render(inbound: Inbound) -> pb.InboundHandlerConfig:
 def parse(message: pb.InboundHandlerConfig) -> AnyInbound:
     """The inbound that a message describes; Opaque when it says anything that `render` would not."""
     inbound = _parse(message)
-    return inbound if isinstance(inbound, Opaque) or _same(render(inbound), message) else _opaque(inbound)
+    return inbound if isinstance(inbound, Opaque) or _is_rendered(inbound, message) else _opaque(inbound)
+
+
+def _is_rendered(inbound: Inbound, message: pb.InboundHandlerConfig) -> bool:
+    try:
+        return _same(render(inbound), message)
+    except ValueError:
+        return False  # not even a value of ours: an operator's inbound may have no minClientVer
 
 
 def _typed(name: str, message: Message) -> pb.TypedMessage:
@@ -63,10 +70,18 @@ def _reality(reality: Reality) -> pb.RealityConfig:
         server_names=reality.server_names,
         private_key=decode_key(reality.private_key),
         min_client_ver=bytes(int(part) for part in reality.min_client_version.split(".")),
-        short_ids=[bytes.fromhex(short_id) for short_id in reality.short_ids],
+        short_ids=[_short_id(short_id) for short_id in reality.short_ids],
         limit_fallback_upload=pb.LimitFallback(),
         limit_fallback_download=pb.LimitFallback(),
     )
+
+
+def _short_id(text: str) -> bytes:
+    raw = bytes.fromhex(text)
+    if len(raw) != SHORT_ID_HEX_DIGITS // 2:
+        msg = f"a short id of {len(raw)} bytes would panic Xray"
+        raise ValueError(msg)
+    return raw
 
 
 def _vless(clients: tuple[Client, ...]) -> pb.VlessInboundConfig:
@@ -112,6 +127,7 @@ def _opaque(inbound: Inbound) -> Opaque:
     return Opaque(
         tag=inbound.tag,
         port=inbound.port,
+        protocol="vless",
         uuids=tuple(client.uuid for client in inbound.clients),
         short_ids=inbound.reality.short_ids,
         target=inbound.reality.target,

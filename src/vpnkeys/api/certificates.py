@@ -1,0 +1,104 @@
+"""A certificate that was replaced on disk is served to new connections; open ones do not notice."""
+
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+_log = logging.getLogger(__name__)
+
+_EVERY_S = 2.0
+
+
+class _Version(NamedTuple):
+    """What tells one version of a file from another without reading it; links are followed, as Certbot's need."""
+
+    inode: int
+    changed_ns: int
+    size: int
+
+
+class CertificateReload:
+    """Keeps a TLS context at what two PEM files hold.
+
+    Make it before the context is first loaded, so that no change goes unseen. Files that do not fit, as while they are
+    being written, change nothing. There is one warning when they stay so.
+    """
+
+    def __init__(self, cert: Path, key: Path) -> None:
+        self._cert = cert
+        self._key = key
+        self._served = self._versions()
+        self._unfit: tuple[_Version | None, ...] | None = None
+        self._warned = False
+
+    async def watch(self, context: ssl.SSLContext) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            self.look(context)
+
+    def look(self, context: ssl.SSLContext) -> None:
+        """Take what is new, if it fits."""
+        versions = self._versions()
+        if versions == self._served:
+            self._unfit, self._warned = None, False
+            return
+        try:
+            self._take(context)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            # Half a file is no fault: it is whole the next time. Only what stays as it is deserves a word.
+            if versions == self._unfit and not self._warned:
+                _log.warning(
+                    "the new certificate cannot be used, the old one stays in service: %s or %s: %s",
+                    self._cert, self._key, error,
+                )  # fmt: skip
+                self._warned = True
+            self._unfit = versions
+            return
+        self._served, self._unfit, self._warned = versions, None, False
+        _log.info("new connections get the new certificate of %s", self._cert)
+
+    def _versions(self) -> tuple[_Version | None, ...]:
+        return tuple(_version(path) for path in (self._cert, self._key))
+
+    def _take(self, context: ssl.SSLContext) -> None:
+        """Raises OSError or ValueError, and has changed nothing then.
+
+        A context that was given a certificate whose key then fails is left without either; so the pair is tried on
+        another context, and what was tried is what is used: bytes read once, not files that change in between.
+        """
+        with _in_memory(self._cert) as cert, _in_memory(self._key) as key:
+            check_pair(cert, key)
+            _load(context, cert, key)
+
+
+def check_pair(cert: str | Path, key: str | Path) -> None:
+    """Raises OSError or ValueError unless these are a certificate and its key, in PEM and without a password."""
+    _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
+
+
+def _load(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> None:
+    # Without a password OpenSSL would ask for one on the terminal, and everything would wait for it.
+    context.load_cert_chain(cert, key, password=lambda: "")
+
+
+def _version(path: Path) -> _Version | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _Version(found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+@contextmanager
+def _in_memory(path: Path) -> Iterator[str]:
+    """The path of a copy of a file; the copy is on no disk."""
+    content = path.read_bytes()
+    with open(os.memfd_create("pem", os.MFD_CLOEXEC), "wb", buffering=0) as copy:  # noqa: PTH123 - it has no path
+        copy.write(content)
+        yield f"/proc/self/fd/{copy.fileno()}"

@@ -1,0 +1,187 @@
+"""`/api/system`: what is, and repairs."""
+
+import time
+
+from fastapi import APIRouter, Depends
+
+from vpnkeys.api.deps import ServerDep, limited, require_api_key
+from vpnkeys.api.problems import problems
+from vpnkeys.api.system_schemas import (
+    AssignedPort,
+    ConfigStatus,
+    MoveOut,
+    PortAssignments,
+    Ports,
+    PortsReset,
+    PortsStatus,
+    PortValidation,
+    RealityFixed,
+    ShortIdSync,
+    Synced,
+    TargetOut,
+    UsedPort,
+    Validation,
+    Verified,
+    XrayConfig,
+    XrayConfigStatus,
+    XrayInbound,
+    XrayInbounds,
+    XraySynced,
+    XrayValidation,
+)
+from vpnkeys.service.report import XrayFileReport
+
+router = APIRouter(
+    prefix="/api/system",
+    tags=["system"],
+    dependencies=[Depends(require_api_key)],
+    responses=problems(401, 429, 500, 503),
+)
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+@router.post("/sync-config", dependencies=[Depends(limited("sync"))])
+def sync_config(server: ServerDep) -> Synced:
+    """Bring config.json and the running Xray to the database, without a restart."""
+    server.system.sync()
+    return Synced(validation=Validation.of(server.reporter.sync()), timestamp=_now())
+
+
+@router.get("/config-status")
+def config_status(server: ServerDep) -> ConfigStatus:
+    """Whether config.json is what the database says."""
+    report = server.reporter.sync()
+    return ConfigStatus(
+        synchronized=report.file.synced,
+        keys_json_count=len(report.key_uuids),
+        config_json_count=len(report.config_uuids),
+        keys_json_uuids=list(report.key_uuids),
+        config_json_uuids=list(report.config_uuids),
+        validation=Validation.of(report),
+        timestamp=_now(),
+    )
+
+
+@router.post("/verify-reality")
+def verify_reality(server: ServerDep) -> Verified:
+    """Compare every REALITY setting with the database, repair what differs, and look at every target."""
+    done, targets = server.system.verify_reality()
+    return Verified(
+        repaired=[inbound.tag for inbound in done.add],
+        config_rewritten=done.file is not None,
+        targets=[TargetOut.of(target) for target in targets],
+        warnings=[line for target in targets for line in (*target.problems, *target.warnings)],
+        timestamp=_now(),
+    )
+
+
+@router.get("/ports")
+async def ports(server: ServerDep) -> Ports:
+    """Which key has which port."""
+    keys = sorted(server.keys.list(), key=lambda key: key.port)
+    pool = server.keys.pool
+    moments = [key.port_assigned_at or key.created_at for key in keys]
+    return Ports(
+        port_assignments=PortAssignments(
+            used_ports={
+                str(key.port): UsedPort(
+                    uuid=key.uuid, key_id=key.id, key_name=key.name, assigned_at=at, is_active=key.is_active
+                )
+                for key, at in zip(keys, moments, strict=True)
+            },
+            port_assignments={
+                key.uuid: AssignedPort(port=key.port, key_id=key.id, key_name=key.name, assigned_at=at)
+                for key, at in zip(keys, moments, strict=True)
+            },
+            created_at=min(moments, default=None),
+            last_updated=max(moments, default=None),
+        ),
+        used_ports=len(keys),
+        available_ports=len(set(pool.ports) - {key.port for key in keys}),
+        max_ports=len(pool),
+        port_range=str(pool),
+        timestamp=_now(),
+    )
+
+
+@router.post("/ports/reset", responses=problems(400))
+def reset_ports(server: ServerDep) -> PortsReset:
+    """Hand out all ports again from the bottom; a key whose port stays keeps its connections."""
+    return PortsReset(changed=[MoveOut.of(move) for move in server.system.reset_ports()], timestamp=_now())
+
+
+@router.get("/ports/status")
+def ports_status(server: ServerDep) -> PortsStatus:
+    """What is wrong with ports, found on this host."""
+    issues = list(server.reporter.port_issues())
+    keys = server.keys.list()
+    return PortsStatus(
+        validation=PortValidation(
+            valid=not issues,
+            issues=issues,
+            total_assignments=len(keys),
+            total_used_ports=len({key.port for key in keys}),
+        ),
+        timestamp=_now(),
+    )
+
+
+@router.get("/xray/config-status")
+def xray_config_status(server: ServerDep) -> XrayConfigStatus:
+    """config.json by itself, with Xray's own verdict."""
+    return XrayConfigStatus(config_status=_xray_config(server.reporter.xray_file()), timestamp=_now())
+
+
+def _xray_config(report: XrayFileReport) -> XrayConfig:
+    return XrayConfig(
+        status="error" if report.refusal else "ok",
+        total_inbounds=report.total_inbounds,
+        vless_inbounds=len(report.inbounds),
+        api_inbound=report.api_inbounds > 0,
+        api_inbounds=report.api_inbounds,
+        port_assignments={str(inbound.port): inbound.uuids[0] for inbound in report.inbounds if inbound.uuids},
+        config_valid=not report.refusal,
+        error=report.refusal,
+        timestamp=_now(),
+    )
+
+
+@router.get("/xray/inbounds")
+def xray_inbounds(server: ServerDep) -> XrayInbounds:
+    """The VLESS inbounds of config.json."""
+    report = server.reporter.inbounds()
+    return XrayInbounds(inbounds=[XrayInbound.of(inbound) for inbound in report], timestamp=_now())
+
+
+@router.post("/xray/sync-config")
+def xray_sync_config(server: ServerDep) -> XraySynced:
+    """Rewrite config.json and restart Xray, with no byte lost. Answers when clients get through again."""
+    wrong = server.system.sync_and_restart()
+    fixed = [
+        {
+            "uuid": mismatch.uuid,
+            "name": mismatch.name,
+            "old_short_id": mismatch.config_short_id,
+            "new_short_id": mismatch.db_short_id,
+        }
+        for mismatch in wrong
+    ]
+    return XraySynced(
+        short_id_sync=ShortIdSync(success=True, fixed_count=len(fixed), fixed_keys=fixed), timestamp=_now()
+    )
+
+
+@router.get("/xray/validate-sync")
+def xray_validate_sync(server: ServerDep) -> XrayValidation:
+    """Database, config.json and running Xray, compared at this moment."""
+    return XrayValidation(validation=Validation.of(server.reporter.sync()), timestamp=_now())
+
+
+@router.post("/fix-reality-keys")
+def fix_reality_keys(server: ServerDep) -> RealityFixed:
+    """Put the stored key pair back into config.json and restart Xray, with no byte lost."""
+    server.system.fix_reality_keys()
+    return RealityFixed(timestamp=_now())

@@ -1,0 +1,165 @@
+"""A server: its parts, made to know each other, started and stopped in order."""
+
+import logging
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from vpnkeys.bootstrap.data_dir import api_key, certificate, key_pair, take
+from vpnkeys.bootstrap.node import build_guard, build_node, xray_command
+from vpnkeys.domain.errors import KeyPairDamaged, Unavailable
+from vpnkeys.domain.inbound import Site
+from vpnkeys.domain.reality import KeyPair
+from vpnkeys.service.health import Health
+from vpnkeys.service.keys import KeyService
+from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.service.report import Reporter
+from vpnkeys.service.system import SystemService
+from vpnkeys.service.traffic import TrafficService
+from vpnkeys.settings import Settings, SettingsError
+from vpnkeys.store.certificate import CertificateFiles
+from vpnkeys.store.engine import open_engine
+from vpnkeys.store.migrate import migrate
+from vpnkeys.store.secrets import ApiKeyHash, load_key_pair
+from vpnkeys.store.sql import SqlStore
+from vpnkeys.xray import sockets
+from vpnkeys.xray.binary import XrayBinary
+from vpnkeys.xray.guard import Guard
+from vpnkeys.xray.node import LocalNode
+from vpnkeys.xray.process import XrayProcess
+
+_log = logging.getLogger(__name__)
+
+_SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
+
+
+class SystemClock:
+    """The host's clock."""
+
+    def now(self) -> datetime:
+        """UTC, without an offset."""
+        return datetime.now(UTC).replace(tzinfo=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A whole server, ready to be started. `new_api_key` is set when it was made just now."""
+
+    settings: Settings
+    keys: KeyService
+    traffic: TrafficService
+    reporter: Reporter
+    system: SystemService
+    reconciler: Reconciler
+    health: Health
+    api_key: ApiKeyHash
+    new_api_key: str | None
+    certificate: CertificateFiles
+    node: LocalNode
+    process: XrayProcess
+    guard: Guard | None
+    lock: IO[str]
+
+    def start(self) -> None:
+        """Put config.json right, start Xray and repair it in the background as soon as it answers."""
+        if self.guard is not None:
+            self.guard.watch()
+        self.node.prepare(self.reconciler.desired(self.reconciler.store.keys()))
+        self.reconciler.start()
+        self.node.warmth.start()
+        self.node.targets.start()
+        self.process.start()
+        self.traffic.start(self.settings.traffic_interval_s)
+
+    def stop(self) -> None:
+        """Take the last sample, end Xray and let go of everything."""
+        with self.reconciler.changing:
+            self._take_last_sample()
+            self.process.stop()
+        if self.guard is not None:
+            self.guard.remove()
+        self.node.control.close()
+        self.reconciler.store.close()
+        self.lock.close()
+
+    def _take_last_sample(self) -> None:
+        try:
+            self.traffic.close_epoch(self.node.quiesce())
+        except Unavailable as error:
+            _log.warning("ending without a last sample of traffic: %s", error)
+
+
+def build(settings: Settings, xray: XrayBinary) -> Server:
+    """Construct a server on its data directory, which is made when it is missing.
+
+    Raises SettingsError when the data directory cannot serve, VpnKeysError when a part of it does not answer.
+    """
+    lock = take(settings.data_dir)
+    pair = key_pair(settings)
+    api_key_hash, new_api_key = api_key(settings)
+    engine = open_engine(settings.database_url)
+    migrate(engine)
+    site = _site(settings, pair)
+    guard = build_guard(settings)
+    # Node, process and reconciler know each other; each is called only after all of them are there.
+    node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
+    reconciler = Reconciler(SqlStore(engine), node, site, on_repaired=node.warmth.xray_is_up)
+    process = XrayProcess(
+        xray_command(settings, xray, node),
+        on_up=lambda _pid: reconciler.repair_soon(),
+        on_down=node.warmth.xray_is_down,
+    )
+    clock = SystemClock()
+    traffic = TrafficService(reconciler.store, node, clock)
+    reporter = Reporter(reconciler, settings.port_range)
+    system = SystemService(
+        reconciler,
+        reporter,
+        traffic,
+        clock,
+        settings.port_range,
+        lambda: _reload_key_pair(settings.data_dir, reconciler),
+    )
+    return Server(
+        settings=settings,
+        keys=KeyService(reconciler, clock, settings.port_range),
+        traffic=traffic,
+        reporter=reporter,
+        system=system,
+        reconciler=reconciler,
+        health=Health(node, reconciler.store, can_cut=sockets.can_cut(), full_cone=guard is not None),
+        api_key=api_key_hash,
+        new_api_key=new_api_key,
+        certificate=certificate(settings),
+        node=node,
+        process=process,
+        guard=guard,
+        lock=lock,
+    )
+
+
+def _site(settings: Settings, pair: KeyPair) -> Site:
+    socket_dir = settings.data_dir / "run"
+    if len(os.fsencode(socket_dir)) + len("/warm-00.sock.lock") > _SOCKET_PATH_MAX_BYTES:
+        msg = f"VPNKEYS_DATA_DIR: the path {settings.data_dir} is too long for a Unix socket; use a shorter one"
+        raise SettingsError(msg)
+    return Site(
+        listen=settings.inbound_listen,
+        private_key=pair.private_key,
+        socket_dir=str(socket_dir),
+        server_names=settings.reality_server_names,
+        forced_target=settings.reality_target,
+        server_address=settings.server_address,
+        public_key=pair.public_key,
+    )
+
+
+def _reload_key_pair(data_dir: Path, reconciler: Reconciler) -> None:
+    """Serve with the key pair that is stored now, be it the one of the start or not."""
+    try:
+        pair = load_key_pair(data_dir)
+    except ValueError as error:
+        raise KeyPairDamaged(str(error)) from error
+    reconciler.site = replace(reconciler.site, private_key=pair.private_key, public_key=pair.public_key)

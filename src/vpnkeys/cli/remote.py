@@ -1,0 +1,141 @@
+"""What all commands that ask a server share: which server, how to say what it answered, and the exit code.
+
+0 it was done; 1 it was refused, or there is no such thing; 2 the command line or the settings are wrong; 3 the server
+does not answer, or cannot do it now.
+"""
+
+import functools
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec, get_type_hints
+
+import typer
+from rich.console import Console, RenderableType
+
+from vpnkeys.client import ApiError, Client, TooManyRequests, Unavailable
+from vpnkeys.settings import admin_socket, data_dirs
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 refused, or no such key; 2 wrong command line or settings; "
+    "3 the server does not answer, or cannot do it now."
+)
+
+_REFUSED, _USAGE, _UNAVAILABLE = 1, 2, 3
+_PIPE_WIDTH = 200
+
+P = ParamSpec("P")
+
+
+def _options(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the API's JSON instead of a table.")] = False,
+    url: Annotated[
+        str,
+        typer.Option(
+            envvar="VPNKEYS_URL",
+            help="The server, such as https://203.0.113.10:8000. Without it: the one that runs on this machine, "
+            "by the Unix socket in its data directory (VPNKEYS_DATA_DIR), which needs no API key.",
+        ),
+    ] = "",
+    api_key: Annotated[
+        str, typer.Option(envvar="VPNKEYS_API_KEY", help="The API key; goes with --url.", show_envvar=True)
+    ] = "",
+    fingerprint: Annotated[
+        str,
+        typer.Option(envvar="VPNKEYS_FINGERPRINT", help="SHA-256 of the server's certificate, as it prints it."),
+    ] = "",
+    ca: Annotated[
+        Path | None, typer.Option(envvar="VPNKEYS_CA", help="PEM file of certificates to trust instead.")
+    ] = None,
+) -> tuple[bool, str, str, str, Path | None]:
+    """The options of every such command, in Typer's own words."""
+    return as_json, url, api_key, fingerprint, ca
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A server to ask, and somebody to tell."""
+
+    server: Client
+    as_json: bool
+
+    def tell(self, value: Any, *for_people: RenderableType) -> None:  # noqa: ANN401 - JSON
+        """The JSON value for a program, or the same for people."""
+        if self.as_json:
+            print(json.dumps(value, ensure_ascii=False, indent=2))
+            return
+        console = Console(highlight=False, markup=False, emoji=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+        for part in for_people:
+            console.print(part)
+
+
+def asks_server(command: Callable[Concatenate[Session, P], None]) -> Callable[..., None]:
+    """Give a command the options that say which server, hand it a session, and end as an error demands."""
+    options = inspect.signature(_options, eval_str=True).parameters
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json, url, api_key, fingerprint, ca = _options(**{name: kwargs.pop(name) for name in options})  # type: ignore[arg-type]
+        with _errors_told(as_json=as_json), _connect(url, api_key, fingerprint, ca) as server:
+            command(Session(server, as_json), *args, **kwargs)
+
+    # Typer reads both: the parameters from one, their types from the other.
+    run.__signature__ = inspect.Signature([*own, *options.values()])  # type: ignore[attr-defined]
+    hints = {**get_type_hints(command, include_extras=True), **get_type_hints(_options, include_extras=True)}
+    run.__annotations__ = {parameter.name: hints[parameter.name] for parameter in [*own, *options.values()]}
+    run.__doc__ = f"{inspect.getdoc(command)}\n\n{EXIT_CODES}"
+    return run
+
+
+def wrong_usage(message: str) -> NoReturn:
+    """The command line or the settings do not fit together."""
+    print(f"vpnkeys: {message}", file=sys.stderr)
+    raise typer.Exit(_USAGE)
+
+
+def _connect(url: str, api_key: str, fingerprint: str, ca: Path | None) -> Client:
+    if not url:
+        return _local()
+    if not api_key:
+        wrong_usage("--url needs an API key: set VPNKEYS_API_KEY, or give --api-key")
+    try:
+        return Client(url, api_key, fingerprint=fingerprint or None, verify=ca or True)
+    except (ValueError, OSError) as error:
+        wrong_usage(str(error))
+
+
+def _local() -> Client:
+    """The server on this machine."""
+    places = [admin_socket(directory) for directory in data_dirs()]
+    for place in places:
+        try:
+            if place.is_socket():
+                return Client.local(place)
+        except PermissionError:
+            wrong_usage(f"{place} is for the server's own user and root; be one of them, or give --url and --api-key")
+    where = " or ".join(str(place.parent.parent) for place in places)
+    print(f"vpnkeys: no server runs on {where}; start one (vpnkeys serve), or give --url", file=sys.stderr)
+    raise typer.Exit(_UNAVAILABLE)
+
+
+@contextmanager
+def _errors_told(*, as_json: bool) -> Iterator[None]:
+    """What the server refused, on standard error; and the exit code for it."""
+    try:
+        yield
+    except ApiError as error:
+        if as_json:
+            fields = {name: getattr(error, name) for name in ("status", "code", "detail", "retry_after_s")}
+            print(json.dumps({"error": fields}, ensure_ascii=False), file=sys.stderr)
+        else:
+            print(f"vpnkeys: {error.detail}", file=sys.stderr)
+        later = isinstance(error, (Unavailable, TooManyRequests))
+        raise typer.Exit(_UNAVAILABLE if later else _REFUSED) from error

@@ -1,0 +1,92 @@
+"""Requests out, answers in: what all methods share."""
+
+import ssl
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from vpnkeys.client._errors import Unavailable, UnexpectedAnswer, error_of
+
+A = TypeVar("A")
+M = TypeVar("M", bound=BaseModel)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of a URL is this machine."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def key_path(id_or_uuid: str, *more: str) -> str:
+    """The path of a key. Raises ValueError for what would be another path."""
+    if id_or_uuid in {"", ".", ".."}:
+        msg = "give the key's id or its UUID"
+        raise ValueError(msg)
+    return "/".join(["/api/keys", quote(id_or_uuid, safe=""), *more])
+
+
+class Http:
+    """One connection pool to one server."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._client.close()
+
+    def one(self, kind: type[M], method: str, path: str, **options: Any) -> M:  # noqa: ANN401 - httpx's options
+        """An answer that is one object. Raises ApiError."""
+        return self.answer(TypeAdapter(kind), method, path, **options)
+
+    def answer(self, kind: TypeAdapter[A], method: str, path: str, **options: Any) -> A:  # noqa: ANN401 - likewise
+        """An answer of this kind. Raises ApiError."""
+        response = self.response(method, path, **options)
+        if response.status_code != HTTPStatus.OK:
+            raise error_of(response.status_code, json_of(response), response.headers)
+        return parsed(kind, response)
+
+    def response(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - likewise
+        """Whatever the server says. Raises Unavailable when it says nothing."""
+        try:
+            return self._client.request(method, path, **options)
+        except httpx.TimeoutException as error:
+            raise Unavailable(None, "timeout", "The server did not answer in time.") from error
+        except httpx.TransportError as error:
+            if isinstance(_root(error), ssl.SSLCertVerificationError):
+                detail = f"The server is not the one expected: {_root(error)}"
+                raise Unavailable(None, "untrusted_certificate", detail) from error
+            raise Unavailable(None, "unreachable", f"The server cannot be reached: {error}") from error
+
+
+def parsed(kind: TypeAdapter[A], response: httpx.Response) -> A:
+    """The body of an answer. Raises UnexpectedAnswer."""
+    try:
+        return kind.validate_json(response.content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "body"
+        detail = f"The server's answer is not what it should be: {place}: {fault['msg']}"
+        raise UnexpectedAnswer(response.status_code, "unexpected_answer", detail) from error
+
+
+def json_of(response: httpx.Response) -> object:
+    """The JSON of a body, or None when it is something else."""
+    try:
+        body: object = response.json()
+    except ValueError:
+        return None
+    return body
+
+
+def _root(error: BaseException) -> BaseException:
+    """Where it began: httpx and httpcore each wrap what the one below raised."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return error

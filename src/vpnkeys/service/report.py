@@ -1,0 +1,216 @@
+"""What is, told in full: the status endpoints. Each looks anew at database, config.json and the running Xray."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from vpnkeys.domain.errors import ConfigRefused
+from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, Inbound, Opaque
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.plan import Observed, compare, differences, file_is_right, running_drift, uuids_of
+from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.reality import pad_short_id
+from vpnkeys.service.reconcile import Reconciler
+
+
+@dataclass(frozen=True, slots=True)
+class ShortIdMismatch:
+    """A key whose short id in config.json is another one."""
+
+    uuid: str
+    name: str
+    db_short_id: str
+    config_short_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How one side (config.json, the running Xray) differs from the database, by key UUID (by tag where there is none).
+
+    `different` names the settings that differ.
+    """
+
+    synced: bool
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    different: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """Database, config.json and running Xray, compared. `runtime` is None while Xray does not answer."""
+
+    key_uuids: tuple[str, ...]
+    config_uuids: tuple[str, ...]
+    file: Comparison
+    short_id_mismatches: tuple[ShortIdMismatch, ...]
+    runtime: Comparison | None
+    problem: str
+
+    @property
+    def uuid_synced(self) -> bool:
+        """Whether config.json lets in exactly the keys of the database."""
+        return not self.file.missing and not self.file.extra
+
+
+@dataclass(frozen=True, slots=True)
+class XrayFileReport:
+    """config.json in numbers. `refusal` is Xray's own word against it, empty when it takes it."""
+
+    total_inbounds: int
+    api_inbounds: int
+    inbounds: tuple[Opaque, ...]
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Looks and tells; changes nothing."""
+
+    reconciler: Reconciler
+    pool: PortRange
+
+    def sync(self) -> SyncReport:
+        """Compare everything now."""
+        with self.reconciler.changing:
+            keys = self.reconciler.store.keys()
+            desired = self.reconciler.desired(keys)
+            observed = self.reconciler.node.observe()
+        active = {key.uuid: key for key in keys if key.is_active}
+        file = _compare(desired, observed.file.inbounds, synced=file_is_right(desired, observed.file))
+        drift = running_drift(desired, observed)
+        running = observed.running.inbounds if observed.running else {}
+        return SyncReport(
+            key_uuids=tuple(active),
+            config_uuids=tuple(uuid for inbound in _vless(observed) for uuid in uuids_of(inbound)),
+            file=file,
+            short_id_mismatches=tuple(_short_id_mismatches(active, observed.file.inbounds.values())),
+            runtime=None if drift is None else _compare(desired, _ours(running, observed), synced=not drift),
+            problem=observed.file.problem,
+        )
+
+    def xray_file(self) -> XrayFileReport:
+        """config.json by itself, with Xray's own verdict on it."""
+        observed = self.reconciler.node.observe()
+        try:
+            self.reconciler.node.check_file()
+            refusal = ""
+        except ConfigRefused as error:
+            refusal = str(error)
+        file = observed.file
+        return XrayFileReport(
+            total_inbounds=file.api_inbounds + len(file.inbounds) + len(file.foreign),
+            api_inbounds=file.api_inbounds,
+            inbounds=tuple(_vless(observed)),
+            refusal=file.problem or refusal,
+        )
+
+    def inbounds(self) -> tuple[Opaque, ...]:
+        """The VLESS inbounds of config.json."""
+        return tuple(_vless(self.reconciler.node.observe()))
+
+    def port_issues(self) -> tuple[str, ...]:
+        """What is wrong with ports, found in truth."""
+        node = self.reconciler.node
+        with self.reconciler.changing:
+            keys = self.reconciler.store.keys()
+            observed = node.observe()
+        running = observed.running.inbounds if observed.running else {}
+        issues = [*_file_issues(keys, observed, self.pool)]
+        for key in keys:
+            if key.port not in self.pool:
+                issues.append(f"port {key.port} of key {key.id} is outside the range {self.pool}")
+            if not key.is_active:
+                continue
+            free = node.is_free(key.port)
+            if free:
+                issues.append(f"port {key.port} of key {key.id} is not listening")
+            elif key.tag not in running:
+                issues.append(f"port {key.port} of key {key.id} is taken by another program")
+        return tuple(issues)
+
+
+def _file_issues(keys: Iterable[Key], observed: Observed, pool: PortRange) -> Iterable[str]:
+    """Ports that config.json or the running Xray use twice, or without a key."""
+    by_port = {key.port: key for key in keys}
+    sides = {
+        "config.json": observed.file.inbounds,
+        "the running Xray": observed.running.inbounds if observed.running else {},
+    }
+    for side, inbounds in sides.items():
+        used: dict[int, str] = {}
+        for inbound in inbounds.values():
+            if inbound.port is None:
+                continue
+            if inbound.port in used:
+                yield f"port {inbound.port} is used twice in {side}: by {used[inbound.port]} and {inbound.tag}"
+            used[inbound.port] = inbound.tag
+            key = by_port.get(inbound.port)
+            if inbound.port in pool and (key is None or not key.is_active):
+                yield f"port {inbound.port} is used in {side} by {inbound.tag} without a key"
+            elif key is not None and key.tag != inbound.tag:
+                yield f"port {inbound.port} of key {key.id} is used in {side} by {inbound.tag}"
+
+
+def _compare(desired: tuple[Inbound, ...], actual: Mapping[str, AnyInbound], *, synced: bool) -> Comparison:
+    wanted = {inbound.tag: inbound for inbound in desired}
+    drift = compare(desired, actual)
+    strangers = {
+        uuid: None for tag in drift.different for uuid in uuids_of(actual[tag]) if uuid not in uuids_of(wanted[tag])
+    }
+    return Comparison(
+        synced=synced,
+        missing=tuple(
+            dict.fromkeys(
+                [_name(wanted[tag]) for tag in drift.missing]
+                + [_name(wanted[tag]) for tag in drift.different if not _lets_in(actual[tag], wanted[tag])]
+            )
+        ),
+        extra=tuple(dict.fromkeys([*(_name(actual[tag]) for tag in drift.extra), *strangers])),
+        different={_name(wanted[tag]): differences(wanted[tag], actual[tag]) for tag in drift.different},
+    )
+
+
+def _lets_in(actual: AnyInbound, wanted: Inbound) -> bool:
+    return set(uuids_of(wanted)) <= set(uuids_of(actual))
+
+
+def _name(inbound: AnyInbound) -> str:
+    """What an inbound is called in reports: the UUID of its key; the tag of those that are nobody's."""
+    uuids = uuids_of(inbound)
+    return uuids[0] if uuids and not inbound.tag.startswith(WARM_TAG_PREFIX) else inbound.tag
+
+
+def _ours(running: Mapping[str, AnyInbound], observed: Observed) -> dict[str, AnyInbound]:
+    foreign = {inbound.tag for inbound in observed.file.foreign}
+    return {tag: inbound for tag, inbound in running.items() if tag not in foreign}
+
+
+def _vless(observed: Observed) -> Iterable[Opaque]:
+    """The VLESS inbounds of config.json that somebody may use: all but our own warm ones."""
+    for inbound in (*observed.file.inbounds.values(), *observed.file.foreign):
+        shown = _summary(inbound)
+        if shown.protocol == "vless" and not shown.tag.startswith(WARM_TAG_PREFIX):
+            yield shown
+
+
+def _summary(inbound: AnyInbound) -> Opaque:
+    if isinstance(inbound, Opaque):
+        return inbound
+    reality = inbound.reality
+    return Opaque(
+        tag=inbound.tag,
+        port=inbound.port,
+        protocol="vless",
+        uuids=uuids_of(inbound),
+        short_ids=reality.short_ids,
+        target=reality.target,
+        server_names=reality.server_names,
+    )
+
+
+def _short_id_mismatches(active: Mapping[str, Key], inbounds: Iterable[AnyInbound]) -> Iterable[ShortIdMismatch]:
+    for inbound in map(_summary, inbounds):
+        for uuid in inbound.uuids:
+            key = active.get(uuid)
+            if key is not None and inbound.short_ids != (pad_short_id(key.short_id),):
+                yield ShortIdMismatch(uuid, key.name, key.short_id, ",".join(inbound.short_ids))

@@ -1,0 +1,292 @@
+"""What every Store promises: the one in memory, and SQL on a SQLite file."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from sqlalchemy.exc import IntegrityError
+from tests.fake_store import FakeStore, Memory
+from tests.strategies import key_lists
+
+from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.key import Key
+from vpnkeys.interfaces import Store, Transaction
+from vpnkeys.store.engine import open_engine
+from vpnkeys.store.migrate import migrate
+from vpnkeys.store.sql import SqlStore
+
+NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database, and how to open one more store on it. `conflict` is what it raises when a key is not new."""
+
+    open: Callable[[], Store]
+    conflict: type[Exception]
+
+
+def sqlite(path: Path) -> Database:
+    """A SQLite file."""
+    url = f"sqlite:///{path}"
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    return Database(lambda: SqlStore(open_engine(url)), IntegrityError)
+
+
+def in_memory() -> Database:
+    """A fake one."""
+    memory = Memory()
+    return Database(lambda: FakeStore(memory), ValueError)
+
+
+@pytest.fixture(params=["fake", "sqlite"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """Each kind of database, empty."""
+    return in_memory() if request.param == "fake" else sqlite(tmp_path / "vpnkeys.db")
+
+
+@pytest.fixture
+def store(database: Database) -> Iterator[Store]:
+    """A store on it."""
+    found = database.open()
+    yield found
+    found.close()
+
+
+def key(number: int, **changes: object) -> Key:
+    """A key unlike all others."""
+    made = Key(
+        id=f"id-{number}",
+        name=f"name {number}",
+        uuid=f"uuid-{number}",
+        created_at=NOON.replace(microsecond=number),
+        is_active=True,
+        port=10001 + number,
+        short_id=f"{number:016x}",
+        sni="a.example",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type] # a test names fields that are there
+
+
+def add(store: Store, *keys: Key) -> None:
+    """Insert in one transaction."""
+    with store.write() as transaction:
+        for one in keys:
+            transaction.insert(one)
+
+
+def _empty(transaction: Transaction) -> None:
+    before = transaction.keys()
+    for one in before:
+        transaction.delete(one.id)
+
+
+def ports(store: Store) -> list[int]:
+    """The ports of all keys."""
+    found = store.keys()
+    return [one.port for one in found]
+
+
+@given(keys=key_lists())
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])  # emptied each time
+def test_keys_come_back_as_they_were(store: Store, keys: list[Key]) -> None:
+    """Every field of every key, to the microsecond and in every script; oldest first."""
+    with store.write() as transaction:
+        _empty(transaction)
+        for one in keys:
+            transaction.insert(one)
+        seen_inside = transaction.keys()
+    assert store.keys() == seen_inside == tuple(sorted(keys, key=lambda key: (key.created_at, key.id)))
+
+
+def test_an_exception_takes_everything_back(store: Store) -> None:
+    """Whatever it is, even the end of the program."""
+    add(store, key(1))
+    for kind in (RuntimeError, KeyboardInterrupt):
+        with pytest.raises(kind), store.write() as transaction:  # noqa: PT012 - the promise is about the whole block
+            transaction.insert(key(2))
+            transaction.delete("id-1")
+            raise kind
+    assert store.keys() == (key(1),)
+
+
+@pytest.mark.parametrize(
+    "double",
+    [
+        key(2, id="id-1"),
+        key(2, uuid="uuid-1"),
+        key(2, port=10002),
+        key(2, short_id="0" * 15 + "1"),
+    ],
+    ids=["id", "uuid", "port", "short id"],
+)
+def test_nothing_is_handed_out_twice(database: Database, store: Store, double: Key) -> None:
+    """Id, UUID, port and short id are unique whatever the code above believes; nothing of the attempt is left."""
+    add(store, key(1))
+    with pytest.raises(database.conflict):
+        add(store, key(3), double)
+    assert store.keys() == (key(1),)
+
+
+def test_names_need_not_be_unique(store: Store) -> None:
+    """Two customers may have one name."""
+    namesakes = (key(1, name="Иван"), key(2, name="Иван"))
+    add(store, *namesakes)
+    assert store.keys() == namesakes
+
+
+def test_removing_what_is_not_there_is_no_error(store: Store) -> None:
+    """A delete may be repeated."""
+    add(store, key(1), key(2))
+    for _ in range(2):
+        with store.write() as transaction:
+            transaction.delete("id-1")
+    assert store.keys() == (key(2),)
+
+
+def test_a_removed_keys_place_is_free(store: Store) -> None:
+    """Its port and short id can be another's."""
+    add(store, key(1))
+    with store.write() as transaction:
+        transaction.delete("id-1")
+        transaction.insert(key(2, port=10002, short_id=key(1).short_id))
+    assert ports(store) == [10002]
+
+
+def test_ports_can_be_swapped(store: Store) -> None:
+    """All at once; the time of the move is kept, other keys are not touched."""
+    add(store, key(1), key(2), key(3))
+    later = NOON.replace(hour=13)
+    with store.write() as transaction:
+        transaction.move({"id-1": 10003, "id-2": 10002}, later)
+    assert store.keys() == (
+        key(1, port=10003, port_assigned_at=later),
+        key(2, port=10002, port_assigned_at=later),
+        key(3),
+    )
+
+
+def test_a_commit_is_seen_by_everybody_at_once(database: Database) -> None:
+    """Two stores on one database are two processes: neither keeps an old answer for itself."""
+    one, other = database.open(), database.open()
+    for number in range(1, 6):
+        writer, reader = (one, other) if number % 2 else (other, one)
+        assert len(reader.keys()) == number - 1
+        add(writer, key(number))
+        assert len(reader.keys()) == len(writer.keys()) == number
+    one.close()
+    other.close()
+
+
+def test_nobody_sees_what_is_not_committed(database: Database) -> None:
+    """Readers do not wait for a writer, and do not see its work before its end."""
+    one, other = database.open(), database.open()
+    with one.write() as transaction:
+        transaction.insert(key(1))
+        assert other.keys() == one.keys() == ()
+    assert other.keys() == one.keys() == (key(1),)
+    one.close()
+    other.close()
+
+
+def test_concurrent_writers_lose_nothing(database: Database) -> None:
+    """Eight threads on two stores, fifty read-and-write transactions each: all 400 are kept."""
+    stores = [database.open(), database.open()]
+    add(stores[0], key(0, port=1))
+
+    def work(store: Store) -> None:
+        for _ in range(50):
+            with store.write() as transaction:
+                (only,) = transaction.keys()
+                transaction.move({only.id: only.port + 1}, NOON)
+
+    threads = [threading.Thread(target=work, args=(stores[n % 2],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ports(stores[0]) == [401]
+    assert stores[1].keys() == stores[0].keys()
+    for one in stores:
+        one.close()
+
+
+def test_answers_are_remembered_for_a_time(store: Store) -> None:
+    """The last answer under a hash, if it is young enough; old ones can be forgotten."""
+    later = NOON.replace(hour=13)
+    with store.write() as transaction:
+        assert transaction.remembered("k", NOON) is None
+        transaction.remember("k", "b1", "first", NOON)
+        transaction.remember("k", "b2", "second", NOON)
+        transaction.remember("young", "b", "third", later)
+    with store.write() as transaction:
+        assert transaction.remembered("k", NOON) == ("b2", "second")
+        assert transaction.remembered("k", later) is None
+        transaction.forget(later)
+        assert transaction.remembered("k", NOON) is None
+        assert transaction.remembered("young", NOON) == ("b", "third")
+
+
+def test_a_lock_that_somebody_keeps_is_no_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits too long for another writer is told that the database does not answer, and may try again."""
+    monkeypatch.setattr("vpnkeys.store.engine._BUSY_TIMEOUT_S", 0.05)
+    one, other = database.open(), database.open()
+    if isinstance(other, FakeStore):
+        other.busy_timeout_s = 0.05
+    with one.write() as transaction:
+        transaction.insert(key(1))
+        with pytest.raises(StoreUnavailable), other.write():
+            pytest.fail("two writers at once")
+    with other.write() as transaction:
+        transaction.insert(key(2))
+    assert one.keys() == (key(1), key(2))
+    one.close()
+    other.close()
+
+
+def test_many_processes_lose_nothing(tmp_path: Path) -> None:
+    """The service and a timer's command write at once, in a process each: all 400 changes are kept."""
+    path = tmp_path / "vpnkeys.db"
+    store = sqlite(path).open()
+    add(store, key(0, port=1))
+    work = [sys.executable, "-c", _ADD_100_TIMES, f"sqlite:///{path}"]
+    children = [subprocess.Popen(work, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.read(1) == b"r", "ready"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.close()
+    for _ in range(200):
+        with store.write() as transaction:
+            (only,) = transaction.keys()
+            transaction.move({only.id: only.port + 1}, NOON)
+    for child in children:
+        with child:
+            assert child.wait(60) == 0
+    assert ports(store) == [401]
+    store.close()
+
+
+_ADD_100_TIMES = """
+import datetime, sys
+from vpnkeys.store.engine import open_engine
+from vpnkeys.store.sql import SqlStore
+
+store = SqlStore(open_engine(sys.argv[1]))
+sys.stdout.write("r")
+sys.stdout.flush()
+sys.stdin.read()
+for _ in range(100):
+    with store.write() as transaction:
+        (only,) = transaction.keys()
+        transaction.move({only.id: only.port + 1}, datetime.datetime(2025, 1, 1))
+"""

@@ -1,0 +1,291 @@
+"""Where customers cannot get to: judged at the blocked places themselves, by what arrives there."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.clients import Client, SingBoxClient, XrayClient
+from tests.support.link import VlessLink
+from tests.support.process import wait_until
+from tests.support.room import (
+    FAR4,
+    FAR6,
+    LINK_LOCAL,
+    METADATA,
+    PRIVATE4,
+    PRIVATE6,
+    PUBLIC4,
+    PUBLIC6,
+    Listener,
+    Names,
+    Room,
+    can_make_rooms,
+    settle,
+    xray_asking_the_room,
+)
+from tests.support.service import Service
+from tests.support.socks import Address, SocksError, connect, udp_associate
+from tests.support.target import RealityTarget
+
+from vpnkeys.xray.guard import table_of
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not can_make_rooms(), reason="needs root, ip and nft for a network of its own"),
+]
+
+LISTENING = ("127.0.0.1", "127.0.0.9", "::1", PRIVATE4, PRIVATE6, METADATA, LINK_LOCAL, PUBLIC4, PUBLIC6)
+NAMES = {
+    "loopback.test": ["127.0.0.1"],
+    "loopback6.test": ["::1"],
+    "private.test": [PRIVATE4],
+    "metadata.test": [METADATA],
+    "own.test": [PUBLIC4],
+}
+BLOCKED = (
+    *LISTENING,
+    "::ffff:127.0.0.1",
+    f"::ffff:{PRIVATE4}",
+    "0.0.0.0",  # noqa: S104 - a destination here
+    "::",
+    "localhost",
+    "a.localhost",
+    *NAMES,
+)
+NOT_ADDRESSES = ("127.1", "2130706433", "0x7f000001", "017700000001", "127.0.0.1.")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A server with its key, and who listens: `blocked` everywhere in it, `allowed` by allowance, `far` outside."""
+
+    service: Service
+    link: VlessLink
+    blocked: Listener
+    allowed: Listener
+    far: Listener
+    names: Names
+    is_guarded: bool
+
+
+@pytest.fixture(scope="module", params=["guarded", "unguarded"])
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Set the scene, with the kernel's guard and without it."""
+    directory = tmp_path_factory.mktemp("room")
+    with ExitStack() as stack:
+        room = stack.enter_context(Room())
+        blocked = stack.enter_context(Listener(LISTENING))
+        allowed = stack.enter_context(Listener(["127.0.0.1", "127.0.0.2"]))
+        with room.far():
+            far = stack.enter_context(Listener([FAR4, FAR6], blocked.port))
+        names = Names(
+            {name: list(addresses) for name, addresses in NAMES.items()} | {"moves.test": [FAR4, "127.0.0.1"]}
+        )
+        stack.callback(names.close)
+        target = stack.enter_context(RealityTarget(["site.test"]))
+        service = _service(target, directory, allowed.port)
+        if request.param == "unguarded":
+            service.env["PATH"] = str(directory / "nothing-here")
+        stack.enter_context(service)
+        yield Scene(service, _link(service), blocked, allowed, far, names, request.param == "guarded")
+
+
+def _service(target: RealityTarget, directory: Path, allowed_port: int) -> Service:
+    service = Service(
+        target,
+        egress_allow=[f"127.0.0.1/32:{allowed_port}", f"127.0.0.2/32:{allowed_port}"],
+        settings={"VPNKEYS_XRAY_BIN": str(xray_asking_the_room(directory))},
+    )
+    service.env["VPNKEYS_LISTEN"] = f"0.0.0.0:{service.address[1]}"
+    return service
+
+
+def _link(service: Service) -> VlessLink:
+    service.wait_ready()
+    answer = service.client.post("/api/keys", json={"name": "customer"})
+    assert answer.status_code == 200, answer.text
+    config = service.client.get(f"/api/keys/{answer.json()['id']}/config")
+    return VlessLink.parse(config.json()["vless_url"])
+
+
+@pytest.fixture(params=[XrayClient, SingBoxClient])
+def client(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Client]:
+    """Be a customer, with either program."""
+    with request.param(scene.link) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _forget(request: pytest.FixtureRequest) -> None:
+    if "scene" in request.fixturenames:
+        scene = request.getfixturevalue("scene")
+        for listener in (scene.blocked, scene.allowed, scene.far):
+            listener.arrived.clear()
+            listener.senders.clear()
+
+
+def _answers_tcp(proxy: Address, host: str, port: int, timeout: float = 3.0) -> bool:
+    """Whether bytes come back from there."""
+    try:
+        with connect(proxy, host, port, timeout) as sock:
+            sock.sendall(b"hello")
+            return sock.recv(5) == b"hello"
+    except OSError:
+        return False
+
+
+def _answers_udp(proxy: Address, host: str, port: int) -> bool:
+    """Whether a datagram comes back from there."""
+    try:
+        with udp_associate(proxy) as association:
+            association.sendto(b"hello", (host, port))
+            return association.recvfrom(0.3)[0] == b"hello"
+    except (TimeoutError, SocksError):
+        return False
+
+
+def test_the_listeners_can_be_reached(scene: Scene) -> None:
+    """Without the VPN every blocked place answers: that nothing arrives there means something."""
+    for host in (host for host in LISTENING if host != LINK_LOCAL):
+        with socket.create_connection((host, scene.blocked.port), 2):
+            pass
+    assert wait_until(lambda: len(scene.blocked.arrived) == len(LISTENING) - 1, 2)
+
+
+def test_tcp_arrives_nowhere_inside(scene: Scene, client: Client) -> None:
+    """No TCP connection gets to a private place, whatever it is called."""
+    for host in (*BLOCKED, *NOT_ADDRESSES):
+        assert not _answers_tcp(client.socks, host, scene.blocked.port), host
+    settle()
+    assert scene.blocked.arrived == []
+    assert _answers_tcp(client.socks, FAR4, scene.far.port)
+    assert _answers_tcp(client.socks, FAR6, scene.far.port)
+
+
+def test_udp_arrives_nowhere_inside(scene: Scene, client: Client) -> None:
+    """No datagram gets to a private place as the first of its session."""
+    for host in BLOCKED:
+        assert not _answers_udp(client.socks, host, scene.blocked.port), host
+    settle()
+    assert scene.blocked.arrived == []
+    assert _answers_udp(client.socks, FAR4, scene.far.port)
+    assert _answers_udp(client.socks, FAR6, scene.far.port)
+
+
+@pytest.mark.parametrize("first", ["far", "allowed"])
+def test_later_datagrams_arrive_nowhere_inside(scene: Scene, client: Client, first: str) -> None:
+    """A UDP session that began at a good place gets to no private one later."""
+    good = (FAR4, scene.far.port) if first == "far" else ("127.0.0.1", scene.allowed.port)
+    with udp_associate(client.socks) as association:
+        association.sendto(b"begin", good)
+        assert association.recvfrom()[0] == b"begin"
+        for host in BLOCKED:
+            association.sendto(b"inside", (host, scene.blocked.port))
+            association.sendto(b"inside", (host, scene.blocked.port))
+        settle()
+    assert scene.blocked.arrived == []
+
+
+def test_one_session_with_many_peers(scene: Scene, client: Client) -> None:
+    """With the guard one UDP session talks to all good peers from one port, also after a bad one; else to the first."""
+    peers = [(FAR4, scene.far.port), ("127.0.0.1", scene.allowed.port), ("127.0.0.2", scene.allowed.port)]
+    with udp_associate(client.socks) as association:
+        association.sendto(b"begin", peers[0])
+        assert association.recvfrom()[0] == b"begin"
+        for number, peer in enumerate(peers * 2):
+            association.sendto(b"inside", (PRIVATE4, scene.blocked.port))
+            data = b"good %d" % number
+            association.sendto(data, peer)
+            wait_until(lambda data=data: any(d == data for _, _, d in scene.far.arrived + scene.allowed.arrived), 1)  # type: ignore[misc]
+        settle()
+    came = {host for _, host, _ in scene.allowed.arrived}
+    ports = {port for _, port in scene.far.senders | scene.allowed.senders}
+    assert came == ({"127.0.0.1", "127.0.0.2"} if scene.is_guarded else set())
+    assert len(ports) == 1
+    assert scene.blocked.arrived == []
+
+
+def test_a_name_that_changes_its_mind(scene: Scene, client: Client) -> None:
+    """With the guard a name that shows a public address first and loopback later leads nowhere inside."""
+    if not scene.is_guarded:
+        pytest.skip("routing alone cannot see this: docs/adr/0002-egress.md")
+    for _ in range(4):
+        _answers_tcp(client.socks, "moves.test", scene.blocked.port)
+        _answers_udp(client.socks, "moves.test", scene.blocked.port)
+    settle()
+    assert {FAR4, "127.0.0.1"} <= set(scene.names.given)
+    assert scene.blocked.arrived == []
+
+
+def test_the_allow_list_opens_what_it_names(scene: Scene, client: Client) -> None:
+    """An allowed address and port is open by TCP and UDP; its other ports and its neighbours are not."""
+    assert _answers_tcp(client.socks, "127.0.0.1", scene.allowed.port)
+    assert _answers_udp(client.socks, "127.0.0.1", scene.allowed.port)
+    with Listener(["127.0.0.3"], scene.allowed.port) as neighbour:
+        assert not _answers_tcp(client.socks, "127.0.0.3", neighbour.port)
+        assert not _answers_udp(client.socks, "127.0.0.3", neighbour.port)
+        assert neighbour.arrived == []
+
+
+def test_the_panel_through_the_vpn(scene: Scene, client: Client) -> None:
+    """The API answers on the server's public address through the VPN, and on no private one."""
+    port = scene.service.address[1]
+    assert _opens_tls(client.socks, PUBLIC4, port)
+    for host in ("127.0.0.1", PRIVATE4, "localhost"):
+        assert not _opens_tls(client.socks, host, port), host
+
+
+def _opens_tls(proxy: Address, host: str, port: int) -> bool:
+    """Whether a TLS server is there."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with connect(proxy, host, port, 3) as sock, context.wrap_socket(sock):
+            return True
+    except OSError:
+        return False
+
+
+def test_the_api_of_xray_is_out_of_reach(scene: Scene, client: Client) -> None:
+    """Xray's API is a socket in the file system: no name or address leads there, and no TCP port belongs to it."""
+    path = scene.service.data_dir / "run" / "api.sock"
+    assert path.is_socket()
+    assert path.stat().st_mode & 0o777 == 0o600
+    for host in (str(path), f"unix:{path}", f"@{path}"):
+        assert not _answers_tcp(client.socks, host, 1), host
+    assert not any(_answers_tcp(client.socks, "127.0.0.1", port) for port in (1, 10085))
+
+
+def test_health_tells_what_udp_can(scene: Scene) -> None:
+    """`/health` says whether one UDP session may talk to many peers; the log says once what to do about it."""
+    health = scene.service.client.get("/health").json()
+    assert health["udp_full_cone"] == ("available" if scene.is_guarded else "unavailable")
+    assert scene.service.log().count("the kernel does not guard") == (0 if scene.is_guarded else 1)
+
+
+def _has_table(service: Service) -> bool:
+    listed = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True)
+    return table_of(service.data_dir) in listed.stdout
+
+
+def test_the_table_lives_as_long_as_the_server() -> None:
+    """The table is put back when somebody flushes all rules, survives kill -9 harmlessly, and goes with the server."""
+    with Room(), RealityTarget(["site.test"]) as target, Service(target) as service:
+        assert _has_table(service)
+        subprocess.run(["nft", "flush", "ruleset"], check=True)
+        assert wait_until(lambda: _has_table(service), 3)
+        assert wait_until(lambda: "somebody changed or removed" in service.log(), 3)
+        service.kill()
+        assert _has_table(service)
+        service.start()
+        assert _has_table(service)
+        assert service.stop() == 0
+        assert not _has_table(service)

@@ -1,0 +1,112 @@
+"""REALITY targets are looked at before a key is handed out, and what fails is said in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.support.clients import XrayClient
+from tests.support.keys import carries, link_of, make_key
+from tests.support.ports import free_port
+from tests.support.service import Service
+from tests.support.streams import ByteServer
+from tests.support.target import RealityTarget
+
+from vpnkeys.xray.targets import look_at
+
+pytestmark = pytest.mark.e2e
+
+NAME = "one.example.com"
+
+
+def test_a_good_target_has_no_problem() -> None:
+    """TLS 1.3, h2, a certificate for the name and a trusted chain: nothing but the missing post-quantum exchange."""
+    with RealityTarget([NAME]) as target:
+        report = look_at(NAME, target.address, target.ca_file)
+    assert report.is_usable
+    assert [warning for warning in report.warnings if "X25519MLKEM768" not in warning] == []
+
+
+def test_an_untrusted_chain_is_a_warning() -> None:
+    """A chain that this host does not trust is told, and keeps nobody out."""
+    with RealityTarget([NAME]) as target:
+        report = look_at(NAME, target.address)
+    assert report.is_usable
+    assert any("does not trust its certificate" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tls13": False}, "REALITY needs TLS 1.3"),
+        ({"h2": False}, "does not speak h2"),
+        ({"certificate_names": ["other.example.org"]}, f"has no certificate for {NAME}"),
+        ({"certificate_names": ["*.example.org"]}, f"has no certificate for {NAME}"),
+        ({"certificate_names": ["*.com"]}, f"has no certificate for {NAME}"),
+    ],
+)
+def test_an_unfit_target_is_told_in_words(options: dict[str, object], words: str) -> None:
+    """What a target lacks is named, together with the target."""
+    with RealityTarget([NAME], **options) as target:  # type: ignore[arg-type]
+        report = look_at(NAME, target.address, target.ca_file)
+        assert not report.is_usable
+        assert any(words in problem and target.address in problem for problem in report.problems), report
+
+
+def test_a_wildcard_covers_one_label() -> None:
+    """`*.example.com` is a certificate for `one.example.com`."""
+    with RealityTarget([NAME], certificate_names=["*.example.com"]) as target:
+        assert look_at(NAME, target.address, target.ca_file).is_usable
+
+
+def test_a_target_that_is_not_there_is_told_in_words() -> None:
+    """Nobody listening, and a name that does not resolve, are problems of their own."""
+    report = look_at(NAME, f"127.0.0.1:{free_port()}")
+    assert "cannot be reached" in report.problems[0]
+    report = look_at(NAME, "no-such-host.invalid:443")
+    assert "cannot be resolved" in report.problems[0]
+
+
+def test_only_names_of_fit_targets_are_handed_out(byte_server: ByteServer, tmp_path: Path) -> None:
+    """With a certificate for one of two names only that one is handed out; `verify-reality` says why. None fit: 503."""
+    names = [NAME, "two.example.com"]
+    with (
+        RealityTarget(names, certificate_names=[NAME], close_idle_s=0.1) as target,
+        Service(target, egress_allow=[byte_server.egress_rule]) as service,
+    ):
+        keys = [make_key(service) for _ in range(8)]
+        assert {key["sni"] for key in keys} == {NAME}
+        verified = service.client.post("/api/system/verify-reality").json()
+        usable = {report["server_name"]: report["usable"] for report in verified["targets"]}
+        assert usable == {NAME: True, "two.example.com": False}
+        assert any("has no certificate for two.example.com" in warning for warning in verified["warnings"])
+
+        target.stop()
+        verified = service.client.post("/api/system/verify-reality")
+        assert verified.status_code == 200, verified.text
+        assert "cannot be reached" in json.dumps(verified.json()["warnings"])
+        refused = service.client.post("/api/keys", json={"name": "never"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "targets_unready")
+        assert refused.headers["retry-after"]
+
+        target.start()
+        service.child.wait_for(
+            lambda: service.client.post("/api/keys", json={"name": "again"}).status_code == 200, "keys again"
+        )
+        with XrayClient(link_of(service, keys[0])) as client:
+            assert carries(client.socks, byte_server)
+
+
+def test_the_first_key_after_a_start_is_warm(byte_server: ByteServer) -> None:
+    """Although the target keeps connections open, so that Xray's probe takes five seconds, the first client is in at once.
+
+    The creation waits instead; right after its answer one single attempt gets its bytes through in well under a second.
+    """
+    with (
+        RealityTarget([NAME, "two.example.com"]) as target,
+        Service(target, egress_allow=[byte_server.egress_rule]) as service,
+    ):
+        key = make_key(service)
+        with XrayClient(link_of(service, key)) as client:
+            assert carries(client.socks, byte_server, timeout=2.0)

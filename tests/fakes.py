@@ -1,0 +1,223 @@
+"""A Node and a Clock in memory that keep the promises of `vpnkeys.interfaces`, and can be told to break down.
+
+The Store is in `tests.fake_store`.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from vpnkeys.domain.errors import (
+    ConfigRefused,
+    ConfigUnwritable,
+    XrayRefused,
+    XrayUnavailable,
+)
+from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.plan import FileState, FileView, Observed, Plan, RunningView
+from vpnkeys.domain.reality import pad_short_id
+from vpnkeys.domain.target import TargetReport
+from vpnkeys.domain.traffic import NOTHING, Bytes, Samples
+
+
+class Crash(BaseException):
+    """The service dies here. Not an Exception: nothing in the product may think of catching it."""
+
+
+@dataclass(slots=True)
+class Steps:
+    """Counts what is done to the world outside; the service dies instead of the step after `left` more ones."""
+
+    left: int | None = None
+
+    def step(self) -> None:
+        """Do one more thing, or die."""
+        if self.left is None:
+            return
+        if self.left == 0:
+            self.left = None
+            raise Crash
+        self.left -= 1
+
+
+@dataclass(slots=True)
+class FakeClock:
+    """A time of day that moves when it is told to."""
+
+    time: datetime = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
+
+    def now(self) -> datetime:
+        """UTC, without an offset."""
+        return self.time
+
+    def advance(self, **by: float) -> datetime:
+        """Let time pass: `advance(hours=1)`."""
+        self.time += timedelta(**by)
+        return self.time
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """A customer's open connection."""
+
+    uuid: str
+    port: int
+    is_open: bool = True
+
+
+@dataclass(slots=True)
+class FakeNode:
+    """A Node in memory: a config.json, an Xray that can be down, and customers who hold connections.
+
+    Xray refuses to add the tags in `refuses` and whatever would listen on a port in `occupied` by another program.
+    """
+
+    steps: Steps = field(default_factory=Steps)
+    file: FileView = field(default_factory=lambda: FileView(FileState.MISSING, {}))
+    running: dict[str, AnyInbound] | None = None
+    names: frozenset[str] = frozenset()
+    occupied: set[int] = field(default_factory=set)
+    refuses: set[str] = field(default_factory=set)
+    refuses_all: bool = False
+    writable: bool = True
+    file_is_fit: bool = True
+    connections: list[Connection] = field(default_factory=list)
+    counters: dict[str, Bytes] = field(default_factory=dict)
+    lives: int = 0
+    applied: list[Plan] = field(default_factory=list)
+
+    def observe(self) -> Observed:
+        """What is."""
+        running = None if self.running is None else RunningView(dict(self.running), self._epoch())
+        return Observed(replace(self.file, inbounds=dict(self.file.inbounds)), running)
+
+    def apply(self, plan: Plan) -> None:
+        """Step by step, so that the service may die between any two."""
+        self.applied.append(plan)
+        if plan.file is not None:
+            self._write(plan.file)
+        for tag in plan.remove:
+            self._xray().pop(tag, None)
+        for port in plan.cut:
+            self.steps.step()
+            self._close(port)
+        refused = [inbound.tag for inbound in plan.add if not self._add(inbound)]
+        if refused:
+            raise XrayRefused(f"Xray refuses {refused}")
+
+    def sample(self) -> Samples:
+        """The counters of this life."""
+        self._xray()
+        return Samples(self._epoch(), dict(self.counters))
+
+    def check(self, desired: tuple[Inbound, ...]) -> None:
+        """Whether Xray would start with these."""
+        self._test()
+
+    def check_file(self) -> None:
+        """Whether Xray would start with what is there."""
+        self._test()
+
+    def quiesce(self) -> Samples:
+        """Customers out, then the last counters."""
+        for tag, inbound in list(self._xray().items()):
+            if inbound.port is not None:
+                del self._xray()[tag]
+                self._close(inbound.port)
+        return self.sample()
+
+    def restart(self) -> None:
+        """A new life from the file."""
+        self._xray()
+        self.start_xray()
+        self._xray()
+
+    def look_at_targets(self) -> tuple[TargetReport, ...]:
+        """All fit."""
+        return tuple(TargetReport(name, f"{name}:443") for name in sorted(self.names))
+
+    def is_up(self) -> bool:
+        """Whether Xray runs."""
+        return self.running is not None
+
+    def is_free(self, port: int) -> bool:
+        """Whether neither Xray nor another program listens there."""
+        listening = {inbound.port for inbound in (self.running or {}).values()}
+        return port not in self.occupied | listening
+
+    def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
+        """Names are ready whenever Xray is."""
+        return self.names if self.is_up() else frozenset()
+
+    def start_xray(self) -> None:
+        """A new life of Xray with what the file says; without a readable file it does not come up."""
+        self.end_xray()
+        if self.file.state is FileState.OK:
+            self.lives += 1
+            ours = {tag: i for tag, i in self.file.inbounds.items() if i.port not in self.occupied}
+            self.running = {**ours, **{inbound.tag: inbound for inbound in self.file.foreign}}
+
+    def end_xray(self) -> None:
+        """Xray dies; its connections and its counters die with it."""
+        self.running = None
+        self.counters = {}
+        for connection in self.connections:
+            connection.is_open = False
+
+    def connect(self, key: Key) -> Connection | None:
+        """What a customer with this key's link gets: a connection, or None."""
+        for inbound in (self.running or {}).values():
+            if isinstance(inbound, Inbound) and inbound.port == key.port and _lets_in(inbound, key):
+                connection = Connection(key.uuid, key.port)
+                self.connections.append(connection)
+                return connection
+        return None
+
+    def carry(self, connection: Connection, up: int, down: int) -> None:
+        """Send bytes through an open connection."""
+        assert connection.is_open
+        before = self.counters.get(connection.uuid, NOTHING)
+        self.counters[connection.uuid] = Bytes(before.up + up, before.down + down)
+
+    def _epoch(self) -> str:
+        return f"life-{self.lives}"
+
+    def _xray(self) -> dict[str, AnyInbound]:
+        self.steps.step()
+        if self.running is None:
+            raise XrayUnavailable("Xray is down")
+        return self.running
+
+    def _write(self, inbounds: tuple[Inbound, ...]) -> None:
+        self.steps.step()
+        if not self.writable:
+            raise ConfigUnwritable("the disk is full")
+        self._test()
+        foreign: tuple[Opaque, ...] = self.file.foreign if self.file.state is FileState.OK else ()
+        self.file = FileView(FileState.OK, {inbound.tag: inbound for inbound in inbounds}, foreign, api_inbounds=1)
+
+    def _test(self) -> None:
+        if not self.file_is_fit:
+            raise ConfigRefused("Xray would not start with it")
+
+    def _add(self, inbound: Inbound) -> bool:
+        xray = self._xray()
+        xray.pop(inbound.tag, None)
+        if self.refuses_all or inbound.tag in self.refuses or inbound.port in self.occupied:
+            return False
+        xray[inbound.tag] = inbound
+        return True
+
+    def _close(self, port: int) -> None:
+        for connection in self.connections:
+            if connection.port == port:
+                connection.is_open = False
+
+
+def _lets_in(inbound: Inbound, key: Key) -> bool:
+    reality = inbound.reality
+    return (
+        any((client.uuid, client.flow) == (key.uuid, key.flow) for client in inbound.clients)
+        and pad_short_id(key.short_id) in reality.short_ids
+        and key.sni in reality.server_names
+    )

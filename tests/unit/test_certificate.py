@@ -1,0 +1,70 @@
+"""The API's own certificate: for every name of this host, made once, good for a real client."""
+
+import datetime as dt
+import socket
+import ssl
+import stat
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from vpnkeys.store.certificate import host_names, load_certificate
+
+
+def test_it_names_this_host(tmp_path: Path) -> None:
+    """Loopback of both kinds, the host's name, and the address in links, be it a name or an address."""
+    for address in ("vpn.example.com", "203.0.113.7", "2001:db8::1"):
+        directory = tmp_path / address.replace(":", "-")
+        directory.mkdir()
+        found = x509.load_pem_x509_certificate(load_certificate(directory, address).cert.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        told = {str(name.value) for name in names}
+        assert {address, "127.0.0.1", "localhost", socket.gethostname()} <= told
+        assert host_names() <= told
+
+
+def test_it_is_made_once(tmp_path: Path) -> None:
+    """Whoever has noted its fingerprint finds it again; its key is for its owner alone."""
+    first = load_certificate(tmp_path, "203.0.113.7")
+    content, fingerprint = first.cert.read_bytes(), first.fingerprint()
+    again = load_certificate(tmp_path, "203.0.113.7")
+    assert (again.cert.read_bytes(), again.fingerprint()) == (content, fingerprint)
+    assert stat.S_IMODE(first.key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(first.key.parent.stat().st_mode) == 0o700
+
+
+def test_the_fingerprint_is_what_clients_show(tmp_path: Path) -> None:
+    """SHA-256 of the certificate in colon-separated hex."""
+    files = load_certificate(tmp_path, "203.0.113.7")
+    found = x509.load_pem_x509_certificate(files.cert.read_bytes())
+    assert files.fingerprint().count(":") == 31
+    assert files.fingerprint() == files.fingerprint().upper()
+    assert isinstance(found.public_key(), ec.EllipticCurvePublicKey)
+    assert found.not_valid_after_utc > dt.datetime.now(dt.UTC) + dt.timedelta(days=3000)
+
+
+def test_a_client_that_trusts_it_gets_in(tmp_path: Path) -> None:
+    """Python's own TLS, with the certificate as its only authority and the name checked."""
+    files = load_certificate(tmp_path, "vpn.example.com")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(files.cert, files.key)
+    client = ssl.create_default_context(cafile=str(files.cert))
+    for name in ("vpn.example.com", "127.0.0.1", "localhost"):
+        assert handshake(server, client, name)
+
+
+def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> bool:
+    """Whether both sides finish, all in memory. Raises SSLError when one does not like the other."""
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    customer = client.wrap_bio(down, up, server_hostname=name)
+    host = server.wrap_bio(up, down, server_side=True)
+    open_sides = [customer, host]
+    for _ in range(10):
+        for side in list(open_sides):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            open_sides.remove(side)
+    return not open_sides

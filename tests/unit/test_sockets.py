@@ -1,0 +1,127 @@
+"""The kernel's own word about ports and connections, on loopback."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from tests.support.ports import free_port
+
+from vpnkeys.xray.sockets import can_cut, cut, is_free
+
+needs_net_admin = pytest.mark.skipif(not can_cut(), reason="cutting needs CAP_NET_ADMIN")
+ADDRESSES = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Closes what a test opens."""
+    with ExitStack() as found:
+        yield found
+
+
+def listen(stack: ExitStack, port: int, family: socket.AddressFamily, address: str) -> socket.socket:
+    """Somebody who listens."""
+    return stack.enter_context(socket.create_server((address, port), family=family))
+
+
+def connection(stack: ExitStack, server: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """Both ends of an open connection to a server: the customer's and the server's."""
+    address = server.getsockname()[0].removeprefix("::ffff:")
+    customer = stack.enter_context(socket.create_connection((address, server.getsockname()[1]), timeout=5))
+    return customer, stack.enter_context(server.accept()[0])
+
+
+def is_open(customer: socket.socket, server_side: socket.socket) -> bool:
+    """Whether a byte gets through."""
+    try:
+        server_side.sendall(b"x")
+        return customer.recv(1) == b"x"
+    except (ConnectionError, BrokenPipeError):
+        return False
+
+
+@pytest.mark.parametrize(("family", "address"), ADDRESSES.values(), ids=ADDRESSES.keys())
+def test_a_port_on_which_somebody_listens_is_not_free(
+    stack: ExitStack, family: socket.AddressFamily, address: str
+) -> None:
+    """On any address of the host; as soon as nobody listens, it is."""
+    port = free_port()
+    assert is_free(port)
+    server = listen(stack, port, family, address)
+    assert not is_free(port)
+    server.close()
+    assert is_free(port)
+
+
+def test_what_is_left_of_closed_connections_does_not_keep_a_port(stack: ExitStack) -> None:
+    """A deleted key's port can be handed out at once, TIME_WAIT or not."""
+    port = free_port()
+    server = listen(stack, port, *ADDRESSES["IPv4"])
+    customer, server_side = connection(stack, server)
+    server_side.close()
+    assert customer.recv(1) == b""
+    customer.close()
+    server.close()
+    assert is_free(port)
+
+
+@needs_net_admin
+@pytest.mark.parametrize(("family", "address"), ADDRESSES.values(), ids=ADDRESSES.keys())
+def test_a_cut_ends_exactly_one_ports_connections(stack: ExitStack, family: socket.AddressFamily, address: str) -> None:
+    """All of that port at once, and nobody else's, not even on the port beside it."""
+    port = free_port()
+    ours, others = listen(stack, port, family, address), listen(stack, free_port(), family, address)
+    ended = [connection(stack, ours) for _ in range(3)]
+    kept = [connection(stack, others) for _ in range(3)]
+    assert all(is_open(*pair) for pair in ended + kept)
+    assert cut(port) == 3
+    assert not any(is_open(*pair) for pair in ended)
+    assert all(is_open(*pair) for pair in kept)
+
+
+@needs_net_admin
+def test_a_cut_ends_ipv4_connections_of_an_ipv6_listener(stack: ExitStack) -> None:
+    """An inbound on `::` takes both; to the kernel they are IPv6 sockets with mapped addresses."""
+    port = free_port()
+    server = stack.enter_context(socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True))
+    customer = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+    server_side = stack.enter_context(server.accept()[0])
+    assert cut(port) == 1
+    assert not is_open(customer, server_side)
+
+
+@needs_net_admin
+def test_a_cut_leaves_the_listener(stack: ExitStack) -> None:
+    """The inbound is removed by Xray itself; new customers of a replaced one must get in."""
+    port = free_port()
+    server = listen(stack, port, *ADDRESSES["IPv4"])
+    connection(stack, server)
+    cut(port)
+    assert is_open(*connection(stack, server))
+
+
+@needs_net_admin
+def test_a_customers_own_port_is_not_ours_to_cut(stack: ExitStack) -> None:
+    """Only local ports count: a connection from here to that port number elsewhere goes on."""
+    port = free_port()
+    server = listen(stack, port, socket.AF_INET, "127.0.0.1")
+    customer, server_side = connection(stack, server)
+    assert cut(customer.getpeername()[1] + 1) == 0
+    assert is_open(customer, server_side)
+
+
+@needs_net_admin
+def test_cutting_a_silent_port_is_no_error() -> None:
+    """Nothing is there: nothing is ended."""
+    assert cut(free_port()) == 0
+
+
+@needs_net_admin
+def test_many_connections_are_cut_in_one_go(stack: ExitStack) -> None:
+    """More than one message of the kernel holds."""
+    port = free_port()
+    server = listen(stack, port, *ADDRESSES["IPv4"])
+    pairs = [connection(stack, server) for _ in range(300)]
+    assert cut(port) == 300
+    assert not any(is_open(*pair) for pair in pairs)
