@@ -10,7 +10,7 @@ from datetime import datetime
 from tests.fakes import Steps
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Samples, Traffic, merge
+from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Traffic, increments, merge
 
 
 @dataclass(slots=True)
@@ -22,13 +22,25 @@ class Life:
     cleanly: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a key has used besides what is counted here, and when it was last reset and seen."""
+
+    base_bytes: int = 0
+    offset_bytes: int = 0
+    reset_hour: datetime | None = None
+    reset_hour_bytes: int = 0
+    last_seen_at: datetime | None = None
+
+
 @dataclass(slots=True)
 class Tables:
     """What a transaction sees."""
 
     keys: dict[str, Key] = field(default_factory=dict)
     usage: dict[tuple[str, str], Bytes] = field(default_factory=dict)
-    accounts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    hours: dict[tuple[str, datetime], Bytes] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
     lives: dict[str, Life] = field(default_factory=dict)
     answers: dict[str, tuple[str, str, datetime]] = field(default_factory=dict)
 
@@ -49,18 +61,17 @@ class FakeLedger:
     tables: Tables
 
     def merge(self, samples: Samples, at: datetime) -> None:
-        """Keep the highest counters; another life that had not ended has crashed."""
-        life = self.tables.lives.setdefault(samples.epoch, Life(at))
-        life.last_sample_at = at
-        life.ended_at = None
-        for epoch, other in self.tables.lives.items():
-            if epoch != samples.epoch and other.ended_at is None:
-                other.ended_at, other.cleanly = at, False
+        """Keep the highest counters, and in which hour they rose."""
         known = {key.uuid for key in self.tables.keys.values()}
-        for uuid, counters in samples.usage.items():
-            if uuid in known:
-                place = (uuid, samples.epoch)
-                self.tables.usage[place] = merge(self.tables.usage.get(place, NOTHING), counters)
+        sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
+        added = increments(self._seen(samples.epoch), sampled)
+        self._note(samples.epoch, at, grew=bool(added))
+        for uuid, counters in sampled.items():
+            place = (uuid, samples.epoch)
+            self.tables.usage[place] = merge(self.tables.usage.get(place, NOTHING), counters)
+        for uuid, more in added.items():
+            self._add_to_hour(uuid, _hour_of(at), more)
+            self.tables.accounts[uuid] = replace(self._account(uuid), last_seen_at=at)
 
     def end_epoch(self, epoch: str, at: datetime) -> None:
         """Ended by us."""
@@ -69,27 +80,81 @@ class FakeLedger:
 
     def traffic(self, uuid: str) -> Traffic:
         """Imported and counted, less what was reset away."""
-        base, offset = self.tables.accounts.get(uuid, (0, 0))
-        return Traffic(base + self._counted(uuid) - offset, self._gaps(uuid))
+        account = self._account(uuid)
+        total = account.base_bytes + self._counted(uuid) - account.offset_bytes
+        return Traffic(total, self._gaps(uuid), account.last_seen_at)
 
-    def reset(self, uuid: str) -> None:
+    def history(self, uuid: str, since: datetime, until: datetime) -> tuple[Point, ...]:
+        """The hours, in order."""
+        hours = sorted(hour for owner, hour in self.tables.hours if owner == uuid)
+        return tuple(Point(hour, self.tables.hours[uuid, hour]) for hour in hours if _hour_of(since) <= hour < until)
+
+    def fold_into_days(self, before: datetime) -> None:
+        """Old hours go to midnight."""
+        for (uuid, hour), used in list(self.tables.hours.items()):
+            if hour < before:
+                del self.tables.hours[uuid, hour]
+                self._add_to_hour(uuid, hour.replace(hour=0), used)
+
+    def reset(self, uuid: str, at: datetime) -> None:
         """From here on."""
-        base, _ = self.tables.accounts.get(uuid, (0, 0))
-        self.tables.accounts[uuid] = (base, base + self._counted(uuid))
+        account, hour = self._account(uuid), _hour_of(at)
+        self.tables.accounts[uuid] = replace(
+            account,
+            offset_bytes=account.base_bytes + self._counted(uuid),
+            reset_hour=hour,
+            reset_hour_bytes=self.tables.hours.get((uuid, hour), NOTHING).total,
+        )
+
+    def used_bytes(self, uuid: str, since: datetime | None) -> int:
+        """By hour, from the beginning or the reset."""
+        if since is None:
+            return self.traffic(uuid).total_bytes
+        account, begin, before = self._account(uuid), since, 0
+        if account.reset_hour is not None and account.reset_hour >= since:
+            begin, before = account.reset_hour, account.reset_hour_bytes
+        hours = self.tables.hours.items()
+        return sum(used.total for (owner, hour), used in hours if owner == uuid and hour >= begin) - before
 
     def open_account(self, uuid: str, base_bytes: int) -> None:
         """Counted elsewhere."""
-        self.tables.accounts[uuid] = (base_bytes, 0)
+        self.tables.accounts[uuid] = Account(base_bytes)
+
+    def _note(self, epoch: str, at: datetime, *, grew: bool) -> None:
+        """Another life that had not ended has crashed, unless it was seen later; one ended by us lives if it counts."""
+        lives = self.tables.lives
+        life = lives.get(epoch)
+        if life is not None and life.ended_at is not None and (at <= life.ended_at or (life.cleanly and not grew)):
+            life.last_sample_at = max(life.last_sample_at, at)
+            return
+        for other in lives.values():
+            if other is not life and other.ended_at is None and (life is None or other.last_sample_at < at):
+                other.ended_at, other.cleanly = at, False
+        lives[epoch] = Life(at)
+
+    def _seen(self, epoch: str) -> dict[str, Bytes]:
+        return {uuid: used for (uuid, life), used in self.tables.usage.items() if life == epoch}
+
+    def _add_to_hour(self, uuid: str, hour: datetime, more: Bytes) -> None:
+        before = self.tables.hours.get((uuid, hour), NOTHING)
+        self.tables.hours[uuid, hour] = Bytes(before.up + more.up, before.down + more.down)
+
+    def _account(self, uuid: str) -> Account:
+        return self.tables.accounts.get(uuid, Account())
 
     def _gaps(self, uuid: str) -> tuple[Gap, ...]:
         """Lives that ended unasked while the key was there."""
-        born = next(key.created_at for key in self.tables.keys.values() if key.uuid == uuid)
+        born = next((key.created_at for key in self.tables.keys.values() if key.uuid == uuid), datetime.max)  # noqa: DTZ901
         ends = [(life.last_sample_at, life.ended_at) for life in self.tables.lives.values() if not life.cleanly]
         gaps = [Gap(since, until) for since, until in ends if until is not None and until > born]
         return tuple(sorted(gaps, key=lambda gap: gap.until))
 
     def _counted(self, uuid: str) -> int:
         return sum(used.total for (owner, _), used in self.tables.usage.items() if owner == uuid)
+
+
+def _hour_of(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 @dataclass(slots=True)
@@ -109,12 +174,21 @@ class FakeTransaction:
                 raise ValueError(f"not new: {key}")
         self.tables.keys[key.id] = key
 
+    def update(self, key: Key) -> None:
+        """Change a key that is there. Raises ValueError when something changes that stays."""
+        before = self.tables.keys.get(key.id)
+        if before is not None:
+            if (before.uuid, before.port) != (key.uuid, key.port):
+                raise ValueError(f"not the same key: {key}")
+            self.tables.keys[key.id] = key
+
     def delete(self, key_id: str) -> None:
         """Remove a key and what it used."""
         gone = self.tables.keys.pop(key_id, None)
         if gone is not None:
             self.tables.accounts.pop(gone.uuid, None)
             self.tables.usage = {place: used for place, used in self.tables.usage.items() if place[0] != gone.uuid}
+            self.tables.hours = {place: used for place, used in self.tables.hours.items() if place[0] != gone.uuid}
 
     def move(self, ports: Mapping[str, int], at: datetime) -> None:
         """Give keys other ports. Raises ValueError when two would have the same."""
@@ -161,6 +235,11 @@ class FakeStore:
         """What a key has used, as last committed."""
         self._answer()
         return FakeLedger(self.memory.tables).traffic(uuid)
+
+    def history(self, uuid: str, since: datetime, until: datetime) -> tuple[Point, ...]:
+        """What a key has used by hour, as last committed."""
+        self._answer()
+        return FakeLedger(self.memory.tables).history(uuid, since, until)
 
     @contextmanager
     def write(self) -> Iterator[FakeTransaction]:

@@ -3,12 +3,14 @@
 The Store is in `tests.fake_store`.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from vpnkeys.domain.errors import (
     ConfigRefused,
     ConfigUnwritable,
+    SpeedLimitImpossible,
     XrayRefused,
     XrayUnavailable,
 )
@@ -63,6 +65,7 @@ class Connection:
     uuid: str
     port: int
     is_open: bool = True
+    address: str = "192.0.2.1"
 
 
 @dataclass(slots=True)
@@ -85,6 +88,8 @@ class FakeNode:
     counters: dict[str, Bytes] = field(default_factory=dict)
     lives: int = 0
     applied: list[Plan] = field(default_factory=list)
+    speeds: dict[int, int] = field(default_factory=dict)
+    can_limit_speeds: bool = True
 
     def observe(self) -> Observed:
         """What is."""
@@ -136,6 +141,24 @@ class FakeNode:
         """All fit."""
         return tuple(TargetReport(name, f"{name}:443") for name in sorted(self.names))
 
+    def limit_speeds(self, mbps_by_port: Mapping[int, int]) -> None:
+        """Exactly these from now on, or what was."""
+        if mbps_by_port and not self.can_limit_speeds:
+            raise SpeedLimitImpossible("no nftables here")
+        if mbps_by_port != self.speeds:
+            self.steps.step()
+        self.speeds = dict(mbps_by_port)
+
+    def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Where open connections come from."""
+        if uuids:
+            self._xray()
+        return {uuid: tuple({c.address for c in self.connections if c.is_open and c.uuid == uuid}) for uuid in uuids}
+
+    def cut_device(self, port: int, address: str) -> None:
+        """Only theirs, and only there."""
+        self._close(port, address)
+
     def is_up(self) -> bool:
         """Whether Xray runs."""
         return self.running is not None
@@ -164,11 +187,11 @@ class FakeNode:
         for connection in self.connections:
             connection.is_open = False
 
-    def connect(self, key: Key) -> Connection | None:
+    def connect(self, key: Key, address: str = "192.0.2.1") -> Connection | None:
         """What a customer with this key's link gets: a connection, or None."""
         for inbound in (self.running or {}).values():
             if isinstance(inbound, Inbound) and inbound.port == key.port and _lets_in(inbound, key):
-                connection = Connection(key.uuid, key.port)
+                connection = Connection(key.uuid, key.port, address=address)
                 self.connections.append(connection)
                 return connection
         return None
@@ -208,9 +231,9 @@ class FakeNode:
         xray[inbound.tag] = inbound
         return True
 
-    def _close(self, port: int) -> None:
+    def _close(self, port: int, address: str | None = None) -> None:
         for connection in self.connections:
-            if connection.port == port:
+            if connection.port == port and address in {None, connection.address}:
                 connection.is_open = False
 
 

@@ -17,6 +17,7 @@ from vpnkeys.domain.inbound import (
     desired_inbounds,
 )
 from vpnkeys.domain.key import VISION, Key
+from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.plan import FileState, FileView, Observed, RunningView
 from vpnkeys.domain.reality import encode_key
 
@@ -44,6 +45,17 @@ addresses = _ipv4 | _ipv6
 targets = st.builds("{}:{}".format, server_names | _ipv4 | _ipv6.map("[{}]".format), ports)
 
 
+notes = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t"), max_size=60)
+limits = st.builds(
+    Limits,
+    expires_at=st.none() | times,
+    traffic_bytes=st.none() | st.integers(1, 10**18),
+    traffic_window=st.sampled_from(Window),
+    max_devices=st.none() | st.integers(1, 1000),
+    speed_mbps=st.none() | st.integers(1, 100_000),
+)
+
+
 def keys(port: SearchStrategy[int] = ports, sni: SearchStrategy[str] = server_names) -> SearchStrategy[Key]:
     """A key."""
     return st.builds(
@@ -58,6 +70,9 @@ def keys(port: SearchStrategy[int] = ports, sni: SearchStrategy[str] = server_na
         sni=sni,
         flow=st.sampled_from([VISION, ""]),
         port_assigned_at=st.none() | times,
+        note=notes,
+        limits=limits,
+        judged=st.sampled_from([Status.ACTIVE, Status.ACTIVE, Status.EXPIRED, Status.LIMITED]),
     )
 
 

@@ -1,6 +1,6 @@
 """The promises between the rooms: whatever keeps them can stand in (the real thing, a remote one, a fake)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -9,7 +9,7 @@ from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.domain.traffic import Samples, Traffic
+from vpnkeys.domain.traffic import Point, Samples, Traffic
 
 
 class Clock(Protocol):
@@ -31,8 +31,16 @@ class Ledger(Protocol):
         """This life of Xray was ended by us, after its last sample: it leaves no gap."""
         ...
 
-    def reset(self, uuid: str) -> None:
+    def reset(self, uuid: str, at: datetime) -> None:
         """Let the key's total be zero from here on; Xray's counters are not touched."""
+        ...
+
+    def used_bytes(self, uuid: str, since: datetime | None) -> int:
+        """What a key has used since the beginning of an hour, or of its last reset if that was later; None: in all."""
+        ...
+
+    def fold_into_days(self, before: datetime) -> None:
+        """Keep what was counted before a midnight by day only."""
         ...
 
     def open_account(self, uuid: str, base_bytes: int) -> None:
@@ -49,6 +57,10 @@ class Transaction(Protocol):
 
     def insert(self, key: Key) -> None:
         """Add a key. Its id, UUID, port and short id must be new."""
+        ...
+
+    def update(self, key: Key) -> None:
+        """Change a key; its id, UUID and port stay."""
         ...
 
     def delete(self, key_id: str) -> None:
@@ -88,12 +100,24 @@ class Store(Protocol):
         """What a key has used, as far as it was merged."""
         ...
 
+    def history(self, uuid: str, since: datetime, until: datetime) -> tuple[Point, ...]:
+        """What was counted of a key by hour (older hours: by day), as far as it was merged."""
+        ...
+
     def write(self) -> AbstractContextManager[Transaction]:
         """Begin a write transaction."""
         ...
 
     def close(self) -> None:
         """Let go of the database."""
+        ...
+
+
+class Counters(Protocol):
+    """The counters of one Xray."""
+
+    def sample(self) -> Samples:
+        """The cumulative counters. Never resets them. Raises XrayUnavailable."""
         ...
 
 
@@ -129,6 +153,18 @@ class Node(Protocol):
 
     def restart(self) -> None:
         """End the running Xray and return when a new one answers. Raises XrayUnavailable when none does in time."""
+        ...
+
+    def limit_speeds(self, mbps_by_port: Mapping[int, int]) -> None:
+        """Limit what goes through these ports, each way, and no other. Raises SpeedLimitImpossible."""
+        ...
+
+    def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """From which addresses customers are online now, by key UUID. Raises XrayUnavailable."""
+        ...
+
+    def cut_device(self, port: int, address: str) -> None:
+        """End the open connections from this address to this port."""
         ...
 
     def is_up(self) -> bool:

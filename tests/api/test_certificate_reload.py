@@ -196,7 +196,7 @@ def test_a_new_pair(rig: _Rig) -> None:
     assert rig.served() == _digest(rig.cert)
 
 
-@pytest.mark.parametrize("fault", ["cut", "empty", "missing", "other key", "locked key"])
+@pytest.mark.parametrize("fault", ["cut", "empty", "missing", "other key", "other certificate", "locked key"])
 def test_a_fault_leaves_the_old_pair_whole(rig: _Rig, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     """However often it is looked at: one warning, the old pair, and the way is open for a good one."""
     before = rig.served()
@@ -208,6 +208,8 @@ def test_a_fault_leaves_the_old_pair_whole(rig: _Rig, fault: str, caplog: pytest
         rig.key.unlink()
     elif fault == "other key":
         _issue(rig.directory, "other")[1].replace(rig.key)
+    elif fault == "other certificate":
+        _issue(rig.directory, "other")[0].replace(rig.cert)
     else:
         _lock(rig.key)
     rig.look()

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Self
 
@@ -81,6 +81,42 @@ class TestAgainstTheService:
         first = client.keys.create("once", idempotency_key="order-1")
         assert client.keys.create("once", idempotency_key="order-1") == first
         assert [key.name for key in client.keys.list()].count("once") == 1
+
+    def test_limits_are_given_changed_and_lifted(self, client: Client) -> None:
+        """Dates go out and come in as the moment that they are, in whatever zone they were said."""
+        until = datetime(2031, 12, 31, 23, 59, 59, 123456, tzinfo=timezone(timedelta(hours=3)))
+        key = client.keys.create("limits", expires_at=until, max_devices=2, note="n")
+        assert (key.expires_at, key.max_devices, key.note, key.status) == (until, 2, "n", "active")
+        changed = client.keys.change(key.id, name="other", is_active=False, expires_at=None, traffic_limit_bytes=5)
+        assert (changed.name, changed.status, changed.expires_at) == ("other", "disabled", None)
+        assert (changed.traffic_limit_bytes, changed.max_devices, changed.note) == (5, 2, "n")
+        with pytest.raises(Rejected):
+            client.keys.change(key.id, max_devices=0)
+        assert client.keys.get(key.uuid) == changed
+        client.keys.delete(key.id)
+
+    def test_many_at_once(self, client: Client) -> None:
+        """Made, extended and deleted together; a generator will do."""
+        until = datetime(2031, 12, 31)  # noqa: DTZ001 - without an offset it is UTC
+        made = client.keys.create_many({"name": name, "expires_at": until} for name in "ab")
+        assert [key.name for key in made] == ["a", "b"]
+        extended = client.keys.extend((key.id for key in made), days=1)
+        assert {key.expires_at for key in extended} == {datetime(2032, 1, 1, tzinfo=UTC)}
+        assert client.keys.delete_many(key.uuid for key in made).deleted == 2
+        with pytest.raises(NotFound):
+            client.keys.delete_many([made[0].id])
+
+    def test_history_and_presence(self, service: Service, client: Client) -> None:
+        """Nothing yet, in a span that is as it was asked for."""
+        key = client.keys.create("history")
+        since, until = datetime(2025, 8, 1, tzinfo=UTC), datetime(2025, 8, 2, tzinfo=UTC)
+        history = client.keys.history(key.id, since, until, step="day")
+        assert (history.since, history.until, history.step, history.points) == (since, until, "day", ())
+        query = {"from": "2025-08-01", "to": "2025-08-02", "step": "day"}
+        sent = service.client.get(f"/api/keys/{key.id}/traffic/history", params=query).json()
+        assert history.as_sent() == sent
+        assert client.keys.history(key.id).points == ()
+        assert (client.keys.online(key.uuid).online, client.keys.online(key.id).last_seen) == (False, None)
 
     def test_traffic_is_told_and_reset(self, client: Client) -> None:
         """A new key has used nothing."""

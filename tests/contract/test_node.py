@@ -24,6 +24,7 @@ from vpnkeys.xray.control import XrayControl
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process import XrayCommand, XrayProcess
 from vpnkeys.xray.sockets import can_cut
+from vpnkeys.xray.speed import SpeedLimiter
 from vpnkeys.xray.targets import TargetWatch
 from vpnkeys.xray.warm import Warmth
 
@@ -32,12 +33,12 @@ IsOpen = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A node, and hands to move what is around it. `connect` opens a connection to a port of the node."""
+    """A node, and hands to move what is around it. `connect` opens a connection to a port, from an address."""
 
     node: Node
     ports: range
     target: str
-    connect: Callable[[int], IsOpen]
+    connect: Callable[..., IsOpen]
     start: Callable[[], None]
     kill: Callable[[], None]
     make_unwritable: Callable[[], None]
@@ -61,8 +62,8 @@ def fake_world(ports: range, target: str) -> World:
     """In memory."""
     node = FakeNode()
 
-    def connect(port: int) -> IsOpen:
-        connection = Connection("somebody", port)
+    def connect(port: int, address: str = "127.0.0.1") -> IsOpen:
+        connection = Connection("somebody", port, address=address)
         node.connections.append(connection)
         return lambda: connection.is_open
 
@@ -82,18 +83,21 @@ def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
     command = XrayCommand(xray, file.start_file, (api,), {})
     process = XrayProcess(command, on_up=lambda _: None, on_down=lambda: None)
     warmth, targets = Warmth(xray, {}, lambda: site), TargetWatch(None, lambda: site, on_better=lambda: None)
-    node = LocalNode(file, control, warmth, targets, api, process.restart)
+    speed = SpeedLimiter(f"vpnkeys_test_{ports[0]}_speed")
+    node = LocalNode(file, control, warmth, targets, api, process.restart, speed)
     with ExitStack() as stack:
         stack.callback(control.close)
         stack.callback(process.stop)
+        stack.callback(speed.remove)
 
         def start() -> None:
             process.start()
             # The client of its API may still rest after an attempt that came too early.
             assert wait_until(lambda: node.observe().running is not None, 10), process.last_words()
 
-        def connect(port: int) -> IsOpen:
-            customer = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        def connect(port: int, address: str = "127.0.0.1") -> IsOpen:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(address, 0))
+            customer = stack.enter_context(connection)
             customer.setblocking(False)
             return lambda: _is_open(customer)
 
@@ -203,6 +207,26 @@ def test_a_cut_ends_one_ports_connections(running: World) -> None:
     running.node.apply(Plan(cut=(running.ports[0],)))
     assert not ended()
     assert kept()
+
+
+@pytest.mark.skipif(not can_cut(), reason="cutting needs CAP_NET_ADMIN")
+def test_a_device_is_cut_alone(running: World) -> None:
+    """Connections from one address to one port end; those from another address, and to another port, go on."""
+    running.bring_to(running.inbound(0), running.inbound(1))
+    ended = [running.connect(running.ports[0], "127.0.0.3") for _ in range(2)]
+    kept = [running.connect(running.ports[0], "127.0.0.2"), running.connect(running.ports[1], "127.0.0.3")]
+    running.node.cut_device(running.ports[0], "127.0.0.3")
+    assert [is_open() for is_open in (*ended, *kept)] == [False, False, True, True]
+    running.node.cut_device(running.ports[0], "2001:db8::1")
+    assert [is_open() for is_open in kept] == [True, True]
+
+
+def test_who_never_got_in_is_not_online(running: World) -> None:
+    """A connection alone is nobody; each key that was asked for is answered, and no other."""
+    running.bring_to(running.inbound(0))
+    running.connect(running.ports[0], "127.0.0.2")
+    assert running.node.addresses_online([]) == {}
+    assert running.node.addresses_online(["one", "other"]) == {"one": (), "other": ()}
 
 
 def test_what_xray_refuses_keeps_nobody_out(running: World) -> None:

@@ -32,7 +32,11 @@ _READS = (
     "/api/system/xray/inbounds",
     "/api/system/xray/validate-sync",
 )
-_REPAIRS = ("/api/system/sync-config", "/api/system/verify-reality", "/api/system/ports/reset")
+_REPAIRS = ("sync-config", "verify-reality", "ports/reset")
+_RESTARTS = ("xray/sync-config", "fix-reality-keys")
+
+
+_ABOUT_A_KEY = ("", "/config", "/traffic", "/traffic/history", "/online")
 
 
 def test_two_hundred_requests_of_every_kind_at_once(target: RealityTarget, byte_server: ByteServer) -> None:
@@ -46,6 +50,7 @@ def test_two_hundred_requests_of_every_kind_at_once(target: RealityTarget, byte_
         statuses = Counter(answer.status_code for answer in answers)
         assert set(statuses) <= {200, 404}, [answer.text for answer in answers if answer.status_code >= 500]
         made = {answer.json()["id"] for answer in answers if _is(answer, "POST", "/api/keys")}
+        made |= {key["id"] for answer in answers if _is(answer, "POST", "/api/keys/bulk") for key in answer.json()}
         gone = {answer.request.url.path.rpartition("/")[2] for answer in answers if answer.request.method == "DELETE"}
         keys = list_keys(service)
         assert {key["id"] for key in keys} == made | {key["id"] for key in existing} - gone
@@ -72,15 +77,20 @@ def _mixed(existing: list[dict[str, str]]) -> list[Callable[[httpx.Client], http
     def post(path: str, body: object = None, **headers: str) -> Callable[[httpx.Client], httpx.Response]:
         return lambda client: client.post(path, json=body, headers=headers)
 
+    def patch(path: str, body: object) -> Callable[[httpx.Client], httpx.Response]:
+        return lambda client: client.patch(path, json=body)
+
     def delete(path: str) -> Callable[[httpx.Client], httpx.Response]:
         return lambda client: client.delete(path)
 
     requests = [post("/api/keys", {"name": f"new {number}"}) for number in range(30)]
     requests += [post("/api/keys", {"name": "same"}, **{"Idempotency-Key": "same"}) for _ in range(10)]
     requests += [delete(f"/api/keys/{key['id']}") for key in gone]
-    requests += [get(f"/api/keys/{key['id']}{what}") for key in kept for what in ("", "/config", "/traffic")]
+    requests += [get(f"/api/keys/{key['id']}{what}") for key in kept for what in _ABOUT_A_KEY]
+    requests += [patch(f"/api/keys/{key['id']}", {"note": f"note {number}"}) for key in kept for number in range(2)]
+    requests += [post("/api/keys/bulk", {"keys": [{"name": "one"}, {"name": "two"}]}) for _ in range(2)]
     requests += [post(f"/api/keys/{key['id']}/traffic/reset") for key in kept]
-    requests += [post(path) for path in _REPAIRS for _ in range(3)]
+    requests += [post(f"/api/system/{path}") for path in (*_REPAIRS * 3, *_RESTARTS)]
     while len(requests) < _REQUESTS:
         requests.append(get(_READS[len(requests) % len(_READS)]))
     order.shuffle(requests)

@@ -99,7 +99,7 @@ def test_only_names_of_fit_targets_are_handed_out(byte_server: ByteServer, tmp_p
 
 
 def test_the_first_key_after_a_start_is_warm(byte_server: ByteServer) -> None:
-    """Although the target keeps connections open, so that Xray's probe takes five seconds, the first client is in at once.
+    """Although the target keeps connections open, so that Xray's probe takes five seconds, the first client waits not.
 
     The creation waits instead; right after its answer one single attempt gets its bytes through in well under a second.
     """

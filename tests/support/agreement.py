@@ -54,7 +54,8 @@ def facts_of_database(service: Service) -> list[Facts]:
     private_key = json.loads((service.data_dir / "reality.json").read_text())["private_key"]
     forced = service.env["VPNKEYS_REALITY_TARGET"]
     with closing(sqlite3.connect(f"file:{service.data_dir / 'vpnkeys.db'}?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT id, port, uuid, flow, short_id, sni FROM keys WHERE is_active").fetchall()
+        query = "SELECT id, port, uuid, flow, short_id, sni FROM keys WHERE is_active AND judged = 'active'"
+        rows = database.execute(query).fetchall()
     return [
         Facts(
             tag=f"key-{key_id}",

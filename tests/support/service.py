@@ -244,8 +244,9 @@ class Service:
             wait_until(lambda: not any(map(procfs.is_alive, self.leftover_pids())), 5.0)
             # What a killed service leaves in the kernel, for its next start to replace, which never comes.
             with suppress(FileNotFoundError):
-                table = ("nft", "delete", "table", "inet", table_of(self.data_dir))
-                subprocess.run(table, capture_output=True, check=False)
+                for name in (table_of(self.data_dir), f"{table_of(self.data_dir)}_speed"):
+                    table = ("nft", "delete", "table", "inet", name)
+                    subprocess.run(table, capture_output=True, check=False)
         release_range(self.ports)
         shutil.rmtree(self._own_directory, ignore_errors=True)
 

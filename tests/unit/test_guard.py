@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.xray import guard
+from vpnkeys.xray import nft
 from vpnkeys.xray.config import PRIVATE_NETWORKS, Frame, merge
 from vpnkeys.xray.guard import Guard, GuardImpossible, Policy, mark_of, ruleset, table_of
 
@@ -113,7 +113,7 @@ def test_what_nft_refuses_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_table_that_does_not_work_is_no_guard(monkeypatch: pytest.MonkeyPatch) -> None:
     """A marked packet that arrives all the same is noticed at once."""
-    monkeypatch.setattr(guard, "_nft", lambda *_, text="": "")
+    monkeypatch.setattr(nft, "nft", lambda *_, text="": "")
     with pytest.raises(GuardImpossible, match=r"passed it|Operation not permitted"):
         Guard("vpnkeys_0", Policy(mark_of(DIRS[0]))).install()
 

@@ -9,6 +9,7 @@ from tests.strategies import key_lists, keys, server_names, sites, targets
 
 from vpnkeys.domain.inbound import Site, desired_inbounds, key_inbound, warm_inbound
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Status
 
 
 @given(keys(), sites)
@@ -73,7 +74,7 @@ def test_what_should_run(site: Site, data: st.DataObject) -> None:
     """A warm inbound for each server name, then each active key by port, whatever the order in the database."""
     ours = data.draw(key_lists(sni=st.sampled_from(site.server_names)))
     desired = desired_inbounds(ours, site)
-    active = sorted((key for key in ours if key.is_active), key=lambda key: key.port)
+    active = sorted((key for key in ours if key.status is Status.ACTIVE), key=lambda key: key.port)
     assert [i.tag for i in desired] == [f"warm-{name}" for name in site.server_names] + [key.tag for key in active]
     assert desired == desired_inbounds(data.draw(st.permutations(ours)), site)
 

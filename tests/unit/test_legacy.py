@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vpnkeys.service.legacy_reading import read_installation
 
 POOL = PortRange(10001, 10100)
 ANY_PORT = PortRange(1, 65535)
+NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
 NAMES = ("www.one.example", "www.two.example")
 ONE = OldKey("one", 10001, "5f9c2b7adfe7d8ab", NAMES[0], total_bytes=11)
 TWO = OldKey("two", 10002, "a1b2c3d4", NAMES[1], total_bytes=22)
@@ -181,6 +183,6 @@ def test_a_second_run_leaves_totals_alone() -> None:
     store, pairs = FakeStore(), [KeyPair.new()]
     run(installation, store, pairs, lambda: None)
     with store.write() as transaction:
-        transaction.ledger.reset(ONE.uuid)
+        transaction.ledger.reset(ONE.uuid, NOON)
     run(installation, store, pairs, lambda: None)
     assert store.traffic(ONE.uuid).total_bytes == 0

@@ -1,35 +1,49 @@
 """Anything may happen to a server, in any order: afterwards it is what a dictionary of keys says.
 
 The service dies between any two steps, Xray crashes, hands reach into the file and into Xray, ports are taken by
-others. The model is the dictionary; the real thing is the service on a fake Node and a fake Store.
+others, limits strike and are lifted. The model is in `tests.support.model`; the real thing is the service on a fake
+Node and a fake Store.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, consumes, initialize, invariant, multiple, rule
 from tests.fake_store import FakeStore, Memory
 from tests.fakes import Connection, Crash, FakeClock, FakeNode, Steps
-from tests.strategies import altered, inbounds
+from tests.support.model import Model
+from tests.support.troubles import POOL, Troubles
 
-from vpnkeys.domain.errors import KeyNotFound, PortsExhausted, Unavailable
-from vpnkeys.domain.inbound import Inbound, Opaque, Site, desired_inbounds
+from vpnkeys.domain.errors import PortsExhausted, SpeedLimitImpossible, Unavailable
+from vpnkeys.domain.inbound import Opaque, Site, key_inbound, warm_inbounds
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.plan import FileState, FileView
-from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
-from vpnkeys.service.keys import KeyService
+from vpnkeys.service.enforcer import Enforcer
+from vpnkeys.service.keys import Draft, KeyService
 from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.service.traffic import TrafficService
 
-POOL = PortRange(10001, 10004)
 SITE = Site("127.0.0.1", KeyPair.of_private("A" * 43).private_key, "/run/vpnkeys", ("a.example", "b.example"))
 OPERATORS = Opaque("operator", 443)
 deaths = st.none() | st.integers(0, 8)
 """After how many steps the service dies, if it does."""
 
+limits_from_now = st.builds(
+    lambda hours, quota, window, speed: (hours, Limits(None, quota, window, None, speed)),
+    st.sampled_from([None, None, -1, 1, 30]),
+    st.sampled_from([None, None, 1, 100]),
+    st.sampled_from([Window.TOTAL, Window.DAY]),
+    st.sampled_from([None, None, 5]),
+)
+"""Hours until the expiry, if there is one, and the other limits."""
 
-class Server(RuleBasedStateMachine):
+
+class Server(Troubles):
     """The rules."""
 
     keys = Bundle("keys")
@@ -39,10 +53,9 @@ class Server(RuleBasedStateMachine):
     def first_start(self, xray_is_ours: bool) -> None:
         """An empty server."""
         self.xray_is_ours = xray_is_ours
-        self.memory, self.steps, self.clock = Memory(), Steps(), FakeClock()
+        self.memory, self.steps, self.clock, self.model = Memory(), Steps(), FakeClock(), Model()
         self.node = FakeNode(self.steps, names=frozenset(SITE.server_names))
         self.node.file = FileView(FileState.OK, {}, foreign=(OPERATORS,))
-        self.answered: dict[str, Key] = {}
         self.start_service()
         self.node.start_xray()
         self.settle()
@@ -51,19 +64,36 @@ class Server(RuleBasedStateMachine):
         """A new life of the service: nothing is left of the old one but disk, Xray and customers."""
         store = FakeStore(self.memory, self.steps, busy_timeout_s=0.1)
         self.service = KeyService(Reconciler(store, self.node, SITE), self.clock, POOL)
+        self.enforcer = Enforcer(self.service, TrafficService(store, self.node, self.clock), self.node)
 
     def after_death(self) -> None:
         """Nobody got an answer: what the database says now counts. Xray dies with it if it is ours."""
         self.start_service()
+        self.learn_what_was_counted()
         if self.xray_is_ours:
-            self.node.end_xray()
+            self.end_xray()
             self.node.start_xray()
-        self.answered = {key.id: key for key in self.service.list()}
+        self.model.keys = {key.id: key for key in self.service.list()}
+        # Whoever had come by a door of their own may stay when the death falls between its removal and the cut.
+        self.node.connections = [one for one in self.node.connections if one not in self.strangers]
+
+    def end_xray(self) -> None:
+        """Bytes that no sample saw are gone with it."""
+        self.node.end_xray()
+        self.model.unseen = {}
+
+    def learn_what_was_counted(self) -> None:
+        """A sample was merged whole, or not at all."""
+        for key in self.service.list():
+            total = self.service.reconciler.store.traffic(key.uuid).total_bytes
+            if total != sum(self.model.counted.get(key.uuid, {}).values()):
+                self.model.sample(self.clock.now())
+                assert total == sum(self.model.counted[key.uuid].values())
 
     def settle(self) -> None:
         """Let everything work again, repair, and compare with the model."""
-        self.node.writable, self.node.refuses_all = True, False
-        self.node.occupied -= {key.port for key in self.answered.values()}
+        self.node.writable, self.node.refuses_all, self.node.can_limit_speeds = True, False, True
+        self.node.occupied -= {key.port for key in self.model.keys.values()}
         if not self.node.is_up():
             self.service.reconciler.node.apply(self.service.reconciler.compare()[1])
             self.node.start_xray()
@@ -71,67 +101,141 @@ class Server(RuleBasedStateMachine):
         self.is_as_the_model_says()
 
     def is_as_the_model_says(self) -> None:
-        """Database, file, Xray and customers agree, and there is nothing more to repair."""
-        assert {key.id: key for key in self.service.list()} == self.answered
-        wanted = {inbound.tag: inbound for inbound in desired_inbounds(self.answered.values(), SITE)}
+        """Database, file, Xray, customers and speeds agree, and there is nothing more to repair."""
+        assert {key.id: key for key in self.service.list()} == self.model.keys
+        wanted = {inbound.tag: inbound for inbound in warm_inbounds(SITE)}
+        wanted |= {key.tag: key_inbound(key, SITE) for key in self.model.working}
         assert self.node.file.inbounds == wanted
         running = dict(self.node.running or {})
         running.pop(OPERATORS.tag, None)
         assert running == wanted
-        assert all(self.node.connect(key) for key in self.answered.values())
+        assert all((self.node.connect(key) is not None) == (key in self.model.working) for key in self.service.list())
+        assert self.node.speeds == self.model.speeds
         assert not self.service.reconciler.reconcile()
-        entitled = {(key.uuid, key.port) for key in self.answered.values()}
+        entitled = {(key.uuid, key.port) for key in self.model.working}
         assert {(connection.uuid, connection.port) for connection in self.open_connections()} <= entitled
 
-    @rule(target=keys, name=st.sampled_from(["Ivan", "Мария", "😀"]), dies=deaths)
-    def create(self, name: str, dies: int | None) -> Key | object:
-        """A key is answered and works, or nothing is left of it."""
+    def attempt(self, action: Callable[[], tuple[Key, ...]], dies: int | None) -> tuple[Key, ...] | None:
+        """What was answered; None when nothing was, and then nothing has changed, unless the service died."""
+        self.steps.left = dies
+        try:
+            return action()
+        except Crash:
+            self.after_death()
+        except Unavailable:
+            assert {key.id: key for key in self.service.list()} == self.model.keys
+        except SpeedLimitImpossible:
+            assert not self.node.can_limit_speeds
+            assert {key.id: key for key in self.service.list()} == self.model.keys
+        finally:
+            self.steps.left = None
+        return None
+
+    @rule(
+        target=keys, count=st.sampled_from([1, 1, 1, 2, 5]), is_active=st.booleans(), given=limits_from_now, dies=deaths
+    )
+    def create(self, count: int, is_active: bool, given: tuple[int | None, Limits], dies: int | None) -> object:
+        """Keys are answered and work, or nothing is left of them."""
         self.clock.advance(seconds=1)
+        draft = Draft("Мария", "note", self.limits_of(given), is_active or count == 1)
         taken = {key.port for key in self.service.list()}
         free = [port for port in POOL.ports if port not in taken and self.node.is_free(port)]
         others = self.open_connections()
-        self.steps.left = dies
-        try:
-            key = self.service.create(name)
-        except Crash:
-            self.after_death()
+        if count > len(free) and self.node.is_up():
+            try:
+                self.service.create_many([draft] * count)
+            except (PortsExhausted, SpeedLimitImpossible):
+                return multiple()
+            raise AssertionError("more keys than ports")
+        made = self.attempt(lambda: self.service.create_many([draft] * count), dies)
+        if made is None:
             return multiple()
-        except PortsExhausted:
-            assert not free
-            return multiple()
-        except Unavailable:
-            assert self.service.list() == tuple(self.answered.values())
-            return multiple()
-        finally:
-            self.steps.left = None
-        assert key.port == free[0]
-        assert self.node.connect(key), "an answered key works at once"
+        assert [key.port for key in made] == free[:count]
+        assert all(key == self.model.judged(key, self.clock.now()) for key in made)
+        assert all((self.node.connect(key) is not None) == (key.status is Status.ACTIVE) for key in made)
         assert all(connection.is_open for connection in others), "nobody else notices"
-        self.answered[key.id] = key
-        return key
+        self.model.put(*made)
+        return multiple(*made)
 
-    @rule(target=gone, key=consumes(keys), dies=deaths)
-    def delete(self, key: Key, dies: int | None) -> Key | object:
-        """After the answer nobody is in and nobody gets in; without an answer the key may be there or not."""
+    def limits_of(self, given: tuple[int | None, Limits]) -> Limits:
+        """With the expiry as a date."""
+        hours, limits = given
+        return limits if hours is None else replace(limits, expires_at=self.clock.now() + timedelta(hours=hours))
+
+    @rule(target=gone, first=consumes(keys), more=st.lists(keys, max_size=2), dies=deaths)
+    def delete(self, first: Key, more: list[Key], dies: int | None) -> object:
+        """After the answer nobody is in and nobody gets in; without an answer the keys may be there or not."""
+        chosen = {key.id: key for key in (first, *more)}
+        if not chosen.keys() <= self.model.keys.keys():
+            return multiple()
+        ports = {key.port for key in chosen.values()}
+        others = [connection for connection in self.open_connections() if connection.port not in ports]
+        if self.attempt(lambda: self.service.delete(*chosen, first.uuid), dies) is None:
+            return multiple()
+        self.model.keys = {key_id: key for key_id, key in self.model.keys.items() if key_id not in chosen}
+        for key in chosen.values():
+            self.is_cut_off(key)
+        assert all(connection.is_open for connection in others), "nobody else notices"
+        return multiple(*chosen.values())
+
+    @rule(key=keys, is_active=st.booleans(), given=st.none() | limits_from_now, dies=deaths)
+    def change(self, key: Key, is_active: bool, given: tuple[int | None, Limits] | None, dies: int | None) -> None:
+        """Switched off or on, or with other limits: it works accordingly when this is answered, and is the same key."""
+        now = self.model.keys.get(key.id)
+        if now is None:
+            return
+        limits = now.limits if given is None else self.limits_of(given)
         others = [connection for connection in self.open_connections() if connection.port != key.port]
+        draft = Draft(key.name, "changed", limits, is_active)
+        answered = self.attempt(lambda: (self.service.change(key.id, lambda _: draft),), dies)
+        if answered is None:
+            return
+        wanted = replace(now, note="changed", limits=limits, is_active=is_active)
+        assert answered == (self.model.judged(wanted, self.clock.now()),)
+        self.model.put(*answered)
+        assert all(connection.is_open for connection in others), "nobody else notices"
+        if answered[0].status is not Status.ACTIVE:
+            self.is_cut_off(key)
+
+    @rule(key=keys, count=st.sampled_from([1, 60, 500]))
+    def a_customer_sends(self, key: Key, count: int) -> None:
+        """As far as they get in."""
+        connection = self.node.connect(key)
+        if connection is not None:
+            self.node.carry(connection, count, 0)
+            self.model.unseen[key.uuid] = self.model.unseen.get(key.uuid, 0) + count
+
+    @rule(hours=st.sampled_from([0.1, 1, 20]))
+    def time_passes(self, hours: float) -> None:
+        """Nobody looks yet."""
+        self.clock.advance(hours=hours)
+
+    @rule(dies=deaths)
+    def limits_are_looked_at(self, dies: int | None) -> None:
+        """Each key is as its limits say; a key that may come back does so unless its port was taken meanwhile."""
+        self.enforcer._sampled_at = float("-inf")
+        before = dict(self.model.keys)
         self.steps.left = dies
+        failed = True
         try:
-            self.service.delete(key.uuid if dies else key.id)
+            self.enforcer.look()
+            failed = False
         except Crash:
             self.after_death()
-            return multiple()
-        except KeyNotFound:
-            assert key.id not in self.answered
-            return multiple()
         except Unavailable:
-            assert key in self.service.list(), "a failed delete puts the key back"
-            return multiple()
+            self.learn_what_was_counted()
         finally:
             self.steps.left = None
-        del self.answered[key.id]
-        self.is_cut_off(key)
-        assert all(connection.is_open for connection in others), "nobody else notices"
-        return key
+        now = self.clock.now()
+        if not failed and any(key.limits.traffic_bytes for key in before.values()):
+            self.model.sample(now)
+        for key in self.service.list():
+            allowed = self.model.judged(before[key.id], now)
+            keeps = failed or (allowed.status is Status.ACTIVE and key.port in self.node.occupied)
+            assert key == allowed or (keeps and key == before[key.id])
+            self.model.put(key)
+            if key.status is not Status.ACTIVE and key != before[key.id]:
+                self.is_cut_off(key)
 
     def open_connections(self) -> list[Connection]:
         """All customers who are in."""
@@ -145,62 +249,24 @@ class Server(RuleBasedStateMachine):
     @rule(key=gone)
     def gone_for_ever(self, key: Key) -> None:
         """A deleted key stays deleted, whatever came after it."""
-        if key.id not in self.answered:
+        if key.id not in self.model.keys:
             self.is_cut_off(key)
 
     @rule()
     def xray_crashes(self) -> None:
         """And does not come back yet."""
-        self.node.end_xray()
+        self.end_xray()
 
     @rule()
     def xray_starts(self) -> None:
         """With whatever the file says."""
+        self.end_xray()
         self.node.start_xray()
-
-    @rule(state=st.sampled_from(FileState), frame_ok=st.booleans())
-    def file_is_spoilt(self, state: FileState, frame_ok: bool) -> None:
-        """Somebody edits config.json."""
-        kept = self.node.file if state is FileState.OK else FileView(state, {})
-        self.node.file = replace(kept, frame_ok=frame_ok)
-
-    @rule(data=st.data(), where=st.sampled_from(["file", "xray"]))
-    def an_inbound_is_changed(self, data: st.DataObject, where: str) -> None:
-        """Somebody removes one, alters one, or adds one of theirs on our ports."""
-        there = dict(self.node.file.inbounds if where == "file" else self.node.running or {})
-        wanted = {key.tag for key in self.answered.values()}
-        ours = [inbound for inbound in there.values() if isinstance(inbound, Inbound) and inbound.tag in wanted]
-        kind = data.draw(st.sampled_from(["removed", "altered", "added"] if ours else ["added"]))
-        if kind == "added":
-            stranger = data.draw(inbounds(port=st.sampled_from(POOL.ports)))
-            there[stranger.tag] = stranger
-            if where == "xray" and stranger.port and self.node.running is not None:
-                self.node.connections.append(Connection(stranger.clients[0].uuid, stranger.port))
-        else:
-            chosen = data.draw(st.sampled_from(ours))
-            del there[chosen.tag]
-            if kind == "altered":
-                there[chosen.tag] = data.draw(altered(chosen))
-        if where == "file":
-            self.node.file = replace(self.node.file, inbounds=there)
-        elif self.node.running is not None:
-            self.node.running = there
-
-    @rule(refuses=st.booleans(), writable=st.booleans())
-    def something_breaks(self, refuses: bool, writable: bool) -> None:
-        """The disk is full, or Xray takes nothing."""
-        self.node.refuses_all, self.node.writable = refuses, writable
-
-    @rule(port=st.sampled_from(POOL.ports))
-    def another_program_takes_a_port(self, port: int) -> None:
-        """A port on which nothing listens."""
-        if self.node.is_free(port):
-            self.node.occupied.add(port)
 
     @rule(dies=deaths)
     def repair(self, dies: int | None) -> None:
         """Everything works again, and the repair may die on its way; the next one is complete."""
-        self.node.writable, self.node.refuses_all = True, False
+        self.node.writable, self.node.refuses_all, self.node.can_limit_speeds = True, False, True
         self.steps.left = dies
         try:
             self.service.reconciler.reconcile()

@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 _MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = "2"
 
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
 _STATUS: dict[type[VpnKeysError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Rejected: HTTPStatus.BAD_REQUEST,
@@ -89,12 +91,11 @@ async def _on_http_exception(request: Request, error: Any) -> Response:  # noqa:
 
 
 def _allowed_methods(request: Request) -> set[str]:
-    """All methods of this path; Starlette names only those of the first route that fits."""
+    """All methods of this path, by asking: an included router names none, and Starlette only those of one route."""
     return {
         method
-        for route in request.app.routes
-        if route.matches(request.scope)[0] != Match.NONE
-        for method in getattr(route, "methods", ())
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
     }
 
 

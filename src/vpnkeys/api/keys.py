@@ -1,12 +1,24 @@
 """`/api/keys`: make, list, show and delete keys."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
 
 from vpnkeys.api.deps import KeyId, KeysDep, limited, require_api_key
 from vpnkeys.api.problems import problems
-from vpnkeys.api.schemas import Deleted, KeyConfig, KeyOut, NewKey
+from vpnkeys.api.schemas import (
+    Deleted,
+    DeletedMany,
+    Extension,
+    KeyChange,
+    KeyConfig,
+    KeyIds,
+    KeyOut,
+    NewKey,
+    NewKeys,
+)
+from vpnkeys.service.idempotency import Repeat
 
 router = APIRouter(
     prefix="/api/keys",
@@ -30,7 +42,27 @@ def create_key(
     ] = None,
 ) -> KeyOut:
     """Make a key. 200 means that its link carries traffic now."""
-    return KeyOut.of(keys.create(new.name, idempotency_key))
+    draft = new.draft()
+    repeat = None if idempotency_key is None else Repeat.of(idempotency_key, draft)
+    return KeyOut.of(keys.create(draft, repeat))
+
+
+@router.post("/bulk", dependencies=[Depends(limited("create"))])
+def create_keys(new: NewKeys, keys: KeysDep) -> list[KeyOut]:
+    """Make several keys, all of them or none."""
+    return [KeyOut.of(key) for key in keys.create_many([one.draft() for one in new.keys])]
+
+
+@router.post("/bulk/delete", dependencies=[Depends(limited("delete"))])
+def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:
+    """Delete several keys, all of them or none."""
+    return DeletedMany(deleted=len(keys.delete(*which.ids)))
+
+
+@router.post("/bulk/extend")
+def extend_keys(extension: Extension, keys: KeysDep) -> list[KeyOut]:
+    """Let several keys expire later, all of them or none; those that never expire stay so."""
+    return [KeyOut.of(key) for key in keys.extend(extension.ids, timedelta(days=extension.days))]
 
 
 @router.get("", dependencies=[Depends(limited("list"))])
@@ -51,6 +83,12 @@ async def get_key_config(key_id: KeyId, keys: KeysDep) -> KeyConfig:
     key = keys.get(key_id)
     link = keys.link(key)
     return KeyConfig(key=KeyOut.of(key), client_config=link, vless_url=link, short_id=key.short_id)
+
+
+@router.patch("/{key_id}")
+def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> KeyOut:
+    """Change a key. When this answers, it works, or no longer, accordingly; its link stays the same."""
+    return KeyOut.of(keys.change(key_id, change.draft))
 
 
 @router.delete("/{key_id}", dependencies=[Depends(limited("delete"))])

@@ -5,21 +5,23 @@ import time
 from fastapi import APIRouter, Depends
 
 from vpnkeys.api.deps import ServerDep, limited, require_api_key
-from vpnkeys.api.problems import problems
-from vpnkeys.api.system_schemas import (
+from vpnkeys.api.port_schemas import (
     AssignedPort,
-    ConfigStatus,
     MoveOut,
     PortAssignments,
     Ports,
     PortsReset,
     PortsStatus,
     PortValidation,
+    UsedPort,
+)
+from vpnkeys.api.problems import problems
+from vpnkeys.api.system_schemas import (
+    ConfigStatus,
     RealityFixed,
     ShortIdSync,
     Synced,
     TargetOut,
-    UsedPort,
     Validation,
     Verified,
     XrayConfig,

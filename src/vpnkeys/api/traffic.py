@@ -1,22 +1,26 @@
-"""`/api/keys/{key_id}/traffic`: what a key has used."""
+"""`/api/keys/{key_id}/traffic` and `/online`: what a key has used, and who is there."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from vpnkeys.api.deps import KeyId, ServerDep, require_api_key
 from vpnkeys.api.problems import problems
+from vpnkeys.api.schemas import Expiry
+from vpnkeys.domain.errors import InvalidSpan
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.traffic import Gap, Traffic
+from vpnkeys.domain.traffic import Gap, Point, Step, Traffic
 
 router = APIRouter(
-    prefix="/api/keys/{key_id}/traffic",
+    prefix="/api/keys/{key_id}",
     tags=["traffic"],
     dependencies=[Depends(require_api_key)],
     responses=problems(401, 404, 429, 500, 503),
 )
+
+_DEFAULT_SPAN = {Step.HOUR: timedelta(days=1), Step.DAY: timedelta(days=30)}
 
 Seconds = Annotated[
     str, Field(description="ISO 8601 to the second, UTC, without an offset", examples=["2025-11-21T16:00:00"])
@@ -24,11 +28,11 @@ Seconds = Annotated[
 
 
 def _seconds(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return moment.isoformat(timespec="seconds")
 
 
 def _now() -> str:
-    return _seconds(datetime.now(UTC))
+    return _seconds(datetime.now(UTC).replace(tzinfo=None))
 
 
 class GapOut(BaseModel):
@@ -70,16 +74,95 @@ class TrafficReset(BaseModel):
     timestamp: Seconds
 
 
-@router.get("")
+@router.get("/traffic")
 def get_traffic(key_id: KeyId, server: ServerDep) -> TrafficOut:
     """What a key has used, with Xray's counters of this moment."""
     key = server.keys.get(key_id)
     return TrafficOut.of(key, server.traffic.of(key))
 
 
-@router.post("/reset")
+@router.post("/traffic/reset")
 def reset_traffic(key_id: KeyId, server: ServerDep) -> TrafficReset:
     """Let the key's total start again from zero."""
     key = server.keys.get(key_id)
     server.traffic.reset(key)
     return TrafficReset(key_id=key.id, key_uuid=key.uuid, timestamp=_now())
+
+
+class PointOut(BaseModel):
+    """What was counted in the hour or day that began at `time`."""
+
+    time: Seconds
+    up_bytes: int
+    down_bytes: int
+
+    @classmethod
+    def of(cls, point: Point) -> Self:
+        """A point as the API shows it."""
+        return cls(time=_seconds(point.begin), up_bytes=point.usage.up, down_bytes=point.usage.down)
+
+
+class History(BaseModel):
+    """What a key used, by hour or day; hours and days in which nothing was counted are left out."""
+
+    key_id: str
+    key_uuid: str
+    step: Step
+    since: Annotated[Seconds, Field(serialization_alias="from")]
+    until: Annotated[Seconds, Field(serialization_alias="to")]
+    points: list[PointOut]
+
+
+class Online(BaseModel):
+    """Whether a key's customer is online; addresses are counted, and neither told nor kept."""
+
+    key_id: str
+    key_uuid: str
+    online: bool
+    devices: int
+    last_seen: Seconds | None
+    timestamp: Seconds
+
+
+@router.get("/traffic/history", responses=problems(400))
+def get_history(
+    key_id: KeyId,
+    server: ServerDep,
+    since: Annotated[
+        Expiry | None, Query(alias="from", description="default: a day (step=day: 30 days) before `to`")
+    ] = None,
+    until: Annotated[Expiry | None, Query(alias="to", description="default: now")] = None,
+    step: Step = Step.HOUR,
+) -> History:
+    """What a key used by hour (90 days long, then by day) or day, UTC."""
+    key = server.keys.get(key_id)
+    end = until or server.traffic.clock.now()
+    begin = since or end - min(_DEFAULT_SPAN[step], end - datetime.min)  # noqa: DTZ901 - UTC without an offset
+    if begin > end:
+        msg = "`from` is later than `to`"
+        raise InvalidSpan(msg)
+    points = server.traffic.history(key, begin, end, step)
+    return History(
+        key_id=key.id,
+        key_uuid=key.uuid,
+        step=step,
+        since=_seconds(begin),
+        until=_seconds(end),
+        points=[PointOut.of(point) for point in points],
+    )
+
+
+@router.get("/online")
+def get_online(key_id: KeyId, server: ServerDep) -> Online:
+    """Whether a key's customer is online now, from how many addresses, and when last."""
+    key = server.keys.get(key_id)
+    presence = server.traffic.online(key)
+    seen = presence.last_seen_at
+    return Online(
+        key_id=key.id,
+        key_uuid=key.uuid,
+        online=presence.devices > 0,
+        devices=presence.devices,
+        last_seen=None if seen is None else _seconds(seen),
+        timestamp=_now(),
+    )

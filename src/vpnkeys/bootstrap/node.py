@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 from vpnkeys.domain.inbound import Site
 from vpnkeys.settings import Settings
@@ -16,6 +17,7 @@ from vpnkeys.xray.control import XrayControl
 from vpnkeys.xray.guard import Guard, GuardImpossible, Policy, mark_of, table_of
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process import XrayCommand
+from vpnkeys.xray.speed import SpeedLimiter
 from vpnkeys.xray.targets import TargetWatch
 from vpnkeys.xray.warm import Warmth
 
@@ -63,9 +65,8 @@ def build_node(
     restart_process: Callable[[], None],
 ) -> LocalNode:
     """The node. `current_site` and `restart_process` are asked only once the server is started."""
-    api_socket = settings.data_dir / "run" / "api.sock"
     frame = Frame(
-        str(api_socket),
+        str(api_socket(settings)),
         settings.port_range,
         settings.egress_allow,
         _own_addresses(),
@@ -75,12 +76,18 @@ def build_node(
     warmth = Warmth(xray.path, _xray_environment(settings), current_site)
     return LocalNode(
         file=ConfigFile(settings.data_dir / "config.json", frame, xray_checker(xray.path)),
-        control=XrayControl(api_socket),
+        control=XrayControl(api_socket(settings)),
         warmth=warmth,
         targets=TargetWatch(settings.xray_ca_file, current_site, on_better=warmth.try_again),
-        api_socket=api_socket,
+        api_socket=api_socket(settings),
         restart_process=restart_process,
+        speed=SpeedLimiter(f"{table_of(settings.data_dir)}_speed"),
     )
+
+
+def api_socket(settings: Settings) -> Path:
+    """The Unix socket of Xray's API."""
+    return settings.data_dir / "run" / "api.sock"
 
 
 def xray_command(settings: Settings, xray: XrayBinary, node: LocalNode) -> XrayCommand:
@@ -93,6 +100,8 @@ def xray_command(settings: Settings, xray: XrayBinary, node: LocalNode) -> XrayC
 def _xray_environment(settings: Settings) -> dict[str, str]:
     """What Xray sees of our environment: no secret of ours, and the certificates it should trust in targets."""
     environment = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TZ"}}
+    # Spliced bytes are counted when their connection ends, which may be hours later (docs/adr/0005-live-traffic.md).
+    environment["XRAY_BUF_SPLICE"] = "disable"
     if settings.xray_ca_file is not None:
         environment["SSL_CERT_FILE"] = str(settings.xray_ca_file)
     return environment

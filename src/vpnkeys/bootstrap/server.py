@@ -12,6 +12,7 @@ from vpnkeys.bootstrap.node import build_guard, build_node, xray_command
 from vpnkeys.domain.errors import KeyPairDamaged, Unavailable
 from vpnkeys.domain.inbound import Site
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.health import Health
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.reconcile import Reconciler
@@ -52,6 +53,7 @@ class Server:
     traffic: TrafficService
     reporter: Reporter
     system: SystemService
+    enforcer: Enforcer
     reconciler: Reconciler
     health: Health
     api_key: ApiKeyHash
@@ -72,12 +74,15 @@ class Server:
         self.node.targets.start()
         self.process.start()
         self.traffic.start(self.settings.traffic_interval_s)
+        self.enforcer.start()
 
     def stop(self) -> None:
         """Take the last sample, end Xray and let go of everything."""
+        self.enforcer.stop()
         with self.reconciler.changing:
             self._take_last_sample()
             self.process.stop()
+        self.node.speed.remove()
         if self.guard is not None:
             self.guard.remove()
         self.node.control.close()
@@ -112,6 +117,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         on_down=node.warmth.xray_is_down,
     )
     clock = SystemClock()
+    keys = KeyService(reconciler, clock, settings.port_range)
     traffic = TrafficService(reconciler.store, node, clock)
     reporter = Reporter(reconciler, settings.port_range)
     system = SystemService(
@@ -124,10 +130,11 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     )
     return Server(
         settings=settings,
-        keys=KeyService(reconciler, clock, settings.port_range),
+        keys=keys,
         traffic=traffic,
         reporter=reporter,
         system=system,
+        enforcer=Enforcer(keys, traffic, node),
         reconciler=reconciler,
         health=Health(node, reconciler.store, can_cut=sockets.can_cut(), full_cone=guard is not None),
         api_key=api_key_hash,

@@ -1,4 +1,4 @@
-"""`vpnkeys keys`: list, add, show and remove keys."""
+"""`vpnkeys keys`: list, add, show, change and remove keys."""
 
 import io
 import sys
@@ -7,11 +7,21 @@ from typing import Annotated
 import segno
 import typer
 
+from vpnkeys.cli.limits import (
+    ActiveOption,
+    DevicesOption,
+    ExpiresOption,
+    NoteOption,
+    SpeedOption,
+    TrafficOption,
+    WindowOption,
+    limits_of,
+)
 from vpnkeys.cli.remote import EXIT_CODES, Session, asks_server, wrong_usage
 from vpnkeys.cli.tables import key_fields, table_of_fields, table_of_keys
 from vpnkeys.client import KeyConfig
 
-app = typer.Typer(name="keys", no_args_is_help=True, help="List, add, show and remove keys.", epilog=EXIT_CODES)
+app = typer.Typer(name="keys", no_args_is_help=True, help="List, add, show, change and remove keys.", epilog=EXIT_CODES)
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id or its UUID.")]
 Qr = Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code, for a phone to read from the screen.")]
@@ -27,11 +37,64 @@ def list_keys(session: Session) -> None:
 
 @app.command("add")
 @asks_server
-def add(session: Session, name: Annotated[str, typer.Argument(help="Whose key it is.")], *, qr: Qr = False) -> None:
+def add(  # noqa: PLR0913 - one for each option
+    session: Session,
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    *,
+    note: NoteOption = None,
+    active: ActiveOption = None,
+    expires: ExpiresOption = None,
+    traffic_limit: TrafficOption = None,
+    window: WindowOption = None,
+    devices: DevicesOption = None,
+    speed: SpeedOption = None,
+    qr: Qr = False,
+) -> None:
     """Make a key and print its link, which works when this command ends."""
     _refuse_both(session, qr=qr)
-    key = session.server.keys.create(name)
+    limits = limits_of(
+        note=note,
+        active=active,
+        expires=expires,
+        traffic_limit=traffic_limit,
+        window=window,
+        devices=devices,
+        speed=speed,
+    )
+    key = session.server.keys.create(name, **limits)
     _tell(session, session.server.keys.config(key.id), qr=qr)
+
+
+@app.command("set")
+@asks_server
+def change(  # noqa: PLR0913 - one for each option
+    session: Session,
+    key_id: KeyId,
+    *,
+    name: Annotated[str | None, typer.Option("--name", help="Whose key it is.")] = None,
+    note: NoteOption = None,
+    active: ActiveOption = None,
+    expires: ExpiresOption = None,
+    traffic_limit: TrafficOption = None,
+    window: WindowOption = None,
+    devices: DevicesOption = None,
+    speed: SpeedOption = None,
+) -> None:
+    """Change a key; what is not given stays as it is, and so does the link."""
+    limits = limits_of(
+        note=note,
+        active=active,
+        expires=expires,
+        traffic_limit=traffic_limit,
+        window=window,
+        devices=devices,
+        speed=speed,
+    )
+    if name is None and not limits:
+        wrong_usage("give what to change, such as --name or --expires")
+    keys = session.server.keys
+    key = keys.change(key_id, **limits) if name is None else keys.change(key_id, name=name, **limits)
+    session.tell(key.as_sent(), table_of_fields(key_fields(key)))
 
 
 @app.command("show")

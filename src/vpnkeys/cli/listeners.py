@@ -14,7 +14,7 @@ from vpnkeys.api.trusted import Trusted
 from vpnkeys.settings import Address, SettingsError
 from vpnkeys.store.certificate import CertificateFiles
 
-_GRACE_S = 3
+_GRACE_S = 1
 
 
 def check_certificate(certificate: CertificateFiles) -> None:
@@ -44,7 +44,7 @@ def serve_until_asked(app: ASGIApp, listen: Address, certificate: CertificateFil
         )
     )
     # The application starts and ends once, with the API: it is the same one.
-    admin = _Beside(_config(Trusted(app), lifespan="off", proxy_headers=False))
+    admin = _Beside(_config(Trusted(app), lifespan="off"))
     with (
         _private_socket(admin_socket) as listener,
         asyncio.Runner(loop_factory=api.config.get_loop_factory()) as runner,
@@ -57,6 +57,7 @@ def _config(app: ASGIApp, **more: object) -> uvicorn.Config:
         "log_level": "warning",
         "access_log": False,
         "server_header": False,
+        "proxy_headers": False,  # whoever may set X-Forwarded-For may guess API keys under any address
         "timeout_graceful_shutdown": _GRACE_S,
         "loop": "uvloop",
         "http": "httptools",

@@ -15,12 +15,17 @@ _STEP = 1024
 def table_of_keys(keys: Iterable[Key]) -> Table:
     """One line a key."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in ("ID", "Name", "Port", "SNI", "Made (UTC)"):
+    for title in ("ID", "Name", "Status", "Port", "SNI", "Made (UTC)"):
         table.add_column(title, overflow="fold", justify="right" if title == "Port" else "left")
     for key in keys:
         made = f"{key.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(key.id, Text(key.name), str(key.port), key.sni or "", made)
+        table.add_row(key.id, Text(key.name), status_of(key), str(key.port), key.sni or "", made)
     return table
+
+
+def status_of(key: Key) -> str:
+    """Whether a key works, and if not, why; servers without limits know only whether it is switched on."""
+    return key.status or ("active" if key.is_active else "disabled")
 
 
 def table_of_fields(fields: Iterable[tuple[str, object]]) -> Table:
@@ -44,8 +49,19 @@ def key_fields(key: Key) -> list[tuple[str, object]]:
         ("Short ID", key.short_id),
         ("SNI", key.sni),
         ("Made (UTC)", f"{key.created_at:%Y-%m-%d %H:%M:%S}"),
-        ("Active", "yes" if key.is_active else "no"),
+        ("Status", status_of(key)),
+        ("Expires (UTC)", None if key.expires_at is None else f"{key.expires_at:%Y-%m-%d %H:%M:%S}"),
+        ("Traffic limit", _traffic_limit(key)),
+        ("Devices", key.max_devices),
+        ("Speed", None if key.speed_limit_mbps is None else f"{key.speed_limit_mbps} Mbit/s"),
+        ("Note", key.note or None),
     ]
+
+
+def _traffic_limit(key: Key) -> str | None:
+    if key.traffic_limit_bytes is None:
+        return None
+    return f"{human_bytes(key.traffic_limit_bytes)}, {key.traffic_limit_window or 'total'}"
 
 
 def human_bytes(count: int) -> str:

@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 
+from vpnkeys.cli.collecting import collect
 from vpnkeys.cli.remote import EXIT_CODES, Session, asks_server
 from vpnkeys.cli.tables import human_bytes, table_of_fields
 
 app = typer.Typer(name="traffic", no_args_is_help=True, help="How much a key has used.", epilog=EXIT_CODES)
+app.command("collect")(collect)
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id or its UUID.")]
 

@@ -3,7 +3,7 @@
     from vpnkeys.client import Client, NotFound
 
     with Client("https://203.0.113.10:8000", api_key, fingerprint="6F:1C:…:A0") as server:
-        key = server.keys.create("user@example.com", idempotency_key="order-1017")
+        key = server.keys.create("user@example.com", idempotency_key="order-1017", max_devices=2)
         print(server.keys.config(key.id).vless_url)
         try:
             print(server.keys.traffic(key.id).total_bytes)
@@ -25,14 +25,19 @@ from vpnkeys.client._errors import (
     Unavailable,
     UnexpectedAnswer,
 )
+from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey
 from vpnkeys.client._models import (
+    DeletedMany,
     Done,
     Health,
     Info,
     Key,
     KeyConfig,
+    Online,
     Traffic,
     TrafficGap,
+    TrafficHistory,
+    TrafficPoint,
     TrafficReset,
 )
 from vpnkeys.client._system_models import (
@@ -63,14 +68,19 @@ __all__ = [
     "Assignment",
     "Client",
     "ConfigStatus",
+    "DeletedMany",
     "Done",
     "Health",
     "Inbound",
     "Info",
     "Key",
     "KeyConfig",
+    "KeyFields",
+    "KeyLimits",
     "Keys",
+    "NewKey",
     "NotFound",
+    "Online",
     "PortTable",
     "Ports",
     "PortsReset",
@@ -88,6 +98,8 @@ __all__ = [
     "TooManyRequests",
     "Traffic",
     "TrafficGap",
+    "TrafficHistory",
+    "TrafficPoint",
     "TrafficReset",
     "Unauthorized",
     "Unavailable",

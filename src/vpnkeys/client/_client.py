@@ -1,22 +1,28 @@
 """The client."""
 
 import ssl
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, TypeAlias, Unpack
 
 import httpx
 from pydantic import TypeAdapter
 
 from vpnkeys.client._errors import error_of
+from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey, in_utc, to_json
 from vpnkeys.client._http import Http, is_loopback, json_of, key_path, parsed
 from vpnkeys.client._models import (
+    DeletedMany,
     Done,
     Health,
     Info,
     Key,
     KeyConfig,
+    Online,
     Traffic,
+    TrafficHistory,
     TrafficReset,
 )
 from vpnkeys.client._system_models import (
@@ -33,7 +39,9 @@ from vpnkeys.client._system_models import (
 )
 from vpnkeys.client._tls import context_for
 
-_KEY_LIST = TypeAdapter(list[Key])
+KeyList: TypeAlias = list[Key]  # a name that `Keys.list` does not hide
+
+_KEY_LIST = TypeAdapter(KeyList)
 _HEALTH = TypeAdapter(Health)
 
 TIMEOUT_S = 30.0
@@ -125,16 +133,32 @@ class Keys:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def create(self, name: str, idempotency_key: str | None = None) -> Key:
+    def create(self, name: str, idempotency_key: str | None = None, **limits: Unpack[KeyLimits]) -> Key:
         """Make a key; its link carries traffic when this returns.
 
-        The same `idempotency_key` and name again within 24 hours give the first key once more. Raises Rejected for a
-        name that is none, or when all ports are taken.
+        The same `idempotency_key`, name and limits again within 24 hours give the first key once more. Raises Rejected
+        for a name or a limit that is none, or when all ports are taken.
         """
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else {}
-        return self._http.one(Key, "POST", "/api/keys", json={"name": name}, headers=headers)
+        return self._http.one(Key, "POST", "/api/keys", json={"name": name, **to_json(limits)}, headers=headers)
 
-    def list(self) -> list[Key]:
+    def create_many(self, keys: Iterable[NewKey]) -> KeyList:
+        """Make several keys, all of them or none. Raises what `create` raises."""
+        return self._http.answer(_KEY_LIST, "POST", "/api/keys/bulk", json={"keys": [to_json(key) for key in keys]})
+
+    def change(self, id_or_uuid: str, **fields: Unpack[KeyFields]) -> Key:
+        """Change a key: it works, or no longer, accordingly when this returns; its link stays the same.
+
+        Fields that are not given stay as they are. Raises NotFound, or Rejected; then nothing was changed.
+        """
+        return self._http.one(Key, "PATCH", key_path(id_or_uuid), json=to_json(fields))
+
+    def extend(self, ids_or_uuids: Iterable[str], days: int) -> KeyList:
+        """Let keys expire later, all of them or none; those that never expire stay so. Raises NotFound, Rejected."""
+        body = {"ids": [*ids_or_uuids], "days": days}
+        return self._http.answer(_KEY_LIST, "POST", "/api/keys/bulk/extend", json=body)
+
+    def list(self) -> KeyList:
         """All keys, oldest first."""
         return self._http.answer(_KEY_LIST, "GET", "/api/keys")
 
@@ -150,6 +174,10 @@ class Keys:
         """Delete a key; nobody gets in with it when this returns. Raises NotFound."""
         return self._http.one(Done, "DELETE", key_path(id_or_uuid))
 
+    def delete_many(self, ids_or_uuids: Iterable[str]) -> DeletedMany:
+        """Delete several keys, all of them or none. Raises NotFound."""
+        return self._http.one(DeletedMany, "POST", "/api/keys/bulk/delete", json={"ids": [*ids_or_uuids]})
+
     def traffic(self, id_or_uuid: str) -> Traffic:
         """What a key has used, counted now. Raises NotFound, or Unavailable when Xray does not tell."""
         return self._http.one(Traffic, "GET", key_path(id_or_uuid, "traffic"))
@@ -157,6 +185,22 @@ class Keys:
     def reset_traffic(self, id_or_uuid: str) -> TrafficReset:
         """Let a key's total start again from zero. Raises NotFound, or Unavailable when Xray does not tell."""
         return self._http.one(TrafficReset, "POST", key_path(id_or_uuid, "traffic", "reset"))
+
+    def history(
+        self,
+        id_or_uuid: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        step: Literal["hour", "day"] = "hour",
+    ) -> TrafficHistory:
+        """What a key used by hour or day, UTC; by default of the last day, or 30 days. Raises NotFound, Rejected."""
+        span = {name: in_utc(moment) for name, moment in (("from", since), ("to", until)) if moment is not None}
+        path = key_path(id_or_uuid, "traffic", "history")
+        return self._http.one(TrafficHistory, "GET", path, params={**span, "step": step})
+
+    def online(self, id_or_uuid: str) -> Online:
+        """Whether a key's customer is online now, and from how many addresses. Raises NotFound, Unavailable."""
+        return self._http.one(Online, "GET", key_path(id_or_uuid, "online"))
 
 
 class System:

@@ -1,4 +1,4 @@
-"""The answers about keys and the server itself. Fields that are not named here are kept; those the specification does not promise have a default."""
+"""The answers about keys and the server. Fields not named here are kept; those not promised have a default."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,11 +12,11 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _as_sent(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def _as_sent_to_the_second(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 Microseconds = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(_as_sent, str, when_used="json")]
@@ -30,11 +30,14 @@ class Answer(BaseModel):
 
     def as_sent(self) -> Any:  # noqa: ANN401 - JSON
         """The JSON value that the server sent."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        return self.model_dump(mode="json", exclude_unset=True, by_alias=True)
 
 
 class Key(Answer):
-    """A key. `created_at` is in UTC; keys from long ago may have neither `short_id` nor `sni`."""
+    """A key. Times are in UTC; keys from long ago may have neither `short_id` nor `sni`. None is no limit.
+
+    `status` tells whether it works: `active`, `disabled`, `expired` or `limited`; servers without limits do not say.
+    """
 
     id: str
     name: str
@@ -44,6 +47,13 @@ class Key(Answer):
     port: int
     short_id: str | None = None
     sni: str | None = None
+    status: str | None = None
+    note: str = ""
+    expires_at: Microseconds | None = None
+    traffic_limit_bytes: int | None = None
+    traffic_limit_window: str | None = None
+    max_devices: int | None = None
+    speed_limit_mbps: int | None = None
 
 
 class KeyConfig(Answer):
@@ -81,6 +91,43 @@ class TrafficReset(Answer):
     key_id: str
     key_uuid: str
     timestamp: Seconds
+
+
+class TrafficPoint(Answer):
+    """What was counted in the hour or day that began at `time`."""
+
+    time: Seconds
+    up_bytes: int
+    down_bytes: int
+
+
+class TrafficHistory(Answer):
+    """What a key used, by hour or day; those in which nothing was counted are left out."""
+
+    key_id: str
+    key_uuid: str
+    step: str
+    since: Annotated[Seconds, Field(alias="from")]
+    until: Annotated[Seconds, Field(alias="to")]
+    points: tuple[TrafficPoint, ...] = ()
+
+
+class Online(Answer):
+    """Whether a key's customer is online, and from how many addresses."""
+
+    key_id: str
+    key_uuid: str
+    online: bool
+    devices: int
+    last_seen: Seconds | None = None
+    timestamp: Seconds
+
+
+class DeletedMany(Answer):
+    """Keys are gone."""
+
+    message: str
+    deleted: int
 
 
 class Done(Answer):

@@ -42,6 +42,18 @@ class InvalidName(Rejected):
     code = "invalid_name"
 
 
+class InvalidNote(Rejected):
+    """A key's note is too long, or has characters that no text has."""
+
+    code = "invalid_note"
+
+
+class InvalidSpan(Rejected):
+    """A span of time ends before it begins."""
+
+    code = "invalid_span"
+
+
 class PortsExhausted(Rejected):
     """Every port of the range is taken."""
 
@@ -52,6 +64,12 @@ class LegacyUnreadable(Rejected):
     """A file of an old installation is not what it should be."""
 
     code = "legacy_unreadable"
+
+
+class SpeedLimitImpossible(Rejected):
+    """This host cannot limit the speed of a port."""
+
+    code = "speed_limit_impossible"
 
 
 class IdempotencyKeyReused(Rejected):

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 from uuid import UUID
 
 from vpnkeys.domain.key import VISION, Key
+from vpnkeys.domain.limits import Status
 from vpnkeys.domain.reality import pad_short_id
 
 KEY_TAG_PREFIX = "key-"
@@ -90,6 +92,7 @@ class Site:
         return self.forced_target or f"{server_name}:443"
 
 
+@lru_cache(maxsize=4096)
 def key_inbound(key: Key, site: Site) -> Inbound:
     """The inbound that carries this key."""
     return Inbound(
@@ -130,6 +133,7 @@ def warm_inbound(server_name: str, site: Site) -> Inbound:
     )
 
 
+@lru_cache(maxsize=16)
 def warm_inbounds(site: Site) -> tuple[Inbound, ...]:
     """A warm inbound for each server name."""
     return tuple(warm_inbound(name, site) for name in site.server_names)
@@ -137,7 +141,7 @@ def warm_inbounds(site: Site) -> tuple[Inbound, ...]:
 
 def desired_inbounds(keys: Iterable[Key], site: Site) -> tuple[Inbound, ...]:
     """Everything that Xray should run for us: a warm inbound for each server name, then the active keys by port."""
-    active = sorted((key for key in keys if key.is_active), key=lambda key: key.port)
+    active = sorted((key for key in keys if key.status is Status.ACTIVE), key=lambda key: key.port)
     return (
         *warm_inbounds(site),
         *(key_inbound(key, site) for key in active),

@@ -144,6 +144,14 @@ def plan(desired: tuple[Inbound, ...], observed: Observed) -> Plan:
     )
 
 
+def transition(before: tuple[Inbound, ...], after: tuple[Inbound, ...]) -> Plan:
+    """What to do when what is wanted changes, and what was wanted before is in place. Empty when nothing changes."""
+    if before == after:
+        return Plan()
+    running = RunningView({inbound.tag: inbound for inbound in before}, epoch="")
+    return plan(after, Observed(FileView(FileState.MISSING, {}), running))
+
+
 def _ports_to_cut(removed: Iterable[AnyInbound], desired: Iterable[Inbound]) -> tuple[int, ...]:
     """The ports of removed inbounds, but for those on which the very same clients stay entitled."""
     entitled = {(inbound.port, tuple(client.uuid for client in inbound.clients)) for inbound in desired}

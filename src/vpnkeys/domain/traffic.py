@@ -5,9 +5,10 @@ has used in an epoch is the highest value seen in it; its total is the sum over 
 in another order, or in several processes at once, changes nothing: `merge` is idempotent, commutative, associative.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 
@@ -60,7 +61,36 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What a key has used since it was made or last reset, and the gaps in that knowledge."""
+    """What a key has used since it was made or last reset, and the gaps in that knowledge.
+
+    `last_seen_at` is when a sample last found more bytes than before.
+    """
 
     total_bytes: int
     gaps: tuple[Gap, ...]
+    last_seen_at: datetime | None = None
+
+
+class Step(StrEnum):
+    """How finely history is told; older hours than 90 days are kept as days only."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What was counted in the hour or day that began then, UTC."""
+
+    begin: datetime
+    usage: Bytes
+
+
+def by_day(points: Iterable[Point]) -> tuple[Point, ...]:
+    """Hours added up to days, in order."""
+    days: dict[datetime, Bytes] = {}
+    for point in points:
+        day = point.begin.replace(hour=0)
+        before = days.get(day, NOTHING)
+        days[day] = Bytes(before.up + point.usage.up, before.down + point.usage.down)
+    return tuple(Point(day, days[day]) for day in sorted(days))

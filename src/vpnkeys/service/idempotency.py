@@ -1,16 +1,19 @@
 """The first answer again, for a client that asks the same twice because it did not hear it."""
 
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from vpnkeys.domain.errors import IdempotencyKeyReused
 from vpnkeys.domain.key import Key
 from vpnkeys.interfaces import Transaction
 
 _REMEMBERED_FOR = timedelta(hours=24)
+_KEY = TypeAdapter(Key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +28,32 @@ class Repeat:
 
     @classmethod
     def of(cls, idempotency_key: str, body: object) -> "Repeat":
-        """The request with this Idempotency-Key and this body (anything that JSON can say)."""
-        return cls(_hash(idempotency_key), _hash(json.dumps(body, sort_keys=True)))
+        """The request with this Idempotency-Key and this body (anything that pydantic can write as JSON)."""
+        return cls(_hash(idempotency_key), _hash(to_json(body).decode()))
 
-    def once(self, transaction: Transaction, at: datetime, make: Callable[[], Key]) -> Key:
-        """The key that was made for this request before, or the one made now.
-
-        In the transaction that makes the key, so that it is made and remembered, or neither. Raises
-        IdempotencyKeyReused when the same Idempotency-Key came with another body.
-        """
+    def find(self, transaction: Transaction, at: datetime) -> Key | None:
+        """The key that was made for this request before. Raises IdempotencyKeyReused when the body was another one."""
         found = transaction.remembered(self.key_hash, since=at - _REMEMBERED_FOR)
         if found is None:
-            key = make()
-            transaction.forget(before=at - _REMEMBERED_FOR)
-            transaction.remember(self.key_hash, self.body_hash, _dump(key), at)
-            return key
+            return None
         body_hash, answer = found
         if body_hash != self.body_hash:
             msg = "This Idempotency-Key came with another body before; use a new one for a new request."
             raise IdempotencyKeyReused(msg)
         return _load(answer)
+
+    def once(self, transaction: Transaction, at: datetime, make: Callable[[], Key]) -> Key:
+        """The key that was made for this request before, or the one made now.
+
+        In the transaction that makes the key, so that it is made and remembered, or neither.
+        """
+        known = self.find(transaction, at)
+        if known is not None:
+            return known
+        key = make()
+        transaction.forget(before=at - _REMEMBERED_FOR)
+        transaction.remember(self.key_hash, self.body_hash, _dump(key), at)
+        return key
 
 
 def _hash(text: str) -> str:
@@ -52,12 +61,8 @@ def _hash(text: str) -> str:
 
 
 def _dump(key: Key) -> str:
-    return json.dumps(asdict(key), default=datetime.isoformat)
+    return _KEY.dump_json(key).decode()
 
 
 def _load(answer: str) -> Key:
-    values = json.loads(answer)
-    moments = {
-        name: datetime.fromisoformat(values[name]) for name in ("created_at", "port_assigned_at") if values[name]
-    }
-    return Key(**{**values, **moments})
+    return _KEY.validate_json(answer)

@@ -1,4 +1,4 @@
-"""Make, find, show and remove keys.
+"""Make, find, show, change and remove keys.
 
 A key exists from the commit of its row, which comes last: after Xray and config.json have it. So nobody ever sees a key
 that does not work, and whatever goes wrong before is put right by the ordinary repair.
@@ -7,15 +7,14 @@ that does not work, and whatever goes wrong before is put right by the ordinary 
 import logging
 import secrets
 import uuid
-from collections.abc import Collection
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from vpnkeys.domain.errors import KeyNotFound, TargetsUnready
-from vpnkeys.domain.inbound import key_inbound
-from vpnkeys.domain.key import Key, parse_name
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, judge, window_start
 from vpnkeys.domain.link import render_link
-from vpnkeys.domain.plan import Plan
 from vpnkeys.domain.portpool import PortRange, lowest_free
 from vpnkeys.domain.reality import new_short_id
 from vpnkeys.interfaces import Clock, Transaction
@@ -26,6 +25,16 @@ _log = logging.getLogger(__name__)
 
 _WAIT_FOR_NAMES_S = 7.0
 """A little more than the five seconds that a probe of Xray takes at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What somebody may decide about a key. `name` and `note` have been parsed."""
+
+    name: str
+    note: str = ""
+    limits: Limits = NO_LIMITS
+    is_active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,53 +51,88 @@ class KeyService:
 
     def get(self, id_or_uuid: str) -> Key:
         """The key with this id or UUID. Raises KeyNotFound."""
-        for key in self.list():
-            if id_or_uuid in (key.id, key.uuid):
-                return key
-        msg = "There is no key with this id or UUID; GET /api/keys lists those that are."
-        raise KeyNotFound(msg)
+        return find(self.list(), id_or_uuid)
 
     def link(self, key: Key) -> str:
         """The link that the customer puts into a client."""
         return render_link(key, self.reconciler.site.server_address, self.reconciler.site.public_key)
 
-    def create(self, raw_name: str, idempotency_key: str | None = None) -> Key:
+    def create(self, draft: Draft, repeat: Repeat | None = None) -> Key:
         """Make a key; when this returns, its link carries traffic.
 
-        With an idempotency key, the same request again within 24 hours gives the first key and makes none.
-
-        Raises InvalidName, PortsExhausted, TargetsUnready, or another Unavailable after everything was taken back.
+        With `repeat`, the same request again within 24 hours gives the first key and makes none. Raises
+        PortsExhausted, SpeedLimitImpossible, TargetsUnready, or another Unavailable after everything was taken back.
         """
-        name = parse_name(raw_name)
+        if repeat is not None and (known := self._remembered(repeat)) is not None:
+            return known
         names = self._names_to_hand_out()
-        reconciler = self.reconciler
-        with reconciler.changing, reconciler.or_repair(), reconciler.store.write() as transaction:
-            make = partial(self._make, name, names, transaction)
-            if idempotency_key is None:
-                return make()
-            return Repeat.of(idempotency_key, {"name": name}).once(transaction, self.clock.now(), make)
+        with self.reconciler.changing_keys() as transaction:
+            if repeat is None:
+                return self._insert(draft, names, transaction)
+            return repeat.once(transaction, self.clock.now(), lambda: self._insert(draft, names, transaction))
 
-    def _make(self, name: str, server_names: Collection[str], transaction: Transaction) -> Key:
-        reconciler = self.reconciler
-        key = self._new_key(name, server_names, transaction.keys())
-        transaction.insert(key)
-        inbound = key_inbound(key, reconciler.site)
-        reconciler.node.apply(Plan(file=reconciler.desired(transaction.keys()), add=(inbound,)))
-        _log.info("key %s made on port %d", key.id, key.port)
-        return key
+    def create_many(self, drafts: Iterable[Draft]) -> tuple[Key, ...]:
+        """Make several keys, all of them or none. Raises what `create` raises."""
+        names = self._names_to_hand_out()
+        with self.reconciler.changing_keys() as transaction:
+            return tuple(self._insert(draft, names, transaction) for draft in drafts)
 
-    def delete(self, id_or_uuid: str) -> Key:
-        """Remove a key; when this returns, nobody gets in with it and its open connections are cut.
+    def change(self, id_or_uuid: str, draft_of: Callable[[Key], Draft]) -> Key:
+        """Let a key be as `draft_of` what it is says; when this returns, it works, or no longer, accordingly.
 
-        Raises KeyNotFound, or Unavailable after everything was put back.
+        Its link stays the same. Raises KeyNotFound, SpeedLimitImpossible, or Unavailable; then nothing was changed.
         """
-        reconciler = self.reconciler
-        with reconciler.changing, reconciler.or_repair(), reconciler.store.write() as transaction:
-            key = self.get(id_or_uuid)
-            transaction.delete(key.id)
-            reconciler.node.apply(Plan(file=reconciler.desired(transaction.keys()), remove=(key.tag,), cut=(key.port,)))
-        _log.info("key %s removed, port %d is free", key.id, key.port)
-        return key
+        with self.reconciler.changing_keys() as transaction:
+            key = find(transaction.keys(), id_or_uuid)
+            draft = draft_of(key)
+            changed = replace(key, name=draft.name, note=draft.note, limits=draft.limits, is_active=draft.is_active)
+            return self._update(changed, transaction)
+
+    def extend(self, ids: Iterable[str], by: timedelta) -> tuple[Key, ...]:
+        """Let keys expire later, counted from now for those that have expired; keys that never expire stay so."""
+        now = self.clock.now()
+        with self.reconciler.changing_keys() as transaction:
+            keys = transaction.keys()
+            chosen = dict.fromkeys(find(keys, key_id) for key_id in ids)
+            return tuple(self._update(_extended(key, by, now), transaction) for key in chosen)
+
+    def delete(self, *ids: str) -> tuple[Key, ...]:
+        """Remove keys; when this returns, nobody gets in with them and their open connections are cut.
+
+        Raises KeyNotFound when one of them is not there, or Unavailable; then nothing was changed.
+        """
+        with self.reconciler.changing_keys() as transaction:
+            keys = transaction.keys()
+            gone = tuple(dict.fromkeys(find(keys, key_id) for key_id in ids))
+            for key in gone:
+                transaction.delete(key.id)
+        _log.info("%d keys removed: %s", len(gone), ", ".join(key.id for key in gone))
+        return gone
+
+    def judge_all(self) -> tuple[Key, ...]:
+        """Look at every key's limits, and let those that may no longer, or may again, be so; the keys that changed.
+
+        Those that stop do so all at once and first: no key that cannot come back keeps them. A port that another
+        program took meanwhile is waited for. Raises Unavailable.
+        """
+        with self.reconciler.changing:
+            with self.reconciler.changing_keys() as transaction:
+                keys = {key: self._judged(key, transaction) for key in transaction.keys()}  # noqa: SIM118 - not a dict
+                changed = [judged for key, judged in keys.items() if judged != key]
+                stopping = [key for key in changed if key.status is not Status.ACTIVE]
+                for key in stopping:
+                    transaction.update(key)
+            returning = [key for key in changed if key not in stopping and self.reconciler.node.is_free(key.port)]
+            for key in returning:
+                with self.reconciler.changing_keys() as transaction:
+                    transaction.update(key)
+        for key in (*stopping, *returning):
+            _log.info("key %s is %s now", key.id, key.status)
+        return (*stopping, *returning)
+
+    def _remembered(self, repeat: Repeat) -> Key | None:
+        with self.reconciler.store.write() as transaction:
+            return repeat.find(transaction, self.clock.now())
 
     def _names_to_hand_out(self) -> Collection[str]:
         names = self.reconciler.node.ready_names(wait_s=_WAIT_FOR_NAMES_S)
@@ -100,17 +144,54 @@ class KeyService:
             raise TargetsUnready(msg)
         return names
 
-    def _new_key(self, name: str, server_names: Collection[str], others: Collection[Key]) -> Key:
-        return Key(
+    def _insert(self, draft: Draft, server_names: Collection[str], transaction: Transaction) -> Key:
+        others = transaction.keys()
+        key = Key(
             id=str(uuid.uuid4()),
-            name=name,
+            name=draft.name,
             uuid=str(uuid.uuid4()),
             created_at=self.clock.now(),
-            is_active=True,
+            is_active=draft.is_active,
             port=lowest_free(self.pool, {key.port for key in others}, self.reconciler.node.is_free),
             short_id=_unique_short_id({key.short_id for key in others}),
             sni=secrets.choice(sorted(server_names)),
+            note=draft.note,
+            limits=draft.limits,
         )
+        judged = self._judged(key, transaction)
+        transaction.insert(judged)
+        _log.info("key %s made on port %d", key.id, key.port)
+        return judged
+
+    def _update(self, key: Key, transaction: Transaction) -> Key:
+        judged = self._judged(key, transaction)
+        transaction.update(judged)
+        return judged
+
+    def _judged(self, key: Key, transaction: Transaction) -> Key:
+        """The key with what its limits make of it now."""
+        limits, now, used = key.limits, self.clock.now(), 0
+        if limits.traffic_bytes is not None:
+            used = transaction.ledger.used_bytes(key.uuid, window_start(limits.traffic_window, now))
+        return replace(key, judged=judge(limits, used, now))
+
+
+def find(keys: Iterable[Key], id_or_uuid: str) -> Key:
+    """The key with this id or UUID. Raises KeyNotFound."""
+    for key in keys:
+        if id_or_uuid in (key.id, key.uuid):
+            return key
+    msg = "There is no key with this id or UUID; GET /api/keys lists those that are."
+    raise KeyNotFound(msg)
+
+
+def _extended(key: Key, by: timedelta, now: datetime) -> Key:
+    expires_at = key.limits.expires_at
+    if expires_at is None:
+        return key
+    start = max(expires_at, now)
+    later = start + min(by, datetime.max - start)  # noqa: DTZ901 - UTC without an offset, as everywhere
+    return replace(key, limits=replace(key.limits, expires_at=later))
 
 
 def _unique_short_id(taken: Collection[str]) -> str:

@@ -7,11 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, XrayRefused, XrayUnavailable
+from vpnkeys.domain.errors import (
+    NotFound,
+    Rejected,
+    SpeedLimitImpossible,
+    Unavailable,
+    XrayRefused,
+    XrayUnavailable,
+)
 from vpnkeys.domain.inbound import Inbound, Site, desired_inbounds
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.plan import Observed, Plan, plan
-from vpnkeys.interfaces import Node, Store
+from vpnkeys.domain.plan import Observed, Plan, plan, transition
+from vpnkeys.interfaces import Node, Store, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +58,7 @@ class Reconciler:
         """
         with self.changing:
             observed, todo = self.compare()
+            self._limit_speeds_as_far_as_possible(self.store.keys())  # before customers come back
             if todo:
                 file = "rewritten" if todo.file is not None else "right"
                 _log.info("drift: config.json is %s, %d inbounds go, %d come", file, len(todo.remove), len(todo.add))
@@ -59,6 +67,42 @@ class Reconciler:
                 msg = "Xray does not answer on its API; config.json is right, and Xray is repaired when it answers."
                 raise XrayUnavailable(msg)
             return todo
+
+    @contextmanager
+    def changing_keys(self) -> Iterator[Transaction]:
+        """A write transaction: what it makes of the keys is applied to config.json and Xray before it commits.
+
+        When anything fails, the transaction rolls back, and file and Xray are repaired from what the database says.
+        """
+        with self.changing, self.or_repair(), self.store.write() as transaction:
+            before = transaction.keys()
+            yield transaction
+            after = transaction.keys()
+            self.follow_speeds(before, after)
+            todo = transition(self.desired(before), self.desired(after))
+            if todo:
+                self.node.apply(todo)
+
+    def follow_speeds(self, before: Iterable[Key], after: Iterable[Key]) -> None:
+        """Let the speed limits follow a change of keys.
+
+        Raises SpeedLimitImpossible where somebody asks for a limit. Whatever else is done to keys must not fail for
+        limits that this host does not keep (any more): switching off, deleting, moving.
+        """
+        before, after = tuple(before), tuple(after)
+        if _speeds(before) == _speeds(after):
+            return
+        had = {key.id: key.limits.speed_mbps for key in before}
+        if any(key.limits.speed_mbps not in {None, had.get(key.id)} for key in after):
+            self.node.limit_speeds(_speeds(after))
+        else:
+            self._limit_speeds_as_far_as_possible(after)
+
+    def _limit_speeds_as_far_as_possible(self, keys: Iterable[Key]) -> None:
+        try:
+            self.node.limit_speeds(_speeds(keys))
+        except SpeedLimitImpossible as error:
+            _log.error("speed limits are not in force: %s", error)
 
     @contextmanager
     def or_repair(self) -> Iterator[None]:
@@ -101,3 +145,8 @@ class Reconciler:
             else:
                 wait_s = _FIRST_RETRY_S
                 self.on_repaired()
+
+
+def _speeds(keys: Iterable[Key]) -> dict[int, int]:
+    """The speed limits in Mbit/s by port, also of keys that do not work now: their ports are still theirs."""
+    return {key.port: key.limits.speed_mbps for key in keys if key.limits.speed_mbps is not None}

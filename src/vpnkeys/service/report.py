@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vpnkeys.domain.errors import ConfigRefused
 from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, Inbound, Opaque
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Status
 from vpnkeys.domain.plan import Observed, compare, differences, file_is_right, running_drift, uuids_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
@@ -75,7 +76,7 @@ class Reporter:
             keys = self.reconciler.store.keys()
             desired = self.reconciler.desired(keys)
             observed = self.reconciler.node.observe()
-        active = {key.uuid: key for key in keys if key.is_active}
+        active = {key.uuid: key for key in keys if key.status is Status.ACTIVE}
         file = _compare(desired, observed.file.inbounds, synced=file_is_right(desired, observed.file))
         drift = running_drift(desired, observed)
         running = observed.running.inbounds if observed.running else {}
@@ -119,7 +120,7 @@ class Reporter:
         for key in keys:
             if key.port not in self.pool:
                 issues.append(f"port {key.port} of key {key.id} is outside the range {self.pool}")
-            if not key.is_active:
+            if key.status is not Status.ACTIVE:
                 continue
             free = node.is_free(key.port)
             if free:
@@ -145,7 +146,7 @@ def _file_issues(keys: Iterable[Key], observed: Observed, pool: PortRange) -> It
                 yield f"port {inbound.port} is used twice in {side}: by {used[inbound.port]} and {inbound.tag}"
             used[inbound.port] = inbound.tag
             key = by_port.get(inbound.port)
-            if inbound.port in pool and (key is None or not key.is_active):
+            if inbound.port in pool and (key is None or key.status is not Status.ACTIVE):
                 yield f"port {inbound.port} is used in {side} by {inbound.tag} without a key"
             elif key is not None and key.tag != inbound.tag:
                 yield f"port {inbound.port} of key {key.id} is used in {side} by {inbound.tag}"

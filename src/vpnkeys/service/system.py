@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Status
 from vpnkeys.domain.plan import Observed, Plan, plan
 from vpnkeys.domain.portpool import PortRange, lowest_free
 from vpnkeys.domain.target import TargetReport
@@ -60,8 +61,9 @@ class SystemService:
         reconciler = self.reconciler
         with reconciler.changing:
             wrong = self.reporter.sync().short_id_mismatches
-            names = reconciler.node.ready_names()
-            self._restart()
+            names = reconciler.node.ready_names(wait_s=_WARM_TIMEOUT_S)
+            with self.traffic.held():
+                self._restart()
             reconciler.reconcile()
         self._wait_for_clients(names)
         return wrong
@@ -88,13 +90,14 @@ class SystemService:
             ports = self._ports_in_order(keys)
             moves = tuple(Move(replace(key, port=ports[key.id]), key.port) for key in keys if ports[key.id] != key.port)
             transaction.move({move.key.id: move.key.port for move in moves}, self.clock.now())
+            reconciler.follow_speeds(keys, transaction.keys())
             reconciler.node.apply(plan(reconciler.desired(transaction.keys()), observed))
         _log.info("ports handed out again: %d of %d keys moved", len(moves), len(keys))
         return moves
 
     def _ports_in_order(self, keys: tuple[Key, ...]) -> dict[str, int]:
         """The port of each key, by id. A port that one of our keys has now will be free by then."""
-        held = {key.port for key in keys if key.is_active}
+        held = {key.port for key in keys if key.status is Status.ACTIVE}
         ports: dict[str, int] = {}
         for key in keys:
             ports[key.id] = lowest_free(

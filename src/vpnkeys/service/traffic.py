@@ -7,14 +7,34 @@ in one write transaction. How often, in what order and by how many processes mak
 import logging
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.errors import Unavailable, XrayUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.traffic import Samples, Traffic
-from vpnkeys.interfaces import Clock, Node, Store
+from vpnkeys.domain.traffic import Point, Samples, Step, Traffic, by_day
+from vpnkeys.interfaces import Clock, Counters, Node, Store
 
 _log = logging.getLogger(__name__)
+
+_HOURS_KEPT = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """From how many addresses a customer is online now, and when one was last."""
+
+    devices: int
+    last_seen_at: datetime | None
+
+
+def count(store: Store, counters: Counters, clock: Clock) -> None:
+    """Read the counters and merge them. Raises Unavailable; then nothing was changed."""
+    at = clock.now()
+    samples = counters.sample()
+    with store.write() as transaction:
+        transaction.ledger.merge(samples, at)
 
 
 @dataclass(slots=True)
@@ -26,21 +46,27 @@ class TrafficService:
     clock: Clock
     _sampling: threading.Lock = field(default_factory=threading.Lock, init=False)
     _last_began: float = field(default=0.0, init=False)
+    _silence: tuple[float, str] = field(default=(0.0, ""), init=False)
 
     def collect(self) -> None:
         """Take a sample and merge it. Raises Unavailable; then nothing was changed.
 
         Requests that come while one is taken share the next: it begins after all of them, so it has all their bytes.
+        When Xray turns out to be silent, all who waited hear of it: one after the other they would wait for minutes.
         """
         asked = time.monotonic()
         with self._sampling:
             if self._last_began > asked:
                 return
+            silent_at, silence = self._silence
+            if silent_at > asked:
+                raise XrayUnavailable(silence)
             began = time.monotonic()
-            at = self.clock.now()
-            samples = self.node.sample()
-            with self.store.write() as transaction:
-                transaction.ledger.merge(samples, at)
+            try:
+                count(self.store, self.node, self.clock)
+            except XrayUnavailable as error:
+                self._silence = time.monotonic(), str(error)
+                raise
             self._last_began = began
 
     def of(self, key: Key) -> Traffic:
@@ -50,11 +76,34 @@ class TrafficService:
 
     def reset(self, key: Key) -> None:
         """Let a key's total start again from zero: sample and reset in one transaction. Raises Unavailable."""
-        at = self.clock.now()
-        samples = self.node.sample()
+        with self._sampling:
+            at = self.clock.now()
+            samples = self.node.sample()
+            with self.store.write() as transaction:
+                transaction.ledger.merge(samples, at)
+                transaction.ledger.reset(key.uuid, at)
+
+    def history(self, key: Key, since: datetime, until: datetime, step: Step) -> tuple[Point, ...]:
+        """What a key used by hour or day, as far as it was sampled."""
+        points = self.store.history(key.uuid, since, until)
+        return by_day(points) if step is Step.DAY else points
+
+    def online(self, key: Key) -> Presence:
+        """Whether a key's customer is online, and from how many addresses. Raises XrayUnavailable."""
+        with self._sampling:
+            devices = len(self.node.addresses_online([key.uuid])[key.uuid])
+        seen = self.store.traffic(key.uuid).last_seen_at
+        return Presence(devices, self.clock.now() if devices else seen)
+
+    def held(self) -> AbstractContextManager[object]:
+        """Whoever asks Xray for numbers meanwhile waits: for a restart of Xray, which is over soon."""
+        return self._sampling
+
+    def fold_history(self) -> None:
+        """Keep what is older than 90 days by day only."""
+        today = self.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
         with self.store.write() as transaction:
-            transaction.ledger.merge(samples, at)
-            transaction.ledger.reset(key.uuid)
+            transaction.ledger.fold_into_days(before=today - _HOURS_KEPT)
 
     def close_epoch(self, last: Samples) -> None:
         """Merge the last sample of an Xray that is about to be ended, and note that nothing is missing from it."""
@@ -70,10 +119,14 @@ class TrafficService:
 
     def _sample_for_ever(self, every_s: float) -> None:
         silent = False
+        folded_on = None
         while True:
             time.sleep(every_s)
             try:
                 self.collect()
+                if folded_on != (today := self.clock.now().date()):
+                    self.fold_history()
+                    folded_on = today
             except Unavailable as error:
                 if not silent:  # once, not every ten seconds
                     _log.warning("traffic could not be sampled: %s", error)

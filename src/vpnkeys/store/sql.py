@@ -3,18 +3,19 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.traffic import Traffic
+from vpnkeys.domain.traffic import Point, Traffic
 from vpnkeys.store.engine import data_version
 from vpnkeys.store.ledger import SqlLedger
+from vpnkeys.store.rows import to_key, to_row
 from vpnkeys.store.tables import idempotency
 from vpnkeys.store.tables import keys as keys_table
 
@@ -22,34 +23,48 @@ _MAX_PORT = 65535
 _ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SqlTransaction:
-    """A write transaction on one connection."""
+    """A write transaction on one connection. It knows the keys, and follows its own changes of them."""
 
     _connection: Connection
+    _keys: tuple[Key, ...]
 
     def keys(self) -> tuple[Key, ...]:
         """All keys, oldest first."""
-        return _keys(self._connection)
+        return self._keys
 
     def insert(self, key: Key) -> None:
         """Add a key."""
-        self._connection.execute(insert(keys_table).values(asdict(key)))
+        self._connection.execute(insert(keys_table).values(to_row(key)))
+        self._set_keys(*self._keys, key)
+
+    def update(self, key: Key) -> None:
+        """Change a key."""
+        self._connection.execute(update(keys_table).where(keys_table.c.id == key.id).values(to_row(key)))
+        self._set_keys(*(key if other.id == key.id else other for other in self._keys))
 
     def delete(self, key_id: str) -> None:
         """Remove a key."""
         self._connection.execute(delete(keys_table).where(keys_table.c.id == key_id))
+        self._set_keys(*(key for key in self._keys if key.id != key_id))
+
+    def _set_keys(self, *keys: Key) -> None:
+        self._keys = tuple(sorted(keys, key=lambda key: (key.created_at, key.id)))
 
     def move(self, ports: Mapping[str, int], at: datetime) -> None:
         """Give keys other ports, all at once."""
         # Ports are unique at every step, so that keys which swap theirs step aside first.
-        taken = {key.port for key in self.keys()} | set(ports.values())
+        taken = {key.port for key in self._keys} | set(ports.values())
         aside = (port for port in range(_MAX_PORT, 0, -1) if port not in taken)
         for key_id in ports:
             self._connection.execute(update(keys_table).where(keys_table.c.id == key_id).values(port=next(aside)))
         for key_id, port in ports.items():
             values = {"port": port, "port_assigned_at": at}
             self._connection.execute(update(keys_table).where(keys_table.c.id == key_id).values(values))
+        self._set_keys(
+            *(replace(key, port=ports[key.id], port_assigned_at=at) if key.id in ports else key for key in self._keys)
+        )
 
     @property
     def ledger(self) -> SqlLedger:
@@ -110,11 +125,17 @@ class SqlStore:
         with _translated(), self._engine.begin() as connection:
             return SqlLedger(connection).traffic(uuid)
 
+    def history(self, uuid: str, since: datetime, until: datetime) -> tuple[Point, ...]:
+        """What was counted by hour."""
+        with _translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).history(uuid, since, until)
+
     @contextmanager
     def write(self) -> Iterator[SqlTransaction]:
         """A write transaction that commits at its end."""
         with _translated(), self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-            yield SqlTransaction(connection)
+            # Nobody else writes from here on, so that what was kept, if it is still right, stays right.
+            yield SqlTransaction(connection, _keys(connection) if self._reader is None else self.keys())
 
     def close(self) -> None:
         """Close all connections."""
@@ -124,11 +145,8 @@ class SqlStore:
 
 
 def _keys(connection: Connection) -> tuple[Key, ...]:
-    return tuple(_key(row) for row in connection.execute(_ALL_KEYS))
-
-
-def _key(row: Row[tuple[object, ...]]) -> Key:
-    return Key(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    rows = connection.execute(_ALL_KEYS)
+    return tuple(to_key(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData(
@@ -39,6 +40,13 @@ keys = Table(
     Column("sni", String(253), nullable=False),
     Column("flow", String(32), nullable=False),
     Column("port_assigned_at", DateTime),
+    Column("note", Text, nullable=False, server_default=text("''")),
+    Column("expires_at", DateTime),
+    Column("traffic_limit_bytes", BigInteger),
+    Column("traffic_limit_window", String(8), nullable=False, server_default="total"),
+    Column("max_devices", Integer),
+    Column("speed_limit_mbps", Integer),
+    Column("judged", String(8), nullable=False, server_default="active"),
 )
 
 
@@ -53,6 +61,10 @@ traffic_accounts = Table(
     _key_uuid(),
     Column("base_bytes", BigInteger, nullable=False),
     Column("offset_bytes", BigInteger, nullable=False),
+    # The hour of the last reset, and what had been counted in it by then: what a window has used begins after that.
+    Column("reset_hour", DateTime),
+    Column("reset_hour_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("last_seen_at", DateTime),
 )
 
 # The highest counters seen in one life of Xray. The maximum is the same however often and in whatever order samples

@@ -6,6 +6,7 @@ sections as they are.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from vpnkeys.domain.inbound import KEY_TAG_PREFIX, WARM_TAG_PREFIX, AnyInbound, Client, Inbound, Opaque, Reality
@@ -70,6 +71,10 @@ def render_inbound(inbound: Inbound) -> JsonObject:
             },
         },
     }
+
+
+_kept_inbound = lru_cache(maxsize=4096)(render_inbound)
+"""The same, kept for the next time: most inbounds of a file are those of the file before. Not to be changed."""
 
 
 def _render_client(client: Client) -> JsonObject:
@@ -158,7 +163,7 @@ def merge(document: JsonObject, frame: Frame, inbounds: Iterable[Inbound]) -> Js
             "domainStrategy": "IPOnDemand",
             "rules": [*_rules(frame, ours), *_foreign_rules(routing), *_last_rules(frame, outbounds)],
         },
-        "inbounds": [_api_inbound(frame), *map(render_inbound, ours), *foreign],
+        "inbounds": [_api_inbound(frame), *map(_kept_inbound, ours), *foreign],
         "outbounds": outbounds,
     }
 

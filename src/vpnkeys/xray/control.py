@@ -48,6 +48,7 @@ class XrayControl:
         self._remove = call(f"{_HANDLER}RemoveInbound", serialize, pb.Empty.FromString)
         self._list = call(f"{_HANDLER}ListInbounds", serialize, pb.ListInboundsResponse.FromString)
         self._query = call(f"{_STATS}QueryStats", serialize, pb.QueryStatsResponse.FromString)
+        self._online = call(f"{_STATS}GetStatsOnlineIpList", serialize, pb.OnlineIpList.FromString)
         self._sys_stats = call(f"{_STATS}GetSysStats", serialize, pb.SysStatsResponse.FromString)
 
     def add(self, inbound: Inbound) -> None:
@@ -85,6 +86,14 @@ class XrayControl:
         answer = self._call(self._query, pb.QueryStatsRequest(pattern=pattern, reset=False))
         return {stat.name: stat.value for stat in answer.stat}
 
+    def addresses(self, email: str) -> tuple[str, ...]:
+        """From which addresses a user is online now. Xray leaves out 127.0.0.1 and ::1, and has IPv6 in brackets."""
+        request = pb.GetStatsRequest(name=f"user>>>{email}>>>online")
+        try:
+            return tuple(address.strip("[]") for address in self._call(self._online, request).ips)
+        except XrayRefused:
+            return ()  # never online since Xray's start, which it calls "not found"
+
     def ping(self) -> None:
         """Return when Xray answers."""
         self._call(self._sys_stats, pb.SysStatsRequest())
@@ -101,6 +110,6 @@ class XrayControl:
 
 
 def _translate(error: Any) -> XrayRefused | XrayUnavailable:  # noqa: ANN401 - grpc's errors are calls as well, untyped
-    if error.code() == grpc.StatusCode.UNKNOWN:
+    if error.code() in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.NOT_FOUND}:
         return XrayRefused(f"Xray refuses: {error.details()}")
     return XrayUnavailable("Xray does not answer on its API; it is being restarted if it ended. Try again shortly.")

@@ -5,28 +5,18 @@ So Xray marks what it sends for customers, and one nftables table, ours alone, l
 at no other. Why so, with what was measured: docs/adr/0002-egress.md.
 """
 
-import errno
 import hashlib
-import logging
 import os
 import socket
-import subprocess
-import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from vpnkeys.xray.config import PRIVATE_NETWORKS
+from vpnkeys.xray.nft import KeptTable, NftImpossible, block, replacing
 
-_log = logging.getLogger(__name__)
-
-_NFT_TIMEOUT_S = 10.0
 _PROBE_TIMEOUT_S = 1.0
-_LOOK_EVERY_S = 1.0
-
-_NETLINK_NETFILTER = 12  # linux/netlink.h, as the next two
-_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP = 270, 1
-_NFNLGRP_NFTABLES = 7  # linux/netfilter/nfnetlink.h
 
 # Before everything else: connection tracking, address translation, and whoever else sets or restores marks.
 _PRIORITY = -400
@@ -105,14 +95,13 @@ def ruleset(table: str, policy: Policy) -> str:
         f"meta mark {policy.mark | 1} drop",
     ]
     body = [
-        _block("set private4", ["type ipv4_addr", "flags interval", f"elements = {{ {ipv4} }}"]),
-        _block("set private6", ["type ipv6_addr", "flags interval", f"elements = {{ {ipv6} }}"]),
-        _block("chain refuse", refuse),
-        _block("chain leaving", leaving),
-        _block("chain refused", refused),
+        block("set private4", ["type ipv4_addr", "flags interval", f"elements = {{ {ipv4} }}"]),
+        block("set private6", ["type ipv6_addr", "flags interval", f"elements = {{ {ipv6} }}"]),
+        block("chain refuse", refuse),
+        block("chain leaving", leaving),
+        block("chain refused", refused),
     ]
-    # Deleting what is not there would fail: so it is made first.
-    return "\n".join([f"table inet {table}", f"delete table inet {table}", _block(f"table inet {table}", body), ""])
+    return replacing(table, body)
 
 
 def _allow(cidr: str, port: int | None) -> list[str]:
@@ -122,19 +111,17 @@ def _allow(cidr: str, port: int | None) -> list[str]:
     return [f"{destination} {protocol} dport {port} accept" for protocol in ("tcp", "udp")]
 
 
-def _block(head: str, lines: list[str]) -> str:
-    return "\n".join([f"{head} {{", *lines, "}"])
-
-
 @dataclass(slots=True)
 class Guard:
     """The table in the kernel, from `install` to `remove`. What a killed process left is harmless and is replaced."""
 
     table: str
     policy: Policy
-    _as_installed: str = field(default="", init=False)
-    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
-    _watcher: threading.Thread | None = field(default=None, init=False)
+    _kept: KeptTable = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is in the kernel yet."""
+        self._kept = KeptTable(self.table, alarm="customers can reach private networks")
 
     def install(self) -> None:
         """Put the table there and prove that it works. Raises GuardImpossible; then nothing is left of it.
@@ -142,64 +129,28 @@ class Guard:
         That `nft` may do this shows that Xray, started by this process in the same way, may set the mark.
         """
         try:
-            self._put()
+            self._kept.put(ruleset(self.table, self.policy))
             self._prove()
         except OSError as error:
             self._delete()
             msg = f"a marked packet could not be tried: {error.strerror}"
             raise GuardImpossible(msg) from error
-        except GuardImpossible:
+        except (NftImpossible, GuardImpossible) as error:
             self._delete()
-            raise
+            raise GuardImpossible(str(error)) from error
 
     def watch(self) -> None:
         """From now on put the table back when it is taken away, as `nft flush ruleset` does to all tables."""
-        events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
-        events.bind((0, 0))
-        events.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
-        events.settimeout(_LOOK_EVERY_S)
-        self._watcher = threading.Thread(target=self._watch, args=(events,), name="egress-guard", daemon=True)
-        self._watcher.start()
+        self._kept.watch()
 
     def remove(self) -> None:
         """Take the table away; for when no Xray of ours runs any more."""
-        self._stopping.set()
-        if self._watcher is not None:
-            self._watcher.join()
+        self._kept.stop_watching()
         self._delete()
 
-    def _watch(self, events: socket.socket) -> None:
-        intact = True
-        with events:
-            while not self._stopping.is_set():
-                if _tells_of(events, self.table) or not intact:
-                    intact = self._repair()
-
-    def _repair(self) -> bool:
-        try:
-            if _nft("list", "table", "inet", self.table) == self._as_installed:
-                return True
-        except GuardImpossible:
-            pass  # the table is gone
-        if self._stopping.is_set():
-            return True
-        try:
-            self._put()
-        except GuardImpossible as error:
-            _log.error("customers can reach private networks: the nftables table cannot be put back: %s", error)
-            return False
-        _log.warning("somebody changed or removed the nftables table %s; it is back", self.table)
-        return True
-
-    def _put(self) -> None:
-        _nft("-f", "-", text=ruleset(self.table, self.policy))
-        self._as_installed = _nft("list", "table", "inet", self.table)
-
     def _delete(self) -> None:
-        try:
-            _nft("delete", "table", "inet", self.table)
-        except GuardImpossible:
-            return  # it is gone already, or there never was one
+        with suppress(NftImpossible):  # harmless where it stays, and nobody could do more
+            self._kept.delete()
 
     def _prove(self) -> None:
         """Send to ourselves with the mark and then without it: what arrives first must be the second."""
@@ -219,34 +170,3 @@ class Guard:
             if receiver.recv(16) != b"unmarked":
                 msg = "the table is there, yet a marked packet passed it"
                 raise GuardImpossible(msg)
-
-
-def _tells_of(events: socket.socket, table: str) -> bool:
-    """Whether the kernel tells, within a second, of a change to this table, or of more than it could tell."""
-    try:
-        return table.encode() in events.recv(65536)
-    except TimeoutError:
-        return False
-    except OSError as error:
-        if error.errno != errno.ENOBUFS:
-            raise
-        return True
-
-
-def _nft(*arguments: str, text: str = "") -> str:
-    """What `nft` prints. Raises GuardImpossible."""
-    try:
-        done = subprocess.run(
-            ["nft", *arguments], input=text, capture_output=True, text=True, timeout=_NFT_TIMEOUT_S, check=False
-        )
-    except FileNotFoundError as error:
-        msg = "there is no nft; install nftables"
-        raise GuardImpossible(msg) from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        msg = f"nft could not be run: {error}"
-        raise GuardImpossible(msg) from error
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or ["no reason given"]
-        msg = f"nft: {lines[0].rpartition('Error: ')[2]}"
-        raise GuardImpossible(msg)
-    return done.stdout

@@ -1,11 +1,8 @@
 """The Xray of this host: its file, its API, its sockets and, when it is our child, its process."""
 
 import logging
-import os
-import socket
-import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +11,12 @@ from vpnkeys.domain.errors import ConfigRefused, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.plan import Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.domain.traffic import Bytes, Samples
+from vpnkeys.domain.traffic import Samples
 from vpnkeys.xray import sockets
 from vpnkeys.xray.configfile import ConfigFile
 from vpnkeys.xray.control import XrayControl
-from vpnkeys.xray.process import epoch_of
+from vpnkeys.xray.counters import XrayCounters
+from vpnkeys.xray.speed import SpeedLimiter
 from vpnkeys.xray.targets import TargetWatch
 from vpnkeys.xray.warm import Warmth
 
@@ -28,7 +26,6 @@ _ASK_AGAIN_S = 0.05
 _STILL_FOR_S = 0.05
 _STILL_TIMEOUT_S = 2.0
 _RESTART_TIMEOUT_S = 10.0
-_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
 @dataclass(slots=True)
@@ -41,8 +38,13 @@ class LocalNode:
     targets: TargetWatch
     api_socket: Path
     restart_process: Callable[[], None]
-    cut: Callable[[int], int] = sockets.cut
+    speed: SpeedLimiter
+    cut: Callable[[int, str | None], int] = sockets.cut
     _told_about_cutting: bool = field(default=False, init=False)
+    _counters: XrayCounters = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._counters = XrayCounters(self.api_socket)
 
     def observe(self) -> Observed:
         """The file and the running Xray, read now."""
@@ -79,12 +81,7 @@ class LocalNode:
 
     def sample(self) -> Samples:
         """All users' counters, with the epoch that they belong to: the same before and after, or Xray was replaced."""
-        before = self.epoch()
-        counters = self.control.counters("user>>>")
-        if self.epoch() != before:
-            msg = "Xray was restarted while its counters were read; try again."
-            raise XrayUnavailable(msg)
-        return Samples(before, _usage(counters))
+        return self._counters.sample()
 
     def check(self, desired: tuple[Inbound, ...]) -> None:
         """Xray's own test, on a trial file."""
@@ -124,6 +121,18 @@ class LocalNode:
         msg = "Xray was ended and did not come back in time; the log says why."
         raise XrayUnavailable(msg)
 
+    def limit_speeds(self, mbps_by_port: Mapping[int, int]) -> None:
+        """Limit ports by the kernel."""
+        self.speed.apply(mbps_by_port)
+
+    def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Xray's own word: it knows who has got in, where a socket alone may be a stranger's."""
+        return {uuid: self.control.addresses(uuid) for uuid in uuids}
+
+    def cut_device(self, port: int, address: str) -> None:
+        """End one address's connections."""
+        self._cut(port, address)
+
     def is_up(self) -> bool:
         """Whether somebody listens on the API's socket."""
         try:
@@ -153,14 +162,7 @@ class LocalNode:
 
     def epoch(self) -> str:
         """The name of the life of the process behind the API's socket, be it our child or not."""
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-                peer.connect(os.fspath(self.api_socket))
-                credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-            return epoch_of(_PEER_CREDENTIALS.unpack(credentials)[0])
-        except OSError as error:
-            msg = "Xray does not answer on its API; it is being restarted if it ended. Try again shortly."
-            raise XrayUnavailable(msg) from error
+        return self._counters.epoch()
 
     def _add(self, inbound: Inbound) -> XrayRefused | None:
         """Add one inbound. What Xray refuses (a port that another program took) must not keep the others out."""
@@ -171,9 +173,9 @@ class LocalNode:
             return error
         return None
 
-    def _cut(self, port: int) -> None:
+    def _cut(self, port: int, peer: str | None = None) -> None:
         try:
-            self.cut(port)
+            self.cut(port, peer)
         except OSError as error:
             if not self._told_about_cutting:
                 self._told_about_cutting = True
@@ -182,15 +184,3 @@ class LocalNode:
                     "CAP_NET_ADMIN; new connections are refused all the same",
                     error.strerror,
                 )
-
-
-def _usage(counters: dict[str, int]) -> dict[str, Bytes]:
-    """Counters named `user>>>EMAIL>>>traffic>>>uplink|downlink`, by email."""
-    usage: dict[str, Bytes] = {}
-    for name, value in counters.items():
-        with suppress(ValueError):
-            _, email, kind, direction = name.split(">>>")
-            if kind == "traffic":
-                seen = usage.get(email, Bytes(0, 0))
-                usage[email] = seen._replace(up=value) if direction == "uplink" else seen._replace(down=value)
-    return usage

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -49,8 +50,8 @@ def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
     return True
 
 
-def cut(port: int) -> int:
-    """End every open connection whose local TCP port this is, at once; the number of them.
+def cut(port: int, peer: str | None = None) -> int:
+    """End every open connection whose local TCP port this is, or only a peer's, at once; the number of them.
 
     Exact, because a port belongs to one key. Raises PermissionError without CAP_NET_ADMIN, OSError when the kernel
     cannot do it.
@@ -60,7 +61,8 @@ def cut(port: int) -> int:
         netlink.bind((0, 0))
         for family in (socket.AF_INET, socket.AF_INET6):
             for identity in list(_open_sockets(netlink, family, port)):
-                count += _destroy(netlink, family, identity)
+                if peer is None or _peer_of(family, identity) == ip_address(peer):
+                    count += _destroy(netlink, family, identity)
     return count
 
 
@@ -88,6 +90,14 @@ def _open_sockets(netlink: socket.socket, family: int, port: int) -> Iterator[by
             identity = body[_MESSAGE.size : _MESSAGE.size + _ID_SIZE]
             if int.from_bytes(identity[:2], "big") == port:
                 yield identity
+
+
+def _peer_of(family: int, identity: bytes) -> IPv4Address | IPv6Address:
+    """The remote address in a socket's name; an IPv4 peer of a dual-stack socket is told as IPv4."""
+    if family == socket.AF_INET:
+        return IPv4Address(identity[20:24])
+    address = IPv6Address(identity[20:36])
+    return address.ipv4_mapped or address
 
 
 def _destroy(netlink: socket.socket, family: int, identity: bytes) -> int:

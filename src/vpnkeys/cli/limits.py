@@ -1,0 +1,92 @@
+"""The options of `vpnkeys keys add` and `keys set`: what may be decided about a key."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from vpnkeys.cli.remote import wrong_usage
+from vpnkeys.client import KeyLimits
+
+_NONE = "none"
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class Window(StrEnum):
+    """The time that a traffic limit is about."""
+
+    TOTAL = "total"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+def _size(text: str) -> int:
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    return round(float(number) * _UNITS[unit])
+
+
+NoteOption = Annotated[str | None, typer.Option("--note", help="For yourself.")]
+ActiveOption = Annotated[bool | None, typer.Option("--active/--inactive", help="Switch the key on or off.")]
+ExpiresOption = Annotated[
+    str | None, typer.Option("--expires", metavar="TIME", help="ISO 8601, UTC unless it has an offset; or none.")
+]
+TrafficOption = Annotated[
+    str | None, typer.Option("--traffic-limit", metavar="BYTES", help="Such as 500M or 20G (powers of 1024); or none.")
+]
+WindowOption = Annotated[Window | None, typer.Option("--window", help="The limit begins anew with each; UTC.")]
+DevicesOption = Annotated[
+    str | None, typer.Option("--devices", metavar="NUMBER", help="Addresses that may be online at once; or none.")
+]
+SpeedOption = Annotated[str | None, typer.Option("--speed", metavar="MBIT/S", help="Each way; or none.")]
+
+
+def limits_of(  # noqa: PLR0913 - one for each option
+    *,
+    note: str | None,
+    active: bool | None,
+    expires: str | None,
+    traffic_limit: str | None,
+    window: Window | None,
+    devices: str | None,
+    speed: str | None,
+) -> KeyLimits:
+    """Those that were given. What is no value is a wrong command line."""
+    fields: KeyLimits = {}
+    if note is not None:
+        fields["note"] = note
+    if active is not None:
+        fields["is_active"] = active
+    if expires is not None:
+        fields["expires_at"] = None if expires == _NONE else _moment(expires)
+    if traffic_limit is not None:
+        fields["traffic_limit_bytes"] = None if traffic_limit == _NONE else _bytes(traffic_limit)
+    if window is not None:
+        fields["traffic_limit_window"] = window.value
+    if devices is not None:
+        fields["max_devices"] = None if devices == _NONE else _number("--devices", devices)
+    if speed is not None:
+        fields["speed_limit_mbps"] = None if speed == _NONE else _number("--speed", speed)
+    return fields
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        wrong_usage(f"--expires {text}: give ISO 8601, such as 2026-12-31T23:59:59Z, or {_NONE}")
+
+
+def _bytes(text: str) -> int:
+    try:
+        return _size(text)
+    except (ValueError, KeyError, OverflowError):
+        wrong_usage(f"--traffic-limit {text}: give a number of bytes, such as 500M or 20G, or {_NONE}")
+
+
+def _number(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        wrong_usage(f"{option} {text}: give a number, or {_NONE}")

@@ -1,0 +1,43 @@
+"""What may be decided about a key, as keyword arguments and as JSON."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, Required, TypedDict
+
+
+class KeyLimits(TypedDict, total=False):
+    """What may be decided about a key beside its name. None is no limit.
+
+    `expires_at` without an offset is UTC; `speed_limit_mbps` is in 10^6 bits per second, each way.
+    """
+
+    is_active: bool
+    note: str
+    expires_at: datetime | None
+    traffic_limit_bytes: int | None
+    traffic_limit_window: Literal["total", "day", "week", "month"]
+    max_devices: int | None
+    speed_limit_mbps: int | None
+
+
+class KeyFields(KeyLimits, total=False):
+    """What may be changed; what is left out stays as it is."""
+
+    name: str
+
+
+class NewKey(KeyLimits, total=False):
+    """A key to be made."""
+
+    name: Required[str]
+
+
+def to_json(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as a request has them."""
+    return {name: in_utc(value) if isinstance(value, datetime) else value for name, value in fields.items()}
+
+
+def in_utc(moment: datetime) -> str:
+    """ISO 8601 with Z: without an offset it is UTC already."""
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return aware.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,234 @@
+"""Each limit strikes a customer who is in: they are out in seconds, nobody else notices; lifted, it is as before."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import httpx
+import pytest
+from tests.support.agreement import agreement
+from tests.support.clients import XrayClient
+from tests.support.keys import Key, carries, delete_key, link_of, list_keys, make_key
+from tests.support.process import wait_until
+from tests.support.service import Service
+from tests.support.streams import ByteServer, Echo, PingPong, TransferError, transfer
+from tests.support.target import RealityTarget
+
+pytestmark = pytest.mark.e2e
+
+STRIKES_WITHIN_S = 10.0
+LIFTS_WITHIN_S = 10.0
+LONGEST_STALL_S = 0.2
+QUOTA_BYTES = 2_000_000
+RATE = 1_000_000  # bytes a second
+
+
+@pytest.fixture(scope="module")
+def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
+    """A service of this module's own."""
+    with Service(target, egress_allow=egress) as service:
+        service.wait_ready()
+        yield service
+
+
+def change(service: Service, key: Key, **fields: Any) -> Key:  # noqa: ANN401 - JSON
+    """PATCH."""
+    answer = service.client.patch(f"/api/keys/{key['id']}", json=fields)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    changed: Key = answer.json()
+    return changed
+
+
+def status(service: Service, key: Key) -> str:
+    """What is told of a key."""
+    found: str = service.client.get(f"/api/keys/{key['id']}").raise_for_status().json()["status"]
+    return found
+
+
+@contextmanager
+def neighbour(service: Service, echo: Echo) -> Iterator[None]:
+    """Somebody else, who must notice nothing: no break, and no stall of 200 ms."""
+    key = make_key(service, "neighbour")
+    with XrayClient(link_of(service, key), source="127.0.0.4") as client:
+        with PingPong(echo.open(client.socks)) as stream:
+            assert wait_until(lambda: len(stream.round_trips_s) > 3, 5.0)
+            yield
+            seen = len(stream.round_trips_s)
+            assert wait_until(lambda: len(stream.round_trips_s) > seen + 3, 5.0)
+        assert stream.broken is None
+        assert stream.longest_stall_s < LONGEST_STALL_S
+    delete_key(service, key)
+
+
+@dataclass
+class Struck:
+    """A key, its customer's one client, and what runs through it when the limit strikes."""
+
+    service: Service
+    byte_server: ByteServer
+    echo: Echo
+    key: Key = field(init=False)
+    client: XrayClient = field(init=False)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        """A key, and a client that is in."""
+        self.key = make_key(self.service, "struck")
+        self.link = link_of(self.service, self.key)
+        self.client = self.stack.enter_context(XrayClient(self.link, source="127.0.0.2"))
+        self.stream = self.stack.enter_context(PingPong(self.echo.open(self.client.socks)))
+        assert wait_until(lambda: len(self.stream.round_trips_s) > 3, 5.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Delete the key."""
+        self.stack.close()
+        delete_key(self.service, self.key)
+        assert agreement(self.service) == []
+
+    def is_out(self, since: float, why: str) -> float:
+        """The stream ends in time, `status` says why, nobody gets in; the seconds that it took."""
+        assert self.stream.wait_broken(max(0.1, since + STRIKES_WITHIN_S - time.monotonic()))
+        assert self.stream.broken_at is not None
+        assert wait_until(lambda: status(self.service, self.key) == why, 2.0)
+        assert not carries(self.client.socks, self.byte_server, timeout=3.0)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.key["port"]), 1.0).close()
+        self.keeps_its_port()
+        return self.stream.broken_at - since
+
+    def keeps_its_port(self) -> None:
+        """Nobody else gets it."""
+        others = [make_key(self.service, "another") for _ in range(2)]
+        assert self.key["port"] not in {other["port"] for other in others}
+        for other in others:
+            delete_key(self.service, other)
+        [here] = [key for key in list_keys(self.service) if key["id"] == self.key["id"]]
+        assert here["port"] == self.key["port"]
+
+    def is_back(self) -> None:
+        """The same client process, which knows the old link alone, gets in again."""
+        assert link_of(self.service, self.key) == self.link
+        assert status(self.service, self.key) == "active"
+        assert wait_until(lambda: carries(self.client.socks, self.byte_server, timeout=3.0), 5.0)
+
+
+@pytest.fixture
+def struck(service: Service, byte_server: ByteServer, echo: Echo) -> Iterator[Struck]:
+    """A customer who is in, beside one who must notice nothing."""
+    with neighbour(service, echo), Struck(service, byte_server, echo) as struck:
+        yield struck
+
+
+def download_until_it_ends(struck: Struck, server: ByteServer) -> float:
+    """More than the quota allows, at an even pace; when the byte that broke it had come (by the pace)."""
+    began = time.monotonic()
+    with suppress(OSError, TransferError), server.open(struck.client.socks) as sock:
+        transfer(sock, 0, 20 * RATE, rate=RATE)
+        pytest.fail("all of it came")
+    return began + QUOTA_BYTES / RATE
+
+
+def say(what: str, seconds: float) -> None:
+    """A measurement, for `pytest -rP`."""
+    sys.stdout.write(f"{what}: the stream ended {seconds:.2f} s after the limit was reached\n")
+
+
+@pytest.mark.parametrize("server", ["byte_server", "tls_byte_server"])
+def test_a_quota(struck: Struck, server: str, request: pytest.FixtureRequest) -> None:
+    """Used up during a download, in the clear or inside TLS 1.3, it ends that download; a reset lifts it."""
+    service, key = struck.service, struck.key
+    change(service, key, traffic_limit_bytes=QUOTA_BYTES)
+    broken_since = download_until_it_ends(struck, request.getfixturevalue(server))
+    say("quota", struck.is_out(broken_since, "limited"))
+    used = service.client.get(f"/api/keys/{key['id']}/traffic").json()["total_bytes"]
+    assert QUOTA_BYTES <= used < QUOTA_BYTES + STRIKES_WITHIN_S * RATE
+    service.client.post(f"/api/keys/{key['id']}/traffic/reset").raise_for_status()
+    assert wait_until(lambda: status(service, key) == "active", LIFTS_WITHIN_S)
+    struck.is_back()
+
+
+def test_lifting_a_quota(struck: Struck) -> None:
+    """At once, with the change itself: by a higher one, or by none."""
+    key = change(struck.service, struck.key, traffic_limit_bytes=1)
+    struck.is_out(time.monotonic(), "limited")
+    assert change(struck.service, key, traffic_limit_bytes=10**12)["status"] == "active"
+    struck.is_back()
+    change(struck.service, key, traffic_limit_bytes=None)
+    struck.is_back()
+
+
+def test_an_expiry(struck: Struck) -> None:
+    """At its second; extended it works again."""
+    at, since = datetime.now(UTC) + timedelta(seconds=3), time.monotonic() + 3
+    change(struck.service, struck.key, expires_at=at.isoformat())
+    say("expiry", took := struck.is_out(since, "expired"))
+    assert took > 0, "not before its time"
+    body = {"ids": [struck.key["id"]], "days": 1}
+    struck.service.client.post("/api/keys/bulk/extend", json=body).raise_for_status()
+    struck.is_back()
+
+
+def test_switching_off(struck: Struck) -> None:
+    """By the time it is answered; switched on again it works when that is answered."""
+    since = time.monotonic()
+    assert change(struck.service, struck.key, is_active=False)["status"] == "disabled"
+    answered = time.monotonic()
+    say("switching off", struck.is_out(since, "disabled"))
+    assert struck.stream.broken_at is not None
+    assert struck.stream.broken_at < answered + 1.0
+    change(struck.service, struck.key, is_active=True)
+    struck.is_back()
+
+
+def test_one_device_too_many(struck: Struck) -> None:
+    """The later one is turned away, again and again; the first notices nothing, and the limit lifted both are in."""
+    service, key = struck.service, struck.key
+    change(service, key, max_devices=1)
+    with XrayClient(struck.link, source="127.0.0.3") as other:
+        for attempt in range(2):
+            since = time.monotonic()
+            with suppress(OSError), PingPong(struck.echo.open(other.socks)) as later:
+                assert later.wait_broken(STRIKES_WITHIN_S)
+                assert later.broken_at is not None
+                say(f"device, attempt {attempt + 1}", later.broken_at - since)
+        assert struck.stream.broken is None
+        assert struck.stream.longest_stall_s < LONGEST_STALL_S
+        assert carries(struck.client.socks, struck.byte_server)
+        assert status(service, key) == "active"
+        change(service, key, max_devices=None)
+        with PingPong(struck.echo.open(other.socks)) as later:
+            assert not later.wait_broken(3.0)
+            assert service.client.get(f"/api/keys/{key['id']}/online").json()["devices"] == 2
+    assert struck.stream.broken is None
+    struck.keeps_its_port()
+
+
+def test_a_used_up_quota_survives_a_restart(
+    target: RealityTarget, egress: tuple[str, ...], byte_server: ByteServer, echo: Echo
+) -> None:
+    """The service ends in order, and as by `kill -9`: the key stays limited from the first moment on, others work."""
+    with Service(target, egress_allow=egress) as service:
+        service.wait_ready()
+        free = make_key(service, "free")
+        with Struck(service, byte_server, echo) as struck:
+            change(service, struck.key, traffic_limit_bytes=1)
+            struck.is_out(time.monotonic(), "limited")
+            for end in (service.stop, service.kill):
+                end()
+                service.start()
+                assert status(service, struck.key) == "limited"
+                service.wait_ready()
+                with XrayClient.many([link_of(service, free), struck.link]) as client:
+                    assert carries(client.proxies[0], byte_server)
+                    assert not carries(client.proxies[1], byte_server, timeout=3.0)
+                assert status(service, struck.key) == "limited"
+            change(service, struck.key, traffic_limit_bytes=None)
+            struck.is_back()

@@ -1,0 +1,148 @@
+"""Whoever samples, however many and in whatever order: the total is exactly what Xray counted."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.support.clients import XrayClient
+from tests.support.counting import Load, api_socket, exact_total_bytes, gaps, hourly_bytes, lives, settled_xray_bytes
+from tests.support.keys import Key, link_of, make_key
+from tests.support.service import Service
+from tests.support.streams import ByteServer
+from tests.support.target import RealityTarget
+
+from vpnkeys.bootstrap.server import SystemClock
+from vpnkeys.service.traffic import count
+from vpnkeys.store.engine import open_engine
+from vpnkeys.store.sql import SqlStore
+from vpnkeys.xray.counters import XrayCounters
+
+pytestmark = pytest.mark.e2e
+
+COMMANDS, THREADS = 2, 5  # with the service's own sampler: eight, in three processes and more
+
+
+@pytest.fixture
+def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
+    """A service that samples twenty times a second."""
+    with Service(target, egress_allow=egress, settings={"VPNKEYS_TRAFFIC_INTERVAL_S": "0.05"}) as service:
+        service.wait_ready()
+        yield service
+
+
+class Crowd:
+    """Everybody who asks and samples, until the end."""
+
+    def __init__(self, service: Service, keys: list[Key]) -> None:
+        """Prepare."""
+        self._service = service
+        self._keys = keys
+        self._ending = threading.Event()
+        self.samples = 0
+        self.asked = 0
+
+    def run(self, seconds: float) -> None:
+        """Let them all work; what any of them could not do is an error here."""
+        work: list[Callable[[], None]] = [self._command] * COMMANDS + [self._sample] * THREADS + [self._ask] * 2
+        with ThreadPoolExecutor(len(work)) as pool:
+            futures = [pool.submit(one) for one in work]
+            self._ending.wait(seconds)
+            self._ending.set()
+            for future in futures:
+                future.result()
+
+    def _command(self) -> None:
+        while not self._ending.is_set():
+            done = self._service.cli("traffic", "collect")
+            assert done.returncode == 0, done.stderr
+            self.samples += 1
+
+    def _sample(self) -> None:
+        store = SqlStore(open_engine(f"sqlite:///{self._service.data_dir / 'vpnkeys.db'}"))
+        counters = XrayCounters(api_socket(self._service))
+        while not self._ending.wait(0.01):
+            count(store, counters, SystemClock())
+            self.samples += 1
+        counters.close()
+        store.close()
+
+    def _ask(self) -> None:
+        """Totals never fall."""
+        last = dict.fromkeys((key["id"] for key in self._keys), 0)
+        with self._service.new_client() as client:
+            while not self._ending.wait(0.05):
+                for key_id, before in last.items():
+                    answer = client.get(f"/api/keys/{key_id}/traffic").raise_for_status().json()
+                    assert answer["total_bytes"] >= before
+                    last[key_id] = answer["total_bytes"]
+                    self.asked += 1
+
+
+def _overlap(service: Service, servers: list[ByteServer], seconds: float) -> None:
+    keys = [make_key(service, name) for name in ("one", "two")]
+    crowd = Crowd(service, keys)
+    with XrayClient.many([link_of(service, key) for key in keys]) as client:
+        with Load(client.proxies, servers) as load:
+            crowd.run(seconds)
+        assert load.arrived_bytes > 0
+        for key in keys:
+            settled_xray_bytes(service, key)
+        database = service.data_dir / "vpnkeys.db"
+        for key in keys:
+            counted = exact_total_bytes(service, key)
+            assert hourly_bytes(database, key) == counted
+            assert gaps(service, key) == []
+            assert len(lives(database, key)) == 1
+    assert crowd.samples > THREADS + COMMANDS
+    assert crowd.asked > len(keys)
+
+
+def test_eight_samplers_count_each_byte_once(
+    service: Service, byte_server: ByteServer, tls_byte_server: ByteServer
+) -> None:
+    """The service, the timer's command and others sample all at once under load: totals equal Xray's own counters."""
+    _overlap(service, [byte_server, tls_byte_server], 15)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_eight_samplers_for_a_minute(service: Service, byte_server: ByteServer, tls_byte_server: ByteServer) -> None:
+    """The same for longer."""
+    _overlap(service, [byte_server, tls_byte_server], 60)
+
+
+def test_the_command_says_how_it_went(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """0 and a line of JSON beside a running server; 3 without Xray; 2 without a database, of which none is made."""
+    done = service.cli("traffic", "collect", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"status": "success"' in done.stdout
+    service.stop()
+    done = service.cli("traffic", "collect", "--json")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert '"code": "xray_unavailable"' in done.stderr
+    empty = tmp_path_factory.mktemp("empty")
+    service.env["VPNKEYS_DATA_DIR"] = str(empty)
+    done = service.cli("traffic", "collect")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "start the server once" in done.stderr
+    assert list(empty.iterdir()) == []
+
+
+def test_the_command_migrates_nothing(service: Service) -> None:
+    """A database of an older version is refused with what to do, and left as it is."""
+    service.stop()
+    database = service.data_dir / "vpnkeys.db"
+    for revision in ("0000", "9999"):
+        sql = f"UPDATE alembic_version SET version_num = '{revision}'"  # noqa: S608 - two words of ours
+        subprocess.run([*_SQLITE, str(database), sql], check=True)
+        done = service.cli("traffic", "collect")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert revision in done.stderr
+        assert "start the server once" in done.stderr or "that version" in done.stderr
+
+
+_SQLITE = ("python3", "-c", "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()")

@@ -1,0 +1,78 @@
+"""A whole service in memory, whose clock and customers are in a test's hand."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.fake_store import FakeStore, FakeTransaction
+from tests.fakes import Connection, FakeClock, FakeNode
+from vpnkeys.domain.inbound import Site
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
+from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.reality import KeyPair
+from vpnkeys.service.enforcer import Enforcer
+from vpnkeys.service.keys import Draft, KeyService
+from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.service.traffic import TrafficService
+
+SITE = Site("127.0.0.1", KeyPair.of_private("A" * 43).private_key, "/run/vpnkeys", ("a.example",))
+HOME = "192.0.2.1"
+
+
+@dataclass(slots=True)
+class CountingStore(FakeStore):
+    """Counts write transactions."""
+
+    writes: int = 0
+
+    @contextmanager
+    def write(self) -> Iterator[FakeTransaction]:
+        """One more."""
+        self.writes += 1
+        with FakeStore.write(self) as transaction:
+            yield transaction
+
+
+@dataclass(slots=True)
+class World:
+    """A server that runs, in memory."""
+
+    store: CountingStore = field(default_factory=CountingStore)
+    clock: FakeClock = field(default_factory=FakeClock)
+    node: FakeNode = field(default_factory=lambda: FakeNode(names=frozenset(SITE.server_names)))
+    keys: KeyService = field(init=False)
+    enforcer: Enforcer = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start it."""
+        reconciler = Reconciler(self.store, self.node, SITE)
+        self.keys = KeyService(reconciler, self.clock, PortRange(10001, 10004))
+        self.enforcer = Enforcer(self.keys, TrafficService(self.store, self.node, self.clock), self.node)
+        self.node.apply(reconciler.compare()[1])
+        self.node.start_xray()
+        reconciler.reconcile()
+
+    def make(self, limits: Limits = NO_LIMITS) -> Key:
+        """A key."""
+        self.clock.advance(seconds=1)
+        return self.keys.create(Draft("x", limits=limits))
+
+    def customer(self, key: Key, address: str = HOME) -> Connection:
+        """Somebody who is in."""
+        connection = self.node.connect(key, address)
+        assert connection is not None
+        return connection
+
+    def look(self) -> None:
+        """One look, with a sample if one is called for."""
+        self.enforcer._sampled_at = float("-inf")
+        self.enforcer.look()
+
+    def status(self, key: Key) -> Status:
+        """What is told of it."""
+        return self.keys.get(key.id).status
+
+    def limit(self, key: Key, limits: Limits) -> Key:
+        """Give a key other limits."""
+        return self.keys.change(key.id, lambda key: Draft(key.name, key.note, limits, key.is_active))

@@ -1,0 +1,158 @@
+"""Merging samples: however many, in whatever order, by whomever. And what a silent Xray costs those who wait."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import reduce
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.contract.test_store import add, key
+from tests.fake_store import FakeStore
+from tests.fakes import FakeClock, FakeNode
+
+from vpnkeys.domain.errors import StoreUnavailable, XrayUnavailable
+from vpnkeys.domain.plan import FileState, FileView
+from vpnkeys.domain.traffic import NOTHING, Bytes, Samples, increments, merge
+from vpnkeys.service.traffic import TrafficService
+
+KEY = key(1)
+
+counts = st.integers(0, 2**62)
+counters = st.builds(Bytes, counts, counts)
+usages = st.dictionaries(st.sampled_from(["a", "b", "c"]), counters)
+
+
+@given(one=counters)
+def test_a_sample_merged_twice_is_merged_once(one: Bytes) -> None:
+    """Idempotent; and nothing is the beginning."""
+    assert merge(one, one) == one == merge(NOTHING, one)
+
+
+@given(one=counters, other=counters)
+def test_samples_may_come_in_any_order(one: Bytes, other: Bytes) -> None:
+    """Commutative."""
+    assert merge(one, other) == merge(other, one)
+
+
+@given(one=counters, other=counters, third=counters)
+def test_samples_may_be_merged_in_any_groups(one: Bytes, other: Bytes, third: Bytes) -> None:
+    """Associative: what another process has merged already makes no difference."""
+    assert merge(merge(one, other), third) == merge(one, merge(other, third))
+
+
+@given(one=counters, other=counters)
+def test_nothing_is_ever_taken_away(one: Bytes, other: Bytes) -> None:
+    """A merge is at least what it was, and at least what was sampled, in both directions."""
+    merged = merge(one, other)
+    assert merged.up >= max(one.up, other.up)
+    assert merged.down >= max(one.down, other.down)
+
+
+@given(samples=st.lists(usages, max_size=6), order=st.randoms(use_true_random=False))
+def test_increments_add_up(samples: list[dict[str, Bytes]], order: object) -> None:
+    """Whatever the order and the overlap, the increments of all samples add up to the highest of each key."""
+    shuffled = [*samples, *samples]
+    order.shuffle(shuffled)  # type: ignore[attr-defined] # a random.Random
+    seen: dict[str, Bytes] = {}
+    for sampled in shuffled:
+        for uuid, more in increments(seen, sampled).items():
+            assert more.up >= 0
+            assert more.down >= 0
+            assert more != NOTHING
+            before = seen.get(uuid, NOTHING)
+            seen[uuid] = Bytes(before.up + more.up, before.down + more.down)
+    for uuid in "abc":
+        highest = reduce(merge, (sampled.get(uuid, NOTHING) for sampled in samples), NOTHING)
+        assert seen.get(uuid, NOTHING) == highest
+
+
+@given(seen=usages, sampled=usages)
+def test_what_adds_nothing_is_left_out(seen: dict[str, Bytes], sampled: dict[str, Bytes]) -> None:
+    """Merging the same again has no increments at all; nor has a key that was not sampled."""
+    added = increments(seen, sampled)
+    assert added.keys() <= sampled.keys()
+    after = {**seen, **{uuid: merge(seen.get(uuid, NOTHING), used) for uuid, used in sampled.items()}}
+    assert increments(after, sampled) == {}
+
+
+@dataclass(slots=True)
+class Gate(FakeNode):
+    """A node whose samples take until they are let through."""
+
+    entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    let: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    samples_taken: int = 0
+
+    def sample(self) -> Samples:
+        """Wait; then the counters, or no answer."""
+        self.samples_taken += 1
+        self.entered.release()
+        self.let.acquire()
+        if self.running is None:
+            raise XrayUnavailable("silent")
+        return FakeNode.sample(self)
+
+
+def _service() -> tuple[TrafficService, Gate]:
+    node = Gate(file=FileView(FileState.OK, {}))
+    node.start_xray()
+    store = FakeStore()
+    add(store, KEY)
+    return TrafficService(store, node, FakeClock()), node
+
+
+def _ask_while_one_waits(service: TrafficService, node: Gate, pool: ThreadPoolExecutor) -> list[Future[None]]:
+    """One whose sample is under way, and four who came meanwhile."""
+    first = pool.submit(service.collect)
+    node.entered.acquire()
+    others = [pool.submit(service.collect) for _ in range(4)]
+    deadline = time.monotonic() + 0.3
+    while time.monotonic() < deadline:  # they all wait for the first; nothing tells when, so that a moment must do
+        time.sleep(0.01)
+    return [first, *others]
+
+
+def test_those_who_wait_share_the_next_sample() -> None:
+    """It began after they had asked, so that it has all their bytes: five requests, two samples."""
+    service, node = _service()
+    with ThreadPoolExecutor(5) as pool:
+        asked = _ask_while_one_waits(service, node, pool)
+        node.counters[KEY.uuid] = Bytes(3, 4)
+        node.let.release(2)
+        wait(asked, 5)
+    assert [one.exception() for one in asked] == [None] * 5
+    assert node.samples_taken == 2
+    assert service.store.traffic(KEY.uuid).total_bytes == 7
+
+
+def test_those_who_wait_share_the_silence() -> None:
+    """When Xray does not answer the first, the others hear of it at once: five requests, one attempt."""
+    service, node = _service()
+    with ThreadPoolExecutor(5) as pool:
+        asked = _ask_while_one_waits(service, node, pool)
+        node.end_xray()
+        node.let.release(5)
+        wait(asked, 5)
+    assert [type(one.exception()) for one in asked] == [XrayUnavailable] * 5
+    assert node.samples_taken == 1
+    node.start_xray()
+    node.let.release()
+    service.collect()
+    assert node.samples_taken == 2
+
+
+def test_a_silent_database_is_no_silence_of_xray() -> None:
+    """It is Unavailable for whoever asked, and the next one tries again."""
+    service, node = _service()
+    store = service.store
+    assert isinstance(store, FakeStore)
+    store.memory.answering = False
+    node.let.release(2)
+    with pytest.raises(StoreUnavailable):
+        service.collect()
+    store.memory.answering = True
+    service.collect()
+    assert node.samples_taken == 2
