@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from tests.support.agreement import agreement
+from tests.support.agreement import agreement, read_config
 from tests.support.clients import XrayClient
 from tests.support.keys import Key, carries, delete_key, link_of, list_keys, make_key
 from tests.support.process import wait_until
@@ -165,6 +165,14 @@ def test_lifting_a_quota(struck: Struck) -> None:
     struck.is_back()
 
 
+def test_a_reset_lifts_a_quota_with_its_answer(struck: Struck) -> None:
+    """Whoever resets a used-up key need not wait for the next look at limits."""
+    key = change(struck.service, struck.key, traffic_limit_bytes=1_000)
+    struck.is_out(time.monotonic(), "limited")
+    struck.service.client.post(f"/api/keys/{key['id']}/traffic/reset").raise_for_status()
+    assert status(struck.service, key) == "active"
+
+
 def test_an_expiry(struck: Struck) -> None:
     """At its second; extended it works again."""
     at, since = datetime.now(UTC) + timedelta(seconds=3), time.monotonic() + 3
@@ -232,3 +240,18 @@ def test_a_used_up_quota_survives_a_restart(
                 assert status(service, struck.key) == "limited"
             change(service, struck.key, traffic_limit_bytes=None)
             struck.is_back()
+
+
+def test_a_key_that_expires_while_nobody_serves_does_not_come_back(target: RealityTarget) -> None:
+    """It is expired, and without an inbound, from the very start on: not a second later."""
+    with Service(target) as service:
+        service.wait_ready()
+        expires_at = datetime.now(UTC) + timedelta(seconds=3)
+        key = change(service, make_key(service), expires_at=expires_at.isoformat())
+        service.stop()
+        time.sleep(max(0.0, (expires_at - datetime.now(UTC)).total_seconds()))
+        service.start()
+        assert status(service, key) == "expired"
+        assert f"key-{key['id']}" not in [inbound["tag"] for inbound in read_config(service)["inbounds"]]
+        service.wait_ready()
+        assert agreement(service) == []

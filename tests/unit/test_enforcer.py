@@ -228,6 +228,20 @@ def test_a_host_that_limits_no_speed_keeps_nothing_else_from_working(world: Worl
     assert [key.id for key in world.keys.list()] == [other.id]
 
 
+def test_what_a_failed_change_left_is_closed_by_the_next(world: World) -> None:
+    """Xray died while a key was switched on, and came back with the file as it was then: off is off when answered."""
+    key = world.make()
+    world.keys.change(key.id, lambda key: Draft(key.name, is_active=False))
+    world.node.end_xray()
+    with pytest.raises(XrayUnavailable):
+        world.keys.change(key.id, lambda key: Draft(key.name))
+    world.node.start_xray()
+    inside = world.customer(key)
+    world.keys.change(key.id, lambda key: Draft("renamed", is_active=False))
+    assert not inside.is_open
+    assert world.node.connect(key) is None
+
+
 addresses = st.lists(st.sampled_from([HOME, WORK, CAFE, "192.0.2.4"]), unique=True)
 
 

@@ -86,6 +86,7 @@ def reset_traffic(key_id: KeyId, server: ServerDep) -> TrafficReset:
     """Let the key's total start again from zero."""
     key = server.keys.get(key_id)
     server.traffic.reset(key)
+    server.enforcer.judge_now()  # a key that its traffic had stopped works again when this answers
     return TrafficReset(key_id=key.id, key_uuid=key.uuid, timestamp=_now())
 
 

@@ -68,6 +68,7 @@ class Server:
         """Put config.json right, start Xray and repair it in the background as soon as it answers."""
         if self.guard is not None:
             self.guard.watch()
+        self.keys.judge_before_start()
         self.node.prepare(self.reconciler.desired(self.reconciler.store.keys()))
         self.reconciler.start()
         self.node.warmth.start()

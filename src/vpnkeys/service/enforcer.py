@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -46,6 +47,11 @@ class Enforcer:
         self._ending.set()
         if self._thread is not None:
             self._thread.join(_STOP_TIMEOUT_S)
+
+    def judge_now(self) -> None:
+        """Do not wait for the next look; when it cannot be done now, that one will."""
+        with suppress(Unavailable):
+            self.keys.judge_all()
 
     def look(self) -> None:
         """Look at all limits once. Raises Unavailable."""

@@ -130,6 +130,14 @@ class KeyService:
             _log.info("key %s is %s now", key.id, key.status)
         return (*stopping, *returning)
 
+    def judge_before_start(self) -> None:
+        """Judge every key while Xray is not running yet: one that expired meanwhile must not come back for a second."""
+        with self.reconciler.store.write() as transaction:
+            for key in transaction.keys():  # noqa: SIM118 - not a dict
+                judged = self._judged(key, transaction)
+                if judged != key:
+                    transaction.update(judged)
+
     def _remembered(self, repeat: Repeat) -> Key | None:
         with self.reconciler.store.write() as transaction:
             return repeat.find(transaction, self.clock.now())

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vpnkeys.domain.errors import (
     NotFound,
@@ -40,6 +40,7 @@ class Reconciler:
     on_repaired: Callable[[], None] = lambda: None
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)
     _wanted: threading.Event = field(default_factory=threading.Event, init=False)
+    _in_place: bool = field(default=False, init=False)  # as far as we know, and nobody else's hand was in it
 
     def desired(self, keys: Iterable[Key]) -> tuple[Inbound, ...]:
         """What should be for these keys."""
@@ -66,6 +67,7 @@ class Reconciler:
             if observed.running is None:
                 msg = "Xray does not answer on its API; config.json is right, and Xray is repaired when it answers."
                 raise XrayUnavailable(msg)
+            self._in_place = True
             return todo
 
     @contextmanager
@@ -80,8 +82,24 @@ class Reconciler:
             after = transaction.keys()
             self.follow_speeds(before, after)
             todo = transition(self.desired(before), self.desired(after))
+            if not self._in_place:
+                todo = self._without_strays(todo, before, after)
             if todo:
                 self.node.apply(todo)
+
+    def _without_strays(self, todo: Plan, before: Iterable[Key], after: Iterable[Key]) -> Plan:
+        """The plan, and an end to inbounds of keys that should have none.
+
+        A change that failed may have left one, and the repair may be still to come: whoever switches a key off or
+        deletes it is told the truth all the same.
+        """
+        running = self.node.observe().running
+        if running is None:
+            return todo
+        tags = {key.tag for key in before} - {inbound.tag for inbound in self.desired(after)} - set(todo.remove)
+        strays = [running.inbounds[tag] for tag in sorted(tags & running.inbounds.keys())]
+        ports = [inbound.port for inbound in strays if inbound.port is not None]
+        return replace(todo, remove=(*todo.remove, *(stray.tag for stray in strays)), cut=(*todo.cut, *ports))
 
     def follow_speeds(self, before: Iterable[Key], after: Iterable[Key]) -> None:
         """Let the speed limits follow a change of keys.
@@ -117,6 +135,7 @@ class Reconciler:
 
     def repair_soon(self) -> None:
         """Ask for a repair in the background, repeated until it works."""
+        self._in_place = False
         self._wanted.set()
 
     def start(self) -> None:
