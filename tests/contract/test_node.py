@@ -21,7 +21,9 @@ from vpnkeys.interfaces import Node
 from vpnkeys.xray.config import Frame
 from vpnkeys.xray.configfile import ConfigFile, xray_checker
 from vpnkeys.xray.control import XrayControl
+from vpnkeys.xray.counters import XrayCounters
 from vpnkeys.xray.node import LocalNode
+from vpnkeys.xray.probes import Probes
 from vpnkeys.xray.process import XrayCommand, XrayProcess
 from vpnkeys.xray.sockets import can_cut
 from vpnkeys.xray.speed import SpeedLimiter
@@ -82,7 +84,8 @@ def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
     control = XrayControl(api)
     command = XrayCommand(xray, file.start_file, (api,), {})
     process = XrayProcess(command, on_up=lambda _: None, on_down=lambda: None)
-    warmth, targets = Warmth(xray, {}, lambda: site), TargetWatch(None, lambda: site, on_better=lambda: None)
+    warmth = Warmth(xray, {}, lambda: site, Probes(XrayCounters(api).pid, lambda _: None))
+    targets = TargetWatch(None, lambda: site, on_better=lambda: None)
     speed = SpeedLimiter(f"vpnkeys_test_{ports[0]}_speed")
     node = LocalNode(file, control, warmth, targets, api, process.restart, speed)
     with ExitStack() as stack:

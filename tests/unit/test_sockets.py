@@ -1,13 +1,16 @@
 """The kernel's own word about ports and connections, on loopback."""
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 from tests.support.ports import free_port
 
-from vpnkeys.xray.sockets import can_cut, cut, is_free
+from vpnkeys.xray.sockets import can_cut, cut, cut_outgoing, is_free
 
 needs_net_admin = pytest.mark.skipif(not can_cut(), reason="cutting needs CAP_NET_ADMIN")
 ADDRESSES = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
@@ -125,3 +128,28 @@ def test_many_connections_are_cut_in_one_go(stack: ExitStack) -> None:
     pairs = [connection(stack, server) for _ in range(300)]
     assert cut(port) == 300
     assert not any(is_open(*pair) for pair in pairs)
+
+
+@needs_net_admin
+@pytest.mark.parametrize(("family", "address"), ADDRESSES.values(), ids=ADDRESSES.keys())
+def test_outgoing_connections_are_cut_by_process_and_peer(
+    stack: ExitStack, family: socket.AddressFamily, address: str
+) -> None:
+    """Those of this process to that address and port, and neither to another port nor of another process."""
+    meant, other = (listen(stack, free_port(), family, address) for _ in range(2))
+    port = meant.getsockname()[1]
+    mine, elsewhere = connection(stack, meant), connection(stack, other)
+    script = f"import socket, sys; s = socket.create_connection(({address!r}, {port})); sys.stdin.read()"
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
+    stack.callback(child.communicate)
+    theirs = stack.enter_context(meant.accept()[0])
+
+    assert cut_outgoing(os.getpid(), [(address, port)]) == 1
+
+    assert not is_open(*mine)
+    assert is_open(*elsewhere)
+    theirs.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
+    assert cut_outgoing(child.pid, [("192.0.2.1", port)]) == 0
+    assert cut_outgoing(child.pid, [(address, port)]) == 1

@@ -14,8 +14,10 @@ from vpnkeys.xray.binary import XrayBinary
 from vpnkeys.xray.config import PRIVATE_NETWORKS, Frame
 from vpnkeys.xray.configfile import ConfigFile, xray_checker
 from vpnkeys.xray.control import XrayControl
+from vpnkeys.xray.counters import XrayCounters
 from vpnkeys.xray.guard import Guard, GuardImpossible, Policy, mark_of, table_of
 from vpnkeys.xray.node import LocalNode
+from vpnkeys.xray.probes import Probes
 from vpnkeys.xray.process import XrayCommand
 from vpnkeys.xray.speed import SpeedLimiter
 from vpnkeys.xray.targets import TargetWatch
@@ -73,12 +75,15 @@ def build_node(
         _panel_port(settings),
         mark=None if guard is None else guard.policy.mark,
     )
-    warmth = Warmth(xray.path, _xray_environment(settings), current_site)
+    # The watch on targets and the warmth of names know each other; each is asked only once the server is started.
+    probes = Probes(XrayCounters(api_socket(settings)).pid, lambda name: targets.report(name))  # noqa: PLW0108 - made below
+    warmth = Warmth(xray.path, _xray_environment(settings), current_site, probes)
+    targets = TargetWatch(settings.xray_ca_file, current_site, on_better=warmth.try_again)
     return LocalNode(
         file=ConfigFile(settings.data_dir / "config.json", frame, xray_checker(xray.path)),
         control=XrayControl(api_socket(settings)),
         warmth=warmth,
-        targets=TargetWatch(settings.xray_ca_file, current_site, on_better=warmth.try_again),
+        targets=targets,
         api_socket=api_socket(settings),
         restart_process=restart_process,
         speed=SpeedLimiter(f"{table_of(settings.data_dir)}_speed"),

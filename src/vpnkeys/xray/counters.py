@@ -13,6 +13,7 @@ from vpnkeys.xray.control import XrayControl
 from vpnkeys.xray.process import epoch_of
 
 _CONNECT_TIMEOUT_S = 1.0
+_SILENT = "Xray does not answer on its API; it is being restarted if it ended. Try again shortly."
 _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
@@ -31,15 +32,21 @@ class XrayCounters:
     def epoch(self) -> str:
         """The name of the life of the process behind the API's socket. Raises XrayUnavailable."""
         try:
+            return epoch_of(self.pid())
+        except OSError as error:
+            raise XrayUnavailable(_SILENT) from error
+
+    def pid(self) -> int:
+        """The process behind the API's socket. Raises XrayUnavailable."""
+        try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
                 # A stopped Xray takes no connection off its queue; when that is full, connecting would wait for ever.
                 peer.settimeout(_CONNECT_TIMEOUT_S)
                 peer.connect(os.fspath(self._api_socket))
                 credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-            return epoch_of(_PEER_CREDENTIALS.unpack(credentials)[0])
+            return int(_PEER_CREDENTIALS.unpack(credentials)[0])
         except OSError as error:
-            msg = "Xray does not answer on its API; it is being restarted if it ended. Try again shortly."
-            raise XrayUnavailable(msg) from error
+            raise XrayUnavailable(_SILENT) from error
 
     def sample(self) -> Samples:
         """All users' counters, with the epoch that they belong to: the same before and after, or Xray was replaced."""

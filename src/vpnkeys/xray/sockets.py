@@ -8,8 +8,10 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -20,8 +22,10 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port id
 _REQUEST = struct.Struct("=BBBBI")  # inet_diag_req_v2 without its id: family, protocol, extensions, pad, states
 _MESSAGE = struct.Struct("=BBBB")  # inet_diag_msg up to its id: family, state, timer, retransmissions
+_INODE_OFFSET = 68  # behind the id: expires, receive queue, write queue, user id
 _ID_SIZE = 48  # inet_diag_sockid: ports (big endian), addresses, interface, cookie
-_ID_OF_PORT = struct.Struct("!H46x")
+_ID_OF_PORTS = struct.Struct("!HH44x")  # source and destination port, 0 for any
+_INODE = struct.Struct("=I")  # the last field of inet_diag_msg
 
 # All states but LISTEN (10), TIME_WAIT (6) and CLOSE (7): those have no peer to cut off.
 _OPEN_STATES = 0xFFF & ~(1 << 10 | 1 << 6 | 1 << 7)
@@ -60,10 +64,39 @@ def cut(port: int, peer: str | None = None) -> int:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
         netlink.bind((0, 0))
         for family in (socket.AF_INET, socket.AF_INET6):
-            for identity in list(_open_sockets(netlink, family, port)):
+            for identity, _ in list(_open_sockets(netlink, family, source_port=port)):
                 if peer is None or _peer_of(family, identity) == ip_address(peer):
                     count += _destroy(netlink, family, identity)
     return count
+
+
+def cut_outgoing(pid: int, peers: Collection[tuple[str, int]]) -> int:
+    """End every open connection of a process to these addresses and ports, at once; the number of them.
+
+    Raises what `cut` raises.
+    """
+    own = _socket_inodes(pid)
+    wanted = {(ip_address(address), port) for address, port in peers}
+    count = 0
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.bind((0, 0))
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for port in sorted({port for _, port in wanted}):
+                for identity, inode in list(_open_sockets(netlink, family, destination_port=port)):
+                    if inode in own and (_peer_of(family, identity), port) in wanted:
+                        count += _destroy(netlink, family, identity)
+    return count
+
+
+def _socket_inodes(pid: int) -> set[int]:
+    """The sockets of a process: /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5))."""
+    inodes = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            kind, _, inode = str(entry.readlink()).partition(":")
+            if kind == "socket":
+                inodes.add(int(inode.strip("[]")))
+    return inodes
 
 
 def can_cut() -> bool:
@@ -77,9 +110,12 @@ def can_cut() -> bool:
                 return False
 
 
-def _open_sockets(netlink: socket.socket, family: int, port: int) -> Iterator[bytes]:
-    """The kernel's names (inet_diag_sockid) of the sockets with this local port."""
-    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _OPEN_STATES) + _ID_OF_PORT.pack(port)
+def _open_sockets(
+    netlink: socket.socket, family: int, *, source_port: int = 0, destination_port: int = 0
+) -> Iterator[tuple[bytes, int]]:
+    """The kernel's names (inet_diag_sockid) and the inodes of the sockets with these ports; 0 is any."""
+    ports = _ID_OF_PORTS.pack(source_port, destination_port)
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _OPEN_STATES) + ports
     _send(netlink, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | _NLM_F_DUMP, request)
     while True:
         for kind, body in _messages(netlink.recv(65536)):
@@ -88,8 +124,7 @@ def _open_sockets(netlink: socket.socket, family: int, port: int) -> Iterator[by
             if kind == _NLMSG_ERROR:
                 _raise(body)
             identity = body[_MESSAGE.size : _MESSAGE.size + _ID_SIZE]
-            if int.from_bytes(identity[:2], "big") == port:
-                yield identity
+            yield identity, _INODE.unpack_from(body, _INODE_OFFSET)[0]
 
 
 def _peer_of(family: int, identity: bytes) -> IPv4Address | IPv6Address:

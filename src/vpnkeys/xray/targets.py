@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ def look_at(server_name: str, target: str, ca_file: Path | None = None) -> Targe
     """Shake hands with a target as a browser would, and report."""
     host, _, port = target.rpartition(":")
     address = (host.strip("[]"), int(port))
+    began = time.monotonic()
     try:
         trust_warning = ""
         try:
@@ -44,11 +46,13 @@ def look_at(server_name: str, target: str, ca_file: Path | None = None) -> Targe
     except (OSError, ValueError) as error:
         return TargetReport(server_name, target, problems=(_failure(target, error),))
     with connection:
+        took_s = time.monotonic() - began
+        peer = connection.getpeername()[:2]
         problems = _problems(connection, server_name, target)
     warnings = [trust_warning] if trust_warning and not problems else []
     if not problems and not _knows_group(address, server_name, X25519MLKEM768):
         warnings.append(f"{target}: no X25519MLKEM768; browsers use it, so that its absence may stand out")
-    return TargetReport(server_name, target, tuple(problems), tuple(warnings))
+    return TargetReport(server_name, target, tuple(problems), tuple(warnings), took_s, peer)
 
 
 def _shake_hands(address: tuple[str, int], server_name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -174,6 +178,10 @@ class TargetWatch:
         if self.usable() - before:
             self.on_better()
         return reports
+
+    def report(self, server_name: str) -> TargetReport | None:
+        """What was seen of a server name's target when it was last looked at."""
+        return self._reports.get(server_name)
 
     def usable(self) -> frozenset[str]:
         """The server names whose targets were fit when last seen."""

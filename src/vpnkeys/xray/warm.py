@@ -19,7 +19,9 @@ from pathlib import Path
 
 import orjson
 
+from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.inbound import Inbound, Site, warm_inbounds
+from vpnkeys.xray.probes import Probes
 from vpnkeys.xray.process import spawn
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Warmth:
     xray: Path
     environment: Mapping[str, str]
     site: Callable[[], Site]
+    probes: Probes
     _ready: frozenset[str] = field(default=frozenset(), init=False)
     _life: int = field(default=0, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
@@ -100,8 +103,20 @@ class Warmth:
     async def _try_all(self, inbounds: tuple[Inbound, ...], life: int) -> None:
         """Try each name until it is warm, this life of Xray ends, or it has taken too long."""
         async with _client(self.xray, self.environment, self.site().public_key, inbounds) as doors:
+            hasten = asyncio.create_task(self._end_probes(inbounds))
             tries = [self._try(inbound, door, life) for inbound, door in zip(inbounds, doors, strict=True)]
             await asyncio.gather(*tries)
+            hasten.cancel()
+
+    async def _end_probes(self, inbounds: tuple[Inbound, ...]) -> None:
+        """End the probes when they have seen enough, instead of waiting for them."""
+        names = [_name(inbound) for inbound in inbounds]
+        began = time.monotonic()
+        while (patience_s := self.probes.patience_s(names)) is None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(_TRY_EVERY_S)
+        await asyncio.sleep(began + patience_s - time.monotonic())
+        with suppress(XrayUnavailable):
+            await asyncio.to_thread(self.probes.end, [name for name in names if name not in self._ready])
 
     async def _try(self, inbound: Inbound, door: Path, life: int) -> None:
         """Send a request again and again; whichever gets an answer first shows that the name is warm.
