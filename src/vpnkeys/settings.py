@@ -19,8 +19,8 @@ from vpnkeys.domain.reality import is_server_name
 PREFIX = "VPNKEYS_"
 SYSTEM_DATA_DIR = Path("/var/lib/vpnkeys")
 
-# Options of the commands that ask a server; `serve` leaves them alone, as both may run in one environment.
-CLI_NAMES = frozenset({f"{PREFIX}URL", f"{PREFIX}FINGERPRINT", f"{PREFIX}CA"})
+# Options of other commands; `serve` leaves them alone, as both may run in one environment.
+CLI_NAMES = frozenset({f"{PREFIX}URL", f"{PREFIX}FINGERPRINT", f"{PREFIX}CA", f"{PREFIX}PASSPHRASE"})
 
 # TLS 1.3 with h2 and their own network; large sites that many connections to are no surprise.
 DEFAULT_SERVER_NAMES = "www.microsoft.com,www.nvidia.com,www.amd.com,www.cisco.com,www.samsung.com,www.asus.com"

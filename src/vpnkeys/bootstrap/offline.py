@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import DatabaseError
 
-from vpnkeys.bootstrap.data_dir import take
+from vpnkeys.bootstrap.backup import take_whole
 from vpnkeys.bootstrap.node import api_socket
 from vpnkeys.bootstrap.server import SystemClock
 from vpnkeys.domain.errors import StoreUnavailable
@@ -25,7 +25,7 @@ def offline_store(settings: Settings) -> Iterator[SqlStore]:
 
     Raises SettingsError when one does.
     """
-    with take(settings.data_dir):
+    with take_whole(settings.data_dir):
         engine = open_engine(settings.database_url)
         migrate(engine)
         store = SqlStore(engine)

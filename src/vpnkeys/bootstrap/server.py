@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from vpnkeys.bootstrap.data_dir import api_key, certificate, key_pair, take
+from vpnkeys.bootstrap.backup import take_whole
+from vpnkeys.bootstrap.daily import DailyBackup
+from vpnkeys.bootstrap.data_dir import api_key, certificate, key_pair
 from vpnkeys.bootstrap.node import build_guard, build_node, xray_command
 from vpnkeys.domain.errors import KeyPairDamaged, Unavailable
 from vpnkeys.domain.inbound import Site
@@ -63,6 +65,7 @@ class Server:
     process: XrayProcess
     guard: Guard | None
     lock: IO[str]
+    daily_backup: DailyBackup
 
     def start(self) -> None:
         """Put config.json right, start Xray and repair it in the background as soon as it answers."""
@@ -76,9 +79,11 @@ class Server:
         self.process.start()
         self.traffic.start(self.settings.traffic_interval_s)
         self.enforcer.start()
+        self.daily_backup.start()
 
     def stop(self) -> None:
         """Take the last sample, end Xray and let go of everything."""
+        self.daily_backup.stop()
         self.enforcer.stop()
         with self.reconciler.changing:
             self._take_last_sample()
@@ -102,7 +107,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
 
     Raises SettingsError when the data directory cannot serve, VpnKeysError when a part of it does not answer.
     """
-    lock = take(settings.data_dir)
+    lock = take_whole(settings.data_dir)
     pair = key_pair(settings)
     api_key_hash, new_api_key = api_key(settings)
     engine = open_engine(settings.database_url)
@@ -145,6 +150,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         process=process,
         guard=guard,
         lock=lock,
+        daily_backup=DailyBackup(settings, lambda: bool(reconciler.store.keys())),
     )
 
 

@@ -14,6 +14,8 @@ _COMMANDS = {
     "traffic": ("traffic", "app"),
     "status": ("status", "status"),
     "import": ("importing", "app"),
+    "backup": ("backing", "backup"),
+    "restore": ("backing", "restore"),
 }
 """Each command with its module and what stands there for it: a function, or an app of several commands."""
 

@@ -1,0 +1,72 @@
+"""The backup that a server makes by itself: when, how many, and that it harms nobody."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.data_dirs import NOON, filled
+
+from vpnkeys.bootstrap.daily import DailyBackup
+from vpnkeys.settings import Settings
+from vpnkeys.store.backup import unpack
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Settings:
+    """A data directory with two keys."""
+    return filled(tmp_path / "old", 1, 2)
+
+
+def test_the_daily_backup_keeps_ten(old: Settings) -> None:
+    """The oldest go, the one of now stays, and what has another name is nobody's business."""
+    directory = old.data_dir / "backups"
+    directory.mkdir()
+    others = ["before-restore-20250101-000000.backup", "vpnkeys-mine.backup"]
+    days = [(NOON + timedelta(days=day)).strftime("vpnkeys-%Y%m%d-%H%M%S.backup") for day in range(15)]
+    for name in [*others, *days, ".vpnkeys-20250101-000000.new.backup"]:
+        (directory / name).write_bytes(b"")
+    assert DailyBackup(old, lambda: True).make()
+    left = {path.name for path in directory.iterdir()}
+    (made,) = left - {*others, *days}
+    assert left == {*others, *days[-9:], made}
+    assert "vpnkeys.db" in unpack((directory / made).read_bytes()).members
+
+
+def test_the_daily_backup_is_made_when_it_is_due(old: Settings) -> None:
+    """At once where keys have none; a day after the last, or soon after the start; whatever the clock has been."""
+    assert DailyBackup(old, lambda: True).first_delay_s() == 0
+    assert DailyBackup(old, lambda: False).first_delay_s() == 300
+    directory = old.data_dir / "backups"
+    directory.mkdir()
+    now = datetime.now(UTC)
+    for ago, low, high in ((48, 300, 300), (20, 14_000, 14_401), (-9000, 86_400, 86_400)):
+        for path in directory.iterdir():
+            path.unlink()
+        (directory / (now - timedelta(hours=ago)).strftime("vpnkeys-%Y%m%d-%H%M%S.backup")).write_bytes(b"")
+        assert low <= DailyBackup(old, lambda: True).first_delay_s() <= high
+
+
+def test_a_daily_backup_that_fails_is_told_once(old: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is raised, and the log is not filled."""
+    (old.data_dir / "backups").write_text("in the way")
+    daily = DailyBackup(old, lambda: True)
+    assert [daily.make(), daily.make(), daily.make()] == [False] * 3
+    assert len(caplog.records) == 1
+    (old.data_dir / "backups").unlink()
+    assert daily.make()
+
+
+def test_the_daily_backup_runs_beside(old: Settings) -> None:
+    """Started and stopped, it has made the first one, and no thread is left."""
+    daily = DailyBackup(old, lambda: True)
+    daily.start()
+    for _ in range(100):
+        if list((old.data_dir / "backups").glob("vpnkeys-*.backup")):
+            break
+        threading.Event().wait(0.05)
+    daily.stop()
+    assert len(list((old.data_dir / "backups").glob("vpnkeys-*.backup"))) == 1
+    assert "daily-backup" not in {thread.name for thread in threading.enumerate()}
