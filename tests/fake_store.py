@@ -2,14 +2,17 @@
 
 import copy
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tests.fakes import Steps
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.actor import SERVER, current_actor
+from vpnkeys.domain.audit import Entry, Outcome, Record, key_changed, key_created, key_deleted, key_moved
+from vpnkeys.domain.errors import StoreUnavailable, VpnKeysError
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Traffic, increments, merge
 
 
@@ -43,6 +46,8 @@ class Tables:
     accounts: dict[str, Account] = field(default_factory=dict)
     lives: dict[str, Life] = field(default_factory=dict)
     answers: dict[str, tuple[str, str, datetime]] = field(default_factory=dict)
+    tokens: dict[str, Token] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -162,6 +167,7 @@ class FakeTransaction:
     """A write transaction on a copy, which takes the place of the original in the end."""
 
     tables: Tables
+    entries: list[Entry] = field(default_factory=list)
 
     def keys(self) -> tuple[Key, ...]:
         """Oldest first."""
@@ -173,6 +179,7 @@ class FakeTransaction:
             if {key.id, key.uuid, key.port, key.short_id} & {other.id, other.uuid, other.port, other.short_id}:
                 raise ValueError(f"not new: {key}")
         self.tables.keys[key.id] = key
+        self.entries.append(key_created(key))
 
     def update(self, key: Key) -> None:
         """Change a key that is there. Raises ValueError when something changes that stays."""
@@ -181,17 +188,21 @@ class FakeTransaction:
             if (before.uuid, before.port) != (key.uuid, key.port):
                 raise ValueError(f"not the same key: {key}")
             self.tables.keys[key.id] = key
+            if key != before:
+                self.entries.append(key_changed(before, key))
 
     def delete(self, key_id: str) -> None:
         """Remove a key and what it used."""
         gone = self.tables.keys.pop(key_id, None)
         if gone is not None:
+            self.entries.append(key_deleted(gone))
             self.tables.accounts.pop(gone.uuid, None)
             self.tables.usage = {place: used for place, used in self.tables.usage.items() if place[0] != gone.uuid}
             self.tables.hours = {place: used for place, used in self.tables.hours.items() if place[0] != gone.uuid}
 
     def move(self, ports: Mapping[str, int], at: datetime) -> None:
         """Give keys other ports. Raises ValueError when two would have the same."""
+        self.entries += [key_moved(key, ports[key.id]) for key in self.keys() if key.id in ports]
         moved = {
             key_id: replace(self.tables.keys[key_id], port=port, port_assigned_at=at) for key_id, port in ports.items()
         }
@@ -203,6 +214,14 @@ class FakeTransaction:
     def ledger(self) -> FakeLedger:
         """The accounts."""
         return FakeLedger(self.tables)
+
+    def record(self, entry: Entry) -> None:
+        """One more for the log."""
+        self.entries.append(entry)
+
+    def put_token(self, token: Token) -> None:
+        """Add or change a token."""
+        self.tables.tokens[token.id] = token
 
     def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
         """What was answered."""
@@ -241,6 +260,26 @@ class FakeStore:
         self._answer()
         return FakeLedger(self.memory.tables).history(uuid, since, until)
 
+    def tokens(self) -> tuple[Token, ...]:
+        """Oldest first."""
+        self._answer()
+        return tuple(sorted(self.memory.tables.tokens.values(), key=lambda token: (token.created_at, token.id)))
+
+    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
+        """Newest first."""
+        self._answer()
+        wanted = [
+            record
+            for record in reversed(self.memory.tables.records)
+            if (before_id is None or record.id < before_id) and subject in {None, record.entry.subject}
+        ]
+        return tuple(wanted[:limit])
+
+    def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
+        """By itself."""
+        self._answer()
+        _log(self.memory.tables, [entry], outcome, detail)
+
     @contextmanager
     def write(self) -> Iterator[FakeTransaction]:
         """Work on a copy; the copy becomes the truth when the block ends well."""
@@ -249,8 +288,14 @@ class FakeStore:
             raise StoreUnavailable("somebody else writes")
         try:
             transaction = FakeTransaction(copy.deepcopy(self.memory.tables))
-            yield transaction
+            try:
+                yield transaction
+            except VpnKeysError as error:
+                if current_actor() != SERVER and not isinstance(error, StoreUnavailable):
+                    _log(self.memory.tables, transaction.entries, Outcome.TAKEN_BACK, str(error))
+                raise
             self._answer()
+            _log(transaction.tables, transaction.entries, Outcome.DONE)
             self.steps.step()
             self.memory.tables = transaction.tables
             self.steps.step()
@@ -263,3 +308,9 @@ class FakeStore:
     def _answer(self) -> None:
         if not self.memory.answering:
             raise StoreUnavailable("the database does not answer")
+
+
+def _log(tables: Tables, entries: Iterable[Entry], outcome: Outcome, detail: str = "") -> None:
+    for entry in entries:
+        at = datetime.now(UTC).replace(tzinfo=None)
+        tables.records.append(Record(len(tables.records) + 1, at, current_actor(), entry, outcome, detail))

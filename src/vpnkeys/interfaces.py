@@ -5,10 +5,12 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.target import TargetReport
+from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Point, Samples, Traffic
 
 
@@ -49,7 +51,11 @@ class Ledger(Protocol):
 
 
 class Transaction(Protocol):
-    """A write transaction: nobody else writes meanwhile. Leaving it commits durably; an exception rolls it back."""
+    """A write transaction: nobody else writes meanwhile. Leaving it commits durably; an exception rolls it back.
+
+    Every change of keys stands in the audit log from the same commit on, with whoever acts (`domain.actor`); when it is
+    rolled back for a reason that can be told, that stands there instead, unless it was the server that tried by itself.
+    """
 
     def keys(self) -> tuple[Key, ...]:
         """All keys as this transaction sees them, oldest first."""
@@ -74,6 +80,14 @@ class Transaction(Protocol):
     @property
     def ledger(self) -> Ledger:
         """The accounts of traffic."""
+        ...
+
+    def record(self, entry: Entry) -> None:
+        """Write something into the audit log that this transaction cannot know by itself."""
+        ...
+
+    def put_token(self, token: Token) -> None:
+        """Add a token, or change the one with its id."""
         ...
 
     def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
@@ -102,6 +116,18 @@ class Store(Protocol):
 
     def history(self, uuid: str, since: datetime, until: datetime) -> tuple[Point, ...]:
         """What was counted of a key by hour (older hours: by day), as far as it was merged."""
+        ...
+
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens, also those that open nothing any more, oldest first. Cheap enough to ask for each time."""
+        ...
+
+    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
+        """The newest records of the audit log, newest first; only those before a record, or about a subject."""
+        ...
+
+    def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
+        """Write into the audit log what is no matter of the database."""
         ...
 
     def write(self) -> AbstractContextManager[Transaction]:

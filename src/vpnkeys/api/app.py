@@ -7,9 +7,10 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from vpnkeys import __version__
-from vpnkeys.api import docs, errors, info, keys, system, traffic
+from vpnkeys.api import audit, docs, errors, info, keys, system, tokens, traffic
 from vpnkeys.api.bodylimit import BodyLimit
 from vpnkeys.api.limits import ExtraHeaders, Limits
+from vpnkeys.api.sessions import Sessions
 from vpnkeys.bootstrap import Server
 
 _THREADS = 4
@@ -34,6 +35,7 @@ def create_app(server: Server) -> FastAPI:
         redoc_url=None,
     )
     app.state.server = server
+    app.state.sessions = Sessions()
     app.state.limits = Limits(server.settings.rate_limits)
     app.add_middleware(BodyLimit)
     app.add_middleware(ExtraHeaders)
@@ -42,5 +44,7 @@ def create_app(server: Server) -> FastAPI:
     app.include_router(keys.router)
     app.include_router(traffic.router)
     app.include_router(system.router)
+    app.include_router(tokens.router)
+    app.include_router(audit.router)
     errors.install(app)
     return app

@@ -12,6 +12,7 @@ from starlette.routing import Match
 
 from vpnkeys.api.limits import TooManyRequests
 from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
+from vpnkeys.domain.token import Scope
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,13 @@ class Unauthorized(Exception):
     """The API key is missing or wrong."""
 
 
+class ScopeTooSmall(Exception):
+    """The token is right, and may not do this. 401 as well: the statuses of this API are a closed list."""
+
+    def __init__(self, needed: Scope, given: Scope) -> None:
+        super().__init__(f"This token has the scope {given}; this needs {needed}. Ask the operator for another.")
+
+
 def problem(status: HTTPStatus, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
     """An answer that says what went wrong."""
     body = Problem(title=status.phrase, status=status, detail=detail, code=code)
@@ -51,6 +59,7 @@ def install(app: FastAPI) -> None:
     """Let the app answer every error as a problem."""
     app.add_exception_handler(VpnKeysError, _on_vpnkeys_error)
     app.add_exception_handler(Unauthorized, _on_unauthorized)
+    app.add_exception_handler(ScopeTooSmall, _on_scope_too_small)
     app.add_exception_handler(TooManyRequests, _on_too_many_requests)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -66,6 +75,11 @@ async def _on_vpnkeys_error(_request: Request, error: Any) -> Response:  # noqa:
 async def _on_unauthorized(_request: Request, _error: Exception) -> Response:
     detail = "The API key is missing or wrong; send it in the header X-API-Key."
     return problem(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
+
+
+async def _on_scope_too_small(_request: Request, error: Exception) -> Response:
+    challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+    return problem(HTTPStatus.UNAUTHORIZED, "insufficient_scope", str(error), challenge)
 
 
 async def _on_too_many_requests(_request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
 
-from vpnkeys.api.deps import KeyId, KeysDep, limited, require_api_key
+from vpnkeys.api.deps import KeyId, KeysDep, changing_keys, limited, reading
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import (
     Deleted,
@@ -23,12 +23,12 @@ from vpnkeys.service.idempotency import Repeat
 router = APIRouter(
     prefix="/api/keys",
     tags=["keys"],
-    dependencies=[Depends(require_api_key)],
+    dependencies=[reading],
     responses=problems(400, 401, 404, 429, 500, 503),
 )
 
 
-@router.post("", dependencies=[Depends(limited("create"))])
+@router.post("", dependencies=[changing_keys, Depends(limited("create"))])
 def create_key(
     new: NewKey,
     keys: KeysDep,
@@ -47,19 +47,19 @@ def create_key(
     return KeyOut.of(keys.create(draft, repeat))
 
 
-@router.post("/bulk", dependencies=[Depends(limited("create"))])
+@router.post("/bulk", dependencies=[changing_keys, Depends(limited("create"))])
 def create_keys(new: NewKeys, keys: KeysDep) -> list[KeyOut]:
     """Make several keys, all of them or none."""
     return [KeyOut.of(key) for key in keys.create_many([one.draft() for one in new.keys])]
 
 
-@router.post("/bulk/delete", dependencies=[Depends(limited("delete"))])
+@router.post("/bulk/delete", dependencies=[changing_keys, Depends(limited("delete"))])
 def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:
     """Delete several keys, all of them or none."""
     return DeletedMany(deleted=len(keys.delete(*which.ids)))
 
 
-@router.post("/bulk/extend")
+@router.post("/bulk/extend", dependencies=[changing_keys])
 def extend_keys(extension: Extension, keys: KeysDep) -> list[KeyOut]:
     """Let several keys expire later, all of them or none; those that never expire stay so."""
     return [KeyOut.of(key) for key in keys.extend(extension.ids, timedelta(days=extension.days))]
@@ -85,13 +85,13 @@ async def get_key_config(key_id: KeyId, keys: KeysDep) -> KeyConfig:
     return KeyConfig(key=KeyOut.of(key), client_config=link, vless_url=link, short_id=key.short_id)
 
 
-@router.patch("/{key_id}")
+@router.patch("/{key_id}", dependencies=[changing_keys])
 def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> KeyOut:
     """Change a key. When this answers, it works, or no longer, accordingly; its link stays the same."""
     return KeyOut.of(keys.change(key_id, change.draft))
 
 
-@router.delete("/{key_id}", dependencies=[Depends(limited("delete"))])
+@router.delete("/{key_id}", dependencies=[changing_keys, Depends(limited("delete"))])
 def delete_key(key_id: KeyId, keys: KeysDep) -> Deleted:
     """Delete a key. When this answers, nobody gets in with it and its open connections are cut."""
     keys.delete(key_id)

@@ -4,7 +4,7 @@ import time
 
 from fastapi import APIRouter, Depends
 
-from vpnkeys.api.deps import ServerDep, limited, require_api_key
+from vpnkeys.api.deps import ServerDep, administering, limited, reading
 from vpnkeys.api.port_schemas import (
     AssignedPort,
     MoveOut,
@@ -36,7 +36,7 @@ from vpnkeys.service.report import XrayFileReport
 router = APIRouter(
     prefix="/api/system",
     tags=["system"],
-    dependencies=[Depends(require_api_key)],
+    dependencies=[reading],
     responses=problems(401, 429, 500, 503),
 )
 
@@ -45,7 +45,7 @@ def _now() -> int:
     return int(time.time())
 
 
-@router.post("/sync-config", dependencies=[Depends(limited("sync"))])
+@router.post("/sync-config", dependencies=[administering, Depends(limited("sync"))])
 def sync_config(server: ServerDep) -> Synced:
     """Bring config.json and the running Xray to the database, without a restart."""
     server.system.sync()
@@ -67,7 +67,7 @@ def config_status(server: ServerDep) -> ConfigStatus:
     )
 
 
-@router.post("/verify-reality")
+@router.post("/verify-reality", dependencies=[administering])
 def verify_reality(server: ServerDep) -> Verified:
     """Compare every REALITY setting with the database, repair what differs, and look at every target."""
     done, targets = server.system.verify_reality()
@@ -109,7 +109,7 @@ async def ports(server: ServerDep) -> Ports:
     )
 
 
-@router.post("/ports/reset", responses=problems(400))
+@router.post("/ports/reset", dependencies=[administering], responses=problems(400))
 def reset_ports(server: ServerDep) -> PortsReset:
     """Hand out all ports again from the bottom; a key whose port stays keeps its connections."""
     return PortsReset(changed=[MoveOut.of(move) for move in server.system.reset_ports()], timestamp=_now())
@@ -158,7 +158,7 @@ def xray_inbounds(server: ServerDep) -> XrayInbounds:
     return XrayInbounds(inbounds=[XrayInbound.of(inbound) for inbound in report], timestamp=_now())
 
 
-@router.post("/xray/sync-config")
+@router.post("/xray/sync-config", dependencies=[administering])
 def xray_sync_config(server: ServerDep) -> XraySynced:
     """Rewrite config.json and restart Xray, with no byte lost. Answers when clients get through again."""
     wrong = server.system.sync_and_restart()
@@ -182,7 +182,7 @@ def xray_validate_sync(server: ServerDep) -> XrayValidation:
     return XrayValidation(validation=Validation.of(server.reporter.sync()), timestamp=_now())
 
 
-@router.post("/fix-reality-keys")
+@router.post("/fix-reality-keys", dependencies=[administering])
 def fix_reality_keys(server: ServerDep) -> RealityFixed:
     """Put the stored key pair back into config.json and restart Xray, with no byte lost."""
     server.system.fix_reality_keys()

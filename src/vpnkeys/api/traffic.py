@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from vpnkeys.api.deps import KeyId, ServerDep, require_api_key
+from vpnkeys.api.deps import KeyId, ServerDep, changing_keys, reading
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import Expiry
 from vpnkeys.domain.errors import InvalidSpan
@@ -16,7 +16,7 @@ from vpnkeys.domain.traffic import Gap, Point, Step, Traffic
 router = APIRouter(
     prefix="/api/keys/{key_id}",
     tags=["traffic"],
-    dependencies=[Depends(require_api_key)],
+    dependencies=[reading],
     responses=problems(401, 404, 429, 500, 503),
 )
 
@@ -81,7 +81,7 @@ def get_traffic(key_id: KeyId, server: ServerDep) -> TrafficOut:
     return TrafficOut.of(key, server.traffic.of(key))
 
 
-@router.post("/traffic/reset")
+@router.post("/traffic/reset", dependencies=[changing_keys])
 def reset_traffic(key_id: KeyId, server: ServerDep) -> TrafficReset:
     """Let the key's total start again from zero."""
     key = server.keys.get(key_id)

@@ -20,12 +20,13 @@ from vpnkeys.service.keys import KeyService
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.system import SystemService
+from vpnkeys.service.tokens import TokenService
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.store.certificate import CertificateFiles
 from vpnkeys.store.engine import open_engine
 from vpnkeys.store.migrate import migrate
-from vpnkeys.store.secrets import ApiKeyHash, load_key_pair
+from vpnkeys.store.secrets import load_key_pair
 from vpnkeys.store.sql import SqlStore
 from vpnkeys.xray import sockets
 from vpnkeys.xray.binary import XrayBinary
@@ -58,7 +59,7 @@ class Server:
     enforcer: Enforcer
     reconciler: Reconciler
     health: Health
-    api_key: ApiKeyHash
+    tokens: TokenService
     new_api_key: str | None
     certificate: CertificateFiles
     node: LocalNode
@@ -143,7 +144,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         enforcer=Enforcer(keys, traffic, node),
         reconciler=reconciler,
         health=Health(node, reconciler.store, can_cut=sockets.can_cut(), full_cone=guard is not None),
-        api_key=api_key_hash,
+        tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
         new_api_key=new_api_key,
         certificate=certificate(settings),
         node=node,

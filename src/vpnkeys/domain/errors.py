@@ -30,6 +30,12 @@ class KeyNotFound(NotFound):
     code = "key_not_found"
 
 
+class TokenNotFound(NotFound):
+    """No token has this id, or it opens nothing any more."""
+
+    code = "token_not_found"
+
+
 class Rejected(VpnKeysError):
     """The request cannot be granted as it stands; asking again changes nothing."""
 

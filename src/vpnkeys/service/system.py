@@ -13,6 +13,7 @@ from vpnkeys.domain.plan import Observed, Plan, plan
 from vpnkeys.domain.portpool import PortRange, lowest_free
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.interfaces import Clock
+from vpnkeys.service.audited import audited
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter, ShortIdMismatch
 from vpnkeys.service.traffic import TrafficService
@@ -47,10 +48,11 @@ class SystemService:
         Raises Unavailable when Xray does not answer or the file cannot be written; then nothing was changed.
         """
         reconciler = self.reconciler
-        with reconciler.changing:
+        with audited(reconciler.store, "system.config_synced") as facts, reconciler.changing:
             observed, todo = reconciler.compare()
             _require_running(observed)
             reconciler.node.apply(todo)
+            facts |= {"file_rewritten": todo.file is not None, "removed": len(todo.remove), "added": len(todo.add)}
             return todo
 
     def sync_and_restart(self) -> tuple[ShortIdMismatch, ...]:
@@ -59,19 +61,21 @@ class SystemService:
         Returns when clients get through again. Raises Unavailable.
         """
         reconciler = self.reconciler
-        with reconciler.changing:
+        with audited(reconciler.store, "system.xray_restarted") as facts, reconciler.changing:
             wrong = self.reporter.sync().short_id_mismatches
             names = reconciler.node.ready_names(wait_s=_WARM_TIMEOUT_S)
             with self.traffic.held():
                 self._restart()
             reconciler.reconcile()
+            facts["short_ids_fixed"] = len(wrong)
         self._wait_for_clients(names)
         return wrong
 
     def fix_reality_keys(self) -> None:
         """Put the stored key pair back into config.json and restart Xray. Raises Unavailable."""
-        self.reload_key_pair()
-        self.sync_and_restart()
+        with audited(self.reconciler.store, "system.reality_keys_fixed"):
+            self.reload_key_pair()
+            self.sync_and_restart()
 
     def verify_reality(self) -> tuple[Plan, tuple[TargetReport, ...]]:
         """Compare REALITY settings with the database, repair what differs, and look at every target."""

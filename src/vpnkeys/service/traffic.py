@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Unavailable, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.traffic import Point, Samples, Step, Traffic, by_day
@@ -81,7 +82,9 @@ class TrafficService:
             samples = self.node.sample()
             with self.store.write() as transaction:
                 transaction.ledger.merge(samples, at)
+                used = transaction.ledger.used_bytes(key.uuid, None)
                 transaction.ledger.reset(key.uuid, at)
+                transaction.record(Entry("key.traffic_reset", key.id, {"total_bytes": used}, {"total_bytes": 0}))
 
     def history(self, key: Key, since: datetime, until: datetime, step: Step) -> tuple[Point, ...]:
         """What a key used by hour or day, as far as it was sampled."""

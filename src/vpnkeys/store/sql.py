@@ -1,124 +1,81 @@
-"""Keys in an SQL database."""
+"""Keys, tokens, traffic and the audit log in an SQL database."""
 
+import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.actor import SERVER, current_actor
+from vpnkeys.domain.audit import Entry, Outcome, Record
+from vpnkeys.domain.errors import StoreUnavailable, VpnKeysError
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Point, Traffic
+from vpnkeys.store.audit import read_records, write_records
 from vpnkeys.store.engine import data_version
 from vpnkeys.store.ledger import SqlLedger
-from vpnkeys.store.rows import to_key, to_row
-from vpnkeys.store.tables import idempotency
+from vpnkeys.store.rows import to_key, to_token
 from vpnkeys.store.tables import keys as keys_table
+from vpnkeys.store.tables import tokens as tokens_table
+from vpnkeys.store.transaction import SqlTransaction
 
-_MAX_PORT = 65535
+_log = logging.getLogger(__name__)
+
 _ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
+_ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
 
 
-@dataclass(slots=True)
-class SqlTransaction:
-    """A write transaction on one connection. It knows the keys, and follows its own changes of them."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of the database as of one version of it."""
 
-    _connection: Connection
-    _keys: tuple[Key, ...]
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys, oldest first."""
-        return self._keys
-
-    def insert(self, key: Key) -> None:
-        """Add a key."""
-        self._connection.execute(insert(keys_table).values(to_row(key)))
-        self._set_keys(*self._keys, key)
-
-    def update(self, key: Key) -> None:
-        """Change a key."""
-        self._connection.execute(update(keys_table).where(keys_table.c.id == key.id).values(to_row(key)))
-        self._set_keys(*(key if other.id == key.id else other for other in self._keys))
-
-    def delete(self, key_id: str) -> None:
-        """Remove a key."""
-        self._connection.execute(delete(keys_table).where(keys_table.c.id == key_id))
-        self._set_keys(*(key for key in self._keys if key.id != key_id))
-
-    def _set_keys(self, *keys: Key) -> None:
-        self._keys = tuple(sorted(keys, key=lambda key: (key.created_at, key.id)))
-
-    def move(self, ports: Mapping[str, int], at: datetime) -> None:
-        """Give keys other ports, all at once."""
-        # Ports are unique at every step, so that keys which swap theirs step aside first.
-        taken = {key.port for key in self._keys} | set(ports.values())
-        aside = (port for port in range(_MAX_PORT, 0, -1) if port not in taken)
-        for key_id in ports:
-            self._connection.execute(update(keys_table).where(keys_table.c.id == key_id).values(port=next(aside)))
-        for key_id, port in ports.items():
-            values = {"port": port, "port_assigned_at": at}
-            self._connection.execute(update(keys_table).where(keys_table.c.id == key_id).values(values))
-        self._set_keys(
-            *(replace(key, port=ports[key.id], port_assigned_at=at) if key.id in ports else key for key in self._keys)
-        )
-
-    @property
-    def ledger(self) -> SqlLedger:
-        """The accounts of traffic."""
-        return SqlLedger(self._connection)
-
-    def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
-        """The body's hash and the answer that were remembered since then."""
-        wanted = (idempotency.c.key_hash == key_hash) & (idempotency.c.created_at >= since)
-        row = self._connection.execute(select(idempotency.c.body_hash, idempotency.c.answer).where(wanted)).first()
-        return (row[0], row[1]) if row else None
-
-    def remember(self, key_hash: str, body_hash: str, answer: str, at: datetime) -> None:
-        """Remember an answer."""
-        self._connection.execute(delete(idempotency).where(idempotency.c.key_hash == key_hash))
-        values = {"key_hash": key_hash, "body_hash": body_hash, "answer": answer, "created_at": at}
-        self._connection.execute(insert(idempotency).values(values))
-
-    def forget(self, before: datetime) -> None:
-        """Forget older answers."""
-        self._connection.execute(delete(idempotency).where(idempotency.c.created_at < before))
+    version: int | None = None
+    keys: tuple[Key, ...] = ()
+    tokens: tuple[Token, ...] = ()
 
 
 class SqlStore:
     """Keeps the promises of `interfaces.Store`.
 
-    On SQLite the keys are read once and kept until somebody commits: `PRAGMA data_version` of a connection that never
-    writes tells, in microseconds, whether any other connection did, of this process or another.
+    On SQLite keys and tokens are read once and kept until somebody commits: `PRAGMA data_version` of a connection that
+    never writes tells, in microseconds, whether any other connection did, of this process or another.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._reader = engine.connect() if engine.dialect.name == "sqlite" else None
         self._lock = threading.Lock()
-        self._version: int | None = None
-        self._keys: tuple[Key, ...] = ()
+        self._kept = _Kept()
 
     def keys(self) -> tuple[Key, ...]:
         """All keys, oldest first."""
+        return self._now().keys
+
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens, oldest first."""
+        return self._now().tokens
+
+    def _now(self) -> _Kept:
         with _translated():
             if self._reader is None:
                 with self._engine.begin() as connection:
-                    return _keys(connection)
+                    return _read(connection, None)
             with self._lock:
-                return self._kept_keys(self._reader)
+                return self._kept_or_read(self._reader)
 
-    def _kept_keys(self, reader: Connection) -> tuple[Key, ...]:
+    def _kept_or_read(self, reader: Connection) -> _Kept:
         # The version first: a commit in between is then seen the next time.
         version = data_version(reader)
-        if version != self._version:
+        if version != self._kept.version:
             with reader.begin():
-                self._keys = _keys(reader)
-            self._version = version
-        return self._keys
+                self._kept = _read(reader, version)
+        return self._kept
 
     def traffic(self, uuid: str) -> Traffic:
         """What a key has used."""
@@ -130,12 +87,46 @@ class SqlStore:
         with _translated(), self._engine.begin() as connection:
             return SqlLedger(connection).history(uuid, since, until)
 
+    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
+        """The newest records, newest first."""
+        with _translated(), self._engine.begin() as connection:
+            return read_records(connection, limit, before_id, subject)
+
+    def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
+        """Add to the audit log."""
+        self._record([entry], outcome, detail)
+
+    def _record(self, entries: list[Entry], outcome: Outcome, detail: str) -> None:
+        with _translated(), self._writing() as connection:
+            write_records(connection, entries, _utc_now(), outcome, detail)
+
     @contextmanager
     def write(self) -> Iterator[SqlTransaction]:
         """A write transaction that commits at its end."""
-        with _translated(), self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-            # Nobody else writes from here on, so that what was kept, if it is still right, stays right.
-            yield SqlTransaction(connection, _keys(connection) if self._reader is None else self.keys())
+        entries: list[Entry] = []
+        try:
+            with _translated(), self._writing() as connection:
+                # Nobody else writes from here on, so that what was kept, if it is still right, stays right.
+                keys = _keys(connection) if self._reader is None else self.keys()
+                yield SqlTransaction(connection, keys, entries)
+                write_records(connection, entries, _utc_now(), Outcome.DONE)
+        except VpnKeysError as error:
+            self._note_failure(entries, error)
+            raise
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    def _note_failure(self, entries: list[Entry], error: VpnKeysError) -> None:
+        """Let the log tell of what somebody tried in vain; what the server tries by itself, it tries again."""
+        if not entries or current_actor() == SERVER or isinstance(error, StoreUnavailable):
+            return
+        try:
+            self._record(entries, Outcome.TAKEN_BACK, str(error))
+        except StoreUnavailable as silence:
+            _log.warning("a change that was taken back is missing from the audit log: %s", silence)
 
     def close(self) -> None:
         """Close all connections."""
@@ -144,9 +135,18 @@ class SqlStore:
         self._engine.dispose()
 
 
+def _read(connection: Connection, version: int | None) -> _Kept:
+    tokens = connection.execute(_ALL_TOKENS)
+    return _Kept(version, _keys(connection), tuple(to_token(row._mapping) for row in tokens))  # noqa: SLF001 - as below
+
+
 def _keys(connection: Connection) -> tuple[Key, ...]:
     rows = connection.execute(_ALL_KEYS)
     return tuple(to_key(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The tables. Migrations bring a database to this shape; a test holds them together."""
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
     text,
 )
 
@@ -108,4 +110,83 @@ idempotency = Table(
     Column("body_hash", String(64), nullable=False),
     Column("answer", Text, nullable=False),
     Column("created_at", DateTime, nullable=False, index=True),
+)
+
+# API tokens. The token itself is not kept: `digest` recognises it, `prefix` is what its owner sees of it.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("prefix", String(32), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("scope", String(8), nullable=False),
+    Column("created_at", DateTime, nullable=False),
+    Column("expires_at", DateTime),
+    Column("revoked_at", DateTime),
+    Column("last_used_at", DateTime),
+)
+
+# Every change: written in the transaction of the change itself, and never altered.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", DateTime, nullable=False, index=True),
+    Column("actor", String(160), nullable=False),
+    Column("origin", String(64), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("before", Text),
+    Column("after", Text),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", Text, nullable=False, server_default=text("''")),
+    sqlite_autoincrement=True,
+)
+
+AUDIT_IS_APPEND_ONLY = tuple(
+    f"CREATE TRIGGER audit_no_{verb} BEFORE {verb.upper()} ON audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+    for verb in ("update", "delete")
+)
+for _trigger in AUDIT_IS_APPEND_ONLY:
+    event.listen(audit, "after_create", DDL(_trigger).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+
+# A customer's subscription: who has its token, of which a hash is kept, sees the key's link and usage.
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("key_id", String(36), ForeignKey(keys.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("created_at", DateTime, nullable=False),
+)
+
+# Who wants to be told of events. `secret` signs what is sent, so it has to be known, not only recognised.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", String(64), nullable=False),
+    Column("events", Text, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("created_at", DateTime, nullable=False),
+)
+
+# What is still to be told, or was: written in the transaction of the event itself, so that none is forgotten.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("webhook_id", String(36), ForeignKey(webhooks.c.id, ondelete="CASCADE"), nullable=False),
+    Column("event_id", String(36), nullable=False),
+    Column("event", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", DateTime, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_try_at", DateTime, index=True),
+    Column("delivered_at", DateTime),
+    Column("last_error", Text, nullable=False, server_default=text("''")),
+    sqlite_autoincrement=True,
 )

@@ -1,0 +1,105 @@
+"""`/api/tokens`: who may ask this API for what."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from vpnkeys.api.deps import IdentityDep, ServerDep, administering
+from vpnkeys.api.problems import problems
+from vpnkeys.api.schemas import CreatedAt, Expiry, Name
+from vpnkeys.domain.key import parse_name
+from vpnkeys.domain.token import Scope, Token
+
+router = APIRouter(prefix="/api/tokens", tags=["tokens"], responses=problems(400, 401, 404, 429, 500, 503))
+
+TokenId = Annotated[str, Path(description="the token's id, the middle part of its visible prefix")]
+_MOST_OVERLAP_HOURS = 30 * 24
+
+
+class NewToken(BaseModel):
+    """A token to make."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    scope: Scope
+    expires_at: Expiry | None = None
+
+
+class TokenOut(BaseModel):
+    """A token as everybody may see it: of its text only the visible beginning."""
+
+    id: str
+    name: str
+    prefix: str
+    scope: Scope
+    is_valid: bool
+    created_at: CreatedAt
+    expires_at: CreatedAt | None
+    revoked_at: CreatedAt | None
+    last_used_at: Annotated[CreatedAt | None, Field(description="to the hour: a use within an hour is not noted again")]
+
+    @classmethod
+    def of(cls, token: Token, now: datetime) -> Self:
+        """A token as the API shows it."""
+        names = ("id", "name", "prefix", "scope", "created_at", "expires_at", "revoked_at", "last_used_at")
+        return cls(is_valid=token.is_valid(now), **{name: getattr(token, name) for name in names})
+
+
+class TokenMade(TokenOut):
+    """A token that was made just now, with its text."""
+
+    token: Annotated[str, Field(description="shown this once")]
+
+
+class Me(BaseModel):
+    """Who asks."""
+
+    id: str
+    name: str
+    scope: Scope
+
+
+@router.get("/me")
+async def get_me(who: IdentityDep) -> Me:
+    """Who you are to this server, and what you may do."""
+    return Me(id=who.id, name=who.name, scope=who.scope)
+
+
+@router.get("", dependencies=[administering])
+async def list_tokens(server: ServerDep) -> list[TokenOut]:
+    """All tokens, also those that open nothing any more, oldest first."""
+    now = server.tokens.clock.now()
+    return [TokenOut.of(token, now) for token in server.tokens.list()]
+
+
+@router.post("", dependencies=[administering])
+def create_token(new: NewToken, server: ServerDep) -> TokenMade:
+    """Make a token. Its text is in this answer and nowhere else."""
+    token, text = server.tokens.create(parse_name(new.name), new.scope, new.expires_at)
+    return _made(token, text, server.tokens.clock.now())
+
+
+@router.post("/{token_id}/rotate", dependencies=[administering])
+def rotate_token(
+    token_id: TokenId,
+    server: ServerDep,
+    overlap_hours: Annotated[
+        int, Query(ge=0, le=_MOST_OVERLAP_HOURS, description="for how long the old one still works")
+    ] = 0,
+) -> TokenMade:
+    """Make a successor with the same name, scope and expiry; the old token ends, at once unless an overlap is given."""
+    token, text = server.tokens.rotate(token_id, timedelta(hours=overlap_hours))
+    return _made(token, text, server.tokens.clock.now())
+
+
+@router.delete("/{token_id}", dependencies=[administering])
+def revoke_token(token_id: TokenId, server: ServerDep) -> TokenOut:
+    """End a token, at once."""
+    return TokenOut.of(server.tokens.revoke(token_id), server.tokens.clock.now())
+
+
+def _made(token: Token, text: str, now: datetime) -> TokenMade:
+    return TokenMade(token=text, **TokenOut.of(token, now).model_dump())
