@@ -2,18 +2,22 @@
 
 import copy
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
 from vpnkeys.domain.actor import SERVER, current_actor
 from vpnkeys.domain.audit import Entry, Outcome, Record, key_changed, key_created, key_deleted, key_moved
 from vpnkeys.domain.errors import StoreUnavailable, VpnKeysError
+from vpnkeys.domain.event import News, news_of_gap, news_of_keys
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Traffic, increments, merge
+from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, increments, merge
+from vpnkeys.domain.webhook import Delivery, Webhook
 
 
 @dataclass(slots=True)
@@ -47,7 +51,9 @@ class Tables:
     lives: dict[str, Life] = field(default_factory=dict)
     answers: dict[str, tuple[str, str, datetime]] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
+    outbox: FakeOutbox = field(default_factory=FakeOutbox)
 
 
 @dataclass(slots=True)
@@ -64,6 +70,7 @@ class FakeLedger:
     """The accounts of traffic, naively."""
 
     tables: Tables
+    on_gap: Callable[[Gap], None] = lambda _gap: None
 
     def merge(self, samples: Samples, at: datetime) -> None:
         """Keep the highest counters, and in which hour they rose."""
@@ -89,10 +96,29 @@ class FakeLedger:
         total = account.base_bytes + self._counted(uuid) - account.offset_bytes
         return Traffic(total, self._gaps(uuid), account.last_seen_at)
 
-    def history(self, uuid: str, since: datetime, until: datetime) -> tuple[Point, ...]:
+    def totals(self) -> dict[str, Total]:
+        """Of all that have an account."""
+        totals = {uuid: self.traffic(uuid) for uuid in self.tables.accounts}
+        return {uuid: Total(traffic.total_bytes, traffic.last_seen_at) for uuid, traffic in totals.items()}
+
+    def tally(self) -> Tally:
+        """Over all lives."""
+        sums: dict[str, Bytes] = {}
+        for (uuid, _), used in self.tables.usage.items():
+            before = sums.get(uuid, NOTHING)
+            sums[uuid] = Bytes(before.up + used.up, before.down + used.down)
+        lives = self.tables.lives.values()
+        gaps = sum(life.ended_at is not None and not life.cleanly for life in lives)
+        return Tally(sums, gaps, max((life.last_sample_at for life in lives), default=None))
+
+    def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """The hours, in order."""
-        hours = sorted(hour for owner, hour in self.tables.hours if owner == uuid)
-        return tuple(Point(hour, self.tables.hours[uuid, hour]) for hour in hours if _hour_of(since) <= hour < until)
+        places = {place for place in self.tables.hours if uuid in {None, place[0]}}
+        hours = sorted({hour for _, hour in places if _hour_of(since) <= hour < until})
+        used = {hour: [self.tables.hours[place] for place in places if place[1] == hour] for hour in hours}
+        return tuple(
+            Point(hour, Bytes(sum(b.up for b in used[hour]), sum(b.down for b in used[hour]))) for hour in hours
+        )
 
     def fold_into_days(self, before: datetime) -> None:
         """Old hours go to midnight."""
@@ -135,6 +161,7 @@ class FakeLedger:
         for other in lives.values():
             if other is not life and other.ended_at is None and (life is None or other.last_sample_at < at):
                 other.ended_at, other.cleanly = at, False
+                self.on_gap(Gap(other.last_sample_at, at))
         lives[epoch] = Life(at)
 
     def _seen(self, epoch: str) -> dict[str, Bytes]:
@@ -168,6 +195,7 @@ class FakeTransaction:
 
     tables: Tables
     entries: list[Entry] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
 
     def keys(self) -> tuple[Key, ...]:
         """Oldest first."""
@@ -196,6 +224,7 @@ class FakeTransaction:
         gone = self.tables.keys.pop(key_id, None)
         if gone is not None:
             self.entries.append(key_deleted(gone))
+            self.delete_subscription(key_id)
             self.tables.accounts.pop(gone.uuid, None)
             self.tables.usage = {place: used for place, used in self.tables.usage.items() if place[0] != gone.uuid}
             self.tables.hours = {place: used for place, used in self.tables.hours.items() if place[0] != gone.uuid}
@@ -213,7 +242,20 @@ class FakeTransaction:
     @property
     def ledger(self) -> FakeLedger:
         """The accounts."""
-        return FakeLedger(self.tables)
+        return FakeLedger(self.tables, self._tell_of_gap)
+
+    @property
+    def outbox(self) -> FakeOutbox:
+        """The webhooks."""
+        return self.tables.outbox
+
+    def tell(self, news: News) -> None:
+        """One more for webhooks."""
+        self.news.append(news)
+
+    def _tell_of_gap(self, gap: Gap) -> None:
+        if any(key.created_at < gap.until for key in self.tables.keys.values()):
+            self.tell(news_of_gap(gap))
 
     def record(self, entry: Entry) -> None:
         """One more for the log."""
@@ -222,6 +264,14 @@ class FakeTransaction:
     def put_token(self, token: Token) -> None:
         """Add or change a token."""
         self.tables.tokens[token.id] = token
+
+    def put_subscription(self, subscription: Subscription) -> None:
+        """One a key."""
+        self.tables.subscriptions[subscription.key_id] = subscription
+
+    def delete_subscription(self, key_id: str) -> None:
+        """If there is one."""
+        self.tables.subscriptions.pop(key_id, None)
 
     def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
         """What was answered."""
@@ -255,7 +305,17 @@ class FakeStore:
         self._answer()
         return FakeLedger(self.memory.tables).traffic(uuid)
 
-    def history(self, uuid: str, since: datetime, until: datetime) -> tuple[Point, ...]:
+    def totals(self) -> Mapping[str, Total]:
+        """What all keys have used, as last committed."""
+        self._answer()
+        return FakeLedger(self.memory.tables).totals()
+
+    def tally(self) -> Tally:
+        """All that was counted, as last committed."""
+        self._answer()
+        return FakeLedger(self.memory.tables).tally()
+
+    def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """What a key has used by hour, as last committed."""
         self._answer()
         return FakeLedger(self.memory.tables).history(uuid, since, until)
@@ -264,6 +324,31 @@ class FakeStore:
         """Oldest first."""
         self._answer()
         return tuple(sorted(self.memory.tables.tokens.values(), key=lambda token: (token.created_at, token.id)))
+
+    def subscriptions(self) -> Mapping[str, Subscription]:
+        """By hash."""
+        self._answer()
+        return {one.token_hash: one for one in self.memory.tables.subscriptions.values()}
+
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """Oldest first."""
+        self._answer()
+        return self.memory.tables.outbox.webhooks()
+
+    def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
+        """Oldest first."""
+        self._answer()
+        return self.memory.tables.outbox.unsettled(webhook_id)[:limit]
+
+    def deliveries(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
+        """Newest first."""
+        self._answer()
+        return self.memory.tables.outbox.deliveries(webhook_id)[:limit]
+
+    def used_bytes(self, uuid: str, since: datetime | None) -> int:
+        """As last committed."""
+        self._answer()
+        return FakeLedger(self.memory.tables).used_bytes(uuid, since)
 
     def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
         """Newest first."""
@@ -296,6 +381,8 @@ class FakeStore:
                 raise
             self._answer()
             _log(transaction.tables, transaction.entries, Outcome.DONE)
+            news = [*transaction.news, *news_of_keys(FakeTransaction(self.memory.tables).keys(), transaction.keys())]
+            transaction.outbox.tell(news, datetime.now(UTC).replace(tzinfo=None))
             self.steps.step()
             self.memory.tables = transaction.tables
             self.steps.step()

@@ -20,6 +20,9 @@ from vpnkeys.domain.plan import FileState, FileView, Observed, Plan, RunningView
 from vpnkeys.domain.reality import pad_short_id
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import NOTHING, Bytes, Samples
+from vpnkeys.domain.trial import Egress, Outcome, Trial
+
+_TRIED_UP_BYTES, _TRIED_DOWN_BYTES = 60, 110
 
 
 class Crash(BaseException):
@@ -137,6 +140,10 @@ class FakeNode:
         self.start_xray()
         self._xray()
 
+    def targets_seen(self) -> tuple[TargetReport, ...]:
+        """Always fresh."""
+        return self.look_at_targets()
+
     def look_at_targets(self) -> tuple[TargetReport, ...]:
         """All fit."""
         return tuple(TargetReport(name, f"{name}:443") for name in sorted(self.names))
@@ -171,6 +178,16 @@ class FakeNode:
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
         """Names are ready whenever Xray is."""
         return self.names if self.is_up() else frozenset()
+
+    def try_link(self, key: Key) -> Trial:
+        """What a customer who comes and goes would find."""
+        connection = self.connect(key, address="127.0.0.1")
+        if connection is None:
+            return Trial(Outcome.PORT_SILENT if self.is_free(key.port) else Outcome.REFUSED)
+        self.carry(connection, up=_TRIED_UP_BYTES, down=_TRIED_DOWN_BYTES)
+        self.connections.remove(connection)
+        egress = Egress(works=True, detail=f"{key.sni}:443 shook hands")
+        return Trial(Outcome.WORKS, "", 0.003, 0.004, _TRIED_DOWN_BYTES, egress)
 
     def start_xray(self) -> None:
         """A new life of Xray with what the file says; without a readable file it does not come up."""

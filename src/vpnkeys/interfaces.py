@@ -6,12 +6,16 @@ from datetime import datetime
 from typing import Protocol
 
 from vpnkeys.domain.audit import Entry, Outcome, Record
+from vpnkeys.domain.event import News
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan
+from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import Point, Samples, Traffic
+from vpnkeys.domain.traffic import Point, Samples, Tally, Total, Traffic
+from vpnkeys.domain.trial import Trial
+from vpnkeys.domain.webhook import Delivery, Webhook
 
 
 class Clock(Protocol):
@@ -50,11 +54,36 @@ class Ledger(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """Webhooks, and what they have still to be told, inside a write transaction."""
+
+    def put_webhook(self, webhook: Webhook) -> None:
+        """Add a webhook, or change the one with its id."""
+        ...
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Remove a webhook with all its deliveries. A missing one is no error."""
+        ...
+
+    def settle(self, delivery: Delivery) -> None:
+        """Write down how a try went; nothing when the webhook is gone meanwhile."""
+        ...
+
+    def retry_at(self, webhook_id: str, at: datetime) -> None:
+        """Let all that a webhook has still to be told be tried at this time."""
+        ...
+
+    def prune(self, delivered_before: datetime, given_up_before: datetime) -> None:
+        """Forget what was settled, if the event is older."""
+        ...
+
+
 class Transaction(Protocol):
     """A write transaction: nobody else writes meanwhile. Leaving it commits durably; an exception rolls it back.
 
     Every change of keys stands in the audit log from the same commit on, with whoever acts (`domain.actor`); when it is
     rolled back for a reason that can be told, that stands there instead, unless it was the server that tried by itself.
+    In the same commit webhooks are to be told of it (`domain.event`), and of every gap that the ledger finds.
     """
 
     def keys(self) -> tuple[Key, ...]:
@@ -82,12 +111,29 @@ class Transaction(Protocol):
         """The accounts of traffic."""
         ...
 
+    @property
+    def outbox(self) -> Outbox:
+        """The webhooks."""
+        ...
+
+    def tell(self, news: News) -> None:
+        """Let webhooks be told something that this transaction cannot know by itself."""
+        ...
+
     def record(self, entry: Entry) -> None:
         """Write something into the audit log that this transaction cannot know by itself."""
         ...
 
     def put_token(self, token: Token) -> None:
         """Add a token, or change the one with its id."""
+        ...
+
+    def put_subscription(self, subscription: Subscription) -> None:
+        """Give a key a subscription, in place of the one it has."""
+        ...
+
+    def delete_subscription(self, key_id: str) -> None:
+        """Take a key's subscription away. A missing one is no error."""
         ...
 
     def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
@@ -114,12 +160,40 @@ class Store(Protocol):
         """What a key has used, as far as it was merged."""
         ...
 
-    def history(self, uuid: str, since: datetime, until: datetime) -> tuple[Point, ...]:
-        """What was counted of a key by hour (older hours: by day), as far as it was merged."""
+    def totals(self) -> Mapping[str, Total]:
+        """What each key that was ever used has used, by UUID, as far as it was merged."""
+        ...
+
+    def tally(self) -> Tally:
+        """All that was ever counted, as far as it was merged."""
+        ...
+
+    def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
+        """What was counted of a key (None: of all that are there) by hour (older hours: by day), as far as merged."""
         ...
 
     def tokens(self) -> tuple[Token, ...]:
         """All tokens, also those that open nothing any more, oldest first. Cheap enough to ask for each time."""
+        ...
+
+    def subscriptions(self) -> Mapping[str, Subscription]:
+        """All subscriptions, by the hash of their tokens. Cheap enough to ask for each time."""
+        ...
+
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """All webhooks, oldest first. Cheap enough to ask for each time."""
+        ...
+
+    def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
+        """What a webhook has still to be told, oldest first."""
+        ...
+
+    def deliveries(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
+        """What a webhook was told, was not told in the end, or has still to be told, newest first."""
+        ...
+
+    def used_bytes(self, uuid: str, since: datetime | None) -> int:
+        """What a key has used, as far as it was merged: see `Ledger.used_bytes`."""
         ...
 
     def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
@@ -208,8 +282,16 @@ class Node(Protocol):
         """
         ...
 
+    def targets_seen(self) -> tuple[TargetReport, ...]:
+        """What was seen of the targets when they were last looked at, which is every minute."""
+        ...
+
     def look_at_targets(self) -> tuple[TargetReport, ...]:
         """Look at the targets of all server names now."""
+        ...
+
+    def try_link(self, key: Key) -> Trial:
+        """Let a real client go through the key's own port and back; within ten seconds, and nothing is left of it."""
         ...
 
     def check_file(self) -> None:

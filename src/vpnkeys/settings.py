@@ -8,7 +8,7 @@ from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -172,11 +172,20 @@ class Settings(BaseModel):
     egress_allow: Annotated[tuple[Egress, ...], BeforeValidator(_egress)] = ()
     xray_bin: Path | None = None
     xray_ca_file: Path | None = None
+    xray_supervisor: Literal["vpnkeys", "systemd"] = "vpnkeys"
     database_url: str
     traffic_interval_s: Annotated[float, Field(ge=0)] = 10
     rate_limits: Annotated[Mapping[str, str], BeforeValidator(_rate_limits)] = Field(
         default_factory=lambda: dict(DEFAULT_RATE_LIMITS)
     )
+    log_format: Literal["human", "json"] = "human"
+    log_file: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def panel_port(self) -> int | None:
+        """The API's port, unless it is for this host alone."""
+        return None if ip_address(self.listen.host).is_loopback else self.listen.port
 
 
 def load_settings(environment: Mapping[str, str] = os.environ, *, is_root_install: bool = False) -> Settings:
@@ -212,6 +221,11 @@ def data_dirs(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
 def admin_socket(data_dir: Path) -> Path:
     """The Unix socket of the server with this data directory; who can open it needs no API key."""
     return data_dir / "run" / "admin.sock"
+
+
+def journal_stream(environment: Mapping[str, str] = os.environ) -> str | None:
+    """What systemd says of the stream that it connected to the journal, as `device:inode` (systemd.exec(5))."""
+    return environment.get("JOURNAL_STREAM")
 
 
 def _validated(values: Mapping[str, object]) -> tuple[Settings | None, list[str]]:

@@ -15,7 +15,7 @@ from tests.fakes import FakeClock, FakeNode
 from vpnkeys.api.traffic import TrafficOut
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import FileState, FileView
-from vpnkeys.domain.traffic import Bytes, Samples
+from vpnkeys.domain.traffic import Bytes, Samples, Total
 from vpnkeys.interfaces import Store
 from vpnkeys.service.traffic import TrafficService, count
 
@@ -284,3 +284,21 @@ def test_huge_counters_stay_exact_to_the_json(store: Store) -> None:
         said = TrafficOut.of(ONE, store.traffic(ONE.uuid)).model_dump_json()
         assert json.loads(said)["total_bytes"] == 2 * used - 3
         assert f'"total_bytes":{2 * used - 3},' in said
+
+
+def test_totals_and_history_of_all_are_the_sum_of_the_keys(store: Store) -> None:
+    """Whatever was counted, reset or never used."""
+    merge(store, FIRST, 0, one=(10, 100), two=(1, 2))
+    merge(store, FIRST, 3600, one=(20, 300), two=(1, 2))
+    reset(store, TWO, NOON + 2 * HOUR)
+    merge(store, NEXT, 7200, two=(5, 5))
+    assert store.totals() == {
+        one.uuid: Total(store.traffic(one.uuid).total_bytes, store.traffic(one.uuid).last_seen_at) for one in (ONE, TWO)
+    }
+    assert [total(store, ONE), total(store, TWO)] == [320, 10]
+    points = store.history(None, NOON - HOUR, NOON + 3 * HOUR)
+    assert [(point.begin, point.usage) for point in points] == [
+        (NOON, Bytes(11, 102)),
+        (NOON + HOUR, Bytes(10, 200)),
+        (NOON + 2 * HOUR, Bytes(5, 5)),
+    ]

@@ -89,7 +89,7 @@ def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
     speed = SpeedLimiter(f"vpnkeys_test_{ports[0]}_speed")
     node = LocalNode(file, control, warmth, targets, api, process.restart, speed)
     with ExitStack() as stack:
-        stack.callback(control.close)
+        stack.callback(node.close)
         stack.callback(process.stop)
         stack.callback(speed.remove)
 

@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -14,18 +14,14 @@ from sqlalchemy.exc import IntegrityError
 from tests.fake_store import FakeStore, Memory
 from tests.strategies import key_lists
 
-from vpnkeys.domain.actor import SERVER, Actor, acting
-from vpnkeys.domain.audit import Entry, Outcome, key_changed, key_created, key_deleted, key_moved
-from vpnkeys.domain.errors import StoreUnavailable, XrayUnavailable
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.token import Scope, new_token
 from vpnkeys.interfaces import Store, Transaction
 from vpnkeys.store.engine import open_engine
 from vpnkeys.store.migrate import migrate
 from vpnkeys.store.sql import SqlStore
 
 NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
-ANN = Actor("Ann", "192.0.2.1", "request-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,58 +296,3 @@ for _ in range(100):
         (only,) = transaction.keys()
         transaction.move({only.id: only.port + 1}, datetime.datetime(2025, 1, 1))
 """
-
-
-def test_tokens_come_back_as_they_were(store: Store) -> None:
-    """Added and changed, oldest first, seen by every later question."""
-    one, _ = new_token("one", Scope.READ, NOON)
-    two, _ = new_token("two", Scope.ADMIN, NOON + timedelta(seconds=1), NOON + timedelta(days=1))
-    with store.write() as transaction:
-        transaction.put_token(two)
-        transaction.put_token(one)
-    assert store.tokens() == (one, two)
-    revoked = replace(one, revoked_at=NOON)
-    with store.write() as transaction:
-        transaction.put_token(revoked)
-    assert store.tokens() == (revoked, two)
-
-
-def test_the_audit_log_tells_of_every_change_of_keys(store: Store) -> None:
-    """In the order of the changes, with whoever acted; newest first, from any record on, or about one key alone."""
-    before = key(1)
-    after = replace(before, name="other", note="note")
-    with acting(ANN):
-        add(store, before, key(2))
-        with store.write() as transaction:
-            transaction.update(after)
-            transaction.update(after)  # changes nothing
-            transaction.move({"id-1": 20000}, NOON)
-            transaction.record(Entry("key.traffic_reset", "id-1"))
-            transaction.delete("id-1")
-    store.record(Entry("system.config_synced"), Outcome.FAILED, "why")
-    records = store.audit(100)
-    entries = [record.entry for record in reversed(records)]
-    assert entries == [
-        key_created(before),
-        key_created(key(2)),
-        key_changed(before, after),
-        key_moved(after, 20000),
-        Entry("key.traffic_reset", "id-1"),
-        key_deleted(replace(after, port=20000)),
-        Entry("system.config_synced"),
-    ]
-    assert (records[0].outcome, records[0].detail, records[0].actor) == (Outcome.FAILED, "why", SERVER)
-    assert {(record.actor, record.outcome) for record in records[1:]} == {(ANN, Outcome.DONE)}
-    assert store.audit(2, records[1].id) == records[2:4]
-    assert [record.entry.subject for record in store.audit(100, subject="id-2")] == ["id-2"]
-
-
-@pytest.mark.parametrize(("actor", "told"), [(ANN, ["taken_back"]), (SERVER, [])], ids=["somebody", "the server"])
-def test_the_audit_log_tells_what_was_tried_in_vain(store: Store, actor: Actor, told: list[str]) -> None:
-    """Of somebody's change that was taken back, with the reason; what the server tries again and again fills no log."""
-    with acting(actor), pytest.raises(XrayUnavailable), store.write() as transaction:  # noqa: PT012 - the whole block
-        transaction.insert(key(1))
-        raise XrayUnavailable("it hangs")
-    assert [record.outcome.value for record in store.audit(100)] == told
-    assert [record.detail for record in store.audit(100)] == ["it hangs"] * len(told)
-    assert store.keys() == ()

@@ -14,10 +14,10 @@ from tests.support.service import Service
 class LeanClient:
     """One connection to a service's API."""
 
-    def __init__(self, service: Service) -> None:
-        """Prepare; entering the context connects."""
+    def __init__(self, service: Service, address: tuple[str, int] | None = None) -> None:
+        """Prepare, for a service's API or for whatever has its certificate at another address; entering connects."""
         context = ssl.create_default_context(cafile=str(service.data_dir / "tls" / "cert.pem"))
-        host, port = service.address
+        host, port = address or service.address
         self._connection = http.client.HTTPSConnection(host, port, timeout=10.0, context=context)
         self._headers = {"X-API-Key": service.api_key, "Content-Type": "application/json"}
 

@@ -65,6 +65,7 @@ class Service:
         self.ports = reserve_range(port_count)
         self.address = (_HOST, free_port())
         self.api_key = secrets.token_urlsafe(32)
+        self.command: tuple[str, ...] = ("-m", "vpnkeys", "serve")
         self._timeout = timeout
         self._child: ChildProcess | None = None
         self._client: httpx.Client | None = None
@@ -140,16 +141,20 @@ class Service:
         if self._child is not None and self._child.running:
             raise ProcessError("the service runs already")
         self._child = ChildProcess(
-            [sys.executable, "-m", "vpnkeys", "serve"],
+            [sys.executable, *self.command],
             name="vpnkeys serve",
             log_path=self._own_directory / "log",
             env=self.env,
             cwd=self._own_directory,
         )
         self._child.wait_listening(*self.address, self._timeout)
+        self.reconnect()
+        self._child.wait_for(self._answers, "answer from /health", self._timeout)
+
+    def reconnect(self) -> None:
+        """Trust the certificate that is there now, on a new connection."""
         self._close_client()
         self._client = self.new_client()
-        self._child.wait_for(self._answers, "answer from /health", self._timeout)
 
     def _answers(self) -> bool:
         """Whether /health gives any answer: a service in trouble still tells so."""

@@ -4,12 +4,15 @@ import datetime as dt
 import socket
 import ssl
 import stat
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from vpnkeys.store.certificate import host_names, load_certificate
+from vpnkeys.store import certificate
+from vpnkeys.store.certificate import CertificateFiles, host_names, load_certificate, renew
 
 
 def test_it_names_this_host(tmp_path: Path) -> None:
@@ -68,3 +71,31 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> bool
                 continue
             open_sides.remove(side)
     return not open_sides
+
+
+def _ends_at(files: CertificateFiles) -> dt.datetime:
+    return x509.load_pem_x509_certificate(files.cert.read_bytes()).not_valid_after_utc
+
+
+@pytest.mark.parametrize(("days_left", "is_renewed"), [(-1, True), (29, True), (31, False)])
+def test_our_own_is_made_anew_in_its_last_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days_left: int, is_renewed: bool
+) -> None:
+    """For the same key, so that who pinned that still gets in; not before, and nobody else's."""
+    monkeypatch.setattr(certificate, "_VALID_DAYS", days_left)
+    files = load_certificate(tmp_path, "192.0.2.1")
+    old, key = files.cert.read_bytes(), files.key.read_bytes()
+    monkeypatch.setattr(certificate, "_VALID_DAYS", 3650)
+    renew(replace(files, own_address=None))
+    assert files.cert.read_bytes() == old
+    renew(files)
+    assert (files.cert.read_bytes() != old, files.key.read_bytes()) == (is_renewed, key)
+    assert (_ends_at(files) - dt.datetime.now(dt.UTC)).days > (3000 if is_renewed else 0)
+
+
+def test_what_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+    """Whoever serves it says what is wrong with it."""
+    files = load_certificate(tmp_path, "192.0.2.1")
+    files.cert.write_text("nothing")
+    renew(files)
+    assert files.cert.read_text() == "nothing"

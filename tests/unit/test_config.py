@@ -184,7 +184,7 @@ def test_ours_come_first(document: JsonObject, desired: tuple[Inbound, ...]) -> 
     assert [raw["tag"] for raw in ours] == [API_TAG, *(inbound.tag for inbound in desired)]
     assert [parse_inbound(raw) for raw in ours[1:]] == list(desired)
     tags = [rule.get("ruleTag", "") for rule in merged["routing"]["rules"]]
-    expected = ["api", "warm", "allow-0", "allow-1", "localhost", "private"]
+    expected = ["api", "warm", "self-test", "allow-0", "allow-1", "localhost", "private"]
     assert tags[: len(expected)] == [OWN_PREFIX + name for name in expected]
 
 

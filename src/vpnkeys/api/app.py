@@ -5,16 +5,64 @@ from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from vpnkeys import __version__
-from vpnkeys.api import audit, docs, errors, info, keys, system, tokens, traffic
+from vpnkeys.api import (
+    audit,
+    backups,
+    docs,
+    errors,
+    info,
+    keys,
+    live,
+    metrics,
+    overview,
+    plans,
+    qr,
+    selftest,
+    signin,
+    sub,
+    subscriptions,
+    system,
+    tokens,
+    traffic,
+    ui,
+    webhooks,
+)
 from vpnkeys.api.bodylimit import BodyLimit
 from vpnkeys.api.limits import ExtraHeaders, Limits
+from vpnkeys.api.reads import KeptReads
+from vpnkeys.api.requests import Requests
 from vpnkeys.api.sessions import Sessions
 from vpnkeys.bootstrap import Server
+from vpnkeys.bootstrap.vitals import Monitor
 
 _THREADS = 4
 """Handlers that wait for disk or Xray run in threads; more of them only fight for the interpreter's lock (measured)."""
+
+
+_ROOMS = (
+    docs,
+    info,
+    keys,
+    selftest,
+    qr,
+    traffic,
+    overview,
+    system,
+    plans,
+    tokens,
+    subscriptions,
+    sub,
+    webhooks,
+    audit,
+    backups,
+    live,
+    metrics,
+    signin,
+    ui,
+)
 
 
 @asynccontextmanager
@@ -23,8 +71,8 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def create_app(server: Server) -> FastAPI:
-    """The application that serves this server."""
+def create_app(server: Server) -> ASGIApp:
+    """The application that serves this server, which has been started."""
     app = docs.DescribedApi(
         title="VPN Key Management API",
         version="2.3.4",
@@ -37,14 +85,11 @@ def create_app(server: Server) -> FastAPI:
     app.state.server = server
     app.state.sessions = Sessions()
     app.state.limits = Limits(server.settings.rate_limits)
+    app.state.metrics = metrics.Metrics(Monitor(server).look, server.xray_version)
+    app.add_middleware(KeptReads, server=server, limits=app.state.limits)  # the innermost
     app.add_middleware(BodyLimit)
     app.add_middleware(ExtraHeaders)
-    app.include_router(docs.router)
-    app.include_router(info.router)
-    app.include_router(keys.router)
-    app.include_router(traffic.router)
-    app.include_router(system.router)
-    app.include_router(tokens.router)
-    app.include_router(audit.router)
+    for room in _ROOMS:
+        app.include_router(room.router)
     errors.install(app)
-    return app
+    return Requests(app, app.state.metrics.count)

@@ -4,14 +4,16 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 _log = logging.getLogger(__name__)
 
 _EVERY_S = 2.0
+_RENEW_EVERY_S = 3600.0
 
 
 class _Version(NamedTuple):
@@ -26,12 +28,15 @@ class CertificateReload:
     """Keeps a TLS context at what two PEM files hold.
 
     Make it before the context is first loaded, so that no change goes unseen. Files that do not fit, as while they are
-    being written, change nothing. There is one warning when they stay so.
+    being written, change nothing. There is one warning when they stay so. `renew` is asked now and then to put a
+    certificate right on disk that is about to end.
     """
 
-    def __init__(self, cert: Path, key: Path) -> None:
+    def __init__(self, cert: Path, key: Path, renew: Callable[[], None] = lambda: None) -> None:
         self._cert = cert
         self._key = key
+        self._renew = renew
+        self._renewed_at = float("-inf")
         self._served = self._versions()
         self._unfit: tuple[_Version | None, ...] | None = None
         self._warned = False
@@ -44,6 +49,7 @@ class CertificateReload:
 
     def look(self, context: ssl.SSLContext) -> None:
         """Take what is new, if it fits."""
+        self._renew_now_and_then()
         versions = self._versions()
         if versions == self._served:
             self._unfit, self._warned = None, False
@@ -62,6 +68,15 @@ class CertificateReload:
             return
         self._served, self._unfit, self._warned = versions, None, False
         _log.info("new connections get the new certificate of %s", self._cert)
+
+    def _renew_now_and_then(self) -> None:
+        """Once an hour, and whenever the files have changed: they may be an old backup's."""
+        now = time.monotonic()
+        if now - self._renewed_at < _RENEW_EVERY_S and self._versions() == self._served:
+            return
+        self._renewed_at = now
+        with suppress(OSError):  # the next time, then; what is served still works
+            self._renew()
 
     def _versions(self) -> tuple[_Version | None, ...]:
         return tuple(_version(path) for path in (self._cert, self._key))

@@ -60,6 +60,11 @@ def _identify(request: Request, of: Server, given: str | None) -> Identity:
         return LOCAL
     if given is None:
         return _signed_in(request, of)
+    return recognised(request, of, given)
+
+
+def recognised(request: Request, of: Server, given: str) -> Identity:
+    """Whose API key or token this is. Raises Unauthorized, and TooManyRequests for whoever guesses."""
     who = of.tokens.identify(given)
     if who is None:
         limits: Limits = request.app.state.limits

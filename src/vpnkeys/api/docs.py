@@ -4,15 +4,13 @@ Everything the page needs comes from this package: it works without the internet
 Both are open: they say what any installation could do, and nothing of what this one holds.
 """
 
-import gzip
-import hashlib
-from functools import cache
 from http import HTTPStatus
-from importlib.resources import files
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Header, Path, Response
+from fastapi import APIRouter, FastAPI, Path, Response
 from starlette.exceptions import HTTPException
+
+from vpnkeys.api.static import AcceptEncoding, Cupboard, IfNoneMatch, read
 
 router = APIRouter(include_in_schema=False)
 
@@ -24,7 +22,6 @@ _MEDIA_TYPES = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
 }
-"""The files of the page, and no others: what a browser asks for is looked up here, never joined to a path."""
 
 # data: because Swagger UI's style sheet has its icons in itself.
 _PAGE_POLICY = (
@@ -32,16 +29,7 @@ _PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-_HEADERS = {
-    "Content-Security-Policy": _PAGE_POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    # Kept by browsers, and asked after each time: after an upgrade nobody sees half of the old page.
-    "Cache-Control": "no-cache",
-    "Vary": "Accept-Encoding",
-}
+_FILES = Cupboard({name: read("docs", name) for name in _MEDIA_TYPES}, _MEDIA_TYPES, _PAGE_POLICY)
 
 
 class DescribedApi(FastAPI):
@@ -59,29 +47,10 @@ class DescribedApi(FastAPI):
         return super().openapi()
 
 
-class _Asset(NamedTuple):
-    """A file of the page, ready to be sent."""
-
-    content: bytes
-    tag: str
-
-
-@cache
-def _asset(name: str, *, packed: bool) -> _Asset:
-    """Plain and packed are two representations, with a tag each. Both are small enough to be kept."""
-    content = files("vpnkeys").joinpath("web", "docs", name).read_bytes()
-    content = gzip.compress(content, mtime=0) if packed else content
-    return _Asset(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
-
-
-IfNoneMatch = Annotated[str, Header(alias="If-None-Match")]
-AcceptEncoding = Annotated[str, Header(alias="Accept-Encoding")]
-
-
 @router.get("/docs")
 def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
     """The page."""
-    return _answer("index.html", if_none_match, accept_encoding)
+    return _FILES.answer("index.html", if_none_match, accept_encoding)
 
 
 @router.get("/docs/{name}")
@@ -89,22 +58,6 @@ def page_file(
     name: Annotated[str, Path()], if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = ""
 ) -> Response:
     """What the page consists of."""
-    if name not in _MEDIA_TYPES or name == "index.html":
+    if name == "index.html":
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file.")
-    return _answer(name, if_none_match, accept_encoding)
-
-
-def _answer(name: str, if_none_match: str, accept_encoding: str) -> Response:
-    packed = _takes_gzip(accept_encoding)
-    content, tag = _asset(name, packed=packed)
-    headers = {**_HEADERS, "ETag": tag}
-    if tag in [known.strip().removeprefix("W/") for known in if_none_match.split(",")]:
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    if packed:
-        headers["Content-Encoding"] = "gzip"
-    return Response(content, headers=headers, media_type=_MEDIA_TYPES[name])
-
-
-def _takes_gzip(accept_encoding: str) -> bool:
-    offers = [offer.replace(" ", "").lower() for offer in accept_encoding.split(",")]
-    return any(offer.split(";")[0] == "gzip" and not offer.endswith((";q=0", ";q=0.0")) for offer in offers)
+    return _FILES.answer(name, if_none_match, accept_encoding)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from vpnkeys.api.limits import TooManyRequests
+from vpnkeys.api.requests import current_request_id
 from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
 from vpnkeys.domain.token import Scope
 
@@ -29,13 +30,17 @@ _STATUS: dict[type[VpnKeysError], HTTPStatus] = {
 
 
 class Problem(BaseModel):
-    """What went wrong. `code` is a stable word for programs, `detail` a sentence for people."""
+    """What went wrong. `code` is a stable word for programs, `detail` a sentence for people.
+
+    `request_id` finds the request in the server's log.
+    """
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
     code: str
+    request_id: str = ""
 
 
 class Unauthorized(Exception):
@@ -51,7 +56,7 @@ class ScopeTooSmall(Exception):
 
 def problem(status: HTTPStatus, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
     """An answer that says what went wrong."""
-    body = Problem(title=status.phrase, status=status, detail=detail, code=code)
+    body = Problem(title=status.phrase, status=status, detail=detail, code=code, request_id=current_request_id())
     return Response(body.model_dump_json(), status, headers, _MEDIA_TYPE)
 
 

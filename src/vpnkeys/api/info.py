@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from vpnkeys import __version__
 from vpnkeys.api.deps import ServerDep
 from vpnkeys.api.schemas import HealthOut, Info, ServiceStates
+from vpnkeys.bootstrap import Server
 
 router = APIRouter(tags=["info"])
 
@@ -23,9 +24,15 @@ async def info() -> Info:
 @router.get("/health", responses={503: {"model": HealthOut, "description": "Unhealthy"}})
 def health(server: ServerDep, response: Response) -> HealthOut:
     """How everything is; 503 when it is unhealthy."""
-    report = server.health.report()
-    if report.status == "unhealthy":
+    shown = health_now(server)
+    if shown.status == "unhealthy":
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return shown
+
+
+def health_now(server: Server) -> HealthOut:
+    """How everything is at this moment."""
+    report = server.health.report()
     return HealthOut(
         status=report.status,
         timestamp=int(time.time()),

@@ -10,6 +10,9 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vpnkeys.api.guesses import Guesses
+from vpnkeys.api.guests import source_of
+
 _SCOPE_KEY = "vpnkeys.headers"
 
 
@@ -30,6 +33,9 @@ class Limits:
     def __init__(self, by_name: Mapping[str, str]) -> None:
         self._by_name: dict[str, RateLimitItem] = {name: parse(limit) for name, limit in by_name.items()}
         self._windows = MovingWindowRateLimiter(MemoryStorage())
+        guess = self._by_name.get("guess")
+        # Not in the storage above, which never forgets a name: there are more addresses than memory for them.
+        self._guesses = Guesses(guess.amount, guess.get_expiry()) if guess else None
 
     def take(self, name: str, who: str, scope: Scope) -> None:
         """Count one request, and let its answer carry how many are left. Raises TooManyRequests."""
@@ -54,10 +60,11 @@ class Limits:
 
         Only wrong keys are counted and refused: whoever has the right one gets in, also from behind the same proxy.
         """
-        limit = self._by_name.get("guess")
-        if limit is not None and not self._windows.hit(limit, "guess", address):
-            reset_at, _ = self._windows.get_window_stats(limit, "guess", address)
-            raise TooManyRequests(_seconds_until(reset_at))
+        if self._guesses is None:
+            return
+        retry_after_s = self._guesses.note(source_of(address))
+        if retry_after_s > 0:
+            raise TooManyRequests(max(1, math.ceil(retry_after_s)))
 
 
 def _seconds_until(moment: float) -> int:

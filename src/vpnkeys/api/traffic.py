@@ -27,12 +27,26 @@ Seconds = Annotated[
 ]
 
 
-def _seconds(moment: datetime) -> str:
+def seconds(moment: datetime) -> str:
+    """A moment as this part of the API writes it."""
     return moment.isoformat(timespec="seconds")
 
 
+From = Annotated[Expiry | None, Query(alias="from", description="default: a day (step=day: 30 days) before `to`")]
+Until = Annotated[Expiry | None, Query(alias="to", description="default: now")]
+
+
+def span(since: datetime | None, until: datetime | None, step: Step, now: datetime) -> tuple[datetime, datetime]:
+    """The span that is asked for. Raises InvalidSpan."""
+    end = until or now
+    begin = since or end - min(_DEFAULT_SPAN[step], end - datetime.min)  # noqa: DTZ901 - UTC without an offset
+    if begin > end:
+        raise InvalidSpan("`from` is later than `to`")
+    return begin, end
+
+
 def _now() -> str:
-    return _seconds(datetime.now(UTC).replace(tzinfo=None))
+    return seconds(datetime.now(UTC).replace(tzinfo=None))
 
 
 class GapOut(BaseModel):
@@ -44,7 +58,7 @@ class GapOut(BaseModel):
     @classmethod
     def of(cls, gap: Gap) -> Self:
         """A gap as the API shows it."""
-        return cls(since=_seconds(gap.since), until=_seconds(gap.until))
+        return cls(since=seconds(gap.since), until=seconds(gap.until))
 
 
 class TrafficOut(BaseModel):
@@ -100,7 +114,7 @@ class PointOut(BaseModel):
     @classmethod
     def of(cls, point: Point) -> Self:
         """A point as the API shows it."""
-        return cls(time=_seconds(point.begin), up_bytes=point.usage.up, down_bytes=point.usage.down)
+        return cls(time=seconds(point.begin), up_bytes=point.usage.up, down_bytes=point.usage.down)
 
 
 class History(BaseModel):
@@ -129,26 +143,20 @@ class Online(BaseModel):
 def get_history(
     key_id: KeyId,
     server: ServerDep,
-    since: Annotated[
-        Expiry | None, Query(alias="from", description="default: a day (step=day: 30 days) before `to`")
-    ] = None,
-    until: Annotated[Expiry | None, Query(alias="to", description="default: now")] = None,
+    since: From = None,
+    until: Until = None,
     step: Step = Step.HOUR,
 ) -> History:
     """What a key used by hour (90 days long, then by day) or day, UTC."""
     key = server.keys.get(key_id)
-    end = until or server.traffic.clock.now()
-    begin = since or end - min(_DEFAULT_SPAN[step], end - datetime.min)  # noqa: DTZ901 - UTC without an offset
-    if begin > end:
-        msg = "`from` is later than `to`"
-        raise InvalidSpan(msg)
+    begin, end = span(since, until, step, server.traffic.clock.now())
     points = server.traffic.history(key, begin, end, step)
     return History(
         key_id=key.id,
         key_uuid=key.uuid,
         step=step,
-        since=_seconds(begin),
-        until=_seconds(end),
+        since=seconds(begin),
+        until=seconds(end),
         points=[PointOut.of(point) for point in points],
     )
 
@@ -164,6 +172,6 @@ def get_online(key_id: KeyId, server: ServerDep) -> Online:
         key_uuid=key.uuid,
         online=presence.devices > 0,
         devices=presence.devices,
-        last_seen=None if seen is None else _seconds(seen),
+        last_seen=None if seen is None else seconds(seen),
         timestamp=_now(),
     )

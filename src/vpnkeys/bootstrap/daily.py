@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from vpnkeys.bootstrap.backup import BACKUPS, database_file, stamp, write_backup
 from vpnkeys.settings import Settings, SettingsError
@@ -20,6 +21,14 @@ _DAY_S, _AFTER_START_S, _AFTER_FAILURE_S = 86400.0, 300.0, 3600.0
 _PATIENCE_S = 5.0
 
 
+class BackupFile(NamedTuple):
+    """A backup in the data directory."""
+
+    name: str
+    size_bytes: int
+    created_at: datetime
+
+
 @dataclass(slots=True)
 class DailyBackup:
     """Backs the data directory up into `backups/`, once a day, and keeps ten. Serving never waits for it."""
@@ -29,6 +38,7 @@ class DailyBackup:
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _has_failed: bool = field(default=False, init=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def start(self) -> None:
         """Begin, in the background."""
@@ -45,9 +55,11 @@ class DailyBackup:
         """One backup now; whether it worked. What went wrong is said once, until it works again."""
         directory = self.settings.data_dir / BACKUPS
         try:
-            directory.mkdir(mode=0o700, exist_ok=True)
-            made = write_backup(self.settings, directory / f"vpnkeys-{stamp()}.backup").file
-            _thin_out(directory, made)
+            with self._making:
+                directory.mkdir(mode=0o700, exist_ok=True)
+                # A second one within a second takes the place of the first.
+                made = write_backup(self.settings, directory / f"vpnkeys-{stamp()}.backup", force=True).file
+                _thin_out(directory, made)
         except Exception as error:  # noqa: BLE001 - whatever it is, serving goes on
             if not self._has_failed:
                 _log.warning("the daily backup failed, and is tried again every hour: %s", error)
@@ -56,6 +68,19 @@ class DailyBackup:
         self._has_failed = False
         _log.info("daily backup: %s", made)
         return True
+
+    def files(self) -> tuple[BackupFile, ...]:
+        """The backups that there are, newest first; also those that were put aside by a restore."""
+        found = [path for path in _listed(self.settings.data_dir / BACKUPS) if path.suffix == ".backup"]
+        files = [(path.name, path.stat()) for path in found if not path.name.startswith(".")]
+        moments = [(name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)) for name, status in files]
+        newest_first = sorted(moments, key=lambda file: (file[2], file[0]), reverse=True)
+        return tuple(BackupFile(name, size, at.replace(tzinfo=None)) for name, size, at in newest_first)
+
+    def find(self, name: str) -> Path | None:
+        """The file of this name; nothing outside the directory of backups has one."""
+        known = {file.name for file in self.files()}
+        return self.settings.data_dir / BACKUPS / name if name in known else None
 
     def first_delay_s(self) -> float:
         """How long after the start the first one is due: a day after the last; at once when keys have none at all."""

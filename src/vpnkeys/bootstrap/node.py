@@ -1,7 +1,6 @@
 """The node of this host: Xray with its file, its API, its process and its guard."""
 
 import logging
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
@@ -16,11 +15,13 @@ from vpnkeys.xray.configfile import ConfigFile, xray_checker
 from vpnkeys.xray.control import XrayControl
 from vpnkeys.xray.counters import XrayCounters
 from vpnkeys.xray.guard import Guard, GuardImpossible, Policy, mark_of, table_of
+from vpnkeys.xray.launch import sockets_in, xray_environment
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.probes import Probes
 from vpnkeys.xray.process import XrayCommand
 from vpnkeys.xray.speed import SpeedLimiter
 from vpnkeys.xray.targets import TargetWatch
+from vpnkeys.xray.unit import young_pid
 from vpnkeys.xray.warm import Warmth
 
 _log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 def build_guard(settings: Settings) -> Guard | None:
     """The kernel's guard, in force from now on; None where this host does not let us, which is said once."""
-    policy = Policy(mark_of(settings.data_dir), settings.egress_allow, _panel_port(settings))
+    policy = Policy(mark_of(settings.data_dir), settings.egress_allow, settings.panel_port)
     guard = Guard(table_of(settings.data_dir), policy)
     try:
         guard.install()
@@ -40,11 +41,6 @@ def build_guard(settings: Settings) -> Guard | None:
         )
         return None
     return guard
-
-
-def _panel_port(settings: Settings) -> int | None:
-    """The API's port, unless it is for this host alone."""
-    return None if ip_address(settings.listen.host).is_loopback else settings.listen.port
 
 
 def _own_addresses() -> tuple[str, ...]:
@@ -72,12 +68,12 @@ def build_node(
         settings.port_range,
         settings.egress_allow,
         _own_addresses(),
-        _panel_port(settings),
+        settings.panel_port,
         mark=None if guard is None else guard.policy.mark,
     )
     # The watch on targets and the warmth of names know each other; each is asked only once the server is started.
-    probes = Probes(XrayCounters(api_socket(settings)).pid, lambda name: targets.report(name))  # noqa: PLW0108 - made below
-    warmth = Warmth(xray.path, _xray_environment(settings), current_site, probes)
+    probes = Probes(_xray_pid(settings), lambda name: targets.report(name))  # noqa: PLW0108 - made below
+    warmth = Warmth(xray.path, xray_environment(settings.xray_ca_file), current_site, probes)
     targets = TargetWatch(settings.xray_ca_file, current_site, on_better=warmth.try_again)
     return LocalNode(
         file=ConfigFile(settings.data_dir / "config.json", frame, xray_checker(xray.path)),
@@ -90,6 +86,15 @@ def build_node(
     )
 
 
+def _xray_pid(settings: Settings) -> Callable[[], int]:
+    """Whose probes of targets may be ended. Raises XrayUnavailable when there are none that may.
+
+    An Xray that lives on without us has customers' connections to the same addresses, and probes only while young.
+    """
+    counters = XrayCounters(api_socket(settings))
+    return counters.pid if settings.xray_supervisor == "vpnkeys" else lambda: young_pid(counters)
+
+
 def api_socket(settings: Settings) -> Path:
     """The Unix socket of Xray's API."""
     return settings.data_dir / "run" / "api.sock"
@@ -97,16 +102,5 @@ def api_socket(settings: Settings) -> Path:
 
 def xray_command(settings: Settings, xray: XrayBinary, node: LocalNode) -> XrayCommand:
     """How Xray is started as our child."""
-    names = ["api.sock", *(f"warm-{index}.sock" for index in range(len(settings.reality_server_names)))]
-    sockets = tuple(settings.data_dir / "run" / name for name in names)
-    return XrayCommand(xray.path, node.file.start_file, sockets, _xray_environment(settings))
-
-
-def _xray_environment(settings: Settings) -> dict[str, str]:
-    """What Xray sees of our environment: no secret of ours, and the certificates it should trust in targets."""
-    environment = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TZ"}}
-    # Spliced bytes are counted when their connection ends, which may be hours later (docs/adr/0005-live-traffic.md).
-    environment["XRAY_BUF_SPLICE"] = "disable"
-    if settings.xray_ca_file is not None:
-        environment["SSL_CERT_FILE"] = str(settings.xray_ca_file)
-    return environment
+    sockets = sockets_in(settings.data_dir / "run", len(settings.reality_server_names))
+    return XrayCommand(xray.path, node.file.start_file, sockets, xray_environment(settings.xray_ca_file))

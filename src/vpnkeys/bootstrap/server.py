@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from vpnkeys.bootstrap.backup import take_whole
 from vpnkeys.bootstrap.daily import DailyBackup
 from vpnkeys.bootstrap.data_dir import api_key, certificate, key_pair
 from vpnkeys.bootstrap.node import build_guard, build_node, xray_command
+from vpnkeys.bootstrap.post import LatePost
+from vpnkeys.bootstrap.takeover import Takeover
 from vpnkeys.domain.errors import KeyPairDamaged, Unavailable
 from vpnkeys.domain.inbound import Site
 from vpnkeys.domain.reality import KeyPair
@@ -19,9 +22,13 @@ from vpnkeys.service.health import Health
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
+from vpnkeys.service.selftest import SelfTest
+from vpnkeys.service.sender import Sender
+from vpnkeys.service.subscriptions import SubscriptionService
 from vpnkeys.service.system import SystemService
 from vpnkeys.service.tokens import TokenService
 from vpnkeys.service.traffic import TrafficService
+from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.store.certificate import CertificateFiles
 from vpnkeys.store.engine import open_engine
@@ -33,6 +40,7 @@ from vpnkeys.xray.binary import XrayBinary
 from vpnkeys.xray.guard import Guard
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process import XrayProcess
+from vpnkeys.xray.unit import XrayUnit
 
 _log = logging.getLogger(__name__)
 
@@ -59,17 +67,22 @@ class Server:
     enforcer: Enforcer
     reconciler: Reconciler
     health: Health
+    selftest: SelfTest
     tokens: TokenService
+    subscriptions: SubscriptionService
+    webhooks: WebhookService
+    sender: Sender
     new_api_key: str | None
     certificate: CertificateFiles
     node: LocalNode
-    process: XrayProcess
+    process: XrayProcess | XrayUnit
+    xray_version: str
     guard: Guard | None
     lock: IO[str]
     daily_backup: DailyBackup
 
     def start(self) -> None:
-        """Put config.json right, start Xray and repair it in the background as soon as it answers."""
+        """Put config.json right, start Xray (or find the one that runs) and repair it in the background."""
         if self.guard is not None:
             self.guard.watch()
         self.keys.judge_before_start()
@@ -81,24 +94,38 @@ class Server:
         self.traffic.start(self.settings.traffic_interval_s)
         self.enforcer.start()
         self.daily_backup.start()
+        self.sender.start()
 
     def stop(self) -> None:
-        """Take the last sample, end Xray and let go of everything."""
+        """Take the last sample, end Xray unless it is somebody else's, and let go of everything."""
         self.daily_backup.stop()
         self.enforcer.stop()
+        if self.process.outlives_us:
+            self._leave_xray()
+        else:
+            self._end_xray()
+        self.sender.stop()
+        self.node.close()
+        self.reconciler.store.close()
+        self.lock.close()
+
+    def _leave_xray(self) -> None:
+        """Its connections go on, under the kernel's rules as they are."""
+        self.process.stop()
         with self.reconciler.changing:
-            self._take_last_sample()
+            self._take_last_sample(self.traffic.collect)
+
+    def _end_xray(self) -> None:
+        with self.reconciler.changing:
+            self._take_last_sample(lambda: self.traffic.close_epoch(self.node.quiesce()))
             self.process.stop()
         self.node.speed.remove()
         if self.guard is not None:
             self.guard.remove()
-        self.node.control.close()
-        self.reconciler.store.close()
-        self.lock.close()
 
-    def _take_last_sample(self) -> None:
+    def _take_last_sample(self, take: Callable[[], None]) -> None:
         try:
-            self.traffic.close_epoch(self.node.quiesce())
+            take()
         except Unavailable as error:
             _log.warning("ending without a last sample of traffic: %s", error)
 
@@ -118,15 +145,12 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     # Node, process and reconciler know each other; each is called only after all of them are there.
     node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
     reconciler = Reconciler(SqlStore(engine), node, site, on_repaired=node.warmth.xray_is_up)
-    process = XrayProcess(
-        xray_command(settings, xray, node),
-        on_up=lambda _pid: reconciler.repair_soon(),
-        on_down=node.warmth.xray_is_down,
-    )
     clock = SystemClock()
     keys = KeyService(reconciler, clock, settings.port_range)
     traffic = TrafficService(reconciler.store, node, clock)
+    process = _xray_of(settings, xray, Takeover(node, reconciler, traffic))
     reporter = Reporter(reconciler, settings.port_range)
+    post = LatePost()
     system = SystemService(
         reconciler,
         reporter,
@@ -144,15 +168,29 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         enforcer=Enforcer(keys, traffic, node),
         reconciler=reconciler,
         health=Health(node, reconciler.store, can_cut=sockets.can_cut(), full_cone=guard is not None),
+        selftest=SelfTest(node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
+        subscriptions=SubscriptionService(reconciler.store, clock, settings.server_address, settings.listen.port),
+        webhooks=WebhookService(reconciler.store, clock, post),
+        sender=Sender(reconciler.store, post, clock),
         new_api_key=new_api_key,
         certificate=certificate(settings),
         node=node,
         process=process,
+        xray_version=xray.version,
         guard=guard,
         lock=lock,
         daily_backup=DailyBackup(settings, lambda: bool(reconciler.store.keys())),
     )
+
+
+def _xray_of(settings: Settings, xray: XrayBinary, takeover: Takeover) -> XrayProcess | XrayUnit:
+    """Our child, or somebody else's Xray."""
+    node, reconciler = takeover.node, takeover.reconciler
+    if settings.xray_supervisor == "systemd":
+        return XrayUnit(node.api_socket, takeover.xray_is_up, node.warmth.xray_is_down)
+    command = xray_command(settings, xray, node)
+    return XrayProcess(command, lambda _pid: reconciler.repair_soon(), node.warmth.xray_is_down)
 
 
 def _site(settings: Settings, pair: KeyPair) -> Site:

@@ -1,12 +1,12 @@
 """`vpnkeys keys`: list, add, show, change and remove keys."""
 
-import io
 import sys
 from typing import Annotated
 
-import segno
 import typer
+from rich.progress import track
 
+from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes
 from vpnkeys.cli.limits import (
     ActiveOption,
     DevicesOption,
@@ -17,14 +17,16 @@ from vpnkeys.cli.limits import (
     WindowOption,
     limits_of,
 )
-from vpnkeys.cli.remote import EXIT_CODES, Session, asks_server, wrong_usage
-from vpnkeys.cli.tables import key_fields, table_of_fields, table_of_keys
-from vpnkeys.client import KeyConfig
+from vpnkeys.cli.links import link, qr, refuse_both, show, subscribe, tell_address, tell_key
+from vpnkeys.cli.remote import EXIT_CODES, Session, asks_server, can_ask, console_for, wrong_usage
+from vpnkeys.cli.tables import key_fields, status_of, table_of, table_of_fields, table_of_keys, to_second
+from vpnkeys.cli.trying import test
+from vpnkeys.cli.usage import key_history, online
+from vpnkeys.client import Key, KeyConfig, KeyLimits, NewKey
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="List, add, show, change and remove keys.", epilog=EXIT_CODES)
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id or its UUID.")]
-Qr = Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code, for a phone to read from the screen.")]
+_MOST_AT_ONCE = 1000
 
 
 @app.command("list")
@@ -39,8 +41,13 @@ def list_keys(session: Session) -> None:
 @asks_server
 def add(  # noqa: PLR0913 - one for each option
     session: Session,
-    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    name: Annotated[str | None, typer.Argument(help="Whose key it is.", show_default=False)] = None,
     *,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, max=_MOST_AT_ONCE, help="Make so many, all of them or none; with --prefix."),
+    ] = None,
+    prefix: Annotated[str | None, typer.Option(help="Their names: the prefix and a number, from 1.")] = None,
     note: NoteOption = None,
     active: ActiveOption = None,
     expires: ExpiresOption = None,
@@ -50,8 +57,8 @@ def add(  # noqa: PLR0913 - one for each option
     speed: SpeedOption = None,
     qr: Qr = False,
 ) -> None:
-    """Make a key and print its link, which works when this command ends."""
-    _refuse_both(session, qr=qr)
+    """Make a key, or many, and print the links, which work when this command ends."""
+    refuse_both(session, qr=qr)
     limits = limits_of(
         note=note,
         active=active,
@@ -61,8 +68,31 @@ def add(  # noqa: PLR0913 - one for each option
         devices=devices,
         speed=speed,
     )
-    key = session.server.keys.create(name, **limits)
-    _tell(session, session.server.keys.config(key.id), qr=qr)
+    if name is not None and count is None and prefix is None:
+        with session.busy("Making the key"):
+            config = session.server.keys.config(session.server.keys.create(name, **limits).id)
+        tell_key(session, config, qr=qr)
+    elif name is None and count is not None and prefix is not None:
+        _add_many(session, [f"{prefix}{number}" for number in range(1, count + 1)], limits, qr=qr)
+    else:
+        wrong_usage("give a name, or --count and --prefix")
+
+
+def _add_many(session: Session, names: list[str], limits: KeyLimits, *, qr: bool) -> None:
+    drafts: list[NewKey] = [{"name": name, **limits} for name in names]
+    with session.busy(f"Making {len(drafts)} keys"):
+        made = session.server.keys.create_many(drafts)
+    configs = _configs_of(session, made)
+    session.tell([config.as_sent() for config in configs], table_of_keys(made))
+    for config in () if session.as_json else configs:
+        tell_address(config.vless_url, qr=qr)
+
+
+def _configs_of(session: Session, keys: list[Key]) -> list[KeyConfig]:
+    """The links, one request each."""
+    console = console_for(sys.stderr)
+    waiting = track(keys, "Asking for the links", console=console, transient=True, disable=not console.is_terminal)
+    return [session.server.keys.config(key.id) for key in waiting]
 
 
 @app.command("set")
@@ -97,47 +127,40 @@ def change(  # noqa: PLR0913 - one for each option
     session.tell(key.as_sent(), table_of_fields(key_fields(key)))
 
 
-@app.command("show")
+@app.command("extend")
 @asks_server
-def show(session: Session, key_id: KeyId, *, qr: Qr = False) -> None:
-    """One key and its link."""
-    _refuse_both(session, qr=qr)
-    _tell(session, session.server.keys.config(key_id), qr=qr)
+def extend(
+    session: Session,
+    key_ids: KeyIds,
+    *,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="By how many days.", show_default=False)],
+) -> None:
+    """Let keys expire later, all of them or none; those that never expire stay so."""
+    keys = session.server.keys.extend(key_ids, days)
+    session.tell([key.as_sent() for key in keys], table_of(("ID", "Name", "Status", "Expires (UTC)"), _expiries(keys)))
+
+
+def _expiries(keys: list[Key]) -> list[tuple[str, str, str, str]]:
+    return [(key.id, key.name, status_of(key), to_second(key.expires_at) or "never") for key in keys]
 
 
 @app.command("rm")
 @asks_server
-def remove(
-    session: Session,
-    key_id: KeyId,
-    *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even on a terminal.")] = False,
-) -> None:
-    """Remove a key; its open connections are cut."""
-    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-        key = session.server.keys.get(key_id)
-        typer.confirm(f"Remove the key {key.name!r} on port {key.port}?", abort=True, err=True)
-    answer = session.server.keys.delete(key_id)
+def remove(session: Session, key_ids: KeyIds, *, yes: Yes = False) -> None:
+    """Remove keys, all of them or none; their open connections are cut."""
+    keys = session.server.keys
+    if not yes and can_ask():
+        for key in map(keys.get, key_ids):
+            session.show_people(f"{key.name!r} on port {key.port}")
+    session.confirm("Remove this key?" if len(key_ids) == 1 else f"Remove these {len(key_ids)} keys?", yes=yes)
+    answer = keys.delete(key_ids[0]) if len(key_ids) == 1 else keys.delete_many(key_ids)
     session.tell(answer.as_sent(), answer.message)
 
 
-def _refuse_both(session: Session, *, qr: bool) -> None:
-    if qr and session.as_json:
-        wrong_usage("give --qr or --json: a picture is no JSON")
-
-
-def _tell(session: Session, config: KeyConfig, *, qr: bool) -> None:
-    session.tell(config.as_sent(), table_of_fields(key_fields(config.key)))
-    if session.as_json:
-        return
-    if qr:
-        print()
-        print(_picture(config.vless_url), end="")
-    print(f"\n{config.vless_url}")  # as it is, so that it can be copied from any width of terminal
-
-
-def _picture(link: str) -> str:
-    """A QR code in half-block characters."""
-    picture = io.StringIO()
-    segno.make_qr(link, error="l").terminal(picture, compact=True)
-    return picture.getvalue()
+app.command("show")(show)
+app.command("link")(link)
+app.command("qr")(qr)
+app.command("sub")(subscribe)
+app.command("test")(test)
+app.command("history")(key_history)
+app.command("online")(online)

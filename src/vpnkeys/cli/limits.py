@@ -1,11 +1,11 @@
 """The options of `vpnkeys keys add` and `keys set`: what may be decided about a key."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from vpnkeys.cli.arguments import moment_of
 from vpnkeys.cli.remote import wrong_usage
 from vpnkeys.client import KeyLimits
 
@@ -59,7 +59,7 @@ def limits_of(  # noqa: PLR0913 - one for each option
     if active is not None:
         fields["is_active"] = active
     if expires is not None:
-        fields["expires_at"] = None if expires == _NONE else _moment(expires)
+        fields["expires_at"] = None if expires == _NONE else moment_of("--expires", expires, instead=f", or {_NONE}")
     if traffic_limit is not None:
         fields["traffic_limit_bytes"] = None if traffic_limit == _NONE else _bytes(traffic_limit)
     if window is not None:
@@ -69,13 +69,6 @@ def limits_of(  # noqa: PLR0913 - one for each option
     if speed is not None:
         fields["speed_limit_mbps"] = None if speed == _NONE else _number("--speed", speed)
     return fields
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        wrong_usage(f"--expires {text}: give ISO 8601, such as 2026-12-31T23:59:59Z, or {_NONE}")
 
 
 def _bytes(text: str) -> int:

@@ -3,18 +3,25 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import typer
 import uvicorn
 from starlette.types import ASGIApp
 
 from vpnkeys.api.certificates import CertificateReload, check_pair
+from vpnkeys.api.gate import Gated, bind, raise_file_limit
+from vpnkeys.api.guests import Guests
 from vpnkeys.api.trusted import Trusted
 from vpnkeys.settings import Address, SettingsError
-from vpnkeys.store.certificate import CertificateFiles
+from vpnkeys.store.certificate import CertificateFiles, renew
 
 _GRACE_S = 1
+_LOOK_EVERY_S = 0.05
+
+Beside = Callable[[], Awaitable[None]]
+"""What runs beside the application, in its event loop, from when it listens until it ends."""
 
 
 def check_certificate(certificate: CertificateFiles) -> None:
@@ -29,56 +36,66 @@ def check_certificate(certificate: CertificateFiles) -> None:
         raise SettingsError(msg) from error
 
 
-def serve_until_asked(app: ASGIApp, listen: Address, certificate: CertificateFiles, admin_socket: Path) -> None:
-    """Serve on both until SIGTERM or SIGINT; then end what is open, in order.
+def serve_until_asked(
+    app: ASGIApp, listen: Address, certificate: CertificateFiles, admin_socket: Path, while_serving: Beside
+) -> None:
+    """Serve on both until SIGTERM or SIGINT; then end what is open, in order. `while_serving` runs beside it.
 
     Whoever can open `admin_socket`, which is the owner of this process and root, needs no API key there.
     """
-    api = uvicorn.Server(
-        _config(
-            app,
-            host=listen.host,
-            port=listen.port,
-            ssl_certfile=str(certificate.cert),
-            ssl_keyfile=str(certificate.key),
-        )
-    )
+    guests = Guests(total=raise_file_limit())
+    config = _config(app, ssl_certfile=str(certificate.cert), ssl_keyfile=str(certificate.key))
+    api = Gated(config, _public_socket(listen), guests)
     # The application starts and ends once, with the API: it is the same one.
     admin = _Beside(_config(Trusted(app), lifespan="off"))
     with (
         _private_socket(admin_socket) as listener,
         asyncio.Runner(loop_factory=api.config.get_loop_factory()) as runner,
     ):
-        runner.run(_serve(api, admin, listener, certificate))
+        runner.run(_serve(api, admin, listener, certificate, while_serving))
 
 
 def _config(app: ASGIApp, **more: object) -> uvicorn.Config:
     common = {
-        "log_level": "warning",
+        "log_level": "error",  # what it warns of is what somebody sent: nobody shall fill the disk with that
+        "log_config": None,  # its loggers go where all others go
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,  # whoever may set X-Forwarded-For may guess API keys under any address
         "timeout_graceful_shutdown": _GRACE_S,
         "loop": "uvloop",
         "http": "httptools",
+        "ws": "none",
     }
     return uvicorn.Config(app, **{**common, **more})  # type: ignore[arg-type]  # each of its own type
 
 
 async def _serve(
-    api: uvicorn.Server, admin: uvicorn.Server, listener: socket.socket, certificate: CertificateFiles
+    api: uvicorn.Server,
+    admin: uvicorn.Server,
+    listener: socket.socket,
+    certificate: CertificateFiles,
+    while_serving: Beside,
 ) -> None:
-    renewal = CertificateReload(certificate.cert, certificate.key)
+    renewal = CertificateReload(certificate.cert, certificate.key, lambda: renew(certificate))
     api.config.load()
     beside = asyncio.create_task(admin.serve(sockets=[listener]))
     watch = asyncio.create_task(renewal.watch(api.config.ssl)) if api.config.ssl else None
+    accompanying = asyncio.create_task(_once_started(api, while_serving))
     try:
         await api.serve()
     finally:
         admin.should_exit = True
+        accompanying.cancel()
         await beside
         if watch:
             watch.cancel()
+
+
+async def _once_started(api: uvicorn.Server, then: Beside) -> None:
+    while not api.started:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(_LOOK_EVERY_S)
+    await then()
 
 
 class _Beside(uvicorn.Server):
@@ -88,6 +105,14 @@ class _Beside(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Do nothing."""
         yield
+
+
+def _public_socket(listen: Address) -> socket.socket:
+    try:
+        return bind(*listen)
+    except OSError as error:
+        typer.echo(f"vpnkeys cannot start:\nVPNKEYS_LISTEN: {listen.host}:{listen.port}: {error.strerror}", err=True)
+        raise typer.Exit(2) from error
 
 
 @contextlib.contextmanager

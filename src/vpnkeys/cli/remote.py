@@ -6,17 +6,17 @@ does not answer, or cannot do it now.
 
 import functools
 import inspect
-import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec, get_type_hints
+from typing import IO, Annotated, Any, Concatenate, NoReturn, ParamSpec, get_type_hints
 
 import typer
 from rich.console import Console, RenderableType
 
+from vpnkeys.cli.plain import Plain, plain, plain_json
 from vpnkeys.client import ApiError, Client, TooManyRequests, Unavailable
 from vpnkeys.settings import admin_socket, data_dirs
 
@@ -67,13 +67,40 @@ class Session:
     def tell(self, value: Any, *for_people: RenderableType) -> None:  # noqa: ANN401 - JSON
         """The JSON value for a program, or the same for people."""
         if self.as_json:
-            print(json.dumps(value, ensure_ascii=False, indent=2))
+            print(plain_json(value))
             return
-        console = Console(highlight=False, markup=False, emoji=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+        console = console_for(sys.stdout)
         for part in for_people:
-            console.print(part)
+            console.print(Plain(part))
+
+    def show_people(self, *parts: RenderableType) -> None:
+        """What a person should know before deciding, beside the answer; a program gets the answer alone."""
+        if not self.as_json or can_ask():
+            console = console_for(sys.stderr)
+            for part in parts:
+                console.print(Plain(part))
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask whoever sits at the terminal, unless it was said before; "no" ends the command with 1."""
+        if not yes and can_ask():
+            typer.confirm(plain(question), abort=True, err=True)
+
+    def busy(self, doing: str) -> AbstractContextManager[object]:
+        """Show on a terminal that something goes on."""
+        return Console(stderr=True).status(plain(doing))
+
+
+def can_ask() -> bool:
+    """Whether somebody sits there."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def console_for(file: IO[str]) -> Console:
+    """A console that takes text for what it is. Where there is no terminal, lines are long rather than folded."""
+    console = Console(file=file, highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        return console
+    return Console(file=file, highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
 
 
 def asks_server(command: Callable[Concatenate[Session, P], None]) -> Callable[..., None]:
@@ -97,8 +124,14 @@ def asks_server(command: Callable[Concatenate[Session, P], None]) -> Callable[..
 
 def wrong_usage(message: str) -> NoReturn:
     """The command line or the settings do not fit together."""
-    print(f"vpnkeys: {message}", file=sys.stderr)
+    print(f"vpnkeys: {plain(message)}", file=sys.stderr)
     raise typer.Exit(_USAGE)
+
+
+def refused(message: str) -> NoReturn:
+    """It was not done, and would not be if it were asked for again."""
+    print(f"vpnkeys: {plain(message)}", file=sys.stderr)
+    raise typer.Exit(_REFUSED)
 
 
 def _connect(url: str, api_key: str, fingerprint: str, ca: Path | None) -> Client:
@@ -134,8 +167,8 @@ def _errors_told(*, as_json: bool) -> Iterator[None]:
     except ApiError as error:
         if as_json:
             fields = {name: getattr(error, name) for name in ("status", "code", "detail", "retry_after_s")}
-            print(json.dumps({"error": fields}, ensure_ascii=False), file=sys.stderr)
+            print(plain_json({"error": fields}, indent=None), file=sys.stderr)
         else:
-            print(f"vpnkeys: {error.detail}", file=sys.stderr)
+            print(f"vpnkeys: {plain(error.detail)}", file=sys.stderr)
         later = isinstance(error, (Unavailable, TooManyRequests))
         raise typer.Exit(_UNAVAILABLE if later else _REFUSED) from error

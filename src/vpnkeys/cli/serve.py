@@ -1,9 +1,9 @@
 """`vpnkeys serve`: the server in the foreground."""
 
-import logging
 import os
 import signal
 import sys
+from functools import partial
 from types import FrameType
 
 import typer
@@ -12,7 +12,10 @@ from vpnkeys import __version__
 from vpnkeys.api.app import create_app
 from vpnkeys.bootstrap import Server, build
 from vpnkeys.cli.listeners import check_certificate, serve_until_asked
-from vpnkeys.domain.errors import VpnKeysError
+from vpnkeys.cli.logs import logging_as_set
+from vpnkeys.cli.notify import notifier_of
+from vpnkeys.domain.errors import Unavailable, VpnKeysError
+from vpnkeys.interfaces import Store
 from vpnkeys.settings import Settings, SettingsError, admin_socket, load_settings
 from vpnkeys.xray.binary import obtain
 
@@ -23,17 +26,25 @@ def say(line: str) -> None:
 
 
 def serve() -> None:
-    """Serve in the foreground until SIGTERM or Ctrl-C."""
+    """Serve in the foreground until SIGTERM or Ctrl-C.
+
+    Exit codes: 0 asked to end; 1 it cannot start; 2 wrong command line or settings.
+    """
     os.umask(0o077)  # SQLite makes its files by this alone
     # uvicorn ends in order and then sends itself what it got once more: without a handler of ours that would kill us.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         settings = load_settings()
+    except SettingsError as error:
+        say(f"vpnkeys cannot start:\n{error}")
+        raise typer.Exit(2) from error
+    with logging_as_set(settings):
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    try:
         server = build(settings, obtain(settings.xray_bin, say))
         check_certificate(server.certificate)
         server.start()
@@ -44,11 +55,29 @@ def serve() -> None:
         say(f"vpnkeys cannot start: {error}")
         raise typer.Exit(1) from error
     _introduce(server, settings)
+    notifier = notifier_of(os.environ)
     try:
         socket = admin_socket(settings.data_dir)
-        serve_until_asked(create_app(server), settings.listen, server.certificate, socket)
+        beside = partial(notifier.accompany, partial(_answers, server.reconciler.store), *_states_of(settings))
+        serve_until_asked(create_app(server), settings.listen, server.certificate, socket, beside)
     finally:
+        notifier.tell("STOPPING=1", "STATUS=Ending in order")
         server.stop()
+
+
+def _answers(store: Store) -> bool:
+    """Whether the server can do its work. Without Xray it still can, and a restart of the server would not help."""
+    try:
+        store.keys()
+    except Unavailable:
+        return False
+    return True
+
+
+def _states_of(settings: Settings) -> tuple[str, str]:
+    """What the service manager shows of a server that is well, and of one whose database does not answer."""
+    where = f"{settings.listen.host}:{settings.listen.port}"
+    return f"Serving on {where}", f"Listening on {where}, but the database does not answer"
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

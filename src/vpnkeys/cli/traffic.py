@@ -1,17 +1,17 @@
-"""`vpnkeys traffic`: how much a key has used."""
-
-from typing import Annotated
+"""`vpnkeys traffic`: how much keys have used."""
 
 import typer
 
+from vpnkeys.cli.arguments import KeyId
 from vpnkeys.cli.collecting import collect
 from vpnkeys.cli.remote import EXIT_CODES, Session, asks_server
-from vpnkeys.cli.tables import human_bytes, table_of_fields
+from vpnkeys.cli.tables import human_bytes, table_of_fields, to_second
+from vpnkeys.cli.usage import all_traffic, history_of_all
 
-app = typer.Typer(name="traffic", no_args_is_help=True, help="How much a key has used.", epilog=EXIT_CODES)
+app = typer.Typer(name="traffic", no_args_is_help=True, help="How much keys have used.", epilog=EXIT_CODES)
+app.command("list")(all_traffic)
+app.command("history")(history_of_all)
 app.command("collect")(collect)
-
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id or its UUID.")]
 
 
 @app.command("show")
@@ -22,7 +22,7 @@ def show(session: Session, key_id: KeyId) -> None:
     fields = [
         ("Key", traffic.key_id),
         ("Used", human_bytes(traffic.total_bytes)),
-        ("At (UTC)", f"{traffic.timestamp:%Y-%m-%d %H:%M:%S}"),
+        ("At (UTC)", to_second(traffic.timestamp)),
         ("Uncounted", f"{len(traffic.gaps)} times Xray ended unexpectedly" if traffic.gaps else None),
     ]
     session.tell(traffic.as_sent(), table_of_fields(fields))

@@ -15,7 +15,9 @@ Fields that a newer server adds are kept (`model_extra`). Nothing is sent twice 
 caller repeat `create` safely.
 """
 
-from vpnkeys.client._client import Client, Keys, System
+from vpnkeys.client._audit import Audit, AuditRecord
+from vpnkeys.client._backups import BackupFile, Backups
+from vpnkeys.client._client import Client
 from vpnkeys.client._errors import (
     ApiError,
     NotFound,
@@ -25,21 +27,29 @@ from vpnkeys.client._errors import (
     Unavailable,
     UnexpectedAnswer,
 )
+from vpnkeys.client._events import Event
 from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey
+from vpnkeys.client._keys import Keys
 from vpnkeys.client._models import (
     DeletedMany,
     Done,
+    EgressTest,
     Health,
     Info,
     Key,
     KeyConfig,
+    KeyTest,
     Online,
+    Subscription,
+    SubscriptionMade,
     Traffic,
     TrafficGap,
     TrafficHistory,
     TrafficPoint,
     TrafficReset,
 )
+from vpnkeys.client._plans import Move, PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets, TargetState
+from vpnkeys.client._system import System
 from vpnkeys.client._system_models import (
     Assignment,
     ConfigStatus,
@@ -62,14 +72,27 @@ from vpnkeys.client._system_models import (
     XraySynced,
     XrayValidated,
 )
+from vpnkeys.client._tokens import Me, Token, TokenMade, Tokens
+from vpnkeys.client._traffic import AllHistory, AllKeysTraffic, AllTraffic, KeyUsage
+from vpnkeys.client._webhooks import Delivery, Webhook, WebhookMade, Webhooks, WebhookTried
 
 __all__ = [
+    "AllHistory",
+    "AllKeysTraffic",
+    "AllTraffic",
     "ApiError",
     "Assignment",
+    "Audit",
+    "AuditRecord",
+    "BackupFile",
+    "Backups",
     "Client",
     "ConfigStatus",
     "DeletedMany",
+    "Delivery",
     "Done",
+    "EgressTest",
+    "Event",
     "Health",
     "Inbound",
     "Info",
@@ -77,12 +100,19 @@ __all__ = [
     "KeyConfig",
     "KeyFields",
     "KeyLimits",
+    "KeyTest",
+    "KeyUsage",
     "Keys",
+    "Me",
+    "Move",
     "NewKey",
     "NotFound",
     "Online",
+    "PlannedFile",
+    "PlannedInbound",
     "PortTable",
     "Ports",
+    "PortsPlan",
     "PortsReset",
     "PortsStatus",
     "PortsValidation",
@@ -92,9 +122,17 @@ __all__ = [
     "ShortIdFix",
     "ShortIdMismatch",
     "ShortIdSync",
+    "Subscription",
+    "SubscriptionMade",
+    "SyncPlan",
     "SyncValidation",
     "Synced",
     "System",
+    "TargetState",
+    "Targets",
+    "Token",
+    "TokenMade",
+    "Tokens",
     "TooManyRequests",
     "Traffic",
     "TrafficGap",
@@ -104,6 +142,10 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnexpectedAnswer",
+    "Webhook",
+    "WebhookMade",
+    "WebhookTried",
+    "Webhooks",
     "XrayConfigStatus",
     "XrayConfigSummary",
     "XrayInbounds",

@@ -41,3 +41,9 @@ def in_utc(moment: datetime) -> str:
     """ISO 8601 with Z: without an offset it is UTC already."""
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return aware.isoformat().replace("+00:00", "Z")
+
+
+def span_of(since: datetime | None, until: datetime | None, step: str) -> dict[str, str]:
+    """A span of time as the parameters of a request; what is not given is the server's to choose."""
+    span = {name: in_utc(moment) for name, moment in (("from", since), ("to", until)) if moment is not None}
+    return {**span, "step": step}

@@ -1,6 +1,8 @@
 """Requests out, answers in: what all methods share."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -25,10 +27,14 @@ def is_loopback(host: str) -> bool:
 
 def key_path(id_or_uuid: str, *more: str) -> str:
     """The path of a key. Raises ValueError for what would be another path."""
-    if id_or_uuid in {"", ".", ".."}:
-        msg = "give the key's id or its UUID"
-        raise ValueError(msg)
-    return "/".join(["/api/keys", quote(id_or_uuid, safe=""), *more])
+    return path_below("/api/keys", id_or_uuid, *more)
+
+
+def path_below(path: str, name: str, *more: str) -> str:
+    """The path of the thing with this name or id. Raises ValueError for what would be another path."""
+    if name in {"", ".", ".."}:
+        raise ValueError("give an id or a name; this is neither")
+    return "/".join([path, quote(name, safe=""), *more])
 
 
 class Http:
@@ -52,17 +58,40 @@ class Http:
             raise error_of(response.status_code, json_of(response), response.headers)
         return parsed(kind, response)
 
+    def text(self, method: str, path: str) -> str:
+        """An answer that is text. Raises ApiError."""
+        response = self.response(method, path)
+        if response.status_code != HTTPStatus.OK:
+            raise error_of(response.status_code, json_of(response), response.headers)
+        return response.text
+
     def response(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - likewise
         """Whatever the server says. Raises Unavailable when it says nothing."""
-        try:
+        with _translated():
             return self._client.request(method, path, **options)
-        except httpx.TimeoutException as error:
-            raise Unavailable(None, "timeout", "The server did not answer in time.") from error
-        except httpx.TransportError as error:
-            if isinstance(_root(error), ssl.SSLCertVerificationError):
-                detail = f"The server is not the one expected: {_root(error)}"
-                raise Unavailable(None, "untrusted_certificate", detail) from error
-            raise Unavailable(None, "unreachable", f"The server cannot be reached: {error}") from error
+
+    @contextmanager
+    def stream(self, method: str, path: str) -> Iterator[Iterator[bytes]]:
+        """The body of an answer piece by piece, as it comes. Raises ApiError, also between two pieces."""
+        with _translated(), self._client.stream(method, path) as response:
+            if response.status_code != HTTPStatus.OK:
+                response.read()
+                raise error_of(response.status_code, json_of(response), response.headers)
+            yield response.iter_bytes()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What goes wrong on the way, in our words."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise Unavailable(None, "timeout", "The server did not answer in time.") from error
+    except httpx.TransportError as error:
+        if isinstance(_root(error), ssl.SSLCertVerificationError):
+            detail = f"The server is not the one expected: {_root(error)}"
+            raise Unavailable(None, "untrusted_certificate", detail) from error
+        raise Unavailable(None, "unreachable", f"The server cannot be reached: {error}") from error
 
 
 def parsed(kind: TypeAdapter[A], response: httpx.Response) -> A:

@@ -123,6 +123,46 @@ class Online(Answer):
     timestamp: Seconds
 
 
+class SubscriptionMade(Answer):
+    """A subscription that was made just now. Its `url` is for the customer, and is told this once."""
+
+    key_id: str
+    url: str
+    created_at: Microseconds
+
+
+class Subscription(Answer):
+    """Whether a key has a subscription, and since when."""
+
+    key_id: str
+    exists: bool
+    created_at: Microseconds | None = None
+
+
+class EgressTest(Answer):
+    """Whether a test got from the server out to the key's own REALITY target; `works` is None when not tried."""
+
+    works: bool | None = None
+    detail: str = ""
+
+
+class KeyTest(Answer):
+    """What a real client found that tried a key's link. `code` is `ok`, or a stable word for what is wrong.
+
+    `first_byte_ms` is from the request to the first byte of the answer, `handshake_ms` what of it TCP and REALITY took.
+    """
+
+    key_id: str
+    works: bool
+    code: str
+    detail: str
+    handshake_ms: float | None = None
+    first_byte_ms: float | None = None
+    bytes_received: int = 0
+    counted: bool = False
+    egress: EgressTest = EgressTest()
+
+
 class DeletedMany(Answer):
     """Keys are gone."""
 
@@ -157,4 +197,5 @@ class Health(Answer):
     services: dict[str, Any] = Field(default_factory=dict)
     uptime_seconds: int | float | None = None
     connection_cut: str | None = None
+    udp_full_cone: str | None = None
     server_names_ready: int | None = None

@@ -17,9 +17,10 @@ class ShortIdMismatch(Answer):
 
 
 class RuntimeSync(Answer):
-    """The same comparison with the Xray that runs."""
+    """The same comparison with the Xray that runs; when it is not `reachable` nothing is known of it."""
 
     synced: bool
+    reachable: bool = True
     missing: tuple[Any, ...] = ()
     extra: tuple[Any, ...] = ()
     different: tuple[Any, ...] = ()

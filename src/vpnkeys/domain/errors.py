@@ -30,6 +30,12 @@ class KeyNotFound(NotFound):
     code = "key_not_found"
 
 
+class BackupNotFound(NotFound):
+    """There is no backup of this name."""
+
+    code = "backup_not_found"
+
+
 class TokenNotFound(NotFound):
     """No token has this id, or it opens nothing any more."""
 
@@ -120,10 +126,22 @@ class TargetsUnready(Unavailable):
     code = "targets_unready"
 
 
+class SelfTestBusy(Unavailable):
+    """Another key is being tested."""
+
+    code = "self_test_busy"
+
+
 class KeyPairDamaged(Unavailable):
     """The stored REALITY key pair cannot be read."""
 
     code = "key_pair_damaged"
+
+
+class BackupFailed(Unavailable):
+    """A backup could not be made."""
+
+    code = "backup_failed"
 
 
 class StoreUnavailable(Unavailable):

@@ -26,10 +26,11 @@ def render_link(key: Key, server_address: str, public_key: str) -> str:
     if key.flow:
         query["flow"] = key.flow
     values = urlencode(query, quote_via=quote, safe=_UNRESERVED)
-    return f"vless://{key.uuid}@{_host(server_address)}:{key.port}?{values}#{quote(key.name, safe=_UNRESERVED)}"
+    return f"vless://{key.uuid}@{host_in_url(server_address)}:{key.port}?{values}#{quote(key.name, safe=_UNRESERVED)}"
 
 
-def _host(address: str) -> str:
+def host_in_url(address: str) -> str:
+    """An address or name as URLs have it: an IPv6 address in brackets."""
     try:
         return f"[{IPv6Address(address.strip('[]'))}]"
     except ValueError:

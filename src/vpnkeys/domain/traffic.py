@@ -71,6 +71,26 @@ class Traffic:
     last_seen_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What a key has used since it was made or last reset, and when a sample last found more than before."""
+
+    total_bytes: int
+    last_seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """All that was ever counted of the keys that are there, by UUID, whatever was reset since.
+
+    `gaps` is how often Xray ended unasked, `sampled_at` when a sample was last merged.
+    """
+
+    by_key: Mapping[str, Bytes]
+    gaps: int
+    sampled_at: datetime | None
+
+
 class Step(StrEnum):
     """How finely history is told; older hours than 90 days are kept as days only."""
 
@@ -86,11 +106,15 @@ class Point:
     usage: Bytes
 
 
+def added_up(points: Iterable[Point]) -> tuple[Point, ...]:
+    """Points of several keys with the same beginning made one, in order."""
+    sums: dict[datetime, Bytes] = {}
+    for point in points:
+        before = sums.get(point.begin, NOTHING)
+        sums[point.begin] = Bytes(before.up + point.usage.up, before.down + point.usage.down)
+    return tuple(Point(begin, sums[begin]) for begin in sorted(sums))
+
+
 def by_day(points: Iterable[Point]) -> tuple[Point, ...]:
     """Hours added up to days, in order."""
-    days: dict[datetime, Bytes] = {}
-    for point in points:
-        day = point.begin.replace(hour=0)
-        before = days.get(day, NOTHING)
-        days[day] = Bytes(before.up + point.usage.up, before.down + point.usage.down)
-    return tuple(Point(day, days[day]) for day in sorted(days))
+    return added_up(Point(point.begin.replace(hour=0), point.usage) for point in points)

@@ -88,6 +88,8 @@ class Enforcer:
                 if not silent:  # once, not every second
                     _log.warning("limits could not be looked at: %s", error)
                 silent = True
+            except Exception as error:  # noqa: BLE001 - whatever it was, limits that never strike again are worse
+                _log.error("looking at limits had to begin anew", exc_info=error)
             else:
                 silent = False
 

@@ -11,10 +11,12 @@ from vpnkeys.domain.errors import (
     NotFound,
     Rejected,
     SpeedLimitImpossible,
+    StoreUnavailable,
     Unavailable,
     XrayRefused,
     XrayUnavailable,
 )
+from vpnkeys.domain.event import news_of_drift
 from vpnkeys.domain.inbound import Inbound, Site, desired_inbounds
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan, plan, transition
@@ -41,6 +43,8 @@ class Reconciler:
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)
     _wanted: threading.Event = field(default_factory=threading.Event, init=False)
     _in_place: bool = field(default=False, init=False)  # as far as we know, and nobody else's hand was in it
+    _is_half_done: bool = field(default=False, init=False)  # what differs may be what is left of a change of ours
+    _told: Plan = field(default=Plan(), init=False)
 
     def desired(self, keys: Iterable[Key]) -> tuple[Inbound, ...]:
         """What should be for these keys."""
@@ -63,12 +67,29 @@ class Reconciler:
             if todo:
                 file = "rewritten" if todo.file is not None else "right"
                 _log.info("drift: config.json is %s, %d inbounds go, %d come", file, len(todo.remove), len(todo.add))
+                if todo != self._told:  # not again at each try to repair it
+                    self.tell_of_drift(todo)
+                    self._told = todo
                 self.node.apply(todo)
             if observed.running is None:
                 msg = "Xray does not answer on its API; config.json is right, and Xray is repaired when it answers."
                 raise XrayUnavailable(msg)
-            self._in_place = True
+            self._in_place, self._is_half_done, self._told = True, False, Plan()
             return todo
+
+    def tell_of_drift(self, todo: Plan) -> None:
+        """Let webhooks be told what is about to be repaired, unless it is what is left of a change of ours.
+
+        A database that does not answer must not keep the repair waiting.
+        """
+        if not todo or self._is_half_done:
+            return
+        news = news_of_drift(file_rewritten=todo.file is not None, removed=len(todo.remove), added=len(todo.add))
+        try:
+            with self.store.write() as transaction:
+                transaction.tell(news)
+        except StoreUnavailable as error:
+            _log.warning("nobody is told of the drift: %s", error)
 
     @contextmanager
     def changing_keys(self) -> Iterator[Transaction]:
@@ -130,6 +151,7 @@ class Reconciler:
         except (NotFound, Rejected):
             raise  # nothing was touched
         except BaseException:
+            self._is_half_done = True
             self.repair_soon()
             raise
 
@@ -161,6 +183,10 @@ class Reconciler:
                 self._wanted.set()
                 time.sleep(wait_s)
                 wait_s = min(2 * wait_s, _LAST_RETRY_S)
+            except Exception as error:  # noqa: BLE001 - whatever it was, drift that is never repaired again is worse
+                _log.error("repairing had to begin anew", exc_info=error)
+                self._wanted.set()
+                time.sleep(_LAST_RETRY_S)
             else:
                 wait_s = _FIRST_RETRY_S
                 self.on_repaired()

@@ -51,6 +51,7 @@ class SystemService:
         with audited(reconciler.store, "system.config_synced") as facts, reconciler.changing:
             observed, todo = reconciler.compare()
             _require_running(observed)
+            reconciler.tell_of_drift(todo)
             reconciler.node.apply(todo)
             facts |= {"file_rewritten": todo.file is not None, "removed": len(todo.remove), "added": len(todo.add)}
             return todo
@@ -64,6 +65,7 @@ class SystemService:
         with audited(reconciler.store, "system.xray_restarted") as facts, reconciler.changing:
             wrong = self.reporter.sync().short_id_mismatches
             names = reconciler.node.ready_names(wait_s=_WARM_TIMEOUT_S)
+            reconciler.tell_of_drift(reconciler.compare()[1])
             with self.traffic.held():
                 self._restart()
             reconciler.reconcile()
@@ -91,13 +93,20 @@ class SystemService:
             keys = transaction.keys()
             observed = reconciler.node.observe()
             _require_running(observed)
-            ports = self._ports_in_order(keys)
-            moves = tuple(Move(replace(key, port=ports[key.id]), key.port) for key in keys if ports[key.id] != key.port)
+            moves = self._moves(keys)
             transaction.move({move.key.id: move.key.port for move in moves}, self.clock.now())
             reconciler.follow_speeds(keys, transaction.keys())
             reconciler.node.apply(plan(reconciler.desired(transaction.keys()), observed))
         _log.info("ports handed out again: %d of %d keys moved", len(moves), len(keys))
         return moves
+
+    def planned_moves(self) -> tuple[Move, ...]:
+        """What `reset_ports` would do now. Raises PortsExhausted."""
+        return self._moves(self.reconciler.store.keys())
+
+    def _moves(self, keys: tuple[Key, ...]) -> tuple[Move, ...]:
+        ports = self._ports_in_order(keys)
+        return tuple(Move(replace(key, port=ports[key.id]), key.port) for key in keys if ports[key.id] != key.port)
 
     def _ports_in_order(self, keys: tuple[Key, ...]) -> dict[str, int]:
         """The port of each key, by id. A port that one of our keys has now will be free by then."""

@@ -7,6 +7,7 @@ in one write transaction. How often, in what order and by how many processes mak
 import logging
 import threading
 import time
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -86,9 +87,15 @@ class TrafficService:
                 transaction.ledger.reset(key.uuid, at)
                 transaction.record(Entry("key.traffic_reset", key.id, {"total_bytes": used}, {"total_bytes": 0}))
 
-    def history(self, key: Key, since: datetime, until: datetime, step: Step) -> tuple[Point, ...]:
-        """What a key used by hour or day, as far as it was sampled."""
-        points = self.store.history(key.uuid, since, until)
+    def online_by_key(self, keys: Collection[Key]) -> dict[str, int]:
+        """How many addresses each key is online from, by UUID. Raises XrayUnavailable."""
+        with self._sampling:
+            online = self.node.addresses_online([key.uuid for key in keys])
+        return {uuid: len(addresses) for uuid, addresses in online.items()}
+
+    def history(self, key: Key | None, since: datetime, until: datetime, step: Step) -> tuple[Point, ...]:
+        """What a key (None: all together) used by hour or day, as far as it was sampled."""
+        points = self.store.history(None if key is None else key.uuid, since, until)
         return by_day(points) if step is Step.DAY else points
 
     def online(self, key: Key) -> Presence:
@@ -134,5 +141,7 @@ class TrafficService:
                 if not silent:  # once, not every ten seconds
                     _log.warning("traffic could not be sampled: %s", error)
                 silent = True
+            except Exception as error:  # noqa: BLE001 - whatever it was, traffic that is never counted again is worse
+                _log.error("sampling had to begin anew", exc_info=error)
             else:
                 silent = False

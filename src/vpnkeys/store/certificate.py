@@ -1,6 +1,7 @@
 """The API's own TLS certificate, for as long as the operator gives no other."""
 
 import datetime as dt
+import logging
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
@@ -14,16 +15,23 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vpnkeys.files import write_atomically
 
+_log = logging.getLogger(__name__)
+
 _VALID_DAYS = 3650
 """Ten years: nobody trusts it by a chain, but by its fingerprint, which should stay."""
+_RENEWED_BEFORE_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Paths of a certificate (PEM, with its chain) and its key (PEM)."""
+    """Paths of a certificate (PEM, with its chain) and its key (PEM).
+
+    `own_address` is set for one of our own making: the address in links, for which it is made.
+    """
 
     cert: Path
     key: Path
+    own_address: str | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 of the certificate, in colon-separated hex as browsers show it."""
@@ -35,10 +43,28 @@ def load_certificate(data_dir: Path, server_address: str) -> CertificateFiles:
     """The self-signed certificate for this host and for the address in links, made on the first call."""
     directory = data_dir / "tls"
     directory.mkdir(mode=0o700, exist_ok=True)
-    files = CertificateFiles(directory / "cert.pem", directory / "key.pem")
+    files = CertificateFiles(directory / "cert.pem", directory / "key.pem", server_address)
     if not (files.cert.exists() and files.key.exists()):
-        _make(files, sorted({server_address, *host_names()}))
+        _make(files, sorted({server_address, *host_names()}), ec.generate_private_key(ec.SECP256R1()))
+    renew(files)
     return files
+
+
+def renew(files: CertificateFiles) -> None:
+    """Make a certificate of our own anew, for the same key, in its last month; leave every other one alone.
+
+    One that cannot be read is left alone as well: who serves it will say what is wrong. Raises OSError.
+    """
+    try:
+        ends_at = x509.load_pem_x509_certificate(files.cert.read_bytes()).not_valid_after_utc
+        key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
+    except ValueError:
+        return
+    is_due = ends_at - dt.datetime.now(dt.UTC) < dt.timedelta(days=_RENEWED_BEFORE_DAYS)
+    if files.own_address is None or not is_due or not isinstance(key, ec.EllipticCurvePrivateKey):
+        return
+    _make(files, sorted({files.own_address, *host_names()}), key)
+    _log.warning("the API's own certificate was due and is made anew; its SHA-256 is %s", files.fingerprint())
 
 
 def host_names() -> set[str]:
@@ -67,8 +93,7 @@ def _lines(path: Path) -> list[str]:
         return []  # no such protocol on this host
 
 
-def _make(files: CertificateFiles, names: list[str]) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _make(files: CertificateFiles, names: list[str], key: ec.EllipticCurvePrivateKey) -> None:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vpnkeys")])
     now = dt.datetime.now(dt.UTC)
     certificate = (

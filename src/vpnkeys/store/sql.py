@@ -2,10 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import OperationalError
@@ -14,14 +15,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from vpnkeys.domain.actor import SERVER, current_actor
 from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.errors import StoreUnavailable, VpnKeysError
+from vpnkeys.domain.event import news_of_keys
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import Point, Traffic
+from vpnkeys.domain.traffic import Point, Tally, Total, Traffic
+from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.store.audit import read_records, write_records
 from vpnkeys.store.engine import data_version
 from vpnkeys.store.ledger import SqlLedger
+from vpnkeys.store.outbox import SqlOutbox, read_newest, read_unsettled, read_webhooks
 from vpnkeys.store.rows import to_key, to_token
 from vpnkeys.store.tables import keys as keys_table
+from vpnkeys.store.tables import subscriptions as subscriptions_table
 from vpnkeys.store.tables import tokens as tokens_table
 from vpnkeys.store.transaction import SqlTransaction
 
@@ -29,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
 _ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
+_ALL_SUBSCRIPTIONS = select(subscriptions_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +45,14 @@ class _Kept:
     version: int | None = None
     keys: tuple[Key, ...] = ()
     tokens: tuple[Token, ...] = ()
+    subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
+    webhooks: tuple[Webhook, ...] = ()
 
 
 class SqlStore:
     """Keeps the promises of `interfaces.Store`.
 
-    On SQLite keys and tokens are read once and kept until somebody commits: `PRAGMA data_version` of a connection that
+    On SQLite what `_Kept` has is read once and kept until somebody commits: `PRAGMA data_version` of a connection that
     never writes tells, in microseconds, whether any other connection did, of this process or another.
     """
 
@@ -60,6 +69,24 @@ class SqlStore:
     def tokens(self) -> tuple[Token, ...]:
         """All tokens, oldest first."""
         return self._now().tokens
+
+    def subscriptions(self) -> Mapping[str, Subscription]:
+        """All subscriptions, by the hash of their tokens."""
+        return self._now().subscriptions
+
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """All webhooks, oldest first."""
+        return self._now().webhooks
+
+    def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
+        """What a webhook has still to be told, oldest first."""
+        with _translated(), self._engine.begin() as connection:
+            return read_unsettled(connection, webhook_id, limit)
+
+    def deliveries(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
+        """All that is known of what a webhook is told, newest first."""
+        with _translated(), self._engine.begin() as connection:
+            return read_newest(connection, webhook_id, limit)
 
     def _now(self) -> _Kept:
         with _translated():
@@ -82,7 +109,22 @@ class SqlStore:
         with _translated(), self._engine.begin() as connection:
             return SqlLedger(connection).traffic(uuid)
 
-    def history(self, uuid: str, since: datetime, until: datetime) -> tuple[Point, ...]:
+    def used_bytes(self, uuid: str, since: datetime | None) -> int:
+        """What a key has used since then."""
+        with _translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).used_bytes(uuid, since)
+
+    def totals(self) -> Mapping[str, Total]:
+        """What each key has used."""
+        with _translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).totals()
+
+    def tally(self) -> Tally:
+        """All that was ever counted."""
+        with _translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).tally()
+
+    def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """What was counted by hour."""
         with _translated(), self._engine.begin() as connection:
             return SqlLedger(connection).history(uuid, since, until)
@@ -107,9 +149,12 @@ class SqlStore:
         try:
             with _translated(), self._writing() as connection:
                 # Nobody else writes from here on, so that what was kept, if it is still right, stays right.
-                keys = _keys(connection) if self._reader is None else self.keys()
-                yield SqlTransaction(connection, keys, entries)
-                write_records(connection, entries, _utc_now(), Outcome.DONE)
+                kept = _read(connection, None) if self._reader is None else self._now()
+                transaction = SqlTransaction(connection, kept.keys, SqlOutbox(connection, kept.webhooks), entries)
+                yield transaction
+                now = _utc_now()
+                write_records(connection, entries, now, Outcome.DONE)
+                transaction.outbox.tell(chain(transaction.news, news_of_keys(kept.keys, transaction.keys())), now)
         except VpnKeysError as error:
             self._note_failure(entries, error)
             raise
@@ -137,7 +182,14 @@ class SqlStore:
 
 def _read(connection: Connection, version: int | None) -> _Kept:
     tokens = connection.execute(_ALL_TOKENS)
-    return _Kept(version, _keys(connection), tuple(to_token(row._mapping) for row in tokens))  # noqa: SLF001 - as below
+    subscriptions = (Subscription(*row) for row in connection.execute(_ALL_SUBSCRIPTIONS))
+    return _Kept(
+        version,
+        _keys(connection),
+        tuple(to_token(row._mapping) for row in tokens),  # noqa: SLF001 - as below
+        {subscription.token_hash: subscription for subscription in subscriptions},
+        read_webhooks(connection),
+    )
 
 
 def _keys(connection: Connection) -> tuple[Key, ...]:

@@ -1,17 +1,21 @@
 """A write transaction of an SQL database."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from vpnkeys.domain.audit import Entry, key_changed, key_created, key_deleted, key_moved
+from vpnkeys.domain.event import News, news_of_gap
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
+from vpnkeys.domain.traffic import Gap
 from vpnkeys.store.ledger import SqlLedger
+from vpnkeys.store.outbox import SqlOutbox
 from vpnkeys.store.rows import to_row, token_row
-from vpnkeys.store.tables import idempotency
+from vpnkeys.store.tables import idempotency, subscriptions
 from vpnkeys.store.tables import keys as keys_table
 from vpnkeys.store.tables import tokens as tokens_table
 
@@ -22,12 +26,14 @@ _MAX_PORT = 65535
 class SqlTransaction:
     """A write transaction on one connection. It knows the keys, and follows its own changes of them.
 
-    `entries` is what the audit log will say of it.
+    `entries` is what the audit log will say of it, `news` what webhooks will be told besides of its keys.
     """
 
     _connection: Connection
     _keys: tuple[Key, ...]
+    outbox: SqlOutbox
     entries: list[Entry] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
 
     def keys(self) -> tuple[Key, ...]:
         """All keys, oldest first."""
@@ -72,7 +78,15 @@ class SqlTransaction:
     @property
     def ledger(self) -> SqlLedger:
         """The accounts of traffic."""
-        return SqlLedger(self._connection)
+        return SqlLedger(self._connection, self._tell_of_gap)
+
+    def tell(self, news: News) -> None:
+        """Let webhooks be told this too."""
+        self.news.append(news)
+
+    def _tell_of_gap(self, gap: Gap) -> None:
+        if any(key.created_at < gap.until for key in self._keys):  # or nobody misses a byte
+            self.tell(news_of_gap(gap))
 
     def record(self, entry: Entry) -> None:
         """Let the audit log say this too."""
@@ -82,6 +96,15 @@ class SqlTransaction:
         """Add or change a token."""
         self._connection.execute(delete(tokens_table).where(tokens_table.c.id == token.id))
         self._connection.execute(insert(tokens_table).values(token_row(token)))
+
+    def put_subscription(self, subscription: Subscription) -> None:
+        """Give a key a subscription, in place of the one it has."""
+        self.delete_subscription(subscription.key_id)
+        self._connection.execute(insert(subscriptions).values(asdict(subscription)))
+
+    def delete_subscription(self, key_id: str) -> None:
+        """Take a key's subscription away."""
+        self._connection.execute(delete(subscriptions).where(subscriptions.c.key_id == key_id))
 
     def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
         """The body's hash and the answer that were remembered since then."""

@@ -191,7 +191,7 @@ def _from_source(room: Path, say: Say) -> Path | None:
 def _is_pinned(program: Path, say: Say) -> bool:
     """Tell whether an Xray that we obtained is the very version we pinned."""
     try:
-        version = _version_of(program)
+        version = version_of(program)
     except XrayUnfit as error:
         say(str(error))
         return False
@@ -201,13 +201,13 @@ def _is_pinned(program: Path, say: Say) -> bool:
 
 
 def _fit_version(program: Path) -> str:
-    version = _version_of(program)
+    version = version_of(program)
     if not _numbers(OLDEST_FIT) <= _numbers(version) < _numbers(FIRST_UNFIT):
         raise XrayUnfit(f"{program} is Xray {version}.")
     return version
 
 
-def _version_of(program: Path) -> str:
+def version_of(program: Path) -> str:
     """Ask the program itself: a file's name tells nothing."""
     try:
         answer = subprocess.run(

@@ -7,6 +7,7 @@ sections as they are.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 from vpnkeys.domain.inbound import KEY_TAG_PREFIX, WARM_TAG_PREFIX, AnyInbound, Client, Inbound, Opaque, Reality
@@ -19,6 +20,9 @@ API_TAG = "vpnkeys-api"
 OWN_PREFIX = "vpnkeys-"
 _DIRECT, _BLOCKED, _WARMED = "vpnkeys-direct", "vpnkeys-blocked", "vpnkeys-warmed"
 _UDP = "vpnkeys-udp"  # only where the kernel does not guard
+
+SELF_TEST_HOST = "self-test.vpnkeys.invalid"
+"""Where Xray itself answers whoever was let in, so that a self-test gets bytes without a door opened to anybody."""
 
 # Where customers must not get to through this server: loopback, private, link-local (cloud metadata is there),
 # carrier-grade NAT, multicast and reserved ranges; and the IPv6 ranges that carry IPv4 addresses inside
@@ -47,6 +51,17 @@ class Frame:
     own_addresses: tuple[str, ...] = ()
     api_port: int | None = None
     mark: int | None = None
+
+    def lets_out(self, address: str, port: int) -> bool:
+        """Whether customers may reach an IP address and a TCP port, as far as our own rules decide."""
+        there = ip_address(address)
+        if isinstance(there, IPv6Address):
+            there = there.ipv4_mapped or there
+        if any(there in ip_network(cidr) and only in {None, port} for cidr, only in self.egress_allow):
+            return True
+        if any(there in ip_network(network) for network in PRIVATE_NETWORKS):
+            return False
+        return str(there) not in self.own_addresses or port == self.api_port
 
 
 def render_inbound(inbound: Inbound) -> JsonObject:
@@ -190,6 +205,7 @@ def _rules(frame: Frame, inbounds: Iterable[Inbound]) -> list[JsonObject]:
     return [
         {"ruleTag": f"{OWN_PREFIX}api", "inboundTag": [API_TAG], "outboundTag": API_TAG},
         *([{"ruleTag": f"{OWN_PREFIX}warm", "inboundTag": warm, "outboundTag": _WARMED}] if warm else []),
+        {"ruleTag": f"{OWN_PREFIX}self-test", "domain": [f"full:{SELF_TEST_HOST}"], "outboundTag": _WARMED},
         *_allow_rules(frame),
         {"ruleTag": f"{OWN_PREFIX}localhost", "domain": ["domain:localhost"], "outboundTag": _BLOCKED},
         {"ruleTag": f"{OWN_PREFIX}private", "ip": list(PRIVATE_NETWORKS), "outboundTag": _BLOCKED},

@@ -13,6 +13,7 @@ import orjson
 from vpnkeys.domain.errors import ConfigRefused, ConfigUnwritable
 from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque
 from vpnkeys.domain.plan import FileState, FileView
+from vpnkeys.domain.portpool import PortRange
 from vpnkeys.files import write_atomically
 from vpnkeys.xray.config import (
     API_TAG,
@@ -98,7 +99,7 @@ class ConfigFile:
     def _frame_of(self, document: JsonObject, inbounds: list[Inbound]) -> bool:
         """Whether the rest is as we would write it: the same document comes out when ours is put in again."""
         again = merge(document, self.frame, inbounds)
-        return _skeleton(again, self.frame) == _skeleton(document, self.frame)
+        return skeleton(again, self.frame.pool) == skeleton(document, self.frame.pool)
 
     def write(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> None:
         """Put our parts into the file, atomically and durably, and leave the operator's sections as they are.
@@ -124,12 +125,12 @@ class ConfigFile:
     def _write(self, inbounds: tuple[Inbound, ...], *, always_check: bool) -> None:
         document = self._document()
         merged = merge(document, self.frame, inbounds)
-        skeleton = hashlib.sha256(orjson.dumps(_skeleton(merged, self.frame))).hexdigest()
+        around = hashlib.sha256(orjson.dumps(skeleton(merged, self.frame.pool))).hexdigest()
         content = _rendered(merged)
-        if always_check or skeleton != self._checked:
+        if always_check or around != self._checked:
             self._try_out(content)
         write_atomically(self.path, content)
-        self._checked = skeleton
+        self._checked = around
 
     def _try_out(self, content: bytes) -> None:
         trial = self.path.with_name(".config.trial.json")
@@ -179,6 +180,14 @@ class ConfigFile:
         return path
 
 
+def read_document(path: Path) -> JsonObject | None:
+    """What stands in config.json; None while it is missing or no configuration. Raises OSError."""
+    try:
+        return _parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
 def _parse(content: bytes) -> JsonObject | None:
     """The document, or None unless it is an object whose inbounds, if any, are a list of objects."""
     try:
@@ -197,7 +206,7 @@ def _rendered(document: JsonObject) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def _skeleton(document: JsonObject, frame: Frame) -> JsonObject:
+def skeleton(document: JsonObject, pool: PortRange) -> JsonObject:
     """The document without the inbounds of keys, and with the tags of the rest in order."""
-    kept = [raw for raw in document["inbounds"] if raw.get("tag") == API_TAG or not belongs_to_us(raw, frame.pool)]
+    kept = [raw for raw in document["inbounds"] if raw.get("tag") == API_TAG or not belongs_to_us(raw, pool)]
     return {**document, "inbounds": kept}

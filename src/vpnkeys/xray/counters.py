@@ -67,7 +67,8 @@ class XrayCounters:
     def _control(self, epoch: str) -> XrayControl:
         with self._lock:
             if self._current is None or self._current[0] != epoch:
-                # The old one is not closed: another thread may be asking it. It goes with its last user.
+                if self._current is not None:
+                    self._current[1].close()
                 self._current = epoch, XrayControl(self._api_socket)
             return self._current[1]
 

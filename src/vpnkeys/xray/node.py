@@ -9,15 +9,18 @@ from pathlib import Path
 
 from vpnkeys.domain.errors import ConfigRefused, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
+from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Samples
+from vpnkeys.domain.trial import Trial
 from vpnkeys.xray import sockets
 from vpnkeys.xray.configfile import ConfigFile
 from vpnkeys.xray.control import XrayControl
 from vpnkeys.xray.counters import XrayCounters
 from vpnkeys.xray.speed import SpeedLimiter
 from vpnkeys.xray.targets import TargetWatch
+from vpnkeys.xray.trial import Trials
 from vpnkeys.xray.warm import Warmth
 
 _log = logging.getLogger(__name__)
@@ -42,9 +45,12 @@ class LocalNode:
     cut: Callable[[int, str | None], int] = sockets.cut
     _told_about_cutting: bool = field(default=False, init=False)
     _counters: XrayCounters = field(init=False)
+    _trials: Trials = field(init=False)
 
     def __post_init__(self) -> None:
         self._counters = XrayCounters(self.api_socket)
+        warmth = self.warmth
+        self._trials = Trials(warmth.xray, warmth.environment, warmth.site, self.file.frame, self.targets.report)
 
     def observe(self) -> Observed:
         """The file and the running Xray, read now."""
@@ -127,7 +133,8 @@ class LocalNode:
 
     def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Xray's own word: it knows who has got in, where a socket alone may be a stranger's."""
-        return {uuid: self.control.addresses(uuid) for uuid in uuids}
+        online = self.control.online() if uuids else frozenset()
+        return {uuid: self.control.addresses(uuid) if uuid in online else () for uuid in uuids}
 
     def cut_device(self, port: int, address: str) -> None:
         """End one address's connections."""
@@ -152,9 +159,17 @@ class LocalNode:
             time.sleep(_ASK_AGAIN_S)
         return ready
 
+    def targets_seen(self) -> tuple[TargetReport, ...]:
+        """As the watch last saw them."""
+        return self.targets.seen()
+
     def look_at_targets(self) -> tuple[TargetReport, ...]:
         """Look at all targets now."""
         return self.targets.look()
+
+    def try_link(self, key: Key) -> Trial:
+        """By a client process of its own."""
+        return self._trials.of(key)
 
     def check_file(self) -> None:
         """Xray's own test of the file as it is."""
@@ -163,6 +178,11 @@ class LocalNode:
     def epoch(self) -> str:
         """The name of the life of the process behind the API's socket, be it our child or not."""
         return self._counters.epoch()
+
+    def close(self) -> None:
+        """Let go of Xray's API."""
+        self.control.close()
+        self._counters.close()
 
     def _add(self, inbound: Inbound) -> XrayRefused | None:
         """Add one inbound. What Xray refuses (a port that another program took) must not keep the others out."""

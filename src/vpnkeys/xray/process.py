@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _BACK_OFF_S = (0.0, 0.2, 0.5, 1.0, 1.5)
 """Waits before the next start, by how often in a row Xray ended young; the last one for ever: back within 2 s."""
 
-_GROWN_UP_S = 10.0
+GROWN_UP_S = 10.0
 _STOP_TIMEOUT_S = 3.0
 _KEPT_LINES = 50
 
@@ -48,13 +49,18 @@ if os.getppid() == int(sys.argv[3]):  # else it died before the kernel was told
 """
 
 
+def command_line(binary: Path, config: Path) -> list[str]:
+    """Xray with this file, which need not be called .json."""
+    return [str(binary), "run", "-format", "json", "-c", str(config)]
+
+
 def spawn(binary: Path, config: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
     """Start an Xray that dies with the calling thread, however that ends. Its output is one pipe. Raises OSError."""
     binary.stat()  # raises here what would else be raised over there
     guard = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT]
     arguments = [str(_PR_SET_PDEATHSIG), str(int(signal.SIGKILL)), str(os.getpid())]
     return subprocess.Popen(
-        [*guard, *arguments, str(binary), "run", "-format", "json", "-c", str(config)],
+        [*guard, *arguments, *command_line(binary, config)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -73,6 +79,8 @@ class XrayProcess:
     when it ended, expected or not. The child dies with this process, also when that is killed: the kernel sends it
     SIGKILL when the thread that started it ends (PR_SET_PDEATHSIG), and that thread lives here.
     """
+
+    outlives_us: ClassVar[bool] = False
 
     def __init__(self, command: XrayCommand, on_up: Callable[[int], None], on_down: Callable[[], None]) -> None:
         self._command = command
@@ -124,7 +132,7 @@ class XrayProcess:
                 self._asked_for.clear()
                 continue
             age_s = time.monotonic() - began
-            young_deaths = 0 if age_s >= _GROWN_UP_S else young_deaths + 1
+            young_deaths = 0 if age_s >= GROWN_UP_S else young_deaths + 1
             wait_s = _BACK_OFF_S[min(young_deaths, len(_BACK_OFF_S) - 1)]
             last = self._tail[-1] if self._tail else "none"
             _log.warning(
@@ -135,7 +143,7 @@ class XrayProcess:
 
     def _run_once(self, young_deaths: int) -> int | str:
         """One life of Xray, from its start to its end."""
-        _unlink_all(self._command.sockets)
+        unlink_all(self._command.sockets)
         try:
             child = spawn(self._command.binary, self._command.config(young_deaths), self._command.environment)
         except OSError as error:
@@ -167,7 +175,7 @@ class XrayProcess:
             child.kill()
 
 
-def _unlink_all(sockets: Iterable[Path]) -> None:
+def unlink_all(sockets: Iterable[Path]) -> None:
     """Remove what a killed Xray left: its next life would not start over it."""
     for socket in sockets:
         socket.unlink(missing_ok=True)
@@ -179,8 +187,21 @@ def start_ticks(pid: int) -> int:
 
     Field 22 of /proc/PID/stat (proc(5)); the second field may contain anything, so count from behind its bracket.
     """
+    return int(_stat_from_state_on(pid)[19])
+
+
+def is_running(epoch: str) -> bool:
+    """Whether this process life goes on; one that ended and waits to be reaped does not."""
+    pid = int(epoch.split("-")[1])
+    try:
+        return epoch_of(pid) == epoch and _stat_from_state_on(pid)[0] not in {"Z", "X"}
+    except OSError:
+        return False
+
+
+def _stat_from_state_on(pid: int) -> list[str]:
     stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    return int(stat.rpartition(")")[2].split()[19])
+    return stat.rpartition(")")[2].split()
 
 
 def epoch_of(pid: int) -> str:

@@ -183,6 +183,10 @@ class TargetWatch:
         """What was seen of a server name's target when it was last looked at."""
         return self._reports.get(server_name)
 
+    def seen(self) -> tuple[TargetReport, ...]:
+        """What was seen of all targets when they were last looked at."""
+        return tuple(self._reports.values())
+
     def usable(self) -> frozenset[str]:
         """The server names whose targets were fit when last seen."""
         return frozenset(name for name, report in self._reports.items() if report.is_usable)

@@ -7,30 +7,25 @@ has answered; only then is its name handed out. A target that does not work neve
 
 import asyncio
 import logging
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-
-import orjson
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.inbound import Inbound, Site, warm_inbounds
+from vpnkeys.xray.client import connect, relay, remove_leftovers, running_client, way_into
 from vpnkeys.xray.probes import Probes
-from vpnkeys.xray.process import spawn
 
 _log = logging.getLogger(__name__)
 
 _TRY_EVERY_S = 0.2
 _TRY_FOR_S = 12.0
 _TRY_AGAIN_AFTER_S = 30.0
-_CLIENT_PREFIX = "client-"
-_CONNECT = b"CONNECT warm.invalid:80 HTTP/1.1\r\nHost: warm.invalid:80\r\n\r\n"
+_NOWHERE = ("warm.invalid", 80)
 _REQUEST = b"GET / HTTP/1.1\r\nHost: warm.invalid\r\n\r\n"
 
 
@@ -50,8 +45,7 @@ class Warmth:
 
     def start(self) -> None:
         """Begin; nothing happens before Xray is up."""
-        for left in Path(self.site().socket_dir).glob(f"{_CLIENT_PREFIX}*"):  # by a life that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        remove_leftovers(Path(self.site().socket_dir))
         threading.Thread(target=self._run, name="xray-warmer", daemon=True).start()
 
     def xray_is_up(self) -> None:
@@ -164,62 +158,20 @@ def _name(inbound: Inbound) -> str:
 async def _client(
     xray: Path, environment: Mapping[str, str], public_key: str, inbounds: tuple[Inbound, ...]
 ) -> AsyncIterator[list[Path]]:
-    """A real client of the warm inbounds: an HTTP proxy on a Unix socket for each.
-
-    VLESS clients dial TCP only, so that a relay stands between the client and the inbounds' Unix sockets.
-    """
+    """A real client of the warm inbounds, whose Unix sockets it reaches by relays."""
     async with AsyncExitStack() as stack:
-        ports = [await stack.enter_async_context(_relay(inbound.listen.partition(",")[0])) for inbound in inbounds]
-        room = tempfile.TemporaryDirectory(prefix=_CLIENT_PREFIX, dir=_socket_dir(inbounds))
-        directory = Path(stack.enter_context(room))
-        doors = [directory / f"{index}.sock" for index in range(len(inbounds))]
-        config = directory / "client.json"
-        config.write_bytes(orjson.dumps(_client_config(inbounds, ports, doors, public_key)))
-        child = spawn(xray, config, environment)
-        stack.callback(_end, child)
-        while not all(door.exists() for door in doors) and child.poll() is None:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
-        yield doors
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    child.kill()
-    child.communicate()
-
-
-@asynccontextmanager
-async def _relay(path: str) -> AsyncIterator[int]:
-    """A TCP port on loopback that leads to a Unix socket."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled at the end of the warming; asyncio would log that as an error of this handler.
-        with suppress(OSError, asyncio.CancelledError):
-            there_reader, there_writer = await asyncio.open_unix_connection(path)
-            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    finally:
-        writer.close()
+        dials = [partial(asyncio.open_unix_connection, inbound.listen.partition(",")[0]) for inbound in inbounds]
+        ports = [await stack.enter_async_context(relay(dial)) for dial in dials]
+        ways = [way_into(inbound, port, public_key) for inbound, port in zip(inbounds, ports, strict=True)]
+        directory = Path(inbounds[0].listen).parent
+        yield await stack.enter_async_context(running_client(xray, environment, directory, ways))
 
 
 async def _answers(door: Path) -> bool:
     """Whether a request through the proxy gets a byte back from beyond it."""
     writer = None
     try:
-        reader, writer = await asyncio.open_unix_connection(door)
-        writer.write(_CONNECT)
-        await reader.readuntil(b"\r\n\r\n")
+        reader, writer = await connect(door, *_NOWHERE)
         writer.write(_REQUEST)
         return bool(await reader.read(1))
     except (OSError, asyncio.IncompleteReadError):
@@ -227,44 +179,3 @@ async def _answers(door: Path) -> bool:
     finally:
         if writer is not None:
             writer.close()
-
-
-def _client_config(
-    inbounds: tuple[Inbound, ...], ports: list[int], doors: list[Path], public_key: str
-) -> dict[str, object]:
-    """Xray as a client: from each door through VLESS and REALITY to the relay of its inbound."""
-    return {
-        "log": {"loglevel": "none", "access": "none"},
-        "inbounds": [
-            {"tag": f"door-{i}", "listen": f"{door},0600", "protocol": "http"} for i, door in enumerate(doors)
-        ],
-        "outbounds": [_outbound(i, inbound, ports[i], public_key) for i, inbound in enumerate(inbounds)],
-        "routing": {"rules": [{"inboundTag": [f"door-{i}"], "outboundTag": f"warm-{i}"} for i in range(len(inbounds))]},
-    }
-
-
-def _outbound(index: int, inbound: Inbound, port: int, public_key: str) -> dict[str, object]:
-    (client,) = inbound.clients
-    return {
-        "tag": f"warm-{index}",
-        "protocol": "vless",
-        "settings": {
-            "vnext": [
-                {"address": "127.0.0.1", "port": port, "users": [{"id": client.uuid, "encryption": "none"}]},
-            ]
-        },
-        "streamSettings": {
-            "network": "raw",
-            "security": "reality",
-            "realitySettings": {
-                "fingerprint": "chrome",
-                "serverName": _name(inbound),
-                "password": public_key,
-                "shortId": inbound.reality.short_ids[0],
-            },
-        },
-    }
-
-
-def _socket_dir(inbounds: tuple[Inbound, ...]) -> Path:
-    return Path(inbounds[0].listen).parent

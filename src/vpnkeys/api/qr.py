@@ -1,0 +1,23 @@
+"""A key's link as a picture."""
+
+import io
+
+import segno
+from fastapi import APIRouter, Depends, Response
+
+from vpnkeys.api.deps import KeyId, KeysDep, limited, reading
+from vpnkeys.api.problems import problems
+
+router = APIRouter(
+    prefix="/api/keys", tags=["keys"], dependencies=[reading], responses=problems(401, 404, 429, 500, 503)
+)
+
+
+@router.get("/{key_id}/qr.svg", response_class=Response, dependencies=[Depends(limited("get"))])
+async def get_qr(key_id: KeyId, keys: KeysDep) -> Response:
+    """The link for a customer's camera, as SVG; dark on white, so that it can be read on any page."""
+    picture = io.BytesIO()
+    segno.make_qr(keys.link(keys.get(key_id)), error="m").save(
+        picture, kind="svg", border=4, dark="#000", light="#fff", xmldecl=False, svgns=True
+    )
+    return Response(picture.getvalue(), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})

@@ -1,0 +1,165 @@
+"""Every request gets an id, one line in the log, and its place in the metrics."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vpnkeys.domain.actor import SERVER, acting, current_actor
+
+_log = logging.getLogger("vpnkeys.access")
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_HEADER = REQUEST_ID_HEADER.lower().encode()
+_SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+UNMATCHED = "unmatched"
+"""The route of a request that was for none of ours, or was refused before that was known."""
+
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+_current: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def current_request_id() -> str:
+    """The id of the request that is being answered in this task or thread; empty when it is none."""
+    return _current.get()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A request that was answered.
+
+    `route` is the route's template, never the path: ids and tokens stay out. `duration_s` lasts until the answer began.
+    """
+
+    method: str
+    route: str
+    status: int
+    duration_s: float
+
+
+class StrangersLines:
+    """How many lines are written for requests of nobody known: some at once, then a few each second.
+
+    Whoever floods the server must not fill its disk. The metrics count every request.
+    """
+
+    def __init__(self, at_once: int = 100, per_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._at_once = at_once
+        self._per_s = per_s
+        self._clock = clock
+        self._left = float(at_once)
+        self._seen_at = clock()
+        self._untold = 0
+
+    def take(self) -> bool:
+        """Whether there is a line for one more."""
+        now = self._clock()
+        self._left = min(self._at_once, self._left + (now - self._seen_at) * self._per_s)
+        self._seen_at = now
+        if self._left < 1:
+            self._untold += 1
+            return False
+        self._left -= 1
+        return True
+
+    def untold(self) -> int:
+        """For how many there was none since this was last asked."""
+        untold, self._untold = self._untold, 0
+        return untold
+
+
+class Requests:
+    """The application, with an id on every answer, also on those to errors of ours.
+
+    A caller's own id is kept when it is one: up to 64 letters, digits, dots, dashes and underscores.
+    """
+
+    def __init__(self, app: ASGIApp, on_served: Callable[[Served], None]) -> None:
+        self._app = app
+        self._on_served = on_served
+        self._strangers = StrangersLines()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _id_of(scope)
+        _current.set(request_id)  # for the rest of the task, which is this request's own
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, request_id)
+        with acting(SERVER):  # until somebody is recognised; who asked before on this connection is nobody now
+            try:
+                await self._app(scope, receive, answer.send)
+            except Exception:
+                # It was traced and answered; raised further, it would be traced once more.
+                if not answer.is_whole:
+                    raise
+            finally:
+                self._tell(scope, answer)
+
+    def _tell(self, scope: Scope, answer: "_Answer") -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        route = getattr(scope.get("route"), "path", None) or UNMATCHED
+        # Whoever went away before there was an answer was told nothing: 499, as proxies write it.
+        served = Served(method, route, answer.status or 499, answer.duration_s())
+        self._on_served(served)
+        if _log.isEnabledFor(logging.INFO) and (current_actor() is not SERVER or self._strangers.take()):
+            if untold := self._strangers.untold():
+                _log.info("%d more requests of nobody known were answered, too many to be told one by one", untold)
+            _log.info(
+                "%s %s %d in %.1f ms", method, route, served.status, served.duration_s * 1000, extra=_fields(served)
+            )
+
+
+class _Answer:
+    """Sends an answer, and remembers what there is to tell of it."""
+
+    __slots__ = ("_began", "_request_id", "_send", "_started", "is_whole", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id.encode("ascii")
+        self._began = time.perf_counter()
+        self._started = 0.0
+        self.status = 0
+        self.is_whole = False
+
+    async def send(self, message: Message) -> None:
+        """One part of the answer."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._started = time.perf_counter()
+            message = {**message, "headers": [*message.get("headers", ()), (_HEADER, self._request_id)]}
+        elif message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.is_whole = True
+        await self._send(message)
+
+    def duration_s(self) -> float:
+        """How long the answer took to begin, or takes so far."""
+        return (self._started or time.perf_counter()) - self._began
+
+
+def _id_of(scope: Scope) -> str:
+    """The caller's own id where it is sane, else a new one: 16 hex digits."""
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == _HEADER), "")
+    return given if _SANE.fullmatch(given) else secrets.token_hex(8)
+
+
+def _fields(served: Served) -> dict[str, object]:
+    """What the log's JSON tells by name. The actor is known once somebody was recognised."""
+    fields: dict[str, object] = {
+        "method": served.method,
+        "route": served.route,
+        "status": served.status,
+        "duration_ms": round(served.duration_s * 1000, 1),
+    }
+    actor = current_actor()
+    return {"fields": fields if actor is SERVER else {**fields, "actor": actor.name}}

@@ -1,0 +1,44 @@
+"""`/api/backups`: the backups in the server's data directory."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TypeAlias
+
+from pydantic import TypeAdapter
+
+from vpnkeys.client._http import Http, path_below
+from vpnkeys.client._models import Answer, Microseconds
+
+_PATH = "/api/backups"
+
+
+class BackupFile(Answer):
+    """A backup on the server."""
+
+    name: str
+    size_bytes: int
+    created_at: Microseconds
+
+
+BackupList: TypeAlias = list[BackupFile]  # a name that `Backups.list` does not hide
+
+_BACKUP_LIST = TypeAdapter(BackupList)
+
+
+class Backups:
+    """The server's own backups. Needs an API key or a token with the scope `admin`."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def list(self) -> BackupList:
+        """The backups that there are, newest first."""
+        return self._http.answer(_BACKUP_LIST, "GET", _PATH)
+
+    def make(self) -> BackupFile:
+        """Make a backup now; the oldest beyond ten goes. Raises Unavailable when it cannot be made."""
+        return self._http.one(BackupFile, "POST", _PATH)
+
+    def open(self, name: str) -> AbstractContextManager[Iterator[bytes]]:
+        """A backup piece by piece, inside a `with`. It holds every secret of the server. Raises NotFound."""
+        return self._http.stream("GET", path_below(_PATH, name))

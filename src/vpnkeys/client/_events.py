@@ -1,0 +1,41 @@
+"""`/api/events`: what changes, told while it changes.
+
+The format is that of the HTML standard, "Server-sent events": `event:` and `data:` lines, and an empty line after each.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from vpnkeys.client._errors import UnexpectedAnswer
+
+
+class Event(NamedTuple):
+    """Something that changed, as JSON. `keys` is as GET /api/keys, `traffic` as GET /api/traffic, `health` as /health.
+
+    A newer server may have others.
+    """
+
+    name: str
+    data: Any
+
+
+def events_in(chunks: Iterable[bytes]) -> Iterator[Event]:
+    """The events of a stream that comes in pieces of any size. Raises UnexpectedAnswer.
+
+    Bytes are split, not text: for text, characters that a key's name may have would end a line as well.
+    """
+    begun = b""
+    for chunk in chunks:
+        *whole, begun = (begun + chunk).split(b"\n\n")
+        for block in whole:
+            yield _event(block)
+
+
+def _event(block: bytes) -> Event:
+    fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if b": " in line)
+    try:
+        return Event(fields[b"event"].decode(), json.loads(fields[b"data"]))
+    except (KeyError, ValueError) as error:
+        detail = f"The server's event is not what it should be: {error}"
+        raise UnexpectedAnswer(None, "unexpected_answer", detail) from error

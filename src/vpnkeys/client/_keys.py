@@ -1,0 +1,125 @@
+"""`/api/keys`: make, list, show, change and delete keys."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal, TypeAlias, Unpack
+
+from pydantic import TypeAdapter
+
+from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey, span_of, to_json
+from vpnkeys.client._http import Http, key_path
+from vpnkeys.client._models import (
+    DeletedMany,
+    Done,
+    Key,
+    KeyConfig,
+    KeyTest,
+    Online,
+    Subscription,
+    SubscriptionMade,
+    Traffic,
+    TrafficHistory,
+    TrafficReset,
+)
+
+KeyList: TypeAlias = list[Key]  # a name that `Keys.list` does not hide
+
+_KEY_LIST = TypeAdapter(KeyList)
+
+
+class Keys:
+    """`/api/keys`. A key is named by its id or its UUID."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def create(self, name: str, idempotency_key: str | None = None, **limits: Unpack[KeyLimits]) -> Key:
+        """Make a key; its link carries traffic when this returns.
+
+        The same `idempotency_key`, name and limits again within 24 hours give the first key once more. Raises Rejected
+        for a name or a limit that is none, or when all ports are taken.
+        """
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else {}
+        return self._http.one(Key, "POST", "/api/keys", json={"name": name, **to_json(limits)}, headers=headers)
+
+    def create_many(self, keys: Iterable[NewKey]) -> KeyList:
+        """Make several keys, all of them or none. Raises what `create` raises."""
+        return self._http.answer(_KEY_LIST, "POST", "/api/keys/bulk", json={"keys": [to_json(key) for key in keys]})
+
+    def change(self, id_or_uuid: str, **fields: Unpack[KeyFields]) -> Key:
+        """Change a key: it works, or no longer, accordingly when this returns; its link stays the same.
+
+        Fields that are not given stay as they are. Raises NotFound, or Rejected; then nothing was changed.
+        """
+        return self._http.one(Key, "PATCH", key_path(id_or_uuid), json=to_json(fields))
+
+    def extend(self, ids_or_uuids: Iterable[str], days: int) -> KeyList:
+        """Let keys expire later, all of them or none; those that never expire stay so. Raises NotFound, Rejected."""
+        body = {"ids": [*ids_or_uuids], "days": days}
+        return self._http.answer(_KEY_LIST, "POST", "/api/keys/bulk/extend", json=body)
+
+    def list(self) -> KeyList:
+        """All keys, oldest first."""
+        return self._http.answer(_KEY_LIST, "GET", "/api/keys")
+
+    def get(self, id_or_uuid: str) -> Key:
+        """One key. Raises NotFound."""
+        return self._http.one(Key, "GET", key_path(id_or_uuid))
+
+    def config(self, id_or_uuid: str) -> KeyConfig:
+        """A key and the link for its customer. Raises NotFound."""
+        return self._http.one(KeyConfig, "GET", key_path(id_or_uuid, "config"))
+
+    def picture(self, id_or_uuid: str) -> str:
+        """The link as a QR code: an SVG. Raises NotFound."""
+        return self._http.text("GET", key_path(id_or_uuid, "qr.svg"))
+
+    def delete(self, id_or_uuid: str) -> Done:
+        """Delete a key; nobody gets in with it when this returns. Raises NotFound."""
+        return self._http.one(Done, "DELETE", key_path(id_or_uuid))
+
+    def delete_many(self, ids_or_uuids: Iterable[str]) -> DeletedMany:
+        """Delete several keys, all of them or none. Raises NotFound."""
+        return self._http.one(DeletedMany, "POST", "/api/keys/bulk/delete", json={"ids": [*ids_or_uuids]})
+
+    def traffic(self, id_or_uuid: str) -> Traffic:
+        """What a key has used, counted now. Raises NotFound, or Unavailable when Xray does not tell."""
+        return self._http.one(Traffic, "GET", key_path(id_or_uuid, "traffic"))
+
+    def reset_traffic(self, id_or_uuid: str) -> TrafficReset:
+        """Let a key's total start again from zero. Raises NotFound, or Unavailable when Xray does not tell."""
+        return self._http.one(TrafficReset, "POST", key_path(id_or_uuid, "traffic", "reset"))
+
+    def history(
+        self,
+        id_or_uuid: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        step: Literal["hour", "day"] = "hour",
+    ) -> TrafficHistory:
+        """What a key used by hour or day, UTC; by default of the last day, or 30 days. Raises NotFound, Rejected."""
+        path = key_path(id_or_uuid, "traffic", "history")
+        return self._http.one(TrafficHistory, "GET", path, params=span_of(since, until, step))
+
+    def online(self, id_or_uuid: str) -> Online:
+        """Whether a key's customer is online now, and from how many addresses. Raises NotFound, Unavailable."""
+        return self._http.one(Online, "GET", key_path(id_or_uuid, "online"))
+
+    def make_subscription(self, id_or_uuid: str) -> SubscriptionMade:
+        """Give a key a new subscription; the address of the one it had stops working at once. Raises NotFound."""
+        return self._http.one(SubscriptionMade, "POST", key_path(id_or_uuid, "subscription"))
+
+    def subscription(self, id_or_uuid: str) -> Subscription:
+        """Whether a key has a subscription. Raises NotFound for the key."""
+        return self._http.one(Subscription, "GET", key_path(id_or_uuid, "subscription"))
+
+    def revoke_subscription(self, id_or_uuid: str) -> Done:
+        """Take a key's subscription away, at once. Raises NotFound, also when it has none."""
+        return self._http.one(Done, "DELETE", key_path(id_or_uuid, "subscription"))
+
+    def test_key(self, id_or_uuid: str) -> KeyTest:
+        """Let a real client of the server's own try the key's link; its few kilobytes count as the customer's.
+
+        Raises NotFound, or Unavailable when Xray does not answer or another key is being tested.
+        """
+        return self._http.one(KeyTest, "POST", key_path(id_or_uuid, "test"))

@@ -1,0 +1,64 @@
+"""What a repair would do, before it is asked for; and the REALITY targets."""
+
+from vpnkeys.client._models import Answer
+
+
+class PlannedInbound(Answer):
+    """An inbound that would come or go. `key_id` is empty for those that are no key's."""
+
+    tag: str
+    port: int | None = None
+    key_id: str = ""
+
+
+class PlannedFile(Answer):
+    """What would become of config.json; `problem` says why it cannot be read, if so."""
+
+    rewrite: bool
+    problem: str = ""
+
+
+class SyncPlan(Answer):
+    """What bringing config.json and Xray to the database would do. `cut`: ports whose open connections would end."""
+
+    in_sync: bool
+    running: bool
+    file: PlannedFile
+    remove: tuple[PlannedInbound, ...] = ()
+    add: tuple[PlannedInbound, ...] = ()
+    cut: tuple[int, ...] = ()
+    timestamp: int
+
+
+class Move(Answer):
+    """A key that gets another port: its link stops working."""
+
+    key_id: str
+    uuid: str
+    name: str
+    old_port: int
+    new_port: int
+
+
+class PortsPlan(Answer):
+    """The keys that would get other ports."""
+
+    changed: tuple[Move, ...]
+    timestamp: int
+
+
+class TargetState(Answer):
+    """A REALITY target: whether it is fit, and what is wrong with it."""
+
+    server_name: str
+    target: str
+    usable: bool
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Targets(Answer):
+    """The targets as they were last seen."""
+
+    targets: tuple[TargetState, ...]
+    timestamp: int

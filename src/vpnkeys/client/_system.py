@@ -1,0 +1,80 @@
+"""`/api/system`: what is, and repairs."""
+
+from vpnkeys.client._http import Http
+from vpnkeys.client._models import Done
+from vpnkeys.client._plans import PortsPlan, SyncPlan, Targets
+from vpnkeys.client._system_models import (
+    ConfigStatus,
+    Ports,
+    PortsReset,
+    PortsStatus,
+    RealityVerified,
+    Synced,
+    XrayConfigStatus,
+    XrayInbounds,
+    XraySynced,
+    XrayValidated,
+)
+
+
+class System:
+    """`/api/system`: the database, config.json and the running Xray, compared and brought together."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def plan(self) -> SyncPlan:
+        """What `sync_config` would do now; changes nothing."""
+        return self._http.one(SyncPlan, "GET", "/api/system/plan")
+
+    def ports_plan(self) -> PortsPlan:
+        """What `reset_ports` would do now; changes nothing."""
+        return self._http.one(PortsPlan, "GET", "/api/system/ports/plan")
+
+    def targets(self) -> Targets:
+        """How the REALITY targets are; they are looked at every minute."""
+        return self._http.one(Targets, "GET", "/api/system/targets")
+
+    def sync_config(self) -> Synced:
+        """Bring config.json and Xray to what the database says, without a restart where that is possible."""
+        return self._http.one(Synced, "POST", "/api/system/sync-config")
+
+    def config_status(self) -> ConfigStatus:
+        """Whether config.json follows the database."""
+        return self._http.one(ConfigStatus, "GET", "/api/system/config-status")
+
+    def verify_reality(self) -> RealityVerified:
+        """Check every REALITY setting and every target, and put right what can be."""
+        return self._http.one(RealityVerified, "POST", "/api/system/verify-reality")
+
+    def ports(self) -> Ports:
+        """Who has which port."""
+        return self._http.one(Ports, "GET", "/api/system/ports")
+
+    def reset_ports(self) -> PortsReset:
+        """Hand all ports out again from the lowest; keys that get another one need a new link."""
+        return self._http.one(PortsReset, "POST", "/api/system/ports/reset")
+
+    def ports_status(self) -> PortsStatus:
+        """What is wrong with the ports."""
+        return self._http.one(PortsStatus, "GET", "/api/system/ports/status")
+
+    def xray_config_status(self) -> XrayConfigStatus:
+        """What config.json holds, and whether Xray finds it fit."""
+        return self._http.one(XrayConfigStatus, "GET", "/api/system/xray/config-status")
+
+    def xray_inbounds(self) -> XrayInbounds:
+        """The VLESS inbounds of config.json."""
+        return self._http.one(XrayInbounds, "GET", "/api/system/xray/inbounds")
+
+    def xray_sync_config(self) -> XraySynced:
+        """Bring config.json to what the database says and restart Xray: everybody is disconnected for a moment."""
+        return self._http.one(XraySynced, "POST", "/api/system/xray/sync-config")
+
+    def xray_validate_sync(self) -> XrayValidated:
+        """Compare the database with config.json and the running Xray; changes nothing."""
+        return self._http.one(XrayValidated, "GET", "/api/system/xray/validate-sync")
+
+    def fix_reality_keys(self) -> Done:
+        """Put the stored REALITY key pair back into config.json and restart Xray."""
+        return self._http.one(Done, "POST", "/api/system/fix-reality-keys")

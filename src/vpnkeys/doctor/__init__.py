@@ -1,0 +1,10 @@
+"""Looks at a server and its host from all sides, says what is wrong, and names the command that mends it.
+
+Each check has two halves: `look` gathers facts and judges nothing, `judge` is pure. `checks.py` is the table of them.
+"""
+
+from vpnkeys.doctor.checks import examine
+from vpnkeys.doctor.finding import Finding, Level, worst
+from vpnkeys.doctor.place import Place, find_place
+
+__all__ = ["Finding", "Level", "Place", "examine", "find_place", "worst"]

@@ -1,0 +1,60 @@
+"""Who listens on which TCP port of this host, as far as we are told."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+_LISTEN = "0A"  # TCP_LISTEN of the kernel's net/tcp_states.h, as /proc/net/tcp shows it
+_STATE, _INODE = 3, 9  # its columns (proc(5)); the second is the local address
+
+
+class Listener(NamedTuple):
+    """A process; pid 0 where it is not shown to us."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})" if self.pid else self.name
+
+
+UNKNOWN = Listener(0, "a program of another user")
+
+
+def listeners() -> Mapping[int, frozenset[Listener]]:
+    """By port."""
+    owners = _owners()
+    found: dict[int, set[Listener]] = defaultdict(set)
+    for table in ("tcp", "tcp6"):
+        for port, inode in _listening(Path("/proc/net") / table):
+            found[port] |= owners.get(inode, {UNKNOWN})
+    return {port: frozenset(who) for port, who in found.items()}
+
+
+def _listening(table: Path) -> Iterator[tuple[int, str]]:
+    try:
+        lines = table.read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return  # no such protocol on this host
+    for line in lines:
+        columns = line.split()
+        if columns[_STATE] == _LISTEN:
+            yield int(columns[1].rpartition(":")[2], 16), columns[_INODE]
+
+
+def _owners() -> dict[str, set[Listener]]:
+    """Processes by the inodes of their sockets: /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5))."""
+    owners: dict[str, set[Listener]] = defaultdict(set)
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal():
+            continue
+        try:
+            who = Listener(int(process.name), (process / "comm").read_text(errors="replace").strip())
+            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
+        except OSError:
+            continue  # not shown to us, or gone meanwhile
+        for link in links:
+            if link.startswith("socket:["):
+                owners[link[len("socket:[") : -1]].add(who)
+    return owners

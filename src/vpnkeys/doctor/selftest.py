@@ -1,0 +1,117 @@
+"""A key made for the test, tried, and deleted, whatever happens."""
+
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+from vpnkeys.client import ApiError, Client, Key, KeyLimits, KeyTest, NotFound, Unavailable
+from vpnkeys.doctor.finding import Verdict, fail, ok
+
+NAME = "vpnkeys doctor"
+_NOTE = "made by vpnkeys doctor, which deletes it again"
+_LIVES = timedelta(minutes=10)
+"""After that it does not work any more, should this program be killed and never be run again."""
+
+_LEFT_BEHIND = timedelta(minutes=1)
+_PATIENCE_S, _TRY_EVERY_S = 10.0, 0.5
+_ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFacts:
+    """What the test said, or why there was none."""
+
+    result: KeyTest | None
+    refusal: str = ""
+
+
+def look(server: Client) -> TrialFacts:
+    """Make, test, delete; what a killed one left behind is deleted as well.
+
+    Whoever asks us to end meanwhile raises KeyboardInterrupt, with the key gone. Raises ApiError when it is not.
+    """
+    limits = KeyLimits(note=_NOTE, expires_at=datetime.now(UTC) + _LIVES)
+    attempt = secrets.token_urlsafe(16)
+
+    def make() -> Key:
+        return server.keys.create(NAME, attempt, **limits)
+
+    with _signals(signal.default_int_handler):
+        _delete_leftovers(server)
+        may_exist = True
+        try:
+            try:
+                key = make()
+            except ApiError as error:
+                may_exist = error.status is None  # else the server has said that there is none
+                raise
+            return TrialFacts(server.keys.test_key(key.id))
+        except ApiError as error:
+            return TrialFacts(None, error.detail)
+        finally:
+            if may_exist:
+                _delete(server, make)
+
+
+def judge(facts: TrialFacts) -> Iterable[Verdict]:
+    """The link is what customers have."""
+    test = facts.result
+    if test is None:
+        yield fail(f"no key could be made and tested: {facts.refusal}")
+    elif not test.works:
+        yield fail(f"a new key does not work: {test.detail}", "vpnkeys sync --restart")
+    elif test.egress.works is False or not test.counted:
+        yield fail(test.detail, "" if test.counted else "vpnkeys sync")
+    else:
+        yield ok(
+            f"a new key carried {test.bytes_received} bytes, the first after {test.first_byte_ms or 0:.0f} ms; "
+            f"way out: {test.egress.detail}"
+        )
+
+
+def _delete_leftovers(server: Client) -> None:
+    for key in server.keys.list():
+        if (key.name, key.note) == (NAME, _NOTE) and datetime.now(UTC) - key.created_at > _LEFT_BEHIND:
+            with suppress(NotFound):
+                server.keys.delete(key.id)
+
+
+def _delete(server: Client, make: Callable[[], Key]) -> None:
+    """Delete the key, also one whose making was not waited for: asked again, the server gives the same one.
+
+    Whoever asks us to end waits for this. Raises ApiError when it cannot be done.
+    """
+    asked_to_end: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        asked_to_end.append(number)
+
+    deadline = time.monotonic() + _PATIENCE_S
+    with _signals(note):
+        while True:
+            try:
+                with suppress(NotFound):
+                    server.keys.delete(make().id)
+                break
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_TRY_EVERY_S)
+    if asked_to_end:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Let whatever asks us to end be heard by this handler."""
+    before = {number: signal.signal(number, handler) for number in _ASKED_TO_END}
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)

@@ -1,0 +1,121 @@
+"""Whole configurations for customers' clients, ready to run as they are.
+
+Formats: sing-box 1.12 and later (sing-box.sagernet.org/configuration) and mihomo (wiki.metacubex.one/config).
+
+A key that does not work gives a configuration that lets nothing out: a client that updates itself must not send
+everything past the VPN.
+"""
+
+from typing import Any
+
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Status
+
+Config = dict[str, Any]
+
+_LISTEN = "127.0.0.1"
+_SING_BOX_PORT = 2080
+_MIHOMO_PORT = 7890
+
+_SELECTOR = "VPN"
+_MIHOMO_NAMES = frozenset({_SELECTOR, "COMPATIBLE", "DIRECT", "GLOBAL", "PASS", "REJECT", "REJECT-DROP"})
+"""What a proxy cannot be called, since something else is."""
+
+# The TUN device's own network; any private one that nobody has at home will do.
+_TUN_ADDRESSES = ["172.19.0.1/30", "fdfe:dcba:9876::1/126"]
+_LAN = ("10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
+
+
+def sing_box_config(key: Key, server_address: str, public_key: str, *, whole_device: bool = False) -> Config:
+    """The configuration of sing-box: a proxy (SOCKS and HTTP) on loopback, and a TUN device with `whole_device`.
+
+    The apps for phones and desktops carry the device's traffic by the TUN device alone; a sing-box on a command line
+    would need root for it.
+    """
+    inbounds: list[Config] = [{"type": "mixed", "tag": "in", "listen": _LISTEN, "listen_port": _SING_BOX_PORT}]
+    if whole_device:
+        tun = {"type": "tun", "tag": "tun", "address": _TUN_ADDRESSES, "auto_route": True, "strict_route": True}
+        inbounds.insert(0, tun)
+    head: Config = {"log": {"level": "warn"}, "inbounds": inbounds}
+    if key.status is not Status.ACTIVE:
+        closed = {"rules": [{"action": "reject"}]}
+        return {**head, "outbounds": [{"type": "direct", "tag": "direct"}], "route": closed}
+    return {
+        **head,
+        "dns": {
+            "servers": [
+                {"type": "https", "tag": "remote", "server": "1.1.1.1", "detour": "proxy"},
+                {"type": "local", "tag": "local"},
+            ],
+            "final": "remote",
+        },
+        "outbounds": [_sing_box_outbound(key, server_address, public_key), {"type": "direct", "tag": "direct"}],
+        # The server's own name has to be known before there is a way to the remote resolver.
+        "route": {
+            "rules": _TUN_RULES if whole_device else [],
+            "final": "proxy",
+            "default_domain_resolver": "local",
+            "auto_detect_interface": whole_device,
+        },
+    }
+
+
+_TUN_RULES: list[Config] = [
+    {"action": "sniff"},
+    {"protocol": "dns", "action": "hijack-dns"},
+    {"ip_is_private": True, "outbound": "direct"},
+]
+
+
+def _sing_box_outbound(key: Key, server_address: str, public_key: str) -> Config:
+    outbound: Config = {
+        "type": "vless",
+        "tag": "proxy",
+        "server": server_address.strip("[]"),
+        "server_port": key.port,
+        "uuid": key.uuid,
+        "packet_encoding": "xudp",
+        "tls": {
+            "enabled": True,
+            "server_name": key.sni,
+            "utls": {"enabled": True, "fingerprint": "chrome"},
+            "reality": {"enabled": True, "public_key": public_key, "short_id": key.short_id},
+        },
+    }
+    return {**outbound, "flow": key.flow} if key.flow else outbound
+
+
+def mihomo_config(key: Key, server_address: str, public_key: str) -> Config:
+    """The configuration of mihomo: a proxy (SOCKS and HTTP) on loopback; all but the local network goes by VPN."""
+    proxies = [_mihomo_proxy(key, server_address, public_key)] if key.status is Status.ACTIVE else []
+    names = [proxy["name"] for proxy in proxies] or ["REJECT"]
+    local = [f"{'IP-CIDR6' if ':' in net else 'IP-CIDR'},{net},DIRECT,no-resolve" for net in _LAN]
+    return {
+        "mixed-port": _MIHOMO_PORT,
+        "bind-address": _LISTEN,
+        "allow-lan": False,
+        "mode": "rule",
+        "log-level": "warning",
+        "ipv6": True,
+        "proxies": proxies,
+        "proxy-groups": [{"name": _SELECTOR, "type": "select", "proxies": names}],
+        "rules": [*local, f"MATCH,{_SELECTOR}"],
+    }
+
+
+def _mihomo_proxy(key: Key, server_address: str, public_key: str) -> Config:
+    proxy: Config = {
+        "name": f"{key.name} (1)" if key.name in _MIHOMO_NAMES else key.name,
+        "type": "vless",
+        "server": server_address.strip("[]"),
+        "port": key.port,
+        "uuid": key.uuid,
+        "network": "tcp",
+        "udp": True,
+        "packet-encoding": "xudp",
+        "tls": True,
+        "servername": key.sni,
+        "client-fingerprint": "chrome",
+        "reality-opts": {"public-key": public_key, "short-id": key.short_id},
+    }
+    return {**proxy, "flow": key.flow} if key.flow else proxy

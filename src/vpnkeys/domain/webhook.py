@@ -1,0 +1,213 @@
+"""Webhooks: who is told of events, where they may be sent, how they are signed, and when they are tried again."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import SplitResult, urlsplit
+
+from vpnkeys.domain.errors import Rejected
+from vpnkeys.domain.event import Event, Kind
+
+URL_MAX_CHARS = 2000
+TRIED_FOR = timedelta(hours=24)
+"""For so long a delivery is tried again; then it is given up."""
+_LEAST_TRIES = 5
+"""However old an event is: somebody who was away for days should not lose it to a single slip."""
+_PAUSES_S = (1, 5, 30, 120, 600, 3600)
+"""Before the second try, the third and so on; the last one again and again."""
+_JITTER = 0.2
+
+# No name that resolves to one of these is followed: cloud machines tell their secrets there.
+_FORBIDDEN = tuple(
+    ip_network(network)
+    for network in (
+        "0.0.0.0/8",
+        "100.100.100.200/32",
+        "169.254.0.0/16",
+        "192.0.0.192/32",
+        "224.0.0.0/3",
+        "::/128",
+        "fd00:ec2::254/128",
+        "fe80::/10",
+        "ff00::/8",
+    )
+)
+# IPv6 addresses that end in the IPv4 address that is meant (RFC 4291, RFC 6052).
+_CARRIES_IPV4 = tuple(ip_network(network) for network in ("::ffff:0:0/96", "64:ff9b::/96"))
+_IPV4_BITS = 0xFFFFFFFF
+
+
+class InvalidWebhookUrl(Rejected):
+    """Events cannot, or must not, be sent there."""
+
+    code = "invalid_webhook_url"
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Somebody who wants to be told. No `events` are all. `secret` signs, so it is kept as it is."""
+
+    id: str
+    url: str
+    secret: str
+    events: tuple[Kind, ...]
+    is_active: bool
+    created_at: datetime
+
+    def wants(self, kind: Kind) -> bool:
+        """Whether it is to be told of events of this kind."""
+        return self.is_active and (not self.events or kind in self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to one webhook. `id` grows with time; times are UTC without an offset.
+
+    It is settled when there is no `next_try_at`: delivered, or given up.
+    """
+
+    id: int
+    webhook_id: str
+    event_id: str
+    event: Kind
+    body: str
+    created_at: datetime
+    attempts: int
+    next_try_at: datetime | None
+    delivered_at: datetime | None
+    last_error: str
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is to be tried now. What was never tried is, whatever the clock says."""
+        return self.next_try_at is not None and (self.attempts == 0 or now >= self.next_try_at)
+
+    def delivered(self, now: datetime) -> "Delivery":
+        """The receiver has it."""
+        return replace(self, attempts=self.attempts + 1, next_try_at=None, delivered_at=now, last_error="")
+
+    def failed(self, why: str, now: datetime, chance: float) -> "Delivery":
+        """The receiver does not have it, as far as we know. `chance`, from 0 to 1, spreads the tries of many."""
+        attempts = self.attempts + 1
+        pause_s = _PAUSES_S[min(attempts, len(_PAUSES_S)) - 1] * (1 + _JITTER * chance)
+        is_over = now - self.created_at >= TRIED_FOR and attempts >= _LEAST_TRIES
+        next_try_at = None if is_over else now + timedelta(seconds=pause_s)
+        return replace(self, attempts=attempts, next_try_at=next_try_at, last_error=why)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of sending: an HTTP status, or in `error` why there is none."""
+
+    status: int | None
+    error: str = ""
+
+    @property
+    def is_yes(self) -> bool:
+        """Whether the receiver has taken it: 2xx, and nothing else."""
+        return self.status is not None and self.status // 100 == 2  # noqa: PLR2004 - HTTP's word for success
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong, or nothing."""
+        return "" if self.is_yes else self.error or f"the receiver answered HTTP {self.status}"
+
+
+Post = Callable[[str, Mapping[str, str], str], Awaitable[Answer]]
+"""POSTs headers and a body to a URL, once; gives up after some seconds. Raises nothing: trouble is an answer too."""
+
+
+def new_webhook(url: str, events: Iterable[Kind], now: datetime) -> Webhook:
+    """A webhook with a secret of its own. The secret looks like a token, so that scanners and our log know it."""
+    secret = f"vpnk_hook_{secrets.token_urlsafe(32)}"
+    return Webhook(str(uuid.uuid4()), url, secret, in_order(events), is_active=True, created_at=now)
+
+
+def in_order(events: Iterable[Kind]) -> tuple[Kind, ...]:
+    """Each kind once, in the order of `Kind`."""
+    chosen = set(events)
+    return tuple(kind for kind in Kind if kind in chosen)
+
+
+def signed_headers(webhook: Webhook, event_id: str, kind: Kind, body: str, now: datetime) -> dict[str, str]:
+    """The headers of a delivery. The time, in Unix seconds, is signed with the body, so that no copy stays good."""
+    now_s = int(now.replace(tzinfo=UTC).timestamp())
+    signed = f"{now_s}.{body}".encode()
+    return {
+        "Content-Type": "application/json",
+        "X-Vpnkeys-Event": kind.value,
+        "X-Vpnkeys-Delivery": event_id,
+        "X-Vpnkeys-Timestamp": str(now_s),
+        "X-Vpnkeys-Signature": "v1=" + hmac.new(webhook.secret.encode(), signed, hashlib.sha256).hexdigest(),
+    }
+
+
+def ping(now: datetime) -> Event:
+    """What somebody sends to see whether it arrives."""
+    return Event(str(uuid.uuid4()), Kind.PING, now, {})
+
+
+def parse_url(raw: str) -> str:
+    """A URL to which events may be sent: https anywhere, http to this machine alone. Raises InvalidWebhookUrl.
+
+    What a name stands for is looked at each time that something is sent (`why_not`): it may change.
+    """
+    url = raw.strip()
+    parts = _split(url)
+    if len(url) > URL_MAX_CHARS or re.fullmatch(r"[!-~]+", url) is None:
+        msg = f"Give a URL of at most {URL_MAX_CHARS} ASCII characters; other letters in percent-encoding or punycode."
+        raise InvalidWebhookUrl(msg)
+    if parts.username is not None or parts.password is not None or "#" in url:
+        raise InvalidWebhookUrl(
+            "Give a URL without a user, a password and a fragment; each delivery is signed instead."
+        )
+    host = parts.hostname or ""
+    is_local = is_this_machine(host)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_local):
+        raise InvalidWebhookUrl(
+            "Give an https:// URL; http:// is only for this machine, such as http://127.0.0.1:8080/"
+        )
+    if _is_address(host) and (why := why_not(host, is_local=is_local)):
+        raise InvalidWebhookUrl(f"Events are not sent there: {why}.")
+    return url
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        is_fit = parts.port != 0 and re.fullmatch(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+", parts.hostname or "") is not None
+    except ValueError as error:
+        raise InvalidWebhookUrl(f"This is no URL: {error}.") from error
+    if not is_fit:
+        raise InvalidWebhookUrl("Give a URL such as https://example.com/hook")
+    return parts
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a URL's host is this machine by its own word, not by what a name happens to stand for."""
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def why_not(address: str, *, is_local: bool) -> str:
+    """Why nothing is sent to an IP address, or "". `is_local`: this machine was asked for by name."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address) and any(ip in network for network in _CARRIES_IPV4):
+        ip = ip_address(int(ip) & _IPV4_BITS)
+    if any(ip in network for network in _FORBIDDEN):
+        return "its address is a link-local, multicast or metadata one"
+    if ip.is_loopback and not is_local:
+        return "its name stands for this machine; give 127.0.0.1, [::1] or localhost if that is what you want"
+    return ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""What is asked of the host: programs run as root or as the server's user, and told apart by what they say."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from vpnkeys.domain.errors import Rejected
+
+USER = "vpnkeys"
+"""The system's user, and group, that the server runs as."""
+
+Say: TypeAlias = Callable[[str], None]
+
+_TOLD_LINES = 12
+_LONG_S = 900.0
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class InstallFailed(Rejected):
+    """Something did not work; what is as it was before, and what to do next, is in the message."""
+
+    code = "install_failed"
+
+
+def require_systemd_and_root() -> None:
+    """Raises InstallFailed where this host cannot have services, or we may not make them."""
+    if os.geteuid() != 0:
+        raise InstallFailed("this needs root: run it again with sudo")
+    if not Path("/run/systemd/system").is_dir():
+        raise InstallFailed("this host was not started by systemd; run the server in the foreground instead: ./run")
+    missing = [name for name in ("systemctl", "useradd") if shutil.which(name, path=_PATH) is None]
+    if missing:
+        raise InstallFailed(f"this host has no {' and no '.join(missing)}; install it, then try again")
+
+
+@contextmanager
+def alone(lock: Path = Path("/run/vpnkeys-install.lock")) -> Iterator[None]:
+    """One installation at a time. Raises InstallFailed while there is another."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InstallFailed("another installation or upgrade is at work; try again when it has ended") from error
+        yield
+
+
+def run(*command: str | Path, timeout_s: float = _LONG_S) -> str:
+    """What a program of the host says, run as root. Raises InstallFailed with its last words."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VPNKEYS_", "PYTHON"))}
+    return _finished(command, timeout_s, environment, None)
+
+
+def run_as_server(*command: str | Path, data_dir: Path, timeout_s: float = _LONG_S) -> str:
+    """What one of our own programs says, run as the server's user on a data directory. Raises InstallFailed."""
+    environment = {"PATH": _PATH, "HOME": str(data_dir), "LANG": "C.UTF-8", "VPNKEYS_DATA_DIR": str(data_dir)}
+    return _finished(command, timeout_s, environment, USER)
+
+
+def tail(text: str) -> str:
+    """Its last lines, which tell most."""
+    return "\n".join(text.strip().splitlines()[-_TOLD_LINES:]) or "(it said nothing)"
+
+
+def _finished(command: tuple[str | Path, ...], timeout_s: float, environment: dict[str, str], user: str | None) -> str:
+    name = " ".join(str(part) for part in command[:3])
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            cwd="/",
+            env=environment,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else (),
+            umask=0o022 if user is None else 0o077,
+        )
+    except OSError as error:
+        raise InstallFailed(f"{name} cannot be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise InstallFailed(f"{name} did not end within {timeout_s:.0f} s") from error
+    if done.returncode:
+        raise InstallFailed(f"{name} failed ({done.returncode}):\n{tail(done.stdout + done.stderr)}")
+    return done.stdout

@@ -1,0 +1,168 @@
+"""Releases: each a directory that is made once, with a virtual environment of its own, and never changed."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from vpnkeys.files import write_atomically
+from vpnkeys.install.host import InstallFailed, Say, run, run_as_server
+from vpnkeys.install.layout import Layout, led_to
+
+_RECORD = "release.json"
+_NUMBERED = re.compile(r".+-(\d+)")
+_OUR_PYTHON_FILES = ("pyproject.toml", "requirements.txt")
+_HOMES = ("/root/", "/home/", "/run/user/")
+_ASK_PYTHON = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
+_PYTHONS = tuple(
+    f"/usr/{place}bin/python3{minor}" for minor in (".14", ".13", ".12", ".11", "") for place in ("", "local/")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release that was completed. `digest` tells the tree that it was made of."""
+
+    directory: Path
+    version: str
+    digest: str
+    source: str
+
+    @classmethod
+    def at(cls, directory: Path) -> Self | None:
+        """The release in this directory, or None when there is none or it was not completed."""
+        try:
+            return cls(directory, **json.loads((directory / _RECORD).read_bytes()))
+        except (OSError, TypeError, ValueError):
+            return None
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.directory / "venv" / "bin" / "python"
+
+    @property
+    def program(self) -> Path:
+        """Its `vpnkeys`."""
+        return self.directory / "venv" / "bin" / "vpnkeys"
+
+    def units(self) -> Path:
+        """The directory of its units. Raises InstallFailed when it has none."""
+        found = sorted((self.directory / "venv" / "lib").glob("python*/site-packages/vpnkeys/install/units"))
+        if not found:
+            raise InstallFailed(f"{self.directory} has no units; it is no vpnkeys that can be installed")
+        return found[-1]
+
+    def runs(self, layout: Layout) -> bool:
+        """Whether it still starts: an upgrade of the system may have taken its Python away."""
+        try:
+            return run_as_server(self.program, "version", data_dir=layout.data_dir).strip() == self.version
+        except InstallFailed:
+            return False
+
+
+def current_release(layout: Layout) -> Release | None:
+    """The release in use."""
+    directory = led_to(layout.current)
+    return Release.at(directory) if directory else None
+
+
+def digest_of(source: Path) -> str:
+    """What tells a source tree from every other: the names and contents of all that goes into a release."""
+    digest = hashlib.sha256()
+    for path in sorted(_members(source)):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(source)} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _members(source: Path) -> Iterator[Path]:
+    yield from (source / name for name in _OUR_PYTHON_FILES)
+    for path in (source / "src").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
+
+
+def check_source(source: Path) -> str:
+    """The version that a source tree says it is. Raises InstallFailed when it is no tree of ours."""
+    try:
+        project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        name, version = str(project["name"]), str(project["version"])
+        is_ours = name == "vpnkeys" and (source / "requirements.txt").is_file() and (source / "src").is_dir()
+    except (OSError, KeyError, ValueError):
+        is_ours, version = False, ""
+    if not is_ours or re.fullmatch(r"[0-9A-Za-z.+!]+", version) is None:
+        raise InstallFailed(f"{source} is no source tree of vpnkeys; give the directory of a clone")
+    return version
+
+
+def next_directory(releases: Path, version: str) -> Path:
+    """Where the next release goes: numbers rise for ever, so that no path means two things."""
+    taken = [int(match[1]) for path in releases.glob("*-*") if (match := _NUMBERED.fullmatch(path.name))]
+    return releases / f"{version}-{max(taken, default=0) + 1}"
+
+
+def build(layout: Layout, source: Path, say: Say) -> Release:
+    """Make a release of a source tree, beside the others. Raises InstallFailed; then nothing of it is left."""
+    version, python = check_source(source), find_python()
+    _remove_unfinished(layout)
+    directory = next_directory(layout.releases, version)
+    directory.mkdir(parents=True)
+    try:
+        say(f"Making release {directory.name} ({python}); this takes a minute or two.")
+        return _fill(directory, source, python)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def _fill(directory: Path, source: Path, python: Path) -> Release:
+    digest = digest_of(source)
+    venv = directory / "venv"
+    run(python, "-I", "-m", "venv", venv)
+    pip = (venv / "bin" / "python", "-I", "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
+    run(*pip, "--require-hashes", "--only-binary=:all:", "--requirement", source / "requirements.txt")
+    run(*pip, "--no-index", "--no-deps", "--no-build-isolation", source)
+    version = run(venv / "bin" / "vpnkeys", "version").strip()
+    record = {"version": version, "digest": digest, "source": str(source)}
+    write_atomically(directory / _RECORD, json.dumps(record).encode() + b"\n")
+    return Release(directory, **record)
+
+
+def find_python() -> Path:
+    """A Python that the server's user can run: none that lives in somebody's home. Raises InstallFailed."""
+    own = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    for python in (own, *map(Path, _PYTHONS)):
+        if python.is_file() and not str(python.resolve()).startswith(_HOMES) and _is_fit(python):
+            return python
+    raise InstallFailed(
+        "the system has no Python from 3.11 on with its venv module, and one in somebody's home is out of reach for "
+        "services; install it (Debian, Ubuntu: apt-get install -y python3-venv), then try again"
+    )
+
+
+def _is_fit(python: Path) -> bool:
+    return subprocess.run([python, "-I", "-c", _ASK_PYTHON], capture_output=True, check=False).returncode == 0
+
+
+def _remove_unfinished(layout: Layout) -> None:
+    """What an installation that was killed left half done."""
+    for directory in layout.releases.iterdir() if layout.releases.is_dir() else ():
+        if Release.at(directory) is None and directory != led_to(layout.current):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def prune(layout: Layout, keep: Iterable[Release]) -> None:
+    """Remove all releases but these."""
+    kept = {release.directory for release in keep}
+    for directory in layout.releases.iterdir():
+        if directory not in kept:
+            shutil.rmtree(directory, ignore_errors=True)

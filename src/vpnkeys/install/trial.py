@@ -1,0 +1,122 @@
+"""A trial of an Xray: a server of it on loopback with a key pair of its own, and a client through it."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpnkeys.domain.inbound import Client, Inbound, Reality
+from vpnkeys.domain.reality import KeyPair
+from vpnkeys.settings import Settings
+from vpnkeys.xray.client import Way, connect, running_client, way_into
+from vpnkeys.xray.config import render_inbound
+from vpnkeys.xray.launch import xray_environment
+from vpnkeys.xray.process import spawn
+
+# REALITY looks at its target first, for five seconds at most, and lets a client wait that comes before the end.
+_PATIENCE_S = 9.0
+_AGAIN_S = 0.3
+_HOST = "trial.invalid"
+_REQUEST = f"GET / HTTP/1.1\r\nHost: {_HOST}\r\n\r\n".encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A server and the client to try it with."""
+
+    server: Path
+    client: Path
+
+
+def carries(pair: Pair, settings: Settings) -> bool:
+    """Whether a byte comes back through the pair, with any of the configured server names and its target.
+
+    Nothing is needed of the internet but one REALITY target: Xray itself answers the client's request. Raises OSError.
+    """
+    pair_of_keys = KeyPair.new()
+    with tempfile.TemporaryDirectory(prefix="vpnkeys-trial-") as room:
+        inbounds = _inbounds(settings, pair_of_keys.private_key)
+        config = Path(room) / "server.json"
+        config.write_text(json.dumps(_server(inbounds)), encoding="ascii")
+        server = spawn(pair.server, config, xray_environment(settings.xray_ca_file))
+        try:
+            ways = [way_into(inbound, inbound.port or 0, pair_of_keys.public_key) for inbound in inbounds]
+            return asyncio.run(_any_answers(pair.client, settings, Path(room), ways))
+        finally:
+            _end(server)
+
+
+def _inbounds(settings: Settings, private_key: str) -> list[Inbound]:
+    return [
+        Inbound(
+            tag=f"trial-{index}",
+            listen="127.0.0.1",
+            port=_free_port(),
+            clients=(Client(uuid=str(uuid.uuid4()), email=""),),
+            reality=Reality(
+                target=settings.reality_target or f"{name}:443",
+                server_names=(name,),
+                private_key=private_key,
+                short_ids=(os.urandom(8).hex(),),
+            ),
+        )
+        for index, name in enumerate(settings.reality_server_names)
+    ]
+
+
+def _server(inbounds: Sequence[Inbound]) -> dict[str, object]:
+    return {
+        "log": {"loglevel": "none", "access": "none"},
+        "inbounds": [render_inbound(inbound) for inbound in inbounds],
+        "outbounds": [{"protocol": "blackhole", "settings": {"response": {"type": "http"}}}],
+    }
+
+
+async def _any_answers(client: Path, settings: Settings, room: Path, ways: Sequence[Way]) -> bool:
+    environment = xray_environment(settings.xray_ca_file)
+    async with running_client(client, environment, room, ways) as doors:
+        tries = [asyncio.create_task(_answers(door)) for door in doors]
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                for done in asyncio.as_completed(tries):
+                    await done
+                    return True
+        except TimeoutError:
+            return False
+        finally:
+            for task in tries:
+                task.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
+    return False
+
+
+async def _answers(door: Path) -> None:
+    """Return when a byte has come back."""
+    while True:
+        try:
+            reader, writer = await connect(door, _HOST, 80)
+            try:
+                writer.write(_REQUEST)
+                if await reader.read(1):
+                    return
+            finally:
+                writer.close()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        await asyncio.sleep(_AGAIN_S)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    child.kill()
+    child.communicate()

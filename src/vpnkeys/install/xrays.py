@@ -1,0 +1,181 @@
+"""The Xray of an installation: copies by version, the one in use by a link, and the change to another one."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from vpnkeys.client import ApiError, Client
+from vpnkeys.domain.errors import Unavailable
+from vpnkeys.install.host import InstallFailed, Say, alone
+from vpnkeys.install.layout import Layout, led_to, point
+from vpnkeys.install.trial import Pair, carries
+from vpnkeys.settings import Settings, admin_socket
+from vpnkeys.xray.binary import XrayUnfit, obtain
+
+_RESTART_TIMEOUT_S = 90.0
+_CLIENTS_WAIT_S = 45.0
+_LOOK_EVERY_S = 0.2
+
+
+class HostOffline(Unavailable):
+    """No REALITY target can be reached, so that nothing can be tried."""
+
+    code = "host_offline"
+
+
+def keep_xray(layout: Layout, given: Path | None, say: Say) -> None:
+    """Have an Xray in use: the present one, if it is fit; else the given one, or one that is found or fetched.
+
+    Raises InstallFailed when there is none.
+    """
+    if led_to(layout.current_xray.parent) is not None:
+        try:
+            obtain(layout.current_xray, say)
+        except XrayUnfit as error:
+            say(f"The Xray in use is not fit for this version and is replaced: {error}")
+        else:
+            return
+    point(layout.xrays / "current", copy_xray(layout, _obtained(given, say)))
+
+
+def upgrade_xray(layout: Layout, settings: Settings, wanted: str, say: Say) -> bool:
+    """Change to another Xray, a file or a version ("" for the one this vpnkeys was made with); whether it is another.
+
+    It is tried on loopback first, and the old one comes back when clients do not get in with it. Customers' connections
+    end once, at the restart. Raises InstallFailed, or Unavailable when the server does not answer or nothing can be
+    tried now; then the old one is in use.
+    """
+    with alone():
+        old = led_to(layout.xrays / "current")
+        if old is None:
+            raise InstallFailed("there is no installation; make one: ./run --install")
+        program, version = _wanted(layout, wanted, say)
+        new = copy_xray(layout, (program, version))
+        if new == old:
+            return False
+        try:
+            _try(new / "xray", old / "xray", settings, say)
+            _switch(layout, settings, new, old, say)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        _prune(layout, {new, old})
+        return True
+
+
+def copy_xray(layout: Layout, obtained: tuple[Path, str]) -> Path:
+    """The directory of this very program among the installation's; copied when it is not there yet."""
+    program, version = obtained
+    for directory in _names(layout.xrays, version):
+        if not (directory / "xray").is_file():
+            break
+        if _digest(directory / "xray") == _digest(program):
+            return directory
+    directory.mkdir(parents=True, exist_ok=True)
+    fresh = directory / ".xray.new"
+    shutil.copyfile(program, fresh)
+    fresh.chmod(0o755)
+    fresh.replace(directory / "xray")
+    return directory
+
+
+def _names(xrays: Path, version: str) -> Iterator[Path]:
+    """Other programs may call themselves the same version."""
+    yield xrays / version
+    yield from (xrays / f"{version}-{number}" for number in range(2, 1000))
+
+
+def _obtained(given: Path | None, say: Say) -> tuple[Path, str]:
+    try:
+        found = obtain(given, say)
+    except XrayUnfit as error:
+        raise InstallFailed(str(error)) from error
+    return found.path, found.version
+
+
+def _wanted(layout: Layout, wanted: str, say: Say) -> tuple[Path, str]:
+    path = Path(wanted).absolute()
+    if wanted and path.is_file():
+        return _obtained(path, say)
+    kept = layout.xrays / wanted / "xray"
+    if wanted and "/" not in wanted and kept.is_file():
+        return _obtained(kept, say)
+    program, version = _obtained(None, say)
+    if wanted and wanted != version:
+        raise InstallFailed(
+            f"{wanted} is no file, and {version} is the version of Xray that can be found or fetched here; for another "
+            "one put its binary on this host and give its path"
+        )
+    return program, version
+
+
+def _try(new: Path, old: Path, settings: Settings, say: Say) -> None:
+    """With the client of today, which customers have, and with its own, which the server uses to keep names warm."""
+    say("Trying the new Xray on loopback, beside the one in use.")
+    if all(carries(Pair(new, client), settings) for client in (old, new)):
+        return
+    if carries(Pair(old, old), settings):
+        raise InstallFailed("no client gets through the new Xray, and one does through the old; nothing was changed")
+    names = ", ".join(settings.reality_server_names)
+    raise HostOffline(
+        f"no REALITY target answers from here ({settings.reality_target or names}), so that no Xray can be tried, the "
+        "present one neither; nothing was changed. Check that this host is online, then try again"
+    )
+
+
+def _switch(layout: Layout, settings: Settings, new: Path, old: Path, say: Say) -> None:
+    with Client.local(admin_socket(settings.data_dir), timeout=_RESTART_TIMEOUT_S) as server:
+        names = _ready_names(server)
+        try:
+            point(layout.xrays / "current", new)
+            say("Restarting Xray; customers' connections end once and come back.")
+            server.system.xray_sync_config()
+            _wait_for_clients(server, names)
+        except (ApiError, InstallFailed) as error:
+            say("It does not serve; going back to the old one.")
+            point(layout.xrays / "current", old)
+            _go_back(server, names)
+            raise InstallFailed(f"the new Xray did not serve ({error}); the old one serves again") from error
+        except BaseException:
+            point(layout.xrays / "current", old)
+            raise
+
+
+def _go_back(server: Client, names: int) -> None:
+    try:
+        server.system.xray_sync_config()
+        _wait_for_clients(server, names)
+    except (ApiError, InstallFailed) as error:
+        msg = f"the new Xray did not serve, and the old one does not yet ({error}); see journalctl -u vpnkeys-xray"
+        raise InstallFailed(msg) from error
+
+
+def _ready_names(server: Client) -> int:
+    try:
+        return server.health().server_names_ready or 0
+    except ApiError as error:
+        msg = f"the server has to run for this, and does not answer ({error}); systemctl start vpnkeys"
+        raise Unavailable(msg) from error
+
+
+def _wait_for_clients(server: Client, names: int) -> None:
+    deadline = time.monotonic() + _CLIENTS_WAIT_S
+    while time.monotonic() < deadline:
+        health = server.health()
+        if health.services.get("xray") == "running" and (health.server_names_ready or 0) >= min(names, 1):
+            return
+        time.sleep(_LOOK_EVERY_S)
+    raise InstallFailed("no client gets in")
+
+
+def _prune(layout: Layout, keep: set[Path]) -> None:
+    for directory in layout.xrays.iterdir():
+        if directory.is_dir() and not directory.is_symlink() and directory not in keep:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _digest(program: Path) -> str:
+    with program.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,115 @@
+"""Does a key's link carry traffic? Tried by a real client; what fails is told with what to do next."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from vpnkeys.domain.errors import SelfTestBusy, XrayUnavailable
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Status
+from vpnkeys.domain.traffic import NOTHING, Samples
+from vpnkeys.domain.trial import Outcome, Trial
+from vpnkeys.interfaces import Node
+
+_PATIENCE_S = 1.0
+_COUNTED_WITHIN_S = 1.0
+_ASK_EVERY_S = 0.05
+
+OK, NOT_COUNTED, EGRESS_FAILED = "ok", "not_counted", "egress_failed"
+
+_STATUS_DETAIL: Mapping[Status, str] = MappingProxyType(
+    {
+        Status.DISABLED: "The key is switched off; set is_active to true.",
+        Status.EXPIRED: "The key has expired; extend it or lift expires_at.",
+        Status.LIMITED: "The key has used up its traffic limit; raise or lift traffic_limit_bytes, or wait for "
+        "the next window.",
+    }
+)
+
+_OUTCOME_DETAIL: Mapping[Outcome, str] = MappingProxyType(
+    {
+        Outcome.PORT_SILENT: "Nobody lets clients in at port {port}; POST /api/system/sync-config puts the key back "
+        "into Xray, GET /api/system/ports/status tells whether another program has the port.",
+        Outcome.TARGET_GONE: "The target of the key's server name does not play along, so nobody gets in: {reason}.",
+        Outcome.REFUSED: "Port {port} answers and does not let the key's client in, so something there is not as the "
+        "link says; compare with GET /api/system/xray/validate-sync, repair with POST /api/system/xray/sync-config.",
+        Outcome.NO_ANSWER: "Port {port} takes connections and gives no answer in time; right after a start try again "
+        "in a few seconds, else restart Xray with POST /api/system/xray/sync-config.",
+        Outcome.NO_CLIENT: "Nothing is known of the key, because the test's own client failed: {reason}.",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTest:
+    """What a test found. `code` is a stable word: `ok`, or what to begin with.
+
+    `counted` tells whether the key's counters have grown by what came through.
+    """
+
+    key: Key
+    works: bool
+    code: str
+    detail: str
+    counted: bool = False
+    trial: Trial | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """Tries one key at a time."""
+
+    node: Node
+    _testing: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, key: Key) -> KeyTest:
+        """Test a key now, within twelve seconds.
+
+        Raises XrayUnavailable, and SelfTestBusy while another key is being tested.
+        """
+        if key.status is not Status.ACTIVE:
+            return KeyTest(key, works=False, code=f"key_{key.status}", detail=_STATUS_DETAIL[key.status])
+        if not self._testing.acquire(timeout=_PATIENCE_S):
+            msg = "Another key is being tested; try again in some seconds."
+            raise SelfTestBusy(msg)
+        try:
+            before = self.node.sample()
+            trial = self.node.try_link(key)
+            counted = trial.outcome is Outcome.WORKS and self._has_counted(key, before, trial.bytes_received)
+        finally:
+            self._testing.release()
+        if trial.outcome is not Outcome.WORKS and not self.node.is_up():
+            msg = "Xray ended while the key was tested; it is being restarted. Try again shortly."
+            raise XrayUnavailable(msg)
+        return _judged(key, trial, counted=counted)
+
+    def _has_counted(self, key: Key, before: Samples, count: int) -> bool:
+        """Whether Xray has counted these bytes for the key; it may be a moment behind."""
+        deadline = time.monotonic() + _COUNTED_WITHIN_S
+        while True:
+            now = self.node.sample()
+            if now.epoch != before.epoch:
+                return False
+            grown = now.usage.get(key.uuid, NOTHING).down - before.usage.get(key.uuid, NOTHING).down
+            if grown >= count or time.monotonic() >= deadline:
+                return grown >= count
+            time.sleep(_ASK_EVERY_S)
+
+
+def _judged(key: Key, trial: Trial, *, counted: bool) -> KeyTest:
+    if trial.outcome is not Outcome.WORKS:
+        detail = _OUTCOME_DETAIL[trial.outcome].format(port=key.port, reason=trial.reason)
+        return KeyTest(key, works=False, code=trial.outcome, detail=detail, trial=trial)
+    code, detail = OK, "The link carries traffic."
+    if not counted:
+        code = NOT_COUNTED
+        detail = "The link carries traffic, and Xray does not count it; POST /api/system/sync-config, then test again."
+    elif trial.egress.works is False:
+        code = EGRESS_FAILED
+        detail = (
+            f"The link carries traffic as far as this server, and not out of it: {trial.egress.detail}. Check this "
+            "server's own way out, and the routing rules and outbounds of yours in config.json."
+        )
+    return KeyTest(key, works=True, code=code, detail=detail, counted=counted, trial=trial)

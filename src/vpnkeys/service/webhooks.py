@@ -1,0 +1,149 @@
+"""Who is told of events: webhooks made, changed, tried and removed."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from vpnkeys.domain.audit import Entry
+from vpnkeys.domain.errors import NotFound, Rejected
+from vpnkeys.domain.event import Kind
+from vpnkeys.domain.webhook import (
+    Answer,
+    Delivery,
+    Post,
+    Webhook,
+    in_order,
+    new_webhook,
+    parse_url,
+    ping,
+    signed_headers,
+)
+from vpnkeys.interfaces import Clock, Store
+
+MOST_WEBHOOKS = 20
+_MOST_LISTED = 100
+
+
+class WebhookNotFound(NotFound):
+    """No webhook has this id."""
+
+    code = "webhook_not_found"
+
+
+class TooManyWebhooks(Rejected):
+    """There are as many webhooks as there may be: each has a worker of its own."""
+
+    code = "too_many_webhooks"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What should change of a webhook; None stays as it is."""
+
+    url: str | None = None
+    events: Iterable[Kind] | None = None
+    is_active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of a ping."""
+
+    event_id: str
+    answer: Answer
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookService:
+    """The use cases about webhooks."""
+
+    store: Store
+    clock: Clock
+    post: Post
+
+    def list(self) -> tuple[Webhook, ...]:
+        """All webhooks, oldest first."""
+        return self.store.webhooks()
+
+    def get(self, webhook_id: str) -> Webhook:
+        """One webhook. Raises WebhookNotFound."""
+        found = next((webhook for webhook in self.store.webhooks() if webhook.id == webhook_id), None)
+        if found is None:
+            raise WebhookNotFound("There is no webhook with this id; GET /api/webhooks lists those that are.")
+        return found
+
+    def create(self, url: str, events: Iterable[Kind] = ()) -> Webhook:
+        """Make a webhook for events of these kinds; none are all. Its secret is to be told this once.
+
+        Raises InvalidWebhookUrl, TooManyWebhooks.
+        """
+        webhook = new_webhook(parse_url(url), events, self.clock.now())
+        with self.store.write() as transaction:
+            if len(self.store.webhooks()) >= MOST_WEBHOOKS:
+                raise TooManyWebhooks(f"There are {MOST_WEBHOOKS} webhooks, which is the most; remove one first.")
+            transaction.outbox.put_webhook(webhook)
+            transaction.record(Entry("webhook.created", webhook.id, after=_facts(webhook)))
+        return webhook
+
+    def change(self, webhook_id: str, change: Change) -> Webhook:
+        """Change a webhook; what it has still to be told is tried anew, at once. Its secret stays.
+
+        Raises WebhookNotFound, InvalidWebhookUrl.
+        """
+        url = None if change.url is None else parse_url(change.url)
+        with self.store.write() as transaction:
+            before = self.get(webhook_id)
+            after = replace(
+                before,
+                url=before.url if url is None else url,
+                events=before.events if change.events is None else in_order(change.events),
+                is_active=before.is_active if change.is_active is None else change.is_active,
+            )
+            if after != before:
+                transaction.outbox.put_webhook(after)
+                transaction.outbox.retry_at(webhook_id, self.clock.now())
+                transaction.record(Entry("webhook.changed", webhook_id, _facts(before), _facts(after)))
+        return after
+
+    def delete(self, webhook_id: str) -> None:
+        """Remove a webhook; nothing more is sent to it. Raises WebhookNotFound."""
+        with self.store.write() as transaction:
+            gone = self.get(webhook_id)
+            transaction.outbox.delete_webhook(webhook_id)
+            transaction.record(Entry("webhook.deleted", webhook_id, before=_facts(gone)))
+
+    def deliveries(self, webhook_id: str) -> tuple[Delivery, ...]:
+        """The newest hundred, newest first. Raises WebhookNotFound."""
+        return self.store.deliveries(self.get(webhook_id).id, _MOST_LISTED)
+
+    async def test(self, webhook_id: str) -> Trial:
+        """Send a ping now, once. When it arrives, what could not be delivered before is tried again at once.
+
+        Raises WebhookNotFound.
+        """
+        webhook = self.get(webhook_id)
+        event = ping(self.clock.now())
+        body, began = event.body(), time.monotonic()
+        headers = signed_headers(webhook, event.id, event.kind, body, event.at)
+        answer = await self.post(webhook.url, headers, body)
+        took_s = time.monotonic() - began
+        if answer.is_yes:
+            await asyncio.to_thread(self._retry_now, webhook_id)
+        return Trial(event.id, answer, took_s)
+
+    def _retry_now(self, webhook_id: str) -> None:
+        if self.store.unsettled(webhook_id, 1):
+            with self.store.write() as transaction:
+                transaction.outbox.retry_at(webhook_id, self.clock.now())
+
+
+def _facts(webhook: Webhook) -> dict[str, object]:
+    """What the audit log, which is kept for ever, tells of a webhook. A path may be a secret; the host is enough."""
+    return {
+        "host": urlsplit(webhook.url).netloc,
+        "events": [kind.value for kind in webhook.events],
+        "is_active": webhook.is_active,
+    }

@@ -1,0 +1,37 @@
+// Does the link work? A real client on the server tries it.
+import { keyPath, post } from "../api.js";
+import { h, replace } from "../dom.js";
+import { describe } from "../errors.js";
+import { icon } from "../icons.js";
+import { currentLanguage, has, number, t } from "../i18n.js";
+import { button, card } from "../parts.js";
+import { may } from "../store.js";
+
+export function testCard(id) {
+  if (!may("keys")) return null;
+  const result = h("div", { role: "status", class: "test-result" }, h("p", { class: "muted" }, t("test.text")));
+  async function run() {
+    replace(result, h("p", { class: "muted" }, t("test.running")));
+    try {
+      replace(result, shown(await post(keyPath(id, "/test"))));
+    } catch (error) {
+      replace(result, h("div", { class: "problem" }, describe(error)));
+    }
+  }
+  return card(t("test.title"), { actions: [button(t("test.do"), { name: "pulse", onclick: run })] }, result);
+}
+
+function shown(test) {
+  const ms = (value) => (value === null ? "—" : t("unit.ms", { n: number(value) }));
+  const translated = has(`test.code.${test.code}`);
+  const facts = [
+    ["test.handshake", ms(test.handshake_ms)],
+    ["test.first-byte", ms(test.first_byte_ms)],
+    ["test.counted", test.works ? t(test.counted ? "yes" : "no") : "—"],
+  ];
+  return [
+    h("p", { class: `verdict ${test.works ? "good" : "bad"}` }, icon(test.works ? "check" : "warn"), h("b", {}, t(test.works ? "test.works" : "test.fails"))),
+    h("p", { lang: translated || currentLanguage() === "en" ? null : "en" }, translated ? t(`test.code.${test.code}`) : test.detail),
+    test.works && h("dl", { class: "facts" }, facts.map(([label, value]) => h("div", {}, h("dt", {}, t(label)), h("dd", {}, value)))),
+  ];
+}

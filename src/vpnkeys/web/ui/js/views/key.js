@@ -1,0 +1,164 @@
+// One key: what it uses, its link, what it may, whether it works, and what was done to it.
+import { deleteKeys, extendDialog, linkBody, linkOf, resetTraffic, switchKey } from "../actions.js";
+import { h, replace, setText } from "../dom.js";
+import { empty, failure, loading } from "../errors.js";
+import { historyCard } from "../history.js";
+import { icon } from "../icons.js";
+import { bytes, number, rate, t } from "../i18n.js";
+import { badge, button, card, copy, named, setBadge, sparkline, title, usageBar, when } from "../parts.js";
+import { go } from "../router.js";
+import { keyOf, may, on, state, usageOf } from "../store.js";
+import { auditTable } from "./audit.js";
+import { subscriptionPart } from "./key-subscription.js";
+import { editDialog } from "./key-form.js";
+import { testCard } from "./key-test.js";
+
+export function keyView({ main, params, signal }) {
+  title(t("key.title"));
+  let shown = null;
+
+  function draw() {
+    const key = keyOf(params.id);
+    if (!state.keys) return replace(main, back(), h("h1", {}, t("key.title")), loading());
+    if (!key) {
+      shown?.abort();
+      shown = null;
+      return replace(main, back(), h("h1", {}, t("key.title")), empty(t("key.gone"), t("key.gone-text")));
+    }
+    if (!shown) {
+      shown = new AbortController();
+      signal.addEventListener("abort", () => shown?.abort());
+      drawKey(main, key.id, shown.signal);
+    }
+    title(key.name);
+    return undefined;
+  }
+  on("keys", draw, signal);
+  draw();
+}
+
+const back = () => h("a", { class: "back", href: "#/keys" }, icon("back"), t("nav.keys"));
+
+function drawKey(main, id, signal) {
+  const now = () => keyOf(id);
+  const key = now();
+  const name = named(key.name);
+  const status = badge(key.status);
+  const note = h("p", { class: "key-note", dir: "auto" });
+  const power = button("", { name: "power", onclick: () => switchKey(now(), !now().is_active) });
+  const powerText = h("span");
+  power.append(powerText);
+  const facts = factsPart();
+  replace(
+    main,
+    back(),
+    h(
+      "header",
+      { class: "view-head" },
+      h("div", { class: "key-head" }, h("h1", {}, name), status),
+      may("keys") &&
+        h(
+          "div",
+          { class: "row wrap" },
+          button(t("key.edit"), { name: "edit", onclick: () => editDialog(now()) }),
+          button(t("key.extend"), { name: "clock", onclick: () => extendDialog([now()]) }),
+          power,
+          button(t("key.delete"), { name: "trash", kind: "danger", onclick: () => (deleteKeys([now()]), go("#/keys")) }),
+        ),
+    ),
+    note,
+    h(
+      "div",
+      { class: "key-grid" },
+      h(
+        "div",
+        { class: "stack" },
+        historyCard(t("key.traffic"), `/api/keys/${encodeURIComponent(id)}/traffic/history`, signal, { below: facts.usage }),
+        card(t("key.facts"), {}, facts.list),
+        may("admin") && auditCard(id, signal),
+      ),
+      h("div", { class: "stack" }, linkCard(id), testCard(id)),
+    ),
+  );
+
+  function update() {
+    const current = now();
+    if (!current) return;
+    setText(name, current.name);
+    setBadge(status, current.status);
+    setText(note, current.note);
+    note.hidden = !current.note;
+    setText(powerText, t(current.is_active ? "key.disable" : "key.enable"));
+    facts.update(current);
+  }
+  on("keys traffic", update, signal);
+  update();
+}
+
+function factsPart() {
+  const bar = usageBar();
+  const live = h("span", { class: "rate" });
+  const spark = sparkline(96, 24);
+  const reset = may("keys") && button(t("reset.open"), { kind: "small", name: "refresh", onclick: () => resetTraffic(current) });
+  const usage = h("div", { class: "key-usage" }, h("div", {}, h("span", { class: "label" }, t("column.used")), bar), h("div", {}, h("span", { class: "label" }, t("column.live")), h("span", { class: "row" }, spark, live)), reset);
+  const list = h("dl", { class: "facts" });
+  let current = null;
+  let told = "";
+  function update(key) {
+    const used = usageOf(key.id);
+    current = key;
+    bar.show(used.total, key.traffic_limit_window === "total" ? key.traffic_limit_bytes : null);
+    spark.show(used.rates);
+    setText(live, rate(used.rate));
+    // Only what changed is drawn: what is selected for copying stays selected.
+    const rows = factsOf(key, used);
+    const text = JSON.stringify([key, used.devices, used.lastSeen, Math.floor(Date.now() / 60_000)]);
+    if (text === told) return;
+    told = text;
+    replace(list, rows.map(([label, ...value]) => h("div", {}, h("dt", {}, t(label)), h("dd", {}, value))));
+  }
+  return { usage, list, update };
+}
+
+const none = () => h("span", { class: "muted" }, t("limits.none"));
+const mono = (text) => [h("code", { class: "mono" }, text), copyButton(text)];
+
+function copyButton(text) {
+  const label = t("action.copy");
+  return h("button", { type: "button", class: "icon-button tiny", "aria-label": `${label}: ${text}`, title: label, onclick: () => copy(text, t("copied")) }, icon("copy"));
+}
+
+function factsOf(key, used) {
+  const limit = key.traffic_limit_bytes;
+  return [
+    ["fact.online", used.devices === null ? "?" : number(used.devices), key.max_devices ? t("fact.of", { most: key.max_devices }) : ""],
+    ["fact.seen", when(used.lastSeen)],
+    ["fact.expires", key.expires_at ? when(key.expires_at, "time") : h("span", { class: "muted" }, t("limits.never"))],
+    ["fact.limit", limit ? `${bytes(limit)} ${t(`window.per.${key.traffic_limit_window}`)}` : none()],
+    ["fact.speed", key.speed_limit_mbps ? `${number(key.speed_limit_mbps)}\u00a0${t("unit.Mbps")}` : none()],
+    ["fact.port", mono(String(key.port))],
+    ["fact.sni", mono(key.sni)],
+    ["fact.short-id", mono(key.short_id)],
+    ["fact.uuid", mono(key.uuid)],
+    ["fact.created", when(key.created_at, "time")],
+  ];
+}
+
+function linkCard(id) {
+  const place = h("div", {}, loading());
+  const subscription = may("keys") && subscriptionPart(id);
+  const load = async () => {
+    try {
+      replace(place, linkBody(keyOf(id), await linkOf(keyOf(id))));
+    } catch (error) {
+      replace(place, failure(error, load));
+    }
+  };
+  load();
+  return card(t("link.title"), { class: "card link-card" }, place, subscription);
+}
+
+function auditCard(id, signal) {
+  const { element } = auditTable(signal, { subject: id, compact: true });
+  return card(t("key.audit"), {}, element);
+}

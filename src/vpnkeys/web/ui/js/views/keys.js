@@ -1,0 +1,202 @@
+// All keys: searched, sorted, chosen, and watched while they work.
+import { h, reconcile, replace, setText } from "../dom.js";
+import { empty, loading } from "../errors.js";
+import { icon } from "../icons.js";
+import { bytes, compare, number, rate, t } from "../i18n.js";
+import { select } from "../form.js";
+import { button, sparkline, title } from "../parts.js";
+import { may, on, state, usageOf, visibleKeys } from "../store.js";
+import { bulkBar } from "./keys-bulk.js";
+import { makeRow, updateLive, updateRow } from "./keys-row.js";
+import { createDialog } from "./key-form.js";
+
+// Kept while the page lives: who comes back from a key finds the list as it was left.
+const wish = { text: "", status: "all", by: "created", down: false };
+const chosen = new Set();
+
+const STATUSES = ["all", "active", "disabled", "expired", "limited"];
+const NEVER = "9999";
+const ORDERS = {
+  name: (one, other) => compare(one.name, other.name),
+  status: (one, other) => compare(t(`status.${one.status}`), t(`status.${other.status}`)),
+  live: (one, other) => usageOf(one.id).rate - usageOf(other.id).rate,
+  devices: (one, other) => (usageOf(one.id).devices ?? 0) - (usageOf(other.id).devices ?? 0),
+  used: (one, other) => usageOf(one.id).total - usageOf(other.id).total,
+  expires: (one, other) => compare(one.expires_at ?? NEVER, other.expires_at ?? NEVER),
+  port: (one, other) => one.port - other.port,
+  created: (one, other) => compare(one.created_at, other.created_at),
+};
+// What a column is first asked for: the most, the latest.
+const DOWN_FIRST = new Set(["live", "devices", "used"]);
+const COLUMNS = ["name", "status", "live", "devices", "used", "expires", "port"];
+
+export function keysView({ main, signal }) {
+  title(t("nav.keys"));
+  const search = h("input", {
+    type: "search", id: "search", value: wish.text, placeholder: t("keys.search"), "aria-label": t("keys.search"),
+    autocomplete: "off", spellcheck: "false", oninput: () => ((wish.text = search.value), draw()),
+  });
+  const count = h("p", { class: "count muted", role: "status" });
+  const body = h("tbody", { role: "rowgroup" });
+  const all = h("input", { type: "checkbox", "aria-label": t("keys.choose-all"), onchange: () => chooseAll() });
+  const heads = new Map(COLUMNS.map((name) => [name, head(name)]));
+  const table = h(
+    "table",
+    { class: "keys", role: "table", "aria-label": t("nav.keys") },
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, h("th", { role: "columnheader", class: "pick" }, all), [...heads.values()], h("th", { role: "columnheader", class: "deeds" }, h("span", { class: "sr-only" }, t("keys.deeds"))))),
+    body,
+  );
+  const none = h("div");
+  const filter = h("select", { "aria-label": t("keys.filter"), class: "filter", onchange: () => ((wish.status = filter.value), draw()) });
+  const order = select(Object.keys(ORDERS).map((name) => [name, t(`sort.${name}`)]), wish.by, { class: "order", "aria-label": t("keys.sort"), onchange: () => sortBy(order.value) });
+  const bulk = bulkBar(() => chosenKeys(), () => (chosen.clear(), draw()));
+  const figures = summary();
+
+  replace(
+    main,
+    h("header", { class: "view-head" }, h("h1", {}, t("nav.keys")), may("keys") && button(t("keys.new"), { kind: "primary", name: "plus", onclick: createDialog })),
+    figures.element,
+    h("div", { class: "toolbar" }, h("div", { class: "search" }, icon("search"), search), filter, order, count),
+    h("div", { class: "sheet" }, table, none),
+    bulk.element,
+  );
+
+  function head(name) {
+    const sort = h("button", { type: "button", class: "sort", onclick: () => sortBy(name) }, t(`column.${name}`), h("i", { class: "arrow", "aria-hidden": "true" }));
+    return h("th", { role: "columnheader", scope: "col", class: `c-${name}` }, sort);
+  }
+
+  function sortBy(name) {
+    Object.assign(wish, { by: name, down: name === wish.by ? !wish.down : DOWN_FIRST.has(name) });
+    draw();
+  }
+
+  const chosenKeys = () => visibleKeys().filter((key) => chosen.has(key.id));
+
+  function found() {
+    const words = wish.text.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+    const fits = (key) => {
+      const text = `${key.name}\n${key.note}\n${key.port}\n${key.uuid}\n${key.id}`.toLocaleLowerCase();
+      return words.every((word) => text.includes(word));
+    };
+    const keys = visibleKeys().filter((key) => (wish.status === "all" || key.status === wish.status) && fits(key));
+    const sign = wish.down ? -1 : 1;
+    return keys.sort((one, other) => sign * ORDERS[wish.by](one, other) || ORDERS.created(one, other));
+  }
+
+  function choose(key, isChosen) {
+    if (isChosen) chosen.add(key.id);
+    else chosen.delete(key.id);
+    drawChoice(found());
+  }
+
+  function chooseAll() {
+    for (const key of found()) {
+      if (all.checked) chosen.add(key.id);
+      else chosen.delete(key.id);
+    }
+    draw();
+  }
+
+  function drawChoice(keys) {
+    const inView = keys.filter((key) => chosen.has(key.id)).length;
+    all.checked = keys.length > 0 && inView === keys.length;
+    all.indeterminate = inView > 0 && inView < keys.length;
+    for (const row of body.children) row.classList.toggle("chosen", chosen.has(row.dataset.key));
+    bulk.update();
+  }
+
+  function draw() {
+    if (!state.keys) return replace(none, loading());
+    for (const id of chosen) if (!visibleKeys().some((key) => key.id === id)) chosen.delete(id);
+    const keys = found();
+    const restore = focusKeeper(body);
+    reconcile(body, keys, (key) => key.id, (key) => makeRow(key, choose), (row, key) => updateRow(row, key, chosen.has(key.id)));
+    restore();
+    table.hidden = keys.length === 0;
+    replace(none, keys.length > 0 ? [] : nothing());
+    const of = visibleKeys().length;
+    setText(count, keys.length === of ? t("keys.count", { n: of }) : t("keys.count-of", { found: keys.length, n: of }));
+    for (const [name, cell] of heads) cell.setAttribute("aria-sort", name !== wish.by ? "none" : wish.down ? "descending" : "ascending");
+    order.value = wish.by;
+    drawFilter();
+    drawChoice(keys);
+    figures.update();
+    return undefined;
+  }
+
+  function drawFilter() {
+    const counts = (status) => visibleKeys().filter((key) => status === "all" || key.status === status).length;
+    const options = STATUSES.map((status) => `${t(`filter.${status}`)} · ${number(counts(status))}`);
+    if (filter.options.length === 0) replace(filter, STATUSES.map((status) => h("option", { value: status })));
+    options.forEach((text, place) => setText(filter.options[place], text));
+    filter.value = wish.status;
+  }
+
+  function nothing() {
+    if (visibleKeys().length > 0) return empty(t("keys.no-match"), t("keys.no-match-text"), button(t("keys.clear"), { onclick: () => clear() }));
+    const make = may("keys") && button(t("keys.new"), { kind: "primary", name: "plus", onclick: createDialog });
+    return empty(t("keys.none"), t("keys.none-text"), make);
+  }
+
+  function clear() {
+    Object.assign(wish, { text: "", status: "all" });
+    search.value = "";
+    draw();
+    search.focus();
+  }
+
+  const moving = () => ["live", "used", "devices"].includes(wish.by) && !body.matches(":hover, :focus-within");
+  on("keys", draw, signal);
+  on(
+    "traffic",
+    () => {
+      if (moving()) draw();
+      for (const row of body.children) updateLive(row);
+      figures.update();
+    },
+    signal,
+  );
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "k" || document.querySelector("dialog[open]")) return;
+      event.preventDefault();
+      search.focus();
+      search.select();
+    },
+    { signal },
+  );
+  draw();
+}
+
+// A row that goes takes the focus with it: then the next row has it, or the one before, or the heading.
+function focusKeeper(body) {
+  const row = document.activeElement?.closest?.("tr");
+  if (!row || row.parentElement !== body) return () => null;
+  const near = [row.nextElementSibling, row.previousElementSibling];
+  return () => {
+    if (row.isConnected) return;
+    const next = near.find((other) => other?.isConnected)?.querySelector("a");
+    (next ?? document.getElementById("search"))?.focus();
+  };
+}
+
+function summary() {
+  const figure = (label, ...more) => {
+    const value = h("dd");
+    return { value, element: h("div", {}, h("dt", {}, label), value, more) };
+  };
+  const spark = sparkline(120, 28);
+  const [active, online, now, used] = [figure(t("figure.active")), figure(t("figure.online")), figure(t("figure.now"), spark), figure(t("figure.used"))];
+  const update = () => {
+    const keys = visibleKeys();
+    const usages = keys.map((key) => usageOf(key.id));
+    setText(active.value, t("figure.of", { n: keys.filter((key) => key.status === "active").length, all: keys.length }));
+    setText(online.value, number(usages.filter((usage) => usage.devices > 0).length));
+    setText(now.value, rate(state.totalRate));
+    setText(used.value, bytes(usages.reduce((sum, usage) => sum + usage.total, 0)));
+    spark.show(state.totalRates, 60);
+  };
+  return { element: h("dl", { class: "figures" }, [active, online, now, used].map((one) => one.element)), update };
+}

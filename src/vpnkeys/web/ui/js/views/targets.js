@@ -1,0 +1,49 @@
+// The sites that REALITY borrows its face from: whether each is fit for it now.
+import { get } from "../api.js";
+import { h, replace } from "../dom.js";
+import { empty, failure, loading } from "../errors.js";
+import { icon } from "../icons.js";
+import { moment, relative, t } from "../i18n.js";
+import { card, iconButton, title } from "../parts.js";
+import { on } from "../store.js";
+import { systemHead } from "./system-tabs.js";
+
+export function targetsView({ main, signal }) {
+  title(t("system.targets"));
+  const place = h("div", { class: "stack" }, loading());
+  replace(main, systemHead("#/system/targets"), place);
+
+  async function load() {
+    try {
+      const { targets, timestamp } = await get("/api/system/targets", { signal });
+      replace(place, draw(targets, timestamp, load));
+    } catch (error) {
+      if (error.name !== "AbortError") replace(place, failure(error, load));
+    }
+  }
+  on("health", load, signal);
+  load();
+}
+
+function draw(targets, timestamp, load) {
+  const row = (target) => {
+    const good = target.usable ?? target.ok;
+    const lines = [...target.problems, ...(target.warnings ?? [])];
+    return h(
+      "li",
+      { class: "target" },
+      h("span", { class: `verdict ${good ? "good" : "bad"}` }, icon(good ? "check" : "warn"), h("b", {}, target.server_name)),
+      h("code", { class: "mono muted" }, target.target),
+      h("span", {}, t(good ? "targets.good" : "targets.bad")),
+      lines.length > 0 && h("ul", { class: "plan-list", lang: "en" }, lines.map((line) => h("li", {}, line))),
+    );
+  };
+  const refresh = iconButton("refresh", t("action.refresh"), load);
+  const seen = timestamp ? t("targets.text", { when: relative(moment(timestamp).toISOString()) }) : "";
+  return card(
+    t("targets.title"),
+    { actions: [refresh] },
+    h("p", { class: "muted" }, seen),
+    targets.length > 0 ? h("ul", { class: "targets", role: "list" }, targets.map(row)) : empty(t("targets.none")),
+  );
+}

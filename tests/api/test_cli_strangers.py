@@ -1,0 +1,183 @@
+"""Whatever a server answers and whatever names customers have, a terminal is told text and no orders."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from tests.support.keys import delete_key, make_key
+from tests.support.service import Service
+from tests.unit.test_plain import HOSTILE, is_obeyed
+from typer.testing import CliRunner, Result
+
+from vpnkeys.cli.main import build_app
+
+X = HOSTILE.removesuffix("\ud800")  # which no JSON holds that the client takes
+_TIME = "2025-08-05T12:00:00"
+_KEY = {
+    "id": X,
+    "name": X,
+    "uuid": X,
+    "created_at": _TIME,
+    "is_active": True,
+    "port": 1,
+    "short_id": X,
+    "sni": X,
+    "status": X,
+    "note": X,
+    "traffic_limit_window": X,
+    "traffic_limit_bytes": 5,
+}
+_DONE = {"message": X, "status": X, "timestamp": 1, "warnings": [X]}
+_PLAN: dict[str, Any] = {
+    "in_sync": False,
+    "running": False,
+    "file": {"rewrite": True, "problem": X},
+    "timestamp": 1,
+    "add": [{"tag": X, "key_id": X}],
+}
+_MOVE = {"key_id": X, "uuid": X, "name": X, "old_port": 1, "new_port": 2}
+_TRAFFIC = {"timestamp": 1, "total_bytes": 1, "keys": [{"key_id": X, "total_bytes": 1, "devices": 1}]}
+_TOKEN = {"id": X, "name": X, "prefix": X, "scope": X, "is_valid": True, "created_at": _TIME, "token": X}
+_HOOK = {"id": X, "url": X, "events": [X], "is_active": True, "created_at": _TIME, "secret": X}
+_RECORD = {
+    "id": 1,
+    "at": _TIME,
+    "actor": X,
+    "origin": X,
+    "action": X,
+    "subject": X,
+    "outcome": X,
+    "detail": X,
+    "before": {X: X},
+    "after": {X: [X]},
+}
+_TRIED = {"event_id": X, "delivered": True, "last_error": X}
+_TEST = {"key_id": X, "works": True, "code": X, "detail": X, "egress": {"works": True, "detail": X}}
+_SUBSCRIPTION = {"key_id": X, "url": X, "created_at": _TIME, "exists": True}
+
+ANSWERS: dict[str, tuple[str, object]] = {
+    "keys list": ("/api/keys", [_KEY]),
+    "keys show x": ("/api/keys/x/config", {"key": _KEY, "client_config": X, "vless_url": X}),
+    "keys link x": ("/api/keys/x/config", {"key": _KEY, "client_config": X, "vless_url": X}),
+    "keys set x --name y": ("/api/keys/x", _KEY),
+    "keys extend x --days 1": ("/api/keys/bulk/extend", [_KEY]),
+    "keys rm x": ("/api/keys/x", {"message": X}),
+    "keys sub x": ("/api/keys/x/subscription", _SUBSCRIPTION),
+    "keys test x": ("/api/keys/x/test", _TEST),
+    "tokens list": ("/api/tokens", [_TOKEN]),
+    "tokens add x --scope read": ("/api/tokens", _TOKEN),
+    "tokens add x --scope read -q": ("/api/tokens", _TOKEN),
+    "tokens revoke x": ("/api/tokens/x", _TOKEN),
+    "tokens me": ("/api/tokens/me", {"id": X, "name": X, "scope": X}),
+    "audit": ("/api/audit", [_RECORD]),
+    "backups list": ("/api/backups", [{"name": X, "size_bytes": 1, "created_at": _TIME}]),
+    "webhooks list": ("/api/webhooks", [_HOOK]),
+    "webhooks add x": ("/api/webhooks", _HOOK),
+    "webhooks test x": ("/api/webhooks/x/test", _TRIED),
+    "metrics": ("/metrics", X),
+    "system info": ("/api/", {"message": X, "version": X, "status": X, "service_version": X}),
+    "system plan": ("/api/system/plan", _PLAN),
+    "system ports-plan": ("/api/system/ports/plan", {"changed": [_MOVE], "timestamp": 1}),
+    "system targets": (
+        "/api/system/targets",
+        {"targets": [{"server_name": X, "target": X, "usable": False, "problems": [X]}], "timestamp": 1},
+    ),
+    "status": ("/health", {"status": X, "services": {X: X}, "version": X, "connection_cut": X}),
+    "top --once": ("/api/events", [("health", {"status": X}), ("keys", [_KEY]), *[("traffic", _TRAFFIC)] * 2]),
+}
+"""A path, and what is answered there."""
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    """Answers as it was told to, and errors elsewhere."""
+
+    answers: dict[str, object]
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = self.path.partition("?")[0]
+        is_known = path in self.answers
+        body = self.answers.get(path, {"code": X, "detail": X})
+        if path == "/api/events" and isinstance(body, list):
+            content = "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in body)
+        else:
+            content = body if isinstance(body, str) else json.dumps(body)
+        raw = content.encode("utf-8", "replace")
+        self.send_response(200 if is_known else 400)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the library's names
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the library's name
+        """Nothing."""
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """A server that wants to order terminals about; its URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def run(url: str, line: str, *more: str) -> Result:
+    """A command that asks there."""
+    arguments = [*line.split(), *more]
+    env = {"VPNKEYS_URL": url, "VPNKEYS_API_KEY": "k" * 20, "VPNKEYS_CA": None, "VPNKEYS_FINGERPRINT": None}
+    return CliRunner().invoke(build_app(arguments[:1]), arguments, env=env)
+
+
+def orders(text: str) -> set[str]:
+    """What a terminal would obey, but for ends of line."""
+    return {hex(ord(char)) for char in text if is_obeyed(char) and char != "\n"}
+
+
+@pytest.mark.parametrize("line", ANSWERS)
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_answers_of_a_stranger(stranger: str, monkeypatch: pytest.MonkeyPatch, line: str, form: str) -> None:
+    """Names, notes, addresses, messages: each is shown for what it is, and nothing is obeyed."""
+    path, answer = ANSWERS[line]
+    more = ["--json"] if form == "json" and "-q" not in line else []
+    # A table's keys need a list of them, which `traffic list` and others ask for as well.
+    monkeypatch.setattr(_Stranger, "answers", {"/api/keys": [_KEY], path: answer}, raising=False)
+    told = run(stranger, line, *more)
+    assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
+    assert orders(told.stdout + told.stderr) == set()
+    assert re.search(r"\\u001b|\\x1b", told.stdout) or (line, form) == ("metrics", "json")
+
+
+@pytest.mark.parametrize("line", ["keys list", "status", "audit", "sync", "system plan", "top --once", "backups get x"])
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_errors_of_a_stranger(stranger: str, monkeypatch: pytest.MonkeyPatch, line: str, form: str) -> None:
+    """The same for what a server refuses, on standard error."""
+    monkeypatch.setattr(_Stranger, "answers", {}, raising=False)
+    told = run(stranger, line, *(["--json"] if form == "json" else []))
+    assert orders(told.stdout + told.stderr) == set()
+    assert told.exit_code in {0, 1} if line == "status" else told.exit_code == 1
+    if line != "status":
+        assert re.search(r"\\u001b|\\x1b", told.stderr)
+
+
+@pytest.mark.e2e
+def test_a_name_that_turns_the_line_around(service: Service) -> None:
+    """Customers' names may hold such characters; the real service takes them, and lists show them harmless."""
+    name = "pay \u202e001 \u2066x\u2028y"
+    key = make_key(service, name)
+    for line in (["keys", "list"], ["keys", "show", key["id"]], ["system", "ports"], ["audit"], ["top", "--once"]):
+        told = service.cli(*line)
+        assert (told.returncode, orders(told.stdout)) == (0, set())
+        assert r"pay \u202e001 \u2066x\u2028y" in told.stdout
+        assert orders(service.cli(*line, "--json").stdout) == set()
+    delete_key(service, key)

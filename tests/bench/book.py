@@ -1,0 +1,94 @@
+"""The book of a benchmark: every figure beside its floor of the same run, told as a table and kept as JSON.
+
+A figure alone says little on a machine that others share: its ratio to a floor that was measured in the same minute
+says whether the program or the machine was slow. `noise` is how far the floor itself moved (its p95 over its p50, less
+one), which is the least by which two ratios must differ to mean anything.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Better = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What many measurements of one thing came to."""
+
+    p50: float
+    p95: float
+    worst: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of some values; of a single one it is that value."""
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0])
+        cuts = statistics.quantiles(values, n=20)
+        return cls(statistics.median(values), cuts[18], max(values))
+
+    @property
+    def noise(self) -> float:
+        """By which part of itself it moved."""
+        return self.p95 / self.p50 - 1 if self.p50 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line: a value, what it is measured against, and what it should be."""
+
+    name: str
+    value: float
+    unit: str
+    better: Better = "lower"
+    goal: float | None = None
+    floor: float | None = None
+    floor_is: str = ""
+    noise: float = 0.0
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times the floor it is."""
+        return self.value / self.floor if self.floor else None
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the goal is met, if there is one."""
+        if self.goal is None:
+            return None
+        return self.value <= self.goal if self.better == "lower" else self.value >= self.goal
+
+
+@dataclass(slots=True)
+class Book:
+    """All figures of one run."""
+
+    figures: list[Figure] = field(default_factory=list)
+
+    def add(self, figure: Figure) -> None:
+        """Write one down, and say it at once."""
+        self.figures.append(figure)
+        sys.stdout.write(f"{line_of(figure)}\n")
+        sys.stdout.flush()
+
+    def write(self, path: Path) -> None:
+        """Keep them for a comparison."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [asdict(figure) | {"ratio": figure.ratio, "is_met": figure.is_met} for figure in self.figures]
+        path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def line_of(figure: Figure) -> str:
+    """A figure as a line of the table."""
+    mark = {True: "met", False: "MISSED", None: ""}[figure.is_met]
+    goal = "" if figure.goal is None else f"{'≤' if figure.better == 'lower' else '≥'} {figure.goal:g}"
+    against = "" if figure.ratio is None else f"{figure.ratio:6.2f} × {figure.floor_is} ({figure.floor:.3g})"
+    noise = f"±{figure.noise:4.0%}" if figure.floor else ""
+    return f"{figure.name:<58} {figure.value:10.3f} {figure.unit:<6} {goal:>9} {mark:<7} {against:<58} {noise}"

@@ -1,0 +1,117 @@
+"""Starts, ends, what a hundred keys weigh, and what one customer notices of all the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.bench.book import Book, Figure, Spread
+from tests.support.clients import XrayClient
+from tests.support.keys import Key, carries, link_of, list_keys, make_key
+from tests.support.lean import LeanClient
+from tests.support.process import wait_until
+from tests.support.service import Service
+from tests.support.streams import ByteServer, Echo, PingPong
+from tests.support.target import RealityTarget
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
+
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+IDLE_S = 20.0
+EMPTY_PYTHON = ("-c", "import fastapi, uvicorn, sqlalchemy, time; time.sleep(60)")
+
+
+def resident_mb(pid: int) -> float:
+    """What a process holds (VmRSS), in 10^6 bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    (line,) = [line for line in lines if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def cpu_s(pid: int) -> float:
+    """The time that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+
+
+def test_idle(book: Book, full: Service) -> None:
+    """Memory and CPU of the service, without Xray's, after a restart on a hundred keys."""
+    full.stop()
+    full.start()
+    full.wait_ready()
+    time.sleep(5)
+    book.add(Figure("memory, 100 keys, idle", resident_mb(full.pid), "MB", goal=80))
+    before = cpu_s(full.pid)
+    time.sleep(IDLE_S)
+    book.add(Figure("CPU, 100 keys, idle", (cpu_s(full.pid) - before) / IDLE_S * 100, "%", goal=0.5))
+
+
+def test_start(book: Book, full: Service) -> None:
+    """From the start of the process to the first answer, and to the first customer's."""
+    answers, customers = [], []
+    for _ in range(3):
+        full.stop()
+        began = time.perf_counter()
+        full.start()
+        answers.append(time.perf_counter() - began)
+        full.wait_ready()
+        customers.append(time.perf_counter() - began)
+    book.add(Figure("start to first answer, 100 keys", Spread.of(answers).p50, "s", goal=1.0))
+    book.add(Figure("start to every server name ready, 100 keys", Spread.of(customers).p50, "s"))
+
+
+def test_xray_killed(book: Book, bench_target: RealityTarget) -> None:
+    """From the end of Xray to bytes through a key that was there."""
+    with ByteServer() as server, Service(bench_target, egress_allow=[server.egress_rule]) as service:
+        service.wait_ready()
+        key = make_key(service)
+        times = []
+        with XrayClient(link_of(service, key)) as client:
+            assert carries(client.socks, server)
+            for _ in range(3):
+                time.sleep(11)  # a life that ended young would be waited for
+                os.kill(service.xray_pid(), signal.SIGKILL)
+                began = time.perf_counter()
+                assert wait_until(lambda: carries(client.socks, server, 0.5), 20)
+                times.append(time.perf_counter() - began)
+        book.add(Figure("Xray killed to the key working again", Spread.of(times).p50, "s", goal=1.0))
+
+
+def test_neighbour(book: Book, full: Service, far_end: Echo) -> None:
+    """The longest stall of a customer's 50 ms ping-pong while other keys come and go."""
+    key = list_keys(full)[0]
+    with (
+        XrayClient(link_of(full, key)) as vpn,
+        far_end.open(vpn.socks) as sock,
+        PingPong(sock) as alone,
+    ):
+        time.sleep(3)
+        quiet = alone.longest_stall_s * 1e3
+        with LeanClient(full) as client:
+            for _ in range(100):
+                made = client.ask("POST", "/api/keys", b'{"name": "passing"}')
+                client.ask("DELETE", f"/api/keys/{made['id']}")
+        assert alone.broken is None
+        stall = alone.longest_stall_s * 1e3
+    book.add(
+        Figure("longest stall of a neighbour, 100 keys come and go", stall, "ms", "lower", 100, quiet, "nobody comes")
+    )
+
+
+def test_deleted(book: Book, full: Service, far_end: Echo) -> None:
+    """How long after the answer a deleted key's open connection still gives a byte."""
+    late = []
+    for _ in range(5):
+        key: Key = make_key(full, "to go")
+        with XrayClient(link_of(full, key)) as vpn, far_end.open(vpn.socks) as sock, PingPong(sock, 0.001) as talk:
+            time.sleep(0.2)
+            full.client.delete(f"/api/keys/{key['id']}")
+            answered, count = time.monotonic(), len(talk.round_trips_s)
+            talk.wait_broken(5)
+            assert talk.broken_at is not None
+            late.append(float(len(talk.round_trips_s) - count))
+            assert talk.broken_at - answered < 1
+    book.add(Figure("round trips through a deleted key after the answer", max(late), "", goal=0))

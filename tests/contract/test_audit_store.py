@@ -1,0 +1,81 @@
+"""Tokens and the audit log in every Store."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.contract.test_store import NOON, add, in_memory, key, sqlite
+
+from vpnkeys.domain.actor import SERVER, Actor, acting
+from vpnkeys.domain.audit import Entry, Outcome, key_changed, key_created, key_deleted, key_moved
+from vpnkeys.domain.errors import XrayUnavailable
+from vpnkeys.domain.token import Scope, new_token
+from vpnkeys.interfaces import Store
+
+ANN = Actor("Ann", "192.0.2.1", "request-1")
+
+
+@pytest.fixture(params=["fake", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Each kind of store, empty."""
+    database = in_memory() if request.param == "fake" else sqlite(tmp_path / "vpnkeys.db")
+    found = database.open()
+    yield found
+    found.close()
+
+
+def test_tokens_come_back_as_they_were(store: Store) -> None:
+    """Added and changed, oldest first, seen by every later question."""
+    one, _ = new_token("one", Scope.READ, NOON)
+    two, _ = new_token("two", Scope.ADMIN, NOON + timedelta(seconds=1), NOON + timedelta(days=1))
+    with store.write() as transaction:
+        transaction.put_token(two)
+        transaction.put_token(one)
+    assert store.tokens() == (one, two)
+    revoked = replace(one, revoked_at=NOON)
+    with store.write() as transaction:
+        transaction.put_token(revoked)
+    assert store.tokens() == (revoked, two)
+
+
+def test_the_audit_log_tells_of_every_change_of_keys(store: Store) -> None:
+    """In the order of the changes, with whoever acted; newest first, from any record on, or about one key alone."""
+    before = key(1)
+    after = replace(before, name="other", note="note")
+    with acting(ANN):
+        add(store, before, key(2))
+        with store.write() as transaction:
+            transaction.update(after)
+            transaction.update(after)  # changes nothing
+            transaction.move({"id-1": 20000}, NOON)
+            transaction.record(Entry("key.traffic_reset", "id-1"))
+            transaction.delete("id-1")
+    store.record(Entry("system.config_synced"), Outcome.FAILED, "why")
+    records = store.audit(100)
+    entries = [record.entry for record in reversed(records)]
+    assert entries == [
+        key_created(before),
+        key_created(key(2)),
+        key_changed(before, after),
+        key_moved(after, 20000),
+        Entry("key.traffic_reset", "id-1"),
+        key_deleted(replace(after, port=20000)),
+        Entry("system.config_synced"),
+    ]
+    assert (records[0].outcome, records[0].detail, records[0].actor) == (Outcome.FAILED, "why", SERVER)
+    assert {(record.actor, record.outcome) for record in records[1:]} == {(ANN, Outcome.DONE)}
+    assert store.audit(2, records[1].id) == records[2:4]
+    assert [record.entry.subject for record in store.audit(100, subject="id-2")] == ["id-2"]
+
+
+@pytest.mark.parametrize(("actor", "told"), [(ANN, ["taken_back"]), (SERVER, [])], ids=["somebody", "the server"])
+def test_the_audit_log_tells_what_was_tried_in_vain(store: Store, actor: Actor, told: list[str]) -> None:
+    """Of somebody's change that was taken back, with the reason; what the server tries again and again fills no log."""
+    with acting(actor), pytest.raises(XrayUnavailable), store.write() as transaction:  # noqa: PT012 - the whole block
+        transaction.insert(key(1))
+        raise XrayUnavailable("it hangs")
+    assert [record.outcome.value for record in store.audit(100)] == told
+    assert [record.detail for record in store.audit(100)] == ["it hangs"] * len(told)
+    assert store.keys() == ()

@@ -1,0 +1,277 @@
+"""What the documentation shows is typed as it stands, against a real server, and works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import pytest
+from tests.support.clients import XrayClient
+from tests.support.keys import carries
+from tests.support.link import VlessLink
+from tests.support.manual import EN, RU, runnable
+from tests.support.ports import free_port
+from tests.support.process import REPOSITORY, ChildProcess, wait_until
+from tests.support.service import Service
+from tests.support.streams import ByteServer
+
+from vpnkeys.client import Client
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+EXAMPLES = REPOSITORY / "docs" / "examples"
+_OPEN = {EN / "api.md": "open", RU / "api.md": "открыт"}
+_USER = {"id": 4711, "is_bot": False}
+
+
+@pytest.fixture(scope="module")
+def reader(service: Service) -> dict[str, str]:
+    """The environment of somebody who reads the manual and has done what it says first."""
+    certificate = service.data_dir / "tls" / "cert.pem"
+    pem = certificate.read_text()
+    digest = subprocess.run(
+        ["openssl", "x509", "-noout", "-fingerprint", "-sha256"], input=pem, capture_output=True, text=True, check=True
+    )
+    names = ("PATH", "HOME", "LANG", "PYTHONPATH")
+    return {name: value for name in names if (value := service.env.get(name))} | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "VPNKEYS_URL": service.base_url,
+        "VPNKEYS_API_KEY": service.api_key,
+        "VPNKEYS_FINGERPRINT": digest.stdout.strip().partition("=")[2],
+        "CURL_CA_BUNDLE": str(certificate),
+        "no_proxy": "*",
+    }
+
+
+@pytest.mark.parametrize("page", ["first-key.md", "api.md", "operations.md"])
+def test_commands_work(page: str, reader: dict[str, str], service: Service, tmp_path: Path) -> None:
+    """The shell's blocks of a page, one after the other, end well and leave no key behind."""
+    script = "\n".join(runnable(EN / page, "sh"))
+    done = subprocess.run(
+        ["bash", "-eux", "-c", script],
+        env=reader,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "curl: (22)" not in done.stderr, done.stderr[-4000:]  # refused, on the left of a pipe
+    assert service.client.get("/api/keys").json() == []
+
+
+@pytest.mark.parametrize("code", runnable(EN / "api.md", "python"))
+def test_python_works(code: str, reader: dict[str, str], service: Service, tmp_path: Path) -> None:
+    """Each block of Python runs by itself, prints a link, and leaves no key behind."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=reader,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    VlessLink.parse(done.stdout.splitlines()[0])
+    assert service.client.get("/api/keys").json() == []
+
+
+def test_every_request_is_named(service: Service) -> None:
+    """The page's table has each request of the API, and no other."""
+    paths = service.client.get("/openapi.json").json()["paths"]
+    known = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    assert sorted(request for request, _ in requests_in(EN / "api.md")) == sorted(known)
+
+
+@pytest.mark.parametrize("page", [*_OPEN], ids=["en", "ru"])
+def test_scopes_are_as_the_page_says(page: Path, service: Service) -> None:
+    """Each request is refused to whoever has less than the scope that the page names, and to nobody who has it."""
+    read, keys = token_of(service, "read"), token_of(service, "keys")
+    less_and_enough = {"`read`": ("", read), "`keys`": (read, keys), "`admin`": (keys, None), _OPEN[page]: (None, "")}
+    for request, needed in requests_in(page):
+        less, enough = less_and_enough.get(needed, (None, None))
+        assert less is None or status_of(service, request, less) == httpx.codes.UNAUTHORIZED, request
+        assert enough is None or status_of(service, request, enough) != httpx.codes.UNAUTHORIZED, request
+
+
+def status_of(service: Service, request: str, api_key: str) -> int:
+    """The status of an answer to a request for something that is not there; an endless answer is not read."""
+    method, path = request.split(" ")
+    with (
+        service.new_client(api_key=api_key) as somebody,
+        somebody.stream(method, re.sub(r"{\w+}", "x", path), json={}) as answer,
+    ):
+        return answer.status_code
+
+
+def requests_in(page: Path) -> list[tuple[str, str]]:
+    """The requests of the table, and the scope that each needs."""
+    return re.findall(r"^\| `([A-Z]+ /[^`]*)` \| (\S+) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def token_of(service: Service, scope: str) -> str:
+    """A new token."""
+    return str(service.client.post("/api/tokens", json={"name": scope, "scope": scope}).json()["token"])
+
+
+class FakeTelegram:
+    """As much of Telegram's Bot API as a polling bot sees: what users write, and what they are told."""
+
+    token = "123456:made-up"
+
+    def __init__(self) -> None:
+        """Nobody has written yet."""
+        self.told: list[dict[str, Any]] = []
+        self._updates: list[dict[str, Any]] = []
+        self._changed = threading.Condition()
+        telegram = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                _, bot, method = self.path.split("/")
+                fields = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                assert bot == f"bot{telegram.token}"
+                answer = json.dumps({"ok": True, "result": telegram.answer(method, fields)}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: object) -> None:
+                """Nobody reads it."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def write(self, text: str, chat_type: str = "private") -> None:
+        """A user writes something."""
+        with self._changed:
+            message = {"text": text, "from": _USER, "chat": {"id": 4711, "type": chat_type}}
+            self._updates.append({"update_id": len(self._updates) + 1, "message": message})
+            self._changed.notify_all()
+
+    def answer(self, method: str, fields: dict[str, Any]) -> object:
+        """What a method answers; getUpdates waits for news as long as it is asked to."""
+        with self._changed:
+            if method == "sendMessage":
+                self.told.append(fields)
+                return {}
+            assert method == "getUpdates"
+            self._changed.wait_for(lambda: len(self._updates) >= fields["offset"], fields["timeout"])
+            return self._updates[fields["offset"] - 1 :]
+
+    def replies(self, count: int) -> list[str]:
+        """The texts that were told, once there are so many."""
+        assert wait_until(lambda: len(self.told) >= count, 30.0), self.told
+        return [str(message["text"]) for message in self.told]
+
+    def __enter__(self) -> Self:
+        """Answer from now on."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """No more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def telegram() -> Iterator[FakeTelegram]:
+    """Somebody to talk to."""
+    with FakeTelegram() as telegram:
+        yield telegram
+
+
+@pytest.fixture
+def bot(telegram: FakeTelegram, reader: dict[str, str], service: Service, tmp_path: Path) -> Iterator[ChildProcess]:
+    """The bot, with a token of the scope that the page names; its key is deleted in the end."""
+    more = {
+        "TELEGRAM_TOKEN": telegram.token,
+        "TELEGRAM_API": telegram.url,
+        "VPNKEYS_API_KEY": token_of(service, "keys"),
+    }
+    bot = ChildProcess(
+        [sys.executable, str(EXAMPLES / "telegram_bot.py")],
+        name="bot",
+        log_path=tmp_path / "log",
+        env=reader | more,
+    )
+    yield bot
+    bot.stop()
+    with Client.over(service.new_client()) as server:
+        for key in server.keys.list():
+            server.keys.delete(key.id)
+
+
+@pytest.mark.usefixtures("bot")
+def test_the_bot_gives_a_link(telegram: FakeTelegram, service: Service, byte_server: ByteServer) -> None:
+    """/start gives a link that carries traffic, and the same one again; a group is given nothing."""
+    telegram.write("/start", chat_type="group")
+    telegram.write("/start")
+    telegram.write("/start@some_bot")
+    first, again = telegram.replies(2)
+    assert first == again
+    (key,) = service.client.get("/api/keys").json()
+    assert (key["name"], key["max_devices"]) == ("telegram:4711", 3)
+    with XrayClient(VlessLink.parse(first)) as client:
+        assert carries(client.socks, byte_server)
+    telegram.write("/usage")
+    assert telegram.replies(3)[2].endswith(" GiB")
+
+
+def test_the_bot_outlives_its_server(telegram: FakeTelegram, bot: ChildProcess, service: Service) -> None:
+    """What was written while the server was away is answered when it is back, and the log tells no secret."""
+    service.stop()
+    telegram.write("/start")
+    bot.wait_for(lambda: "waiting" in bot.log(), "a word of the bot's trouble", 30.0)
+    service.start()
+    service.wait_ready()
+    assert telegram.replies(1)[0].startswith("vless://")
+    assert telegram.token not in bot.log()
+
+
+def test_the_receiver_knows_what_is_genuine(service: Service, tmp_path: Path) -> None:
+    """The receiver of the page prints events of the server, and refuses whoever does not know the secret."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    hook = service.client.post("/api/webhooks", json={"url": url}).json()
+    receiver = ChildProcess(
+        [sys.executable, str(EXAMPLES / "webhook_receiver.py")],
+        name="receiver",
+        log_path=tmp_path / "log",
+        env={"PATH": os.environ["PATH"], "PORT": str(port), "VPNKEYS_WEBHOOK_SECRET": hook["secret"]},
+    )
+    try:
+        receiver.wait_listening("127.0.0.1", port, 20.0)
+        tried = service.client.post(f"/api/webhooks/{hook['id']}/test").json()
+        assert (tried["delivered"], tried["status"]) == (True, 204)
+        receiver.wait_for(lambda: "ping" in receiver.log(), "the event", 20.0)
+        headers = f"X-Vpnkeys-Timestamp: {int(time.time())}\nX-Vpnkeys-Signature: v1={'0' * 64}"
+        command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-d", "{}", url]
+        for header in headers.splitlines():
+            command += ["-H", header]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "403"
+    finally:
+        receiver.stop()
+        service.client.delete(f"/api/webhooks/{hook['id']}")

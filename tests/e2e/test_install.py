@@ -1,0 +1,299 @@
+"""An installation on a machine that was booted by systemd, from the first ./run --install to --uninstall."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.clients import XrayClient
+from tests.support.installed import SERVER, XRAY, Installed, replace
+from tests.support.link import VlessLink
+from tests.support.process import wait_until
+from tests.support.rootfs import NoGuestError
+
+from vpnkeys import __version__
+from vpnkeys.store.migrate import HEAD
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+_CAPABILITIES = 1 << 10 | 1 << 12  # CAP_NET_BIND_SERVICE, CAP_NET_ADMIN (linux/capability.h)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Installed]:
+    """One installation, which the tests of this file treat in their order."""
+    try:
+        installed = Installed()
+    except NoGuestError as error:
+        pytest.skip(str(error))
+    with installed:
+        yield installed
+
+
+@pytest.fixture(scope="module")
+def link(site: Installed) -> VlessLink:
+    """A key's link, which has to outlive everything."""
+    return site.new_link()
+
+
+def server_version(site: Installed) -> str:
+    """The version that answers."""
+    return str(site.health().get("service_version"))
+
+
+def releases(site: Installed) -> list[str]:
+    """What is kept under /opt."""
+    return sorted(path.name for path in (site.guest.root / "opt/vpnkeys/releases").iterdir())
+
+
+def revision(site: Installed) -> str:
+    """Where the database is."""
+    database = site.guest.root / "var/lib/vpnkeys/vpnkeys.db"
+    with closing(sqlite3.connect(database)) as connection:
+        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def left_behind(site: Installed) -> list[Path]:
+    """What an installation has outside its data."""
+    root = site.guest.root
+    units = [path for path in (root / "etc/systemd/system").rglob("vpnkeys*") if path.is_file() or path.is_symlink()]
+    places = ("opt/vpnkeys/current", "usr/local/bin/vpnkeys")
+    return [*units, *(root / "opt/vpnkeys").glob("releases/*"), *(p for p in map(root.joinpath, places) if p.exists())]
+
+
+def fail_to_install(site: Installed) -> None:
+    """Wrong settings are told before anything is made; when the server cannot start, all that was made goes again."""
+    env_file = site.guest.root / "var/lib/vpnkeys/vpnkeys.env"
+    right = env_file.read_text()
+    env_file.write_text(f"{right}VPNKEYS_NO_SUCH_THING=1\n")
+    done = site.try_to_install()
+    assert (done.returncode, "VPNKEYS_NO_SUCH_THING" in done.stderr) == (2, True), done.stderr
+    assert left_behind(site) == []
+    env_file.write_text(right)
+    with socket.create_server(("0.0.0.0", 8000)):  # noqa: S104 - in the guest, whose network is its loopback
+        done = site.try_to_install()
+    assert (done.returncode, "the server does not start" in done.stderr) == (1, True), done.stderr
+    assert left_behind(site) == []
+
+
+def spoil_migrations(tree: Path, body: str) -> None:
+    """One more migration."""
+    replace(tree / "src/vpnkeys/store/migrate.py", r'^HEAD = ".*"', 'HEAD = "9999"')
+    (tree / "src/vpnkeys/store/migrations/versions/r9999_more.py").write_text(
+        "from alembic import op\n"
+        f'revision, down_revision, branch_labels, depends_on = "9999", "{HEAD}", None, None\n'
+        f"def upgrade() -> None:\n    {body}\n"
+    )
+
+
+def test_the_first_installation_tells_what_it_made(site: Installed) -> None:
+    """It prints URL, fingerprint and an API key that opens the API; the key stands in no journal and no file."""
+    said = site.first_words
+    assert f"vpnkeys {__version__} serves https://127.0.0.1:8000" in said
+    assert "tcp dport '{ 8000, 10001-10100 }' accept" in said
+    (api_key,) = re.findall(r"API key, shown this once: (\S+)", said)
+    with httpx.Client(base_url="https://127.0.0.1:8000", verify=False, trust_env=False) as client:  # noqa: S501
+        assert client.get("/api/keys", headers={"X-API-Key": api_key}).status_code == httpx.codes.OK
+        assert client.get("/api/keys", headers={"X-API-Key": f"{api_key}x"}).status_code == httpx.codes.UNAUTHORIZED
+    assert api_key not in site.journal()
+    data_dir = site.guest.root / "var/lib/vpnkeys"
+    assert [path for path in data_dir.rglob("*") if path.is_file() and api_key.encode() in path.read_bytes()] == []
+
+
+def test_only_its_user_reads_the_data(site: Installed) -> None:
+    """Everything below /var/lib/vpnkeys belongs to vpnkeys, and to nobody else."""
+    paths = site.guest.ok("find", "/var/lib/vpnkeys", "-printf", "%u:%g %04m %p\n").splitlines()
+    assert "vpnkeys:vpnkeys 0700 /var/lib/vpnkeys" in paths
+    assert [line for line in paths if not re.match(r"vpnkeys:vpnkeys [0-7][0-7]00 ", line)] == []
+
+
+@pytest.mark.parametrize("unit", [SERVER, XRAY])
+def test_services_have_two_capabilities_and_no_more(site: Installed, unit: str) -> None:
+    """Server and Xray run as the user vpnkeys, who has no shell, with CAP_NET_BIND_SERVICE and CAP_NET_ADMIN alone."""
+    status = site.guest.ok("cat", f"/proc/{site.guest.main_pid(unit)}/status")
+    fields = dict(line.partition(":\t")[::2] for line in status.splitlines())
+    uid = site.guest.ok("id", "-u", "vpnkeys").strip()
+    assert fields["Uid"].split() == [uid] * 4
+    assert {int(fields[f"Cap{kind}"], 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {_CAPABILITIES}
+    assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2")
+    assert site.guest.ok("getent", "passwd", "vpnkeys").strip().endswith(":/usr/sbin/nologin")
+
+
+def test_no_capability_is_missing(site: Installed) -> None:
+    """With what the services may do, connections are cut, the kernel guards, and speeds are limited."""
+    health = site.health()
+    assert (health["connection_cut"], health["udp_full_cone"]) == ("available", "available")
+    key = site.cli("keys", "add", "slow", "--speed", "5")["key"]
+    assert key["speed_limit_mbps"] == 5
+    site.guest.ok("vpnkeys", "keys", "rm", key["id"])
+
+
+def test_a_key_carries(site: Installed, link: VlessLink) -> None:
+    """A key made by the command carries bytes."""
+    with XrayClient(link) as client:
+        site.wait_carries(client.socks)
+
+
+def test_a_second_installation_does_nothing(site: Installed, link: VlessLink) -> None:
+    """Installing the same tree again ends no process and no connection, and makes no release."""
+    before = [site.guest.main_pid(unit) for unit in (SERVER, XRAY)], releases(site)
+    with site.customer(link) as pings:
+        assert "nothing to do" in site.install()
+    assert ([site.guest.main_pid(unit) for unit in (SERVER, XRAY)], releases(site)) == before
+    assert pings.broken is None
+
+
+def test_connections_outlive_ten_restarts(site: Installed, link: VlessLink) -> None:
+    """A customer does not notice `systemctl restart vpnkeys`, ten times."""
+    xray = site.guest.main_pid(XRAY)
+    with site.customer(link) as pings:
+        for _ in range(10):
+            site.guest.ok("systemctl", "restart", SERVER)
+        done = len(pings.round_trips_s)
+        assert wait_until(lambda: len(pings.round_trips_s) > done + 5, 20.0)
+        assert pings.broken is None
+    assert site.guest.main_pid(XRAY) == xray
+
+
+def test_connections_outlive_an_upgrade(site: Installed, link: VlessLink) -> None:
+    """An upgrade puts the new version in place; a customer does not notice, and the release before is kept."""
+    site.newer("0.1.77")
+    xray = site.guest.main_pid(XRAY)
+    with site.customer(link) as pings:
+        done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.77")
+        assert done.returncode == 0, done.stderr
+        assert pings.broken is None
+    assert (server_version(site), site.guest.main_pid(XRAY)) == ("0.1.77", xray)
+    assert releases(site) == [f"{__version__}-1", "0.1.77-2"]
+
+
+def test_an_upgrade_whose_migration_fails_changes_nothing(site: Installed) -> None:
+    """A new version that cannot use a copy of the data never gets the data; the old one is not even restarted."""
+    spoil_migrations(site.newer("0.1.78"), 'raise RuntimeError("broken migration")')
+    server, kept = site.guest.main_pid(SERVER), releases(site)
+    done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.78")
+    assert (done.returncode, "broken migration" in done.stderr) == (1, True), done.stderr
+    assert "nothing was changed" in done.stderr
+    assert (site.guest.main_pid(SERVER), server_version(site), releases(site)) == (server, "0.1.77", kept)
+
+
+def test_an_upgrade_that_does_not_serve_is_taken_back(site: Installed, link: VlessLink) -> None:
+    """A new version that migrates and then dies gives way to the old one, with the data as they were."""
+    tree = site.newer("0.1.79")
+    spoil_migrations(tree, 'op.execute("CREATE TABLE newer (id INTEGER)")')
+    replace(tree / "src/vpnkeys/cli/serve.py", r"server\.start\(\)", 'raise RuntimeError("broken start")')
+    keys, kept = site.cli("keys", "list"), releases(site)
+    with site.customer(link) as pings:
+        done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.79")
+        assert done.returncode == 1, done.stderr
+        assert "broken start" in done.stderr
+        assert "0.1.77 serves again" in done.stderr
+        assert pings.broken is None
+    assert (server_version(site), revision(site), releases(site)) == ("0.1.77", HEAD, kept)
+    assert site.cli("keys", "list") == keys
+
+
+def test_a_killed_xray_comes_back(site: Installed, link: VlessLink) -> None:
+    """The next Xray is started by systemd, and the customer gets in again."""
+    xray = site.guest.main_pid(XRAY)
+    with XrayClient(link) as client:
+        site.guest.ok("systemctl", "kill", "--signal=KILL", XRAY)
+        assert wait_until(lambda: site.guest.main_pid(XRAY) not in {0, xray}, 20.0)
+        site.wait_carries(client.socks)
+
+
+def test_the_timer_counts(site: Installed, link: VlessLink) -> None:
+    """Traffic is counted by a service of its own, which the timer starts every five minutes."""
+    with XrayClient(link) as client:
+        site.wait_carries(client.socks)
+        site.guest.ok("systemctl", "start", "vpnkeys-traffic.service")
+    assert site.guest.show("vpnkeys-traffic.service", "Result", "ExecMainStatus") == {
+        "Result": "success",
+        "ExecMainStatus": "0",
+    }
+    timer = site.guest.show("vpnkeys-traffic.timer", "ActiveState", "UnitFileState", "TimersCalendar")
+    assert (timer["ActiveState"], timer["UnitFileState"]) == ("active", "enabled")
+    assert " *:00/5:00 ;" in timer["TimersCalendar"]
+
+
+def test_a_server_that_hangs_is_restarted(site: Installed) -> None:
+    """A server that gives no sign of life is replaced, with its Xray left alone."""
+    drop_in = site.guest.root / "etc/systemd/system/vpnkeys.service.d/hang.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n")
+    site.guest.ok("systemctl", "daemon-reload")
+    site.guest.ok("systemctl", "restart", SERVER)
+    server, xray = site.guest.main_pid(SERVER), site.guest.main_pid(XRAY)
+    site.guest.ok("kill", "-STOP", str(server))
+    assert wait_until(lambda: site.guest.main_pid(SERVER) not in {0, server}, 40.0)
+    assert wait_until(lambda: server_version(site) == "0.1.77", 40.0)
+    assert site.guest.main_pid(XRAY) == xray
+    drop_in.unlink()
+    site.guest.ok("systemctl", "daemon-reload")
+    site.guest.ok("systemctl", "restart", SERVER)
+    site.wait_ready()
+
+
+def test_an_xray_that_carries_nothing_is_refused(site: Installed, link: VlessLink) -> None:
+    """Another Xray is tried before it is used: one that only says its version changes nothing."""
+    fake = site.guest.root / "opt/xray-fake"
+    fake.write_text('#!/bin/sh\n[ "$1" = version ] && exec /opt/xray-given version\nexec sleep 1000\n')
+    fake.chmod(0o755)
+    xray = site.guest.main_pid(XRAY)
+    with site.customer(link) as pings:
+        done = site.run("vpnkeys", "upgrade-xray", "/opt/xray-fake")
+        assert (done.returncode, "nothing was changed" in done.stderr) == (1, True), done.stderr
+        assert pings.broken is None
+    assert site.guest.main_pid(XRAY) == xray
+
+
+def test_another_xray_takes_over(site: Installed, link: VlessLink) -> None:
+    """An Xray that carries is put in place, and customers get in through it when the command ends."""
+    other = site.guest.root / "opt/xray-other"
+    other.write_bytes((site.guest.root / "opt/xray-given").read_bytes() + b"another file")
+    other.chmod(0o755)
+    xray = site.guest.main_pid(XRAY)
+    done = site.run("vpnkeys", "upgrade-xray", "/opt/xray-other")
+    assert done.returncode == 0, done.stderr
+    assert site.guest.main_pid(XRAY) != xray
+    running = site.guest.ok("readlink", f"/proc/{site.guest.main_pid(XRAY)}/exe").strip()
+    assert running == site.guest.ok("readlink", "-f", "/opt/vpnkeys/xray/current/xray").strip()
+    assert (site.guest.root / running[1:]).read_bytes().endswith(b"another file")
+    with XrayClient(link) as client:
+        site.wait_carries(client.socks)
+
+
+def test_everything_returns_after_a_reboot(site: Installed, link: VlessLink) -> None:
+    """After a boot all services run and the same link carries, with nobody's help."""
+    site.reboot()
+    site.wait_ready()
+    with XrayClient(link) as client:
+        site.wait_carries(client.socks)
+    assert site.guest.show("vpnkeys-traffic.timer", "ActiveState") == {"ActiveState": "active"}
+
+
+def test_uninstalling_keeps_the_data(site: Installed, link: VlessLink) -> None:
+    """Units, releases, command and kernel tables go; data and user stay.
+
+    An installation that fails leaves nothing of them behind either; one that succeeds finds every key.
+    """
+    keys = site.cli("keys", "list")
+    done = site.run("/opt/vpnkeys-src/run", "--uninstall")
+    assert done.returncode == 0, done.stderr
+    assert "/var/lib/vpnkeys" in done.stderr
+    assert left_behind(site) == []
+    assert "vpnkeys" not in site.guest.ok("nft", "list", "tables")
+    assert site.guest.run("pgrep", "--uid", "vpnkeys").stdout == ""
+    assert site.guest.ok("id", "-un", "vpnkeys") == "vpnkeys\n"
+    fail_to_install(site)
+    assert "API key, shown" not in site.install()
+    site.wait_ready()
+    assert site.cli("keys", "list") == keys
+    with XrayClient(link) as client:
+        site.wait_carries(client.socks)

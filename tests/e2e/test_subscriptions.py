@@ -1,0 +1,187 @@
+"""What a subscription serves is imported by each format's own client as it comes, and moves bytes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.binaries import sing_box_binary
+from tests.support.clients import Config, SingBoxClient, XrayClient
+from tests.support.keys import Key, carries, make_key
+from tests.support.link import VlessLink
+from tests.support.process import ChildProcess
+from tests.support.room import PUBLIC4, Listener, Room, can_make_rooms
+from tests.support.service import Service
+from tests.support.socks import Address
+from tests.support.streams import ByteServer, TransferError, transfer
+from tests.support.target import RealityTarget
+
+pytestmark = pytest.mark.e2e
+
+UP_BYTES, DOWN_BYTES = 200_003, 500_009
+APP = "SFA/1.12.0 (Build 1; sing-box 1.12.0)"
+BEYOND = "203.0.113.77"
+"""Beyond the server, and on no network of the customer's own."""
+
+NAMES = ("me", "Ключ 🦄 <b>\"x\"</b> & 'y'")
+
+
+class AsServed(SingBoxClient):
+    """sing-box on a configuration exactly as it was served, but for the port that it listens on."""
+
+    def __init__(self, served: Config, link: VlessLink) -> None:
+        super().__init__(link)
+        self._served = served
+
+    def config(self) -> Config:
+        """What was served."""
+        (inbound,) = self._served["inbounds"]
+        return {**self._served, "inbounds": [{**inbound, "listen_port": self.socks[1]}]}
+
+
+@pytest.fixture(scope="module", params=NAMES, ids=["plain", "odd"])
+def key(request: pytest.FixtureRequest, service: Service) -> Key:
+    """A key."""
+    return make_key(service, request.param)
+
+
+@pytest.fixture(scope="module")
+def subscription(service: Service, key: Key) -> str:
+    """The address that its customer was given."""
+    url: str = service.client.post(f"/api/keys/{key['id']}/subscription").raise_for_status().json()["url"]
+    return url
+
+
+def fetch(service: Service, url: str, user_agent: str) -> httpx.Response:
+    """What a client of this name gets."""
+    with service.new_client(api_key="") as client:
+        return client.get(url, headers={"User-Agent": user_agent}).raise_for_status()
+
+
+def listed(service: Service, url: str) -> VlessLink:
+    """The one link of the list."""
+    (link,) = base64.b64decode(fetch(service, url, "v2rayN/7.0").content, validate=True).decode().splitlines()
+    return VlessLink.parse(link)
+
+
+def moves_bytes(proxy: Address, server: ByteServer) -> None:
+    """Known bytes, both ways."""
+    with server.open(proxy) as sock:
+        moved = transfer(sock, UP_BYTES, DOWN_BYTES)
+    assert (moved.up_bytes, moved.down_bytes) == (UP_BYTES, DOWN_BYTES)
+
+
+def used_bytes(service: Service, url: str) -> int:
+    """What the header says."""
+    info = fetch(service, url, "v2rayN/7.0").headers["subscription-userinfo"]
+    fields = dict(field.strip().split("=") for field in info.split(";"))
+    return int(fields["upload"]) + int(fields["download"])
+
+
+def test_sing_box_runs_it_as_it_comes(
+    service: Service, key: Key, subscription: str, byte_server: ByteServer, tls_byte_server: ByteServer
+) -> None:
+    """The JSON is its whole configuration; everything goes by this key, and is told of afterwards."""
+    before = used_bytes(service, subscription)
+    served = fetch(service, subscription, "sing-box 1.12.12").json()
+    with AsServed(served, listed(service, subscription)) as client:
+        for server in (byte_server, tls_byte_server):
+            moves_bytes(client.socks, server)
+        assert "deprecated" not in client.log()
+    service.client.get(f"/api/keys/{key['id']}/traffic").raise_for_status()
+    assert used_bytes(service, subscription) - before >= 2 * (UP_BYTES + DOWN_BYTES)
+
+
+def test_sing_box_takes_what_its_apps_get(service: Service, subscription: str, tmp_path: Path) -> None:
+    """With a TUN device, which it needs no right to check."""
+    served = fetch(service, subscription, APP)
+    assert served.json()["inbounds"][0]["type"] == "tun"
+    check(served.text, tmp_path)
+
+
+@pytest.mark.skipif(not can_make_rooms() or not Path("/dev/net/tun").exists(), reason="needs root and a TUN device")
+def test_what_its_apps_get_carries_a_whole_device(tmp_path: Path) -> None:
+    """In a network of its own, a program that knows of no proxy reaches the world, and does so by this key."""
+    with ExitStack() as stack:
+        room = stack.enter_context(Room())
+        subprocess.run(["ip", "addr", "add", f"{BEYOND}/32", "dev", "near"], check=True)
+        world = stack.enter_context(Listener([BEYOND]))
+        service = stack.enter_context(_reachable(stack.enter_context(RealityTarget(["site.test"])), world.port))
+        service.wait_ready()
+        key = make_key(service)
+        url = service.client.post(f"/api/keys/{key['id']}/subscription").raise_for_status().json()["url"]
+        served = fetch(service, url.replace(PUBLIC4, service.address[0]), APP)
+        (tmp_path / "config.json").write_text(served.text)
+        with room.far():
+            subprocess.run(["ip", "route", "add", "default", "via", PUBLIC4], check=True)
+        away = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{room._far}"]
+        command = [*away, str(sing_box_binary()), "run", "-c", str(tmp_path / "config.json")]
+        client = ChildProcess(command, name="sing-box", log_path=tmp_path / "log")
+        stack.callback(client.stop)
+        has_device = [*away, "ip", "-brief", "addr", "show", "tun0"]
+        client.wait_for(
+            lambda: b"172.19." in subprocess.run(has_device, capture_output=True, check=False).stdout, "TUN device"
+        )
+        with room.far(), socket.create_connection((BEYOND, world.port), 10) as sock:
+            sock.sendall(b"x" * 1000)
+            assert sock.recv(2000)
+        traffic = service.client.get(f"/api/keys/{key['id']}/traffic").raise_for_status().json()
+        assert traffic["total_bytes"] >= 1000
+
+
+def _reachable(target: RealityTarget, egress_port: int) -> Service:
+    """A server that the other side of a room can reach."""
+    settings = {"VPNKEYS_SERVER_ADDRESS": PUBLIC4, "VPNKEYS_INBOUND_LISTEN": PUBLIC4}
+    return Service(target, egress_allow=[f"{BEYOND}/32:{egress_port}"], settings=settings)
+
+
+def test_xray_runs_the_link_of_the_list(
+    service: Service, subscription: str, byte_server: ByteServer, tls_byte_server: ByteServer
+) -> None:
+    """As v2rayN and its kin do, which have Xray inside."""
+    with XrayClient(listed(service, subscription)) as client:
+        moves_bytes(client.socks, byte_server)
+        moves_bytes(client.socks, tls_byte_server)
+
+
+def test_after_a_new_port_the_same_address_gives_the_new_link(service: Service, byte_server: ByteServer) -> None:
+    """That is what a subscription is for: the customer does nothing."""
+    first, second = make_key(service), make_key(service)
+    url = service.client.post(f"/api/keys/{second['id']}/subscription").json()["url"]
+    before = listed(service, url)
+    service.client.delete(f"/api/keys/{first['id']}").raise_for_status()
+    service.client.post("/api/system/ports/reset").raise_for_status()
+    after = listed(service, url)
+    assert after.port < before.port
+    with XrayClient(after) as client:
+        moves_bytes(client.socks, byte_server)
+
+
+def test_a_stopped_key_lets_nothing_out(service: Service, byte_server: ByteServer, tmp_path: Path) -> None:
+    """sing-box runs that configuration too, and refuses what would go past the VPN, until the key is back."""
+    key = make_key(service)
+    url = service.client.post(f"/api/keys/{key['id']}/subscription").json()["url"]
+    link = listed(service, url)
+    service.client.patch(f"/api/keys/{key['id']}", json={"is_active": False}).raise_for_status()
+    served = fetch(service, url, "sing-box 1.12.12")
+    check(served.text, tmp_path)
+    with AsServed(served.json(), link) as client, pytest.raises((OSError, TransferError)):
+        moves_bytes(client.socks, byte_server)
+    service.client.patch(f"/api/keys/{key['id']}", json={"is_active": True}).raise_for_status()
+    with AsServed(fetch(service, url, "sing-box 1.12.12").json(), link) as client:
+        assert carries(client.socks, byte_server)
+
+
+def check(config: str, directory: Path) -> None:
+    """Let sing-box itself look at a configuration."""
+    path = directory / "config.json"
+    path.write_text(config)
+    done = subprocess.run([sing_box_binary(), "check", "-c", path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), json.loads(config)

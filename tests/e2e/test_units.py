@@ -1,0 +1,55 @@
+"""The units: systemd finds no fault with them, and little that they leave open."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vpnkeys.install.services import PACKAGED
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing: run ./test"),
+]
+
+UNITS = sorted(path.name for path in PACKAGED.iterdir())
+_SERVICES = [name for name in UNITS if name.endswith(".service")]
+_MAX_EXPOSURE = 20  # tenths, of 100
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What systemd-analyze says."""
+    return subprocess.run(["systemd-analyze", "--no-pager", *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A system with our units, its own ones, and programs where the units call for them."""
+    shutil.copytree(Path("/lib/systemd/system"), tmp_path / "lib/systemd/system", symlinks=True)
+    shutil.copytree(PACKAGED, tmp_path / "etc/systemd/system")
+    for program in ("opt/vpnkeys/current/venv/bin/vpnkeys", "bin/sh"):
+        (tmp_path / program).parent.mkdir(parents=True)
+        shutil.copy("/bin/true", tmp_path / program)
+    return tmp_path
+
+
+def test_there_is_a_unit_for_each_part() -> None:
+    """Server, Xray, the counting of traffic, and its timer."""
+    assert UNITS == ["vpnkeys-traffic.service", "vpnkeys-traffic.timer", "vpnkeys-xray.service", "vpnkeys.service"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_finds_no_fault(root: Path, unit: str) -> None:
+    """Verifying a unit succeeds without a word."""
+    done = analyze("verify", f"--root={root}", unit)
+    assert (done.stdout + done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("unit", _SERVICES)
+def test_little_is_left_open(unit: str) -> None:
+    """Each service is exposed by 2.0 of 10 at most."""
+    done = analyze("security", "--offline=true", f"--threshold={_MAX_EXPOSURE}", str(PACKAGED / unit))
+    assert done.returncode == 0, done.stdout[-500:]

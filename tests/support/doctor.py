@@ -1,0 +1,71 @@
+"""`vpnkeys doctor` as an operator runs it, and does what it says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.service import Service
+
+CHECKS = {
+    "server", "clock", "ports", "firewall", "certificate", "disk", "permissions", "descriptors", "xray", "targets",
+    "database", "backups", "drift", "kernel", "self-test",
+}  # fmt: skip
+FIELDS = {"check", "level", "message", "mend"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the doctor said."""
+
+    code: int
+    findings: list[dict[str, str]]
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def of(self, check: str, level: str) -> list[dict[str, str]]:
+        """The findings of a check that are that bad."""
+        return [found for found in self.findings if (found["check"], found["level"]) == (check, level)]
+
+    def failed(self) -> list[str]:
+        """The checks that failed."""
+        return sorted({found["check"] for found in self.findings if found["level"] == "fail"})
+
+
+def examine(service: Service, *options: str, **environment: str) -> Report:
+    """Run it as an operator would who knows nothing but where the data is."""
+    base = {name: value for name, value in service.env.items() if not name.startswith("VPNKEYS_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "vpnkeys", "doctor", "--json", *options],
+        env={**base, "VPNKEYS_DATA_DIR": str(service.data_dir), **environment},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert not done.stderr, done.stderr
+    document = json.loads(done.stdout)
+    assert all(found.keys() == FIELDS for found in document["findings"])
+    return Report(done.returncode, document["findings"], document)
+
+
+def quick(service: Service) -> Report:
+    """Without the self-test."""
+    return examine(service, "--no-self-test")
+
+
+def follow(service: Service, tmp_path: Path, mend: str) -> None:
+    """Do what a finding says, word for word, in a shell."""
+    programs = tmp_path / "programs"
+    programs.mkdir(exist_ok=True)
+    program = programs / "vpnkeys"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vpnkeys "$@"\n')
+    program.chmod(0o755)
+    environment = {**service.env, "PATH": f"{programs}:{service.env['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-c", mend], env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, (mend, done.stderr)

@@ -1,0 +1,174 @@
+"""vpnkeys installed in a guest, with a REALITY target, far ends and customers in the guest's network."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.support.binaries import xray_binary
+from tests.support.clients import XrayClient
+from tests.support.guest import Guest
+from tests.support.keys import carries
+from tests.support.link import VlessLink
+from tests.support.process import REPOSITORY, wait_until
+from tests.support.socks import Address
+from tests.support.streams import ByteServer, Echo, PingPong
+from tests.support.target import RealityTarget
+
+NAMES = ("one.example.com", "two.example.com")
+SERVER, XRAY = "vpnkeys.service", "vpnkeys-xray.service"
+
+_PIP = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+_LONG_S = 400.0
+_ROOT_FILES = ("pyproject.toml", "requirements.txt", "README.md", "run")
+
+
+class Installed:
+    """The guest and all that lives in its network. Entering the context boots and installs."""
+
+    def __init__(self) -> None:
+        """Make the guest. Raises NoGuestError where there cannot be one."""
+        self.guest = Guest()
+        self._network = ExitStack()
+        self.target = RealityTarget(NAMES, close_idle_s=0.1)
+        self.bytes, self.echo = ByteServer(), Echo()
+        self.first_words = ""
+
+    def tree(self, name: str) -> Path:
+        """A copy of this source tree in the guest's /opt."""
+        tree = self.guest.root / "opt" / name
+        shutil.copytree(REPOSITORY / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / "scripts", tree / "scripts")
+        for file in _ROOT_FILES:
+            shutil.copy(REPOSITORY / file, tree / file)
+        return tree
+
+    def newer(self, version: str) -> Path:
+        """A copy of this source tree that calls itself by another version."""
+        tree = self.tree(f"vpnkeys-{version}")
+        replace(tree / "pyproject.toml", r'^version = ".*"', f'version = "{version}"')
+        replace(tree / "src/vpnkeys/__init__.py", r'^__version__ = ".*"', f'__version__ = "{version}"')
+        return tree
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command inside that may take minutes."""
+        return self.guest.run(*command, timeout=_LONG_S, **_PIP)
+
+    def cli(self, *arguments: str) -> Any:  # noqa: ANN401 - any JSON
+        """What `vpnkeys … --json` prints inside."""
+        return json.loads(self.guest.ok("vpnkeys", *arguments, "--json"))
+
+    def health(self) -> dict[str, Any]:
+        """The server's health; empty while it does not answer."""
+        done = self.guest.run("vpnkeys", "status", "--json")
+        found: dict[str, Any] = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+        return found
+
+    def wait_ready(self) -> None:
+        """Until every server name lets a client in."""
+        assert wait_until(lambda: self.health().get("server_names_ready") == len(NAMES), 60.0), self.journal()
+
+    def journal(self) -> str:
+        """All that the guest has logged."""
+        return self.guest.ok("journalctl", "--no-pager")
+
+    def new_link(self) -> VlessLink:
+        """The link of a new key, by the command for people."""
+        return VlessLink.parse(self.cli("keys", "add", "me")["vless_url"])
+
+    def wait_carries(self, proxy: Address) -> None:
+        """Until known bytes get through."""
+        assert wait_until(lambda: carries(proxy, self.bytes), 60.0), self.journal()
+
+    @contextmanager
+    def customer(self, link: VlessLink) -> Iterator[PingPong]:
+        """A customer with a connection that carries bytes all the time."""
+        with XrayClient(link) as client:
+            self.wait_carries(client.socks)
+            with PingPong(self.echo.open(client.socks)) as pings:
+                assert wait_until(lambda: len(pings.round_trips_s) > 0, 20.0)
+                yield pings
+
+    def reboot(self) -> None:
+        """Shut the guest down and boot it again; target and far ends come back where they were."""
+        self._leave_network()
+        self.guest.shut_down()
+        self.guest.boot()
+        self._enter_network()
+
+    def _enter_network(self) -> None:
+        self._network.enter_context(self.guest.attached())
+        for server in (self.target, self.bytes, self.echo):
+            server.start()
+
+    def _leave_network(self) -> None:
+        for server in (self.target, self.bytes, self.echo):
+            server.stop()
+        self._network.close()
+
+    def __enter__(self) -> Self:
+        """Boot, and install this source tree as an operator would who has written his settings already."""
+        try:
+            self.guest.boot()
+            self._enter_network()
+            self._set_up()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _set_up(self) -> None:
+        root = self.guest.root
+        shutil.copy(self.target.ca_file, root / "opt/ca.pem")
+        shutil.copy(xray_binary(), root / "opt/xray-given")
+        data_dir = root / "var/lib/vpnkeys"
+        data_dir.mkdir(mode=0o700)
+        settings = {
+            "SERVER_ADDRESS": "127.0.0.1",
+            "REALITY_TARGET": self.target.address,
+            "REALITY_SERVER_NAMES": ",".join(NAMES),
+            "XRAY_CA_FILE": "/opt/ca.pem",
+            "EGRESS_ALLOW": f"{self.bytes.egress_rule},{self.echo.egress_rule}",
+        }
+        lines = [f"VPNKEYS_{name}={value}\n" for name, value in settings.items()]
+        (data_dir / "vpnkeys.env").write_text("".join(lines))
+        self.tree("vpnkeys-src")
+        self.first_words = self.install()
+        self.wait_ready()
+
+    def install(self) -> str:
+        """What `./run --install` of the first tree says."""
+        done = self.try_to_install()
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{self.journal()}"
+        return done.stderr
+
+    def try_to_install(self) -> subprocess.CompletedProcess[str]:
+        """`./run --install` of the first tree."""
+        command = ("/opt/vpnkeys-src/run", "--install")
+        return self.guest.run(*command, timeout=_LONG_S, **_PIP, VPNKEYS_XRAY_BIN="/opt/xray-given")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End and remove everything."""
+        self._network.close()
+        for server in (self.target, self.bytes, self.echo):
+            server.close()
+        self.guest.close()
+
+
+def replace(file: Path, pattern: str, text: str) -> None:
+    """Change the one place in a file that a pattern finds."""
+    content, count = re.subn(pattern, text, file.read_text(), flags=re.MULTILINE)
+    assert count == 1, f"{pattern} is {count} times in {file}"
+    file.write_text(content)

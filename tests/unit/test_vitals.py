@@ -1,0 +1,93 @@
+"""What monitoring is told: counters that never fall, and a drift that nobody waits for."""
+
+import threading
+
+import pytest
+from tests.support.memory import World
+from tests.support.process import wait_until
+
+from vpnkeys.bootstrap.vitals import Odometer
+from vpnkeys.domain.plan import FileState, FileView
+from vpnkeys.domain.traffic import Bytes
+from vpnkeys.service.drift import DriftCount, DriftWatch, count_drift
+
+
+def test_the_odometer_begins_at_zero_and_never_falls() -> None:
+    """Whatever was used before is not new; deleted keys take nothing with them; new keys count from their beginning."""
+    odometer = Odometer()
+    totals = []
+    for by_key in (
+        {"a": Bytes(100, 1000), "b": Bytes(5, 50)},
+        {"a": Bytes(101, 1010), "b": Bytes(5, 50)},
+        {"b": Bytes(6, 50)},
+        {"b": Bytes(6, 50), "c": Bytes(7, 70)},
+        {},
+        {"c": Bytes(0, 0)},
+    ):
+        odometer.look(by_key)
+        totals.append(odometer.total)
+    assert totals == [(0, 0), (1, 10), (2, 10), (9, 80), (9, 80), (9, 80)]
+
+
+@pytest.fixture
+def world() -> World:
+    """A server with two keys, all in order."""
+    made = World()
+    made.make()
+    made.make()
+    return made
+
+
+def test_no_drift_is_zero(world: World) -> None:
+    """On both sides."""
+    assert count_drift(world.keys.reconciler) == DriftCount(0, 0)
+
+
+def test_each_inbound_that_differs_counts_once(world: World) -> None:
+    """Missing or too many, in config.json or in the running Xray; a file that cannot be read lacks all."""
+    running = world.node.running
+    assert running is not None
+    del running[world.make().tag]
+    assert count_drift(world.keys.reconciler) == DriftCount(0, 1)
+    del running[world.keys.list()[0].tag]
+    assert count_drift(world.keys.reconciler) == DriftCount(0, 2)
+    wanted = len(world.node.file.inbounds)
+    world.node.file = FileView(FileState.OK, dict(list(world.node.file.inbounds.items())[1:]))
+    assert count_drift(world.keys.reconciler) == DriftCount(1, 2)
+    world.node.file = FileView(FileState.INVALID, {})
+    assert count_drift(world.keys.reconciler) == DriftCount(wanted, 2)
+
+
+def test_a_wrong_frame_is_drift_and_a_silent_xray_is_unknown(world: World) -> None:
+    """Somebody changed the routing rules; Xray is down."""
+    world.node.file = FileView(FileState.OK, world.node.file.inbounds, frame_ok=False)
+    world.node.end_xray()
+    assert count_drift(world.keys.reconciler) == DriftCount(1, None)
+
+
+def test_nobody_waits_for_a_look_and_looks_are_rare(world: World) -> None:
+    """Whoever asks gets what was seen last, at once, also while Xray is being changed; every 30 s somebody looks."""
+    now = [100.0]
+    watch = DriftWatch(world.keys.reconciler, clock=lambda: now[0])
+    with world.keys.reconciler.changing:
+        answers: list[DriftCount | None] = []
+        asking = threading.Thread(target=lambda: answers.append(watch.last()))
+        asking.start()
+        asking.join(10)
+        assert answers == [None]
+    assert wait_until(lambda: watch.last() == DriftCount(0, 0), 10)
+    world.node.end_xray()
+    now[0] += 29.9
+    assert watch.last() == DriftCount(0, 0)
+    now[0] += 0.1
+    assert wait_until(lambda: watch.last() == DriftCount(0, None), 10)
+
+
+def test_what_cannot_be_told_is_not_told(world: World) -> None:
+    """A database that does not answer makes the drift unknown, not the last one for ever."""
+    now = [100.0]
+    watch = DriftWatch(world.keys.reconciler, clock=lambda: now[0])
+    assert wait_until(lambda: watch.last() is not None, 10)
+    world.store.memory.answering = False
+    now[0] += 30
+    assert wait_until(lambda: watch.last() is None, 10)

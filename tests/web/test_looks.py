@@ -1,0 +1,130 @@
+"""Every view as it looks: nothing in anybody's way, nothing cut off, and a picture of each to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import expect
+from tests.support.browser import THEMES, WIDTHS, Theme, Visitor
+from tests.support.drift import DRIFTS
+from tests.support.keys import Key
+from tests.support.service import Service
+
+pytestmark = pytest.mark.e2e
+
+Visit = Callable[..., Visitor]
+
+_VIEWS = {
+    "keys": "#/keys",
+    "key": "#/keys/{id}",
+    "traffic": "#/traffic",
+    "state": "#/system",
+    "ports": "#/system/ports",
+    "targets": "#/system/targets",
+    "backups": "#/system/backups",
+    "tokens": "#/access",
+    "webhooks": "#/access/webhooks",
+    "log": "#/audit",
+}
+_NAMES = ("Anna Petrova", "office-router", "Дмитрий · ноутбук", "Marketing team", "trial week", "Élodie Martin")
+
+# Every width in both themes and in both languages; every theme in both languages too.
+_LOOKS: list[tuple[int, Theme, str]] = [
+    (360, "light", "ru"),
+    (360, "dark", "en"),
+    (1440, "light", "en"),
+    (1440, "dark", "ru"),
+]
+
+
+@pytest.fixture
+def keys(service: Service) -> list[Key]:
+    """Some of each kind."""
+    soon = (datetime.now(UTC) + timedelta(days=12)).isoformat()
+    limits: list[dict[str, object]] = [
+        {},
+        {"traffic_limit_bytes": 10**11, "max_devices": 3},
+        {"expires_at": soon, "note": "two devices"},
+    ]
+    limits += [{"is_active": False}, {"expires_at": "2020-01-01T00:00:00Z"}, {"speed_limit_mbps": None}]
+    bodies = [{"name": name, **limit} for name, limit in zip(_NAMES, limits, strict=True)]
+    made: list[Key] = service.client.post("/api/keys/bulk", json={"keys": bodies}).raise_for_status().json()
+    return made
+
+
+@pytest.mark.parametrize("looks", _LOOKS, ids=lambda looks: "-".join(map(str, looks)))
+def test_every_view_is_open_to_all(
+    visit: Visit, service: Service, keys: list[Key], looks: tuple[int, Theme, str]
+) -> None:
+    """No violation of WCAG 2.2 A and AA that axe knows, on a phone and at a desk, dark and light; nothing cut off."""
+    person = visit(*looks)
+    person.open()
+    expect(person.page.locator("input[type=password]")).to_be_visible()
+    name = "-".join(map(str, looks))
+    assert person.obstacles() == []
+    person.picture(f"sign-in-{name}")
+    person.sign_in(service.api_key)
+    for view, address in _VIEWS.items():
+        person.go(address.format(id=keys[2]["id"]))
+        expect(person.page.locator("main .loading")).to_have_count(0)
+        expect(person.page.locator("main h1")).to_be_visible()
+        person.picture(f"{view}-{name}")
+        assert person.obstacles() == [], view
+        assert person.overflow() <= 0, view
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_so_is_every_dialog(visit: Visit, service: Service, keys: list[Key], width: int, theme: Theme) -> None:
+    """Making, editing, links, extending, the plan of a repair, what is selected, and the message with Undo."""
+    person = visit(width=width, theme=theme)
+    page = person.page
+    person.sign_in(service.api_key)
+
+    def look(name: str) -> None:
+        person.picture(f"{name}-{width}-{theme}")
+        assert person.obstacles() == [], name
+        assert person.overflow() <= 0, name
+
+    page.get_by_role("button", name="New key").first.click()
+    page.get_by_text("Limits").click()
+    look("dialog-new-key")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    look("dialog-problem")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=f"Show link and QR code: {_NAMES[0]}").click()
+    expect(page.locator("dialog[open] .qr")).to_have_js_property("complete", True)
+    look("dialog-link")
+    page.keyboard.press("Escape")
+    page.get_by_role("checkbox", name=f"Select {_NAMES[0]}").check()
+    page.get_by_role("checkbox", name=f"Select {_NAMES[1]}").check()
+    look("selected")
+    page.get_by_role("button", name=f"Delete: {_NAMES[3]}").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    look("undo")
+    page.get_by_role("button", name="Undo").click()
+    person.go("#/system")
+    expect(page.get_by_text("Database, config.json and Xray agree")).to_be_visible()
+    drifts = {drift.name: drift for drift in DRIFTS}
+    drifts["a key missing in config.json"].make(service, keys[0])
+    drifts["an inbound added to the running Xray"].make(service, keys[1])
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.get_by_text("Something is out of line")).to_be_visible()
+    look("drift")
+    page.get_by_role("button", name="Show plan: Bring everything in line").click()
+    look("dialog-plan")
+    page.get_by_role("button", name="Bring in line").click()
+    expect(page.get_by_text("Database, config.json and Xray agree")).to_be_visible()
+
+
+def test_motion_and_focus_are_as_wished(admin: Visitor) -> None:
+    """Who wants no motion gets none; where the focus is can be seen."""
+    page = admin.page
+    page.keyboard.press("Tab")
+    seen = "getComputedStyle(document.activeElement).outlineStyle"
+    page.keyboard.press("Tab")
+    assert page.evaluate(seen) == "solid"
+    assert page.evaluate("getComputedStyle(document.querySelector('.button')).transitionDuration") == "0s"

@@ -1,0 +1,225 @@
+"""The system in the dashboard: drift seen and repaired, ports, targets, backups, the log, traffic while it flows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from tests.support import drift
+from tests.support.browser import Visitor
+from tests.support.clients import XrayClient
+from tests.support.keys import link_of, make_key
+from tests.support.service import Service
+from tests.support.streams import ByteServer, transfer
+
+pytestmark = pytest.mark.e2e
+
+Visit = Callable[..., Visitor]
+
+_DRIFTS = {made.name: made for made in drift.DRIFTS}
+_GOOD = "Database, config.json and Xray agree"
+
+
+def _differs(service: Service) -> bool:
+    validation = service.client.get("/api/system/xray/validate-sync").json()["validation"]
+    return not (validation["config"]["synced"] and validation["runtime"]["synced"])
+
+
+@pytest.mark.parametrize(
+    ("name", "square", "words"),
+    [
+        ("a key missing in config.json", "missing", "is missing"),
+        ("a wrong short_id in config.json", "different", "shortIds"),
+        ("an inbound added to the running Xray", "extra", "is in no database"),
+        ("an inbound removed from the running Xray", "missing", "is missing"),
+    ],
+)
+def test_drift_is_seen_explained_and_repaired(
+    anywhere: Visitor, service: Service, name: str, square: str, words: str
+) -> None:
+    """A square of its own kind, a line in words, a plan that is shown before anything happens, and a button."""
+    page = anywhere.page
+    make_key(service, "steady")
+    key = make_key(service, "victim")
+    anywhere.go("#/system")
+    expect(page.get_by_text(_GOOD)).to_be_visible()
+    _DRIFTS[name].make(service, key)
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.get_by_text("Something is out of line")).to_be_visible()
+    expect(page.locator(f".drift-rows .square.{square}")).to_have_count(1)
+    expect(page.locator(".findings")).to_contain_text(words)
+    page.get_by_role("button", name="Show plan: Bring everything in line").click()
+    dialog = page.locator("dialog[open]")
+    expect(dialog.get_by_role("heading", name="What would change")).to_be_visible()
+    assert _differs(service), "the plan alone changes nothing"
+    dialog.get_by_role("button", name="Bring in line").click()
+    expect(page.get_by_text(_GOOD)).to_be_visible()
+    assert not _differs(service)
+
+
+@pytest.mark.parametrize(
+    ("repair", "button", "endpoint"),
+    [
+        ("Check REALITY", "Check and repair", "/api/system/verify-reality"),
+        ("Rewrite and restart Xray", "Restart Xray", "/api/system/xray/sync-config"),
+        ("Restore the REALITY key pair", "Restore and restart", "/api/system/fix-reality-keys"),
+    ],
+)
+def test_every_repair_tells_before_it_acts(
+    admin: Visitor, service: Service, repair: str, button: str, endpoint: str
+) -> None:
+    """Also when nothing is out of line: then the plan says so, and what restarts says that too."""
+    page = admin.page
+    make_key(service, "steady")
+    pid = service.xray_pid()
+    admin.go("#/system")
+    page.get_by_role("button", name=f"Show plan: {repair}").click()
+    dialog = page.locator("dialog[open]")
+    expect(dialog).to_contain_text("nothing would change")
+    assert f"{service.base_url}{endpoint}" not in admin.requests
+    restarts = "restarts" in dialog.inner_text() and "Open connections end" in dialog.inner_text()
+    dialog.get_by_role("button", name=button).click()
+    expect(page.get_by_text("Repaired")).to_be_visible()
+    assert f"{service.base_url}{endpoint}" in admin.requests
+    assert (service.xray_pid() != pid) == restarts
+
+
+def test_ports_are_a_map(anywhere: Visitor, service: Service) -> None:
+    """A field for each port, whose key a link away; handing out anew shows who would move, then moves them."""
+    page = anywhere.page
+    first, second = make_key(service, "first"), make_key(service, "second")
+    service.client.delete(f"/api/keys/{first['id']}").raise_for_status()
+    anywhere.go("#/system/ports")
+    expect(page.locator(".port")).to_have_count(len(service.ports))
+    expect(page.locator(".port.used")).to_have_count(1)
+    page.get_by_role("button", name="Hand out anew").click()
+    dialog = page.locator("dialog[open]")
+    expect(dialog).to_contain_text("1 key gets another port")
+    expect(dialog.get_by_role("row", name="second")).to_contain_text(str(second["port"]))
+    dialog.get_by_role("button", name="Hand out anew").click()
+    expect(dialog).to_have_count(0)
+    assert service.client.get(f"/api/keys/{second['id']}").json()["port"] == first["port"]
+    page.get_by_role("link", name="second").click()
+    expect(page.get_by_role("heading", name="second")).to_be_visible()
+
+
+def test_targets_are_listed(anywhere: Visitor, service: Service) -> None:
+    """Each server name with its target and whether it is fit."""
+    anywhere.go("#/system/targets")
+    for name in service.env["VPNKEYS_REALITY_SERVER_NAMES"].split(","):
+        expect(anywhere.page.locator(".target", has_text=name)).to_contain_text("fit")
+
+
+def test_a_backup_is_made_and_taken_away(anywhere: Visitor, tmp_path: Path) -> None:
+    """As a file."""
+    page = anywhere.page
+    anywhere.go("#/system/backups")
+    page.get_by_role("button", name="Back up now").click()
+    expect(page.get_by_text("Backup made")).to_be_visible()
+    with page.expect_download() as backup:
+        page.get_by_role("link", name="Download").first.click()
+    backup.value.save_as(tmp_path / "backup")
+    assert (tmp_path / "backup").stat().st_size > 1000
+
+
+def test_the_log_tells_what_was_done_by_whom(anywhere: Visitor, service: Service) -> None:
+    """Newest first, with what it was before and is now; a key's own page tells its part."""
+    key = make_key(service, "told of")
+    service.client.patch(f"/api/keys/{key['id']}", json={"max_devices": 3}).raise_for_status()
+    page = anywhere.page
+    anywhere.go("#/audit")
+    newest = page.locator(".audit > li").first
+    expect(newest).to_contain_text("Key changed")
+    expect(newest).to_contain_text("devices — → 3")
+    expect(newest).to_contain_text("127.0.0.1")
+    newest.get_by_role("link", name="told of").click()
+    expect(page.locator(".audit > li")).to_have_count(2)
+
+
+def test_traffic_moves_while_it_flows(
+    admin: Visitor, service: Service, byte_server: ByteServer, tls_byte_server: ByteServer
+) -> None:
+    """Rate, sum and customers online in the list without a reload; the chart and its table have the bytes."""
+    key = make_key(service, "busy")
+    page = admin.page
+    row = page.locator("tr", has_text="busy")
+    expect(row.locator(".usage-text")).to_have_text("0\u00a0B")
+    with XrayClient(link_of(service, key), source="127.0.0.7") as client, byte_server.open(client.socks) as sock:
+        transfer(sock, 100_000, 3_000_000, rate=600_000)
+        expect(row.locator(".usage-text")).to_contain_text("MB")
+        expect(row.locator(".devices")).to_have_text("1")
+        transfer(sock, 100_000, 3_000_000, rate=600_000)
+        expect(row.locator(".rate")).to_contain_text("bit/s")
+    page.get_by_role("link", name="busy").click()
+    expect(page.locator(".readout")).to_contain_text("MB")
+    page.get_by_text("As a table").click()
+    expect(page.get_by_role("table").locator("tbody tr")).to_have_count(1)
+    page.get_by_role("radio", name="30 d").check()
+    expect(page.locator(".readout")).to_contain_text("MB")
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Start from zero").click()
+    expect(page.locator(".key-usage .usage-text")).to_have_text("0\u00a0B")
+    admin.go("#/traffic")
+    expect(page.locator(".readout")).to_contain_text("MB")
+    expect(page.locator(".most tbody tr")).to_have_count(1)
+
+
+def test_a_link_is_tested_from_its_page(admin: Visitor, service: Service) -> None:
+    """By a real client; the verdict is in words."""
+    key = make_key(service, "tried")
+    admin.go(f"#/keys/{key['id']}")
+    admin.page.get_by_role("button", name="Test now").click()
+    expect(admin.page.locator(".test-result")).to_contain_text("The link works", timeout=30_000)
+
+
+def test_the_customers_page_is_shown_once(admin: Visitor, service: Service) -> None:
+    """Made, copied, replaced, ended."""
+    key = make_key(service, "customer")
+    page = admin.page
+    admin.go(f"#/keys/{key['id']}")
+    page.get_by_role("button", name="Make address").click()
+    shown = page.get_by_role("textbox", name="Address of the customer’s page")
+    address = shown.input_value()
+    assert "/sub/" in address
+    page.get_by_role("button", name="New address").click()
+    expect(shown).not_to_have_value(address)
+    page.get_by_role("button", name="End it").click()
+    expect(page.get_by_role("button", name="Make address")).to_be_visible()
+    assert service.client.get(f"/api/keys/{key['id']}/subscription").json()["exists"] is False
+
+
+def test_language_and_theme_are_kept(admin: Visitor, service: Service) -> None:
+    """The whole page changes its language, and says so to screen readers; both stay after a reload."""
+    page = admin.page
+    make_key(service, "same name")
+    page.get_by_role("button", name="Русский").click()
+    expect(page.get_by_role("heading", name="Ключи")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "ru")
+    expect(page.locator(".count")).to_have_text("1 ключ")
+    dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    page.get_by_role("button", name="Тема: как в системе").click()
+    page.get_by_role("button", name="Тема: светлая").click()
+    expect(page.get_by_role("button", name="Тема: тёмная")).to_be_visible()
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") != dark
+    page.reload()
+    expect(page.get_by_role("button", name="Тема: тёмная")).to_be_visible()
+    expect(page.get_by_role("heading", name="Ключи")).to_be_visible()
+
+
+def test_everything_is_said_in_both_languages(admin: Visitor) -> None:
+    """The same messages with the same places; every plural form that the language has."""
+    page = admin.page
+    edition = page.locator("script[src]").get_attribute("src")
+    assert edition is not None
+    read = "path => import(path).then(module => JSON.stringify(module.default))"
+    folder = edition.replace("js/main.js", "i18n/")
+    english, russian = (json.loads(page.evaluate(read, f"{folder}{language}.js")) for language in ("en", "ru"))
+    assert english.keys() == russian.keys()
+    for name, message in english.items():
+        plural = isinstance(message, dict)
+        assert plural == isinstance(russian[name], dict), name
+        if plural:
+            assert (set(message), set(russian[name])) == ({"one", "other"}, {"one", "few", "many", "other"}), name
