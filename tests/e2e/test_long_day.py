@@ -108,7 +108,7 @@ def _small_disk(directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _day(directory: Path, server: ByteServer, lasts_s: float) -> Iterator[Day]:
+def _day(directory: Path, server: ByteServer, locked_s: float) -> Iterator[Day]:
     with RealityTarget(("one.example", "two.example")) as target, _small_disk(directory) as disk:
         service = Service(target, data_dir=disk, egress_allow=[server.egress_rule], timeout=60)
         service.command = ("-m", "tests.support.fast_serve")
@@ -116,7 +116,7 @@ def _day(directory: Path, server: ByteServer, lasts_s: float) -> Iterator[Day]:
         service.env["PYTHONPATH"] = os.pathsep.join([service.env["PYTHONPATH"], str(REPOSITORY)])
         with service:
             service.wait_ready()
-            yield Day(Scene(service, target, lasts_s), server, make_key(service, "resident"))
+            yield Day(Scene(service, target, locked_s), server, make_key(service, "resident"))
 
 
 def _live(day: Day, hours: float) -> None:
@@ -141,7 +141,7 @@ def _assert_memory_flat(day: Day) -> None:
 @pytest.mark.timeout(600)
 def test_three_hours_of_faults(tmp_path: Path, byte_server: ByteServer) -> None:
     """Every fault three times: always back without help, always consistent, and no memory lost."""
-    with _day(tmp_path / "d", byte_server, lasts_s=6.0) as day:
+    with _day(tmp_path / "d", byte_server, locked_s=6.0) as day:
         _live(day, hours=3)
         _assert_memory_flat(day)
 
@@ -150,6 +150,6 @@ def test_three_hours_of_faults(tmp_path: Path, byte_server: ByteServer) -> None:
 @pytest.mark.timeout(5400)
 def test_twenty_four_hours_of_faults(tmp_path: Path, byte_server: ByteServer) -> None:
     """The whole day, with the database locked for thirty seconds each time."""
-    with _day(tmp_path / "d", byte_server, lasts_s=30.0) as day:
+    with _day(tmp_path / "d", byte_server, locked_s=30.0) as day:
         _live(day, hours=24)
         _assert_memory_flat(day)

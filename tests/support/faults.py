@@ -20,14 +20,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
+_A_WHILE_S = 6.0
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A service on a small disk of its own, its target, and how long what lasts a while lasts."""
+    """A service on a small disk of its own, its target, and how long its database is locked when it is."""
 
     service: Service
     target: RealityTarget
-    lasts_s: float
+    locked_s: float
 
 
 def _kill_api(scene: Scene) -> None:
@@ -45,7 +47,7 @@ def _lock_database(scene: Scene) -> None:
     """Another program holds the write lock, longer than anybody waits for it."""
     with closing(sqlite3.connect(scene.service.data_dir / "vpnkeys.db", isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
-        time.sleep(scene.lasts_s)
+        time.sleep(scene.locked_s)
         database.execute("ROLLBACK")
 
 
@@ -55,7 +57,7 @@ def _fill_disk(scene: Scene) -> None:
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):
             pass
-    time.sleep(scene.lasts_s)
+    time.sleep(_A_WHILE_S)
     ballast.unlink()
 
 
@@ -93,7 +95,7 @@ def _is_trusted(service: Service) -> bool:
 def _lose_target(scene: Scene) -> None:
     """The site behind REALITY is away for a while."""
     scene.target.stop()
-    time.sleep(scene.lasts_s)
+    time.sleep(_A_WHILE_S)
     scene.target.start()
 
 
