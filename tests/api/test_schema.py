@@ -44,7 +44,7 @@ checks.use_after_free.enabled = false
 @pytest.mark.parametrize("part", _PARTS)
 def test_nothing_in_the_openapi_document_is_untrue(target: RealityTarget, tmp_path: Path, part: str) -> None:
     """No failure of any check of schemathesis, no 5xx, and database, file and Xray agree afterwards."""
-    with Service(target, port_count=600) as service:
+    with Service(target, port_count=250) as service:
         service.wait_ready()
         (tmp_path / "schemathesis.toml").write_text(_CONFIG)
         command = [

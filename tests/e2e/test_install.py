@@ -161,6 +161,22 @@ def test_connections_outlive_ten_restarts(site: Installed, link: VlessLink) -> N
     assert site.guest.main_pid(XRAY) == xray
 
 
+def test_a_restore_needs_no_stop_by_hand(site: Installed, link: VlessLink) -> None:
+    """What was made since the backup is gone, what was there works, and a customer of it does not notice."""
+    assert site.run("vpnkeys", "backup", "/root/now.backup").returncode == 0
+    later = site.new_link()
+    with site.customer(link) as pings:
+        assert site.run("vpnkeys", "restore", "/root/no-such-file").returncode != 0
+        assert site.health()["status"] in {"healthy", "degraded"}
+        done = site.run("vpnkeys", "restore", "--force", "/root/now.backup")
+        assert done.returncode == 0, done.stderr
+        site.wait_ready()
+        assert pings.broken is None
+    known = [key["uuid"] for key in site.cli("keys", "list")]
+    assert (link.uuid in known, later.uuid in known) == (True, False)
+    assert site.guest.show("vpnkeys-traffic.timer", "ActiveState")["ActiveState"] == "active"
+
+
 def test_connections_outlive_an_upgrade(site: Installed, link: VlessLink) -> None:
     """An upgrade puts the new version in place; a customer does not notice, and the release before is kept."""
     site.newer("0.1.77")

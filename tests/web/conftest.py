@@ -13,9 +13,9 @@ from tests.support.service import Service
 Visit = Callable[..., Visitor]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all."""
+    """One Chromium for a file. Longer must not be: while it is there, no other test can have an event loop."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: ./test sets it up")
     with sync_playwright() as playwright:

@@ -1,6 +1,5 @@
 """`vpnkeys doctor`: what is wrong with the server and its host, and what mends it."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vpnkeys.cli.plain import Plain, plain_json
 from vpnkeys.cli.remote import wrong_usage
 from vpnkeys.doctor import Finding, Level, examine, find_place, worst
 from vpnkeys.settings import SettingsError
@@ -42,9 +42,9 @@ def doctor(
         wrong_usage(str(error))
     if as_json:
         document = {"status": worst(findings), "running": is_running, "findings": [asdict(one) for one in findings]}
-        print(json.dumps(document, ensure_ascii=False, indent=2))
+        print(plain_json(document))
     else:
-        _console().print(_table(findings))
+        _console().print(Plain(_table(findings)))
     if not is_running:
         raise typer.Exit(_NOT_RUNNING)
     if worst(findings) is Level.FAIL:

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from vpnkeys.bootstrap import offline_store
+from vpnkeys.cli.plain import Plain, plain, plain_json, plain_lines
 from vpnkeys.domain.errors import LegacyUnreadable, VpnKeysError
 from vpnkeys.domain.key import Key
 from vpnkeys.service.legacy import ImportPlan, LegacyInstallation, carry_out, plan_import
@@ -129,7 +129,7 @@ def _fail(code: str, message: str, *, as_json: bool, status: int) -> NoReturn:
     if as_json:
         _write_json({"status": "failed", "code": code, "message": message})
     else:
-        typer.echo(f"vpnkeys cannot import: {message}", err=True)
+        typer.echo(f"vpnkeys cannot import: {plain_lines(message)}", err=True)
     raise typer.Exit(status)
 
 
@@ -147,7 +147,7 @@ def _print_json(outcome: Outcome, plan: ImportPlan, notes: Iterable[str]) -> Non
 
 
 def _write_json(document: object) -> None:
-    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    print(plain_json(document))
 
 
 def _row(key: Key, total_bytes: int) -> dict[str, object]:
@@ -167,13 +167,13 @@ def _row(key: Key, total_bytes: int) -> dict[str, object]:
 
 def _print(outcome: Outcome, plan: ImportPlan, notes: Iterable[str]) -> None:
     if plan.keys:
-        Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(_table(plan))
+        Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(Plain(_table(plan)))
     counts = {"keys": len(plan.keys), "unchanged": len(plan.unchanged), "clashes": len(plan.clashes)}
     print(_HEADLINES[outcome].format(**counts))
     for clash in plan.clashes:
-        print(f"  {clash.message}")
+        print(f"  {plain(clash.message)}")
     for note in notes:
-        print(f"note: {note}")
+        print(f"note: {plain(note)}")
 
 
 def _table(plan: ImportPlan) -> Table:

@@ -7,10 +7,21 @@ export VPNKEYS_DATA_DIR VPNKEYS_XRAY_SUPERVISOR VPNKEYS_XRAY_BIN
 vpnkeys=/opt/vpnkeys/current/venv/bin/vpnkeys
 case "$(id -u) ${1-}" in
     "0 restore" | "0 import")
-        # What root writes there is the server's.
+        # A server that runs steps aside for the moment; Xray and its connections do not.
+        serves=
+        if [ "$VPNKEYS_DATA_DIR" = /var/lib/vpnkeys ] && systemctl is-active --quiet vpnkeys.service; then
+            echo "vpnkeys.service is stopped for the moment; open VPN connections go on." >&2
+            serves=yes
+            systemctl stop vpnkeys-traffic.timer vpnkeys.service
+        fi
         "$vpnkeys" "$@"
         status=$?
+        # What root writes there is the server's.
         chown -R --no-dereference vpnkeys:vpnkeys "$VPNKEYS_DATA_DIR"
+        if [ "$serves" ]; then
+            systemctl start vpnkeys.service vpnkeys-traffic.timer || status=1
+            echo "vpnkeys.service is started again." >&2
+        fi
         exit $status
         ;;
 esac
