@@ -40,7 +40,9 @@ def _kill_api(scene: Scene) -> None:
 
 def _kill_xray(scene: Scene) -> None:
     """Nobody but the service starts it again."""
-    os.kill(scene.service.xray_pid(), signal.SIGKILL)
+    killed = scene.service.xray_pid()
+    os.kill(killed, signal.SIGKILL)
+    scene.service.child.wait_for(lambda: scene.service.find_xray_pid() not in (None, killed), "another Xray")
 
 
 def _lock_database(scene: Scene) -> None:

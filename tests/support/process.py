@@ -153,7 +153,15 @@ class ChildProcess:
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
         """Wait until the condition holds; an error when the program ends or the time is over."""
-        if not wait_until(lambda: condition() or not self.running, timeout) or not condition():
+        held = False
+
+        def over() -> bool:
+            nonlocal held
+            held = condition()
+            return held or not self.running
+
+        wait_until(over, timeout)
+        if not held:
             raise self.error(f"still no {what} (waited up to {timeout} s)")
 
     def send_signal(self, number: signal.Signals) -> None:

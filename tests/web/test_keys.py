@@ -230,6 +230,7 @@ class TestDeleting:
         for name in ("one", "two", "three"):
             make_key(service, name)
         page = admin.page
+        expect(page.locator("tbody tr")).to_have_count(3)
         page.get_by_role("checkbox", name="Select all keys shown").check()
         page.get_by_role("checkbox", name="Select two").uncheck()
         page.get_by_role("region", name="Selected keys").get_by_role("button", name="Delete").click()
