@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -304,6 +304,10 @@ class FakeStore:
         """What a key has used, as last committed."""
         self._answer()
         return FakeLedger(self.memory.tables).traffic(uuid)
+
+    def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
+        """What several keys have used, as last committed."""
+        return {uuid: self.traffic(uuid) for uuid in uuids}
 
     def totals(self) -> Mapping[str, Total]:
         """What all keys have used, as last committed."""

@@ -2,10 +2,24 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple, Self
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file, readable by its owner alone, and make it durable before this returns. Raises OSError.
+class Mark(NamedTuple):
+    """What a file is known by: whoever replaces or changes it leaves another mark."""
+
+    inode: int
+    size: int
+    changed_at_ns: int
+
+    @classmethod
+    def of(cls, state: os.stat_result) -> Self:
+        """The mark of a file."""
+        return cls(state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def write_atomically(path: Path, content: bytes) -> Mark:
+    """Replace a file, readable by its owner alone, and make it durable before this returns; its mark. Raises OSError.
 
     The new content goes to a neighbour first, is brought to the disk, and takes the name in one step; then the
     directory is brought to the disk too, or a power cut could bring the old file back.
@@ -17,12 +31,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(content)
         os.fsync(descriptor)
+        mark = Mark.of(os.fstat(descriptor))
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)
     _put_in_place(fresh, path)
+    return mark
 
 
 def staging_path(path: Path) -> Path:

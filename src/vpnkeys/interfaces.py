@@ -160,6 +160,10 @@ class Store(Protocol):
         """What a key has used, as far as it was merged."""
         ...
 
+    def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
+        """The same of several keys, by UUID."""
+        ...
+
     def totals(self) -> Mapping[str, Total]:
         """What each key that was ever used has used, by UUID, as far as it was merged."""
         ...

@@ -296,3 +296,25 @@ for _ in range(100):
         (only,) = transaction.keys()
         transaction.move({only.id: only.port + 1}, datetime.datetime(2025, 1, 1))
 """
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(keys=key_lists())
+def test_what_is_kept_in_memory_is_what_lies_on_the_disk(database: Database, store: Store, keys: list[Key]) -> None:
+    """After each change, ours or another's, a store that has just been opened reads the same."""
+    with store.write() as transaction:
+        _empty(transaction)
+    for number, one in enumerate(keys):
+        other = database.open()
+        with (store, other)[number % 2].write() as transaction:
+            transaction.insert(one)
+            if number % 3 == 2:
+                transaction.update(replace(one, name="renamed"))
+            if number % 5 == 4:
+                transaction.delete(keys[number - 1].id)
+        with store.write() as transaction:
+            transaction.ledger.open_account(one.uuid, number)
+        fresh = database.open()
+        assert store.keys() == other.keys() == fresh.keys()
+        other.close()
+        fresh.close()

@@ -234,3 +234,16 @@ def _on(port: int) -> Inbound:
 
 def _listener(port: int) -> socket.socket:
     return socket.create_server(("127.0.0.1", port))
+
+
+def test_what_we_wrote_is_not_read_back_and_what_others_wrote_is(file: ConfigFile, checker: Checker) -> None:
+    """A second write gives what a newcomer would write; a hand's change in between is kept."""
+    file.write(WANTED)
+    file.write((*WANTED, inbound_of(10002)))
+    newcomer = ConfigFile(file.path, file.frame, checker)
+    mine = file.path.read_bytes()
+    newcomer.write((*WANTED, inbound_of(10002)))
+    assert file.path.read_bytes() == mine
+    put(file, {**orjson.loads(mine), "dns": {"servers": ["192.0.2.1"]}})
+    file.write(WANTED)
+    assert orjson.loads(file.path.read_bytes())["dns"] == {"servers": ["192.0.2.1"]}

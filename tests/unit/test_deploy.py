@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
 
-from vpnkeys.api.metrics import Metrics
+from vpnkeys.api.counts import Metrics
+from vpnkeys.api.exposition import expose
 from vpnkeys.api.requests import Served
 from vpnkeys.bootstrap.vitals import Vitals
 from vpnkeys.cli.main import _COMMANDS
@@ -62,7 +62,7 @@ def scrape(vitals: Vitals) -> str:
     """What a server in this state says after one request."""
     metrics = Metrics(lambda: vitals, "26.3.27")
     metrics.count(Served("GET", "/health", 200, 0.001))
-    return generate_latest(metrics.registry).decode()
+    return expose(metrics, "")[0].decode()
 
 
 def exported() -> dict[str, set[str]]:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI
 
-from vpnkeys.api.requests import Requests, Served, StrangersLines, current_request_id
+from vpnkeys.api.requests import Lines, Requests, Served, current_request_id
 from vpnkeys.domain.actor import Actor, set_actor
 
 
@@ -135,7 +135,7 @@ def test_a_caller_who_left_is_counted_as_one(rig: Rig) -> None:
 def test_strangers_do_not_fill_the_log() -> None:
     """A hundred lines at once, ten a second from then on, and the number of those without."""
     now = [0.0]
-    lines = StrangersLines(at_once=100, per_s=10, clock=lambda: now[0])
+    lines = Lines("requests", at_once=100, per_s=10, clock=lambda: now[0])
     assert sum(lines.take() for _ in range(1000)) == 100
     assert (lines.untold(), lines.untold()) == (900, 0)
     now[0] += 1
@@ -152,3 +152,10 @@ def test_a_flood_of_strangers_is_counted_whole_and_those_who_are_known_keep_thei
     assert lines[-1].startswith("GET /known/{name} 200")
     assert sum(line.startswith("GET unmatched") for line in lines) < 150
     assert any("more requests of nobody known" in line for line in lines[-2:])
+
+
+def test_a_bot_that_polls_leaves_the_log_to_what_matters(rig: Rig) -> None:
+    """Reads that went well are told in short when there are thousands of them."""
+    rig.ask(*["/known/x"] * 1500)
+    assert len(rig.served) == 1500
+    assert 1000 <= len(rig.lines()) < 1400

@@ -31,10 +31,12 @@ from vpnkeys.api import (
     webhooks,
 )
 from vpnkeys.api.bodylimit import BodyLimit
+from vpnkeys.api.counts import Metrics
 from vpnkeys.api.limits import ExtraHeaders, Limits
 from vpnkeys.api.reads import KeptReads
 from vpnkeys.api.requests import Requests
 from vpnkeys.api.sessions import Sessions
+from vpnkeys.api.together import Together
 from vpnkeys.bootstrap import Server
 from vpnkeys.bootstrap.vitals import Monitor
 
@@ -85,11 +87,11 @@ def create_app(server: Server) -> ASGIApp:
     app.state.server = server
     app.state.sessions = Sessions()
     app.state.limits = Limits(server.settings.rate_limits)
-    app.state.metrics = metrics.Metrics(Monitor(server).look, server.xray_version)
-    app.add_middleware(KeptReads, server=server, limits=app.state.limits)  # the innermost
+    app.state.sampled = Together(server.traffic.of)
+    app.state.metrics = Metrics(Monitor(server).look, server.xray_version)
     app.add_middleware(BodyLimit)
     app.add_middleware(ExtraHeaders)
     for room in _ROOMS:
         app.include_router(room.router)
     errors.install(app)
-    return Requests(app, app.state.metrics.count)
+    return Requests(KeptReads(app, server, app.state.limits), app.state.metrics.count)

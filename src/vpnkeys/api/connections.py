@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from vpnkeys.api.errors import problem
 from vpnkeys.api.guests import Guest, Guests
+from vpnkeys.api.onewrite import OneWrite
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
@@ -62,6 +63,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's own
         """Wait for the first request."""
         super().connection_made(transport)
+        self.transport = OneWrite(transport, self.loop)
         self._guest.hang_up = transport.abort
         self._guests.wait_for(self._guest, LIMITS_S[Stage.HEAD])
 

@@ -32,14 +32,14 @@ async def server(request: Request) -> Server:
     return found
 
 
-async def key_service(of: Annotated[Server, Depends(server)]) -> KeyService:
+async def key_service(request: Request) -> KeyService:
     """The use cases about keys."""
-    return of.keys
+    found: Server = request.app.state.server
+    return found.keys
 
 
 async def identity(
     request: Request,
-    of: Annotated[Server, Depends(server)],
     api_key: Annotated[str | None, Depends(_header)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Identity:
@@ -47,6 +47,7 @@ async def identity(
 
     Raises Unauthorized, and TooManyRequests for an address that sends wrong keys again and again.
     """
+    of: Server = request.app.state.server
     who = _identify(request, of, api_key or (bearer.credentials if bearer else None))
     if of.tokens.use_is_news(who):
         asyncio.get_running_loop().run_in_executor(None, _note_use, of, who)

@@ -4,12 +4,14 @@ Everything the page needs comes from this package: it works without the internet
 Both are open: they say what any installation could do, and nothing of what this one holds.
 """
 
+from functools import cache
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Path, Response
 from starlette.exceptions import HTTPException
 
+from vpnkeys.api import problems
 from vpnkeys.api.static import AcceptEncoding, Cupboard, IfNoneMatch, read
 
 router = APIRouter(include_in_schema=False)
@@ -29,7 +31,11 @@ _PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-_FILES = Cupboard({name: read("docs", name) for name in _MEDIA_TYPES}, _MEDIA_TYPES, _PAGE_POLICY)
+
+@cache
+def _files() -> Cupboard:
+    """Read when the first one looks: two megabytes that most servers never show."""
+    return Cupboard({name: read("docs", name) for name in _MEDIA_TYPES}, _MEDIA_TYPES, _PAGE_POLICY)
 
 
 class DescribedApi(FastAPI):
@@ -42,15 +48,17 @@ class DescribedApi(FastAPI):
             for path in schema["paths"].values():
                 for operation in path.values():
                     operation["responses"].pop("422", None)
+            described = schema.setdefault("components", {}).setdefault("schemas", {})
             for unused in ("HTTPValidationError", "ValidationError"):
-                schema.get("components", {}).get("schemas", {}).pop(unused, None)
+                described.pop(unused, None)
+            described.update(problems.schemas())
         return super().openapi()
 
 
 @router.get("/docs")
 def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
     """The page."""
-    return _FILES.answer("index.html", if_none_match, accept_encoding)
+    return _files().answer("index.html", if_none_match, accept_encoding)
 
 
 @router.get("/docs/{name}")
@@ -60,4 +68,4 @@ def page_file(
     """What the page consists of."""
     if name == "index.html":
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file.")
-    return _FILES.answer(name, if_none_match, accept_encoding)
+    return _files().answer(name, if_none_match, accept_encoding)

@@ -1,8 +1,13 @@
-"""`/api/keys`: make, list, show and delete keys."""
+"""`/api/keys`: make, list, show and delete keys.
+
+What waits for disk or Xray does so in a thread. A handler that is none itself would have its answer rendered in
+another one: one change of threads more, of which each takes as long as a commit.
+"""
 
 from datetime import timedelta
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header
 
 from vpnkeys.api.deps import KeyId, KeysDep, changing_keys, limited, reading
@@ -29,7 +34,7 @@ router = APIRouter(
 
 
 @router.post("", dependencies=[changing_keys, Depends(limited("create"))])
-def create_key(
+async def create_key(
     new: NewKey,
     keys: KeysDep,
     idempotency_key: Annotated[
@@ -44,25 +49,27 @@ def create_key(
     """Make a key. 200 means that its link carries traffic now."""
     draft = new.draft()
     repeat = None if idempotency_key is None else Repeat.of(idempotency_key, draft)
-    return KeyOut.of(keys.create(draft, repeat))
+    return KeyOut.of(await run_sync(keys.create, draft, repeat))
 
 
 @router.post("/bulk", dependencies=[changing_keys, Depends(limited("create"))])
-def create_keys(new: NewKeys, keys: KeysDep) -> list[KeyOut]:
+async def create_keys(new: NewKeys, keys: KeysDep) -> list[KeyOut]:
     """Make several keys, all of them or none."""
-    return [KeyOut.of(key) for key in keys.create_many([one.draft() for one in new.keys])]
+    made = await run_sync(keys.create_many, [one.draft() for one in new.keys])
+    return [KeyOut.of(key) for key in made]
 
 
 @router.post("/bulk/delete", dependencies=[changing_keys, Depends(limited("delete"))])
-def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:
+async def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:
     """Delete several keys, all of them or none."""
-    return DeletedMany(deleted=len(keys.delete(*which.ids)))
+    return DeletedMany(deleted=len(await run_sync(keys.delete, *which.ids)))
 
 
 @router.post("/bulk/extend", dependencies=[changing_keys])
-def extend_keys(extension: Extension, keys: KeysDep) -> list[KeyOut]:
+async def extend_keys(extension: Extension, keys: KeysDep) -> list[KeyOut]:
     """Let several keys expire later, all of them or none; those that never expire stay so."""
-    return [KeyOut.of(key) for key in keys.extend(extension.ids, timedelta(days=extension.days))]
+    extended = await run_sync(keys.extend, extension.ids, timedelta(days=extension.days))
+    return [KeyOut.of(key) for key in extended]
 
 
 @router.get("", dependencies=[Depends(limited("list"))])
@@ -86,13 +93,13 @@ async def get_key_config(key_id: KeyId, keys: KeysDep) -> KeyConfig:
 
 
 @router.patch("/{key_id}", dependencies=[changing_keys])
-def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> KeyOut:
+async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> KeyOut:
     """Change a key. When this answers, it works, or no longer, accordingly; its link stays the same."""
-    return KeyOut.of(keys.change(key_id, change.draft))
+    return KeyOut.of(await run_sync(keys.change, key_id, change.draft))
 
 
 @router.delete("/{key_id}", dependencies=[changing_keys, Depends(limited("delete"))])
-def delete_key(key_id: KeyId, keys: KeysDep) -> Deleted:
+async def delete_key(key_id: KeyId, keys: KeysDep) -> Deleted:
     """Delete a key. When this answers, nobody gets in with it and its open connections are cut."""
-    keys.delete(key_id)
+    await run_sync(keys.delete, key_id)
     return Deleted()

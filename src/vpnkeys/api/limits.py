@@ -76,6 +76,11 @@ def add_headers(scope: Scope, headers: Mapping[str, str]) -> None:
     scope.setdefault(_SCOPE_KEY, {}).update(headers)
 
 
+def added_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """What `add_headers` collected, as ASGI has it."""
+    return [(name.lower().encode(), value.encode()) for name, value in scope.get(_SCOPE_KEY, {}).items()]
+
+
 class ExtraHeaders:
     """Puts what `add_headers` collected onto the answer."""
 
@@ -87,8 +92,7 @@ class ExtraHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and _SCOPE_KEY in scope:
-                extra = [(name.lower().encode(), value.encode()) for name, value in scope[_SCOPE_KEY].items()]
-                message = {**message, "headers": [*message.get("headers", ()), *extra]}
+                message = {**message, "headers": [*message.get("headers", ()), *added_headers(scope)]}
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

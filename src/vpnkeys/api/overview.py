@@ -4,9 +4,10 @@ import time
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from vpnkeys.api.deps import ServerDep, reading
+from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.traffic import From, PointOut, Seconds, Until, seconds, span
 from vpnkeys.bootstrap import Server
@@ -21,7 +22,7 @@ router = APIRouter(
 _NEVER = Total(0)
 
 
-class KeyTraffic(BaseModel):
+class KeyTraffic(Model):
     """What one key uses. `devices` is from how many addresses it is online now; None while Xray does not answer."""
 
     key_id: str
@@ -30,7 +31,7 @@ class KeyTraffic(BaseModel):
     last_seen: Seconds | None
 
 
-class AllTraffic(BaseModel):
+class AllTraffic(Model):
     """What all keys use, as last sampled: at most ten seconds ago, or two while somebody watches."""
 
     timestamp: int
@@ -54,7 +55,7 @@ class AllTraffic(BaseModel):
         return cls(timestamp=int(time.time()), total_bytes=sum(one.total_bytes for one in shown), keys=shown)
 
 
-class AllHistory(BaseModel):
+class AllHistory(Model):
     """What all keys that are there used, by hour or day."""
 
     step: Step

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from vpnkeys.api.deps import ServerDep, reading
+from vpnkeys.api.model import Model
 from vpnkeys.api.port_schemas import MoveOut
 from vpnkeys.api.problems import problems
 from vpnkeys.api.system_schemas import TargetOut
@@ -19,7 +20,7 @@ router = APIRouter(
 )
 
 
-class PlannedInbound(BaseModel):
+class PlannedInbound(Model):
     """An inbound that would come or go. `key_id` is empty for those that are no key's."""
 
     tag: str
@@ -33,14 +34,14 @@ class PlannedInbound(BaseModel):
         return cls(tag=tag, port=inbound.port if inbound else None, key_id=key_id)
 
 
-class PlannedFile(BaseModel):
+class PlannedFile(Model):
     """What would become of config.json; `problem` says why it cannot be read, if so."""
 
     rewrite: bool
     problem: str
 
 
-class SyncPlan(BaseModel):
+class SyncPlan(Model):
     """What `POST /api/system/sync-config` would do now. `running` is false while Xray does not answer."""
 
     in_sync: bool
@@ -66,14 +67,14 @@ class SyncPlan(BaseModel):
         )
 
 
-class PortsPlan(BaseModel):
+class PortsPlan(Model):
     """What `POST /api/system/ports/reset` would do now: these keys' links would stop working."""
 
     changed: list[MoveOut]
     timestamp: int
 
 
-class Targets(BaseModel):
+class Targets(Model):
     """The targets as they were last seen."""
 
     targets: list[TargetOut]

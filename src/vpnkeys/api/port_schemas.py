@@ -2,14 +2,15 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from vpnkeys.api.model import Model
 from vpnkeys.api.schemas import CreatedAt
 from vpnkeys.api.system_schemas import Timestamp
 from vpnkeys.service.system import Move
 
 
-class UsedPort(BaseModel):
+class UsedPort(Model):
     """Whose port it is."""
 
     uuid: str
@@ -19,7 +20,7 @@ class UsedPort(BaseModel):
     is_active: bool
 
 
-class AssignedPort(BaseModel):
+class AssignedPort(Model):
     """Which port a key has."""
 
     port: int
@@ -28,7 +29,7 @@ class AssignedPort(BaseModel):
     assigned_at: CreatedAt
 
 
-class PortAssignments(BaseModel):
+class PortAssignments(Model):
     """Ports by number and by UUID."""
 
     used_ports: dict[str, UsedPort]
@@ -37,7 +38,7 @@ class PortAssignments(BaseModel):
     last_updated: CreatedAt | None
 
 
-class Ports(BaseModel):
+class Ports(Model):
     """The range of ports and who has which."""
 
     port_assignments: PortAssignments
@@ -48,7 +49,7 @@ class Ports(BaseModel):
     timestamp: Timestamp
 
 
-class MoveOut(BaseModel):
+class MoveOut(Model):
     """A key that got another port: its old link no longer works."""
 
     key_id: str
@@ -64,7 +65,7 @@ class MoveOut(BaseModel):
         return cls(key_id=key.id, uuid=key.uuid, name=key.name, old_port=move.old_port, new_port=key.port)
 
 
-class PortsReset(BaseModel):
+class PortsReset(Model):
     """All ports were handed out again."""
 
     message: Literal["All ports reset successfully"] = "All ports reset successfully"
@@ -73,7 +74,7 @@ class PortsReset(BaseModel):
     timestamp: Timestamp
 
 
-class PortValidation(BaseModel):
+class PortValidation(Model):
     """What is wrong with ports, in words."""
 
     valid: bool
@@ -82,7 +83,7 @@ class PortValidation(BaseModel):
     total_used_ports: int
 
 
-class PortsStatus(BaseModel):
+class PortsStatus(Model):
     """Ports, validated."""
 
     validation: PortValidation

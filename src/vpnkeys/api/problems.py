@@ -12,12 +12,17 @@ _WORDS = {
     500: "Something unexpected went wrong",
     503: "Xray or the database does not answer; nothing was changed",
 }
+_REFERENCE = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route."""
-    schema = Problem.model_json_schema()
     return {
-        status: {"description": _WORDS[status], "content": {"application/problem+json": {"schema": schema}}}
+        status: {"description": _WORDS[status], "content": {"application/problem+json": {"schema": _REFERENCE}}}
         for status in statuses
     }
+
+
+def schemas() -> dict[str, Any]:
+    """The schema that they all refer to, by its name."""
+    return {Problem.__name__: Problem.model_json_schema()}

@@ -2,7 +2,6 @@
 
 import io
 
-import segno
 from fastapi import APIRouter, Depends, Response
 
 from vpnkeys.api.deps import KeyId, KeysDep, limited, reading
@@ -16,6 +15,8 @@ router = APIRouter(
 @router.get("/{key_id}/qr.svg", response_class=Response, dependencies=[Depends(limited("get"))])
 async def get_qr(key_id: KeyId, keys: KeysDep) -> Response:
     """The link for a customer's camera, as SVG; dark on white, so that it can be read on any page."""
+    import segno  # noqa: PLC0415 - most servers are never asked for one, and it is large
+
     picture = io.BytesIO()
     segno.make_qr(keys.link(keys.get(key_id)), error="m").save(
         picture, kind="svg", border=4, dark="#000", light="#fff", xmldecl=False, svgns=True

@@ -6,29 +6,39 @@ framework's way (docs/adr/0012-kept-reads.md), and gives the very same bytes.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vpnkeys.api.limits import Limits, TooManyRequests
+from vpnkeys.api.limits import Limits, added_headers
 from vpnkeys.api.schemas import KeyOut
 from vpnkeys.api.trusted import is_trusted
 from vpnkeys.bootstrap import Server
 from vpnkeys.domain.actor import Actor, set_actor
-from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.token import Scope as TokenScope
 from vpnkeys.service.tokens import LOCAL, Identity
 
 _ALL = "/api/keys"
 _ONE = f"{_ALL}/"
-_MOST_KEPT = 20_000
 
 
 class _Route(NamedTuple):
     """What the log and the metrics call a request."""
 
     path: str
+
+
+class _Body(NamedTuple):
+    """An answer, and the headers that go with it."""
+
+    content: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """An answer in JSON."""
+        return cls(content, ((b"content-length", b"%d" % len(content)), (b"content-type", b"application/json")))
 
 
 _LIST, _GET = _Route(_ALL), _Route("/api/keys/{key_id}")
@@ -43,7 +53,7 @@ class KeptReads:
         self._limits = limits
         self._seen: tuple[Key, ...] = ()
         self._by_name: dict[str, Key] = {}
-        self._all = b"[]"
+        self._kept: dict[str, _Body] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -51,11 +61,10 @@ class KeptReads:
         if body is None:
             await self._app(scope, receive, send)
             return
-        headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.start", "status": 200, "headers": [*body.headers, *added_headers(scope)]})
+        await send({"type": "http.response.body", "body": body.content})
 
-    def _answer(self, scope: Scope) -> bytes | None:
+    def _answer(self, scope: Scope) -> _Body | None:
         """The body, or None where it takes the long way."""
         path: str = scope["path"]
         if path != _ALL and not path.startswith(_ONE):
@@ -67,10 +76,10 @@ class KeptReads:
             body = self._body(path)
             if body is not None and not is_trusted(scope):
                 self._limits.take("list" if path == _ALL else "get", who.id, scope)
-        except (StoreUnavailable, TooManyRequests):
-            return None  # there it fails again, and is told
+        except Exception:  # noqa: BLE001 - a limit, a silent database, whatever: there it fails again, and is told
+            return None
         if body is not None:
-            set_actor(Actor(who.name, ""))
+            set_actor(_actor(who.name))
             scope["route"] = _LIST if path == _ALL else _GET
         return body
 
@@ -85,18 +94,28 @@ class KeptReads:
         kind, _, text = (b"bearer", b"", value) if name == b"x-api-key" else value.partition(b" ")
         return self._server.tokens.identify(text.decode("latin-1")) if kind.lower() == b"bearer" else None
 
-    def _body(self, path: str) -> bytes | None:
+    def _body(self, path: str) -> _Body | None:
         keys = self._server.keys.list()
         if keys is not self._seen:
             self._seen = keys
-            self._by_name = {name: key for key in keys for name in (key.id, key.uuid)}
-            self._all = b"[%s]" % b",".join(map(_rendered, keys))
+            self._by_name = {f"{_ONE}{name}": key for key in keys for name in (key.id, key.uuid)}
+            self._kept = {}
+        body = self._kept.get(path)
+        if body is None and (content := self._rendered(path)) is not None:
+            body = self._kept[path] = _Body.of(content)
+        return body
+
+    def _rendered(self, path: str) -> bytes | None:
         if path == _ALL:
-            return self._all
-        key = self._by_name.get(path.removeprefix(_ONE))
-        return None if key is None else _rendered(key)
+            return b"[%s]" % b",".join(map(_json_of, self._seen))
+        key = self._by_name.get(path)
+        return None if key is None else _json_of(key)
 
 
-@lru_cache(maxsize=_MOST_KEPT)
-def _rendered(key: Key) -> bytes:
+@lru_cache(maxsize=1_000)
+def _actor(name: str) -> Actor:
+    return Actor(name, "")
+
+
+def _json_of(key: Key) -> bytes:
     return KeyOut.of(key).model_dump_json().encode()

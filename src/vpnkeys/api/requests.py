@@ -4,13 +4,14 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from http import HTTPStatus
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vpnkeys.domain.actor import SERVER, acting, current_actor
+from vpnkeys.domain.actor import SERVER, current_actor, set_actor
 
 _log = logging.getLogger("vpnkeys.access")
 
@@ -21,7 +22,8 @@ _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNMATCHED = "unmatched"
 """The route of a request that was for none of ours, or was refused before that was known."""
 
-_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_READS = frozenset({"GET", "HEAD"})
+_METHODS = _READS | {"DELETE", "OPTIONS", "PATCH", "POST", "PUT"}
 
 _current: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -31,8 +33,7 @@ def current_request_id() -> str:
     return _current.get()
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """A request that was answered.
 
     `route` is the route's template, never the path: ids and tokens stay out. `duration_s` lasts until the answer began.
@@ -44,13 +45,15 @@ class Served:
     duration_s: float
 
 
-class StrangersLines:
-    """How many lines are written for requests of nobody known: some at once, then a few each second.
+class Lines:
+    """How many lines are written for requests of one kind: some at once, then a few each second.
 
-    Whoever floods the server must not fill its disk. The metrics count every request.
+    Whoever floods the server must not fill its disk, nor push out of its log what matters. The metrics count every
+    request.
     """
 
-    def __init__(self, at_once: int = 100, per_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, kind: str, at_once: int, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.kind = kind
         self._at_once = at_once
         self._per_s = per_s
         self._clock = clock
@@ -84,7 +87,8 @@ class Requests:
     def __init__(self, app: ASGIApp, on_served: Callable[[Served], None]) -> None:
         self._app = app
         self._on_served = on_served
-        self._strangers = StrangersLines()
+        self._strangers = Lines("requests of nobody known", at_once=100, per_s=10)
+        self._reads = Lines("reads", at_once=1000, per_s=50)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -95,15 +99,15 @@ class Requests:
         _current.set(request_id)  # for the rest of the task, which is this request's own
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id)
-        with acting(SERVER):  # until somebody is recognised; who asked before on this connection is nobody now
-            try:
-                await self._app(scope, receive, answer.send)
-            except Exception:
-                # It was traced and answered; raised further, it would be traced once more.
-                if not answer.is_whole:
-                    raise
-            finally:
-                self._tell(scope, answer)
+        set_actor(SERVER)  # until somebody is recognised; who asked before on this connection is nobody now
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception:
+            # It was traced and answered; raised further, it would be traced once more.
+            if not answer.is_whole:
+                raise
+        finally:
+            self._tell(scope, answer)
 
     def _tell(self, scope: Scope, answer: "_Answer") -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
@@ -111,12 +115,19 @@ class Requests:
         # Whoever went away before there was an answer was told nothing: 499, as proxies write it.
         served = Served(method, route, answer.status or 499, answer.duration_s())
         self._on_served(served)
-        if _log.isEnabledFor(logging.INFO) and (current_actor() is not SERVER or self._strangers.take()):
-            if untold := self._strangers.untold():
-                _log.info("%d more requests of nobody known were answered, too many to be told one by one", untold)
-            _log.info(
-                "%s %s %d in %.1f ms", method, route, served.status, served.duration_s * 1000, extra=_fields(served)
-            )
+        lines = self._lines_for(served)
+        if lines is not None and not lines.take():
+            return
+        for brief in (self._strangers, self._reads):
+            if untold := brief.untold():
+                _log.info("%d more %s were answered, too many to be told one by one", untold, brief.kind)
+        _log.info("%s %s %d in %.1f ms", method, route, served.status, served.duration_s * 1000, extra=_fields(served))
+
+    def _lines_for(self, served: Served) -> Lines | None:
+        """Who has to be brief; nobody who changes something, and nobody who is refused though he is known."""
+        if current_actor() is SERVER:
+            return self._strangers
+        return self._reads if served.method in _READS and served.status < HTTPStatus.BAD_REQUEST else None
 
 
 class _Answer:
@@ -149,8 +160,11 @@ class _Answer:
 
 def _id_of(scope: Scope) -> str:
     """The caller's own id where it is sane, else a new one: 16 hex digits."""
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == _HEADER), "")
-    return given if _SANE.fullmatch(given) else secrets.token_hex(8)
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    for name, value in headers:
+        if name == _HEADER and _SANE.fullmatch(given := value.decode("latin-1")):
+            return given
+    return secrets.token_hex(8)
 
 
 def _fields(served: Served) -> dict[str, object]:

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from vpnkeys.api.model import Model
 from vpnkeys.domain.key import NAME_MAX_CHARS, NOTE_MAX_CHARS, Key, parse_name, parse_note
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.service.keys import Draft
@@ -79,7 +80,7 @@ Devices = Annotated[int, Field(strict=True, ge=1, le=1000, description="addresse
 Speed = Annotated[int, Field(strict=True, ge=1, le=100_000, description="Mbit/s (10^6 bits), each way"), _Whole]
 
 
-class KeyLimits(BaseModel):
+class KeyLimits(Model):
     """What may be decided about a key beside its name; null is no limit."""
 
     model_config = ConfigDict(extra="ignore")
@@ -125,7 +126,7 @@ class KeyChange(KeyLimits):
         return NewKey.model_construct(**fields).draft()
 
 
-class KeyOut(BaseModel):
+class KeyOut(Model):
     """A key."""
 
     id: Annotated[str, Field(description="the key's id")]
@@ -170,33 +171,33 @@ MAX_BULK = 1000
 Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK, description="ids or UUIDs")]
 
 
-class NewKeys(BaseModel):
+class NewKeys(Model):
     """Keys to be made, all or none."""
 
     keys: Annotated[list[NewKey], Field(min_length=1, max_length=MAX_BULK)]
 
 
-class KeyIds(BaseModel):
+class KeyIds(Model):
     """Which keys."""
 
     ids: Ids
 
 
-class Extension(BaseModel):
+class Extension(Model):
     """Which keys are to expire how much later."""
 
     ids: Ids
     days: Annotated[int, Field(strict=True, ge=1, le=3650), _Whole]
 
 
-class DeletedMany(BaseModel):
+class DeletedMany(Model):
     """The keys are gone."""
 
     message: Literal["Keys deleted successfully"] = "Keys deleted successfully"
     deleted: int
 
 
-class KeyConfig(BaseModel):
+class KeyConfig(Model):
     """A key with its link; `client_config` and `vless_url` are the same."""
 
     key: KeyOut
@@ -205,13 +206,13 @@ class KeyConfig(BaseModel):
     short_id: str
 
 
-class Deleted(BaseModel):
+class Deleted(Model):
     """The key is gone."""
 
     message: Literal["Key deleted successfully"] = "Key deleted successfully"
 
 
-class Info(BaseModel):
+class Info(Model):
     """What this is."""
 
     message: Literal["VPN Key Management API"] = "VPN Key Management API"
@@ -220,7 +221,7 @@ class Info(BaseModel):
     service_version: str
 
 
-class ServiceStates(BaseModel):
+class ServiceStates(Model):
     """The parts."""
 
     api: Literal["running"] = "running"
@@ -228,7 +229,7 @@ class ServiceStates(BaseModel):
     database: Literal["ok", "down"]
 
 
-class HealthOut(BaseModel):
+class HealthOut(Model):
     """How everything is. `timestamp` is in Unix seconds."""
 
     status: Literal["healthy", "degraded", "unhealthy"]

@@ -3,10 +3,11 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from vpnkeys.api.deps import IdentityDep, ServerDep, recognised
 from vpnkeys.api.errors import Unauthorized
+from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.sessions import COOKIE, Session, Sessions
 from vpnkeys.domain.token import Scope
@@ -14,7 +15,7 @@ from vpnkeys.domain.token import Scope
 router = APIRouter(prefix="/ui/session", tags=["sign-in"], responses=problems(400, 401, 429, 500))
 
 
-class SignIn(BaseModel):
+class SignIn(Model):
     """The API key, or a token."""
 
     model_config = ConfigDict(extra="forbid")
@@ -22,7 +23,7 @@ class SignIn(BaseModel):
     token: Annotated[str, Field(min_length=1, max_length=512)]
 
 
-class SignedIn(BaseModel):
+class SignedIn(Model):
     """Who is signed in. `csrf` goes into the header X-CSRF-Token of whatever changes something."""
 
     csrf: str
@@ -37,7 +38,7 @@ class SignedIn(BaseModel):
         return cls(csrf=session.csrf, id=who.id, name=who.name, scope=who.scope)
 
 
-class SignedOut(BaseModel):
+class SignedOut(Model):
     """The session has ended."""
 
     message: Literal["Signed out"] = "Signed out"

@@ -10,8 +10,6 @@ from html import escape
 from string import Template
 from urllib.parse import quote
 
-import segno
-
 from vpnkeys.api.static import read
 from vpnkeys.api.sub_words import Words
 from vpnkeys.domain.key import Key
@@ -86,6 +84,8 @@ def _usage(access: Access, words: Words) -> str:
 
 
 def _link(link: str, words: Words) -> str:
+    import segno  # noqa: PLC0415 - most servers are never asked for one, and it is large
+
     picture = segno.make_qr(link, error="m").svg_inline(omitsize=True, border=4, svgclass="qr", lineclass=None)
     return _card(
         words.your_link,

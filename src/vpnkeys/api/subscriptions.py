@@ -3,9 +3,10 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from vpnkeys.api.deps import KeyId, ServerDep, changing_keys, reading
+from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import CreatedAt
 
@@ -17,7 +18,7 @@ router = APIRouter(
 )
 
 
-class SubscriptionMade(BaseModel):
+class SubscriptionMade(Model):
     """A subscription that was made just now."""
 
     key_id: str
@@ -25,7 +26,7 @@ class SubscriptionMade(BaseModel):
     created_at: CreatedAt
 
 
-class SubscriptionState(BaseModel):
+class SubscriptionState(Model):
     """Whether a key has a subscription, and since when. Its address cannot be told: only a hash of it is kept."""
 
     key_id: str
@@ -33,7 +34,7 @@ class SubscriptionState(BaseModel):
     created_at: CreatedAt | None
 
 
-class SubscriptionRevoked(BaseModel):
+class SubscriptionRevoked(Model):
     """Nobody finds anything at that address any more."""
 
     message: Literal["Subscription revoked successfully"] = "Subscription revoked successfully"

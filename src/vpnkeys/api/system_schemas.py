@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from vpnkeys.api.model import Model
 from vpnkeys.domain.inbound import Opaque
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.service.report import Comparison, ShortIdMismatch, SyncReport
@@ -11,7 +12,7 @@ from vpnkeys.service.report import Comparison, ShortIdMismatch, SyncReport
 Timestamp = Annotated[int, Field(description="Unix seconds", examples=[1734883200])]
 
 
-class ComparisonOut(BaseModel):
+class ComparisonOut(Model):
     """How one side differs from the database, by key UUID; `different` names the settings that differ."""
 
     synced: bool
@@ -35,7 +36,7 @@ class ComparisonOut(BaseModel):
         )
 
 
-class ShortIdMismatchOut(BaseModel):
+class ShortIdMismatchOut(Model):
     """A key whose short id in config.json is another one."""
 
     uuid: str
@@ -44,7 +45,7 @@ class ShortIdMismatchOut(BaseModel):
     config_short_id: str
 
 
-class Validation(BaseModel):
+class Validation(Model):
     """Database, config.json and running Xray, compared."""
 
     synced: bool
@@ -99,7 +100,7 @@ def mismatch_out(mismatch: ShortIdMismatch) -> ShortIdMismatchOut:
     )
 
 
-class Synced(BaseModel):
+class Synced(Model):
     """config.json and the running Xray are what the database says."""
 
     message: Literal["Configuration synchronized successfully"] = "Configuration synchronized successfully"
@@ -108,7 +109,7 @@ class Synced(BaseModel):
     timestamp: Timestamp
 
 
-class ConfigStatus(BaseModel):
+class ConfigStatus(Model):
     """Database against config.json."""
 
     synchronized: bool
@@ -120,7 +121,7 @@ class ConfigStatus(BaseModel):
     timestamp: Timestamp
 
 
-class TargetOut(BaseModel):
+class TargetOut(Model):
     """A REALITY target."""
 
     server_name: str
@@ -141,7 +142,7 @@ class TargetOut(BaseModel):
         )
 
 
-class Verified(BaseModel):
+class Verified(Model):
     """REALITY settings are right, and this is how the targets are."""
 
     message: Literal["Reality settings verified and updated successfully"] = (
@@ -155,7 +156,7 @@ class Verified(BaseModel):
     timestamp: Timestamp
 
 
-class XrayConfig(BaseModel):
+class XrayConfig(Model):
     """config.json in numbers; `config_valid` is Xray's own word."""
 
     status: Literal["ok", "error"]
@@ -169,14 +170,14 @@ class XrayConfig(BaseModel):
     timestamp: Timestamp
 
 
-class XrayConfigStatus(BaseModel):
+class XrayConfigStatus(Model):
     """config.json, checked."""
 
     config_status: XrayConfig
     timestamp: Timestamp
 
 
-class XrayInbound(BaseModel):
+class XrayInbound(Model):
     """A VLESS inbound of config.json."""
 
     tag: str
@@ -201,7 +202,7 @@ class XrayInbound(BaseModel):
         )
 
 
-class XrayInbounds(BaseModel):
+class XrayInbounds(Model):
     """The VLESS inbounds of config.json."""
 
     inbounds: list[XrayInbound]
@@ -209,7 +210,7 @@ class XrayInbounds(BaseModel):
     source: Literal["config.json"] = "config.json"
 
 
-class ShortIdSync(BaseModel):
+class ShortIdSync(Model):
     """The short ids that were wrong in config.json and are right now."""
 
     success: bool
@@ -217,7 +218,7 @@ class ShortIdSync(BaseModel):
     fixed_keys: list[dict[str, str]]
 
 
-class XraySynced(BaseModel):
+class XraySynced(Model):
     """config.json is right and Xray was restarted with it."""
 
     message: Literal["Xray configuration synchronized successfully"] = "Xray configuration synchronized successfully"
@@ -226,14 +227,14 @@ class XraySynced(BaseModel):
     timestamp: Timestamp
 
 
-class XrayValidation(BaseModel):
+class XrayValidation(Model):
     """Everything, compared."""
 
     validation: Validation
     timestamp: Timestamp
 
 
-class RealityFixed(BaseModel):
+class RealityFixed(Model):
     """The stored key pair is in config.json and Xray was restarted with it."""
 
     status: Literal["fixed"] = "fixed"

@@ -3,12 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
 
 from vpnkeys.api.deps import KeyId, ServerDep, changing_keys, reading
+from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import Expiry
+from vpnkeys.api.together import Together
 from vpnkeys.domain.errors import InvalidSpan
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.traffic import Gap, Point, Step, Traffic
@@ -49,7 +51,7 @@ def _now() -> str:
     return seconds(datetime.now(UTC).replace(tzinfo=None))
 
 
-class GapOut(BaseModel):
+class GapOut(Model):
     """A time in which bytes may have passed uncounted, because Xray died before its next sample."""
 
     since: Seconds
@@ -61,7 +63,7 @@ class GapOut(BaseModel):
         return cls(since=seconds(gap.since), until=seconds(gap.until))
 
 
-class TrafficOut(BaseModel):
+class TrafficOut(Model):
     """What a key has used since it was made or last reset, up and down together."""
 
     status: Literal["success"] = "success"
@@ -78,7 +80,7 @@ class TrafficOut(BaseModel):
         return cls(key_id=key.id, key_uuid=key.uuid, total_bytes=traffic.total_bytes, timestamp=_now(), gaps=gaps)
 
 
-class TrafficReset(BaseModel):
+class TrafficReset(Model):
     """The key's total starts again from zero."""
 
     status: Literal["success"] = "success"
@@ -89,10 +91,11 @@ class TrafficReset(BaseModel):
 
 
 @router.get("/traffic")
-def get_traffic(key_id: KeyId, server: ServerDep) -> TrafficOut:
+async def get_traffic(key_id: KeyId, server: ServerDep, request: Request) -> TrafficOut:
     """What a key has used, with Xray's counters of this moment."""
     key = server.keys.get(key_id)
-    return TrafficOut.of(key, server.traffic.of(key))
+    sampled: Together[str, Traffic] = request.app.state.sampled
+    return TrafficOut.of(key, await sampled.ask(key.uuid))
 
 
 @router.post("/traffic/reset", dependencies=[changing_keys])
@@ -104,7 +107,7 @@ def reset_traffic(key_id: KeyId, server: ServerDep) -> TrafficReset:
     return TrafficReset(key_id=key.id, key_uuid=key.uuid, timestamp=_now())
 
 
-class PointOut(BaseModel):
+class PointOut(Model):
     """What was counted in the hour or day that began at `time`."""
 
     time: Seconds
@@ -117,7 +120,7 @@ class PointOut(BaseModel):
         return cls(time=seconds(point.begin), up_bytes=point.usage.up, down_bytes=point.usage.down)
 
 
-class History(BaseModel):
+class History(Model):
     """What a key used, by hour or day; hours and days in which nothing was counted are left out."""
 
     key_id: str
@@ -128,7 +131,7 @@ class History(BaseModel):
     points: list[PointOut]
 
 
-class Online(BaseModel):
+class Online(Model):
     """Whether a key's customer is online; addresses are counted, and neither told nor kept."""
 
     key_id: str

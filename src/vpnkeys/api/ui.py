@@ -5,6 +5,7 @@ The page itself is open, as a sign-in form is; everything it shows it asks of th
 
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -42,17 +43,15 @@ def _walk(folder: Traversable, above: str = "") -> Iterator[tuple[str, bytes]]:
             yield f"{above}{entry.name}", entry.read_bytes()
 
 
-def _cupboard() -> tuple[str, Cupboard]:
+@cache
+def _files() -> Cupboard:
     """The files under names that begin with their edition, a digest of all: what has a name never changes."""
     contents = dict(_walk(files("vpnkeys").joinpath("web", "ui")))
     edition = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()[:12]
     page = contents.pop("index.html").replace(_EDITION, edition.encode())
     named = {"": page} | {f"{edition}/{name}": content for name, content in contents.items()}
     types = {name: _MEDIA_TYPES[name.rpartition(".")[2] or "html"] for name in named}
-    return edition, Cupboard(named, types, _POLICY)
-
-
-_edition, _files = _cupboard()
+    return Cupboard(named, types, _POLICY)
 
 
 @router.get("/ui")
@@ -64,10 +63,10 @@ async def to_the_page() -> RedirectResponse:
 @router.get("/ui/")
 async def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
     """The page."""
-    return _files.answer("", if_none_match, accept_encoding)
+    return _files().answer("", if_none_match, accept_encoding)
 
 
 @router.get("/ui/{name:path}")
 async def page_file(name: str, if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
     """What the page consists of; kept by browsers for good, since another edition has other names."""
-    return _files.answer(name, if_none_match, accept_encoding, caching=_FOR_EVER)
+    return _files().answer(name, if_none_match, accept_encoding, caching=_FOR_EVER)

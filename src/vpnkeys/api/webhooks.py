@@ -3,9 +3,10 @@
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from vpnkeys.api.deps import ServerDep, administering
+from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import CreatedAt
 from vpnkeys.domain.event import Kind
@@ -31,16 +32,16 @@ Url = Annotated[
 Events = Annotated[list[Kind], Field(max_length=len(Kind) * 2, description="of what to tell; none is everything")]
 
 
-class NewWebhook(BaseModel):
+class NewWebhook(Model):
     """A webhook to make."""
 
     model_config = ConfigDict(extra="forbid")
 
     url: Url
-    events: Events = []
+    events: Events = Field(default=[])
 
 
-class WebhookChange(BaseModel):
+class WebhookChange(Model):
     """What should change; fields that are not given stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
@@ -52,7 +53,7 @@ class WebhookChange(BaseModel):
     )
 
 
-class WebhookOut(BaseModel):
+class WebhookOut(Model):
     """A webhook. An empty list of events means all of them."""
 
     id: str
@@ -79,13 +80,13 @@ class WebhookMade(WebhookOut):
     secret: Annotated[str, Field(description="shown this once")]
 
 
-class WebhookDeleted(BaseModel):
+class WebhookDeleted(Model):
     """Nothing more is sent there."""
 
     message: Literal["Webhook deleted successfully"] = "Webhook deleted successfully"
 
 
-class WebhookTried(BaseModel):
+class WebhookTried(Model):
     """What came of a ping: the status of the receiver's answer, or what is wrong."""
 
     event_id: str
@@ -106,7 +107,7 @@ class WebhookTried(BaseModel):
         )
 
 
-class DeliveryOut(BaseModel):
+class DeliveryOut(Model):
     """One event on its way. It was given up when it has neither been delivered nor is to be tried again."""
 
     id: Annotated[str, Field(description="the event's id, the same in each try and for each webhook")]

@@ -23,8 +23,10 @@ class Scope(StrEnum):
 
     def allows(self, needed: "Scope") -> bool:
         """Whether this scope is enough."""
-        order = list(Scope)
-        return order.index(self) >= order.index(needed)
+        return _ORDER[self] >= _ORDER[needed]
+
+
+_ORDER = {scope: place for place, scope in enumerate(Scope)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -13,7 +14,6 @@ from vpnkeys.domain.key import Key
 from vpnkeys.interfaces import Transaction
 
 _REMEMBERED_FOR = timedelta(hours=24)
-_KEY = TypeAdapter(Key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,19 @@ class Repeat:
         return key
 
 
+@cache
+def _as_json() -> TypeAdapter[Key]:
+    """Built when it is first needed."""
+    return TypeAdapter(Key)
+
+
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _dump(key: Key) -> str:
-    return _KEY.dump_json(key).decode()
+    return _as_json().dump_json(key).decode()
 
 
 def _load(answer: str) -> Key:
-    return _KEY.validate_json(answer)
+    return _as_json().validate_json(answer)

@@ -30,6 +30,8 @@ FIRST_KEY = Identity("first", "the first API key", Scope.ADMIN)
 LOCAL = Identity("local", "this machine", Scope.ADMIN)
 """Whoever can open the server's Unix socket: its own user and root."""
 
+_WITHOUT_TOKEN = (FIRST_KEY, LOCAL)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenService:
@@ -50,7 +52,7 @@ class TokenService:
 
     def renew(self, identity: Identity) -> Identity | None:
         """Somebody who was recognised before, as of now; None when the token is not valid any more."""
-        if identity in {FIRST_KEY, LOCAL}:
+        if identity in _WITHOUT_TOKEN:
             return identity
         token = self._find(identity.id)
         return _identity(token) if token is not None and token.is_valid(self.clock.now()) else None
@@ -88,7 +90,7 @@ class TokenService:
 
     def use_is_news(self, identity: Identity) -> bool:
         """Whether the token's last use, as it is stored, is so old that this one should be noted."""
-        token = None if identity in {FIRST_KEY, LOCAL} else self._find(identity.id)
+        token = None if identity in _WITHOUT_TOKEN else self._find(identity.id)
         return token is not None and self._is_news(token)
 
     def note_use(self, identity: Identity) -> None:

@@ -7,7 +7,7 @@ in one write transaction. How often, in what order and by how many processes mak
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -71,10 +71,10 @@ class TrafficService:
                 raise
             self._last_began = began
 
-    def of(self, key: Key) -> Traffic:
-        """What a key has used, sampled now. Raises Unavailable."""
+    def of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
+        """What keys have used, by UUID, sampled now. Raises Unavailable."""
         self.collect()
-        return self.store.traffic(key.uuid)
+        return self.store.traffic_of(uuids)
 
     def reset(self, key: Key) -> None:
         """Let a key's total start again from zero: sample and reset in one transaction. Raises Unavailable."""

@@ -10,6 +10,8 @@ from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.store.rows import record_row, to_record
 from vpnkeys.store.tables import audit
 
+_INSERT = insert(audit)
+
 
 def write_records(
     connection: Connection, entries: Iterable[Entry], at: datetime, outcome: Outcome, detail: str = ""
@@ -17,7 +19,7 @@ def write_records(
     """Add records of what the present actor did."""
     rows = [record_row(entry, current_actor(), at, outcome, detail) for entry in entries]
     if rows:
-        connection.execute(insert(audit), rows)
+        connection.execute(_INSERT, rows)
 
 
 def read_records(connection: Connection, limit: int, before_id: int | None, subject: str | None) -> tuple[Record, ...]:

@@ -37,10 +37,19 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def data_version(connection: Connection) -> int:
-    """A number that changes when another connection has committed to this SQLite database.
+class Watcher:
+    """Tells through an SQLite connection what has been changed.
 
-    Asked of the driver itself: through SQLAlchemy it would begin a transaction, which would hold an old view.
+    It asks the driver itself: through SQLAlchemy that would begin a transaction, which would hold an old view.
     """
-    driver: Any = connection.connection.driver_connection
-    return int(driver.execute("PRAGMA data_version").fetchone()[0])
+
+    def __init__(self, connection: Connection) -> None:
+        self._driver: Any = connection.connection.driver_connection
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has committed anything."""
+        return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
+
+    def generations(self) -> dict[str, int]:
+        """For each table that is kept in memory, a number that changes with it."""
+        return dict(self._driver.execute("SELECT name, number FROM generations").fetchall())

@@ -1,6 +1,6 @@
 """The accounts of traffic, inside a write transaction."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Executable,
+    Select,
     Table,
     cast,
     delete,
@@ -25,6 +25,19 @@ from vpnkeys.store.tables import epochs, keys, traffic_accounts, traffic_hours, 
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
+
+_SUM_OF_BYTES = cast(func.sum(traffic_usage.c.up_bytes + traffic_usage.c.down_bytes), BigInteger)
+_COUNTED: Select[str, int] = select(traffic_usage.c.key_uuid, _SUM_OF_BYTES).group_by(traffic_usage.c.key_uuid)
+_ACCOUNTS = select(
+    traffic_accounts.c.key_uuid,
+    traffic_accounts.c.base_bytes - traffic_accounts.c.offset_bytes,
+    traffic_accounts.c.last_seen_at,
+)
+_GAPS = (
+    select(epochs.c.last_sample_at, epochs.c.ended_at)
+    .where(epochs.c.ended_at.is_not(None), epochs.c.ended_cleanly.is_(False))
+    .order_by(epochs.c.ended_at)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +64,25 @@ class SqlLedger:
 
     def traffic(self, uuid: str) -> Traffic:
         """What a key has used since it was made or last reset."""
-        account = traffic_accounts.c
-        row = self._connection.execute(select(account.last_seen_at).where(account.key_uuid == uuid)).first()
-        base, offset = self._account(uuid)
-        return Traffic(base + self._counted(uuid) - offset, self._gaps(uuid), row[0] if row else None)
+        return self.traffic_of([uuid])[uuid]
+
+    def traffic_of(self, uuids: Collection[str]) -> dict[str, Traffic]:
+        """The same of several keys, by UUID."""
+        usage, account = traffic_usage.c, traffic_accounts.c
+        counted = dict(self._connection.execute(_COUNTED.where(usage.key_uuid.in_(uuids))).all())
+        rows = self._connection.execute(_ACCOUNTS.where(account.key_uuid.in_(uuids)))
+        accounts = {uuid: (base, seen_at) for uuid, base, seen_at in rows}
+        gaps = self._gaps(uuids)
+        found = {}
+        for uuid in uuids:
+            base, seen_at = accounts.get(uuid, (0, None))
+            found[uuid] = Traffic(base + counted.get(uuid, 0), gaps.get(uuid, ()), seen_at)
+        return found
 
     def totals(self) -> dict[str, Total]:
         """The same of all keys at once, without the gaps."""
-        usage, account = traffic_usage.c, traffic_accounts.c
-        sums = select(usage.key_uuid, cast(func.sum(usage.up_bytes + usage.down_bytes), BigInteger))
-        counted: dict[str, int] = dict(self._connection.execute(sums.group_by(usage.key_uuid)).all())
-        rows = self._connection.execute(
-            select(account.key_uuid, account.base_bytes - account.offset_bytes, account.last_seen_at)
-        )
+        counted = dict(self._connection.execute(_COUNTED).all())
+        rows = self._connection.execute(_ACCOUNTS)
         return {uuid: Total(counted.get(uuid, 0) + base, last_seen_at) for uuid, base, last_seen_at in rows}
 
     def tally(self) -> Tally:
@@ -124,15 +143,13 @@ class SqlLedger:
         """Start a key with bytes that were counted elsewhere."""
         self._set_account(uuid, base_bytes=base_bytes, offset_bytes=0)
 
-    def _gaps(self, uuid: str) -> tuple[Gap, ...]:
-        """Lives of Xray that ended unasked while the key was there."""
-        born = select(keys.c.created_at).where(keys.c.uuid == uuid).scalar_subquery()
-        rows = self._connection.execute(
-            select(epochs.c.last_sample_at, epochs.c.ended_at)
-            .where(epochs.c.ended_at.is_not(None), epochs.c.ended_cleanly.is_(False), epochs.c.ended_at > born)
-            .order_by(epochs.c.ended_at)
-        )
-        return tuple(Gap(since, until) for since, until in rows)
+    def _gaps(self, uuids: Collection[str]) -> dict[str, tuple[Gap, ...]]:
+        """Lives of Xray that ended unasked while a key was there."""
+        gaps = [Gap(since, until) for since, until in self._connection.execute(_GAPS)]
+        if not gaps:
+            return {}
+        born = self._connection.execute(select(keys.c.uuid, keys.c.created_at).where(keys.c.uuid.in_(uuids)))
+        return {uuid: tuple(gap for gap in gaps if gap.until > at) for uuid, at in born}
 
     def _note_epoch(self, epoch: str, at: datetime, *, grew: bool) -> None:
         """Remember when this life of Xray was last seen; one that was seen before it has ended, unasked.
@@ -173,21 +190,21 @@ class SqlLedger:
 
     def _add(self, table: Table, place: Mapping[str, object], added: Mapping[str, Bytes]) -> None:
         """Add to the rows of this place (an epoch, an hour), which are made where they are missing."""
+        rows = [{"key_uuid": uuid, "up_bytes": up, "down_bytes": down, **place} for uuid, (up, down) in added.items()]
+        if not rows:
+            return
         fresh = insert_into(self._connection, table)
         more = {name: table.c[name] + fresh.excluded[name] for name in ("up_bytes", "down_bytes")}
-        rows = [{"key_uuid": uuid, "up_bytes": up, "down_bytes": down, **place} for uuid, (up, down) in added.items()]
-        self._upsert(fresh.on_conflict_do_update(index_elements=list(table.primary_key), set_=more), rows)
+        # All rows in one go: a statement each would take seconds for thousands of keys (measured).
+        self._connection.execute(fresh.on_conflict_do_update(index_elements=list(table.primary_key), set_=more), rows)
 
     def _note_seen(self, uuids: Iterable[str], at: datetime) -> None:
-        fresh = insert_into(self._connection, traffic_accounts)
         rows = [{"key_uuid": uuid, "base_bytes": 0, "offset_bytes": 0, "last_seen_at": at} for uuid in uuids]
+        if not rows:
+            return
+        fresh = insert_into(self._connection, traffic_accounts)
         seen = {"last_seen_at": fresh.excluded.last_seen_at}
-        self._upsert(fresh.on_conflict_do_update(index_elements=["key_uuid"], set_=seen), rows)
-
-    def _upsert(self, statement: Executable, rows: list[dict[str, object]]) -> None:
-        """All rows in one go: a statement each would take seconds for thousands of keys (measured)."""
-        if rows:
-            self._connection.execute(statement, rows)
+        self._connection.execute(fresh.on_conflict_do_update(index_elements=["key_uuid"], set_=seen), rows)
 
     def _counted(self, uuid: str) -> int:
         return self._sum(traffic_usage, traffic_usage.c.key_uuid == uuid)

@@ -4,7 +4,7 @@ from sqlalchemy import Engine, inspect, text
 
 from vpnkeys.domain.errors import StoreUnavailable
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
 

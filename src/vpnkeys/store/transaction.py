@@ -20,6 +20,7 @@ from vpnkeys.store.tables import keys as keys_table
 from vpnkeys.store.tables import tokens as tokens_table
 
 _MAX_PORT = 65535
+_INSERT_KEY = insert(keys_table)
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class SqlTransaction:
 
     def insert(self, key: Key) -> None:
         """Add a key."""
-        self._connection.execute(insert(keys_table).values(to_row(key)))
+        self._connection.execute(_INSERT_KEY, to_row(key))
         self._set_keys(*self._keys, key)
         self.entries.append(key_created(key))
 

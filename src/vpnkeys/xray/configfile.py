@@ -3,8 +3,8 @@
 import hashlib
 import logging
 import subprocess
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from vpnkeys.domain.errors import ConfigRefused, ConfigUnwritable
 from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.files import write_atomically
+from vpnkeys.files import Mark, write_atomically
 from vpnkeys.xray.config import (
     API_TAG,
     Frame,
@@ -52,6 +52,15 @@ def xray_checker(xray: Path) -> Checker:
     return check
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A whole config.json that may be written, and a digest of what is around its inbounds of keys."""
+
+    document: JsonObject
+    content: bytes
+    around: str
+
+
 @dataclass(slots=True)
 class ConfigFile:
     """Xray's config.json. `check` is asked about everything that is new in it but our own well-known inbounds."""
@@ -60,6 +69,7 @@ class ConfigFile:
     frame: Frame
     check: Checker
     _checked: str = field(default="", init=False)
+    _written: tuple[Mark | None, JsonObject] = field(default=(None, {}), init=False)
 
     def read(self) -> FileView:
         """What the file says now."""
@@ -108,29 +118,37 @@ class ConfigFile:
         are proven against Xray's converter, and taking 16 ms for each key would be the largest part of making one.
         Raises ConfigUnwritable or ConfigRefused; then the file is the old one.
         """
-        try:
-            self._write(inbounds, always_check=always_check)
-        except OSError as error:
-            msg = f"config.json cannot be written in {self.path.parent}: {error.strerror}; nothing was changed."
-            raise ConfigUnwritable(msg) from error
+        self.put(self.draft(inbounds, always_check=always_check))
+
+    def draft(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> Draft:
+        """What `write` would write, checked as it says. Raises ConfigUnwritable or ConfigRefused."""
+        with self._explained():
+            document = self._document()
+            merged = merge(document, self.frame, inbounds)
+            around = hashlib.sha256(orjson.dumps(skeleton(merged, self.frame.pool))).hexdigest()
+            content = _rendered(merged)
+            if always_check or around != self._checked:
+                self._try_out(content)
+            return Draft(merged, content, around)
+
+    def put(self, draft: Draft) -> None:
+        """Bring a draft to the disk, which is mostly waiting. Raises ConfigUnwritable; then the file is the old one."""
+        with self._explained():
+            mark = write_atomically(self.path, draft.content)
+            self._checked, self._written = draft.around, (mark, draft.document)
 
     def test(self, inbounds: tuple[Inbound, ...]) -> None:
         """Let Xray test what `write` would write. Raises ConfigUnwritable or ConfigRefused; the file stays as it is."""
-        try:
+        with self._explained():
             self._try_out(_rendered(merge(self._document(), self.frame, inbounds)))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             msg = f"config.json cannot be written in {self.path.parent}: {error.strerror}; nothing was changed."
             raise ConfigUnwritable(msg) from error
-
-    def _write(self, inbounds: tuple[Inbound, ...], *, always_check: bool) -> None:
-        document = self._document()
-        merged = merge(document, self.frame, inbounds)
-        around = hashlib.sha256(orjson.dumps(skeleton(merged, self.frame.pool))).hexdigest()
-        content = _rendered(merged)
-        if always_check or around != self._checked:
-            self._try_out(content)
-        write_atomically(self.path, content)
-        self._checked = around
 
     def _try_out(self, content: bytes) -> None:
         trial = self.path.with_name(".config.trial.json")
@@ -141,18 +159,24 @@ class ConfigFile:
             trial.unlink(missing_ok=True)
 
     def _document(self) -> JsonObject:
-        """The present document, or an empty one. What cannot be read is kept beside it for its owner."""
+        """The present document, or an empty one. What cannot be read is kept beside it for its owner.
+
+        Reading back what we wrote ourselves would take longer than writing it did.
+        """
+        mark, document = self._written
         try:
+            if Mark.of(self.path.stat()) == mark:
+                return document
             content = self.path.read_bytes()
         except FileNotFoundError:
             return {}
-        document = _parse(content)
-        if document is None:
+        found = _parse(content)
+        if found is None:
             aside = self.path.with_name("config.json.broken")
             write_atomically(aside, content)
             _log.warning("config.json was unreadable; it is kept as %s and written anew", aside.name)
             return {}
-        return document
+        return found
 
     def set_aside(self) -> None:
         """Move a file that Xray refuses out of the way; it is kept for its owner."""

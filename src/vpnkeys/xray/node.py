@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.trial import Trial
 from vpnkeys.xray import sockets
-from vpnkeys.xray.configfile import ConfigFile
+from vpnkeys.xray.configfile import ConfigFile, Draft
 from vpnkeys.xray.control import XrayControl
 from vpnkeys.xray.counters import XrayCounters
 from vpnkeys.xray.speed import SpeedLimiter
@@ -46,9 +47,11 @@ class LocalNode:
     _told_about_cutting: bool = field(default=False, init=False)
     _counters: XrayCounters = field(init=False)
     _trials: Trials = field(init=False)
+    _writer: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self._counters = XrayCounters(self.api_socket)
+        self._writer = ThreadPoolExecutor(1, "config-writer")
         warmth = self.warmth
         self._trials = Trials(warmth.xray, warmth.environment, warmth.site, self.file.frame, self.targets.report)
 
@@ -62,14 +65,34 @@ class LocalNode:
         return Observed(file, running)
 
     def apply(self, plan: Plan) -> None:
-        """The file first: while that cannot be written, nothing else is touched."""
+        """The file first: while that cannot be written, nothing else is touched.
+
+        What only comes is let in meanwhile, and taken back if need be: bringing a file to the disk takes as long.
+        """
+        if plan.file is not None and not plan.remove and not plan.cut and plan.add:
+            self._add_while_writing(self.file.draft(plan.file), plan.add)
+            return
         if plan.file is not None:
             self.file.write(plan.file)
         for tag in plan.remove:
             self.control.remove(tag)
         for port in plan.cut:
             self._cut(port)
-        refused = [error for inbound in plan.add if (error := self._add(inbound)) is not None]
+        self._add_all(plan.add)
+
+    def _add_while_writing(self, draft: Draft, added: tuple[Inbound, ...]) -> None:
+        writing = self._writer.submit(self.file.put, draft)
+        try:
+            self._add_all(added)
+        finally:
+            if writing.exception() is not None:
+                for inbound in added:
+                    with suppress(XrayUnavailable):
+                        self.control.remove(inbound.tag)
+        writing.result()
+
+    def _add_all(self, added: tuple[Inbound, ...]) -> None:
+        refused = [error for inbound in added if (error := self._add(inbound)) is not None]
         if refused:
             raise refused[0]
 
@@ -181,6 +204,7 @@ class LocalNode:
 
     def close(self) -> None:
         """Let go of Xray's API."""
+        self._writer.shutdown()
         self.control.close()
         self._counters.close()
 

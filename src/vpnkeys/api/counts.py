@@ -1,0 +1,42 @@
+"""How requests went, in numbers, ready for whoever asks for metrics."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vpnkeys.api.requests import Served
+from vpnkeys.bootstrap.vitals import Vitals
+
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(slots=True)
+class Durations:
+    """How long requests of one route took: how many fell into each bucket (and above the last), and their sum."""
+
+    in_bucket: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
+    sum_s: float = 0.0
+
+    def add(self, duration_s: float) -> None:
+        """One more."""
+        self.in_bucket[bisect_left(BUCKETS_S, duration_s)] += 1
+        self.sum_s += duration_s
+
+
+class Metrics:
+    """The metrics of one server. Requests are counted here in numbers; they become Prometheus' when it asks."""
+
+    def __init__(self, look: Callable[[], Vitals], xray_version: str) -> None:
+        self.look = look
+        self.xray_version = xray_version
+        self.requests: dict[tuple[str, str, int], int] = {}
+        self.durations: dict[tuple[str, str], Durations] = {}
+
+    def count(self, served: Served) -> None:
+        """Take in a request that was answered."""
+        kind = (served.method, served.route, served.status)
+        self.requests[kind] = self.requests.get(kind, 0) + 1
+        durations = self.durations.get(kind[:2])
+        if durations is None:
+            durations = self.durations[kind[:2]] = Durations()
+        durations.add(served.duration_s)

@@ -1,0 +1,116 @@
+"""What is counted and known, in the families that Prometheus' own library writes."""
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from vpnkeys import __version__
+from vpnkeys.api.counts import BUCKETS_S, Metrics
+from vpnkeys.bootstrap.vitals import Vitals
+
+_PROCESS = ProcessCollector(registry=None)
+
+
+def expose(metrics: Metrics, accept: str) -> tuple[bytes, str]:
+    """All of a server's metrics, and their media type."""
+    encode, content_type = choose_encoder(accept)
+    registry = CollectorRegistry(auto_describe=False)
+    for collector in (_RequestsCollector(metrics), _PROCESS, _ServerCollector(metrics)):
+        registry.register(collector)
+    return encode(registry), content_type
+
+
+class _RequestsCollector(Collector):
+    """How requests went."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Counts, and times until answers began."""
+        requests = CounterMetricFamily(
+            "vpnkeys_http_requests", "Requests answered.", labels=("method", "route", "status")
+        )
+        for (method, route, status), count in self._metrics.requests.copy().items():
+            requests.add_metric((method, route, str(status)), count)
+        yield requests
+        durations = HistogramMetricFamily(
+            "vpnkeys_http_request_duration_seconds",
+            "Time from a request to the beginning of its answer.",
+            labels=("method", "route"),
+        )
+        bounds = (*map(str, BUCKETS_S), "+Inf")
+        for labels, taken in self._metrics.durations.copy().items():
+            buckets = list(zip(bounds, accumulate(taken.in_bucket), strict=True))
+            durations.add_metric(labels, buckets, taken.sum_s)
+        yield durations
+
+
+class _ServerCollector(Collector):
+    """Looks at the server when Prometheus asks."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._look = metrics.look
+        self._build = (__version__, metrics.xray_version)
+
+    def collect(self) -> Iterator[Metric]:
+        """All that is known now; what is not known is left out."""
+        vitals = self._look()
+        build = GaugeMetricFamily("vpnkeys_build_info", "The versions.", labels=("version", "xray_version"))
+        build.add_metric(self._build, 1)
+        yield build
+        yield from _numbers(vitals)
+        yield from _families(vitals)
+
+
+def _numbers(vitals: Vitals) -> Iterator[Metric]:
+    """What is one number each."""
+    gauges: tuple[tuple[str, str, float | None], ...] = (
+        ("vpnkeys_database_up", "Whether the database answers.", vitals.is_database_up),
+        ("vpnkeys_xray_up", "Whether Xray takes connections on its API.", vitals.is_xray_up),
+        ("vpnkeys_sampling_lag_seconds", "Age of the last good sample of traffic.", vitals.sampling_lag_s),
+        ("vpnkeys_server_names_ready", "Server names that new keys can be given.", vitals.names_ready),
+        ("vpnkeys_backup_age_seconds", "Age of the newest backup in the data directory.", vitals.backup_age_s),
+        (
+            "vpnkeys_certificate_expiry_seconds",
+            "Time until the API's certificate expires.",
+            vitals.certificate_expires_in_s,
+        ),
+    )
+    yield from (GaugeMetricFamily(name, told, value) for name, told, value in gauges if value is not None)
+    counters: tuple[tuple[str, str, float | None], ...] = (
+        ("vpnkeys_xray_restarts", "How often Xray was started again since this server started.", vitals.xray_restarts),
+        ("vpnkeys_traffic_gaps", "How often Xray ended unasked, so that traffic may be missing.", vitals.gaps),
+    )
+    yield from (CounterMetricFamily(name, told, value) for name, told, value in counters if value is not None)
+
+
+def _families(vitals: Vitals) -> Iterator[Metric]:
+    """What has labels."""
+    keys = GaugeMetricFamily("vpnkeys_keys", "Keys by status.", labels=("status",))
+    for status, count in (vitals.keys or {}).items():
+        keys.add_metric((status,), count)
+    traffic = CounterMetricFamily(
+        "vpnkeys_traffic_bytes", "Bytes of all keys since this server started.", labels=("direction",)
+    )
+    by_key = CounterMetricFamily(
+        "vpnkeys_key_traffic_bytes", "Bytes of a key since it was made.", labels=("key_id", "direction")
+    )
+    for direction in ("up", "down"):
+        traffic.add_metric((direction,), getattr(vitals.traffic, direction))
+        for key_id, used in vitals.traffic_by_key.items():
+            by_key.add_metric((key_id, direction), getattr(used, direction))
+    drift = GaugeMetricFamily("vpnkeys_drift", "Inbounds that differ from the database.", labels=("side",))
+    if vitals.drift is not None:
+        drift.add_metric(("file",), vitals.drift.file)
+        if vitals.drift.runtime is not None:
+            drift.add_metric(("runtime",), vitals.drift.runtime)
+    targets = GaugeMetricFamily("vpnkeys_target_up", "Whether a target is fit.", labels=("server_name",))
+    for name, is_up in vitals.targets.items():
+        targets.add_metric((name,), is_up)
+    yield from (keys, traffic, by_key, drift, targets)
