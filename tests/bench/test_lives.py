@@ -1,11 +1,10 @@
-"""Starts, ends, what a hundred keys weigh, and what one customer notices of all the others."""
+"""Ends, of Xray and of keys, and what one customer notices of all the others."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from tests.bench.book import Book, Figure, Spread
@@ -18,49 +17,6 @@ from tests.support.streams import ByteServer, Echo, PingPong
 from tests.support.target import RealityTarget
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
-
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-IDLE_S = 20.0
-EMPTY_PYTHON = ("-c", "import fastapi, uvicorn, sqlalchemy, time; time.sleep(60)")
-
-
-def resident_mb(pid: int) -> float:
-    """What a process holds (VmRSS), in 10^6 bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    (line,) = [line for line in lines if line.startswith("VmRSS:")]
-    return int(line.split()[1]) * 1024 / 1e6
-
-
-def cpu_s(pid: int) -> float:
-    """The time that a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
-
-
-def test_idle(book: Book, full: Service) -> None:
-    """Memory and CPU of the service, without Xray's, after a restart on a hundred keys."""
-    full.stop()
-    full.start()
-    full.wait_ready()
-    time.sleep(5)
-    book.add(Figure("memory, 100 keys, idle", resident_mb(full.pid), "MB", goal=80))
-    before = cpu_s(full.pid)
-    time.sleep(IDLE_S)
-    book.add(Figure("CPU, 100 keys, idle", (cpu_s(full.pid) - before) / IDLE_S * 100, "%", goal=0.5))
-
-
-def test_start(book: Book, full: Service) -> None:
-    """From the start of the process to the first answer, and to the first customer's."""
-    answers, customers = [], []
-    for _ in range(3):
-        full.stop()
-        began = time.perf_counter()
-        full.start()
-        answers.append(time.perf_counter() - began)
-        full.wait_ready()
-        customers.append(time.perf_counter() - began)
-    book.add(Figure("start to first answer, 100 keys", Spread.of(answers).p50, "s", goal=1.0))
-    book.add(Figure("start to every server name ready, 100 keys", Spread.of(customers).p50, "s"))
 
 
 def test_xray_killed(book: Book, bench_target: RealityTarget) -> None:
