@@ -1,7 +1,10 @@
 """Drift is told to webhooks when it is found, once; what the server does itself is no drift."""
 
+import time
+
 import pytest
 from tests.support.memory import World
+from tests.support.process import wait_until
 
 from vpnkeys.domain.errors import XrayRefused, XrayUnavailable
 from vpnkeys.domain.event import Kind
@@ -93,3 +96,19 @@ def test_an_xray_that_comes_back_is_no_drift(world: World, webhook: Webhook, key
     world.keys.reconciler.reconcile()
     assert world.node.connect(key) is not None
     assert told(world, webhook) == 0
+
+
+def test_drift_is_found_without_being_asked_for(world: World, key: Key) -> None:
+    """Every few minutes; here in fractions of a second. What is in order is left alone."""
+    reconciler = world.keys.reconciler
+    repairs: list[None] = []
+    reconciler.on_repaired = lambda: repairs.append(None)
+    reconciler.look_every_s = 0.02
+    reconciler.start()
+    reconciler.repair_soon()
+    assert wait_until(lambda: bool(repairs), 5)
+    time.sleep(0.2)
+    assert len(repairs) == 1, "there was nothing to repair"
+    lose(world, key)
+    assert wait_until(lambda: world.node.running is not None and key.tag in world.node.running, 5)
+    assert wait_until(lambda: len(repairs) == 2, 5)

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 1.0
 _REFUSED_RETRY_S = 5.0
+_LOOK_EVERY_S = 300.0
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Reconciler:
     node: Node
     site: Site
     on_repaired: Callable[[], None] = lambda: None
+    look_every_s: float = _LOOK_EVERY_S
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)
     _wanted: threading.Event = field(default_factory=threading.Event, init=False)
     _in_place: bool = field(default=False, init=False)  # as far as we know, and nobody else's hand was in it
@@ -161,16 +163,16 @@ class Reconciler:
         self._wanted.set()
 
     def start(self) -> None:
-        """Begin repairing in the background when asked."""
-        threading.Thread(target=self._repair_when_asked, name="repairer", daemon=True).start()
+        """Begin repairing in the background: when asked, and whatever a look every few minutes finds."""
+        threading.Thread(target=self._repair_for_ever, name="repairer", daemon=True).start()
 
-    def _repair_when_asked(self) -> None:
+    def _repair_for_ever(self) -> None:
         wait_s = _FIRST_RETRY_S
         while True:
-            self._wanted.wait()
+            asked = self._wanted.wait(self.look_every_s)
             self._wanted.clear()
             try:
-                self.reconcile()
+                done = self.reconcile()
             except XrayRefused as error:
                 # One inbound, most likely, whose port another program took: all the rest was done and works.
                 _log.warning("not all is repaired: %s", error)
@@ -189,7 +191,8 @@ class Reconciler:
                 time.sleep(_LAST_RETRY_S)
             else:
                 wait_s = _FIRST_RETRY_S
-                self.on_repaired()
+                if asked or done:
+                    self.on_repaired()
 
 
 def _speeds(keys: Iterable[Key]) -> dict[int, int]:
