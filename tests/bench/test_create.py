@@ -129,7 +129,7 @@ def test_the_first_byte(book: Book, far_end: Echo) -> None:
     first, floor = Spread.of(firsts), Spread.of(seconds)
     what = "its next connection"
     book.add(Figure("answer to first byte, p50", first.p50, "ms", "lower", 10, floor.p50, what, floor.noise))
-    book.add(Figure("answer to first byte, worst of 20", first.worst, "ms", "lower", 1000, floor.worst, what))
+    book.add(Figure("answer to first byte, worst of 20", first.worst, "ms", "lower", 1000))
 
 
 def _byte(far_end: Echo, vpn: XrayClient) -> float:

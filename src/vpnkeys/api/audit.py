@@ -3,9 +3,9 @@
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel
 
 from vpnkeys.api.deps import ServerDep, administering
-from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import CreatedAt
 from vpnkeys.domain.audit import Outcome, Record
@@ -15,7 +15,7 @@ router = APIRouter(
 )
 
 
-class RecordOut(Model):
+class RecordOut(BaseModel):
     """One change.
 
     `actor` is the token's name, `origin` the address it was used from; `before` and `after` hold what differs.

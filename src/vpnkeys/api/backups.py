@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path
+from pydantic import BaseModel
 from starlette.responses import FileResponse
 
 from vpnkeys.api.deps import ServerDep, administering
-from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import CreatedAt
 from vpnkeys.domain.audit import Entry, Outcome
@@ -22,7 +22,7 @@ router = APIRouter(
 )
 
 
-class BackupOut(Model):
+class BackupOut(BaseModel):
     """A backup."""
 
     name: str

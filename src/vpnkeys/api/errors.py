@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from vpnkeys.api.limits import TooManyRequests
-from vpnkeys.api.model import Model
 from vpnkeys.api.requests import current_request_id
 from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
 from vpnkeys.domain.token import Scope
@@ -29,7 +29,7 @@ _STATUS: dict[type[VpnKeysError], HTTPStatus] = {
 }
 
 
-class Problem(Model):
+class Problem(BaseModel):
     """What went wrong. `code` is a stable word for programs, `detail` a sentence for people.
 
     `request_id` finds the request in the server's log.

@@ -4,10 +4,9 @@ import time
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from vpnkeys.api.deps import ServerDep, reading
-from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.traffic import From, PointOut, Seconds, Until, seconds, span
 from vpnkeys.bootstrap import Server
@@ -22,7 +21,7 @@ router = APIRouter(
 _NEVER = Total(0)
 
 
-class KeyTraffic(Model):
+class KeyTraffic(BaseModel):
     """What one key uses. `devices` is from how many addresses it is online now; None while Xray does not answer."""
 
     key_id: str
@@ -31,7 +30,7 @@ class KeyTraffic(Model):
     last_seen: Seconds | None
 
 
-class AllTraffic(Model):
+class AllTraffic(BaseModel):
     """What all keys use, as last sampled: at most ten seconds ago, or two while somebody watches."""
 
     timestamp: int
@@ -55,7 +54,7 @@ class AllTraffic(Model):
         return cls(timestamp=int(time.time()), total_bytes=sum(one.total_bytes for one in shown), keys=shown)
 
 
-class AllHistory(Model):
+class AllHistory(BaseModel):
     """What all keys that are there used, by hour or day."""
 
     step: Step

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Annotated, Self
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from vpnkeys.api.deps import ServerDep, reading
-from vpnkeys.api.model import Model
 from vpnkeys.api.port_schemas import MoveOut
 from vpnkeys.api.problems import problems
 from vpnkeys.api.system_schemas import TargetOut
@@ -20,7 +19,7 @@ router = APIRouter(
 )
 
 
-class PlannedInbound(Model):
+class PlannedInbound(BaseModel):
     """An inbound that would come or go. `key_id` is empty for those that are no key's."""
 
     tag: str
@@ -34,14 +33,14 @@ class PlannedInbound(Model):
         return cls(tag=tag, port=inbound.port if inbound else None, key_id=key_id)
 
 
-class PlannedFile(Model):
+class PlannedFile(BaseModel):
     """What would become of config.json; `problem` says why it cannot be read, if so."""
 
     rewrite: bool
     problem: str
 
 
-class SyncPlan(Model):
+class SyncPlan(BaseModel):
     """What `POST /api/system/sync-config` would do now. `running` is false while Xray does not answer."""
 
     in_sync: bool
@@ -67,14 +66,14 @@ class SyncPlan(Model):
         )
 
 
-class PortsPlan(Model):
+class PortsPlan(BaseModel):
     """What `POST /api/system/ports/reset` would do now: these keys' links would stop working."""
 
     changed: list[MoveOut]
     timestamp: int
 
 
-class Targets(Model):
+class Targets(BaseModel):
     """The targets as they were last seen."""
 
     targets: list[TargetOut]

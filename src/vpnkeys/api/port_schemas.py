@@ -2,15 +2,14 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from vpnkeys.api.model import Model
 from vpnkeys.api.schemas import CreatedAt
 from vpnkeys.api.system_schemas import Timestamp
 from vpnkeys.service.system import Move
 
 
-class UsedPort(Model):
+class UsedPort(BaseModel):
     """Whose port it is."""
 
     uuid: str
@@ -20,7 +19,7 @@ class UsedPort(Model):
     is_active: bool
 
 
-class AssignedPort(Model):
+class AssignedPort(BaseModel):
     """Which port a key has."""
 
     port: int
@@ -29,7 +28,7 @@ class AssignedPort(Model):
     assigned_at: CreatedAt
 
 
-class PortAssignments(Model):
+class PortAssignments(BaseModel):
     """Ports by number and by UUID."""
 
     used_ports: dict[str, UsedPort]
@@ -38,7 +37,7 @@ class PortAssignments(Model):
     last_updated: CreatedAt | None
 
 
-class Ports(Model):
+class Ports(BaseModel):
     """The range of ports and who has which."""
 
     port_assignments: PortAssignments
@@ -49,7 +48,7 @@ class Ports(Model):
     timestamp: Timestamp
 
 
-class MoveOut(Model):
+class MoveOut(BaseModel):
     """A key that got another port: its old link no longer works."""
 
     key_id: str
@@ -65,7 +64,7 @@ class MoveOut(Model):
         return cls(key_id=key.id, uuid=key.uuid, name=key.name, old_port=move.old_port, new_port=key.port)
 
 
-class PortsReset(Model):
+class PortsReset(BaseModel):
     """All ports were handed out again."""
 
     message: Literal["All ports reset successfully"] = "All ports reset successfully"
@@ -74,7 +73,7 @@ class PortsReset(Model):
     timestamp: Timestamp
 
 
-class PortValidation(Model):
+class PortValidation(BaseModel):
     """What is wrong with ports, in words."""
 
     valid: bool
@@ -83,7 +82,7 @@ class PortValidation(Model):
     total_used_ports: int
 
 
-class PortsStatus(Model):
+class PortsStatus(BaseModel):
     """Ports, validated."""
 
     validation: PortValidation

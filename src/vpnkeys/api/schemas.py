@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from vpnkeys.api.model import Model
 from vpnkeys.domain.key import NAME_MAX_CHARS, NOTE_MAX_CHARS, Key, parse_name, parse_note
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.service.keys import Draft
@@ -80,7 +79,7 @@ Devices = Annotated[int, Field(strict=True, ge=1, le=1000, description="addresse
 Speed = Annotated[int, Field(strict=True, ge=1, le=100_000, description="Mbit/s (10^6 bits), each way"), _Whole]
 
 
-class KeyLimits(Model):
+class KeyLimits(BaseModel):
     """What may be decided about a key beside its name; null is no limit."""
 
     model_config = ConfigDict(extra="ignore")
@@ -126,7 +125,7 @@ class KeyChange(KeyLimits):
         return NewKey.model_construct(**fields).draft()
 
 
-class KeyOut(Model):
+class KeyOut(BaseModel):
     """A key."""
 
     id: Annotated[str, Field(description="the key's id")]
@@ -171,33 +170,33 @@ MAX_BULK = 1000
 Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK, description="ids or UUIDs")]
 
 
-class NewKeys(Model):
+class NewKeys(BaseModel):
     """Keys to be made, all or none."""
 
     keys: Annotated[list[NewKey], Field(min_length=1, max_length=MAX_BULK)]
 
 
-class KeyIds(Model):
+class KeyIds(BaseModel):
     """Which keys."""
 
     ids: Ids
 
 
-class Extension(Model):
+class Extension(BaseModel):
     """Which keys are to expire how much later."""
 
     ids: Ids
     days: Annotated[int, Field(strict=True, ge=1, le=3650), _Whole]
 
 
-class DeletedMany(Model):
+class DeletedMany(BaseModel):
     """The keys are gone."""
 
     message: Literal["Keys deleted successfully"] = "Keys deleted successfully"
     deleted: int
 
 
-class KeyConfig(Model):
+class KeyConfig(BaseModel):
     """A key with its link; `client_config` and `vless_url` are the same."""
 
     key: KeyOut
@@ -206,13 +205,13 @@ class KeyConfig(Model):
     short_id: str
 
 
-class Deleted(Model):
+class Deleted(BaseModel):
     """The key is gone."""
 
     message: Literal["Key deleted successfully"] = "Key deleted successfully"
 
 
-class Info(Model):
+class Info(BaseModel):
     """What this is."""
 
     message: Literal["VPN Key Management API"] = "VPN Key Management API"
@@ -221,7 +220,7 @@ class Info(Model):
     service_version: str
 
 
-class ServiceStates(Model):
+class ServiceStates(BaseModel):
     """The parts."""
 
     api: Literal["running"] = "running"
@@ -229,7 +228,7 @@ class ServiceStates(Model):
     database: Literal["ok", "down"]
 
 
-class HealthOut(Model):
+class HealthOut(BaseModel):
     """How everything is. `timestamp` is in Unix seconds."""
 
     status: Literal["healthy", "degraded", "unhealthy"]

@@ -3,10 +3,9 @@
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from vpnkeys.api.deps import KeyId, ServerDep, changing_keys, limited
-from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.domain.trial import NOT_TRIED
 from vpnkeys.service.selftest import KeyTest
@@ -14,14 +13,14 @@ from vpnkeys.service.selftest import KeyTest
 router = APIRouter(prefix="/api/keys", tags=["keys"], responses=problems(401, 404, 429, 500, 503))
 
 
-class EgressOut(Model):
+class EgressOut(BaseModel):
     """Whether the test got out again."""
 
     works: Annotated[bool | None, Field(description="null: not tried; `detail` says why")]
     detail: str
 
 
-class KeyTestOut(Model):
+class KeyTestOut(BaseModel):
     """What a test of a key found."""
 
     key_id: str

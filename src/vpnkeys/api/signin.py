@@ -3,11 +3,10 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from vpnkeys.api.deps import IdentityDep, ServerDep, recognised
 from vpnkeys.api.errors import Unauthorized
-from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.sessions import COOKIE, Session, Sessions
 from vpnkeys.domain.token import Scope
@@ -15,7 +14,7 @@ from vpnkeys.domain.token import Scope
 router = APIRouter(prefix="/ui/session", tags=["sign-in"], responses=problems(400, 401, 429, 500))
 
 
-class SignIn(Model):
+class SignIn(BaseModel):
     """The API key, or a token."""
 
     model_config = ConfigDict(extra="forbid")
@@ -23,7 +22,7 @@ class SignIn(Model):
     token: Annotated[str, Field(min_length=1, max_length=512)]
 
 
-class SignedIn(Model):
+class SignedIn(BaseModel):
     """Who is signed in. `csrf` goes into the header X-CSRF-Token of whatever changes something."""
 
     csrf: str
@@ -38,7 +37,7 @@ class SignedIn(Model):
         return cls(csrf=session.csrf, id=who.id, name=who.name, scope=who.scope)
 
 
-class SignedOut(Model):
+class SignedOut(BaseModel):
     """The session has ended."""
 
     message: Literal["Signed out"] = "Signed out"

@@ -3,10 +3,9 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from vpnkeys.api.deps import KeyId, ServerDep, changing_keys, reading
-from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import CreatedAt
 
@@ -18,7 +17,7 @@ router = APIRouter(
 )
 
 
-class SubscriptionMade(Model):
+class SubscriptionMade(BaseModel):
     """A subscription that was made just now."""
 
     key_id: str
@@ -26,7 +25,7 @@ class SubscriptionMade(Model):
     created_at: CreatedAt
 
 
-class SubscriptionState(Model):
+class SubscriptionState(BaseModel):
     """Whether a key has a subscription, and since when. Its address cannot be told: only a hash of it is kept."""
 
     key_id: str
@@ -34,7 +33,7 @@ class SubscriptionState(Model):
     created_at: CreatedAt | None
 
 
-class SubscriptionRevoked(Model):
+class SubscriptionRevoked(BaseModel):
     """Nobody finds anything at that address any more."""
 
     message: Literal["Subscription revoked successfully"] = "Subscription revoked successfully"

@@ -2,9 +2,8 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from vpnkeys.api.model import Model
 from vpnkeys.domain.inbound import Opaque
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.service.report import Comparison, ShortIdMismatch, SyncReport
@@ -12,7 +11,7 @@ from vpnkeys.service.report import Comparison, ShortIdMismatch, SyncReport
 Timestamp = Annotated[int, Field(description="Unix seconds", examples=[1734883200])]
 
 
-class ComparisonOut(Model):
+class ComparisonOut(BaseModel):
     """How one side differs from the database, by key UUID; `different` names the settings that differ."""
 
     synced: bool
@@ -36,7 +35,7 @@ class ComparisonOut(Model):
         )
 
 
-class ShortIdMismatchOut(Model):
+class ShortIdMismatchOut(BaseModel):
     """A key whose short id in config.json is another one."""
 
     uuid: str
@@ -45,7 +44,7 @@ class ShortIdMismatchOut(Model):
     config_short_id: str
 
 
-class Validation(Model):
+class Validation(BaseModel):
     """Database, config.json and running Xray, compared."""
 
     synced: bool
@@ -100,7 +99,7 @@ def mismatch_out(mismatch: ShortIdMismatch) -> ShortIdMismatchOut:
     )
 
 
-class Synced(Model):
+class Synced(BaseModel):
     """config.json and the running Xray are what the database says."""
 
     message: Literal["Configuration synchronized successfully"] = "Configuration synchronized successfully"
@@ -109,7 +108,7 @@ class Synced(Model):
     timestamp: Timestamp
 
 
-class ConfigStatus(Model):
+class ConfigStatus(BaseModel):
     """Database against config.json."""
 
     synchronized: bool
@@ -121,7 +120,7 @@ class ConfigStatus(Model):
     timestamp: Timestamp
 
 
-class TargetOut(Model):
+class TargetOut(BaseModel):
     """A REALITY target."""
 
     server_name: str
@@ -142,7 +141,7 @@ class TargetOut(Model):
         )
 
 
-class Verified(Model):
+class Verified(BaseModel):
     """REALITY settings are right, and this is how the targets are."""
 
     message: Literal["Reality settings verified and updated successfully"] = (
@@ -156,7 +155,7 @@ class Verified(Model):
     timestamp: Timestamp
 
 
-class XrayConfig(Model):
+class XrayConfig(BaseModel):
     """config.json in numbers; `config_valid` is Xray's own word."""
 
     status: Literal["ok", "error"]
@@ -170,14 +169,14 @@ class XrayConfig(Model):
     timestamp: Timestamp
 
 
-class XrayConfigStatus(Model):
+class XrayConfigStatus(BaseModel):
     """config.json, checked."""
 
     config_status: XrayConfig
     timestamp: Timestamp
 
 
-class XrayInbound(Model):
+class XrayInbound(BaseModel):
     """A VLESS inbound of config.json."""
 
     tag: str
@@ -202,7 +201,7 @@ class XrayInbound(Model):
         )
 
 
-class XrayInbounds(Model):
+class XrayInbounds(BaseModel):
     """The VLESS inbounds of config.json."""
 
     inbounds: list[XrayInbound]
@@ -210,7 +209,7 @@ class XrayInbounds(Model):
     source: Literal["config.json"] = "config.json"
 
 
-class ShortIdSync(Model):
+class ShortIdSync(BaseModel):
     """The short ids that were wrong in config.json and are right now."""
 
     success: bool
@@ -218,7 +217,7 @@ class ShortIdSync(Model):
     fixed_keys: list[dict[str, str]]
 
 
-class XraySynced(Model):
+class XraySynced(BaseModel):
     """config.json is right and Xray was restarted with it."""
 
     message: Literal["Xray configuration synchronized successfully"] = "Xray configuration synchronized successfully"
@@ -227,14 +226,14 @@ class XraySynced(Model):
     timestamp: Timestamp
 
 
-class XrayValidation(Model):
+class XrayValidation(BaseModel):
     """Everything, compared."""
 
     validation: Validation
     timestamp: Timestamp
 
 
-class RealityFixed(Model):
+class RealityFixed(BaseModel):
     """The stored key pair is in config.json and Xray was restarted with it."""
 
     status: Literal["fixed"] = "fixed"

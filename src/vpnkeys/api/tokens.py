@@ -4,10 +4,9 @@ from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Path, Query
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from vpnkeys.api.deps import IdentityDep, ServerDep, administering
-from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import CreatedAt, Expiry, Name
 from vpnkeys.domain.key import parse_name
@@ -19,7 +18,7 @@ TokenId = Annotated[str, Path(description="the token's id, the middle part of it
 _MOST_OVERLAP_HOURS = 30 * 24
 
 
-class NewToken(Model):
+class NewToken(BaseModel):
     """A token to make."""
 
     model_config = ConfigDict(extra="forbid")
@@ -29,7 +28,7 @@ class NewToken(Model):
     expires_at: Expiry | None = None
 
 
-class TokenOut(Model):
+class TokenOut(BaseModel):
     """A token as everybody may see it: of its text only the visible beginning."""
 
     id: str
@@ -55,7 +54,7 @@ class TokenMade(TokenOut):
     token: Annotated[str, Field(description="shown this once")]
 
 
-class Me(Model):
+class Me(BaseModel):
     """Who asks."""
 
     id: str

@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from vpnkeys.api.deps import KeyId, ServerDep, changing_keys, reading
-from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import Expiry
 from vpnkeys.api.together import Together
@@ -51,7 +50,7 @@ def _now() -> str:
     return seconds(datetime.now(UTC).replace(tzinfo=None))
 
 
-class GapOut(Model):
+class GapOut(BaseModel):
     """A time in which bytes may have passed uncounted, because Xray died before its next sample."""
 
     since: Seconds
@@ -63,7 +62,7 @@ class GapOut(Model):
         return cls(since=seconds(gap.since), until=seconds(gap.until))
 
 
-class TrafficOut(Model):
+class TrafficOut(BaseModel):
     """What a key has used since it was made or last reset, up and down together."""
 
     status: Literal["success"] = "success"
@@ -80,7 +79,7 @@ class TrafficOut(Model):
         return cls(key_id=key.id, key_uuid=key.uuid, total_bytes=traffic.total_bytes, timestamp=_now(), gaps=gaps)
 
 
-class TrafficReset(Model):
+class TrafficReset(BaseModel):
     """The key's total starts again from zero."""
 
     status: Literal["success"] = "success"
@@ -107,7 +106,7 @@ def reset_traffic(key_id: KeyId, server: ServerDep) -> TrafficReset:
     return TrafficReset(key_id=key.id, key_uuid=key.uuid, timestamp=_now())
 
 
-class PointOut(Model):
+class PointOut(BaseModel):
     """What was counted in the hour or day that began at `time`."""
 
     time: Seconds
@@ -120,7 +119,7 @@ class PointOut(Model):
         return cls(time=seconds(point.begin), up_bytes=point.usage.up, down_bytes=point.usage.down)
 
 
-class History(Model):
+class History(BaseModel):
     """What a key used, by hour or day; hours and days in which nothing was counted are left out."""
 
     key_id: str
@@ -131,7 +130,7 @@ class History(Model):
     points: list[PointOut]
 
 
-class Online(Model):
+class Online(BaseModel):
     """Whether a key's customer is online; addresses are counted, and neither told nor kept."""
 
     key_id: str

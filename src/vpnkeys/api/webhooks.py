@@ -3,10 +3,9 @@
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from vpnkeys.api.deps import ServerDep, administering
-from vpnkeys.api.model import Model
 from vpnkeys.api.problems import problems
 from vpnkeys.api.schemas import CreatedAt
 from vpnkeys.domain.event import Kind
@@ -32,16 +31,16 @@ Url = Annotated[
 Events = Annotated[list[Kind], Field(max_length=len(Kind) * 2, description="of what to tell; none is everything")]
 
 
-class NewWebhook(Model):
+class NewWebhook(BaseModel):
     """A webhook to make."""
 
     model_config = ConfigDict(extra="forbid")
 
     url: Url
-    events: Events = Field(default=[])
+    events: Events = []
 
 
-class WebhookChange(Model):
+class WebhookChange(BaseModel):
     """What should change; fields that are not given stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
@@ -53,7 +52,7 @@ class WebhookChange(Model):
     )
 
 
-class WebhookOut(Model):
+class WebhookOut(BaseModel):
     """A webhook. An empty list of events means all of them."""
 
     id: str
@@ -80,13 +79,13 @@ class WebhookMade(WebhookOut):
     secret: Annotated[str, Field(description="shown this once")]
 
 
-class WebhookDeleted(Model):
+class WebhookDeleted(BaseModel):
     """Nothing more is sent there."""
 
     message: Literal["Webhook deleted successfully"] = "Webhook deleted successfully"
 
 
-class WebhookTried(Model):
+class WebhookTried(BaseModel):
     """What came of a ping: the status of the receiver's answer, or what is wrong."""
 
     event_id: str
@@ -107,7 +106,7 @@ class WebhookTried(Model):
         )
 
 
-class DeliveryOut(Model):
+class DeliveryOut(BaseModel):
     """One event on its way. It was given up when it has neither been delivered nor is to be tried again."""
 
     id: Annotated[str, Field(description="the event's id, the same in each try and for each webhook")]
