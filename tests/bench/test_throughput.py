@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.bench.bare import BareXray
 from tests.bench.book import Book, Figure, Spread
-from tests.support.agreement import read_config
 from tests.support.clients import XrayClient
 from tests.support.counting import download
-from tests.support.keys import Key, link_of, make_key
-from tests.support.link import VlessLink
-from tests.support.ports import free_port
-from tests.support.process import ChildProcess
+from tests.support.keys import link_of, make_key
 from tests.support.service import Service
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
@@ -26,33 +19,6 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 
 RUNS, WARM_UP = 15, 2
 RUN_BYTES = 400 * 10**6
-
-
-@contextmanager
-def bare_xray(service: Service, key: Key, directory: Path) -> Iterator[VlessLink]:
-    """The service's Xray once more, as it was started and with a key of its own port, and nobody who looks after it."""
-    document = read_config(service)
-    port = free_port()
-    for inbound in document["inbounds"]:
-        if inbound["tag"] == f"key-{key['id']}":
-            inbound["port"] = port
-    mine = ("api", f"key-{key['id']}")
-    document["inbounds"] = [inbound for inbound in document["inbounds"] if inbound["tag"] in mine]
-    file = directory / "config.json"
-    file.write_text(json.dumps(document).replace(str(service.data_dir / "run"), str(directory)))
-    pid = service.xray_pid()
-    environment = dict(
-        entry.split("=", 1) for entry in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in entry
-    )
-    program = str(Path(f"/proc/{pid}/exe").readlink())
-    child = ChildProcess(
-        [program, "run", "-c", str(file)], name="bare Xray", log_path=directory / "log", env=environment
-    )
-    try:
-        child.wait_listening("127.0.0.1", port)
-        yield replace(link_of(service, key), port=port)
-    finally:
-        child.stop()
 
 
 def speed(vpn: XrayClient, server: ByteServer) -> float:
@@ -68,9 +34,9 @@ def test_throughput(book: Book, bench_target: RealityTarget, tls_byte_server: By
         service.wait_ready()
         key = make_key(service)
         with (
-            bare_xray(service, key, tmp_path) as bare,
+            BareXray(service, key, tmp_path) as bare,
             XrayClient(link_of(service, key)) as served_vpn,
-            XrayClient(bare) as bare_vpn,
+            XrayClient(bare.link) as bare_vpn,
         ):
             served: list[float] = []
             alone: list[float] = []

@@ -125,9 +125,10 @@ def test_what_its_apps_get_carries_a_whole_device(tmp_path: Path) -> None:
         command = [*away, str(sing_box_binary()), "run", "-c", str(tmp_path / "config.json")]
         client = ChildProcess(command, name="sing-box", log_path=tmp_path / "log")
         stack.callback(client.stop)
-        has_device = [*away, "ip", "-brief", "addr", "show", "tun0"]
+        # The device comes first, the rules a moment later: until then all goes by, and nothing is counted.
+        way_out = [*away, "ip", "route", "get", BEYOND]
         client.wait_for(
-            lambda: b"172.19." in subprocess.run(has_device, capture_output=True, check=False).stdout, "TUN device"
+            lambda: b"dev tun0" in subprocess.run(way_out, capture_output=True, check=False).stdout, "way by the device"
         )
         with room.far(), socket.create_connection((BEYOND, world.port), 10) as sock:
             sock.sendall(b"x" * 1000)
