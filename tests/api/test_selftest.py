@@ -246,7 +246,7 @@ def test_the_command_line(service: Service, key: Key) -> None:
     assert (shut.returncode, json.loads(shut.stdout)["code"]) == (1, "port_not_listening")
     told = service.cli("keys", "test", key["id"])
     assert told.returncode == 1
-    assert "port_not_listening" in told.stdout
+    assert "port_not_listening" in told.stdout, told.stdout
     assert service.cli("sync").returncode == 0
     assert service.cli("keys", "test", key["id"]).returncode == 0
     assert service.cli("keys", "test", "nobody").returncode == 1

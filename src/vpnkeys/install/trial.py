@@ -14,7 +14,7 @@ from pathlib import Path
 from vpnkeys.domain.inbound import Client, Inbound, Reality
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.settings import Settings
-from vpnkeys.xray.client import Way, connect, running_client, way_into
+from vpnkeys.xray.client import ClientFailed, Way, connect, running_client, way_into
 from vpnkeys.xray.config import render_inbound
 from vpnkeys.xray.launch import xray_environment
 from vpnkeys.xray.process import spawn
@@ -48,6 +48,8 @@ def carries(pair: Pair, settings: Settings) -> bool:
         try:
             ways = [way_into(inbound, inbound.port or 0, pair_of_keys.public_key) for inbound in inbounds]
             return asyncio.run(_any_answers(pair.client, settings, Path(room), ways))
+        except ClientFailed:
+            return False
         finally:
             _end(server)
 

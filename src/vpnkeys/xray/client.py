@@ -22,9 +22,14 @@ from vpnkeys.xray.process import spawn
 
 _PREFIX = "client-"
 _CHUNK_BYTES = 65536
+_START_S = 8.0
 
 Stream: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Dial: TypeAlias = Callable[[], Awaitable[Stream]]
+
+
+class ClientFailed(OSError):
+    """The client ended, or let nobody in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +84,17 @@ class Passage:
 async def running_client(
     xray: Path, environment: Mapping[str, str], directory: Path, ways: Sequence[Way]
 ) -> AsyncIterator[list[Path]]:
-    """A real client: a Unix socket for each way, behind which an HTTP proxy listens. Raises OSError."""
+    """A real client: a Unix socket for each way, behind which an HTTP proxy listens.
+
+    Raises OSError; ClientFailed when the program could be started and is no client.
+    """
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=directory) as room:
         doors = [Path(room) / f"{index}.sock" for index in range(len(ways))]
         config = Path(room) / "client.json"
         config.write_bytes(orjson.dumps(_config(ways, doors)))
         child = spawn(xray, config, environment)
         try:
-            while not all(door.exists() for door in doors) and child.poll() is None:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.01)
+            await _wait_open(doors, child)
             yield doors
         finally:
             _end(child)
@@ -137,6 +144,27 @@ async def connect(door: Path, host: str, port: int) -> Stream:
         writer.close()
         raise
     return reader, writer
+
+
+async def _wait_open(doors: Sequence[Path], child: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + _START_S
+    for door in doors:
+        while not await _is_open(door):
+            if child.poll() is not None:
+                raise ClientFailed("it ended as soon as it was started")
+            if time.monotonic() > deadline:
+                raise ClientFailed(f"it did not get ready within {_START_S:.0f} s")
+            await asyncio.sleep(0.01)
+
+
+async def _is_open(door: Path) -> bool:
+    """Whether it lets in: its file is there a moment before it does (bind and listen are two calls)."""
+    try:
+        _, writer = await asyncio.open_unix_connection(door)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -14,7 +14,7 @@ from vpnkeys.domain.inbound import Inbound, Site, key_inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.trial import NOT_TRIED, Egress, Outcome, Trial
-from vpnkeys.xray.client import Passage, connect, relay, running_client, way_into
+from vpnkeys.xray.client import ClientFailed, Passage, connect, relay, running_client, way_into
 from vpnkeys.xray.config import SELF_TEST_HOST, Frame
 
 # Ten seconds in all, of which the client's start takes a little. REALITY lets a client sleep five that comes too early.
@@ -41,6 +41,8 @@ class Trials:
         site = self.site()
         try:
             return asyncio.run(self._within_deadline(key_inbound(key, site), site))
+        except ClientFailed as error:
+            return Trial(Outcome.NO_CLIENT, str(error))
         except OSError as error:
             return Trial(Outcome.NO_CLIENT, f"it could not be started: {error.strerror or error}")
 
@@ -58,8 +60,6 @@ class Trials:
             way = way_into(inbound, port, site.public_key)
             client = running_client(self.xray, self.environment, Path(site.socket_dir), [way])
             (door,) = await stack.enter_async_context(client)
-            if not door.exists():
-                return Trial(Outcome.NO_CLIENT, "it ended as soon as it was started")
             trial = await _ask(door, passage)
             if trial.outcome is Outcome.WORKS:
                 return replace(trial, egress=await self._egress(door, inbound))
@@ -139,11 +139,16 @@ async def _ask(door: Path, passage: Passage) -> Trial:
 
 
 async def _answer(door: Path) -> tuple[float, int]:
-    """How long the first byte of an answer took, and how many bytes its head has; 0 when the way was closed."""
+    """How long the first byte of an answer took, and how many bytes its head has; 0 when the way was closed.
+
+    Raises ClientFailed: the client's own yes needs nobody beyond it.
+    """
     began = time.monotonic()
-    writer = None
     try:
         reader, writer = await connect(door, SELF_TEST_HOST, 80)
+    except (OSError, asyncio.IncompleteReadError) as error:
+        raise ClientFailed("it ended while it was asked") from error
+    try:
         writer.write(_REQUEST)
         head = await reader.read(_MAX_HEAD_BYTES)
         first_byte_s = time.monotonic() - began
@@ -154,8 +159,7 @@ async def _answer(door: Path) -> tuple[float, int]:
     else:
         return first_byte_s, len(head)
     finally:
-        if writer is not None:
-            writer.close()
+        writer.close()
 
 
 async def _silence(report: TargetReport) -> tuple[str, ...]:
