@@ -2,11 +2,12 @@
 
 import copy
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from tests.fake_ledger import FakeLedger, Tables
 from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
 from vpnkeys.domain.actor import SERVER, current_actor
@@ -16,44 +17,8 @@ from vpnkeys.domain.event import News, news_of_gap, news_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, increments, merge
+from vpnkeys.domain.traffic import Gap, Point, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
-
-
-@dataclass(slots=True)
-class Life:
-    """What is remembered of one life of Xray."""
-
-    last_sample_at: datetime
-    ended_at: datetime | None = None
-    cleanly: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What a key has used besides what is counted here, and when it was last reset and seen."""
-
-    base_bytes: int = 0
-    offset_bytes: int = 0
-    reset_hour: datetime | None = None
-    reset_hour_bytes: int = 0
-    last_seen_at: datetime | None = None
-
-
-@dataclass(slots=True)
-class Tables:
-    """What a transaction sees."""
-
-    keys: dict[str, Key] = field(default_factory=dict)
-    usage: dict[tuple[str, str], Bytes] = field(default_factory=dict)
-    hours: dict[tuple[str, datetime], Bytes] = field(default_factory=dict)
-    accounts: dict[str, Account] = field(default_factory=dict)
-    lives: dict[str, Life] = field(default_factory=dict)
-    answers: dict[str, tuple[str, str, datetime]] = field(default_factory=dict)
-    tokens: dict[str, Token] = field(default_factory=dict)
-    subscriptions: dict[str, Subscription] = field(default_factory=dict)
-    records: list[Record] = field(default_factory=list)
-    outbox: FakeOutbox = field(default_factory=FakeOutbox)
 
 
 @dataclass(slots=True)
@@ -63,130 +28,6 @@ class Memory:
     tables: Tables = field(default_factory=Tables)
     lock: threading.Lock = field(default_factory=threading.Lock)
     answering: bool = True
-
-
-@dataclass(slots=True)
-class FakeLedger:
-    """The accounts of traffic, naively."""
-
-    tables: Tables
-    on_gap: Callable[[Gap], None] = lambda _gap: None
-
-    def merge(self, samples: Samples, at: datetime) -> None:
-        """Keep the highest counters, and in which hour they rose."""
-        known = {key.uuid for key in self.tables.keys.values()}
-        sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
-        added = increments(self._seen(samples.epoch), sampled)
-        self._note(samples.epoch, at, grew=bool(added))
-        for uuid, counters in sampled.items():
-            place = (uuid, samples.epoch)
-            self.tables.usage[place] = merge(self.tables.usage.get(place, NOTHING), counters)
-        for uuid, more in added.items():
-            self._add_to_hour(uuid, _hour_of(at), more)
-            self.tables.accounts[uuid] = replace(self._account(uuid), last_seen_at=at)
-
-    def end_epoch(self, epoch: str, at: datetime) -> None:
-        """Ended by us."""
-        if epoch in self.tables.lives:
-            self.tables.lives[epoch].ended_at, self.tables.lives[epoch].cleanly = at, True
-
-    def traffic(self, uuid: str) -> Traffic:
-        """Imported and counted, less what was reset away."""
-        account = self._account(uuid)
-        total = account.base_bytes + self._counted(uuid) - account.offset_bytes
-        return Traffic(total, self._gaps(uuid), account.last_seen_at)
-
-    def totals(self) -> dict[str, Total]:
-        """Of all that have an account."""
-        totals = {uuid: self.traffic(uuid) for uuid in self.tables.accounts}
-        return {uuid: Total(traffic.total_bytes, traffic.last_seen_at) for uuid, traffic in totals.items()}
-
-    def tally(self) -> Tally:
-        """Over all lives."""
-        sums: dict[str, Bytes] = {}
-        for (uuid, _), used in self.tables.usage.items():
-            before = sums.get(uuid, NOTHING)
-            sums[uuid] = Bytes(before.up + used.up, before.down + used.down)
-        lives = self.tables.lives.values()
-        gaps = sum(life.ended_at is not None and not life.cleanly for life in lives)
-        return Tally(sums, gaps, max((life.last_sample_at for life in lives), default=None))
-
-    def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
-        """The hours, in order."""
-        places = {place for place in self.tables.hours if uuid in {None, place[0]}}
-        hours = sorted({hour for _, hour in places if _hour_of(since) <= hour < until})
-        used = {hour: [self.tables.hours[place] for place in places if place[1] == hour] for hour in hours}
-        return tuple(
-            Point(hour, Bytes(sum(b.up for b in used[hour]), sum(b.down for b in used[hour]))) for hour in hours
-        )
-
-    def fold_into_days(self, before: datetime) -> None:
-        """Old hours go to midnight."""
-        for (uuid, hour), used in list(self.tables.hours.items()):
-            if hour < before:
-                del self.tables.hours[uuid, hour]
-                self._add_to_hour(uuid, hour.replace(hour=0), used)
-
-    def reset(self, uuid: str, at: datetime) -> None:
-        """From here on."""
-        account, hour = self._account(uuid), _hour_of(at)
-        self.tables.accounts[uuid] = replace(
-            account,
-            offset_bytes=account.base_bytes + self._counted(uuid),
-            reset_hour=hour,
-            reset_hour_bytes=self.tables.hours.get((uuid, hour), NOTHING).total,
-        )
-
-    def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """By hour, from the beginning or the reset."""
-        if since is None:
-            return self.traffic(uuid).total_bytes
-        account, begin, before = self._account(uuid), since, 0
-        if account.reset_hour is not None and account.reset_hour >= since:
-            begin, before = account.reset_hour, account.reset_hour_bytes
-        hours = self.tables.hours.items()
-        return sum(used.total for (owner, hour), used in hours if owner == uuid and hour >= begin) - before
-
-    def open_account(self, uuid: str, base_bytes: int) -> None:
-        """Counted elsewhere."""
-        self.tables.accounts[uuid] = Account(base_bytes)
-
-    def _note(self, epoch: str, at: datetime, *, grew: bool) -> None:
-        """Another life that had not ended has crashed, unless it was seen later; one ended by us lives if it counts."""
-        lives = self.tables.lives
-        life = lives.get(epoch)
-        if life is not None and life.ended_at is not None and (at <= life.ended_at or (life.cleanly and not grew)):
-            life.last_sample_at = max(life.last_sample_at, at)
-            return
-        for other in lives.values():
-            if other is not life and other.ended_at is None and (life is None or other.last_sample_at < at):
-                other.ended_at, other.cleanly = at, False
-                self.on_gap(Gap(other.last_sample_at, at))
-        lives[epoch] = Life(at)
-
-    def _seen(self, epoch: str) -> dict[str, Bytes]:
-        return {uuid: used for (uuid, life), used in self.tables.usage.items() if life == epoch}
-
-    def _add_to_hour(self, uuid: str, hour: datetime, more: Bytes) -> None:
-        before = self.tables.hours.get((uuid, hour), NOTHING)
-        self.tables.hours[uuid, hour] = Bytes(before.up + more.up, before.down + more.down)
-
-    def _account(self, uuid: str) -> Account:
-        return self.tables.accounts.get(uuid, Account())
-
-    def _gaps(self, uuid: str) -> tuple[Gap, ...]:
-        """Lives that ended unasked while the key was there."""
-        born = next((key.created_at for key in self.tables.keys.values() if key.uuid == uuid), datetime.max)  # noqa: DTZ901
-        ends = [(life.last_sample_at, life.ended_at) for life in self.tables.lives.values() if not life.cleanly]
-        gaps = [Gap(since, until) for since, until in ends if until is not None and until > born]
-        return tuple(sorted(gaps, key=lambda gap: gap.until))
-
-    def _counted(self, uuid: str) -> int:
-        return sum(used.total for (owner, _), used in self.tables.usage.items() if owner == uuid)
-
-
-def _hour_of(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 @dataclass(slots=True)
