@@ -16,6 +16,13 @@ SERVER_NAMES = ("one.example.com", "two.example.com")
 # Xray's probe of a target reads until it is closed, five seconds at most, and clients wait for it.
 _CLOSE_IDLE_S = 0.1
 
+_LONGEST_FIRST = ("tests/e2e/", "tests/web/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that workers side by side end together."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST_FIRST))
+
 
 @pytest.fixture(scope="session")
 def target() -> Iterator[RealityTarget]:
