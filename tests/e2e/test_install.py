@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.support.clients import XrayClient
-from tests.support.installed import SERVER, XRAY, Installed, replace
+from tests.support.installed import SERVER, XRAY, Installed, left_behind, releases, replace, revision, xrays
 from tests.support.link import VlessLink
 from tests.support.process import wait_until
 from tests.support.rootfs import NoGuestError
@@ -45,26 +43,6 @@ def link(site: Installed) -> VlessLink:
 def server_version(site: Installed) -> str:
     """The version that answers."""
     return str(site.health().get("service_version"))
-
-
-def releases(site: Installed) -> list[str]:
-    """What is kept under /opt."""
-    return sorted(path.name for path in (site.guest.root / "opt/vpnkeys/releases").iterdir())
-
-
-def revision(site: Installed) -> str:
-    """Where the database is."""
-    database = site.guest.root / "var/lib/vpnkeys/vpnkeys.db"
-    with closing(sqlite3.connect(database)) as connection:
-        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
-
-
-def left_behind(site: Installed) -> list[Path]:
-    """What an installation has outside its data."""
-    root = site.guest.root
-    units = [path for path in (root / "etc/systemd/system").rglob("vpnkeys*") if path.is_file() or path.is_symlink()]
-    places = ("opt/vpnkeys/current", "usr/local/bin/vpnkeys")
-    return [*units, *(root / "opt/vpnkeys").glob("releases/*"), *(p for p in map(root.joinpath, places) if p.exists())]
 
 
 def fail_to_install(site: Installed) -> None:
@@ -267,6 +245,20 @@ def test_an_xray_that_carries_nothing_is_refused(site: Installed, link: VlessLin
         assert (done.returncode, "nothing was changed" in done.stderr) == (1, True), done.stderr
         assert pings.broken is None
     assert site.guest.main_pid(XRAY) == xray
+
+
+def test_an_xray_that_does_not_serve_is_taken_back(site: Installed, link: VlessLink) -> None:
+    """One that carries on trial and fails in its place gives way to the old one, and customers get in again."""
+    fake = site.guest.root / "opt/xray-trial-only"
+    fake.write_text('#!/bin/sh\ncase "$*" in version|*/vpnkeys-trial-*) exec /opt/xray-given "$@";; esac\nexit 23\n')
+    fake.chmod(0o755)
+    before = site.guest.ok("readlink", "-f", "/opt/vpnkeys/xray/current"), xrays(site)
+    done = site.run("vpnkeys", "upgrade-xray", "/opt/xray-trial-only")
+    assert done.returncode == 1, done.stderr
+    assert "the old one serves again" in done.stderr
+    assert (site.guest.ok("readlink", "-f", "/opt/vpnkeys/xray/current"), xrays(site)) == before
+    with XrayClient(link) as client:
+        site.wait_carries(client.socks)
 
 
 def test_another_xray_takes_over(site: Installed, link: VlessLink) -> None:

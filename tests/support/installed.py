@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -172,3 +173,28 @@ def replace(file: Path, pattern: str, text: str) -> None:
     content, count = re.subn(pattern, text, file.read_text(), flags=re.MULTILINE)
     assert count == 1, f"{pattern} is {count} times in {file}"
     file.write_text(content)
+
+
+def releases(site: Installed) -> list[str]:
+    """What is kept under /opt."""
+    return sorted(path.name for path in (site.guest.root / "opt/vpnkeys/releases").iterdir())
+
+
+def xrays(site: Installed) -> list[str]:
+    """The Xrays that are kept beside each other."""
+    return sorted(path.name for path in (site.guest.root / "opt/vpnkeys/xray").iterdir())
+
+
+def revision(site: Installed) -> str:
+    """Where the database is."""
+    database = site.guest.root / "var/lib/vpnkeys/vpnkeys.db"
+    with closing(sqlite3.connect(database)) as connection:
+        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def left_behind(site: Installed) -> list[Path]:
+    """What an installation has outside its data."""
+    root = site.guest.root
+    units = [path for path in (root / "etc/systemd/system").rglob("vpnkeys*") if path.is_file() or path.is_symlink()]
+    places = ("opt/vpnkeys/current", "usr/local/bin/vpnkeys")
+    return [*units, *(root / "opt/vpnkeys").glob("releases/*"), *(p for p in map(root.joinpath, places) if p.exists())]
