@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from tests.support.clients import XrayClient
@@ -62,13 +63,12 @@ class Crowd:
             self.samples += 1
 
     def _sample(self) -> None:
-        store = SqlStore(open_engine(f"sqlite:///{self._service.data_dir / 'vpnkeys.db'}"))
-        counters = XrayCounters(api_socket(self._service))
-        while not self._ending.wait(0.01):
-            count(store, counters, SystemClock())
-            self.samples += 1
-        counters.close()
-        store.close()
+        engine = open_engine(f"sqlite:///{self._service.data_dir / 'vpnkeys.db'}")
+        with closing(SqlStore(engine)) as store, closing(XrayCounters(api_socket(self._service))) as counters:
+            # SQLite keeps no queue: whoever meets a lock that is never free for long may wait for ever.
+            while not self._ending.wait(0.05):
+                count(store, counters, SystemClock())
+                self.samples += 1
 
     def _ask(self) -> None:
         """Totals never fall."""
