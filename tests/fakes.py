@@ -14,7 +14,7 @@ from vpnkeys.domain.errors import (
     XrayRefused,
     XrayUnavailable,
 )
-from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque
+from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import FileState, FileView, Observed, Plan, RunningView
 from vpnkeys.domain.reality import pad_short_id
@@ -233,7 +233,7 @@ class FakeNode:
         if not self.writable:
             raise ConfigUnwritable("the disk is full")
         self._test()
-        foreign: tuple[Opaque, ...] = self.file.foreign if self.file.state is FileState.OK else ()
+        foreign: tuple[ForeignInbound, ...] = self.file.foreign if self.file.state is FileState.OK else ()
         self.file = FileView(FileState.OK, {inbound.tag: inbound for inbound in inbounds}, foreign, api_inbounds=1)
 
     def _test(self) -> None:

@@ -10,10 +10,10 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from vpnkeys.domain.inbound import (
     AnyInbound,
     Client,
+    ForeignInbound,
     Inbound,
-    Opaque,
     Reality,
-    Site,
+    ServerIdentity,
     desired_inbounds,
 )
 from vpnkeys.domain.key import VISION, Key
@@ -72,7 +72,7 @@ def keys(port: SearchStrategy[int] = ports, sni: SearchStrategy[str] = server_na
         port_assigned_at=st.none() | times,
         note=notes,
         limits=limits,
-        judged=st.sampled_from([Status.ACTIVE, Status.ACTIVE, Status.EXPIRED, Status.LIMITED]),
+        limit_status=st.sampled_from([Status.ACTIVE, Status.ACTIVE, Status.EXPIRED, Status.LIMITED]),
     )
 
 
@@ -85,7 +85,7 @@ def key_lists(
 
 
 sites = st.builds(
-    Site,
+    ServerIdentity,
     listen=addresses,
     private_key=private_keys,
     socket_dir=st.just("/run/vpnkeys"),
@@ -121,7 +121,9 @@ def inbounds(
     return on_port | on_socket
 
 
-foreign_inbounds = st.builds(Opaque, tag=uuids.map("operator-{}".format) | st.just(""), port=st.integers(20000, 30000))
+foreign_inbounds = st.builds(
+    ForeignInbound, tag=uuids.map("operator-{}".format) | st.just(""), port=st.integers(20000, 30000)
+)
 
 
 @st.composite
@@ -137,8 +139,8 @@ def altered(draw: DrawFn, inbound: Inbound) -> AnyInbound:
     """The inbound with its tag and anything else in it wrong."""
     reality = inbound.reality
     other: SearchStrategy[AnyInbound] = st.one_of(
-        st.just(Opaque(inbound.tag, inbound.port)),
-        st.just(Opaque(inbound.tag, inbound.port, uuids=tuple(client.uuid for client in inbound.clients))),
+        st.just(ForeignInbound(inbound.tag, inbound.port)),
+        st.just(ForeignInbound(inbound.tag, inbound.port, uuids=tuple(client.uuid for client in inbound.clients))),
         ports.map(lambda port: replace(inbound, port=port)),
         addresses.map(lambda listen: replace(inbound, listen=listen)),
         clients.map(lambda client: replace(inbound, clients=(client,))),
@@ -169,7 +171,7 @@ def drifted(draw: DrawFn, desired: tuple[Inbound, ...]) -> dict[str, AnyInbound]
 
 
 @st.composite
-def file_views(draw: DrawFn, desired: tuple[Inbound, ...], foreign: tuple[Opaque, ...]) -> FileView:
+def file_views(draw: DrawFn, desired: tuple[Inbound, ...], foreign: tuple[ForeignInbound, ...]) -> FileView:
     """A config.json in any condition."""
     state = draw(st.sampled_from([FileState.OK, FileState.OK, FileState.OK, FileState.MISSING, FileState.INVALID]))
     if state is not FileState.OK:

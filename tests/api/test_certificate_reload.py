@@ -17,7 +17,7 @@ from tests.support.process import wait_until
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
-from vpnkeys.api.certificates import CertificateReload
+from vpnkeys.server.certificates import CertificateReload
 
 # The service looks every two seconds, and says what is wrong when it is still wrong at the second look.
 _SOON_S = 10.0

@@ -16,7 +16,7 @@ from tests.support.keys import Key, delete_key, link_of, list_keys, make_key
 from tests.support.link import VlessLink
 from tests.support.service import Service
 
-from vpnkeys.store.backup import unpack
+from vpnkeys.store.files.backup import unpack
 
 pytestmark = pytest.mark.e2e
 

@@ -22,8 +22,8 @@ from tests.support.target import RealityTarget
 
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.files import write_atomically
-from vpnkeys.xray.config import parse_inbound
-from vpnkeys.xray.control import XrayControl
+from vpnkeys.xray.config.document import parse_inbound
+from vpnkeys.xray.rpc.control import XrayControl
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 

@@ -22,8 +22,8 @@ from tests.support.socks import Address
 from tests.support.streams import ByteServer, Echo, PingPong
 from tests.support.target import RealityTarget
 
-from vpnkeys.xray.guard import table_of
-from vpnkeys.xray.speed import SpeedLimiter
+from vpnkeys.xray.host.guard import table_of
+from vpnkeys.xray.host.speed import SpeedLimiter
 
 pytestmark = [
     pytest.mark.bench,

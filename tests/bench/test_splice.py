@@ -28,7 +28,7 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
-from vpnkeys.xray.control import XrayControl
+from vpnkeys.xray.rpc.control import XrayControl
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 

@@ -18,10 +18,10 @@ from tests.support.service import Service
 from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.interfaces import Counters
 from vpnkeys.service.traffic import count
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.migrate import migrate
-from vpnkeys.store.sql import SqlStore
-from vpnkeys.xray.counters import XrayCounters
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import migrate
+from vpnkeys.store.sql.store import SqlStore
+from vpnkeys.xray.rpc.counters import XrayCounters
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from tests.support.data_dirs import content, filled, key, keys_in, restore, settings_in, store_in
 
-from vpnkeys.bootstrap.backup import restore_backup, write_backup
-from vpnkeys.bootstrap.data_dir import take
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.ops.backup import restore_backup, write_backup
+from vpnkeys.ops.data_dir import take
 from vpnkeys.settings import Settings, SettingsError, load_settings
-from vpnkeys.store.backup import DATABASE, BackupRefused, unpack
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.migrate import HEAD
-from vpnkeys.store.secrets import load_key_pair, save_key_pair
+from vpnkeys.store.files.backup import DATABASE, BackupRefused, unpack
+from vpnkeys.store.files.secrets import load_key_pair, save_key_pair
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import HEAD
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests.support.data_dirs import NOON, filled
 
-from vpnkeys.bootstrap.daily import DailyBackup
+from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.settings import Settings
-from vpnkeys.store.backup import unpack
+from vpnkeys.store.files.backup import unpack
 
 
 @pytest.fixture

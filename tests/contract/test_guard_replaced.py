@@ -12,7 +12,7 @@ from typing import Self
 import pytest
 from tests.support.room import can_make_rooms
 
-from vpnkeys.xray.guard import Guard, Policy
+from vpnkeys.xray.host.guard import Guard, Policy
 
 pytestmark = pytest.mark.skipif(not can_make_rooms(), reason="needs root and nft")
 

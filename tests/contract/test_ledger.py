@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.contract.test_store import NOON, add, in_memory, key, sqlite
 from tests.fakes import FakeClock, FakeNode
 
-from vpnkeys.api.traffic import TrafficOut
+from vpnkeys.api.routes.traffic import TrafficOut
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.traffic import Bytes, Samples, Total

@@ -11,13 +11,13 @@ from tests.support.legacy import OldKey, OldServer, realistic_keys
 from vpnkeys.domain.errors import KeyPairDamaged, LegacyUnreadable, StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.reality import KeyPair
-from vpnkeys.service.legacy_values import parse_moment
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.legacy import read_legacy_database
-from vpnkeys.store.migrate import migrate
-from vpnkeys.store.secrets import REALITY_FILE, save_key_pair
-from vpnkeys.store.snapshot import peek_key_pair, peek_keys
-from vpnkeys.store.sql import SqlStore
+from vpnkeys.service.legacy.values import parse_moment
+from vpnkeys.store.files.legacy import read_legacy_database
+from vpnkeys.store.files.secrets import REALITY_FILE, save_key_pair
+from vpnkeys.store.files.snapshot import peek_key_pair, peek_keys
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import migrate
+from vpnkeys.store.sql.store import SqlStore
 
 NAMES = ("www.one.example", "www.two.example")
 KEY = OldKey("one", 10001, "a1b2c3d4", NAMES[0])

@@ -15,9 +15,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.migrate import HEAD, current_revision, migrate
-from vpnkeys.store.tables import metadata
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import HEAD, current_revision, migrate
+from vpnkeys.store.sql.tables import metadata
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_migrating_works_from_any_directory(tmp_path: Path) -> None:
     """And without an environment: a service has neither."""
     url = f"sqlite:///{tmp_path / 'vpnkeys.db'}"
     code = (
-        "from vpnkeys.store.engine import open_engine; from vpnkeys.store.migrate import migrate\n"
+        "from vpnkeys.store.sql.engine import open_engine; from vpnkeys.store.sql.migrate import migrate\n"
         f"engine = open_engine({url!r}); migrate(engine); engine.dispose()"
     )
     elsewhere = tmp_path / "elsewhere"

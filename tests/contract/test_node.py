@@ -14,21 +14,21 @@ from tests.support.process import wait_until
 from tests.unit.test_config import inbound_of
 
 from vpnkeys.domain.errors import ConfigUnwritable, XrayRefused, XrayUnavailable
-from vpnkeys.domain.inbound import Inbound, Site
+from vpnkeys.domain.inbound import Inbound, ServerIdentity
 from vpnkeys.domain.plan import FileState, Plan, plan
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Node
-from vpnkeys.xray.config import Frame
-from vpnkeys.xray.configfile import ConfigFile, xray_checker
-from vpnkeys.xray.control import XrayControl
-from vpnkeys.xray.counters import XrayCounters
+from vpnkeys.xray.config.document import BaseConfig
+from vpnkeys.xray.config.file import ConfigFile, xray_checker
+from vpnkeys.xray.host.sockets import can_cut
+from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.node import LocalNode
-from vpnkeys.xray.probes import Probes
-from vpnkeys.xray.process import XrayCommand, XrayProcess
-from vpnkeys.xray.sockets import can_cut
-from vpnkeys.xray.speed import SpeedLimiter
-from vpnkeys.xray.targets import TargetWatch
-from vpnkeys.xray.warm import Warmth
+from vpnkeys.xray.probe.kernel import Probes
+from vpnkeys.xray.probe.server_names import ServerNameProber
+from vpnkeys.xray.probe.targets import TargetWatch
+from vpnkeys.xray.process.child import XrayCommand, XrayProcess
+from vpnkeys.xray.rpc.control import XrayControl
+from vpnkeys.xray.rpc.counters import XrayCounters
 
 IsOpen = Callable[[], bool]
 
@@ -79,15 +79,17 @@ def fake_world(ports: range, target: str) -> World:
 def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
     """A real Xray."""
     api, xray = directory / "api.sock", xray_binary()
-    file = ConfigFile(directory / "config.json", Frame(str(api), PortRange(ports[0], ports[-1])), xray_checker(xray))
-    site = Site("127.0.0.1", "A" * 43, str(directory), ("a.example",))
+    file = ConfigFile(
+        directory / "config.json", BaseConfig(str(api), PortRange(ports[0], ports[-1])), xray_checker(xray)
+    )
+    site = ServerIdentity("127.0.0.1", "A" * 43, str(directory), ("a.example",))
     control = XrayControl(api)
     command = XrayCommand(xray, file.start_file, (api,), {})
     process = XrayProcess(command, on_up=lambda _: None, on_down=lambda: None)
-    warmth = Warmth(xray, {}, lambda: site, Probes(XrayCounters(api).pid, lambda _: None))
+    prober = ServerNameProber(xray, {}, lambda: site, Probes(XrayCounters(api).pid, lambda _: None))
     targets = TargetWatch(None, lambda: site, on_better=lambda: None)
     speed = SpeedLimiter(f"vpnkeys_test_{ports[0]}_speed")
-    node = LocalNode(file, control, warmth, targets, api, process.restart, speed)
+    node = LocalNode(file, control, prober, targets, api, process.restart, speed)
     with ExitStack() as stack:
         stack.callback(node.close)
         stack.callback(process.stop)

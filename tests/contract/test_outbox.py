@@ -16,9 +16,9 @@ from vpnkeys.domain.limits import Status
 from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.domain.webhook import Webhook, new_webhook
 from vpnkeys.interfaces import Store
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.migrate import migrate
-from vpnkeys.store.outbox import read_unsettled
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import migrate
+from vpnkeys.store.sql.outbox import read_unsettled
 
 URL = "https://example.com/hook"
 
@@ -77,7 +77,7 @@ def test_each_webhook_is_told_what_it_wants(store: Store) -> None:
     put(store, replace(off, is_active=False))
     add(store, key(1))
     with store.write() as transaction:
-        transaction.update(key(1, name="other", judged=Status.LIMITED))
+        transaction.update(key(1, name="other", limit_status=Status.LIMITED))
     with store.write() as transaction:
         transaction.move({"id-1": 20000}, NOON)
         transaction.tell(News(Kind.DRIFT_FOUND, {"added": 1}))

@@ -50,13 +50,13 @@ def test_a_redirect_is_an_answer(receiver: Receiver) -> None:
     receiver.answer = lambda _: 307
     receiver.headers["Location"] = receiver.url
     answer = send(receiver.url)
-    assert (answer.status, answer.is_yes, len(receiver.requests)) == (307, False, 1)
+    assert (answer.status, answer.is_success, len(receiver.requests)) == (307, False, 1)
 
 
 def test_localhost_is_tried_by_each_of_its_addresses(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A receiver that listens on one of them alone is found."""
     monkeypatch.setattr(socket, "getaddrinfo", names({"localhost": ["::1", "127.0.0.1"]}))
-    assert send(f"http://localhost:{receiver.port}/").is_yes
+    assert send(f"http://localhost:{receiver.port}/").is_success
     assert receiver.requests[0].headers["Host"] == f"localhost:{receiver.port}"
 
 
@@ -93,7 +93,7 @@ def test_what_was_looked_at_is_what_is_connected_to(receiver: Receiver, monkeypa
         return real(host, *args, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    assert send(f"http://localhost:{receiver.port}/").is_yes
+    assert send(f"http://localhost:{receiver.port}/").is_success
     assert asked.count("localhost") == 1
 
 
@@ -104,7 +104,9 @@ def test_https_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(receiver.ca_file))
         assert send(receiver.url) == Answer(200)
         assert send(f"https://localhost:{receiver.port}/") == Answer(200)
-        monkeypatch.setattr("vpnkeys.hooks.post.why_not", lambda *_, **__: "")  # so that a wrong name gets that far
+        monkeypatch.setattr(
+            "vpnkeys.hooks.post.refusal_reason", lambda *_, **__: ""
+        )  # so that a wrong name gets that far
         monkeypatch.setattr(socket, "getaddrinfo", names({"other.example": ["127.0.0.1"]}))
         assert "certificate" in send(f"https://other.example:{receiver.port}/").error
         assert len(receiver.requests) == 2
@@ -198,4 +200,4 @@ def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch
     """They would go where we have not looked."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert send(receiver.url).is_yes
+    assert send(receiver.url).is_success

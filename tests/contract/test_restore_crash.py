@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.data_dirs import filled, keys_in, restore
 
-from vpnkeys.bootstrap.backup import take_whole, write_backup
+from vpnkeys.ops.backup import take_whole, write_backup
 from vpnkeys.settings import SettingsError
 
 

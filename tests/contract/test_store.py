@@ -17,9 +17,9 @@ from tests.strategies import key_lists
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.interfaces import Store, Transaction
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.migrate import migrate
-from vpnkeys.store.sql import SqlStore
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import migrate
+from vpnkeys.store.sql.store import SqlStore
 
 NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
 
@@ -243,7 +243,7 @@ def test_answers_are_remembered_for_a_time(store: Store) -> None:
 
 def test_a_lock_that_somebody_keeps_is_no_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits too long for another writer is told that the database does not answer, and may try again."""
-    monkeypatch.setattr("vpnkeys.store.engine._BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("vpnkeys.store.sql.engine._BUSY_TIMEOUT_S", 0.05)
     one, other = database.open(), database.open()
     if isinstance(other, FakeStore):
         other.busy_timeout_s = 0.05
@@ -284,8 +284,8 @@ def test_many_processes_lose_nothing(tmp_path: Path) -> None:
 
 _ADD_100_TIMES = """
 import datetime, sys
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.sql import SqlStore
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.store import SqlStore
 
 store = SqlStore(open_engine(sys.argv[1]))
 sys.stdout.write("r")

@@ -18,10 +18,10 @@ from tests.unit.test_config import FRAME, UNGUARDED
 
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.reality import KeyPair
-from vpnkeys.xray import wire
-from vpnkeys.xray.config import Frame, JsonObject, merge, render_inbound
-from vpnkeys.xray.configfile import xray_checker
-from vpnkeys.xray.control import XrayControl
+from vpnkeys.xray.config import protobuf as wire
+from vpnkeys.xray.config.document import BaseConfig, JsonObject, merge, render_inbound
+from vpnkeys.xray.config.file import xray_checker
+from vpnkeys.xray.rpc.control import XrayControl
 
 pytestmark = pytest.mark.e2e
 
@@ -83,15 +83,15 @@ def test_both_renderers_say_the_same(
     assert theirs == ours
 
 
-@pytest.mark.parametrize("frame", [FRAME, UNGUARDED], ids=["guarded", "unguarded"])
+@pytest.mark.parametrize("base", [FRAME, UNGUARDED], ids=["guarded", "unguarded"])
 @given(desired=desired_states())
 @_one_process_an_example
 def test_xray_accepts_every_merged_config(
-    xray: Path, tmp_path_factory: pytest.TempPathFactory, frame: Frame, desired: tuple[Inbound, ...]
+    xray: Path, tmp_path_factory: pytest.TempPathFactory, base: BaseConfig, desired: tuple[Inbound, ...]
 ) -> None:
     """Whatever the keys: `xray run -test` finds nothing to complain about."""
     path = tmp_path_factory.getbasetemp() / "merged.json"
-    path.write_bytes(orjson.dumps(merge({}, frame, desired)))
+    path.write_bytes(orjson.dumps(merge({}, base, desired)))
     xray_checker(xray)(path)
 
 
@@ -117,7 +117,7 @@ def running(xray: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
     """A real Xray with nothing but its API."""
     directory = tmp_path_factory.mktemp("xray")
     config, socket = directory / "config.json", directory / "api.sock"
-    config.write_bytes(orjson.dumps(merge({}, Frame(str(socket), FRAME.pool), ())))
+    config.write_bytes(orjson.dumps(merge({}, BaseConfig(str(socket), FRAME.pool), ())))
     child = ChildProcess([str(xray), "run", "-c", str(config)], name="xray", log_path=directory / "log")
     control = XrayControl(socket, timeout_s=10)
     try:

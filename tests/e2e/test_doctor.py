@@ -22,7 +22,7 @@ from tests.support.process import ChildProcess, wait_until
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
-from vpnkeys.doctor.selftest import NAME
+from vpnkeys.doctor.checks.selftest import NAME
 
 pytestmark = pytest.mark.e2e
 

@@ -34,7 +34,7 @@ from tests.support.service import Service
 from tests.support.socks import Address, SocksError, connect, udp_associate
 from tests.support.target import RealityTarget
 
-from vpnkeys.xray.guard import table_of
+from vpnkeys.xray.host.guard import table_of
 
 pytestmark = [
     pytest.mark.e2e,

@@ -16,7 +16,7 @@ from tests.support.process import wait_until
 from tests.support.rootfs import NoGuestError
 
 from vpnkeys import __version__
-from vpnkeys.store.migrate import HEAD
+from vpnkeys.store.sql.migrate import HEAD
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

@@ -21,7 +21,7 @@ from tests.support.streams import ByteServer
 from tests.support.supervisor import SETTINGS, Units, XraySupervisor, running_units
 from tests.support.target import RealityTarget
 
-from vpnkeys.xray.guard import table_of
+from vpnkeys.xray.host.guard import table_of
 
 pytestmark = pytest.mark.e2e
 

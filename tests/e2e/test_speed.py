@@ -24,8 +24,8 @@ from tests.support.streams import ByteServer, Echo, PingPong
 from tests.support.target import RealityTarget
 
 from vpnkeys.domain.errors import SpeedLimitImpossible
-from vpnkeys.xray.guard import table_of
-from vpnkeys.xray.speed import SpeedLimiter
+from vpnkeys.xray.host.guard import table_of
+from vpnkeys.xray.host.speed import SpeedLimiter
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not can_make_rooms(), reason="needs root and nft")]
 
@@ -125,7 +125,7 @@ def test_what_a_killed_process_leaves_is_replaced(table: str) -> None:
     """After SIGKILL the limits stay; the next process has its own in their place, or none."""
     code = f"""if True:
         import os
-        from vpnkeys.xray.speed import SpeedLimiter
+        from vpnkeys.xray.host.speed import SpeedLimiter
         SpeedLimiter({table!r}).apply({{9: 7}})
         os.kill(os.getpid(), 9)"""
     for limits in ({11: 3}, {}):

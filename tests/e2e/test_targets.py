@@ -17,7 +17,7 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
-from vpnkeys.xray.targets import look_at
+from vpnkeys.xray.probe.targets import look_at
 
 pytestmark = pytest.mark.e2e
 

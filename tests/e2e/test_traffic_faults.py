@@ -38,11 +38,11 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer, transfer
 from tests.support.target import RealityTarget
 
-from vpnkeys.bootstrap.server import SystemClock
+from vpnkeys.clock import SystemClock
 from vpnkeys.service.traffic import count
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.sql import SqlStore
-from vpnkeys.xray.counters import XrayCounters
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.store import SqlStore
+from vpnkeys.xray.rpc.counters import XrayCounters
 
 pytestmark = pytest.mark.e2e
 

@@ -23,7 +23,7 @@ from tests.support.service import Service
 from tests.support.socks import Address
 from tests.support.streams import ByteServer, TransferError, transfer
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.xray.counters import XrayCounters
+from vpnkeys.xray.rpc.counters import XrayCounters
 
 _TCP_INFO_COUNTS = struct.Struct("=QQ")  # tcpi_bytes_acked, tcpi_bytes_received
 _TCP_INFO_OFFSET = 120

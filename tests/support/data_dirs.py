@@ -6,14 +6,14 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from vpnkeys.bootstrap.backup import Restored, restore_backup
 from vpnkeys.domain.key import Key
+from vpnkeys.ops.backup import Restored, restore_backup
 from vpnkeys.settings import Settings, load_settings
-from vpnkeys.store.backup import DATABASE, unpack
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.migrate import migrate
-from vpnkeys.store.secrets import load_api_key, load_key_pair
-from vpnkeys.store.sql import SqlStore
+from vpnkeys.store.files.backup import DATABASE, unpack
+from vpnkeys.store.files.secrets import load_api_key, load_key_pair
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import migrate
+from vpnkeys.store.sql.store import SqlStore
 
 NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
 

@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 
 from vpnkeys.bootstrap import server
-from vpnkeys.cli.serve import serve
+from vpnkeys.cli.commands.serve import serve
 
 
 class FastClock:
@@ -27,5 +27,5 @@ class FastClock:
 
 
 if __name__ == "__main__":
-    server.SystemClock = FastClock  # type: ignore[misc,assignment]  # that is the point
+    server.SystemClock = FastClock  # type: ignore[attr-defined,assignment]  # that is the point
     serve()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.fake_store import FakeStore, FakeTransaction
 from tests.fakes import Connection, FakeClock, FakeNode
-from vpnkeys.domain.inbound import Site
+from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
 from vpnkeys.domain.portpool import PortRange
@@ -16,7 +16,7 @@ from vpnkeys.service.keys import Draft, KeyService
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 
-SITE = Site("127.0.0.1", KeyPair.of_private("A" * 43).private_key, "/run/vpnkeys", ("a.example",))
+SITE = ServerIdentity("127.0.0.1", KeyPair.of_private("A" * 43).private_key, "/run/vpnkeys", ("a.example",))
 HOME = "192.0.2.1"
 
 

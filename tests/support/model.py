@@ -44,7 +44,7 @@ class Model:
             verdict = Status.LIMITED
         if limits.expires_at and limits.expires_at <= now:
             verdict = Status.EXPIRED
-        return replace(key, judged=verdict)
+        return replace(key, limit_status=verdict)
 
     def sample(self, now: datetime) -> None:
         """All bytes were counted."""

@@ -24,7 +24,7 @@ from tests.support.binaries import xray_binary
 from tests.support.ports import free_port, release_range, reserve_range
 from tests.support.process import ChildProcess, ProcessError, wait_until
 from tests.support.target import RealityTarget
-from vpnkeys.xray.guard import table_of
+from vpnkeys.xray.host.guard import table_of
 
 _HOST = "127.0.0.1"
 

@@ -26,11 +26,11 @@ class Troubles(RuleBasedStateMachine):
         super().__init__()
         self.strangers: list[Connection] = []
 
-    @rule(state=st.sampled_from(FileState), frame_ok=st.booleans())
-    def file_is_spoilt(self, state: FileState, frame_ok: bool) -> None:
+    @rule(state=st.sampled_from(FileState), base_ok=st.booleans())
+    def file_is_spoilt(self, state: FileState, base_ok: bool) -> None:
         """Somebody edits config.json."""
         kept = self.node.file if state is FileState.OK else FileView(state, {})
-        self.node.file = replace(kept, frame_ok=frame_ok)
+        self.node.file = replace(kept, base_ok=base_ok)
 
     @rule(data=st.data(), where=st.sampled_from(["file", "xray"]))
     def an_inbound_is_changed(self, data: st.DataObject, where: str) -> None:

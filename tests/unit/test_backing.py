@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from vpnkeys.cli import backing
+from vpnkeys.cli.commands import backup as backing
 from vpnkeys.cli.main import build_app
-from vpnkeys.store.backup import DATABASE, is_encrypted, unpack
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.migrate import migrate
-from vpnkeys.store.secrets import load_api_key, load_key_pair
+from vpnkeys.store.files.backup import DATABASE, is_encrypted, unpack
+from vpnkeys.store.files.secrets import load_api_key, load_key_pair
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import migrate
 
 Run = Callable[..., Result]
 

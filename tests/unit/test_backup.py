@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vpnkeys.store import backup
-from vpnkeys.store.backup import MEMBERS, Backup, BackupRefused, is_encrypted, pack, unpack
+from vpnkeys.store.files import backup
+from vpnkeys.store.files.backup import MEMBERS, Backup, BackupRefused, is_encrypted, pack, unpack
 
 SMALL = Backup("0.1.0", "2025-08-05T12:00:00Z", {"vpnkeys.db": b"the keys\x00\xff", "reality.json": b"{}"})
 PASSPHRASE = "correct horse"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from vpnkeys.xray import binary, gobuild
-from vpnkeys.xray.binary import XRAY_VERSION, XrayBinary, XrayUnfit, default_cache_dir, obtain
+from vpnkeys.xray.process import binary, gobuild
+from vpnkeys.xray.process.binary import XRAY_VERSION, XrayBinary, XrayUnfit, default_cache_dir, obtain
 
 ARCHIVE = "Xray-linux-64.zip"
 XRAY_SAYS = f"Xray {XRAY_VERSION} (Xray, Penetrates Everything.) Custom (go1.26.8 linux/amd64)"

@@ -11,8 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from vpnkeys.store import certificate
-from vpnkeys.store.certificate import CertificateFiles, host_names, load_certificate, renew
+from vpnkeys.store.files import certificate
+from vpnkeys.store.files.certificate import CertificateFiles, host_names, load_certificate, renew
 
 
 def test_it_names_this_host(tmp_path: Path) -> None:

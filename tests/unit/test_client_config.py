@@ -14,7 +14,11 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.yaml import to_yaml
 
-STOPPED = [replace(KEY, is_active=False), replace(KEY, judged=Status.EXPIRED), replace(KEY, judged=Status.LIMITED)]
+STOPPED = [
+    replace(KEY, is_active=False),
+    replace(KEY, limit_status=Status.EXPIRED),
+    replace(KEY, limit_status=Status.LIMITED),
+]
 
 
 def test_the_exact_sing_box_configuration() -> None:

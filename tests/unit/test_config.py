@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.strategies import desired_states, inbounds
 
-from vpnkeys.domain.inbound import Inbound, Opaque
+from vpnkeys.domain.inbound import ForeignInbound, Inbound
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.xray.config import (
+from vpnkeys.xray.config.document import (
     API_TAG,
     OWN_PREFIX,
-    Frame,
+    BaseConfig,
     JsonObject,
     belongs_to_us,
     merge,
@@ -23,7 +23,7 @@ from vpnkeys.xray.config import (
     summary,
 )
 
-FRAME = Frame("/run/vpnkeys/api.sock", PortRange(10001, 10100), (("10.0.0.7/32", 53), ("fd00::/8", None)), mark=7)
+FRAME = BaseConfig("/run/vpnkeys/api.sock", PortRange(10001, 10100), (("10.0.0.7/32", 53), ("fd00::/8", None)), mark=7)
 UNGUARDED = replace(FRAME, mark=None, own_addresses=("203.0.113.7",), api_port=8000)
 frames = st.sampled_from([FRAME, UNGUARDED, replace(FRAME, own_addresses=("203.0.113.7", "2001:db8::7"))])
 
@@ -93,7 +93,7 @@ def test_a_port_of_another_type_is_not_ours(port: object) -> None:
     """Xray takes some of them; they are told as foreign spellings, and rewritten."""
     raw = {**render_inbound(inbound_of(10001)), "port": port}
     found = parse_inbound(raw)
-    assert isinstance(found, Opaque)
+    assert isinstance(found, ForeignInbound)
     assert found.port in {10001, None}
 
 
@@ -101,7 +101,7 @@ def test_a_port_of_another_type_is_not_ours(port: object) -> None:
 def test_a_tag_of_another_type_does_not_break_reading(tag: object) -> None:
     """Tags are looked up by; whatever stands there becomes a text."""
     found = parse_inbound({**render_inbound(inbound_of(10001)), "tag": tag})
-    assert isinstance(found, Opaque)
+    assert isinstance(found, ForeignInbound)
     assert isinstance(found.tag, str)
 
 
@@ -137,21 +137,21 @@ def inbound_of(port: int) -> Inbound:
 @given(st.dictionaries(st.sampled_from(["tag", "port", "protocol", "settings", "streamSettings", "x"]), json_values))
 def test_anything_can_be_summed_up(raw: JsonObject) -> None:
     """However odd an inbound is, it is told by its tag, port and users; nothing is raised."""
-    assert isinstance(parse_inbound(raw), Opaque)
+    assert isinstance(parse_inbound(raw), ForeignInbound)
     assert summary(raw).tag == str(raw.get("tag", ""))
     assert summary(raw).protocol == str(raw.get("protocol", ""))
 
 
 @given(documents, frames, desired_states())
-def test_merging_again_changes_nothing(document: JsonObject, frame: Frame, desired: tuple[Inbound, ...]) -> None:
+def test_merging_again_changes_nothing(document: JsonObject, base: BaseConfig, desired: tuple[Inbound, ...]) -> None:
     """The second repair finds nothing to repair."""
-    merged = merge(document, frame, desired)
-    assert merge(merged, frame, desired) == merged
+    merged = merge(document, base, desired)
+    assert merge(merged, base, desired) == merged
 
 
 @given(documents, st.tuples(frames, desired_states()), st.tuples(frames, desired_states()))
 def test_what_was_merged_before_leaves_no_trace(
-    document: JsonObject, before: tuple[Frame, tuple[Inbound, ...]], now: tuple[Frame, tuple[Inbound, ...]]
+    document: JsonObject, before: tuple[BaseConfig, tuple[Inbound, ...]], now: tuple[BaseConfig, tuple[Inbound, ...]]
 ) -> None:
     """Only what should be now is in the file, as if it had never been otherwise."""
     again, fresh = merge(merge(document, *before), *now), merge(document, *now)
@@ -161,14 +161,14 @@ def test_what_was_merged_before_leaves_no_trace(
 
 
 @given(documents, frames, desired_states())
-def test_the_operators_sections_stay(document: JsonObject, frame: Frame, desired: tuple[Inbound, ...]) -> None:
+def test_the_operators_sections_stay(document: JsonObject, base: BaseConfig, desired: tuple[Inbound, ...]) -> None:
     """Their inbounds, outbounds, rules, policies and whatever else, in their order; the argument stays as it is."""
     kept = copy.deepcopy(document)
-    merged = merge(document, frame, desired)
+    merged = merge(document, base, desired)
     assert document == kept
     for name in ("log", "dns"):
         assert merged.get(name) == document.get(name, merged.get(name))
-    assert [raw for raw in merged["inbounds"] if not belongs_to_us(raw, frame.pool)] == document.get("inbounds", [])
+    assert [raw for raw in merged["inbounds"] if not belongs_to_us(raw, base.pool)] == document.get("inbounds", [])
     foreign = [raw for raw in merged["outbounds"] if not raw["tag"].startswith(OWN_PREFIX)]
     assert foreign == document.get("outbounds", [])
     rules = [rule for rule in merged["routing"]["rules"] if not rule.get("ruleTag", "").startswith(OWN_PREFIX)]

@@ -14,12 +14,12 @@ from tests.support.ports import reserve_range
 from tests.unit.test_config import inbound_of
 
 from vpnkeys.domain.errors import ConfigRefused, ConfigUnwritable
-from vpnkeys.domain.inbound import Inbound, Opaque
+from vpnkeys.domain.inbound import ForeignInbound, Inbound
 from vpnkeys.domain.plan import FileState, file_is_right
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.files import write_atomically
-from vpnkeys.xray.config import Frame
-from vpnkeys.xray.configfile import ConfigFile
+from vpnkeys.xray.config.document import BaseConfig
+from vpnkeys.xray.config.file import ConfigFile
 
 WANTED = (inbound_of(10001),)
 SOCKET = "/run/vpnkeys/api.sock"
@@ -48,7 +48,7 @@ def checker() -> Checker:
 @pytest.fixture
 def file(tmp_path: Path, checker: Checker) -> ConfigFile:
     """A file that is not there yet."""
-    return ConfigFile(tmp_path / "config.json", Frame(SOCKET, PortRange(10001, 10100)), checker)
+    return ConfigFile(tmp_path / "config.json", BaseConfig(SOCKET, PortRange(10001, 10100)), checker)
 
 
 def put(file: ConfigFile, document: object) -> bytes:
@@ -175,9 +175,9 @@ def test_drift_in_the_frame_is_seen(file: ConfigFile) -> None:
     assert [inbound.tag for inbound in view.foreign] == ["mine"]
     for part in ("api", "stats", "policy", "routing", "outbounds"):
         put(file, {name: value for name, value in right.items() if name != part})
-        assert not file.read().frame_ok, part
+        assert not file.read().base_ok, part
     put(file, {**right, "inbounds": right["inbounds"][1:]})
-    assert not file.read().frame_ok
+    assert not file.read().base_ok
 
 
 def test_a_doubled_tag_is_drift(file: ConfigFile) -> None:
@@ -185,7 +185,7 @@ def test_a_doubled_tag_is_drift(file: ConfigFile) -> None:
     file.write(WANTED)
     right = orjson.loads(file.path.read_bytes())
     put(file, {**right, "inbounds": [*right["inbounds"], right["inbounds"][1]]})
-    assert isinstance(file.read().inbounds["key-1"], Opaque)
+    assert isinstance(file.read().inbounds["key-1"], ForeignInbound)
     file.write(WANTED)
     assert file_is_right(WANTED, file.read())
 
@@ -202,7 +202,7 @@ def test_odd_inbounds_on_our_ports_are_read_and_replaced(file: ConfigFile) -> No
 def test_xray_starts_with_what_can_listen(tmp_path: Path, checker: Checker) -> None:
     """After a start that failed, what another program keeps from listening is left out; config.json itself stays."""
     ports = reserve_range(2)
-    file = ConfigFile(tmp_path / "config.json", Frame(SOCKET, PortRange(ports[0], ports[1])), checker)
+    file = ConfigFile(tmp_path / "config.json", BaseConfig(SOCKET, PortRange(ports[0], ports[1])), checker)
     wanted = tuple(_on(port) for port in ports)
     file.write(wanted)
     before = file.path.read_bytes()
@@ -240,7 +240,7 @@ def test_what_we_wrote_is_not_read_back_and_what_others_wrote_is(file: ConfigFil
     """A second write gives what a newcomer would write; a hand's change in between is kept."""
     file.write(WANTED)
     file.write((*WANTED, inbound_of(10002)))
-    newcomer = ConfigFile(file.path, file.frame, checker)
+    newcomer = ConfigFile(file.path, file.base, checker)
     mine = file.path.read_bytes()
     newcomer.write((*WANTED, inbound_of(10002)))
     assert file.path.read_bytes() == mine

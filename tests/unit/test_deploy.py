@@ -11,10 +11,10 @@ import pytest
 
 from vpnkeys.api.counts import Metrics
 from vpnkeys.api.exposition import expose
-from vpnkeys.api.requests import Served
-from vpnkeys.bootstrap.vitals import Vitals
 from vpnkeys.cli.main import _COMMANDS
 from vpnkeys.domain.traffic import Bytes
+from vpnkeys.ops.vitals import Vitals
+from vpnkeys.server.requests import Served
 from vpnkeys.service.drift import DriftCount
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -13,7 +13,7 @@ import pytest
 
 from vpnkeys.cli.main import _COMMANDS
 from vpnkeys.client import EgressTest, KeyTest
-from vpnkeys.doctor import (
+from vpnkeys.doctor.checks import (
     backups,
     certificate,
     clock,
@@ -29,12 +29,12 @@ from vpnkeys.doctor import (
     targets,
     xray,
 )
+from vpnkeys.doctor.checks.listeners import Listener
+from vpnkeys.doctor.checks.packets import Chain, Fate
 from vpnkeys.doctor.finding import Finding, Level, Verdict, worst
-from vpnkeys.doctor.listeners import Listener
-from vpnkeys.doctor.packets import Chain, Fate
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.store.migrate import HEAD
+from vpnkeys.store.sql.migrate import HEAD
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DAY = timedelta(days=1)

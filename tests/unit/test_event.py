@@ -39,14 +39,14 @@ def test_keys_come_and_go() -> None:
         ({}, {"limits": Limits(max_devices=1)}, [Kind.KEY_CHANGED]),
         ({}, {"is_active": False}, [Kind.KEY_CHANGED]),
         ({"is_active": False}, {"is_active": True}, [Kind.KEY_CHANGED, Kind.KEY_ACTIVE]),
-        ({}, {"judged": Status.LIMITED}, [Kind.KEY_LIMITED]),
-        ({}, {"judged": Status.EXPIRED}, [Kind.KEY_EXPIRED]),
-        ({"judged": Status.LIMITED}, {"judged": Status.EXPIRED}, [Kind.KEY_EXPIRED]),
-        ({"judged": Status.EXPIRED}, {"judged": Status.ACTIVE}, [Kind.KEY_ACTIVE]),
-        ({"is_active": False}, {"judged": Status.EXPIRED}, []),
+        ({}, {"limit_status": Status.LIMITED}, [Kind.KEY_LIMITED]),
+        ({}, {"limit_status": Status.EXPIRED}, [Kind.KEY_EXPIRED]),
+        ({"limit_status": Status.LIMITED}, {"limit_status": Status.EXPIRED}, [Kind.KEY_EXPIRED]),
+        ({"limit_status": Status.EXPIRED}, {"limit_status": Status.ACTIVE}, [Kind.KEY_ACTIVE]),
+        ({"is_active": False}, {"limit_status": Status.EXPIRED}, []),
         (
-            {"limits": Limits(expires_at=NOON), "judged": Status.EXPIRED},
-            {"limits": Limits(expires_at=NOON + timedelta(days=1)), "judged": Status.ACTIVE},
+            {"limits": Limits(expires_at=NOON), "limit_status": Status.EXPIRED},
+            {"limits": Limits(expires_at=NOON + timedelta(days=1)), "limit_status": Status.ACTIVE},
             [Kind.KEY_CHANGED, Kind.KEY_ACTIVE],
         ),
     ],
@@ -62,7 +62,7 @@ def test_a_change_is_told_by_what_it_means(
 def test_nothing_told_lets_anybody_in() -> None:
     """Neither UUID nor short id nor key material, in any event of a key."""
     was = key(1, uuid="11111111-2222-4333-8444-555555555555", short_id="0123456789abcdef")
-    changed = replace(was, name="other", judged=Status.LIMITED)
+    changed = replace(was, name="other", limit_status=Status.LIMITED)
     told = [Event.of(news, NOON).body() for news in news_of_keys([was, key(2)], [changed, key(3)])]
     assert len(told) == 4
     assert not [body for body in told if was.uuid in body or was.short_id in body]

@@ -14,7 +14,7 @@ import h2.connection
 import h2.events
 import pytest
 
-from vpnkeys.xray.grpc import DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE, CallFailed, Channel
+from vpnkeys.xray.rpc.channel import DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE, CallFailed, Channel
 
 Respond = Callable[[h2.connection.H2Connection, int, bytes], None]
 

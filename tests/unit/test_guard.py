@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.xray import nft
-from vpnkeys.xray.config import PRIVATE_NETWORKS, Frame, merge
-from vpnkeys.xray.guard import Guard, GuardImpossible, Policy, mark_of, ruleset, table_of
+from vpnkeys.xray.config.document import PRIVATE_NETWORKS, BaseConfig, merge
+from vpnkeys.xray.host import nft
+from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, ruleset, table_of
 
 DIRS = [Path(f"/srv/vpnkeys-{number}") for number in range(2000)]
 
 
-def frame(**more: Any) -> Frame:  # noqa: ANN401 - fields of Frame
-    """A frame with little in it."""
-    return Frame("/run/api.sock", PortRange(10001, 10100), **more)
+def base(**more: Any) -> BaseConfig:  # noqa: ANN401 - fields of BaseConfig
+    """A base with little in it."""
+    return BaseConfig("/run/api.sock", PortRange(10001, 10100), **more)
 
 
 def rules(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -120,7 +120,7 @@ def test_a_table_that_does_not_work_is_no_guard(monkeypatch: pytest.MonkeyPatch)
 
 def test_with_a_guard_what_goes_out_is_marked() -> None:
     """With a mark there is one way out, marked, and UDP has no other."""
-    document = merge({}, frame(mark=2, egress_allow=(("10.0.0.1/32", 53),)), [])
+    document = merge({}, base(mark=2, egress_allow=(("10.0.0.1/32", 53),)), [])
     assert outbounds(document)["vpnkeys-direct"]["streamSettings"] == {"sockopt": {"mark": 2}}
     assert "vpnkeys-udp" not in outbounds(document)
     assert not any(tag.endswith("udp") for tag in rules(document))
@@ -128,7 +128,7 @@ def test_with_a_guard_what_goes_out_is_marked() -> None:
 
 def test_without_a_guard_udp_has_its_own_way() -> None:
     """Without a mark UDP leaves through another outbound, allowed destinations too; that rule is the last."""
-    document = merge({}, frame(egress_allow=(("10.0.0.1/32", 53),)), [])
+    document = merge({}, base(egress_allow=(("10.0.0.1/32", 53),)), [])
     assert outbounds(document)["vpnkeys-udp"]["streamSettings"] == {"sockopt": {"dialerProxy": "vpnkeys-direct"}}
     tags = list(rules(document))
     assert tags.index("vpnkeys-allow-0-udp") < tags.index("vpnkeys-allow-0") < tags.index("vpnkeys-private")
@@ -138,7 +138,7 @@ def test_without_a_guard_udp_has_its_own_way() -> None:
 
 def test_gaining_and_losing_the_guard_leaves_no_trace() -> None:
     """A document that went through both is the same as one that did not."""
-    guarded, unguarded = frame(mark=2), frame()
+    guarded, unguarded = base(mark=2), base()
     assert merge(merge(merge({}, guarded, []), unguarded, []), guarded, []) == merge({}, guarded, [])
     there_and_back = merge(merge({}, guarded, []), unguarded, [])
     assert outbounds(there_and_back) == outbounds(merge({}, unguarded, []))
@@ -147,10 +147,10 @@ def test_gaining_and_losing_the_guard_leaves_no_trace() -> None:
 
 def test_an_operators_way_out_stays_the_default() -> None:
     """Where the operator's own outbound comes first, UDP is not led past it; and its rules stay behind ours."""
-    document = merge({}, frame(), [])
+    document = merge({}, base(), [])
     document["outbounds"].insert(0, {"tag": "elsewhere", "protocol": "freedom"})
     document["routing"]["rules"].append({"network": "udp", "port": "53", "outboundTag": "elsewhere"})
-    again = merge(document, frame(), [])
+    again = merge(document, base(), [])
     assert next(iter(outbounds(again))) == "elsewhere"
     assert "vpnkeys-udp" not in rules(again)
     assert again["routing"]["rules"][-1]["outboundTag"] == "elsewhere"
@@ -158,10 +158,10 @@ def test_an_operators_way_out_stays_the_default() -> None:
 
 def test_own_addresses_are_closed_but_for_the_panel() -> None:
     """This host's public addresses are blocked, its API's port by TCP excepted, which comes first."""
-    found = rules(merge({}, frame(own_addresses=("198.20.0.1",), api_port=8000), []))
+    found = rules(merge({}, base(own_addresses=("198.20.0.1",), api_port=8000), []))
     tags = list(found)
     assert tags.index("vpnkeys-private") < tags.index("vpnkeys-panel") < tags.index("vpnkeys-own")
     assert found["vpnkeys-panel"]["network"] == "tcp"
     assert found["vpnkeys-panel"]["port"] == "8000"
     assert found["vpnkeys-own"]["outboundTag"] == "vpnkeys-blocked"
-    assert "vpnkeys-panel" not in rules(merge({}, frame(own_addresses=("198.20.0.1",)), []))
+    assert "vpnkeys-panel" not in rules(merge({}, base(own_addresses=("198.20.0.1",)), []))

@@ -15,12 +15,13 @@ from tests.unit.test_config import inbound_of
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.xray.config import Frame, merge
-from vpnkeys.xray.guard import Guard, Policy
-from vpnkeys.xray.launch import (
+from vpnkeys.xray.config.document import BaseConfig, merge
+from vpnkeys.xray.host.guard import Guard, Policy
+from vpnkeys.xray.process.child import epoch_of
+from vpnkeys.xray.process.launch import (
     Launcher,
     Start,
-    frame_of,
+    base_digest,
     last_start,
     note_in,
     sockets_in,
@@ -28,15 +29,14 @@ from vpnkeys.xray.launch import (
     xray_environment,
     young_deaths_before,
 )
-from vpnkeys.xray.process import epoch_of
 
 POOL = PortRange(10001, 10100)
 MARK = 1 << 25
 
 
-def document(*ports: int, pool: PortRange = POOL, **frame: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of Frame
+def document(*ports: int, pool: PortRange = POOL, **base: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of BaseConfig
     """What the server writes for keys on these ports."""
-    return merge({}, Frame("/run/api.sock", pool, **frame), [inbound_of(port) for port in ports])
+    return merge({}, BaseConfig("/run/api.sock", pool, **base), [inbound_of(port) for port in ports])
 
 
 @dataclass(slots=True)
@@ -109,14 +109,14 @@ def test_it_waits_for_the_guard_that_the_config_relies_on(
 
 
 def test_the_start_is_noted(launching: Launching) -> None:
-    """For this very process, which is about to become Xray, with the frame of the file; a broken note is none."""
+    """For this very process, which is about to become Xray, with the base of the file; a broken note is none."""
     content = document(10001)
     launching.put(content)
     launching.launcher.prepare()
     start = last_start(launching.run)
     assert start is not None
-    assert (start.epoch, start.young_deaths) == (epoch_of(os.getpid()), 0)
-    assert start.frame == frame_of(content, POOL)
+    assert (start.epoch, start.quick_exits) == (epoch_of(os.getpid()), 0)
+    assert start.base == base_digest(content, POOL)
     for broken in ("{", "{}", "[]", '{"epoch": 1}'):
         note_in(launching.run).write_text(broken)
         assert last_start(launching.run) is None
@@ -124,13 +124,13 @@ def test_the_start_is_noted(launching: Launching) -> None:
 
 def test_a_frame_is_what_is_not_of_keys() -> None:
     """Keys come and go without a restart of Xray; whatever else changes needs one. The order of sections is nothing."""
-    before = frame_of(document(10001), POOL)
-    assert frame_of(document(10002, 10003), POOL) == before
-    assert frame_of(dict(reversed(document(10001).items())), POOL) == before
+    before = base_digest(document(10001), POOL)
+    assert base_digest(document(10002, 10003), POOL) == before
+    assert base_digest(dict(reversed(document(10001).items())), POOL) == before
     foreign = document(10001)
     foreign["inbounds"].append({"tag": "mine", "port": 1080, "protocol": "socks"})
     for other in (document(10001, egress_allow=(("10.0.0.0/8", 53),)), document(10001, mark=MARK), foreign):
-        assert frame_of(other, POOL) != before
+        assert base_digest(other, POOL) != before
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_after_a_young_death_it_starts_with_what_can_listen(launching: Launching
     api, lost, kept = content["inbounds"]
     assert orjson.loads(start.read_bytes()) == {**content, "inbounds": [api, kept, foreign]}
     assert lost not in orjson.loads(start.read_bytes())["inbounds"]
-    assert frame_of(orjson.loads(start.read_bytes()), launching.pool) == frame_of(
+    assert base_digest(orjson.loads(start.read_bytes()), launching.pool) == base_digest(
         {**content, "inbounds": [*content["inbounds"], foreign]}, launching.pool
     )
 

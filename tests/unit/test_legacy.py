@@ -18,8 +18,8 @@ from tests.support.legacy import OldKey, OldServer
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
-from vpnkeys.service.legacy import ImportPlan, LegacyInstallation, carry_out, plan_import
-from vpnkeys.service.legacy_reading import read_installation
+from vpnkeys.service.legacy.importing import ImportPlan, LegacyInstallation, carry_out, plan_import
+from vpnkeys.service.legacy.reading import read_installation
 
 POOL = PortRange(10001, 10100)
 ANY_PORT = PortRange(1, 65535)

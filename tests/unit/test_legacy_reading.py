@@ -14,9 +14,9 @@ from tests.support.legacy import VISION, OldKey, OldServer, realistic_keys
 from vpnkeys.domain.errors import LegacyUnreadable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Status
-from vpnkeys.service.legacy import ImportPlan, LegacyInstallation
-from vpnkeys.service.legacy_reading import read_installation
-from vpnkeys.service.legacy_values import (
+from vpnkeys.service.legacy.importing import ImportPlan, LegacyInstallation
+from vpnkeys.service.legacy.reading import read_installation
+from vpnkeys.service.legacy.values import (
     parse_flag,
     parse_id,
     parse_moment,
@@ -71,7 +71,7 @@ def test_what_customers_have_goes_on(keys: list[Key], totals: list[int]) -> None
     installation = read(old_server(*map(as_old, served, totals)))
     assert not installation.clashes
     assert [replace(key, port_assigned_at=None) for key in installation.keys] == [
-        replace(key, port_assigned_at=None, note="", limits=NO_LIMITS, judged=Status.ACTIVE) for key in served
+        replace(key, port_assigned_at=None, note="", limits=NO_LIMITS, limit_status=Status.ACTIVE) for key in served
     ]
     assert installation.total_bytes == {key.uuid: total for key, total in zip(served, totals, strict=False)}
 

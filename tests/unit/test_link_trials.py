@@ -13,9 +13,9 @@ from tests.support.memory import SITE
 
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.trial import Outcome, Trial
-from vpnkeys.xray import client
-from vpnkeys.xray.config import Frame
-from vpnkeys.xray.trial import Trials
+from vpnkeys.xray.config.document import BaseConfig
+from vpnkeys.xray.probe import client
+from vpnkeys.xray.probe.trial import Trials
 
 BIND = """
 import json, socket, sys, time
@@ -46,8 +46,8 @@ def try_with(tmp_path: Path) -> Try:
         xray.write_text(f"#!{sys.executable}\n{program}", encoding="ascii")
         xray.chmod(0o755)
         site = replace(SITE, socket_dir=str(tmp_path))
-        frame = Frame("unused", PortRange(10001, 10002))
-        return Trials(xray, {}, lambda: site, frame, lambda _name: None).of(key(1))
+        base = BaseConfig("unused", PortRange(10001, 10002))
+        return Trials(xray, {}, lambda: site, base, lambda _name: None).of(key(1))
 
     return try_with
 
@@ -79,5 +79,7 @@ def test_a_client_that_fails_is_no_verdict_on_the_key(
 def test_no_client_at_all(tmp_path: Path) -> None:
     """A program that is not there is told too."""
     site = replace(SITE, socket_dir=str(tmp_path))
-    trials = Trials(tmp_path / "none", {}, lambda: site, Frame("unused", PortRange(10001, 10002)), lambda _name: None)
+    trials = Trials(
+        tmp_path / "none", {}, lambda: site, BaseConfig("unused", PortRange(10001, 10002)), lambda _name: None
+    )
     assert trials.of(key(1)) == Trial(Outcome.NO_CLIENT, "it could not be started: No such file or directory")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from vpnkeys.cli.logevents import FORMATS, Event, as_json, event_of, for_journal, human, without_secrets
+from vpnkeys.server.logevents import FORMATS, Event, as_json, event_of, for_journal, human, without_secrets
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 PLAIN = Event(AT, logging.INFO, "vpnkeys.x", "it happened")
@@ -89,5 +89,5 @@ def test_uuids_of_others_words_are_hidden() -> None:
     """Ours name keys by their ids; Xray's, uvicorn's and tracebacks' may be anybody's."""
     uuid = "0a1b2c3d-1111-4222-8333-444455556666"
     assert uuid in said(record(uuid, logger="vpnkeys.service.keys")).message
-    for other in ("vpnkeys.xray.process", "uvicorn.error", "asyncio"):
+    for other in ("vpnkeys.xray.process.child", "uvicorn.error", "asyncio"):
         assert uuid not in said(record(uuid, logger=other)).message

@@ -15,9 +15,9 @@ import pytest
 import typer
 from tests.support.process import wait_until
 
-from vpnkeys.cli.logevents import Event, as_json, human
-from vpnkeys.cli.logs import is_journal, logging_as_set
-from vpnkeys.cli.logwriter import FILES_KEPT, FileSink, Outlet
+from vpnkeys.server.logevents import Event, as_json, human
+from vpnkeys.server.logs import is_journal, logging_as_set
+from vpnkeys.server.logwriter import FILES_KEPT, FileSink, Outlet
 from vpnkeys.settings import Settings, SettingsError, journal_stream, load_settings
 
 
@@ -171,7 +171,7 @@ def test_nobody_waits_for_a_pipe_that_nobody_reads() -> None:
 
 def test_an_end_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that is stuck delays the end of the server by seconds at most."""
-    monkeypatch.setattr("vpnkeys.cli.logwriter._LAST_WORDS_S", 0.05)
+    monkeypatch.setattr("vpnkeys.server.logwriter._LAST_WORDS_S", 0.05)
     sink = SlowSink()
     outlet = Outlet(sink, waiting_max=1)
     for _ in range(3):
@@ -232,7 +232,7 @@ def test_the_journal_is_known_by_its_inode(tmp_path: Path, monkeypatch: pytest.M
     """JOURNAL_STREAM is inherited by children whose stderr is another one: it counts only when device and inode fit."""
     with (tmp_path / "stream").open("w") as stream:
         status = os.fstat(stream.fileno())
-        monkeypatch.setattr("vpnkeys.cli.logs._STDERR", stream.fileno())
+        monkeypatch.setattr("vpnkeys.server.logs._STDERR", stream.fileno())
         given = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
         assert is_journal(journal_stream(given))
         assert not is_journal(f"{status.st_dev}:{status.st_ino + 1}")

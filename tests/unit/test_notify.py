@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.fake_store import FakeStore
 
-from vpnkeys.cli.notify import Notifier, notifier_of
-from vpnkeys.cli.serve import _answers
+from vpnkeys.cli.commands.serve import _answers
+from vpnkeys.server.notify import Notifier, notifier_of
 
 WELL, ILL = "Serving", "The database does not answer"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from vpnkeys.api.onewrite import OneWrite
+from vpnkeys.server.onewrite import OneWrite
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 

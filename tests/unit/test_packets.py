@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from vpnkeys.doctor.packets import Chain, Fate, Ruleset
+from vpnkeys.doctor.checks.packets import Chain, Fate, Ruleset
 
 PORT = 10001
 _POSSIBLE = os.geteuid() == 0 and shutil.which("nft") and shutil.which("unshare")

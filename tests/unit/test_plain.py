@@ -12,8 +12,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from vpnkeys.cli.plain import Plain, plain, plain_json, plain_lines
-from vpnkeys.cli.tables import table_of, table_of_fields
+from vpnkeys.cli.output.plain import Plain, plain, plain_json, plain_lines
+from vpnkeys.cli.output.tables import table_of, table_of_fields
 
 HOSTILE = (
     "\x1b]0;title\x07\x1b[2J\x9b31m\x00\x7f\x85\r\n\t"

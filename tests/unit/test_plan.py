@@ -6,7 +6,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from tests.strategies import altered, desired_states, foreign_inbounds, inbounds, observed_states
 
-from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque
+from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound
 from vpnkeys.domain.plan import (
     FileState,
     FileView,
@@ -62,7 +62,7 @@ def test_a_plan_leads_to_what_should_be(situation: tuple[tuple[Inbound, ...], Ob
     after = applied(todo, observed)
     wanted = {inbound.tag: inbound for inbound in desired}
     assert after.file.state is FileState.OK
-    assert after.file.frame_ok
+    assert after.file.base_ok
     assert after.file.inbounds == wanted
     if after.running is not None:
         assert ours(after) == wanted
@@ -81,7 +81,7 @@ def test_what_is_right_is_not_touched(situation: tuple[tuple[Inbound, ...], Obse
     assert right.isdisjoint(inbound.tag for inbound in todo.add)
     assert len(set(todo.remove)) == len(todo.remove)
     assert (todo.file is None) == (
-        observed.file.state is FileState.OK and observed.file.frame_ok and observed.file.inbounds == wanted
+        observed.file.state is FileState.OK and observed.file.base_ok and observed.file.inbounds == wanted
     )
 
 
@@ -119,7 +119,7 @@ def test_while_xray_is_down_only_the_file_is_repaired(situation: tuple[tuple[Inb
 
 
 @given(desired_states(), st.lists(foreign_inbounds, max_size=2, unique_by=lambda inbound: inbound.tag))
-def test_nothing_to_do_is_no_plan(desired: tuple[Inbound, ...], foreign: list[Opaque]) -> None:
+def test_nothing_to_do_is_no_plan(desired: tuple[Inbound, ...], foreign: list[ForeignInbound]) -> None:
     """In sync means an empty plan and no drift, foreign inbounds or not."""
     right: dict[str, AnyInbound] = {inbound.tag: inbound for inbound in desired}
     running = {**right, **{inbound.tag: inbound for inbound in foreign}}
@@ -135,7 +135,7 @@ def test_drift_is_told_by_tag(desired: list[Inbound], stranger: Inbound) -> None
     first, *right, last = desired
     stranger = replace(stranger, tag="key-stranger")
     actual: dict[str, AnyInbound] = {inbound.tag: inbound for inbound in [*right, stranger]}
-    actual[last.tag] = Opaque(last.tag, last.port)
+    actual[last.tag] = ForeignInbound(last.tag, last.port)
     drift = compare(desired, actual)
     assert (drift.missing, drift.extra, drift.different) == ((first.tag,), (stranger.tag,), (last.tag,))
     assert drift

@@ -15,7 +15,7 @@ import pytest
 from tests.support import procfs
 from tests.support.process import wait_until
 
-from vpnkeys.xray.process import XrayCommand, XrayProcess, epoch_of, start_ticks
+from vpnkeys.xray.process.child import XrayCommand, XrayProcess, epoch_of, start_ticks
 
 # What it does stands in the "config": it is a shell script.
 FAKE_XRAY = """#!/bin/sh
@@ -50,9 +50,9 @@ class Supervised:
         """Where a killed Xray would leave a socket."""
         return self.directory / "api.sock"
 
-    def config(self, young_deaths: int) -> Path:
+    def config(self, quick_exits: int) -> Path:
         """The script for the next life."""
-        self.asked.append(young_deaths)
+        self.asked.append(quick_exits)
         path = self.directory / "config.json"
         path.write_text(self.config_text)
         return path
@@ -170,7 +170,7 @@ def test_stop_does_not_wait_for_the_next_try(supervised: Supervised) -> None:
 
 def test_one_that_does_not_listen_to_reason_is_killed(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop ends in time."""
-    monkeypatch.setattr("vpnkeys.xray.process._STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("vpnkeys.xray.process.child._STOP_TIMEOUT_S", 0.2)
     supervised.config_text = f"trap '' TERM; {STAY}"
     supervised.process.start()
     pid = supervised.wait_started()

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from vpnkeys.cli.rates import Board
+from vpnkeys.cli.output.rates import Board
 from vpnkeys.client import Event, UnexpectedAnswer
 from vpnkeys.client._events import events_in
 

@@ -4,8 +4,8 @@ import secrets
 
 import pytest
 
-from vpnkeys.cli.redaction import redact
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.server.redaction import redact
 
 UUID = "0a1b2c3d-1111-4222-8333-444455556666"
 

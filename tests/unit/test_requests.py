@@ -10,8 +10,8 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI
 
-from vpnkeys.api.requests import Lines, Requests, Served, current_request_id
 from vpnkeys.domain.actor import Actor, set_actor
+from vpnkeys.server.requests import Lines, Requests, Served, current_request_id
 
 
 async def bot_asks() -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from vpnkeys.domain.reality import KeyPair
-from vpnkeys.store.secrets import API_KEY_FILE, REALITY_FILE, ApiKeyHash, load_api_key, load_key_pair, save_key_pair
+from vpnkeys.store.files.secrets import (
+    API_KEY_FILE,
+    REALITY_FILE,
+    ApiKeyHash,
+    load_api_key,
+    load_key_pair,
+    save_key_pair,
+)
 
 
 def test_a_key_pair_is_made_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vpnkeys.domain.limits import Limits
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.trial import Egress, Outcome, Trial
 from vpnkeys.service.selftest import SelfTest
-from vpnkeys.xray.config import Frame
+from vpnkeys.xray.config.document import BaseConfig
 
 
 class ScriptedNode(FakeNode):
@@ -126,7 +126,9 @@ def test_one_test_at_a_time(world: World) -> None:
     assert test.of(key).works
 
 
-FRAME = Frame("/s", PortRange(1, 2), (("10.0.0.7/32", 443), ("fd00::/8", None)), ("203.0.113.200", "8.8.8.8"), 8000)
+FRAME = BaseConfig(
+    "/s", PortRange(1, 2), (("10.0.0.7/32", 443), ("fd00::/8", None)), ("203.0.113.200", "8.8.8.8"), 8000
+)
 
 
 @pytest.mark.parametrize(

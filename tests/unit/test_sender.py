@@ -277,10 +277,10 @@ def test_a_trial_that_arrives_lets_what_waits_be_tried_at_once(world: World) -> 
         return world.store.unsettled(world.webhook.id, 1)[0].is_due(world.clock.now())
 
     trial = asyncio.run(service.test(world.webhook.id))
-    assert (trial.answer.is_yes, is_due()) == (False, False)
+    assert (trial.answer.is_success, is_due()) == (False, False)
     world.receivers.answers.clear()
     trial = asyncio.run(service.test(world.webhook.id))
-    assert (trial.answer.is_yes, is_due()) == (True, True)
+    assert (trial.answer.is_success, is_due()) == (True, True)
 
 
 def test_what_was_settled_long_ago_is_forgotten(world: World) -> None:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 from tests.support.ports import free_port
 
-from vpnkeys.xray.sockets import can_cut, cut, cut_outgoing, is_free
+from vpnkeys.xray.host.sockets import can_cut, cut, cut_outgoing, is_free
 
 needs_net_admin = pytest.mark.skipif(not can_cut(), reason="cutting needs CAP_NET_ADMIN")
 ADDRESSES = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}

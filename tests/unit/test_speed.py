@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vpnkeys.domain.errors import SpeedLimitImpossible
-from vpnkeys.xray.speed import MAX_MBPS, SpeedLimiter, ruleset
+from vpnkeys.xray.host.speed import MAX_MBPS, SpeedLimiter, ruleset
 
 TABLE = "vpnkeys_0_speed"
 

@@ -18,7 +18,7 @@ from tests.support.model import Model
 from tests.support.troubles import POOL, Troubles
 
 from vpnkeys.domain.errors import PortsExhausted, SpeedLimitImpossible, Unavailable
-from vpnkeys.domain.inbound import Opaque, Site, key_inbound, warm_inbounds
+from vpnkeys.domain.inbound import ForeignInbound, ServerIdentity, key_inbound, warm_inbounds
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.plan import FileState, FileView
@@ -28,8 +28,8 @@ from vpnkeys.service.keys import Draft, KeyService
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 
-SITE = Site("127.0.0.1", KeyPair.of_private("A" * 43).private_key, "/run/vpnkeys", ("a.example", "b.example"))
-OPERATORS = Opaque("operator", 443)
+SITE = ServerIdentity("127.0.0.1", KeyPair.of_private("A" * 43).private_key, "/run/vpnkeys", ("a.example", "b.example"))
+OPERATORS = ForeignInbound("operator", 443)
 deaths = st.none() | st.integers(0, 8)
 """After how many steps the service dies, if it does."""
 

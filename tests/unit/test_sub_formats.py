@@ -10,7 +10,7 @@ from tests.support.link import VlessLink
 from tests.support.memory import SITE
 from tests.unit.test_link import KEY
 
-from vpnkeys.api.sub_formats import Asker, Format, UnknownFormat, choose, write
+from vpnkeys.api.pages.sub_formats import Asker, Format, UnknownFormat, choose, write
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.reality import KeyPair
@@ -111,5 +111,5 @@ def test_only_an_app_is_given_a_tun_device() -> None:
 
 def test_a_key_that_does_not_work_has_no_link() -> None:
     """Lists are empty."""
-    expired = replace(KEY, judged=Status.EXPIRED)
+    expired = replace(KEY, limit_status=Status.EXPIRED)
     assert written(Format.LINK, expired) == written(Format.BASE64, expired) == ""

@@ -9,8 +9,8 @@ from hypothesis import given
 from tests.strategies import keys
 from tests.unit.test_link import KEY, PUBLIC
 
-from vpnkeys.api.sub_page import POLICY, Access, render_page
-from vpnkeys.api.sub_words import ENGLISH, RUSSIAN, Words, words_for
+from vpnkeys.api.pages.sub_page import POLICY, Access, render_page
+from vpnkeys.api.pages.sub_words import ENGLISH, RUSSIAN, Words, words_for
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.link import render_link
@@ -97,7 +97,7 @@ def test_the_link_can_be_taken_in_three_ways() -> None:
 @pytest.mark.parametrize("status", [Status.DISABLED, Status.EXPIRED, Status.LIMITED])
 def test_a_key_that_does_not_work_says_why(status: Status, words: Words) -> None:
     """In the customer's language; there is no link to try in vain."""
-    key = replace(KEY, is_active=False) if status is Status.DISABLED else replace(KEY, judged=status)
+    key = replace(KEY, is_active=False) if status is Status.DISABLED else replace(KEY, limit_status=status)
     found = page(key, words=words)
     assert words.why[status] in found.texts
     assert words.statuses[status] in found.texts

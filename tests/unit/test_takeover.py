@@ -13,14 +13,14 @@ import orjson
 import pytest
 from tests.unit.test_launch import POOL, document
 
-from vpnkeys.bootstrap.takeover import Takeover
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.traffic import Samples
+from vpnkeys.ops.takeover import Takeover
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
-from vpnkeys.xray.launch import Start, frame_of, note_in
 from vpnkeys.xray.node import LocalNode
-from vpnkeys.xray.process import epoch_of
+from vpnkeys.xray.process.child import epoch_of
+from vpnkeys.xray.process.launch import Start, base_digest, note_in
 
 PID = os.getpid()
 CONTENT = document(10001)
@@ -39,7 +39,7 @@ class Found:
     @property
     def file(self) -> Any:  # noqa: ANN401 - a part of LocalNode
         """Where config.json is."""
-        return SimpleNamespace(path=self.run / "config.json", frame=SimpleNamespace(pool=POOL))
+        return SimpleNamespace(path=self.run / "config.json", base=SimpleNamespace(pool=POOL))
 
     @property
     def api_socket(self) -> Path:
@@ -92,7 +92,7 @@ def takeover(found: Found) -> Takeover:
     return Takeover(cast("LocalNode", found), cast("Reconciler", found), cast("TrafficService", found))
 
 
-STARTED = Start(epoch_of(PID), frame_of(CONTENT, POOL), 0, 0.0)
+STARTED = Start(epoch_of(PID), base_digest(CONTENT, POOL), 0, 0.0)
 IN_ORDER = ["quiesce", "close", "restart", "repair"]
 
 
@@ -105,9 +105,9 @@ def test_what_is_wanted_is_left_in_peace(found: Found) -> None:
     assert found.done == ["repair", "repair"]
 
 
-@pytest.mark.parametrize("start", [replace(STARTED, frame="other"), replace(STARTED, epoch="a-1-1"), None])
+@pytest.mark.parametrize("start", [replace(STARTED, base="other"), replace(STARTED, epoch="a-1-1"), None])
 def test_anything_else_is_restarted_once(found: Found, start: Start | None, caplog: pytest.LogCaptureFixture) -> None:
-    """Another frame, another life's note, or none: in order, with one line; a second time only a line is left."""
+    """Another base, another life's note, or none: in order, with one line; a second time only a line is left."""
     caplog.set_level(logging.WARNING)
     if start is not None:
         found.note(start)

@@ -14,9 +14,9 @@ from tests.support import procfs
 from tests.support.process import wait_until
 
 from vpnkeys.domain.errors import XrayUnavailable
-from vpnkeys.xray import unit
-from vpnkeys.xray.counters import XrayCounters
-from vpnkeys.xray.unit import XrayUnit, young_pid
+from vpnkeys.xray.process import unit
+from vpnkeys.xray.process.unit import XrayUnit, young_pid
+from vpnkeys.xray.rpc.counters import XrayCounters
 
 FAKE_XRAY = """
 import signal, socket, sys, time

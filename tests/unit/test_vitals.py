@@ -6,9 +6,9 @@ import pytest
 from tests.support.memory import World
 from tests.support.process import wait_until
 
-from vpnkeys.bootstrap.vitals import Odometer
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.traffic import Bytes
+from vpnkeys.ops.vitals import Odometer
 from vpnkeys.service.drift import DriftCount, DriftWatch, count_drift
 
 
@@ -60,7 +60,7 @@ def test_each_inbound_that_differs_counts_once(world: World) -> None:
 
 def test_a_wrong_frame_is_drift_and_a_silent_xray_is_unknown(world: World) -> None:
     """Somebody changed the routing rules; Xray is down."""
-    world.node.file = FileView(FileState.OK, world.node.file.inbounds, frame_ok=False)
+    world.node.file = FileView(FileState.OK, world.node.file.inbounds, base_ok=False)
     world.node.end_xray()
     assert count_drift(world.keys.reconciler) == DriftCount(1, None)
 

@@ -19,8 +19,8 @@ from vpnkeys.domain.webhook import (
     InvalidWebhookUrl,
     new_webhook,
     parse_url,
+    refusal_reason,
     signed_headers,
-    why_not,
 )
 
 NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
@@ -105,13 +105,13 @@ def test_any_text_is_a_url_or_is_refused(url: str) -> None:
 
 def test_a_name_that_stands_for_this_machine_is_not_followed() -> None:
     """Unless the URL says so itself; metadata never."""
-    assert why_not("127.0.0.1", is_local=False)
-    assert why_not("::1", is_local=False)
-    assert why_not("::ffff:127.0.0.1", is_local=False)
-    assert not why_not("127.0.0.1", is_local=True)
-    assert why_not("169.254.169.254", is_local=True)
-    assert why_not("fe80::1%eth0", is_local=True)
-    assert not why_not("192.168.1.1", is_local=False)
+    assert refusal_reason("127.0.0.1", is_local=False)
+    assert refusal_reason("::1", is_local=False)
+    assert refusal_reason("::ffff:127.0.0.1", is_local=False)
+    assert not refusal_reason("127.0.0.1", is_local=True)
+    assert refusal_reason("169.254.169.254", is_local=True)
+    assert refusal_reason("fe80::1%eth0", is_local=True)
+    assert not refusal_reason("192.168.1.1", is_local=False)
 
 
 def test_a_receiver_can_tell_what_is_genuine() -> None:
@@ -190,10 +190,10 @@ def test_what_was_never_tried_is_due_whatever_the_clock_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "is_yes"), [(200, True), (204, True), (299, True), (199, False), (302, False), (500, False)]
+    ("status", "is_success"), [(200, True), (204, True), (299, True), (199, False), (302, False), (500, False)]
 )
-def test_only_2xx_is_yes(status: int, is_yes: bool) -> None:
+def test_only_2xx_is_yes(status: int, is_success: bool) -> None:
     """A redirect is no."""
-    assert Answer(status).is_yes is is_yes
-    assert bool(Answer(status).trouble) is not is_yes
+    assert Answer(status).is_success is is_success
+    assert bool(Answer(status).trouble) is not is_success
     assert Answer(None, "no way").trouble == "no way"

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.strategies import inbounds
 
-from vpnkeys.domain.inbound import Inbound, Opaque
-from vpnkeys.xray import wire
-from vpnkeys.xray.proto import xray_pb2 as pb
+from vpnkeys.domain.inbound import ForeignInbound, Inbound
+from vpnkeys.xray.config import protobuf as wire
+from vpnkeys.xray.config.proto import xray_pb2 as pb
 
 
 @given(inbounds())
@@ -34,7 +34,7 @@ def test_what_is_not_known_makes_an_inbound_foreign(inbound: Inbound, value: byt
     # Field 2047, length-delimited.
     raw = message.SerializeToString() + b"\xfa\x7f" + bytes([len(value)]) + value
     found = wire.parse(pb.InboundHandlerConfig.FromString(raw))
-    assert isinstance(found, Opaque)
+    assert isinstance(found, ForeignInbound)
     assert (found.tag, found.port) == (inbound.tag, inbound.port)
     assert found.uuids == tuple(client.uuid for client in inbound.clients)
 
@@ -62,7 +62,7 @@ def _with_reality(inbound: Inbound, reality: pb.RealityConfig) -> pb.InboundHand
 def test_an_operators_reality_inbound_is_only_looked_at(inbound: Inbound, reality: pb.RealityConfig) -> None:
     """Their own VLESS inbounds may have no minClientVer, any key, any short ids: they are foreign, not a fault."""
     found = wire.parse(_with_reality(inbound, reality))
-    assert isinstance(found, Opaque)
+    assert isinstance(found, ForeignInbound)
     assert found.tag == inbound.tag
     assert found.port == inbound.port
     assert found.target == reality.dest
@@ -81,7 +81,7 @@ def test_other_protocols_are_foreign(inbound: Inbound, kind: str, part: str) -> 
     """A Shadowsocks inbound is not one of ours with odd settings."""
     message = wire.render(inbound)
     getattr(message, part).type = f"xray.{kind}"
-    assert isinstance(wire.parse(message), Opaque)
+    assert isinstance(wire.parse(message), ForeignInbound)
 
 
 @given(inbounds())
@@ -92,7 +92,7 @@ def test_a_range_of_ports_is_not_its_first_port(inbound: Inbound) -> None:
     receiver.port_list.range[0].to_port = 10002
     message.receiver_settings.value = receiver.SerializeToString()
     found = wire.parse(message)
-    assert isinstance(found, Opaque)
+    assert isinstance(found, ForeignInbound)
     assert found.port == 10001
 
 

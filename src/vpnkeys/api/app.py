@@ -8,11 +8,16 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from vpnkeys import __version__
-from vpnkeys.api import (
+from vpnkeys.api import errors
+from vpnkeys.api.auth.rate_limits import ExtraHeaders, Limits
+from vpnkeys.api.auth.sessions import Sessions
+from vpnkeys.api.bodylimit import BodyLimit
+from vpnkeys.api.counts import Metrics
+from vpnkeys.api.pages import docs, sub, ui
+from vpnkeys.api.reads import KeptReads
+from vpnkeys.api.routes import (
     audit,
     backups,
-    docs,
-    errors,
     info,
     keys,
     live,
@@ -22,23 +27,15 @@ from vpnkeys.api import (
     qr,
     selftest,
     signin,
-    sub,
     subscriptions,
     system,
     tokens,
     traffic,
-    ui,
     webhooks,
 )
-from vpnkeys.api.bodylimit import BodyLimit
-from vpnkeys.api.counts import Metrics
-from vpnkeys.api.limits import ExtraHeaders, Limits
-from vpnkeys.api.reads import KeptReads
-from vpnkeys.api.requests import Requests
-from vpnkeys.api.sessions import Sessions
 from vpnkeys.api.together import Together
 from vpnkeys.bootstrap import Server
-from vpnkeys.bootstrap.vitals import Monitor
+from vpnkeys.server.requests import Requests
 
 _THREADS = 4
 """Handlers that wait for disk or Xray run in threads; more of them only fight for the interpreter's lock (measured)."""
@@ -88,7 +85,7 @@ def create_app(server: Server) -> ASGIApp:
     app.state.sessions = Sessions()
     app.state.limits = Limits(server.settings.rate_limits)
     app.state.sampled = Together(server.traffic.of)
-    app.state.metrics = Metrics(Monitor(server).look, server.xray_version)
+    app.state.metrics = Metrics(server.monitor.look, server.xray_version)
     app.add_middleware(BodyLimit)
     app.add_middleware(ExtraHeaders)
     for room in _ROOMS:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vpnkeys.api.errors import problem
+from vpnkeys.server.problem import problem
 
 MAX_BODY_BYTES = 64 * 1024
 

@@ -9,14 +9,14 @@ from fastapi import Depends, Path, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
+from vpnkeys.api.auth.rate_limits import Limits
+from vpnkeys.api.auth.sessions import COOKIE, CSRF_HEADER, Sessions
 from vpnkeys.api.errors import ScopeTooSmall, Unauthorized
-from vpnkeys.api.limits import Limits
-from vpnkeys.api.sessions import COOKIE, CSRF_HEADER, Sessions
-from vpnkeys.api.trusted import is_trusted
 from vpnkeys.bootstrap import Server
 from vpnkeys.domain.actor import Actor, set_actor
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.token import Scope
+from vpnkeys.server.trusted import is_trusted
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.tokens import LOCAL, Identity
 

@@ -6,18 +6,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from vpnkeys.api.limits import TooManyRequests
-from vpnkeys.api.requests import current_request_id
+from vpnkeys.api.auth.rate_limits import TooManyRequests
 from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
 from vpnkeys.domain.token import Scope
+from vpnkeys.server.problem import problem
 
 _log = logging.getLogger(__name__)
 
-_MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = "2"
 
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
@@ -29,20 +27,6 @@ _STATUS: dict[type[VpnKeysError], HTTPStatus] = {
 }
 
 
-class Problem(BaseModel):
-    """What went wrong. `code` is a stable word for programs, `detail` a sentence for people.
-
-    `request_id` finds the request in the server's log.
-    """
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str = ""
-
-
 class Unauthorized(Exception):
     """The API key is missing or wrong."""
 
@@ -52,12 +36,6 @@ class ScopeTooSmall(Exception):
 
     def __init__(self, needed: Scope, given: Scope) -> None:
         super().__init__(f"This token has the scope {given}; this needs {needed}. Ask the operator for another.")
-
-
-def problem(status: HTTPStatus, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """An answer that says what went wrong."""
-    body = Problem(title=status.phrase, status=status, detail=detail, code=code, request_id=current_request_id())
-    return Response(body.model_dump_json(), status, headers, _MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:

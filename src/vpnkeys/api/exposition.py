@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from vpnkeys import __version__
 from vpnkeys.api.counts import BUCKETS_S, Metrics
-from vpnkeys.bootstrap.vitals import Vitals
+from vpnkeys.ops.vitals import Vitals
 
 _PROCESS = ProcessCollector(registry=None)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vpnkeys.api.errors import Problem
+from vpnkeys.server.problem import Problem
 
 _WORDS = {
     400: "The request cannot be granted as it stands",

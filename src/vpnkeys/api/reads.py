@@ -10,13 +10,13 @@ from typing import NamedTuple, Self
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vpnkeys.api.limits import Limits, added_headers
+from vpnkeys.api.auth.rate_limits import Limits, added_headers
 from vpnkeys.api.schemas import KeyOut
-from vpnkeys.api.trusted import is_trusted
 from vpnkeys.bootstrap import Server
 from vpnkeys.domain.actor import Actor, set_actor
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.token import Scope as TokenScope
+from vpnkeys.server.trusted import is_trusted
 from vpnkeys.service.tokens import LOCAL, Identity
 
 _ALL = "/api/keys"

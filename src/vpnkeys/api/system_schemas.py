@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from vpnkeys.domain.inbound import Opaque
+from vpnkeys.domain.inbound import ForeignInbound
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.service.report import Comparison, ShortIdMismatch, SyncReport
 
@@ -188,7 +188,7 @@ class XrayInbound(BaseModel):
     server_names: list[str]
 
     @classmethod
-    def of(cls, inbound: Opaque) -> Self:
+    def of(cls, inbound: ForeignInbound) -> Self:
         """An inbound as the API shows it."""
         return cls(
             tag=inbound.tag,

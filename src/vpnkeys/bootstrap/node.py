@@ -4,25 +4,25 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 
-from vpnkeys.domain.inbound import Site
+from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.ops.data_dir import api_socket
 from vpnkeys.settings import Settings
-from vpnkeys.store.certificate import host_names
-from vpnkeys.xray.binary import XrayBinary
-from vpnkeys.xray.config import PRIVATE_NETWORKS, Frame
-from vpnkeys.xray.configfile import ConfigFile, xray_checker
-from vpnkeys.xray.control import XrayControl
-from vpnkeys.xray.counters import XrayCounters
-from vpnkeys.xray.guard import Guard, GuardImpossible, Policy, mark_of, table_of
-from vpnkeys.xray.launch import sockets_in, xray_environment
+from vpnkeys.store.files.certificate import host_names
+from vpnkeys.xray.config.document import PRIVATE_NETWORKS, BaseConfig
+from vpnkeys.xray.config.file import ConfigFile, xray_checker
+from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, table_of
+from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.node import LocalNode
-from vpnkeys.xray.probes import Probes
-from vpnkeys.xray.process import XrayCommand
-from vpnkeys.xray.speed import SpeedLimiter
-from vpnkeys.xray.targets import TargetWatch
-from vpnkeys.xray.unit import young_pid
-from vpnkeys.xray.warm import Warmth
+from vpnkeys.xray.probe.kernel import Probes
+from vpnkeys.xray.probe.server_names import ServerNameProber
+from vpnkeys.xray.probe.targets import TargetWatch
+from vpnkeys.xray.process.binary import XrayBinary
+from vpnkeys.xray.process.child import XrayCommand
+from vpnkeys.xray.process.launch import sockets_in, xray_environment
+from vpnkeys.xray.process.unit import young_pid
+from vpnkeys.xray.rpc.control import XrayControl
+from vpnkeys.xray.rpc.counters import XrayCounters
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ def build_node(
     settings: Settings,
     xray: XrayBinary,
     guard: Guard | None,
-    current_site: Callable[[], Site],
+    current_site: Callable[[], ServerIdentity],
     restart_process: Callable[[], None],
 ) -> LocalNode:
     """The node. `current_site` and `restart_process` are asked only once the server is started."""
-    frame = Frame(
+    base = BaseConfig(
         str(api_socket(settings)),
         settings.port_range,
         settings.egress_allow,
@@ -71,14 +71,14 @@ def build_node(
         settings.panel_port,
         mark=None if guard is None else guard.policy.mark,
     )
-    # The watch on targets and the warmth of names know each other; each is asked only once the server is started.
+    # The watch on targets and the prober of names know each other; each is asked only once the server is started.
     probes = Probes(_xray_pid(settings), lambda name: targets.report(name))  # noqa: PLW0108 - made below
-    warmth = Warmth(xray.path, xray_environment(settings.xray_ca_file), current_site, probes)
-    targets = TargetWatch(settings.xray_ca_file, current_site, on_better=warmth.try_again)
+    prober = ServerNameProber(xray.path, xray_environment(settings.xray_ca_file), current_site, probes)
+    targets = TargetWatch(settings.xray_ca_file, current_site, on_better=prober.try_again)
     return LocalNode(
-        file=ConfigFile(settings.data_dir / "config.json", frame, xray_checker(xray.path)),
+        file=ConfigFile(settings.data_dir / "config.json", base, xray_checker(xray.path)),
         control=XrayControl(api_socket(settings)),
-        warmth=warmth,
+        prober=prober,
         targets=targets,
         api_socket=api_socket(settings),
         restart_process=restart_process,
@@ -93,11 +93,6 @@ def _xray_pid(settings: Settings) -> Callable[[], int]:
     """
     counters = XrayCounters(api_socket(settings))
     return counters.pid if settings.xray_supervisor == "vpnkeys" else lambda: young_pid(counters)
-
-
-def api_socket(settings: Settings) -> Path:
-    """The Unix socket of Xray's API."""
-    return settings.data_dir / "run" / "api.sock"
 
 
 def xray_command(settings: Settings, xray: XrayBinary, node: LocalNode) -> XrayCommand:

@@ -4,19 +4,20 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from vpnkeys.bootstrap.backup import take_whole
-from vpnkeys.bootstrap.daily import DailyBackup
-from vpnkeys.bootstrap.data_dir import api_key, certificate, key_pair
 from vpnkeys.bootstrap.node import build_guard, build_node, xray_command
 from vpnkeys.bootstrap.post import LatePost
-from vpnkeys.bootstrap.takeover import Takeover
+from vpnkeys.clock import SystemClock
 from vpnkeys.domain.errors import KeyPairDamaged, Unavailable
-from vpnkeys.domain.inbound import Site
+from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.ops.backup import take_whole
+from vpnkeys.ops.daily import DailyBackup
+from vpnkeys.ops.data_dir import api_key, certificate, key_pair
+from vpnkeys.ops.takeover import Takeover
+from vpnkeys.ops.vitals import Monitor
 from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.health import Health
 from vpnkeys.service.keys import KeyService
@@ -30,29 +31,21 @@ from vpnkeys.service.tokens import TokenService
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings, SettingsError
-from vpnkeys.store.certificate import CertificateFiles
-from vpnkeys.store.engine import open_engine
-from vpnkeys.store.migrate import migrate
-from vpnkeys.store.secrets import load_key_pair
-from vpnkeys.store.sql import SqlStore
-from vpnkeys.xray import sockets
-from vpnkeys.xray.binary import XrayBinary
-from vpnkeys.xray.guard import Guard
+from vpnkeys.store.files.certificate import CertificateFiles
+from vpnkeys.store.files.secrets import load_key_pair
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import migrate
+from vpnkeys.store.sql.store import SqlStore
+from vpnkeys.xray.host import sockets
+from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
-from vpnkeys.xray.process import XrayProcess
-from vpnkeys.xray.unit import XrayUnit
+from vpnkeys.xray.process.binary import XrayBinary
+from vpnkeys.xray.process.child import XrayProcess
+from vpnkeys.xray.process.unit import XrayUnit
 
 _log = logging.getLogger(__name__)
 
 _SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
-
-
-class SystemClock:
-    """The host's clock."""
-
-    def now(self) -> datetime:
-        """UTC, without an offset."""
-        return datetime.now(UTC).replace(tzinfo=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +73,7 @@ class Server:
     guard: Guard | None
     lock: IO[str]
     daily_backup: DailyBackup
+    monitor: Monitor
 
     def start(self) -> None:
         """Put config.json right, start Xray (or find the one that runs) and repair it in the background."""
@@ -88,7 +82,7 @@ class Server:
         self.keys.judge_before_start()
         self.node.prepare(self.reconciler.desired(self.reconciler.store.keys()))
         self.reconciler.start()
-        self.node.warmth.start()
+        self.node.prober.start()
         self.node.targets.start()
         self.process.start()
         self.traffic.start(self.settings.traffic_interval_s)
@@ -144,13 +138,14 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     guard = build_guard(settings)
     # Node, process and reconciler know each other; each is called only after all of them are there.
     node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
-    reconciler = Reconciler(SqlStore(engine), node, site, on_repaired=node.warmth.xray_is_up)
+    reconciler = Reconciler(SqlStore(engine), node, site, on_repaired=node.prober.xray_is_up)
     clock = SystemClock()
     keys = KeyService(reconciler, clock, settings.port_range)
     traffic = TrafficService(reconciler.store, node, clock)
     process = _xray_of(settings, xray, Takeover(node, reconciler, traffic))
     reporter = Reporter(reconciler, settings.port_range)
     post = LatePost()
+    daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
     system = SystemService(
         reconciler,
         reporter,
@@ -174,13 +169,14 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         webhooks=WebhookService(reconciler.store, clock, post),
         sender=Sender(reconciler.store, post, clock),
         new_api_key=new_api_key,
-        certificate=certificate(settings),
+        certificate=served,
         node=node,
         process=process,
         xray_version=xray.version,
         guard=guard,
         lock=lock,
-        daily_backup=DailyBackup(settings, lambda: bool(reconciler.store.keys())),
+        daily_backup=daily_backup,
+        monitor=Monitor(reconciler, process, daily_backup, served),
     )
 
 
@@ -188,17 +184,17 @@ def _xray_of(settings: Settings, xray: XrayBinary, takeover: Takeover) -> XrayPr
     """Our child, or somebody else's Xray."""
     node, reconciler = takeover.node, takeover.reconciler
     if settings.xray_supervisor == "systemd":
-        return XrayUnit(node.api_socket, takeover.xray_is_up, node.warmth.xray_is_down)
+        return XrayUnit(node.api_socket, takeover.xray_is_up, node.prober.xray_is_down)
     command = xray_command(settings, xray, node)
-    return XrayProcess(command, lambda _pid: reconciler.repair_soon(), node.warmth.xray_is_down)
+    return XrayProcess(command, lambda _pid: reconciler.repair_soon(), node.prober.xray_is_down)
 
 
-def _site(settings: Settings, pair: KeyPair) -> Site:
+def _site(settings: Settings, pair: KeyPair) -> ServerIdentity:
     socket_dir = settings.data_dir / "run"
     if len(os.fsencode(socket_dir)) + len("/warm-00.sock.lock") > _SOCKET_PATH_MAX_BYTES:
         msg = f"VPNKEYS_DATA_DIR: the path {settings.data_dir} is too long for a Unix socket; use a shorter one"
         raise SettingsError(msg)
-    return Site(
+    return ServerIdentity(
         listen=settings.inbound_listen,
         private_key=pair.private_key,
         socket_dir=str(socket_dir),

@@ -18,20 +18,20 @@ _COMMANDS = {
     "webhooks": ("webhooks", "app"),
     "top": ("top", "top"),
     "tokens": ("tokens", "app"),
-    "audit": ("auditing", "audit"),
+    "audit": ("audit", "audit"),
     "sync": ("repairs", "sync"),
     "system": ("system", "app"),
     "backups": ("backups", "app"),
     "metrics": ("metrics", "metrics"),
     "doctor": ("doctor", "doctor"),
-    "import": ("importing", "app"),
-    "backup": ("backing", "backup"),
-    "restore": ("backing", "restore"),
-    "install": ("installing", "install"),
-    "uninstall": ("installing", "uninstall"),
-    "upgrade": ("installing", "upgrade"),
-    "upgrade-xray": ("installing", "upgrade_xray"),
-    "completion": ("completing", "completion"),
+    "import": ("imports", "app"),
+    "backup": ("backup", "backup"),
+    "restore": ("backup", "restore"),
+    "install": ("install", "install"),
+    "uninstall": ("install", "uninstall"),
+    "upgrade": ("install", "upgrade"),
+    "upgrade-xray": ("install", "upgrade_xray"),
+    "completion": ("completion", "completion"),
 }
 """Each command with its module and what stands there for it: a function, or an app of several commands."""
 
@@ -58,7 +58,7 @@ def build_app(names: Iterable[str], only_named: Iterable[str] = ()) -> typer.Typ
     app.command("version")(version)
     for name in names:
         module, attribute = _COMMANDS[name]
-        found = getattr(import_module(f"vpnkeys.cli.{module}"), attribute)
+        found = getattr(import_module(f"vpnkeys.cli.commands.{module}"), attribute)
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=name)
         else:

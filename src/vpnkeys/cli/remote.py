@@ -16,7 +16,7 @@ from typing import IO, Annotated, Any, Concatenate, NoReturn, ParamSpec, get_typ
 import typer
 from rich.console import Console, RenderableType
 
-from vpnkeys.cli.plain import Plain, plain, plain_json
+from vpnkeys.cli.output.plain import Plain, plain, plain_json
 from vpnkeys.client import ApiError, Client, TooManyRequests, Unavailable
 from vpnkeys.settings import admin_socket, data_dirs
 

@@ -3,8 +3,8 @@
 Each check has two halves: `look` gathers facts and judges nothing, `judge` is pure. `checks.py` is the table of them.
 """
 
-from vpnkeys.doctor.checks import examine
 from vpnkeys.doctor.finding import Finding, Level, worst
-from vpnkeys.doctor.place import Place, find_place
+from vpnkeys.doctor.installation import Installation, find_place
+from vpnkeys.doctor.table import examine
 
-__all__ = ["Finding", "Level", "Place", "examine", "find_place", "worst"]
+__all__ = ["Finding", "Installation", "Level", "examine", "find_place", "worst"]

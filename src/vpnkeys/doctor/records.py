@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from vpnkeys.bootstrap.backup import database_file
-from vpnkeys.doctor.place import Place
+from vpnkeys.doctor.installation import Installation
+from vpnkeys.ops.backup import database_file
 from vpnkeys.settings import SettingsError
 
 _BUSY_TIMEOUT_S = 5.0
 
 
-def sqlite_file(place: Place) -> Path | None:
+def sqlite_file(place: Installation) -> Path | None:
     """The SQLite file; None for another kind of database."""
     try:
         return database_file(place.settings)
@@ -27,7 +27,7 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def active_ports(place: Place) -> tuple[int, ...]:
+def active_ports(place: Installation) -> tuple[int, ...]:
     """The ports of the keys that should work, by the database; none where it cannot be read."""
     file = sqlite_file(place)
     if file is None or not file.is_file():

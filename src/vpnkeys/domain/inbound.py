@@ -54,7 +54,7 @@ class Inbound:
 
 
 @dataclass(frozen=True, slots=True)
-class Opaque:
+class ForeignInbound:
     """An inbound that is not of our form, whatever its tag: what can be told of it. It equals no Inbound."""
 
     tag: str
@@ -66,11 +66,11 @@ class Opaque:
     server_names: tuple[str, ...] = ()
 
 
-AnyInbound: TypeAlias = Inbound | Opaque
+AnyInbound: TypeAlias = Inbound | ForeignInbound
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ServerIdentity:
     """What all inbounds of this server share, and what is put into links.
 
     `socket_dir` is where warm inbounds have their Unix sockets.
@@ -93,7 +93,7 @@ class Site:
 
 
 @lru_cache(maxsize=4096)
-def key_inbound(key: Key, site: Site) -> Inbound:
+def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
     """The inbound that carries this key."""
     return Inbound(
         tag=key.tag,
@@ -109,7 +109,7 @@ def key_inbound(key: Key, site: Site) -> Inbound:
     )
 
 
-def warm_inbound(server_name: str, site: Site) -> Inbound:
+def warm_inbound(server_name: str, site: ServerIdentity) -> Inbound:
     """The inbound that makes Xray probe this server name's target before any customer needs it.
 
     REALITY probes each (target, server name, ALPN) once per Xray process, for up to five seconds, and lets every client
@@ -134,12 +134,12 @@ def warm_inbound(server_name: str, site: Site) -> Inbound:
 
 
 @lru_cache(maxsize=16)
-def warm_inbounds(site: Site) -> tuple[Inbound, ...]:
+def warm_inbounds(site: ServerIdentity) -> tuple[Inbound, ...]:
     """A warm inbound for each server name."""
     return tuple(warm_inbound(name, site) for name in site.server_names)
 
 
-def desired_inbounds(keys: Iterable[Key], site: Site) -> tuple[Inbound, ...]:
+def desired_inbounds(keys: Iterable[Key], site: ServerIdentity) -> tuple[Inbound, ...]:
     """Everything that Xray should run for us: a warm inbound for each server name, then the active keys by port."""
     active = sorted((key for key in keys if key.status is Status.ACTIVE), key=lambda key: key.port)
     return (

@@ -37,12 +37,12 @@ class Key:
     port_assigned_at: datetime | None = None
     note: str = ""
     limits: Limits = NO_LIMITS
-    judged: Status = Status.ACTIVE
+    limit_status: Status = Status.ACTIVE
 
     @property
     def status(self) -> Status:
         """Whether the key works, and if not, why."""
-        return self.judged if self.is_active else Status.DISABLED
+        return self.limit_status if self.is_active else Status.DISABLED
 
     @property
     def tag(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vpnkeys.domain.inbound import AnyInbound, Inbound, Opaque, Reality
+from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound, Reality
 
 
 class FileState(StrEnum):
@@ -23,14 +23,14 @@ class FileView:
     """config.json as it is on disk.
 
     `inbounds` are those that we answer for: our tags, and whatever sits on a port of our range. `foreign` are the
-    operator's own, which stay. `frame_ok` tells whether the rest that is ours (API, routing, outbounds, statistics) is
+    operator's own, which stay. `base_ok` tells whether the rest that is ours (API, routing, outbounds, statistics) is
     as it should be; `problem` says in words what is wrong with a file that cannot be read.
     """
 
     state: FileState
     inbounds: Mapping[str, AnyInbound]
-    foreign: tuple[Opaque, ...] = ()
-    frame_ok: bool = True
+    foreign: tuple[ForeignInbound, ...] = ()
+    base_ok: bool = True
     api_inbounds: int = 0
     problem: str = ""
 
@@ -109,7 +109,7 @@ def differences(wanted: Inbound, actual: AnyInbound) -> tuple[str, ...]:
     return names or (() if wanted == actual else ("other settings",))
 
 
-def _reality(inbound: AnyInbound) -> Reality | Opaque:
+def _reality(inbound: AnyInbound) -> Reality | ForeignInbound:
     return inbound.reality if isinstance(inbound, Inbound) else inbound
 
 
@@ -124,7 +124,7 @@ def running_drift(desired: Iterable[Inbound], observed: Observed) -> Drift | Non
 
 def file_is_right(desired: Iterable[Inbound], file: FileView) -> bool:
     """Whether config.json needs no change."""
-    return file.state is FileState.OK and file.frame_ok and not compare(desired, file.inbounds)
+    return file.state is FileState.OK and file.base_ok and not compare(desired, file.inbounds)
 
 
 def plan(desired: tuple[Inbound, ...], observed: Observed) -> Plan:
@@ -161,4 +161,4 @@ def _ports_to_cut(removed: Iterable[AnyInbound], desired: Iterable[Inbound]) -> 
 
 def uuids_of(inbound: AnyInbound) -> tuple[str, ...]:
     """The VLESS UUIDs that an inbound lets in."""
-    return inbound.uuids if isinstance(inbound, Opaque) else tuple(client.uuid for client in inbound.clients)
+    return inbound.uuids if isinstance(inbound, ForeignInbound) else tuple(client.uuid for client in inbound.clients)

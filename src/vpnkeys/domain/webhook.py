@@ -108,14 +108,14 @@ class Answer:
     error: str = ""
 
     @property
-    def is_yes(self) -> bool:
+    def is_success(self) -> bool:
         """Whether the receiver has taken it: 2xx, and nothing else."""
         return self.status is not None and self.status // 100 == 2  # noqa: PLR2004 - HTTP's word for success
 
     @property
     def trouble(self) -> str:
         """What is wrong, or nothing."""
-        return "" if self.is_yes else self.error or f"the receiver answered HTTP {self.status}"
+        return "" if self.is_success else self.error or f"the receiver answered HTTP {self.status}"
 
 
 Post = Callable[[str, Mapping[str, str], str], Awaitable[Answer]]
@@ -155,7 +155,7 @@ def ping(now: datetime) -> Event:
 def parse_url(raw: str) -> str:
     """A URL to which events may be sent: https anywhere, http to this machine alone. Raises InvalidWebhookUrl.
 
-    What a name stands for is looked at each time that something is sent (`why_not`): it may change.
+    What a name stands for is looked at each time that something is sent (`refusal_reason`): it may change.
     """
     url = raw.strip()
     parts = _split(url)
@@ -172,7 +172,7 @@ def parse_url(raw: str) -> str:
         raise InvalidWebhookUrl(
             "Give an https:// URL; http:// is only for this machine, such as http://127.0.0.1:8080/"
         )
-    if _is_address(host) and (why := why_not(host, is_local=is_local)):
+    if _is_address(host) and (why := refusal_reason(host, is_local=is_local)):
         raise InvalidWebhookUrl(f"Events are not sent there: {why}.")
     return url
 
@@ -193,7 +193,7 @@ def is_this_machine(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
 
 
-def why_not(address: str, *, is_local: bool) -> str:
+def refusal_reason(address: str, *, is_local: bool) -> str:
     """Why nothing is sent to an IP address, or "". `is_local`: this machine was asked for by name."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address) and any(ip in network for network in _CARRIES_IPV4):

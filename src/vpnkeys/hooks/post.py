@@ -10,7 +10,7 @@ from contextlib import suppress
 import httpx
 
 from vpnkeys import __version__
-from vpnkeys.domain.webhook import Answer, is_this_machine, why_not
+from vpnkeys.domain.webhook import Answer, is_this_machine, refusal_reason
 
 TIMEOUT_S = 10.0
 
@@ -70,7 +70,7 @@ async def _addresses(url: httpx.URL) -> list[str]:
     if url.scheme == "http" and not is_local:
         raise _Refused("without TLS nothing is sent to another machine")
     for address in addresses:
-        if why := why_not(address, is_local=is_local):
+        if why := refusal_reason(address, is_local=is_local):
             raise _Refused(why)
     return addresses
 

@@ -6,7 +6,6 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
-from vpnkeys.bootstrap.data_dir import certificate
 from vpnkeys.files import write_atomically
 from vpnkeys.install import services
 from vpnkeys.install.host import USER, Say, alone, run, run_as_server
@@ -15,8 +14,9 @@ from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
 from vpnkeys.install.releases import Release, build, current_release, digest_of
 from vpnkeys.install.upgrading import change
 from vpnkeys.install.xrays import keep_xray
+from vpnkeys.ops.data_dir import certificate
 from vpnkeys.settings import PREFIX, Settings, load_settings
-from vpnkeys.store.secrets import API_KEY_FILE, load_api_key
+from vpnkeys.store.files.secrets import API_KEY_FILE, load_api_key
 
 
 def settings_of(layout: Layout) -> Settings:

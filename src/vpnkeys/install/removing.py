@@ -6,7 +6,7 @@ import subprocess
 from vpnkeys.install import services
 from vpnkeys.install.host import Say, alone
 from vpnkeys.install.layout import Layout
-from vpnkeys.xray.guard import table_of
+from vpnkeys.xray.host.guard import table_of
 
 
 def uninstall(layout: Layout, say: Say) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from vpnkeys.domain.inbound import Client, Inbound, Reality
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.settings import Settings
-from vpnkeys.xray.client import ClientFailed, Way, connect, running_client, way_into
-from vpnkeys.xray.config import render_inbound
-from vpnkeys.xray.launch import xray_environment
-from vpnkeys.xray.process import spawn
+from vpnkeys.xray.config.document import render_inbound
+from vpnkeys.xray.probe.client import ClientFailed, Way, connect, running_client, way_into
+from vpnkeys.xray.process.child import spawn
+from vpnkeys.xray.process.launch import xray_environment
 
 # REALITY looks at its target first, for five seconds at most, and lets a client wait that comes before the end.
 _PATIENCE_S = 9.0

@@ -12,7 +12,7 @@ from vpnkeys.install.host import InstallFailed, Say, alone
 from vpnkeys.install.layout import Layout, led_to, point
 from vpnkeys.install.trial import Pair, carries
 from vpnkeys.settings import Settings, admin_socket
-from vpnkeys.xray.binary import XrayUnfit, obtain
+from vpnkeys.xray.process.binary import XrayUnfit, obtain
 
 _RESTART_TIMEOUT_S = 90.0
 _CLIENTS_WAIT_S = 45.0

@@ -51,7 +51,7 @@ class Enforcer:
     def judge_now(self) -> None:
         """Do not wait for the next look; when it cannot be done now, that one will."""
         with suppress(Unavailable):
-            self.keys.judge_all()
+            self.keys.enforce_limits()
 
     def look(self) -> None:
         """Look at all limits once. Raises Unavailable."""
@@ -59,7 +59,7 @@ class Enforcer:
         sampled = any(key.limits.traffic_bytes is not None for key in keys) and self._sample_now_and_then()
         now = self.keys.clock.now()
         if sampled or any(_expiry_is_due(key, now) for key in keys):
-            self.keys.judge_all()
+            self.keys.enforce_limits()
         self._turn_away_devices(key for key in self.keys.list() if key.status is Status.ACTIVE)
 
     def _sample_now_and_then(self) -> bool:
@@ -97,7 +97,7 @@ class Enforcer:
 def _expiry_is_due(key: Key, now: datetime) -> bool:
     """Whether the key has expired, or has not any more, since it was last judged."""
     expires_at = key.limits.expires_at
-    return (expires_at is not None and now >= expires_at) != (key.judged is Status.EXPIRED)
+    return (expires_at is not None and now >= expires_at) != (key.limit_status is Status.EXPIRED)
 
 
 def arrivals(before: Iterable[str], online: Iterable[str]) -> list[str]:

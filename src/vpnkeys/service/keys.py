@@ -109,7 +109,7 @@ class KeyService:
         _log.info("%d keys removed: %s", len(gone), ", ".join(key.id for key in gone))
         return gone
 
-    def judge_all(self) -> tuple[Key, ...]:
+    def enforce_limits(self) -> tuple[Key, ...]:
         """Look at every key's limits, and let those that may no longer, or may again, be so; the keys that changed.
 
         Those that stop do so all at once and first: no key that cannot come back keeps them. A port that another
@@ -181,7 +181,7 @@ class KeyService:
         limits, now, used = key.limits, self.clock.now(), 0
         if limits.traffic_bytes is not None:
             used = transaction.ledger.used_bytes(key.uuid, window_start(limits.traffic_window, now))
-        return replace(key, judged=judge(limits, used, now))
+        return replace(key, limit_status=judge(limits, used, now))
 
 
 def find(keys: Iterable[Key], id_or_uuid: str) -> Key:

@@ -17,7 +17,7 @@ from vpnkeys.domain.errors import (
     XrayUnavailable,
 )
 from vpnkeys.domain.event import news_of_drift
-from vpnkeys.domain.inbound import Inbound, Site, desired_inbounds
+from vpnkeys.domain.inbound import Inbound, ServerIdentity, desired_inbounds
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan, plan, transition
 from vpnkeys.interfaces import Node, Store, Transaction
@@ -39,7 +39,7 @@ class Reconciler:
 
     store: Store
     node: Node
-    site: Site
+    site: ServerIdentity
     on_repaired: Callable[[], None] = lambda: None
     look_every_s: float = _LOOK_EVERY_S
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vpnkeys.domain.errors import ConfigRefused
-from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, Inbound, Opaque
+from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.plan import Observed, compare, differences, file_is_right, running_drift, uuids_of
@@ -59,7 +59,7 @@ class XrayFileReport:
 
     total_inbounds: int
     api_inbounds: int
-    inbounds: tuple[Opaque, ...]
+    inbounds: tuple[ForeignInbound, ...]
     refusal: str
 
 
@@ -105,7 +105,7 @@ class Reporter:
             refusal=file.problem or refusal,
         )
 
-    def inbounds(self) -> tuple[Opaque, ...]:
+    def inbounds(self) -> tuple[ForeignInbound, ...]:
         """The VLESS inbounds of config.json."""
         return tuple(_vless(self.reconciler.node.observe()))
 
@@ -186,7 +186,7 @@ def _ours(running: Mapping[str, AnyInbound], observed: Observed) -> dict[str, An
     return {tag: inbound for tag, inbound in running.items() if tag not in foreign}
 
 
-def _vless(observed: Observed) -> Iterable[Opaque]:
+def _vless(observed: Observed) -> Iterable[ForeignInbound]:
     """The VLESS inbounds of config.json that somebody may use: all but our own warm ones."""
     for inbound in (*observed.file.inbounds.values(), *observed.file.foreign):
         shown = _summary(inbound)
@@ -194,11 +194,11 @@ def _vless(observed: Observed) -> Iterable[Opaque]:
             yield shown
 
 
-def _summary(inbound: AnyInbound) -> Opaque:
-    if isinstance(inbound, Opaque):
+def _summary(inbound: AnyInbound) -> ForeignInbound:
+    if isinstance(inbound, ForeignInbound):
         return inbound
     reality = inbound.reality
-    return Opaque(
+    return ForeignInbound(
         tag=inbound.tag,
         port=inbound.port,
         protocol="vless",

@@ -74,7 +74,7 @@ class Sender:
         headers = signed_headers(webhook, delivery.event_id, delivery.event, delivery.body, self.clock.now())
         answer = await self.post(webhook.url, headers, delivery.body)
         now = self.clock.now()
-        if answer.is_yes:
+        if answer.is_success:
             return delivery.delivered(now)
         tried = delivery.failed(answer.trouble, now, self.chance())
         if tried.next_try_at is None:

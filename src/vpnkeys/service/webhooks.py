@@ -130,7 +130,7 @@ class WebhookService:
         headers = signed_headers(webhook, event.id, event.kind, body, event.at)
         answer = await self.post(webhook.url, headers, body)
         took_s = time.monotonic() - began
-        if answer.is_yes:
+        if answer.is_success:
             await asyncio.to_thread(self._retry_now, webhook_id)
         return Trial(event.id, answer, took_s)
 

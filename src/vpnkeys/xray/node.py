@@ -15,14 +15,14 @@ from vpnkeys.domain.plan import Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.trial import Trial
-from vpnkeys.xray import sockets
-from vpnkeys.xray.configfile import ConfigFile, Draft
-from vpnkeys.xray.control import XrayControl
-from vpnkeys.xray.counters import XrayCounters
-from vpnkeys.xray.speed import SpeedLimiter
-from vpnkeys.xray.targets import TargetWatch
-from vpnkeys.xray.trial import Trials
-from vpnkeys.xray.warm import Warmth
+from vpnkeys.xray.config.file import ConfigFile, Draft
+from vpnkeys.xray.host import sockets
+from vpnkeys.xray.host.speed import SpeedLimiter
+from vpnkeys.xray.probe.server_names import ServerNameProber
+from vpnkeys.xray.probe.targets import TargetWatch
+from vpnkeys.xray.probe.trial import Trials
+from vpnkeys.xray.rpc.control import XrayControl
+from vpnkeys.xray.rpc.counters import XrayCounters
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class LocalNode:
 
     file: ConfigFile
     control: XrayControl
-    warmth: Warmth
+    prober: ServerNameProber
     targets: TargetWatch
     api_socket: Path
     restart_process: Callable[[], None]
@@ -52,8 +52,8 @@ class LocalNode:
     def __post_init__(self) -> None:
         self._counters = XrayCounters(self.api_socket)
         self._writer = ThreadPoolExecutor(1, "config-writer")
-        warmth = self.warmth
-        self._trials = Trials(warmth.xray, warmth.environment, warmth.site, self.file.frame, self.targets.report)
+        prober = self.prober
+        self._trials = Trials(prober.xray, prober.environment, prober.site, self.file.base, self.targets.report)
 
     def observe(self) -> Observed:
         """The file and the running Xray, read now."""
@@ -178,7 +178,7 @@ class LocalNode:
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
         """The names that are warm and whose targets are fit."""
         deadline = time.monotonic() + wait_s
-        while not (ready := self.warmth.ready(wait_s) & self.targets.usable()) and time.monotonic() < deadline:
+        while not (ready := self.prober.ready(wait_s) & self.targets.usable()) and time.monotonic() < deadline:
             time.sleep(_ASK_AGAIN_S)
         return ready
 

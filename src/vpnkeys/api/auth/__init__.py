@@ -1,0 +1,1 @@
+"""Who asks: sessions, trusted sockets, rate limits."""

@@ -1,0 +1,1 @@
+"""Pages for people: dashboard, documentation, a customer's subscription."""

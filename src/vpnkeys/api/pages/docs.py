@@ -1,0 +1,71 @@
+"""The API described to programs (`/openapi.json`) and to people (`/docs`).
+
+Everything the page needs comes from this package: it works without the internet, and tells nobody that it was read.
+Both are open: they say what any installation could do, and nothing of what this one holds.
+"""
+
+from functools import cache
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Path, Response
+from starlette.exceptions import HTTPException
+
+from vpnkeys.api import problems
+from vpnkeys.api.pages.static import AcceptEncoding, IfNoneMatch, StaticFiles, read
+
+router = APIRouter(include_in_schema=False)
+
+_MEDIA_TYPES = {
+    "index.html": "text/html; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+}
+
+# data: because Swagger UI's style sheet has its icons in itself.
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@cache
+def _files() -> StaticFiles:
+    """Read when the first one looks: two megabytes that most servers never show."""
+    return StaticFiles({name: read("docs", name) for name in _MEDIA_TYPES}, _MEDIA_TYPES, _PAGE_POLICY)
+
+
+class DescribedApi(FastAPI):
+    """An application whose description says what it really answers."""
+
+    def openapi(self) -> dict[str, Any]:
+        """OpenAPI 3.1. FastAPI promises 422 wherever there is something to check; this API answers 400."""
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+            described = schema.setdefault("components", {}).setdefault("schemas", {})
+            for unused in ("HTTPValidationError", "ValidationError"):
+                described.pop(unused, None)
+            described.update(problems.schemas())
+        return super().openapi()
+
+
+@router.get("/docs")
+def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
+    """The page."""
+    return _files().answer("index.html", if_none_match, accept_encoding)
+
+
+@router.get("/docs/{name}")
+def page_file(
+    name: Annotated[str, Path()], if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = ""
+) -> Response:
+    """What the page consists of."""
+    if name == "index.html":
+        raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file.")
+    return _files().answer(name, if_none_match, accept_encoding)

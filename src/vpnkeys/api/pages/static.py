@@ -1,0 +1,76 @@
+"""Files of this package as pages: closed tables of files, sent once to each browser, and nothing of another origin."""
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Annotated, NamedTuple
+
+from fastapi import Header, Response
+from starlette.exceptions import HTTPException
+
+IfNoneMatch = Annotated[str, Header(alias="If-None-Match")]
+AcceptEncoding = Annotated[str, Header(alias="Accept-Encoding")]
+
+ASK_EACH_TIME = "no-cache"
+"""Kept by browsers, and asked after each time: after an upgrade nobody sees half of the old page."""
+
+_HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Vary": "Accept-Encoding",
+}
+_PACKED_ALREADY = ("image/png", "font/woff2")
+
+
+class Asset(NamedTuple):
+    """A file ready to be sent: its bytes, its entity tag, and whether they are packed."""
+
+    content: bytes
+    tag: str
+    packed: bool = False
+
+
+@cache
+def _asset(content: bytes, media_type: str, *, pack: bool) -> Asset:
+    """Plain and packed are two representations, with a tag each. Both are small enough to be kept."""
+    packed = pack and media_type not in _PACKED_ALREADY
+    content = gzip.compress(content, mtime=0) if packed else content
+    return Asset(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"', packed)
+
+
+class StaticFiles:
+    """The files of one page, and no others: what a browser asks for is looked up here, never joined to a path."""
+
+    def __init__(self, contents: Mapping[str, bytes], media_types: Mapping[str, str], policy: str) -> None:
+        """The bytes and the media type of each file by name, and the Content-Security-Policy of them all."""
+        self._contents = dict(contents)
+        self._media_types = dict(media_types)
+        self._headers = {"Content-Security-Policy": policy, **_HEADERS}
+
+    def answer(self, name: str, if_none_match: str, accept_encoding: str, *, caching: str = ASK_EACH_TIME) -> Response:
+        """A file, or 304 for who has it already. Raises HTTPException (404)."""
+        if name not in self._contents:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file.")
+        media_type = self._media_types[name]
+        asset = _asset(self._contents[name], media_type, pack=_takes_gzip(accept_encoding))
+        headers = {**self._headers, "Cache-Control": caching, "ETag": asset.tag}
+        if asset.tag in [known.strip().removeprefix("W/") for known in if_none_match.split(",")]:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        if asset.packed:
+            headers["Content-Encoding"] = "gzip"
+        return Response(asset.content, headers=headers, media_type=media_type)
+
+
+def read(folder: str, name: str) -> bytes:
+    """A file of a folder of this package's web pages."""
+    return files("vpnkeys").joinpath("web", folder, *name.split("/")).read_bytes()
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    offers = [offer.replace(" ", "").lower() for offer in accept_encoding.split(",")]
+    return any(offer.split(";")[0] == "gzip" and not offer.endswith((";q=0", ";q=0.0")) for offer in offers)

@@ -1,0 +1,109 @@
+"""`/sub/{token}`: what a customer gets, in the form that fits the client. A token that is nobody's finds nothing here.
+
+Headers that clients read: `subscription-userinfo` (bytes, and Unix seconds), `profile-update-interval` (hours) and
+`profile-title`, all as the clash and sing-box clients have them; what is not limited is left out.
+"""
+
+import base64
+import hashlib
+from datetime import UTC
+from http import HTTPStatus
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from vpnkeys.api.auth.rate_limits import Limits
+from vpnkeys.api.deps import ServerDep
+from vpnkeys.api.pages.sub_formats import Asker, Document, Format, choose, write
+from vpnkeys.api.pages.sub_page import POLICY, Access, render_page
+from vpnkeys.api.pages.sub_words import words_for
+from vpnkeys.bootstrap import Server
+from vpnkeys.domain.key import Key
+
+# Not in the OpenAPI document: it is for customers' clients, and whoever has no token should not come to think of it.
+router = APIRouter(include_in_schema=False)
+
+_UPDATE_EVERY_HOURS = "12"
+_HEADERS = {
+    "Cache-Control": "private, no-cache",
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Accept, Accept-Language, User-Agent",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+_FILE_NAME_MARKS = "-_.@() "
+
+
+@router.api_route("/sub/{token}", methods=["GET", "HEAD"])
+@router.api_route("/sub/{token}/", methods=["GET", "HEAD"])
+async def get_subscription(
+    token: str, request: Request, server: ServerDep, wanted: Annotated[str | None, Query(alias="format")] = None
+) -> Response:
+    """A subscription. A token is looked up before anything else is done, in one way for all tokens."""
+    key = server.subscriptions.find(token)
+    if key is None:
+        limits: Limits = request.app.state.limits
+        limits.guessed_wrong(request.client.host if request.client else "")
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return await run_in_threadpool(_answer, request, server, key, token, wanted)
+
+
+@router.api_route("/sub/{token}", methods=["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
+@router.api_route("/sub/{token}/", methods=["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
+async def nothing_here() -> None:
+    """As on any path where there is nothing; a 405 would tell that there is something."""
+    raise HTTPException(HTTPStatus.NOT_FOUND)
+
+
+def _answer(request: Request, server: Server, key: Key, token: str, wanted: str | None) -> Response:
+    asker = Asker(request.headers.get("user-agent", ""), request.headers.get("accept", ""))
+    form = choose(wanted, asker)
+    used = server.subscriptions.used_bytes(key)
+    if form is Format.HTML:
+        access = Access(key, server.keys.link(key), server.subscriptions.url(token), used)
+        words = words_for(request.headers.get("accept-language", ""))
+        document = Document(render_page(access, words), "text/html; charset=utf-8")
+    else:
+        document = write(form, key, server.reconciler.site, asker)
+    content = document.text.encode()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {**_HEADERS, **_profile(key, used), "ETag": tag}
+    if form is not Format.HTML:
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(_file_name(key.name), safe='')}"
+    if _has_it(tag, request.headers.get("if-none-match", "")):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(content, headers=headers, media_type=document.media_type)
+
+
+def _profile(key: Key, used_bytes: int) -> dict[str, str]:
+    """What clients show beside a subscription.
+
+    All use is told as download: clients add both up, and what was reset or imported is known of both together only.
+    """
+    limits = key.limits
+    info = [f"upload=0; download={used_bytes}"]
+    if limits.traffic_bytes is not None:
+        info.append(f"total={limits.traffic_bytes}")
+    if limits.expires_at is not None:
+        info.append(f"expire={int(limits.expires_at.replace(tzinfo=UTC).timestamp())}")
+    return {
+        "Subscription-Userinfo": "; ".join(info),
+        "Profile-Update-Interval": _UPDATE_EVERY_HOURS,
+        "Profile-Title": f"base64:{base64.b64encode(key.name.encode()).decode()}",
+    }
+
+
+def _file_name(name: str) -> str:
+    """A name that is one file's name on every system, and neither hidden nor another directory's."""
+    safe = "".join(char if char.isalnum() or char in _FILE_NAME_MARKS else "_" for char in name)
+    return safe.strip(". ") or "vpn"
+
+
+def _has_it(tag: str, if_none_match: str) -> bool:
+    known = [offer.strip().removeprefix("W/") for offer in if_none_match.split(",")]
+    return tag in known or known == ["*"]

@@ -1,0 +1,85 @@
+"""In what form a customer's client gets its subscription: which one it asks for, and how each is written."""
+
+import base64
+import json
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+from vpnkeys.domain.client_config import mihomo_config, sing_box_config
+from vpnkeys.domain.errors import Rejected
+from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Status
+from vpnkeys.domain.link import render_link
+from vpnkeys.domain.yaml import to_yaml
+
+
+class UnknownFormat(Rejected):
+    """`?format=` names no format."""
+
+    code = "unknown_format"
+
+
+class Format(StrEnum):
+    """What `?format=` may say."""
+
+    LINK = "link"
+    BASE64 = "base64"
+    SING_BOX = "sing-box"
+    MIHOMO = "mihomo"
+    HTML = "html"
+
+
+class Asker(NamedTuple):
+    """What a client says of itself."""
+
+    user_agent: str
+    accept: str
+
+
+class Document(NamedTuple):
+    """A subscription, written."""
+
+    text: str
+    media_type: str
+
+
+# A User-Agent names the program first; what it is like, and what it is built on, comes behind that.
+_SING_BOX_APP = re.compile(r"SF[AIMT]\b")
+_FORMAT_OF = (
+    (re.compile(r"sing-box\b", re.IGNORECASE), Format.SING_BOX),
+    (_SING_BOX_APP, Format.SING_BOX),
+    (re.compile(r"mihomo|clash|flclash|stash", re.IGNORECASE), Format.MIHOMO),
+)
+
+
+def choose(wanted: str | None, asker: Asker) -> Format:
+    """What is asked for by name, else what fits the client; most take the base64 list. Raises UnknownFormat."""
+    if wanted is not None:
+        try:
+            return Format(wanted)
+        except ValueError:
+            raise UnknownFormat(f"There is no such format; ask for one of {', '.join(Format)}, or for none.") from None
+    for program, found in _FORMAT_OF:
+        if program.match(asker.user_agent):
+            return found
+    is_browser = asker.user_agent.startswith("Mozilla/") and "text/html" in asker.accept.lower()
+    return Format.HTML if is_browser else Format.BASE64
+
+
+def write(form: Format, key: Key, site: ServerIdentity, asker: Asker) -> Document:
+    """A subscription in any form but HTML. Of a key that does not work no link is told."""
+    address, public_key = site.server_address, site.public_key
+    link = f"{render_link(key, address, public_key)}\n" if key.status is Status.ACTIVE else ""
+    match form:
+        case Format.SING_BOX:
+            whole_device = _SING_BOX_APP.match(asker.user_agent) is not None
+            config = sing_box_config(key, address, public_key, whole_device=whole_device)
+            return Document(json.dumps(config, ensure_ascii=False, indent=2) + "\n", "application/json")
+        case Format.MIHOMO:
+            return Document(to_yaml(mihomo_config(key, address, public_key)), "application/yaml; charset=utf-8")
+        case Format.LINK:
+            return Document(link, "text/plain; charset=utf-8")
+        case _:
+            return Document(base64.b64encode(link.encode()).decode(), "text/plain; charset=utf-8")

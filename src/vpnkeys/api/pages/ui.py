@@ -1,0 +1,72 @@
+"""The dashboard at `/ui/`: files of this package, under a policy that lets the page do nothing but its work.
+
+The page itself is open, as a sign-in form is; everything it shows it asks of the API, as whoever has signed in.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from fastapi import APIRouter, Response
+from starlette.responses import RedirectResponse
+
+from vpnkeys.api.pages.static import AcceptEncoding, IfNoneMatch, StaticFiles
+
+router = APIRouter(include_in_schema=False)
+
+_MEDIA_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "webmanifest": "application/manifest+json",
+    "woff2": "font/woff2",
+}
+
+# No script can make markup from text: browsers that know Trusted Types refuse it, and the page never tries.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_EDITION = b"@EDITION@"
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def _walk(folder: Traversable, above: str = "") -> Iterator[tuple[str, bytes]]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _walk(entry, f"{above}{entry.name}/")
+        elif entry.name.rpartition(".")[2] in _MEDIA_TYPES:
+            yield f"{above}{entry.name}", entry.read_bytes()
+
+
+@cache
+def _files() -> StaticFiles:
+    """The files under names that begin with their edition, a digest of all: what has a name never changes."""
+    contents = dict(_walk(files("vpnkeys").joinpath("web", "ui")))
+    edition = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()[:12]
+    page = contents.pop("index.html").replace(_EDITION, edition.encode())
+    named = {"": page} | {f"{edition}/{name}": content for name, content in contents.items()}
+    types = {name: _MEDIA_TYPES[name.rpartition(".")[2] or "html"] for name in named}
+    return StaticFiles(named, types, _POLICY)
+
+
+@router.get("/ui")
+async def to_the_page() -> RedirectResponse:
+    """The page's address ends with a slash, so that what it names is below it."""
+    return RedirectResponse("/ui/")
+
+
+@router.get("/ui/")
+async def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
+    """The page."""
+    return _files().answer("", if_none_match, accept_encoding)
+
+
+@router.get("/ui/{name:path}")
+async def page_file(name: str, if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
+    """What the page consists of; kept by browsers for good, since another edition has other names."""
+    return _files().answer(name, if_none_match, accept_encoding, caching=_FOR_EVER)

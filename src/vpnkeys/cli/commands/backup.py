@@ -1,0 +1,192 @@
+"""`vpnkeys backup` and `vpnkeys restore`: a data directory in one file, and back."""
+
+import getpass
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import orjson
+import typer
+
+from vpnkeys.domain.errors import VpnKeysError
+from vpnkeys.ops.backup import Restored, Written, restore_backup, write_backup
+from vpnkeys.settings import PREFIX, Settings, SettingsError, load_settings
+from vpnkeys.store.files.backup import Backup, BackupRefused, is_encrypted, unpack
+
+_REFUSED, _SETTINGS = 1, 2
+_PASSPHRASE = f"{PREFIX}PASSPHRASE"
+
+_File = Annotated[Path, typer.Argument(help="the backup", show_default=False)]
+_PassphraseFile = Annotated[
+    Path | None, typer.Option(help=f"a file with the passphrase; else {_PASSPHRASE}, else a terminal is asked")
+]
+_Json = Annotated[bool, typer.Option("--json", help="for programs")]
+
+
+def backup(
+    file: _File,
+    passphrase_file: _PassphraseFile = None,
+    force: Annotated[bool, typer.Option("--force", help="replace a file that is there")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Write keys, traffic, key pair, API key hash, certificate and settings into one file; the server may run.
+
+    Without a passphrase whoever has the file has every key. Exit codes: 0 done; 1 refused, and nothing was written;
+    2 wrong command line or settings, or nothing to back up.
+    """
+    os.umask(0o077)  # SQLite makes its files by this alone
+    with _told("back up", as_json=as_json):
+        settings = load_settings()
+        passphrase = _given(passphrase_file) or _new_from_terminal()
+        written = write_backup(settings, file, passphrase, force=force)
+    _report_backup(written, _backup_notes(settings, written), as_json=as_json)
+
+
+def restore(
+    file: _File,
+    passphrase_file: _PassphraseFile = None,
+    force: Annotated[bool, typer.Option("--force", help="replace what is there; it is kept aside")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Make the data directory what it was when the backup was made, all or nothing; stop the server first.
+
+    Exit codes: 0 done; 1 refused, and nothing was changed; 2 wrong command line or settings, or a server that runs.
+    """
+    os.umask(0o077)
+    with _told("restore", as_json=as_json):
+        settings = load_settings()
+        found = _opened(file, _given(passphrase_file))
+        restored = restore_backup(settings, found, _settings_in, force=force)
+    _report_restore(settings, restored, _restore_notes(restored), as_json=as_json)
+
+
+@contextmanager
+def _told(what: str, *, as_json: bool) -> Iterator[None]:
+    """Every failure in one line or document."""
+    try:
+        yield
+    except SettingsError as error:
+        _fail(what, "settings", str(error), _SETTINGS, as_json=as_json)
+    except VpnKeysError as error:
+        _fail(what, error.code, str(error), _REFUSED, as_json=as_json)
+    except OSError as error:
+        _fail(what, "unwritable", f"{error}; nothing was changed", _REFUSED, as_json=as_json)
+
+
+def _fail(what: str, code: str, message: str, status: int, *, as_json: bool) -> NoReturn:
+    if as_json:
+        _write_json({"status": "failed", "code": code, "message": message})
+    else:
+        typer.echo(f"vpnkeys cannot {what}: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def _settings_in(data_dir: Path) -> Settings:
+    return load_settings({**os.environ, f"{PREFIX}DATA_DIR": str(data_dir)})
+
+
+def _given(file: Path | None) -> str | None:
+    """The passphrase from the file, or else from the environment; an argument would be seen by everybody."""
+    if file is None:
+        return os.environ.get(_PASSPHRASE) or None
+    try:
+        found = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise BackupRefused(f"{file} is no UTF-8 text") from error
+    if not found:
+        raise BackupRefused(f"{file} holds no passphrase")
+    return found
+
+
+def _new_from_terminal() -> str | None:
+    if not _has_terminal():
+        return None
+    typed = getpass.getpass("Passphrase (empty: the file is not encrypted): ")
+    if typed and getpass.getpass("Once more: ") != typed:
+        raise BackupRefused("the two passphrases differ")
+    return typed or None
+
+
+def _has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _opened(file: Path, passphrase: str | None) -> Backup:
+    raw = file.read_bytes()
+    try:
+        if passphrase is None and is_encrypted(raw) and _has_terminal():
+            passphrase = getpass.getpass("Passphrase: ") or None
+        return unpack(raw, passphrase)
+    except BackupRefused as error:
+        raise BackupRefused(f"{file}: {error}; nothing was changed") from error
+
+
+def _backup_notes(settings: Settings, written: Written) -> Iterator[str]:
+    if not written.is_encrypted:
+        yield "It is not encrypted: whoever has this file has every key. Keep it as you keep a password."
+    if settings.tls_cert is not None:
+        yield f"Your own certificate ({settings.tls_cert}) is not in it."
+
+
+def _restore_notes(restored: Restored) -> Iterator[str]:
+    """What the operator has to see to, because it is not in our files."""
+    yield (
+        "The links in use name a host; its DNS name or address has to lead here, and VPNKEYS_SERVER_ADDRESS is what "
+        "new links say."
+    )
+    if restored.ports:
+        yield (
+            f"The keys listen on ports from {restored.ports[0]} to {restored.ports[-1]}: VPNKEYS_PORT_RANGE has to "
+            "hold them, and the firewall to let them in."
+        )
+    yield "What was set in the environment of the old server, and not in vpnkeys.env, has to be set here too."
+
+
+def _report_backup(written: Written, notes: Iterator[str], *, as_json: bool) -> None:
+    if as_json:
+        _write_json(
+            {
+                "status": "written",
+                "file": str(written.file),
+                "bytes": written.size,
+                "members": list(written.members),
+                "encrypted": written.is_encrypted,
+                "notes": list(notes),
+            }
+        )
+        return
+    print(f"{written.file}: {written.size} bytes, {', '.join(written.members)}")
+    for note in notes:
+        print(f"note: {note}")
+
+
+def _report_restore(settings: Settings, restored: Restored, notes: Iterator[str], *, as_json: bool) -> None:
+    made = restored.backup
+    if as_json:
+        _write_json(
+            {
+                "status": "restored",
+                "data_dir": str(settings.data_dir),
+                "created_at": made.created_at,
+                "created_by": made.created_by,
+                "keys": len(restored.ports),
+                "kept_aside": None if restored.kept_aside is None else str(restored.kept_aside),
+                "notes": list(notes),
+            }
+        )
+        return
+    print(
+        f"{settings.data_dir} is what it was at {made.created_at}, with {len(restored.ports)} keys "
+        f"(made by vpnkeys {made.created_by}). Start the server."
+    )
+    if restored.kept_aside is not None:
+        print(f"what was there before: {restored.kept_aside}")
+    for note in notes:
+        print(f"note: {note}")
+
+
+def _write_json(document: object) -> None:
+    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())

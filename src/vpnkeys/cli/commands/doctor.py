@@ -1,0 +1,66 @@
+"""`vpnkeys doctor`: what is wrong with the server and its host, and what mends it."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vpnkeys.cli.output.plain import Plain, plain_json
+from vpnkeys.cli.remote import wrong_usage
+from vpnkeys.doctor import Finding, Level, examine, find_place, worst
+from vpnkeys.settings import SettingsError
+
+_FAILED, _NOT_RUNNING = 1, 3
+_PIPE_WIDTH = 200
+_STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    self_test: Annotated[
+        bool, typer.Option("--self-test/--no-self-test", help="Make a key, send bytes through it, delete it.")
+    ] = True,
+) -> None:
+    """Look at the server of this machine from all sides; each finding names the command that mends it.
+
+    Nothing is changed, but for the key of the self-test, which is gone in the end. Without a running server what can be
+    seen without it is looked at.
+
+    Exit codes: 0 nothing failed, warnings aside; 1 something failed; 2 wrong command line or settings; 3 the server
+    does not run or does not answer.
+    """
+    try:
+        with find_place() as place:
+            findings = tuple(examine(place, self_test=self_test))
+            is_running = place.server is not None
+    except (SettingsError, PermissionError) as error:
+        wrong_usage(str(error))
+    if as_json:
+        document = {"status": worst(findings), "running": is_running, "findings": [asdict(one) for one in findings]}
+        print(plain_json(document))
+    else:
+        _console().print(Plain(_table(findings)))
+    if not is_running:
+        raise typer.Exit(_NOT_RUNNING)
+    if worst(findings) is Level.FAIL:
+        raise typer.Exit(_FAILED)
+
+
+def _console() -> Console:
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+
+
+def _table(findings: Iterable[Finding]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for title in ("Check", "", "Finding", "Mend"):
+        table.add_column(title, overflow="fold")
+    for finding in findings:
+        level = Text(finding.level, style=_STYLES[finding.level])
+        table.add_row(finding.check, level, Text(finding.message), Text(finding.mend))
+    return table

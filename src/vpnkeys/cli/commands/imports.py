@@ -1,0 +1,185 @@
+"""`vpnkeys import legacy`: take over an installation of the 2.3 line."""
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vpnkeys.cli.output.plain import Plain, plain, plain_json, plain_lines
+from vpnkeys.domain.errors import LegacyUnreadable, VpnKeysError
+from vpnkeys.domain.key import Key
+from vpnkeys.ops.offline import offline_store
+from vpnkeys.service.legacy.importing import ImportPlan, LegacyInstallation, carry_out, plan_import
+from vpnkeys.service.legacy.reading import read_installation
+from vpnkeys.service.legacy.values import parse_server_name
+from vpnkeys.settings import Settings, SettingsError, load_settings
+from vpnkeys.store.files.legacy import read_legacy_database
+from vpnkeys.store.files.secrets import save_key_pair
+from vpnkeys.store.files.snapshot import peek_key_pair, peek_keys
+
+Outcome = Literal["imported", "would_import", "nothing_to_do", "clashes"]
+
+_HEADLINES: dict[Outcome, str] = {
+    "imported": "Imported {keys} keys; {unchanged} were here already.",
+    "would_import": "{keys} keys would be imported; {unchanged} are here already. Nothing was written.",
+    "nothing_to_do": "Nothing to do: all {unchanged} keys are here already.",
+    "clashes": "Nothing was imported. {clashes} clashes stand in the way:",
+}
+_TABLE_WIDTH = 160  # where there is no terminal to ask
+
+app = typer.Typer(name="import", help="Take keys over from elsewhere.", no_args_is_help=True)
+
+
+def _server_name(value: str) -> str:
+    try:
+        return parse_server_name(value) if value else ""
+    except ValueError as error:
+        raise typer.BadParameter(f"{value} {error}") from error
+
+
+@app.callback()
+def group() -> None:
+    """Take keys over from elsewhere."""
+
+
+@app.command("legacy")
+def legacy(  # noqa: PLR0913, PLR0917 - one for each option
+    database: Annotated[Path, typer.Option(help="the old server's SQLite database")],
+    config: Annotated[Path, typer.Option(help="the config.json that the old Xray ran with")],
+    keys: Annotated[Path, typer.Option(help="the old keys.env, with PRIVATE_KEY and PUBLIC_KEY")],
+    sni: Annotated[str, typer.Option(help="the sni in links of keys whose own is unknown", callback=_server_name)] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would happen, write nothing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Take over an installation of the 2.3 line: links go on working, totals carry on.
+
+    Stop the old server first, so that its totals are the last word, and vpnkeys too. Where clashes are found, all are
+    listed, nothing is written, and the exit status is 1. What is here already is left alone, so running it again is
+    safe.
+    """
+    os.umask(0o077)  # SQLite makes its files by this alone
+    try:
+        settings = load_settings()
+        installation = read_installation(read_legacy_database(database), _text(config), _text(keys), sni)
+        outcome, plan = _import(settings, installation, dry_run=dry_run)
+    except SettingsError as error:
+        _fail("settings", str(error), as_json=as_json, status=2)
+    except VpnKeysError as error:
+        _fail(error.code, str(error), as_json=as_json, status=1)
+    except OSError as error:
+        _fail("unwritable", f"{error}; nothing was imported.", as_json=as_json, status=1)
+    notes = () if outcome == "nothing_to_do" else (*installation.notes, *_advice(outcome, plan, settings))
+    if as_json:
+        _print_json(outcome, plan, notes)
+    else:
+        _print(outcome, plan, notes)
+    if outcome == "clashes":
+        raise typer.Exit(1)
+
+
+def _import(settings: Settings, installation: LegacyInstallation, *, dry_run: bool) -> tuple[Outcome, ImportPlan]:
+    """Plan without touching anything; write only when there is something to write and nothing in the way."""
+    pair = peek_key_pair(settings.data_dir)
+    plan = plan_import(installation, peek_keys(settings.database_url), settings.port_range, pair)
+    if plan.clashes:
+        return "clashes", plan
+    if not plan or dry_run:
+        return ("would_import" if plan else "nothing_to_do"), plan
+    with offline_store(settings) as store, store.write() as transaction:
+        # Once more, now that nobody else can write: the first look was at a copy.
+        pair = peek_key_pair(settings.data_dir)
+        plan = plan_import(installation, transaction.keys(), settings.port_range, pair)
+        carry_out(plan, transaction, lambda new: save_key_pair(settings.data_dir, new))
+    return ("clashes" if plan.clashes else "imported"), plan
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise LegacyUnreadable(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise LegacyUnreadable(f"{path} is no UTF-8 text; is it the right file?") from error
+
+
+def _advice(outcome: Outcome, plan: ImportPlan, settings: Settings) -> Iterable[str]:
+    """What the operator has to see to, because it is not in our files."""
+    if outcome not in ("imported", "would_import"):
+        return
+    cold = sorted({key.sni for key in plan.keys if key.is_active} - set(settings.reality_server_names))
+    if cold:
+        names = ",".join([*settings.reality_server_names, *cold])
+        yield (
+            f"Add {', '.join(cold)} to the server names (VPNKEYS_REALITY_SERVER_NAMES={names}): else the first client "
+            "of each of these names waits five seconds after every start of Xray."
+        )
+    yield (
+        f"The links in use name a host; it has to lead here, and VPNKEYS_SERVER_ADDRESS ({settings.server_address}) "
+        "is what new links will say. Stop the old server and its Xray before vpnkeys is started: both want the ports."
+    )
+
+
+def _fail(code: str, message: str, *, as_json: bool, status: int) -> NoReturn:
+    if as_json:
+        _write_json({"status": "failed", "code": code, "message": message})
+    else:
+        typer.echo(f"vpnkeys cannot import: {plain_lines(message)}", err=True)
+    raise typer.Exit(status)
+
+
+def _print_json(outcome: Outcome, plan: ImportPlan, notes: Iterable[str]) -> None:
+    _write_json(
+        {
+            "status": outcome,
+            "keys": [_row(key, plan.accounts[key.uuid]) for key in plan.keys],
+            "unchanged": [key.uuid for key in plan.unchanged],
+            "key_pair": "kept" if plan.key_pair is None else "taken_over",
+            "clashes": [{"code": clash.code, "message": clash.message} for clash in plan.clashes],
+            "notes": list(notes),
+        }
+    )
+
+
+def _write_json(document: object) -> None:
+    print(plain_json(document))
+
+
+def _row(key: Key, total_bytes: int) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "uuid": key.uuid,
+        "created_at": key.created_at.strftime("%Y-%m-%dT%H:%M:%S.%f"),
+        "is_active": key.is_active,
+        "port": key.port,
+        "short_id": key.short_id,
+        "sni": key.sni,
+        "flow": key.flow,
+        "total_bytes": total_bytes,
+    }
+
+
+def _print(outcome: Outcome, plan: ImportPlan, notes: Iterable[str]) -> None:
+    if plan.keys:
+        Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(Plain(_table(plan)))
+    counts = {"keys": len(plan.keys), "unchanged": len(plan.unchanged), "clashes": len(plan.clashes)}
+    print(_HEADLINES[outcome].format(**counts))
+    for clash in plan.clashes:
+        print(f"  {plain(clash.message)}")
+    for note in notes:
+        print(f"note: {plain(note)}")
+
+
+def _table(plan: ImportPlan) -> Table:
+    table = Table("name", "uuid", "port", "short id", "sni", "flow", "active", "bytes")
+    for key in plan.keys:
+        cells = (key.uuid, str(key.port), key.short_id, key.sni, key.flow or "none", "yes" if key.is_active else "no")
+        # As Text: a name may look like markup.
+        table.add_row(*map(Text, (key.name, *cells, str(plan.accounts[key.uuid]))))
+    return table

@@ -1,0 +1,97 @@
+"""`vpnkeys serve`: the server in the foreground."""
+
+import os
+import signal
+import sys
+from functools import partial
+from types import FrameType
+
+import typer
+
+from vpnkeys import __version__
+from vpnkeys.api.app import create_app
+from vpnkeys.bootstrap import Server, build
+from vpnkeys.domain.errors import Unavailable, VpnKeysError
+from vpnkeys.interfaces import Store
+from vpnkeys.server.logs import logging_as_set
+from vpnkeys.server.notify import notifier_of
+from vpnkeys.server.serving import check_certificate, serve_until_asked
+from vpnkeys.settings import Settings, SettingsError, admin_socket, load_settings
+from vpnkeys.xray.process.binary import obtain
+
+
+def say(line: str) -> None:
+    """A line for whoever watches the start."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def serve() -> None:
+    """Serve in the foreground until SIGTERM or Ctrl-C.
+
+    Exit codes: 0 asked to end; 1 it cannot start; 2 wrong command line or settings.
+    """
+    os.umask(0o077)  # SQLite makes its files by this alone
+    # uvicorn ends in order and then sends itself what it got once more: without a handler of ours that would kill us.
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        say(f"vpnkeys cannot start:\n{error}")
+        raise typer.Exit(2) from error
+    with logging_as_set(settings):
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    try:
+        server = build(settings, obtain(settings.xray_bin, say))
+        check_certificate(server.certificate)
+        server.start()
+    except SettingsError as error:
+        say(f"vpnkeys cannot start:\n{error}")
+        raise typer.Exit(2) from error
+    except VpnKeysError as error:
+        say(f"vpnkeys cannot start: {error}")
+        raise typer.Exit(1) from error
+    _introduce(server, settings)
+    notifier = notifier_of(os.environ)
+    try:
+        socket = admin_socket(settings.data_dir)
+        beside = partial(notifier.accompany, partial(_answers, server.reconciler.store), *_states_of(settings))
+        serve_until_asked(create_app(server), settings.listen, server.certificate, socket, beside)
+    finally:
+        notifier.tell("STOPPING=1", "STATUS=Ending in order")
+        server.stop()
+
+
+def _answers(store: Store) -> bool:
+    """Whether the server can do its work. Without Xray it still can, and a restart of the server would not help."""
+    try:
+        store.keys()
+    except Unavailable:
+        return False
+    return True
+
+
+def _states_of(settings: Settings) -> tuple[str, str]:
+    """What the service manager shows of a server that is well, and of one whose database does not answer."""
+    where = f"{settings.listen.host}:{settings.listen.port}"
+    return f"Serving on {where}", f"Listening on {where}, but the database does not answer"
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    """Leave by all `finally`s: asked to end is a success."""
+    raise typer.Exit(0)
+
+
+def _introduce(server: Server, settings: Settings) -> None:
+    host = f"[{settings.server_address}]" if ":" in settings.server_address else settings.server_address
+    url = f"https://{host}:{settings.listen.port}"
+    say(f"vpnkeys {__version__} serves {url}")
+    say(f"data directory: {settings.data_dir}")
+    say(f"certificate (SHA-256): {server.certificate.fingerprint()}")
+    if server.new_api_key is not None:
+        say(f"\nAPI key, shown this once: {server.new_api_key}\n\nThe first key:\n")
+        say(f"  curl -k {url}/api/keys -H 'X-API-Key: {server.new_api_key}' \\")
+        say("       -H 'Content-Type: application/json' -d '{\"name\": \"me\"}'\n")

@@ -1,0 +1,75 @@
+"""`vpnkeys xray run`: becomes Xray, for a supervisor that keeps it running beside the server."""
+
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from vpnkeys.domain.errors import VpnKeysError
+from vpnkeys.settings import Settings, SettingsError, load_settings
+from vpnkeys.xray.host.guard import Guard, Policy, mark_of, table_of
+from vpnkeys.xray.process.binary import obtain
+from vpnkeys.xray.process.child import command_line
+from vpnkeys.xray.process.launch import Launcher, sockets_in, xray_environment
+
+app = typer.Typer(name="xray", no_args_is_help=True, help="Xray as a service of its own.")
+
+
+@app.callback()
+def _about() -> None:
+    """Xray as a service of its own."""
+
+
+@app.command("run")
+def run() -> None:
+    """Become Xray, as soon as the server has written its config.json. For VPNKEYS_XRAY_SUPERVISOR=systemd.
+
+    The server may then be restarted without an end to any connection. Whoever runs this has to run it again when it
+    ends, as systemd does with Restart=always, as the same user and with the same settings as the server.
+
+    Exit codes: Xray's own; 1 Xray cannot be started; 2 wrong command line or settings.
+    """
+    os.umask(0o077)  # Xray makes its sockets by this
+    try:
+        settings = _settings()
+        xray = obtain(settings.xray_bin, _say).path
+        config = _launcher(settings).prepare()
+    except SettingsError as error:
+        _say(f"Xray cannot start:\n{error}")
+        raise typer.Exit(2) from error
+    except VpnKeysError as error:
+        _say(f"Xray cannot start: {error}")
+        raise typer.Exit(1) from error
+    _become(xray, config, settings)
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    if settings.xray_supervisor == "vpnkeys":
+        msg = "VPNKEYS_XRAY_SUPERVISOR: the server runs Xray by itself; set it to systemd, for both"
+        raise SettingsError(msg)
+    return settings
+
+
+def _launcher(settings: Settings) -> Launcher:
+    data_dir = settings.data_dir
+    return Launcher(
+        data_dir,
+        settings.port_range,
+        sockets_in(data_dir / "run", len(settings.reality_server_names)),
+        Guard(table_of(data_dir), Policy(mark_of(data_dir), settings.egress_allow, settings.panel_port)),
+        _say,
+    )
+
+
+def _become(xray: Path, config: Path, settings: Settings) -> None:
+    try:
+        os.execve(xray, command_line(xray, config), xray_environment(settings.xray_ca_file))  # noqa: S606 - no shell is meant
+    except OSError as error:
+        _say(f"Xray cannot start: {xray}: {error.strerror}")
+        raise typer.Exit(1) from error
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

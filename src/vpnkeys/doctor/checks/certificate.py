@@ -1,0 +1,104 @@
+"""The API's TLS certificate."""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from vpnkeys.doctor.finding import Verdict, fail, ok, warn
+from vpnkeys.doctor.installation import Installation
+from vpnkeys.xray.probe.targets import covers
+
+_SOON = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """A certificate and its key. `problem` is why they cannot be read; `is_ours` that the server made them."""
+
+    cert: Path
+    key: Path
+    is_ours: bool
+    server_address: str
+    restart: str
+    now: datetime
+    problem: str = ""
+    fits_key: bool = False
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    covers_address: bool = False
+
+    @property
+    def renewal(self) -> str:
+        """A start of the server renews its own in time; an operator's is taken up by itself when it is replaced."""
+        return self.restart if self.is_ours else "certbot renew"
+
+    @property
+    def replacement(self) -> str:
+        """A start of the server makes one of its own when there is none."""
+        return (
+            f"rm -f {shlex.join([str(self.cert), str(self.key)])} && {self.restart}" if self.is_ours else self.renewal
+        )
+
+
+def look(place: Installation) -> CertificateFacts:
+    """Read the files that the server reads."""
+    settings = place.settings
+    given = settings.tls_cert is not None and settings.tls_key is not None
+    cert = settings.tls_cert if given and settings.tls_cert else place.data_dir / "tls" / "cert.pem"
+    key = settings.tls_key if given and settings.tls_key else place.data_dir / "tls" / "key.pem"
+    now = datetime.now(UTC)
+    try:
+        certificate = x509.load_pem_x509_certificate(cert.read_bytes())
+        public = load_pem_private_key(key.read_bytes(), None).public_key()
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        return CertificateFacts(cert, key, not given, settings.server_address, place.restart, now, problem=str(error))
+    shape = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return CertificateFacts(
+        cert=cert,
+        key=key,
+        is_ours=not given,
+        server_address=settings.server_address,
+        restart=place.restart,
+        now=now,
+        fits_key=certificate.public_key().public_bytes(*shape) == public.public_bytes(*shape),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        covers_address=_covers(certificate, settings.server_address),
+    )
+
+
+def judge(facts: CertificateFacts) -> Iterable[Verdict]:
+    """The first thing that is wrong."""
+    if facts.problem:
+        yield fail(f"{facts.cert} and {facts.key} cannot be read: {facts.problem}", facts.replacement)
+    elif not facts.fits_key:
+        yield fail(f"{facts.key} is not the key of {facts.cert}", facts.replacement)
+    elif facts.not_after is not None and facts.not_after <= facts.now:
+        yield fail(f"{facts.cert} expired on {facts.not_after:%Y-%m-%d}", facts.renewal)
+    elif facts.not_before is not None and facts.not_before > facts.now:
+        yield fail(f"{facts.cert} is not valid before {facts.not_before:%Y-%m-%d}; check the clock", facts.renewal)
+    elif facts.not_after is not None and facts.not_after <= facts.now + _SOON:
+        yield warn(f"{facts.cert} expires on {facts.not_after:%Y-%m-%d}", facts.renewal)
+    elif not facts.covers_address:
+        yield warn(f"{facts.cert} is not for {facts.server_address}, by which clients may come", facts.replacement)
+    else:
+        yield ok(f"the certificate is for {facts.server_address} and valid until {facts.not_after:%Y-%m-%d}")
+
+
+def _covers(certificate: x509.Certificate, address: str) -> bool:
+    try:
+        wanted = ip_address(address)
+    except ValueError:
+        return covers(certificate, address.lower())
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    return wanted in names.get_values_for_type(x509.IPAddress)

@@ -1,0 +1,85 @@
+"""The database: whole, and of this version."""
+
+import shlex
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpnkeys.doctor.checks.backups import newest_backup
+from vpnkeys.doctor.finding import Verdict, fail, ok, warn
+from vpnkeys.doctor.installation import Installation
+from vpnkeys.doctor.records import reading, sqlite_file
+from vpnkeys.store.sql.migrate import HEAD
+
+_BIG_BYTES = 256 * 2**20
+_PATIENCE_S = 20.0
+_STEPS = 100_000
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """`file` is None for what is not SQLite. `is_complete`: the check came to its end."""
+
+    file: Path | None
+    restart: str
+    is_there: bool = False
+    damages: tuple[str, ...] = ()
+    revision: str = ""
+    is_complete: bool = True
+    backup: Path | None = None
+
+
+def look(place: Installation) -> DatabaseFacts:
+    """SQLite's own check, on a connection that cannot write; of a big database the quick one."""
+    file = sqlite_file(place)
+    if file is None or not file.is_file():
+        return DatabaseFacts(file, place.restart)
+    backup = newest_backup(place.data_dir)
+    try:
+        damages, revision = _checked(file)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return DatabaseFacts(file, place.restart, is_there=True, is_complete=False, backup=backup)
+        return DatabaseFacts(file, place.restart, is_there=True, damages=(str(error),), backup=backup)
+    except sqlite3.DatabaseError as error:
+        return DatabaseFacts(file, place.restart, is_there=True, damages=(str(error),), backup=backup)
+    return DatabaseFacts(file, place.restart, is_there=True, damages=damages, revision=revision, backup=backup)
+
+
+def judge(facts: DatabaseFacts) -> Iterable[Verdict]:
+    """A damaged database is not repaired but restored."""
+    if facts.file is None:
+        yield ok("the database is not SQLite; its own tools check it")
+    elif not facts.is_there:
+        yield fail(f"there is no {facts.file}; the first start of the server makes it", facts.restart)
+    elif facts.damages:
+        restore = f"vpnkeys restore {shlex.quote(str(facts.backup))} --force" if facts.backup else ""
+        hint = "stop the server, then restore a backup" if facts.backup else "and there is no backup of it"
+        shown = "; ".join(facts.damages[:_SHOWN])
+        yield fail(f"{facts.file} is damaged ({shown}); {hint}", restore)
+    elif not facts.is_complete:
+        yield warn(f"{facts.file} was not checked to its end in {_PATIENCE_S:.0f} s; no damage was seen so far")
+    elif facts.revision != HEAD:
+        words = f"{facts.file} is at version {facts.revision or 'none'}, this vpnkeys needs {HEAD}"
+        yield warn(f"{words}; a start of the server brings it up to date", facts.restart)
+    else:
+        yield ok(f"{facts.file} is whole")
+
+
+def _checked(file: Path) -> tuple[tuple[str, ...], str]:
+    pragma = "quick_check" if file.stat().st_size > _BIG_BYTES else "integrity_check"
+    deadline = time.monotonic() + _PATIENCE_S
+    with reading(file) as connection:
+        connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS)
+        found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}(20)")]
+        orphans = [f"{table}: a row without its {parent}" for table, _, parent, _ in _orphans(connection)]
+        has_version = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchone() if has_version else None
+    return (*(line for line in found if line != "ok"), *orphans), version[0] if version else ""
+
+
+def _orphans(connection: sqlite3.Connection) -> list[tuple[str, int, str, int]]:
+    return connection.execute("PRAGMA foreign_key_check").fetchmany(20)

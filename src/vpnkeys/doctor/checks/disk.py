@@ -1,0 +1,47 @@
+"""Room for the database, config.json and backups."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vpnkeys.doctor.finding import Verdict, fail, ok, warn
+from vpnkeys.doctor.installation import Installation
+from vpnkeys.ops.backup import BACKUPS
+
+_MIB = 2**20
+_LITTLE, _TOO_LITTLE = 512 * _MIB, 32 * _MIB
+_FEW_INODES, _TOO_FEW_INODES = 2000, 100
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFacts:
+    """What is free where the data directory is. `inodes` is None where the file system does not count them."""
+
+    where: str
+    free_bytes: int
+    inodes: int | None
+    backup_bytes: int
+
+
+def look(place: Installation) -> DiskFacts:
+    """Ask the file system. Raises OSError."""
+    state = os.statvfs(place.data_dir)
+    backups = place.data_dir / BACKUPS
+    sizes = [entry.stat().st_size for entry in backups.iterdir() if entry.is_file()] if backups.is_dir() else []
+    inodes = state.f_favail if state.f_files else None
+    return DiskFacts(str(place.data_dir), state.f_bavail * state.f_frsize, inodes, sum(sizes))
+
+
+def judge(facts: DiskFacts) -> Iterable[Verdict]:
+    """Without room nothing can be changed; keys that exist go on working."""
+    left = f"{facts.free_bytes // _MIB} MiB are left for {facts.where}"
+    hint = f"make room; its backups take {facts.backup_bytes // _MIB} MiB"
+    if facts.free_bytes < _TOO_LITTLE:
+        yield fail(f"{left}: no key can be made or changed soon; {hint}")
+    elif facts.free_bytes < _LITTLE:
+        yield warn(f"{left}; {hint}")
+    if facts.inodes is not None and facts.inodes < _FEW_INODES:
+        words = f"{facts.inodes} more files can be made on the file system of {facts.where}; remove small files from it"
+        yield fail(words) if facts.inodes < _TOO_FEW_INODES else warn(words)
+    if facts.free_bytes >= _LITTLE and (facts.inodes is None or facts.inodes >= _FEW_INODES):
+        yield ok(left)

@@ -1,0 +1,104 @@
+"""This host's own firewall: whether it lets clients and customers in."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from vpnkeys.doctor.checks.packets import Chain, Fate, Ruleset
+from vpnkeys.doctor.finding import Verdict, fail, ok, warn
+from vpnkeys.doctor.installation import Installation
+from vpnkeys.doctor.records import active_ports
+from vpnkeys.xray.host.nft import NftImpossible, nft
+
+Tool = Literal["ufw", "firewalld", "nft"]
+
+
+class PortFate(NamedTuple):
+    """What becomes of a new connection to a port, and by which chain."""
+
+    port: int
+    fate: Fate
+    chain: Chain | None
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallFacts:
+    """`problem` is why the rules cannot be read. Ports that are for this host alone are not among `fates`."""
+
+    tool: Tool
+    fates: tuple[PortFate, ...] = ()
+    problem: str = ""
+
+
+def look(place: Installation) -> FirewallFacts:
+    """Read the kernel's rules; those of iptables, ufw and firewalld are among them."""
+    wanted = tuple(_public_ports(place))
+    if not wanted:
+        return FirewallFacts(_tool())
+    try:
+        ruleset = Ruleset.of(json.loads(nft("-j", "list", "ruleset")))
+    except NftImpossible as error:
+        return FirewallFacts(_tool(), problem=str(error))
+    return FirewallFacts(_tool(), tuple(PortFate(port, *ruleset.fate(port)) for port in wanted))
+
+
+def judge(facts: FirewallFacts) -> Iterable[Verdict]:
+    """One verdict for a run of ports that share their fate."""
+    if facts.problem:
+        yield warn(f"this host's firewall cannot be read ({facts.problem}); see that it lets the ports in")
+        return
+    hindered = [fate for fate in facts.fates if fate.fate is not Fate.PASSES]
+    for (fate, chain), group in groupby(hindered, key=lambda hindered: hindered[1:]):
+        for ports in _runs([member.port for member in group]):
+            where = "" if chain is None else f"the chain {' '.join(chain)}"
+            mend = "" if chain is None else _opening(facts.tool, chain, ports)
+            if fate is Fate.DROPPED:
+                yield fail(f"{where} of this host's firewall lets nobody in at TCP {ports}", mend)
+            else:
+                yield warn(f"{where} of this host's firewall may keep people out at TCP {ports}", mend)
+    if not facts.fates:
+        yield ok("API and keys are for this host alone; no firewall matters")
+    elif not hindered:
+        yield ok("this host's own firewall lets the ports in; one before it cannot be seen from here")
+
+
+def _public_ports(place: Installation) -> Iterator[int]:
+    settings = place.settings
+    if not ip_address(settings.listen.host).is_loopback:
+        yield settings.listen.port
+    if not ip_address(settings.inbound_listen).is_loopback:
+        yield from active_ports(place) or (settings.port_range.ports[0],)
+
+
+def _runs(ports: list[int]) -> Iterator[str]:
+    """Consecutive numbers as `first-last`."""
+    start = last = ports[0]
+    for port in [*ports[1:], 0]:
+        if port != last + 1:
+            yield str(start) if start == last else f"{start}-{last}"
+            start = port
+        last = port
+
+
+def _opening(tool: Tool, chain: Chain, ports: str) -> str:
+    """How whoever wrote the rules would let the ports in."""
+    openings: dict[Tool, str] = {
+        "ufw": f"ufw allow {ports.replace('-', ':')}/tcp",
+        "firewalld": f"firewall-cmd --permanent --add-port={ports}/tcp && firewall-cmd --reload",
+        "nft": f"nft insert rule {' '.join(chain)} tcp dport {ports} accept",
+    }
+    return openings[tool]
+
+
+def _tool() -> Tool:
+    try:
+        is_ufw = "ENABLED=yes" in Path("/etc/ufw/ufw.conf").read_text(encoding="utf-8")
+    except OSError:
+        is_ufw = False
+    if is_ufw:
+        return "ufw"
+    return "firewalld" if Path("/run/firewalld").is_dir() else "nft"

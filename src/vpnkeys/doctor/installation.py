@@ -1,0 +1,126 @@
+"""Where to look: the settings, and the server with its Xray if they run."""
+
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpnkeys.client import ApiError, Client
+from vpnkeys.domain.errors import XrayUnavailable
+from vpnkeys.ops.data_dir import api_socket
+from vpnkeys.settings import PREFIX, Settings, admin_socket, data_dirs, load_settings
+from vpnkeys.xray.rpc.counters import XrayCounters
+
+_CONNECT_TIMEOUT_S = 2.0
+_ANSWER_TIMEOUT_S = 30.0
+_FIRST_ANSWER_TIMEOUT_S = 5.0
+_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
+
+_UNIT = "vpnkeys.service"
+_UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A server. `server` is None while it does not answer; `pid` and `xray_pid` while there is no such process.
+
+    `is_a_unit` tells whether systemd knows it.
+    """
+
+    settings: Settings
+    server: Client | None
+    pid: int | None
+    xray_pid: int | None
+    is_a_unit: bool
+
+    @property
+    def start(self) -> str:
+        """The command that starts the server."""
+        return "systemctl start vpnkeys" if self.is_a_unit else "vpnkeys serve"
+
+    @property
+    def restart(self) -> str:
+        """The command that ends the server in order, if it runs, and starts it again."""
+        if self.is_a_unit or self.pid is None:
+            return "systemctl restart vpnkeys" if self.is_a_unit else self.start
+        return f"kill {self.pid} && tail --pid={self.pid} -f /dev/null && {self.start}"
+
+    @property
+    def data_dir(self) -> Path:
+        """Where it keeps everything."""
+        return self.settings.data_dir
+
+
+@contextmanager
+def find_place(environment: Mapping[str, str] = os.environ) -> Iterator[Installation]:
+    """The server of this machine: the one that runs, else the one whose data is there.
+
+    The settings are those that the running server was started with. Raises SettingsError when they are wrong,
+    PermissionError when somebody else's server runs there.
+    """
+    data_dir, pid = _data_dir(environment)
+    settings = load_settings({**_started_with(pid, environment), f"{PREFIX}DATA_DIR": str(data_dir)})
+    server = None if pid is None else _answering(admin_socket(data_dir))
+    try:
+        yield Installation(settings, server, pid, _xray_pid(settings), _is_a_unit())
+    finally:
+        if server is not None:
+            server.close()
+
+
+def _data_dir(environment: Mapping[str, str]) -> tuple[Path, int | None]:
+    candidates = data_dirs(environment)
+    for data_dir in candidates:
+        pid = _listener(admin_socket(data_dir))
+        if pid is not None:
+            return data_dir, pid
+    return next((data_dir for data_dir in candidates if data_dir.is_dir()), candidates[0]), None
+
+
+def _listener(path: Path) -> int | None:
+    """The process that listens on a Unix socket. Raises PermissionError."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+            peer.settimeout(_CONNECT_TIMEOUT_S)
+            peer.connect(os.fspath(path))
+            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+        return int(_PEER_CREDENTIALS.unpack(credentials)[0])
+    except PermissionError as error:
+        msg = f"{path} is for the server's own user and root; be one of them"
+        raise PermissionError(msg) from error
+    except OSError:
+        return None
+
+
+def _started_with(pid: int | None, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process; ours where there is none or it is not shown to us."""
+    with suppress(OSError):
+        if pid is not None:
+            raw = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+            return dict(line.partition("=")[::2] for line in raw.split("\0") if line)
+    return dict(environment)
+
+
+def _answering(path: Path) -> Client | None:
+    """A client of the server, unless it does not answer at all."""
+    with Client.local(path, timeout=_FIRST_ANSWER_TIMEOUT_S) as first, suppress(ApiError):
+        first.info()
+        return Client.local(path, timeout=_ANSWER_TIMEOUT_S)
+    return None
+
+
+def _is_a_unit() -> bool:
+    return any((Path(directory) / _UNIT).exists() for directory in _UNIT_DIRS)
+
+
+def _xray_pid(settings: Settings) -> int | None:
+    counters = XrayCounters(api_socket(settings))
+    try:
+        return counters.pid()
+    except XrayUnavailable:
+        return None
+    finally:
+        counters.close()

@@ -1,0 +1,58 @@
+"""The data directory: made, locked for one server, and what is kept in it loaded or made."""
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+from vpnkeys.domain.reality import KeyPair
+from vpnkeys.settings import Settings, SettingsError
+from vpnkeys.store.files.certificate import CertificateFiles, load_certificate
+from vpnkeys.store.files.secrets import ApiKeyHash, load_api_key, load_key_pair
+
+
+def take(data_dir: Path) -> IO[str]:
+    """Make the data directory and lock it for as long as this process lives: one server on one directory."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data_dir.chmod(0o700)
+        (data_dir / "run").mkdir(mode=0o700, exist_ok=True)
+        lock = (data_dir / ".lock").open("w", encoding="ascii")
+    except OSError as error:
+        msg = f"VPNKEYS_DATA_DIR: {data_dir} cannot be used: {error.strerror}"
+        raise SettingsError(msg) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        msg = f"VPNKEYS_DATA_DIR: another vpnkeys serves {data_dir} already; stop that one first"
+        raise SettingsError(msg) from error
+    return lock
+
+
+def key_pair(settings: Settings) -> KeyPair:
+    """The server's REALITY key pair. Raises SettingsError when it is damaged."""
+    try:
+        return load_key_pair(settings.data_dir)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def api_key(settings: Settings) -> tuple[ApiKeyHash, str | None]:
+    """The API key's hash; and the key itself when it was made just now. Raises SettingsError when it is damaged."""
+    given = settings.api_key.get_secret_value() if settings.api_key else None
+    try:
+        return load_api_key(settings.data_dir, given)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def certificate(settings: Settings) -> CertificateFiles:
+    """The operator's certificate, or one of our own."""
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        return CertificateFiles(settings.tls_cert, settings.tls_key)
+    return load_certificate(settings.data_dir, settings.server_address)
+
+
+def api_socket(settings: Settings) -> Path:
+    """The Unix socket of Xray's API."""
+    return settings.data_dir / "run" / "api.sock"

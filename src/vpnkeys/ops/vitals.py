@@ -1,0 +1,153 @@
+"""What a running server tells a monitoring system of itself, read when it is asked."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Protocol
+
+from cryptography import x509
+
+from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Status
+from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
+from vpnkeys.ops.daily import DailyBackup
+from vpnkeys.service.drift import DriftCount, DriftWatch
+from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.store.files.certificate import CertificateFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """The numbers of one moment; None where one cannot be told now.
+
+    `traffic` is what was counted since this server started, of all keys, also of those deleted since; `traffic_by_key`
+    (by key id) what was ever counted of each. Neither falls: resets do not matter. Ages and times in seconds.
+    """
+
+    is_database_up: bool
+    is_xray_up: bool
+    xray_restarts: int
+    keys: Mapping[str, int] | None
+    traffic: Bytes
+    traffic_by_key: Mapping[str, Bytes]
+    gaps: int | None
+    sampling_lag_s: float | None
+    drift: DriftCount | None
+    targets: Mapping[str, bool]
+    names_ready: int
+    backup_age_s: float | None
+    certificate_expires_in_s: float | None
+
+
+@dataclass(slots=True)
+class Odometer:
+    """What all keys together were counted since the first look, which never falls.
+
+    A sum over the keys that are there would fall with each deletion, and a counter that falls is taken for one that
+    began again at zero, all of it used anew. So this begins at zero with each server, and adds what each key has more
+    than when it was last looked at. What a key used between the last look and its deletion is not in it.
+    """
+
+    total: Bytes = NOTHING
+    _seen: Mapping[str, Bytes] | None = field(default=None, init=False)
+
+    def look(self, by_key: Mapping[str, Bytes]) -> None:
+        """Add what is new."""
+        before = by_key if self._seen is None else self._seen
+        more = [(now, before.get(uuid, NOTHING)) for uuid, now in by_key.items()]
+        up = sum(max(0, now.up - then.up) for now, then in more)
+        down = sum(max(0, now.down - then.down) for now, then in more)
+        self.total = Bytes(self.total.up + up, self.total.down + down)
+        self._seen = by_key
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the database holds."""
+
+    keys: tuple[Key, ...]
+    tally: Tally
+
+
+class Restarted(Protocol):
+    """A process that is started again when it ends."""
+
+    @property
+    def restarts(self) -> int:
+        """How often that was."""
+        ...
+
+
+class Monitor:
+    """Takes the vitals of one server, whose traffic it counts from now on."""
+
+    def __init__(
+        self, reconciler: Reconciler, process: Restarted, backups: DailyBackup, certificate: CertificateFiles
+    ) -> None:
+        self._reconciler = reconciler
+        self._process = process
+        self._backups = backups
+        self._certificate = certificate
+        self._drift = DriftWatch(reconciler)
+        self._lock = Lock()  # two looks at a time would add the same bytes twice
+        self._odometer = Odometer()
+        self._gaps = 0
+        self._read()
+
+    def look(self) -> Vitals:
+        """The numbers now; nothing here waits for Xray longer than a second."""
+        node, now = self._reconciler.node, datetime.now(UTC).replace(tzinfo=None)
+        stored = self._read()
+        sampled_at = stored.tally.sampled_at if stored else None
+        return Vitals(
+            is_database_up=stored is not None,
+            is_xray_up=node.is_up(),
+            xray_restarts=self._process.restarts,
+            keys=_by_status(stored.keys) if stored else None,
+            traffic=self._odometer.total,
+            traffic_by_key=_by_id(stored) if stored else {},
+            gaps=self._gaps if stored else None,
+            sampling_lag_s=(now - sampled_at).total_seconds() if sampled_at else None,
+            drift=self._drift.last(),
+            targets={seen.server_name: seen.is_usable for seen in node.targets_seen()},
+            names_ready=len(node.ready_names()),
+            backup_age_s=_backup_age_s(self._backups, now),
+            certificate_expires_in_s=_certificate_expires_in_s(self._certificate),
+        )
+
+    def _read(self) -> _Stored | None:
+        store = self._reconciler.store
+        try:
+            with self._lock:
+                stored = _Stored(store.keys(), store.tally())
+                self._odometer.look(stored.tally.by_key)
+                # A life that was taken for ended may turn out to go on; a counter must not fall for that.
+                self._gaps = max(self._gaps, stored.tally.gaps)
+                return stored
+        except Unavailable:
+            return None
+
+
+def _by_status(keys: tuple[Key, ...]) -> dict[str, int]:
+    statuses = [key.status for key in keys]
+    return {status.value: statuses.count(status) for status in Status}
+
+
+def _by_id(stored: _Stored) -> dict[str, Bytes]:
+    return {key.id: stored.tally.by_key.get(key.uuid, NOTHING) for key in stored.keys}
+
+
+def _backup_age_s(backups: DailyBackup, now: datetime) -> float | None:
+    newest = next(iter(backups.files()), None)
+    return None if newest is None else (now - newest.created_at).total_seconds()
+
+
+def _certificate_expires_in_s(certificate: CertificateFiles) -> float | None:
+    try:
+        served = x509.load_pem_x509_certificate(certificate.cert.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return served.not_valid_after_utc.timestamp() - time.time()

@@ -1,0 +1,1 @@
+"""Import of an installation of the 2.3 line."""

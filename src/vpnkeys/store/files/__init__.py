@@ -1,0 +1,1 @@
+"""The files of the data directory other than the database: secrets, certificate, backups."""

@@ -1,0 +1,256 @@
+r"""A backup is one file; this is its format, and what is needed of SQLite to fill and to check it.
+
+Format 1, in this order:
+
+    vpnkeys backup\n
+    {"format": 1, "created_by": "0.1.0", "created_at": "2026-01-31T12:00:00Z", "encryption": null}\n
+    {"members": [{"name": "vpnkeys.db", "size": 4096, "sha256": "..."}, ...]}\n     }  the body: a manifest,
+    the members, one after the other, in the manifest's order                       }  and what it lists
+    the SHA-256 of everything above, 32 raw bytes
+
+With a passphrase `encryption` is {"kdf": "scrypt", "n": 32768, "r": 8, "p": 1, "salt": hex, "cipher": "aes-256-gcm",
+"nonce": hex}, and in the body's place stands its ciphertext with the tag; the two lines above it are the associated
+data. The SHA-256 at the end is there too: it tells a damaged file from a wrong passphrase. Only the tag tells who has
+made the file: a SHA-256 can be computed by anybody.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import tempfile
+import unicodedata
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from sqlalchemy import Engine
+from sqlalchemy.exc import DatabaseError
+
+from vpnkeys.domain.errors import Rejected, StoreUnavailable
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import current_revision, migrate
+
+DATABASE = "vpnkeys.db"
+MEMBERS = (DATABASE, "reality.json", "api-key.json", "tls/cert.pem", "tls/key.pem", "vpnkeys.env")
+"""Everything that a backup can hold, by its path in the data directory."""
+COMPANIONS = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database and would apply to whatever stands there."""
+
+_MAGIC = b"vpnkeys backup\n"
+_FORMAT = 1
+_HEADER_MAX_BYTES = 4096
+_DIGEST_BYTES = 32
+_SALT_BYTES, _NONCE_BYTES = 16, 12
+_KDF: Mapping[str, object] = {"kdf": "scrypt", "n": 2**15, "r": 8, "p": 1, "cipher": "aes-256-gcm"}
+_HEX = re.compile(r"(?:[0-9a-f]{2})+")
+
+_ALTERED = "it is damaged: truncated, or altered since it was made"
+_FOREIGN = "it is no backup of vpnkeys"
+
+
+class BackupRefused(Rejected):
+    """A file is no whole backup that this version can use, or cannot be used in this place."""
+
+    code = "backup_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What is in a backup, and where it comes from. `created_at` is UTC, written out."""
+
+    created_by: str
+    created_at: str
+    members: Mapping[str, bytes]
+
+
+def pack(backup: Backup, passphrase: str | None = None) -> bytes:
+    """The file. With a passphrase nobody without it can read or make it."""
+    salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
+    encryption = None if passphrase is None else {**_KDF, "salt": salt.hex(), "nonce": nonce.hex()}
+    header = {
+        "format": _FORMAT,
+        "created_by": backup.created_by,
+        "created_at": backup.created_at,
+        "encryption": encryption,
+    }
+    opening = _MAGIC + _line(header)
+    listed = [
+        {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in backup.members.items()
+    ]
+    body = b"".join((_line({"members": listed}), *backup.members.values()))
+    if passphrase is not None:
+        body = AESGCM(_derive(passphrase, salt)).encrypt(nonce, body, opening)
+    return b"".join((opening, body, _digest(opening, body)))
+
+
+def unpack(raw: bytes, passphrase: str | None = None) -> Backup:
+    """What is in the file, every byte of it checked. Raises BackupRefused."""
+    header, opening = _opening(raw)
+    end = len(raw) - _DIGEST_BYTES
+    view = memoryview(raw)
+    if end < len(opening) or _digest(opening, view[len(opening) : end]) != raw[end:]:
+        raise BackupRefused(_ALTERED)
+    body = raw[len(opening) : end]
+    if header["encryption"] is not None:
+        body = _decrypted(header["encryption"], opening, body, passphrase)
+    elif passphrase is not None:
+        # Else whoever can swap files could pass off one of his own on a reader who relies on the passphrase.
+        msg = "it is not encrypted, and a passphrase was given: leave the passphrase out if that is as it should be"
+        raise BackupRefused(msg)
+    return Backup(str(header["created_by"]), str(header["created_at"]), _members(body))
+
+
+def is_encrypted(raw: bytes) -> bool:
+    """Whether a passphrase is needed. Raises BackupRefused when it is no backup at all."""
+    return _opening(raw)[0]["encryption"] is not None
+
+
+def copy_database(database: Path) -> bytes:
+    """A sound copy of an SQLite database as it is between two transactions, whoever writes to it meanwhile.
+
+    Raises StoreUnavailable when it cannot be copied or is damaged: no good backup should give way to a bad one.
+    """
+    with tempfile.TemporaryDirectory(prefix="vpnkeys-") as directory:
+        copy = Path(directory) / DATABASE
+        try:
+            # In one step: between two, every write would make SQLite begin anew, under load for ever. Writers do not
+            # wait for it, as the database has a write-ahead log.
+            uri = f"{database.absolute().as_uri()}?mode=rw"
+            with closing(sqlite3.connect(uri, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target, pages=-1)
+            _check_integrity(copy)
+        except sqlite3.Error as error:
+            msg = f"The database {database} cannot be copied: {error}."
+            raise StoreUnavailable(msg) from error
+        return copy.read_bytes()
+
+
+def make_fit(database: Path) -> tuple[int, ...]:
+    """Check a database out of a backup and bring it up to date; the ports of its keys. Raises BackupRefused.
+
+    It is one file afterwards, with nothing beside it, and on the disk.
+    """
+    try:
+        _check_integrity(database)
+        ports = _brought_up_to_date(database)
+    except (sqlite3.Error, DatabaseError) as error:
+        raise BackupRefused(f"its database is damaged: {error}") from error
+    if any(database.with_name(database.name + end).exists() for end in COMPANIONS):
+        raise BackupRefused("its database cannot be made one file; somebody else holds it open")
+    with database.open("rb+") as file:
+        os.fsync(file.fileno())
+    return ports
+
+
+def _check_integrity(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def _brought_up_to_date(database: Path) -> tuple[int, ...]:
+    engine = open_engine(f"sqlite:///{database}")
+    try:
+        _migrate(engine)
+    finally:
+        engine.dispose()
+    with closing(sqlite3.connect(database)) as connection:
+        return tuple(row[0] for row in connection.execute("SELECT port FROM keys ORDER BY port"))
+
+
+def _migrate(engine: Engine) -> None:
+    if current_revision(engine) is None:
+        raise BackupRefused("its database is not one of vpnkeys")
+    try:
+        migrate(engine)
+    except StoreUnavailable as error:
+        raise BackupRefused(f"its database is of a newer vpnkeys; use that one: {error}") from error
+
+
+def _opening(raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header, and the two lines as they stand."""
+    if not raw.startswith(_MAGIC):
+        raise BackupRefused(_ALTERED if raw and _MAGIC.startswith(raw) else _FOREIGN)
+    end = raw.find(b"\n", len(_MAGIC), len(_MAGIC) + _HEADER_MAX_BYTES)
+    header = _parsed(raw[len(_MAGIC) : end]) if end != -1 else None
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise BackupRefused(_ALTERED)
+    if header["format"] != _FORMAT:
+        raise BackupRefused(f"it has format {header['format']}, and this vpnkeys reads {_FORMAT}; use a newer vpnkeys")
+    if not header.keys() >= {"created_by", "created_at", "encryption"}:
+        raise BackupRefused(_ALTERED)
+    return header, raw[: end + 1]
+
+
+def _decrypted(encryption: object, opening: bytes, sealed: bytes, passphrase: str | None) -> bytes:
+    if not isinstance(encryption, dict) or any(encryption.get(name) != value for name, value in _KDF.items()):
+        raise BackupRefused("it is encrypted in a way that this vpnkeys does not know; use a newer vpnkeys")
+    if passphrase is None:
+        msg = "it is encrypted: give its passphrase, by --passphrase-file or VPNKEYS_PASSPHRASE"
+        raise BackupRefused(msg)
+    salt, nonce = _bytes(encryption.get("salt"), _SALT_BYTES), _bytes(encryption.get("nonce"), _NONCE_BYTES)
+    try:
+        return AESGCM(_derive(passphrase, salt)).decrypt(nonce, sealed, opening)
+    except InvalidTag as error:
+        msg = "the passphrase is wrong, or somebody without it has altered the file"
+        raise BackupRefused(msg) from error
+
+
+def _members(body: bytes) -> dict[str, bytes]:
+    end = body.find(b"\n")
+    manifest: Any = _parsed(body[:end]) if end != -1 else None
+    try:
+        listed = [(str(entry["name"]), int(entry["size"]), str(entry["sha256"])) for entry in manifest["members"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BackupRefused(_ALTERED) from error
+    members: dict[str, bytes] = {}
+    at = end + 1
+    for name, size, digest in listed:
+        # Names become paths: none but those that are known, none twice.
+        if name not in MEMBERS or name in members or size < 0:
+            raise BackupRefused(f"it holds {name!r}, which has no place in a backup")
+        members[name] = body[at : at + size]
+        at += size
+        if len(members[name]) != size or hashlib.sha256(members[name]).hexdigest() != digest:
+            raise BackupRefused(_ALTERED)
+    if at != len(body):
+        raise BackupRefused(_ALTERED)
+    return members
+
+
+def _derive(passphrase: str, salt: bytes) -> bytes:
+    # The same letters can be typed as different code points.
+    typed = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+    return Scrypt(salt=salt, length=32, n=2**15, r=8, p=1).derive(typed)
+
+
+def _digest(opening: bytes, body: bytes | memoryview) -> bytes:
+    digest = hashlib.sha256(opening)
+    digest.update(body)
+    return digest.digest()
+
+
+def _line(document: object) -> bytes:
+    return json.dumps(document).encode("ascii") + b"\n"
+
+
+def _parsed(line: bytes) -> Any:  # noqa: ANN401 - whatever it is
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _bytes(value: object, size: int) -> bytes:
+    if not isinstance(value, str) or len(value) != 2 * size or _HEX.fullmatch(value) is None:
+        raise BackupRefused(_ALTERED)
+    return bytes.fromhex(value)

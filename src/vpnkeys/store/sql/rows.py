@@ -1,0 +1,96 @@
+"""Keys, tokens and records of the audit log as rows, and rows as what they are."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from vpnkeys.domain.actor import Actor
+from vpnkeys.domain.audit import Entry, Facts, Outcome, Record
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Limits, Status, Window
+from vpnkeys.domain.token import Scope, Token
+
+_PLAIN = (
+    "id",
+    "name",
+    "uuid",
+    "created_at",
+    "is_active",
+    "port",
+    "short_id",
+    "sni",
+    "flow",
+    "port_assigned_at",
+    "note",
+)
+
+
+def to_row(key: Key) -> dict[str, object]:
+    """The columns of a key."""
+    limits = key.limits
+    return {name: getattr(key, name) for name in _PLAIN} | {
+        "expires_at": limits.expires_at,
+        "traffic_limit_bytes": limits.traffic_bytes,
+        "traffic_limit_window": limits.traffic_window.value,
+        "max_devices": limits.max_devices,
+        "speed_limit_mbps": limits.speed_mbps,
+        "judged": key.limit_status.value,
+    }
+
+
+def to_key(row: Mapping[Any, Any]) -> Key:
+    """The key of a row."""
+    limits = Limits(
+        expires_at=row["expires_at"],
+        traffic_bytes=row["traffic_limit_bytes"],
+        traffic_window=Window(row["traffic_limit_window"]),
+        max_devices=row["max_devices"],
+        speed_mbps=row["speed_limit_mbps"],
+    )
+    return Key(**{name: row[name] for name in _PLAIN}, limits=limits, limit_status=Status(row["judged"]))
+
+
+def token_row(token: Token) -> dict[str, object]:
+    """The columns of a token."""
+    return asdict(token) | {"scope": token.scope.value}
+
+
+def to_token(row: Mapping[Any, Any]) -> Token:
+    """The token of a row."""
+    return Token(**{**row, "scope": Scope(row["scope"])})
+
+
+def record_row(entry: Entry, actor: Actor, at: datetime, outcome: Outcome, detail: str) -> dict[str, object]:
+    """The columns of a record."""
+    return {
+        "at": at,
+        "actor": actor.name,
+        "origin": actor.origin,
+        "request_id": actor.request_id,
+        "action": entry.action,
+        "subject": entry.subject,
+        "before": orjson.dumps(dict(entry.before)).decode() if entry.before else None,
+        "after": orjson.dumps(dict(entry.after)).decode() if entry.after else None,
+        "outcome": outcome.value,
+        "detail": detail,
+    }
+
+
+def to_record(row: Mapping[Any, Any]) -> Record:
+    """The record of a row."""
+    return Record(
+        id=row["id"],
+        at=row["at"],
+        actor=Actor(row["actor"], row["origin"], row["request_id"]),
+        entry=Entry(row["action"], row["subject"], _facts(row["before"]), _facts(row["after"])),
+        outcome=Outcome(row["outcome"]),
+        detail=row["detail"],
+    )
+
+
+def _facts(stored: str | None) -> Facts:
+    facts: dict[str, object] = orjson.loads(stored) if stored else {}
+    return facts

@@ -1,0 +1,255 @@
+"""Keys, tokens, traffic and the audit log in an SQL database."""
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from vpnkeys.domain.actor import SERVER, current_actor
+from vpnkeys.domain.audit import Entry, Outcome, Record
+from vpnkeys.domain.errors import StoreUnavailable, VpnKeysError
+from vpnkeys.domain.event import news_of_keys
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.subscription import Subscription
+from vpnkeys.domain.token import Token
+from vpnkeys.domain.traffic import Point, Tally, Total, Traffic
+from vpnkeys.domain.webhook import Delivery, Webhook
+from vpnkeys.store.sql.audit import read_records, write_records
+from vpnkeys.store.sql.engine import Watcher
+from vpnkeys.store.sql.ledger import SqlLedger
+from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_unsettled, read_webhooks
+from vpnkeys.store.sql.rows import to_key, to_token
+from vpnkeys.store.sql.tables import keys as keys_table
+from vpnkeys.store.sql.tables import subscriptions as subscriptions_table
+from vpnkeys.store.sql.tables import tokens as tokens_table
+from vpnkeys.store.sql.transaction import SqlTransaction
+
+_log = logging.getLogger(__name__)
+
+_ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
+_ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
+_ALL_SUBSCRIPTIONS = select(subscriptions_table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of the database: each table as of a generation of it, all of them still right at a version."""
+
+    version: int | None = None
+    generations: Mapping[str, int] = field(default_factory=dict)
+    keys: tuple[Key, ...] = ()
+    tokens: tuple[Token, ...] = ()
+    subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
+    webhooks: tuple[Webhook, ...] = ()
+
+
+class SqlStore:
+    """Keeps the promises of `interfaces.Store`.
+
+    On SQLite what `_Kept` has is read once and kept until somebody changes it: `PRAGMA data_version` of a connection
+    that never writes tells, in microseconds, whether any other connection has committed, of this process or another,
+    and the tables' generations which of them that has changed. What a transaction here makes of the keys is kept on,
+    and not read back.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reader = engine.connect() if engine.dialect.name == "sqlite" else None
+        self._watcher = Watcher(self._reader) if self._reader is not None else None
+        self._lock = threading.Lock()
+        self._kept = _Kept()
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, oldest first."""
+        return self._now().keys
+
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens, oldest first."""
+        return self._now().tokens
+
+    def subscriptions(self) -> Mapping[str, Subscription]:
+        """All subscriptions, by the hash of their tokens."""
+        return self._now().subscriptions
+
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """All webhooks, oldest first."""
+        return self._now().webhooks
+
+    def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
+        """What a webhook has still to be told, oldest first."""
+        with _Translated(), self._engine.begin() as connection:
+            return read_unsettled(connection, webhook_id, limit)
+
+    def deliveries(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
+        """All that is known of what a webhook is told, newest first."""
+        with _Translated(), self._engine.begin() as connection:
+            return read_newest(connection, webhook_id, limit)
+
+    def _now(self) -> _Kept:
+        with _Translated():
+            if self._reader is None or self._watcher is None:
+                with self._engine.begin() as connection:
+                    return _read(connection)
+            with self._lock:
+                return self._kept_or_read(self._reader, self._watcher)
+
+    def _kept_or_read(self, reader: Connection, watcher: Watcher) -> _Kept:
+        # The numbers first: a commit in between is then seen the next time.
+        version = watcher.data_version()
+        if version != self._kept.version:
+            generations = watcher.generations()
+            if generations != self._kept.generations:
+                with reader.begin():
+                    self._kept = _read_news(reader, self._kept, generations)
+            self._kept = replace(self._kept, version=version)
+        return self._kept
+
+    def traffic(self, uuid: str) -> Traffic:
+        """What a key has used."""
+        with _Translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).traffic(uuid)
+
+    def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
+        """What several keys have used."""
+        with _Translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).traffic_of(uuids)
+
+    def used_bytes(self, uuid: str, since: datetime | None) -> int:
+        """What a key has used since then."""
+        with _Translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).used_bytes(uuid, since)
+
+    def totals(self) -> Mapping[str, Total]:
+        """What each key has used."""
+        with _Translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).totals()
+
+    def tally(self) -> Tally:
+        """All that was ever counted."""
+        with _Translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).tally()
+
+    def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
+        """What was counted by hour."""
+        with _Translated(), self._engine.begin() as connection:
+            return SqlLedger(connection).history(uuid, since, until)
+
+    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
+        """The newest records, newest first."""
+        with _Translated(), self._engine.begin() as connection:
+            return read_records(connection, limit, before_id, subject)
+
+    def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
+        """Add to the audit log."""
+        self._record([entry], outcome, detail)
+
+    def _record(self, entries: list[Entry], outcome: Outcome, detail: str) -> None:
+        with _Translated(), self._writing() as connection:
+            write_records(connection, entries, _utc_now(), outcome, detail)
+
+    @contextmanager
+    def write(self) -> Iterator[SqlTransaction]:
+        """A write transaction that commits at its end."""
+        entries: list[Entry] = []
+        try:
+            with _Translated(), self._writing() as connection:
+                # Nobody else writes from here on, so that what was kept, if it is still right, stays right.
+                kept = _read(connection) if self._reader is None else self._now()
+                transaction = SqlTransaction(connection, kept.keys, SqlOutbox(connection, kept.webhooks), entries)
+                yield transaction
+                now = _utc_now()
+                write_records(connection, entries, now, Outcome.DONE)
+                transaction.outbox.tell(chain(transaction.news, news_of_keys(kept.keys, transaction.keys())), now)
+                generations = {} if self._reader is None else Watcher(connection).generations()
+        except VpnKeysError as error:
+            self._note_failure(entries, error)
+            raise
+        self._keep_on(kept, transaction.keys(), generations)
+
+    def _keep_on(self, before: _Kept, keys: tuple[Key, ...], generations: Mapping[str, int]) -> None:
+        """Take over the keys that a transaction has left behind, unless somebody has read newer ones meanwhile."""
+        mark = keys_table.name
+        with self._lock:
+            if generations.get(mark) != before.generations.get(mark) == self._kept.generations.get(mark):
+                numbers = {**self._kept.generations, mark: generations[mark]}
+                self._kept = replace(self._kept, keys=keys, generations=numbers)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    def _note_failure(self, entries: list[Entry], error: VpnKeysError) -> None:
+        """Let the log tell of what somebody tried in vain; what the server tries by itself, it tries again."""
+        if not entries or current_actor() == SERVER or isinstance(error, StoreUnavailable):
+            return
+        try:
+            self._record(entries, Outcome.TAKEN_BACK, str(error))
+        except StoreUnavailable as silence:
+            _log.warning("a change that was taken back is missing from the audit log: %s", silence)
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._reader is not None:
+            self._reader.close()
+        self._engine.dispose()
+
+
+def _read(connection: Connection) -> _Kept:
+    return _Kept(**{name: read(connection) for name, read in _READERS.items()})
+
+
+def _read_news(connection: Connection, old: _Kept, generations: Mapping[str, int]) -> _Kept:
+    """Read what has changed since."""
+    changed = [name for name in _READERS if old.generations.get(name) != generations.get(name)]
+    return replace(old, generations=generations, **{name: _READERS[name](connection) for name in changed})
+
+
+def _read_keys(connection: Connection) -> tuple[Key, ...]:
+    rows = connection.execute(_ALL_KEYS)
+    return tuple(to_key(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def _read_tokens(connection: Connection) -> tuple[Token, ...]:
+    rows = connection.execute(_ALL_TOKENS)
+    return tuple(to_token(row._mapping) for row in rows)  # noqa: SLF001 - as above
+
+
+def _read_subscriptions(connection: Connection) -> dict[str, Subscription]:
+    found = (Subscription(*row) for row in connection.execute(_ALL_SUBSCRIPTIONS))
+    return {subscription.token_hash: subscription for subscription in found}
+
+
+# By the names of the tables, which are those of what is kept.
+_READERS: Mapping[str, Callable[[Connection], Any]] = {
+    "keys": _read_keys,
+    "tokens": _read_tokens,
+    "subscriptions": _read_subscriptions,
+    "webhooks": read_webhooks,
+}
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class _Translated:
+    """Tells of a silent database in our own words. A class, because each request comes through here."""
+
+    def __enter__(self) -> None:
+        """Nothing yet."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Raise StoreUnavailable in place of what the driver raised."""
+        if isinstance(error, OperationalError | PoolTimeout):
+            cause = getattr(error, "orig", error)
+            msg = f"The database does not answer: {cause}. Nothing was changed; try again shortly."
+            raise StoreUnavailable(msg) from error

@@ -1,0 +1,279 @@
+"""Inbounds to and from the JSON of config.json, and the parts of that file that are not inbounds but ours.
+
+`render_inbound` and `parse_inbound` are inverses. `merge` puts ours into a document and leaves the operator's own
+sections as they are.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+
+from vpnkeys.domain.inbound import KEY_TAG_PREFIX, WARM_TAG_PREFIX, AnyInbound, Client, ForeignInbound, Inbound, Reality
+from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.reality import pad_short_id
+
+JsonObject = dict[str, Any]
+
+API_TAG = "vpnkeys-api"
+OWN_PREFIX = "vpnkeys-"
+_DIRECT, _BLOCKED, _WARMED = "vpnkeys-direct", "vpnkeys-blocked", "vpnkeys-warmed"
+_UDP = "vpnkeys-udp"  # only where the kernel does not guard
+
+SELF_TEST_HOST = "self-test.vpnkeys.invalid"
+"""Where Xray itself answers whoever was let in, so that a self-test gets bytes without a door opened to anybody."""
+
+# Where customers must not get to through this server: loopback, private, link-local (cloud metadata is there),
+# carrier-grade NAT, multicast and reserved ranges; and the IPv6 ranges that carry IPv4 addresses inside
+# (IPv4-compatible, NAT64, 6to4, Teredo), whose inner address would have to be judged. IPv4-mapped ones need
+# no entry: Xray takes them as the IPv4 address that they are (`IPAddress` in common/net/address.go).
+PRIVATE_NETWORKS = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+    "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2002::/16", "fc00::/7", "fe80::/10",
+    "fec0::/10", "ff00::/8",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BaseConfig:
+    """What config.json says beside the keys.
+
+    `egress_allow` are (cidr, port or None) that customers may reach. `own_addresses` are those of this host outside
+    PRIVATE_NETWORKS, where they reach `api_port` alone. `mark` is on what Xray sends for them, so that the kernel can
+    judge each packet (`guard.py`); None where it cannot.
+    """
+
+    api_socket: str
+    pool: PortRange
+    egress_allow: tuple[tuple[str, int | None], ...] = ()
+    own_addresses: tuple[str, ...] = ()
+    api_port: int | None = None
+    mark: int | None = None
+
+    def lets_out(self, address: str, port: int) -> bool:
+        """Whether customers may reach an IP address and a TCP port, as far as our own rules decide."""
+        there = ip_address(address)
+        if isinstance(there, IPv6Address):
+            there = there.ipv4_mapped or there
+        if any(there in ip_network(cidr) and only in {None, port} for cidr, only in self.egress_allow):
+            return True
+        if any(there in ip_network(network) for network in PRIVATE_NETWORKS):
+            return False
+        return str(there) not in self.own_addresses or port == self.api_port
+
+
+def render_inbound(inbound: Inbound) -> JsonObject:
+    """The inbound as an element of config.json's `inbounds`."""
+    place: JsonObject = {"listen": inbound.listen}
+    if inbound.port is not None:
+        place["port"] = inbound.port
+    return {
+        "tag": inbound.tag,
+        **place,
+        "protocol": "vless",
+        "settings": {"clients": [_render_client(client) for client in inbound.clients], "decryption": "none"},
+        "streamSettings": {
+            "network": "raw",
+            "security": "reality",
+            "realitySettings": {
+                "target": inbound.reality.target,
+                "serverNames": list(inbound.reality.server_names),
+                "privateKey": inbound.reality.private_key,
+                "minClientVer": inbound.reality.min_client_version,
+                "shortIds": list(inbound.reality.short_ids),
+            },
+        },
+    }
+
+
+_kept_inbound = lru_cache(maxsize=4096)(render_inbound)
+"""The same, kept for the next time: most inbounds of a file are those of the file before. Not to be changed."""
+
+
+def _render_client(client: Client) -> JsonObject:
+    return {"id": client.uuid, "email": client.email, "flow": client.flow}
+
+
+def parse_inbound(raw: Mapping[str, Any]) -> AnyInbound:
+    """The inbound that an element describes; ForeignInbound when it says anything that `render_inbound` would not."""
+    try:
+        inbound = _parse_inbound(raw)
+        same = render_inbound(inbound) == raw
+    except (KeyError, TypeError, AttributeError):
+        return summary(raw)
+    return inbound if same else summary(raw)
+
+
+def _parse_inbound(raw: Mapping[str, Any]) -> Inbound:
+    reality = raw["streamSettings"]["realitySettings"]
+    return Inbound(
+        tag=_text(raw["tag"]),
+        listen=_text(raw["listen"]),
+        port=_whole(raw["port"]) if "port" in raw else None,
+        clients=tuple(Client(_text(c["id"]), _text(c["email"]), _text(c["flow"])) for c in raw["settings"]["clients"]),
+        reality=Reality(
+            target=_text(reality["target"]),
+            server_names=tuple(map(_text, reality["serverNames"])),
+            private_key=_text(reality["privateKey"]),
+            short_ids=tuple(map(_text, reality["shortIds"])),
+            min_client_version=_text(reality["minClientVer"]),
+        ),
+    )
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _whole(value: Any) -> int:  # noqa: ANN401 - any JSON
+    """Not "10001", which Xray takes as well, nor 10001.0 and True, which Python takes for integers."""
+    if type(value) is not int:
+        raise TypeError
+    return value
+
+
+def summary(raw: Mapping[str, Any]) -> ForeignInbound:
+    """What can be told of any inbound, however odd it is."""
+    settings = _object(raw.get("settings"))
+    reality = _object(_object(raw.get("streamSettings")).get("realitySettings"))
+    is_vless = raw.get("protocol") == "vless"
+    clients = _list(settings.get("clients")) if is_vless else []
+    return ForeignInbound(
+        tag=str(raw.get("tag", "")),
+        port=_port(raw.get("port")),
+        protocol=str(raw.get("protocol", "")),
+        uuids=tuple(str(_object(client).get("id", "")) for client in clients),
+        short_ids=tuple(pad_short_id(str(short_id)) for short_id in _list(reality.get("shortIds"))),
+        target=str(reality.get("target") or reality.get("dest") or ""),
+        server_names=tuple(map(str, _list(reality.get("serverNames")))),
+    )
+
+
+def belongs_to_us(raw: Mapping[str, Any], pool: PortRange) -> bool:
+    """Whether we answer for this inbound: it has a tag of ours, or it sits on a port of our range."""
+    tag = str(raw.get("tag", ""))
+    return tag.startswith((OWN_PREFIX, KEY_TAG_PREFIX, WARM_TAG_PREFIX)) or (_port(raw.get("port")) or 0) in pool
+
+
+def merge(document: JsonObject, base: BaseConfig, inbounds: Iterable[Inbound]) -> JsonObject:
+    """The document with our parts as they should be and everything else untouched."""
+    ours = tuple(inbounds)
+    policy = _object(document.get("policy"))
+    levels = _object(policy.get("levels"))
+    routing = _object(document.get("routing"))
+    foreign = [raw for raw in _list(document.get("inbounds")) if not belongs_to_us(_object(raw), base.pool)]
+    outbounds = _outbounds(_list(document.get("outbounds")), base)
+    return {
+        "log": {"loglevel": "warning", "access": "none"},
+        **document,
+        "api": {"tag": API_TAG, "services": ["HandlerService", "StatsService"]},
+        "stats": {},
+        "policy": {**policy, "levels": {**levels, "0": {**_object(levels.get("0")), **_COUNTERS}}},
+        "routing": {
+            **routing,
+            "domainStrategy": "IPOnDemand",
+            "rules": [*_rules(base, ours), *_foreign_rules(routing), *_last_rules(base, outbounds)],
+        },
+        "inbounds": [_api_inbound(base), *map(_kept_inbound, ours), *foreign],
+        "outbounds": outbounds,
+    }
+
+
+_COUNTERS = {"statsUserUplink": True, "statsUserDownlink": True, "statsUserOnline": True}
+
+
+def _api_inbound(base: BaseConfig) -> JsonObject:
+    """The API on a Unix socket for its owner alone: it has no authentication of its own.
+
+    The port is never listened on, yet must not be 0: the first call would panic Xray (measured).
+    """
+    return {
+        "tag": API_TAG,
+        "listen": f"{base.api_socket},0600",
+        "protocol": "dokodemo-door",
+        "settings": {"address": "127.0.0.1", "port": 1, "network": "unix"},
+    }
+
+
+def _rules(base: BaseConfig, inbounds: Iterable[Inbound]) -> list[JsonObject]:
+    """Our routing, before anybody else's: names are resolved (IPOnDemand) so that they are judged by address."""
+    warm = [inbound.tag for inbound in inbounds if inbound.tag.startswith(WARM_TAG_PREFIX)]
+    return [
+        {"ruleTag": f"{OWN_PREFIX}api", "inboundTag": [API_TAG], "outboundTag": API_TAG},
+        *([{"ruleTag": f"{OWN_PREFIX}warm", "inboundTag": warm, "outboundTag": _WARMED}] if warm else []),
+        {"ruleTag": f"{OWN_PREFIX}self-test", "domain": [f"full:{SELF_TEST_HOST}"], "outboundTag": _WARMED},
+        *_allow_rules(base),
+        {"ruleTag": f"{OWN_PREFIX}localhost", "domain": ["domain:localhost"], "outboundTag": _BLOCKED},
+        {"ruleTag": f"{OWN_PREFIX}private", "ip": list(PRIVATE_NETWORKS), "outboundTag": _BLOCKED},
+        *_own_address_rules(base),
+    ]
+
+
+def _allow_rules(base: BaseConfig) -> Iterable[JsonObject]:
+    for index, (cidr, port) in enumerate(base.egress_allow):
+        where: JsonObject = {"ip": [cidr]} | ({} if port is None else {"port": str(port)})
+        if base.mark is None:
+            yield {"ruleTag": f"{OWN_PREFIX}allow-{index}-udp", **where, "network": "udp", "outboundTag": _UDP}
+        yield {"ruleTag": f"{OWN_PREFIX}allow-{index}", **where, "outboundTag": _DIRECT}
+
+
+def _own_address_rules(base: BaseConfig) -> Iterable[JsonObject]:
+    """This host's public addresses: what goes there from here passes no firewall of the outer interface."""
+    own = {"ip": list(base.own_addresses)}
+    if base.own_addresses and base.api_port is not None:
+        panel = {"port": str(base.api_port), "network": "tcp", "outboundTag": _DIRECT}
+        yield {"ruleTag": f"{OWN_PREFIX}panel", **own, **panel}
+    if base.own_addresses:
+        yield {"ruleTag": f"{OWN_PREFIX}own", **own, "outboundTag": _BLOCKED}
+
+
+def _last_rules(base: BaseConfig, outbounds: list[Any]) -> Iterable[JsonObject]:
+    """UDP's own way out where the kernel does not guard; behind the operator's rules and never past their default."""
+    if base.mark is None and _object(outbounds[0]).get("tag") == _DIRECT:
+        yield {"ruleTag": f"{OWN_PREFIX}udp", "network": "udp", "outboundTag": _UDP}
+
+
+def _foreign_rules(routing: JsonObject) -> list[Any]:
+    return [
+        rule for rule in _list(routing.get("rules")) if not str(_object(rule).get("ruleTag", "")).startswith(OWN_PREFIX)
+    ]
+
+
+def _outbounds(document: list[Any], base: BaseConfig) -> list[Any]:
+    """Ours where they stand already, so that an operator may put another default before them; else the default first.
+
+    With a mark the kernel judges each packet. Without, UDP has a way of its own: freedom sends later packets of a
+    session to whatever address each of them names, unjudged, but through another outbound it sends them all to the
+    first one, which routing has judged. No full cone then, and no hole.
+    """
+    marked = {} if base.mark is None else {"streamSettings": {"sockopt": {"mark": base.mark}}}
+    ours: dict[str, JsonObject] = {
+        _DIRECT: {"tag": _DIRECT, "protocol": "freedom", **marked},
+        _BLOCKED: {"tag": _BLOCKED, "protocol": "blackhole"},
+        _WARMED: {"tag": _WARMED, "protocol": "blackhole", "settings": {"response": {"type": "http"}}},
+    }
+    if base.mark is None:
+        through = {"streamSettings": {"sockopt": {"dialerProxy": _DIRECT}}}
+        ours[_UDP] = {"tag": _UDP, "protocol": "freedom", **through}
+    tags = [str(_object(raw).get("tag", "")) for raw in document]
+    kept = [ours.get(tag, raw) for raw, tag in zip(document, tags, strict=True) if tag in ours or tag != _UDP]
+    first = [] if _DIRECT in tags else [ours[_DIRECT]]
+    return [*first, *kept, *(ours[tag] for tag in ours if tag not in {*tags, _DIRECT})]
+
+
+def _object(value: Any) -> JsonObject:  # noqa: ANN401 - any JSON
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON
+    return value if isinstance(value, list) else []
+
+
+def _port(value: Any) -> int | None:  # noqa: ANN401 - any JSON
+    """A single port; config.json also knows strings and ranges ("1000-2000"), of which the first counts."""
+    first = str(value).split("-", 1)[0].split(",", 1)[0]
+    return int(first) if first.isdecimal() and isinstance(value, int | str) else None

@@ -1,0 +1,1 @@
+"""Real clients and looks at REALITY targets: which server names work, and whether a link does."""

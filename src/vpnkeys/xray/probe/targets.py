@@ -1,0 +1,203 @@
+"""Whether REALITY targets can do what they are for: TLS 1.3, h2, and a certificate for the server name.
+
+REALITY borrows the target's handshake (TLS 1.3 only) for its clients, and shows the target itself to everybody else,
+who would see it at once if the certificate were another site's.
+"""
+
+import logging
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+
+from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.domain.target import TargetReport
+
+_log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 4.0
+_LOOK_EVERY_S = 60.0
+_LOOK_AGAIN_AFTER_S = 5.0
+_THREADS = 8
+
+X25519MLKEM768 = 0x11EC
+"""The post-quantum key exchange of today's browsers (draft-ietf-tls-ecdhe-mlkem)."""
+
+
+def look_at(server_name: str, target: str, ca_file: Path | None = None) -> TargetReport:
+    """Shake hands with a target as a browser would, and report."""
+    host, _, port = target.rpartition(":")
+    address = (host.strip("[]"), int(port))
+    began = time.monotonic()
+    try:
+        trust_warning = ""
+        try:
+            connection = _shake_hands(address, server_name, _trusting(ca_file))
+        except ssl.SSLCertVerificationError as error:
+            trust_warning = f"{target}: this host does not trust its certificate ({error.verify_message})"
+            connection = _shake_hands(address, server_name, _trusting_anybody())
+    except (OSError, ValueError) as error:
+        return TargetReport(server_name, target, problems=(_failure(target, error),))
+    with connection:
+        took_s = time.monotonic() - began
+        peer = connection.getpeername()[:2]
+        problems = _problems(connection, server_name, target)
+    warnings = [trust_warning] if trust_warning and not problems else []
+    if not problems and not _knows_group(address, server_name, X25519MLKEM768):
+        warnings.append(f"{target}: no X25519MLKEM768; browsers use it, so that its absence may stand out")
+    return TargetReport(server_name, target, tuple(problems), tuple(warnings), took_s, peer)
+
+
+def _shake_hands(address: tuple[str, int], server_name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+    raw = socket.create_connection(address, timeout=_TIMEOUT_S)
+    try:
+        return context.wrap_socket(raw, server_hostname=server_name)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    # Names are judged apart from the chain, so that the report can tell which of both is wrong.
+    context.check_hostname = False
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+def _trusting_anybody() -> ssl.SSLContext:
+    context = _trusting(None)
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _problems(connection: ssl.SSLSocket, server_name: str, target: str) -> list[str]:
+    problems = []
+    if connection.version() != "TLSv1.3":
+        problems.append(f"{target} answers {connection.version()}, REALITY needs TLS 1.3; choose another server name")
+    if connection.selected_alpn_protocol() != "h2":
+        problems.append(f"{target} does not speak h2 (HTTP/2); choose another server name")
+    certificate = connection.getpeercert(binary_form=True)
+    if certificate is None or not covers(x509.load_der_x509_certificate(certificate), server_name):
+        problems.append(
+            f"{target} has no certificate for {server_name}; choose a name that is the target's own, "
+            "or leave VPNKEYS_REALITY_TARGET empty"
+        )
+    return problems
+
+
+def covers(certificate: x509.Certificate, server_name: str) -> bool:
+    """Whether a certificate is for this name (RFC 6125: a wildcard stands for one whole leftmost label)."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    _, _, parent = server_name.partition(".")
+    return any(name.lower() in {server_name, f"*.{parent}"} for name in names.get_values_for_type(x509.DNSName))
+
+
+def _failure(target: str, error: OSError | ValueError) -> str:
+    """Why there was no handshake. SSLError is an OSError, and so are name resolution and timeouts."""
+    if isinstance(error, ssl.SSLError):
+        return f"{target} does not complete a TLS handshake ({error.reason or error}); choose another server name"
+    if isinstance(error, socket.gaierror):
+        return f"{target} cannot be resolved; check the name, and this server's DNS"
+    if isinstance(error, TimeoutError):
+        return f"{target} does not answer within {_TIMEOUT_S:.0f} s; check that this server reaches it"
+    return f"{target} cannot be reached ({error}); check that this server reaches it"
+
+
+def _knows_group(address: tuple[str, int], server_name: str, group: int) -> bool:
+    """Whether a server takes a key exchange group that this Python's OpenSSL may not know.
+
+    A ClientHello that offers that group alone and no key share: a server that knows it asks for a share
+    (HelloRetryRequest, RFC 8446, 4.1.4); another one ends with an alert.
+    """
+    try:
+        with socket.create_connection(address, timeout=_TIMEOUT_S) as raw:
+            raw.sendall(_client_hello(server_name, group))
+            answer = raw.recv(6)
+    except OSError:
+        return False
+    return len(answer) == 6 and answer[0] == 22 and answer[5] == 2  # noqa: PLR2004 - handshake record, ServerHello
+
+
+def _client_hello(server_name: str, group: int) -> bytes:
+    """A TLS 1.3 ClientHello (RFC 8446, 4.1.2) with one group and an empty list of key shares."""
+    name = server_name.encode("ascii")
+    extensions = b"".join(
+        struct.pack("!HH", kind, len(body)) + body
+        for kind, body in (
+            (0, struct.pack("!HBH", len(name) + 3, 0, len(name)) + name),  # server_name
+            (10, struct.pack("!HH", 2, group)),  # supported_groups
+            (13, struct.pack("!H4H", 8, 0x0403, 0x0804, 0x0503, 0x0805)),  # signature_algorithms
+            (16, struct.pack("!HB", 3, 2) + b"h2"),  # ALPN
+            (43, b"\x02\x03\x04"),  # supported_versions: TLS 1.3
+            (51, b"\x00\x00"),  # key_share: none
+        )
+    )
+    random = struct.pack("!32s", name)
+    body = (
+        b"\x03\x03" + random + b"\x00" + b"\x00\x06\x13\x01\x13\x02\x13\x03" + b"\x01\x00"
+        + struct.pack("!H", len(extensions)) + extensions
+    )  # fmt: skip
+    handshake = b"\x01" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + struct.pack("!H", len(handshake)) + handshake
+
+
+@dataclass(slots=True)
+class TargetWatch:
+    """Looks at the targets of all server names every minute, and remembers what it saw.
+
+    `on_better` is called when a target has become fit that was not.
+    """
+
+    ca_file: Path | None
+    site: Callable[[], ServerIdentity]
+    on_better: Callable[[], None]
+    _reports: dict[str, TargetReport] = field(default_factory=dict, init=False)
+
+    def start(self) -> None:
+        """Begin looking."""
+        threading.Thread(target=self._look_for_ever, name="target-watch", daemon=True).start()
+
+    def look(self) -> tuple[TargetReport, ...]:
+        """Look at all targets now."""
+        site = self.site()
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="target") as pool:
+            reports = tuple(pool.map(lambda name: look_at(name, site.target(name), self.ca_file), site.server_names))
+        before = self.usable()
+        self._reports = {report.server_name: report for report in reports}
+        if self.usable() - before:
+            self.on_better()
+        return reports
+
+    def report(self, server_name: str) -> TargetReport | None:
+        """What was seen of a server name's target when it was last looked at."""
+        return self._reports.get(server_name)
+
+    def seen(self) -> tuple[TargetReport, ...]:
+        """What was seen of all targets when they were last looked at."""
+        return tuple(self._reports.values())
+
+    def usable(self) -> frozenset[str]:
+        """The server names whose targets were fit when last seen."""
+        return frozenset(name for name, report in self._reports.items() if report.is_usable)
+
+    def _look_for_ever(self) -> None:
+        told: set[str] = set()
+        pause = threading.Event()
+        while True:
+            reports = self.look()
+            problems = {problem for report in reports for problem in report.problems}
+            for problem in sorted(problems - told):
+                _log.warning("%s", problem)
+            told = problems
+            pause.wait(_LOOK_AGAIN_AFTER_S if problems else _LOOK_EVERY_S)

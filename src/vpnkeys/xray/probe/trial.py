@@ -1,0 +1,186 @@
+"""A try of a key's link by a real client: through its own port, to where Xray itself answers, and out again."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+
+from vpnkeys.domain.inbound import Inbound, ServerIdentity, key_inbound
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.target import TargetReport
+from vpnkeys.domain.trial import NOT_TRIED, Egress, Outcome, Trial
+from vpnkeys.xray.config.document import SELF_TEST_HOST, BaseConfig
+from vpnkeys.xray.probe.client import ClientFailed, ConnectionTrace, connect, relay, running_client, way_into
+
+# Ten seconds in all, of which the client's start takes a little. REALITY lets a client sleep five that comes too early.
+_ANSWER_S, _TARGET_S, _EGRESS_S = 6.0, 1.5, 2.0
+_DEADLINE_S = 9.5
+
+_REQUEST = f"GET / HTTP/1.1\r\nHost: {SELF_TEST_HOST}\r\n\r\n".encode("ascii")
+_END_OF_HEAD = b"\n\n"  # Xray's blackhole writes bare line feeds (`proxy/blackhole/config.go`), and hangs up much later
+_MAX_HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Tries links. `report` tells what was last seen of a server name's target, `base` what customers may reach."""
+
+    xray: Path
+    environment: Mapping[str, str]
+    site: Callable[[], ServerIdentity]
+    base: BaseConfig
+    report: Callable[[str], TargetReport | None]
+
+    def of(self, key: Key) -> Trial:
+        """Try a key's link; takes ten seconds at most, and leaves nothing behind."""
+        site = self.site()
+        try:
+            return asyncio.run(self._within_deadline(key_inbound(key, site), site))
+        except ClientFailed as error:
+            return Trial(Outcome.NO_CLIENT, str(error))
+        except OSError as error:
+            return Trial(Outcome.NO_CLIENT, f"it could not be started: {error.strerror or error}")
+
+    async def _within_deadline(self, inbound: Inbound, site: ServerIdentity) -> Trial:
+        try:
+            async with asyncio.timeout(_DEADLINE_S):
+                return await self._try(inbound, site)
+        except TimeoutError:
+            return Trial(Outcome.NO_CLIENT, f"it did not get ready within {_DEADLINE_S:.0f} s")
+
+    async def _try(self, inbound: Inbound, site: ServerIdentity) -> Trial:
+        passage = ConnectionTrace()
+        async with AsyncExitStack() as stack:
+            port = await stack.enter_async_context(relay(partial(_dial, inbound), passage))
+            way = way_into(inbound, port, site.public_key)
+            client = running_client(self.xray, self.environment, Path(site.socket_dir), [way])
+            (door,) = await stack.enter_async_context(client)
+            trial = await _ask(door, passage)
+            if trial.outcome is Outcome.WORKS:
+                return replace(trial, egress=await self._egress(door, inbound))
+        return await self._with_cause(trial, inbound)
+
+    async def _with_cause(self, trial: Trial, inbound: Inbound) -> Trial:
+        """What fails because of the target is the target's fault: REALITY borrows its handshake each time."""
+        if trial.outcome is Outcome.PORT_SILENT:
+            return trial
+        report = self.report(inbound.reality.server_names[0])
+        problems = report.problems if report is not None else ()
+        if not problems and report is not None and report.address is not None:
+            problems = await _silence(report)
+        return replace(trial, outcome=Outcome.TARGET_GONE, reason=problems[0]) if problems else trial
+
+    async def _egress(self, door: Path, inbound: Inbound) -> Egress:
+        target, server_name = inbound.reality.target, inbound.reality.server_names[0]
+        host, _, port = target.rpartition(":")
+        host = host.strip("[]")
+        if not self._lets_out(host, int(port), self.report(server_name)):
+            return Egress(
+                works=None, detail=f"not tried: this server keeps customers away from {target} (VPNKEYS_EGRESS_ALLOW)"
+            )
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(_EGRESS_S):
+                _, writer = await connect(door, host, int(port))
+                try:
+                    await writer.start_tls(_trusting_anybody(), server_hostname=server_name)
+                finally:
+                    writer.transport.abort()
+        except TimeoutError:
+            return Egress(
+                works=False, detail=f"{target} gave no TLS handshake through the tunnel within {_EGRESS_S:.0f} s"
+            )
+        except (OSError, asyncio.IncompleteReadError) as error:
+            return Egress(works=False, detail=f"{target} gave no TLS handshake through the tunnel ({error})")
+        return Egress(
+            works=True, detail=f"{target} shook hands through the tunnel in {(time.monotonic() - began) * 1000:.0f} ms"
+        )
+
+    def _lets_out(self, host: str, port: int, report: TargetReport | None) -> bool:
+        """A name is judged by the address that it had when it was last looked at, if it ever was."""
+        try:
+            return self.base.lets_out(str(ip_address(host)), port)
+        except ValueError:
+            return report is None or report.address is None or self.base.lets_out(*report.address)
+
+
+async def _dial(inbound: Inbound) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to where an inbound listens, from loopback: Xray counts that address as nobody's device."""
+    there = ip_address(inbound.listen)
+    loopback = "127.0.0.1" if there.version == 4 else "::1"  # noqa: PLR2004 - IPv4
+    host = loopback if there.is_unspecified else str(there)
+    return await asyncio.open_connection(host, inbound.port, local_addr=(loopback, 0))
+
+
+async def _ask(door: Path, passage: ConnectionTrace) -> Trial:
+    """Ask Xray for an answer; over as soon as it is there, nobody listens at the port, or it has taken too long."""
+    answer = asyncio.create_task(_answer(door))
+    unreachable = asyncio.create_task(passage.unreachable.wait())
+    tasks = {answer, unreachable}
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if unreachable in done:
+        return Trial(Outcome.PORT_SILENT)
+    if answer not in done:
+        return Trial(Outcome.NO_ANSWER, handshake_s=passage.handshake_s)
+    first_byte_s, count = answer.result()
+    if not count:
+        return Trial(Outcome.REFUSED, handshake_s=passage.handshake_s)
+    return Trial(Outcome.WORKS, "", passage.handshake_s, first_byte_s, count, NOT_TRIED)
+
+
+async def _answer(door: Path) -> tuple[float, int]:
+    """How long the first byte of an answer took, and how many bytes its head has; 0 when the way was closed.
+
+    Raises ClientFailed: the client's own yes needs nobody beyond it.
+    """
+    began = time.monotonic()
+    try:
+        reader, writer = await connect(door, SELF_TEST_HOST, 80)
+    except (OSError, asyncio.IncompleteReadError) as error:
+        raise ClientFailed("it ended while it was asked") from error
+    try:
+        writer.write(_REQUEST)
+        head = await reader.read(_MAX_HEAD_BYTES)
+        first_byte_s = time.monotonic() - began
+        while head and _END_OF_HEAD not in head and (more := await reader.read(_MAX_HEAD_BYTES)):
+            head += more
+    except (OSError, asyncio.IncompleteReadError):
+        return 0.0, 0
+    else:
+        return first_byte_s, len(head)
+    finally:
+        writer.close()
+
+
+async def _silence(report: TargetReport) -> tuple[str, ...]:
+    """Why a target that was there when it was last looked at is not there now, if so."""
+    host, port = report.address or ("", 0)
+    try:
+        async with asyncio.timeout(_TARGET_S):
+            context = _trusting_anybody()
+            _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=report.server_name)
+            writer.transport.abort()
+    except TimeoutError:
+        return (f"{report.target} does not answer; check that this server reaches it",)
+    except OSError as error:
+        return (f"{report.target} cannot be reached ({error.strerror or error}); check that this server reaches it",)
+    return ()
+
+
+def _trusting_anybody() -> ssl.SSLContext:
+    """The handshake alone is wanted; whether the certificate is fit is judged where targets are looked at."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context

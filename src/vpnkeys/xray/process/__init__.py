@@ -1,0 +1,1 @@
+"""The Xray program and its process: found or built, started, watched."""

@@ -1,0 +1,259 @@
+"""The Xray program itself.
+
+Promise: `obtain` gives a path to an Xray binary that is the right one, or says why there is none and what to do next.
+In order: the configured one, `xray` on the PATH, our cached copy, the official release, a build from source.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vpnkeys.domain.errors import Unavailable
+from vpnkeys.xray.process.gobuild import BuildFailed, Say, build, tell, workshop
+
+XRAY_VERSION = "26.3.27"
+
+# An Xray of the user's own may be another one within these bounds: later ones shut out clients in wide use.
+OLDEST_FIT = "25.9.11"
+FIRST_UNFIT = "26.7.11"
+
+MODULE = "github.com/xtls/xray-core/main@v1.260327.0"
+RELEASES = f"https://github.com/XTLS/Xray-core/releases/download/v{XRAY_VERSION}"
+
+# Second-hand: read off unrelated projects that pin the same files and agree with each other, not off the release page.
+RELEASE_DIGESTS = {
+    "Xray-linux-64.zip": "23cd9af937744d97776ee35ecad4972cf4b2109d1e0fe6be9930467608f7c8ae",
+    "Xray-linux-arm64-v8a.zip": "4d30283ae614e3057f730f67cd088a42be6fdf91f8639d82cb69e48cde80413c",
+}
+RELEASE_NAMES = {"x86_64": "Xray-linux-64.zip", "aarch64": "Xray-linux-arm64-v8a.zip"}
+
+# The build from source is reproducible: the same Go on the same kind of machine makes the same bytes.
+BUILD_DIGESTS = {("go1.26.6", "x86_64"): "b834e71c9343bb15bc8ec35f429e3a04764e853c546e605b27a3d76b99916013"}
+
+CONNECT_TIMEOUT_S = 4.0  # a machine without internet must not wait long to learn it
+READ_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 20.0
+
+_FIRST_LINE = re.compile(r"Xray (\d+\.\d+\.\d+) \([^()]+\) \S+ \(go[^()]+\)")
+
+Source = Literal["configured", "path", "cache", "release", "go"]
+
+
+class XrayUnfit(Unavailable):
+    """There is no Xray here that this service can drive."""
+
+    code = "xray_unfit"
+
+
+@dataclass(frozen=True, slots=True)
+class XrayBinary:
+    """An Xray program that runs here and is of a fit version."""
+
+    path: Path
+    version: str
+    source: Source
+
+
+def obtain(configured: Path | None, say: Say = tell, *, cache_dir: Path | None = None) -> XrayBinary:
+    """Return the Xray to use; `say` hears what is being done where it takes time or is not as it should be."""
+    if configured is not None:
+        return _configured(configured)
+    if found := _on_path(say):
+        return found
+    folder = cache_dir or default_cache_dir()
+    try:
+        with workshop(folder, say) as room:
+            return _cached(folder, say) or _fetched(folder, room, say)
+    except OSError as error:
+        raise XrayUnfit(f"Xray cannot be kept in {folder}: {error}. Set VPNKEYS_XRAY_BIN to an Xray binary.") from error
+
+
+def default_cache_dir() -> Path:
+    """Say where our copy is kept: a place every project of this user shares, so that it is obtained once."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - never raises
+    return Path(base) / "vpnkeys" / "xray" / XRAY_VERSION
+
+
+def _configured(path: Path) -> XrayBinary:
+    program = path.expanduser().absolute()
+    try:
+        return XrayBinary(program, _fit_version(program), "configured")
+    except XrayUnfit as error:
+        raise XrayUnfit(
+            f"VPNKEYS_XRAY_BIN: {error} Set it to an Xray from {OLDEST_FIT} up to, but not including, {FIRST_UNFIT}; "
+            f"or leave it out, and Xray {XRAY_VERSION} is found or fetched."
+        ) from error
+
+
+def _on_path(say: Say) -> XrayBinary | None:
+    name = shutil.which("xray")
+    if name is None:
+        return None
+    program = Path(name).absolute()
+    try:
+        return XrayBinary(program, _fit_version(program), "path")
+    except XrayUnfit as error:
+        say(f"The xray on the PATH is passed over: {error}")
+        return None
+
+
+def _cached(folder: Path, say: Say) -> XrayBinary | None:
+    program, record = folder / "xray", folder / "xray.sha256"
+    if not program.exists():
+        return None
+    # The record lies beside the program, so it guards against decay and half-done copies, not against an intruder.
+    if not record.exists() or record.read_text() != _record(program):
+        say(f"{program} is not the file that was put there. It is removed and obtained again.")
+    elif not _is_pinned(program, say):
+        say(f"{program} is removed and Xray obtained again.")
+    else:
+        return XrayBinary(program, XRAY_VERSION, "cache")
+    program.unlink()
+    return None
+
+
+def _fetched(folder: Path, room: Path, say: Say) -> XrayBinary:
+    ways: dict[Source, Callable[[Path, Say], Path | None]] = {"release": _from_release, "go": _from_source}
+    for source, fetch in ways.items():
+        program = fetch(room, say)
+        if program is not None and _is_pinned(program, say):
+            (room / "record").write_text(_record(program))
+            (room / "record").replace(folder / "xray.sha256")
+            return XrayBinary(program.replace(folder / "xray"), XRAY_VERSION, source)
+    raise XrayUnfit(
+        f"Xray {XRAY_VERSION} could be neither downloaded nor built; the lines above say why. "
+        "Put one on this machine and set VPNKEYS_XRAY_BIN to its path."
+    )
+
+
+def _from_release(room: Path, say: Say) -> Path | None:
+    name = RELEASE_NAMES.get(platform.machine())
+    if name is None or sys.platform != "linux":
+        return None
+    archive = room / name
+    if not _download(f"{RELEASES}/{name}", archive, say):
+        return None
+    digest = _digest(archive)
+    if digest != RELEASE_DIGESTS[name]:
+        archive.unlink()
+        say(f"{name} is refused and deleted: its SHA-256 is {digest}, not {RELEASE_DIGESTS[name]}.")
+        return None
+    program = room / "xray"
+    with zipfile.ZipFile(archive) as opened:
+        program.write_bytes(opened.read("xray"))
+    program.chmod(0o755)
+    return program
+
+
+def _download(url: str, into: Path, say: Say) -> bool:
+    import httpx  # noqa: PLC0415 - a tenth of a second, which a start with Xray at hand need not pay
+
+    say(f"Downloading Xray {XRAY_VERSION} from its release page.")
+    timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    try:
+        with httpx.stream("GET", url, timeout=timeout, follow_redirects=True) as answer, into.open("wb") as file:
+            answer.raise_for_status()
+            total, told = int(answer.headers.get("Content-Length", 0)), 0
+            for piece in answer.iter_bytes():
+                file.write(piece)
+                percent = 100 * answer.num_bytes_downloaded // total if total else 0
+                if percent >= told + 25:
+                    told = percent
+                    say(f"Downloading Xray: {percent} %")
+    except httpx.HTTPError as error:
+        say(f"The release page does not give it ({error}).")
+        return False
+    return True
+
+
+def _from_source(room: Path, say: Say) -> Path | None:
+    try:
+        built = build(MODULE, room, say)
+    except BuildFailed as error:
+        say(str(error))
+        return None
+    known, digest = BUILD_DIGESTS.get((built.go, platform.machine())), _digest(built.path)
+    if known not in (None, digest):
+        say(f"The build is refused: its SHA-256 is {digest}, but {built.go} makes {known} of this source.")
+        return None
+    return built.path
+
+
+def _is_pinned(program: Path, say: Say) -> bool:
+    """Tell whether an Xray that we obtained is the very version we pinned."""
+    try:
+        version = version_of(program)
+    except XrayUnfit as error:
+        say(str(error))
+        return False
+    if version != XRAY_VERSION:
+        say(f"{program} is refused: it is Xray {version}, not {XRAY_VERSION}.")
+    return version == XRAY_VERSION
+
+
+def _fit_version(program: Path) -> str:
+    version = version_of(program)
+    if not _numbers(OLDEST_FIT) <= _numbers(version) < _numbers(FIRST_UNFIT):
+        raise XrayUnfit(f"{program} is Xray {version}.")
+    return version
+
+
+def version_of(program: Path) -> str:
+    """Ask the program itself: a file's name tells nothing."""
+    try:
+        answer = subprocess.run(
+            [program, "version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_TIMEOUT_S,
+            check=False,
+        )
+    except OSError as error:
+        raise XrayUnfit(f"{program} cannot be run: {error.strerror}.") from error
+    except subprocess.TimeoutExpired as error:
+        raise XrayUnfit(f"{program} did not say its version within {ANSWER_TIMEOUT_S:.0f} s.") from error
+    found = _FIRST_LINE.fullmatch(answer.stdout.partition("\n")[0])
+    if answer.returncode or found is None:
+        raise XrayUnfit(f"{program} does not say its version as Xray does.")
+    return found[1]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _record(program: Path) -> str:
+    """Write a digest as `sha256sum -c` reads it."""
+    return f"{_digest(program)}  xray\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the path of the Xray to use; the one argument, if any, is the configured path."""
+    configured = Path(arguments[0]) if arguments and arguments[0] else None
+    try:
+        found = obtain(configured)
+    except XrayUnfit as error:
+        tell(str(error))
+        return 1
+    sys.stdout.write(f"{found.path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

