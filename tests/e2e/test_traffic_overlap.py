@@ -65,8 +65,7 @@ class Crowd:
     def _sample(self) -> None:
         engine = open_engine(f"sqlite:///{self._service.data_dir / 'vpnkeys.db'}")
         with closing(SqlStore(engine)) as store, closing(XrayCounters(api_socket(self._service))) as counters:
-            # SQLite keeps no queue: whoever meets a lock that is never free for long may wait for ever.
-            while not self._ending.wait(0.05):
+            while not self._ending.is_set():
                 count(store, counters, SystemClock())
                 self.samples += 1
 

@@ -3,6 +3,7 @@
 from sqlalchemy import Engine, inspect, text
 
 from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.store.sql.writers import Writers
 
 HEAD = "0004"
 """The newest revision under `migrations/versions`; a test holds them together."""
@@ -18,7 +19,11 @@ def migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", "vpnkeys.store.sql:migrations")
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with (
+        Writers.of(engine).turn(),
+        engine.connect().execution_options(writes=True) as connection,
+        connection.begin(),
+    ):
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")

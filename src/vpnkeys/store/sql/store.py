@@ -31,6 +31,7 @@ from vpnkeys.store.sql.tables import keys as keys_table
 from vpnkeys.store.sql.tables import subscriptions as subscriptions_table
 from vpnkeys.store.sql.tables import tokens as tokens_table
 from vpnkeys.store.sql.transaction import SqlTransaction
+from vpnkeys.store.sql.writers import Writers
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class SqlStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._writers = Writers.of(engine)
         self._reader = engine.connect() if engine.dialect.name == "sqlite" else None
         self._watcher = Watcher(self._reader) if self._reader is not None else None
         self._lock = threading.Lock()
@@ -184,7 +186,12 @@ class SqlStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+        # The turn comes first, so that those who wait for theirs leave the pool's connections to readers.
+        with (
+            self._writers.turn(),
+            self._engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def _note_failure(self, entries: list[Entry], error: VpnKeysError) -> None:

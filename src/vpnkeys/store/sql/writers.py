@@ -1,0 +1,104 @@
+"""Writers of an SQLite database get their turns in the order in which they asked, threads and processes alike.
+
+SQLite keeps no queue: its lock goes to the first who asks while it is free. Here each writer locks a byte of the
+database's directory, the one whose number is the time at which it asked, and waits until no byte below it is locked.
+These are read locks of an open file description (`fcntl(2)`, F_OFD_SETLK): they need no file of their own and no right
+to write, threads of one process hold them apart, and the kernel releases them at death. They only keep order. What
+keeps two writers apart is SQLite's lock, so that a place which cannot be had costs order and nothing else.
+"""
+
+import fcntl
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+_FLOCK = struct.Struct("hhqqi0q")  # struct flock: type, whence, start, length, pid
+_PAUSE_S = 0.0005
+"""Between two looks of the first of a process; less than a write takes. A blocking lock would have no time limit."""
+
+PATIENCE_S = 2.0
+"""How long a writer waits for one and the same writer ahead.
+
+A process that is stopped in the queue (SIGSTOP) holds the others up for so long and not for ever.
+"""
+
+
+class Writers:
+    """The queue of all writers of the databases in a directory."""
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = directory
+        self._asking = threading.Lock()
+        self._last_here = threading.Lock()
+
+    @classmethod
+    def of(cls, engine: Engine) -> "Writers":
+        """Return the queue of a database; one without order where the database is no file."""
+        file = engine.url.database
+        is_file = engine.dialect.name == "sqlite" and file not in {None, "", ":memory:"}
+        return cls(str(Path(str(file)).resolve().parent) if is_file else None)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until all who asked before have had their turns, or have died; the turn lasts as long as the block."""
+        over = threading.Lock()
+        over.acquire()
+        with self._asking:
+            place = None if self._directory is None else _take_place(self._directory)
+            before, self._last_here = self._last_here, over
+        try:
+            if place is not None:
+                # Of one process only the first looks, again and again; the others sleep until they are.
+                before.acquire(timeout=PATIENCE_S)
+                _wait(*place)
+            yield
+        finally:
+            if place is not None:
+                _leave(place[0])
+            over.release()
+
+
+def _take_place(path: str) -> tuple[int, int] | None:
+    """Return the open directory and the number of the byte that is locked in it; None where that cannot be done."""
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    number = time.monotonic_ns()
+    try:
+        fcntl.fcntl(directory, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, number, 1, 0))
+    except OSError:
+        os.close(directory)
+        return None
+    return directory, number
+
+
+def _wait(directory: int, number: int) -> None:
+    first, since = -1, 0.0
+    while (found := _ahead(directory, number)) is not None:
+        now = time.monotonic()
+        if found != first:
+            first, since = found, now
+        elif now - since > PATIENCE_S:
+            return
+        time.sleep(_PAUSE_S)
+
+
+def _ahead(directory: int, number: int) -> int | None:
+    """Return the number of the first who is ahead."""
+    # Would a write lock on all bytes below conflict? Only asked, never taken.
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, number, 0)
+    kind, _, found, _, _ = _FLOCK.unpack(fcntl.fcntl(directory, fcntl.F_OFD_GETLK, asked))
+    return None if kind == fcntl.F_UNLCK else found
+
+
+def _leave(directory: int) -> None:
+    # Closing would do, were it not for a child that is being started: it has a copy until it executes.
+    fcntl.fcntl(directory, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0))
+    os.close(directory)
