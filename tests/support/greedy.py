@@ -1,10 +1,16 @@
-"""Writers that ask for their next turn as soon as they have had one, several to a process, in several processes."""
+"""Writers that ask for their next turn as soon as they have had one, several to a process, in several processes.
+
+`python -m tests.support.greedy WRITERS BUSY_LOOPS` says how long they wait; 0 writers: what a place in the queue costs.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import migrate
 from vpnkeys.store.sql.store import SqlStore
+from vpnkeys.store.sql.writers import Writers
 
 PROCESSES = 3
 HELD_S = 0.003  # as long as a creation holds its transaction
@@ -37,7 +45,7 @@ class Turn:
 def turns_of(writers: int, url: str, turns_each: int) -> list[Turn]:
     """Let so many writers take so many turns each, all at once; what any of them could not write is an error here."""
     shares = [len(range(number, writers, PROCESSES)) for number in range(PROCESSES)]
-    command = [sys.executable, "-m", "tests.support.greedy", url]
+    command = [sys.executable, "-c", "from tests.support.greedy import work; work()", url]
     children = [
         subprocess.Popen(
             [*command, str(share), str(turns_each)], cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -81,17 +89,19 @@ def _take_turns(store: SqlStore, writer: str, count: int) -> list[Turn]:
     return turns
 
 
-def _main(url: str, writers: int, turns_each: int) -> None:
+def work() -> None:
+    """Do what one of the processes does, as its command line says, and print the turns."""
+    url, writers, turns_each = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     store = SqlStore(open_engine(url))
     store.keys()
     all_here = threading.Barrier(writers + 1)
 
-    def work(number: int) -> list[Turn]:
+    def write(number: int) -> list[Turn]:
         all_here.wait()
-        return _take_turns(store, f"{time.monotonic_ns()}-{number}", turns_each)
+        return _take_turns(store, f"{os.getpid()}-{number}", turns_each)
 
     with ThreadPoolExecutor(writers) as pool:
-        futures = [pool.submit(work, number) for number in range(writers)]
+        futures = [pool.submit(write, number) for number in range(writers)]
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.read()
@@ -101,5 +111,38 @@ def _main(url: str, writers: int, turns_each: int) -> None:
     json.dump([astuple(turn) for turn in turns], sys.stdout)
 
 
+def _tell(writers: int, busy_loops: int) -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        if writers == 0:
+            return f"{_cost_us(Writers(directory)):.1f} us of CPU for a place that nobody is ahead of"
+        url = f"sqlite:///{directory}/vpnkeys.db"
+        engine = open_engine(url)
+        migrate(engine)
+        engine.dispose()
+        loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy_loops)]
+        try:
+            turns = turns_of(writers, url, 25)
+        finally:
+            for loop in loops:
+                loop.kill()
+                loop.wait()
+    waits = [turn.waited_s for turn in turns]
+    return (
+        f"{writers} writers, {busy_loops} busy loops: waited {statistics.median(waits):.3f} s, {max(waits):.3f} s at "
+        f"the longest; {most_overtaken(turns)} turns of one writer while another waited for one"
+    )
+
+
+def _cost_us(queue: Writers) -> float:
+    best = float("inf")
+    for _ in range(20):
+        began = time.process_time()
+        for _ in range(1000):
+            with queue.turn():
+                pass
+        best = min(best, time.process_time() - began)
+    return best * 1e3
+
+
 if __name__ == "__main__":
-    _main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    sys.stdout.write(_tell(int(sys.argv[1]), int(sys.argv[2])) + "\n")
