@@ -205,7 +205,7 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path, file: Path) -> 
     older = tmp_path / "older.db"
     engine = open_engine(f"sqlite:///{older}")
     config = Config()
-    config.set_main_option("script_location", "vpnkeys.store:migrations")
+    config.set_main_option("script_location", "vpnkeys.store.sql:migrations")
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")

@@ -31,7 +31,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def scripts() -> ScriptDirectory:
     """The revisions in the package."""
     config = Config()
-    config.set_main_option("script_location", "vpnkeys.store:migrations")
+    config.set_main_option("script_location", "vpnkeys.store.sql:migrations")
     return ScriptDirectory.from_config(config)
 
 

@@ -63,7 +63,7 @@ def fail_to_install(site: Installed) -> None:
 def spoil_migrations(tree: Path, body: str) -> None:
     """One more migration."""
     replace(tree / "src/vpnkeys/store/migrate.py", r'^HEAD = ".*"', 'HEAD = "9999"')
-    (tree / "src/vpnkeys/store/migrations/versions/r9999_more.py").write_text(
+    (tree / "src/vpnkeys/store/sql/migrations/versions/r9999_more.py").write_text(
         "from alembic import op\n"
         f'revision, down_revision, branch_labels, depends_on = "9999", "{HEAD}", None, None\n'
         f"def upgrade() -> None:\n    {body}\n"
