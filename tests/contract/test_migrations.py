@@ -108,7 +108,7 @@ def test_a_newer_database_is_refused(engine: Engine) -> None:
 
 def test_migrations_are_in_the_package() -> None:
     """They need no alembic.ini and nothing of the source tree."""
-    package = resources.files("vpnkeys.store")
+    package = resources.files("vpnkeys.store.sql")
     assert package.joinpath("migrations", "env.py").is_file()
     assert not package.joinpath("alembic.ini").is_file()
 

@@ -62,7 +62,7 @@ def fail_to_install(site: Installed) -> None:
 
 def spoil_migrations(tree: Path, body: str) -> None:
     """One more migration."""
-    replace(tree / "src/vpnkeys/store/migrate.py", r'^HEAD = ".*"', 'HEAD = "9999"')
+    replace(tree / "src/vpnkeys/store/sql/migrate.py", r'^HEAD = ".*"', 'HEAD = "9999"')
     (tree / "src/vpnkeys/store/sql/migrations/versions/r9999_more.py").write_text(
         "from alembic import op\n"
         f'revision, down_revision, branch_labels, depends_on = "9999", "{HEAD}", None, None\n'
@@ -181,7 +181,7 @@ def test_an_upgrade_that_does_not_serve_is_taken_back(site: Installed, link: Vle
     """A new version that migrates and then dies gives way to the old one, with the data as they were."""
     tree = site.newer("0.1.79")
     spoil_migrations(tree, 'op.execute("CREATE TABLE newer (id INTEGER)")')
-    replace(tree / "src/vpnkeys/cli/serve.py", r"server\.start\(\)", 'raise RuntimeError("broken start")')
+    replace(tree / "src/vpnkeys/cli/commands/serve.py", r"server\.start\(\)", 'raise RuntimeError("broken start")')
     keys, kept = site.cli("keys", "list"), releases(site)
     with site.customer(link) as pings:
         done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.79")

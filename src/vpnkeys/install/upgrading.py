@@ -41,9 +41,7 @@ def prove(layout: Layout, new: Release, backup: Path | None) -> None:
     """Let a release show, as the server's user, that it can work here. Raises InstallFailed; nothing was changed."""
     try:
         run_as_server(new.program, "serve", "--help", data_dir=layout.data_dir)
-        run_as_server(
-            new.python, "-I", "-m", "vpnkeys.xray.process.binary", layout.current_xray, data_dir=layout.data_dir
-        )
+        run_as_server(new.python, "-I", "-m", "vpnkeys.xray.binary", layout.current_xray, data_dir=layout.data_dir)
         if backup is not None:
             with tempfile.TemporaryDirectory(prefix="vpnkeys-proof-") as room:
                 user = pwd.getpwnam(USER)

@@ -253,7 +253,3 @@ def main(arguments: list[str]) -> int:
         return 1
     sys.stdout.write(f"{found.path}\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
