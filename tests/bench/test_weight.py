@@ -6,11 +6,11 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from tests.bench.book import Book, Figure, Spread
 from tests.support.empty_app import EmptyApp
+from tests.support.procfs import cpu_s, resident_mb
 from tests.support.service import Service
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
@@ -22,19 +22,6 @@ import cryptography.hazmat.primitives.asymmetric.x25519, cryptography.x509, fast
 import h2.connection, httptools, limits, orjson, sqlalchemy.dialects.sqlite.pysqlite, typer, uvicorn, uvloop
 import uvicorn.protocols.http.httptools_impl
 """
-
-
-def resident_mb(pid: int | str) -> float:
-    """What a process holds (VmRSS), in 10^6 bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    (line,) = [line for line in lines if line.startswith("VmRSS:")]
-    return int(line.split()[1]) * 1024 / 1e6
-
-
-def cpu_s(pid: int) -> float:
-    """The time that a process's threads have computed, to the nanosecond: ticks would be half of what there is."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
 
 
 def libraries() -> tuple[float, float]:
@@ -87,4 +74,4 @@ def test_idle(book: Book, full: Service) -> None:
         before = [cpu_s(pid) for pid in pids]
         time.sleep(IDLE_S)
         ours, floor = ((cpu_s(pid) - then) / IDLE_S * 100 for pid, then in zip(pids, before, strict=True))
-    book.add(Figure("CPU, 100 keys, idle", ours, "%", "lower", 0.5, floor, "an empty server"))
+    book.add(Figure("CPU, 100 keys, idle", ours, "%", "lower", 0.5, floor, "empty server"))

@@ -9,12 +9,15 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 Protocol = Literal["tcp", "udp"]
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_CPUCLOCK_SCHED = 2
 
 # Socket states of /proc/net: a TCP listener, and a UDP socket that is bound but not connected.
 _WAITING_STATE: dict[Protocol, str] = {"tcp": "0A", "udp": "07"}
@@ -40,6 +43,19 @@ def start_ticks(pid: int) -> int | None:
     """When the process started, in clock ticks since boot: with the pid it names one process."""
     fields = _stat_fields(pid)
     return int(fields[19]) if fields is not None else None
+
+
+def resident_mb(pid: int) -> float:
+    """What a process holds (VmRSS), in 10^6 bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    (line,) = [line for line in lines if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time of a process, threads that have ended included, to the nanosecond."""
+    # What clock_getcpuclockid(3) returns; Python has it for threads only. Ticks of /proc would be too coarse.
+    return time.clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)
 
 
 def all_pids() -> list[int]:

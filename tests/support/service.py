@@ -65,6 +65,7 @@ class Service:
         self.ports = reserve_range(port_count)
         self.address = (_HOST, free_port())
         self.api_key = secrets.token_urlsafe(32)
+        self.python = sys.executable
         self.command: tuple[str, ...] = ("-m", "vpnkeys", "serve")
         self._timeout = timeout
         self._child: ChildProcess | None = None
@@ -141,7 +142,7 @@ class Service:
         if self._child is not None and self._child.running:
             raise ProcessError("the service runs already")
         self._child = ChildProcess(
-            [sys.executable, *self.command],
+            [self.python, *self.command],
             name="vpnkeys serve",
             log_path=self._own_directory / "log",
             env=self.env,
