@@ -1,4 +1,8 @@
-"""The Xray of a service once more, started the same way, and nobody who looks after it: the floor of what Xray does."""
+"""The Xray of a service once more, started the same way, without mark and guard: the floor of what Xray does.
+
+The mark is what the service's guard in the kernel knows its Xray's packets by, to judge each of them. Without it they
+pass. Nothing samples or supervises this Xray.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +42,8 @@ class BareXray:
         for inbound in document["inbounds"]:
             if inbound["tag"] == tag:
                 inbound["port"] = self._port
+        for outbound in document["outbounds"]:
+            outbound.get("streamSettings", {}).get("sockopt", {}).pop("mark", None)
         return json.dumps(document).replace(str(service.data_dir / "run"), str(self._directory))
 
     def start(self) -> None:

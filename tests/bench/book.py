@@ -17,6 +17,22 @@ from typing import Literal
 
 Better = Literal["lower", "higher"]
 
+FLOORS = {
+    "empty server": "a server like the service's (uvicorn on uvloop and httptools, the same certificate and listener "
+    "settings), whose handler answers the same 20 bytes to everything",
+    "AddInbound, commit, config.json": "what a key cannot do without, one after the other: Xray's AddInbound, a "
+    "durable commit of one row and a durable write of a file like config.json",
+    "its next connection": "the second connection through the same key, when nobody meets anybody for the first time",
+    "Xray without mark and guard": "the same Xray with the service's config.json but without the mark on what it "
+    "sends, so that the guard in the kernel lets its packets pass unjudged; nothing samples or supervises it",
+    "the same Xray by hand": "the same Xray with the same config.json, started by the benchmark at once after its end",
+    "no keys coming or going": "the same ping-pong in the three seconds before",
+    "the sample": "Xray's answer about the counters alone; nothing is written",
+    "its upserts by sqlite3": "as many rows, added to in three tables in one transaction by Python's sqlite3 alone",
+    "its libraries alone": "a Python that imports the same libraries and does nothing",
+}
+"""What each floor is: the least that the figure could be on this machine in this minute."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -53,6 +69,11 @@ class Figure:
     floor_is: str = ""
     noise: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse a floor that FLOORS does not explain."""
+        if self.floor is not None and self.floor_is not in FLOORS:
+            raise ValueError(f"{self.name}: say in FLOORS what {self.floor_is!r} is")
+
     @property
     def ratio(self) -> float | None:
         """How many times the floor it is."""
@@ -83,6 +104,12 @@ class Book:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = [asdict(figure) | {"ratio": figure.ratio, "is_met": figure.is_met} for figure in self.figures]
         path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def legend(figures: Sequence[Figure]) -> list[str]:
+    """Return a line for each floor of these figures, which says what it is."""
+    named = dict.fromkeys(figure.floor_is for figure in figures if figure.floor is not None)
+    return [f"{name}: {FLOORS[name]}" for name in named]
 
 
 def line_of(figure: Figure) -> str:

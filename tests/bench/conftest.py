@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.bench.book import Book
+from tests.bench.book import Book, legend
 from tests.support.keys import Key
 from tests.support.process import REPOSITORY
 from tests.support.service import Service
@@ -25,6 +25,7 @@ def book() -> Iterator[Book]:
     yield found
     path = Path(os.environ.get("VPNKEYS_BENCH_JSON", REPOSITORY / "build" / "bench.json"))
     found.write(path)
+    sys.stdout.write("\nThe floors:\n" + "".join(f"  {line}\n" for line in legend(found.figures)))
     missed = [figure.name for figure in found.figures if figure.is_met is False]
     sys.stdout.write(f"\nwritten to {path}; goals missed: {', '.join(missed) or 'none'}\n")
 

@@ -67,7 +67,15 @@ def test_neighbour(book: Book, full: Service, far_end: Echo) -> None:
         assert alone.broken is None
         stall = alone.longest_stall_s * 1e3
     book.add(
-        Figure("longest stall of a neighbour, 100 keys come and go", stall, "ms", "lower", 100, quiet, "nobody comes")
+        Figure(
+            "longest stall of a neighbour, 100 keys come and go",
+            stall,
+            "ms",
+            "lower",
+            100,
+            quiet,
+            "no keys coming or going",
+        )
     )
 
 

@@ -23,10 +23,24 @@ ROUNDS, ROUND_S = 3, 3
 
 @pytest.fixture(scope="module")
 def empty(full: Service) -> Iterator[EmptyApp]:
-    """A handler that does nothing, behind the same certificate."""
+    """A server like the service's, with a handler that does nothing."""
     tls = full.data_dir / "tls"
     with EmptyApp(str(tls / "cert.pem"), str(tls / "key.pem")) as server:
         yield server
+
+
+def test_the_floor_listens_like_the_service(full: Service, empty: EmptyApp) -> None:
+    """The kernel says the same of both listeners: how many may wait, and how much a connection may hold."""
+    ours, floor = (_listener(port) for port in (full.address[1], empty.port))
+    assert ours == floor
+
+
+def _listener(port: int) -> tuple[str, str]:
+    """(backlog, receive buffer) of a listening port."""
+    said = subprocess.run(["ss", "-Hltnm", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"LISTEN\s+\d+\s+(\d+).*?,rb(\d+),", said, re.DOTALL)
+    assert match is not None, said
+    return match[1], match[2]
 
 
 def timed(act: Callable[[], object], count: int = SAMPLES) -> Spread:
@@ -46,7 +60,7 @@ def test_one_connection(book: Book, full: Service, empty: EmptyApp) -> None:
         floor = timed(lambda: nothing.ask("GET", "/"))
         one = timed(lambda: client.ask("GET", f"/api/keys/{key_id}"))
         hundred = timed(lambda: client.ask("GET", "/api/keys"))
-    common = {"floor": floor.p50, "floor_is": "empty handler", "noise": floor.noise}
+    common = {"floor": floor.p50, "floor_is": "empty server", "noise": floor.noise}
     book.add(Figure("get one key, p50", one.p50, "ms", goal=0.6, **common))  # type: ignore[arg-type]
     book.add(Figure("list 100 keys, p50", hundred.p50, "ms", goal=2.0, **common))  # type: ignore[arg-type]
 
@@ -79,7 +93,7 @@ def test_sixteen_connections(book: Book, full: Service, empty: EmptyApp) -> None
 
     def figure(name: str, what: str, goal: float) -> Figure:
         value = Spread.of(rates[what]).p50
-        return Figure(name, value, "1/s", "higher", goal, floor.p50, "empty handler", noise)
+        return Figure(name, value, "1/s", "higher", goal, floor.p50, "empty server", noise)
 
     book.add(figure("get one key, 16 connections", "one", 0.75 * floor.p50))
     book.add(figure("list 100 keys, 16 connections", "hundred", 0.15 * floor.p50))

@@ -1,4 +1,4 @@
-"""What the service costs the bytes that go through: the same Xray with it and without."""
+"""What the service costs the bytes that go through: its Xray beside one without mark and guard."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_throughput(book: Book, bench_target: RealityTarget, tls_byte_server: By
             "higher",
             0.98 * floor.p50,
             floor.p50,
-            "the same Xray alone",
+            "Xray without mark and guard",
             floor.noise,
         )
     )

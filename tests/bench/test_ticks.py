@@ -93,7 +93,7 @@ def test_ten_thousand_keys(book: Book, tmp_path: Path) -> None:
             "lower",
             300,
             floor.p50,
-            "its upserts by the driver alone",
+            "its upserts by sqlite3",
             floor.noise,
         )
     )
