@@ -109,7 +109,7 @@ class TestTheSocket:
         """What a killed server left behind is replaced at the next start; a stopped one leaves nothing."""
         with Service(target) as service:
             service.kill()
-            assert service.cli("status").returncode == 3
+            assert service.program("status").returncode == 3
             service.start()
             assert service.cli("status").returncode == 0
             assert service.stop() == 0

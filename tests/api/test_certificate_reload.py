@@ -130,7 +130,7 @@ def test_no_certificate_is_a_settings_error(target: RealityTarget, tmp_path: Pat
     nonsense.write_text("nonsense")
     service = Service(target, settings={"VPNKEYS_TLS_CERT": str(nonsense), "VPNKEYS_TLS_KEY": str(nonsense)})
     try:
-        told = service.cli("serve")
+        told = service.program("serve")
     finally:
         service.close()
     assert told.returncode == 2

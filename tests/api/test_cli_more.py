@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import segno
+from tests.support.in_process import call
 from tests.support.keys import Key, delete_key, link_of, list_keys, make_key
 from tests.support.link import VlessLink
 from tests.support.service import Service
@@ -128,14 +129,7 @@ def _elsewhere(service: Service, token: str, *arguments: str) -> subprocess.Comp
     """A command with this token, as from another machine."""
     certificate = str(service.data_dir / "tls" / "cert.pem")
     settings = {"VPNKEYS_URL": service.base_url, "VPNKEYS_API_KEY": token, "VPNKEYS_CA": certificate}
-    return subprocess.run(
-        [sys.executable, "-m", "vpnkeys", *arguments],
-        env={**service.env, **settings},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return call(arguments, {**service.env, **settings}, Path("/"))
 
 
 class TestBackups:

@@ -60,7 +60,7 @@ def test_a_server_that_is_well(service: Service, key: Key) -> None:
 
 def test_for_people(service: Service, key: Key) -> None:
     """A table with the same findings; no self-test, no key."""
-    told = service.cli("doctor", "--no-self-test")
+    told = service.program("doctor", "--no-self-test")
     assert (told.returncode, told.stderr) == (0, "")
     for check in CHECKS - {"self-test"}:
         assert check in told.stdout

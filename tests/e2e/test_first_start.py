@@ -91,7 +91,7 @@ def test_a_second_service_is_refused(service: Service, target: RealityTarget) ->
     """Another service on the same data directory ends with status 2 and a clear line; the first one does not notice."""
     second = Service(target, data_dir=service.data_dir)
     try:
-        done = second.cli("serve")
+        done = second.program("serve")
     finally:
         second.close()
     assert done.returncode == 2
@@ -117,7 +117,7 @@ def test_all_wrong_settings_are_named_at_once(target: RealityTarget) -> None:
     }
     service = Service(target, settings=wrong)
     try:
-        done = service.cli("serve")
+        done = service.program("serve")
         made = everything_below(service.data_dir)
     finally:
         service.close()
@@ -132,5 +132,5 @@ def test_settings_are_read_from_the_data_directory(fresh: Service) -> None:
     """An unknown name in vpnkeys.env is refused like one in the environment."""
     fresh.data_dir.mkdir(mode=0o700)
     (fresh.data_dir / "vpnkeys.env").write_text("VPNKEYS_NO_SUCH_THING=1\n")
-    done = fresh.cli("serve")
+    done = fresh.program("serve")
     assert (done.returncode, "VPNKEYS_NO_SUCH_THING" in done.stderr) == (2, True)

@@ -58,7 +58,7 @@ def fingerprints(directory: Path) -> dict[str, str]:
 
 def run_import(service: Service, old: OldServer, *options: str) -> tuple[int, dict[str, Any]]:
     """Import for a program: exit status and answer."""
-    done = service.cli("import", "legacy", *old.arguments, "--json", *options)
+    done = service.program("import", "legacy", *old.arguments, "--json", *options)
     assert done.stdout, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, answer
@@ -228,7 +228,7 @@ def test_clashes_leave_everything_as_it_was(idle: Move) -> None:
     odd = replace(idle.old.keys[0], uuid="", port=1, row={"uuid": "damaged"}, served=False)
     old = replace(idle.old, directory=idle.old.directory / "more", keys=[*idle.old.keys[1:], odd])
     old.write()
-    done = idle.service.cli("import", "legacy", *old.arguments)
+    done = idle.service.program("import", "legacy", *old.arguments)
     assert done.returncode == 1
     assert "Nothing was imported" in done.stdout
     assert "'damaged' is no UUID" in done.stdout
@@ -267,7 +267,7 @@ def test_only_the_owner_can_read_what_was_written(idle: Move) -> None:
 
 def test_the_answer_for_people_has_it_all(idle: Move) -> None:
     """A table of the keys, what becomes of flow and target, and no private key."""
-    done = idle.service.cli("import", "legacy", *idle.old.arguments)
+    done = idle.service.program("import", "legacy", *idle.old.arguments)
     assert done.returncode == 0
     assert all(key.uuid in done.stdout for key in idle.old.keys)
     assert "no flow" in done.stdout
@@ -280,7 +280,7 @@ def test_a_missing_file_is_refused_in_one_line(idle: Move, missing: str) -> None
     """The file is named, and there is no traceback."""
     path: Path = getattr(idle.old, missing)
     path.unlink()
-    done = idle.service.cli("import", "legacy", *idle.old.arguments)
+    done = idle.service.program("import", "legacy", *idle.old.arguments)
     assert done.returncode == 1
     assert str(path) in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

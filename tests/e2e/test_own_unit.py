@@ -93,11 +93,11 @@ def test_bytes_that_pass_while_there_is_no_server_are_counted(units: Units, byte
             assert _counted(service, key) == before
             transfer(sock, 1_000_000, 1_000_000)
             if collect:
-                assert service.cli("traffic", "collect").returncode == 0
+                assert service.program("traffic", "collect").returncode == 0
                 assert _counted(service, key) >= before + 2_000_000
             service.start()
             assert exact_total_bytes(service, key) >= before + 2_000_000
-            assert service.cli("traffic", "collect").returncode == 0
+            assert service.program("traffic", "collect").returncode == 0
 
 
 def _counted(service: Service, key: Key) -> int:

@@ -120,12 +120,12 @@ def test_there_is_never_a_second_xray(units: Units, byte_server: ByteServer) -> 
     """Somebody who runs the command by hand is told, and takes nothing away from the one that runs."""
     service, supervisor = units
     with XrayClient(link_of(service, make_key(service))) as client:
-        done = service.cli("xray", "run")
+        done = service.program("xray", "run")
         assert (done.returncode, "runs on" in done.stderr) == (1, True), done.stderr
         assert carries(client.socks, byte_server)
     assert supervisor.starts == 1
     del service.env["VPNKEYS_XRAY_SUPERVISOR"]
-    done = service.cli("xray", "run")
+    done = service.program("xray", "run")
     assert (done.returncode, "VPNKEYS_XRAY_SUPERVISOR" in done.stderr) == (2, True), done.stderr
 
 

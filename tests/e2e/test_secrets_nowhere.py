@@ -91,7 +91,7 @@ def live(service: Service, told: Told, byte_server: ByteServer) -> None:
             bot.get(f"/sub/{sub}").raise_for_status()
             told.note(bot.get("/api/tokens"))
     for command in ("traffic collect", "keys list", "status", f"keys show {key['id']}"):
-        assert service.cli(*command.split()).returncode == 0
+        assert service.program(*command.split()).returncode == 0
 
 
 def err(service: Service, told: Told, key: Key) -> None:
@@ -142,9 +142,9 @@ def suffer(service: Service, told: Told, key: Key) -> None:
         client.post("/api/system/xray/sync-config").raise_for_status()
         told.note(client.post(f"/api/keys/{key['uuid']}/test"))
     backup = service.data_dir.parent / "a.backup"
-    done = service.cli("backup", str(backup), "--json", "--passphrase-file", str(_passphrase(service)))
+    done = service.program("backup", str(backup), "--json", "--passphrase-file", str(_passphrase(service)))
     assert done.returncode == 0, done.stderr
-    refused = service.cli("restore", str(backup), "--passphrase-file", str(_passphrase(service)))
+    refused = service.program("restore", str(backup), "--passphrase-file", str(_passphrase(service)))
     assert refused.returncode != 0
     told.texts["backup"] = done.stdout + done.stderr + refused.stdout + refused.stderr
     service.kill()

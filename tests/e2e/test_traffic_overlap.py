@@ -58,7 +58,7 @@ class Crowd:
 
     def _command(self) -> None:
         while not self._ending.is_set():
-            done = self._service.cli("traffic", "collect")
+            done = self._service.program("traffic", "collect")
             assert done.returncode == 0, done.stderr
             self.samples += 1
 
@@ -116,16 +116,16 @@ def test_eight_samplers_for_a_minute(service: Service, byte_server: ByteServer, 
 
 def test_the_command_says_how_it_went(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
     """0 and a line of JSON beside a running server; 3 without Xray; 2 without a database, of which none is made."""
-    done = service.cli("traffic", "collect", "--json")
+    done = service.program("traffic", "collect", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert '"status": "success"' in done.stdout
     service.stop()
-    done = service.cli("traffic", "collect", "--json")
+    done = service.program("traffic", "collect", "--json")
     assert (done.returncode, done.stdout) == (3, "")
     assert '"code": "xray_unavailable"' in done.stderr
     empty = tmp_path_factory.mktemp("empty")
     service.env["VPNKEYS_DATA_DIR"] = str(empty)
-    done = service.cli("traffic", "collect")
+    done = service.program("traffic", "collect")
     assert (done.returncode, done.stdout) == (2, "")
     assert "start the server once" in done.stderr
     assert list(empty.iterdir()) == []
@@ -138,7 +138,7 @@ def test_the_command_migrates_nothing(service: Service) -> None:
     for revision in ("0000", "9999"):
         sql = f"UPDATE alembic_version SET version_num = '{revision}'"  # noqa: S608 - two words of ours
         subprocess.run([*_SQLITE, str(database), sql], check=True)
-        done = service.cli("traffic", "collect")
+        done = service.program("traffic", "collect")
         assert (done.returncode, done.stdout) == (2, "")
         assert revision in done.stderr
         assert "start the server once" in done.stderr or "that version" in done.stderr

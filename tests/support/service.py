@@ -21,6 +21,7 @@ import httpx
 
 from tests.support import procfs
 from tests.support.binaries import xray_binary
+from tests.support.in_process import call
 from tests.support.ports import free_port, release_range, reserve_range
 from tests.support.process import ChildProcess, ProcessError, wait_until
 from tests.support.target import RealityTarget
@@ -188,8 +189,12 @@ class Service:
 
         self.child.wait_for(ready, f"{names} server names ready", timeout)
 
-    def cli(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run the command line in the service's environment, beside it."""
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Call a command that asks this service, in its environment and in the tests' process."""
+        return call(arguments, self.env, self._own_directory)
+
+    def program(self, *arguments: str, timeout: float = 300.0) -> subprocess.CompletedProcess[str]:
+        """Run any command in the service's environment, as a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "vpnkeys", *arguments],
             env=self.env,
