@@ -15,7 +15,7 @@ from tests.support.keys import delete_key, list_keys
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 # {key}, {token}, {webhook} and {backup} are made for each run; {file} is a path of its own, {url} the receiver's.
 COMMANDS = {

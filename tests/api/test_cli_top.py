@@ -72,7 +72,7 @@ class Terminal:
 
     def ended(self) -> int:
         """Its exit code."""
-        assert wait_until(lambda: self._read(0.1) or self._command.poll() is not None, 30.0)
+        assert wait_until(lambda: self._read(0.1) or self._command.poll() is not None)
         while self._read(0.1):
             pass
         return self._command.wait(1)
@@ -183,7 +183,7 @@ def test_top_once_tells_the_rate(service: Service, byte_server: ByteServer) -> N
         thread = threading.Thread(target=flow)
         thread.start()
         try:
-            assert wait_until(lambda: _once(service)["keys"][0]["rate_bytes_per_s"] > 10_000, 60.0)
+            assert wait_until(lambda: _once(service)["keys"][0]["rate_bytes_per_s"] > 10_000)
             told = _once(service)
         finally:
             ending.set()

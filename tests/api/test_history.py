@@ -134,14 +134,14 @@ def test_who_is_online(service: Service, byte_server: ByteServer, echo: Echo) ->
     link = link_of(service, key)
     with XrayClient(link, source="127.0.0.2") as one, XrayClient(link, source="127.0.0.3") as other:
         with open_idle(echo.open(one.socks)), open_idle(echo.open(one.socks)):
-            assert wait_until(lambda: online(service, key)["devices"] == 1, 5.0)
+            assert wait_until(lambda: online(service, key)["devices"] == 1)
             with open_idle(echo.open(other.socks)):
-                assert wait_until(lambda: online(service, key)["devices"] == 2, 5.0)
+                assert wait_until(lambda: online(service, key)["devices"] == 2)
                 now = online(service, key)
                 assert (now["online"], now["last_seen"]) == (True, now["timestamp"])
         with byte_server.open(one.socks) as sock:
             transfer(sock, 1000, 2000)
-    assert wait_until(lambda: not online(service, key)["online"], 5.0)
+    assert wait_until(lambda: not online(service, key)["online"])
     assert service.client.get(f"/api/keys/{key['id']}/traffic").json()["total_bytes"] >= 3000
     assert online(service, key)["last_seen"] is not None
     ((_, up, down),) = points(service, key)

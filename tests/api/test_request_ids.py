@@ -51,7 +51,7 @@ def test_answers_on_the_admin_socket_have_one_too(service: Service) -> None:
     with httpx.Client(transport=transport, base_url="http://localhost") as client:
         answer = client.get("/api/keys/nobody", headers={"X-Request-ID": "by-socket"})
     assert (answer.status_code, answer.json()["request_id"]) == (404, "by-socket")
-    assert wait_until(lambda: "by this machine [by-socket]" in service.log(), 10)
+    assert wait_until(lambda: "by this machine [by-socket]" in service.log())
 
 
 def test_the_audit_log_names_the_request(service: Service) -> None:
@@ -71,9 +71,9 @@ def test_everything_that_a_request_said_has_its_id(target: RealityTarget, tmp_pa
         answer = service.client.post("/api/keys", json={"name": "me"}, headers={"X-Request-ID": "order-4711"})
         key_id = answer.json()["id"]
         make_key(service)
-        assert wait_until(lambda: file.read_text().count("POST /api/keys 200") == 2, 10)
+        assert wait_until(lambda: file.read_text().count("POST /api/keys 200") == 2)
         said = [json.loads(line) for line in file.read_text().splitlines()]
-        assert wait_until(lambda: service.log().count("POST /api/keys 200") == 2, 10)
+        assert wait_until(lambda: service.log().count("POST /api/keys 200") == 2)
         printed = [json.loads(line) for line in service.log().splitlines() if line.startswith("{")]
     of_it = [one for one in said if one.get("request_id") == "order-4711"]
     assert [one["logger"] for one in of_it] == ["vpnkeys.service.keys", "vpnkeys.access"]

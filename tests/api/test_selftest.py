@@ -66,7 +66,7 @@ def _total_bytes(service: Service, key: Key) -> int:
 def _xray_api(service: Service, command: str, argument: str) -> None:
     server = f"--server=unix://{service.data_dir / 'run' / 'api.sock'}"
     line = [service.env["VPNKEYS_XRAY_BIN"], "api", command, server, argument]
-    subprocess.run(line, check=True, capture_output=True, timeout=10)
+    subprocess.run(line, check=True, capture_output=True, timeout=60)
 
 
 def test_a_link_that_works(service: Service, key: Key) -> None:
@@ -209,19 +209,19 @@ def test_a_service_that_is_killed_leaves_no_client() -> None:
         target.child.send_signal(signal.SIGSTOP)
         tester = threading.Thread(target=_swallow, args=(service, key))
         tester.start()
-        assert wait_until(lambda: any(_clients(service)), 10)
-        assert wait_until(lambda: len(procfs.descendants(service.pid)) == 2, 10)
+        assert wait_until(lambda: any(_clients(service)))
+        assert wait_until(lambda: len(procfs.descendants(service.pid)) == 2)
         refused = _test(service, key)
         assert (refused.status_code, refused.json()["code"]) == (503, "self_test_busy")
         service.kill()
         tester.join(10)
-        assert wait_until(lambda: not service.leftover_pids(), 10)
+        assert wait_until(lambda: not service.leftover_pids())
         assert len(_clients(service)) == 1
         target.child.send_signal(signal.SIGCONT)
         service.start()
         service.wait_ready()
-        assert wait_until(lambda: not _clients(service), 10)
-        assert wait_until(lambda: _found(service, key)["code"] == "ok", 30)
+        assert wait_until(lambda: not _clients(service))
+        assert wait_until(lambda: _found(service, key)["code"] == "ok")
 
 
 def _swallow(service: Service, key: Key) -> None:

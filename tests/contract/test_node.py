@@ -98,7 +98,7 @@ def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
         def start() -> None:
             process.start()
             # The client of its API may still rest after an attempt that came too early.
-            assert wait_until(lambda: node.observe().running is not None, 10), process.last_words()
+            assert wait_until(lambda: node.observe().running is not None), process.last_words()
 
         def connect(port: int, address: str = "127.0.0.1") -> IsOpen:
             connection = socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(address, 0))

@@ -152,4 +152,4 @@ def test_slow_requests_and_silent_connections_are_ended(service: Service) -> Non
     for kind, count in (("slow head", 20), ("silent", 20)):
         with Abuse(kind, service.address, count) as abuse:
             # Each comes back when it is hung up on: twice as many were open in all.
-            assert wait_until(lambda abuse=abuse, count=count: abuse.tally()["opened"] >= 2 * count, 30.0)  # type: ignore[misc]
+            assert wait_until(lambda abuse=abuse, count=count: abuse.tally()["opened"] >= 2 * count)  # type: ignore[misc]

@@ -19,6 +19,7 @@ from tests.support.ports import is_free
 from tests.support.process import wait_until
 from tests.support.promises import Customers, Promises
 from tests.support.service import Service
+from tests.support.slowness import slowness
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
@@ -46,7 +47,9 @@ def kill(service: Service) -> list[str]:
     """`kill -9` the service; what its Xray, and whatever else it had started, did about it."""
     below = procfs.descendants(service.pid)
     service.kill()
-    if wait_until(lambda: not any(map(procfs.is_alive, below)) and not service.leftover_pids(), DIES_WITHIN_S):
+    if wait_until(
+        lambda: not any(map(procfs.is_alive, below)) and not service.leftover_pids(), DIES_WITHIN_S * slowness()
+    ):
         return []
     return [f"alive after the service was killed: {[*filter(procfs.is_alive, below), *service.leftover_pids()]}"]
 
@@ -78,7 +81,6 @@ def litter(service: Service) -> list[str]:
     return found + [path.name for path in (service.data_dir / "run").iterdir() if ".sock" not in path.name]
 
 
-@pytest.mark.timeout(600)
 def test_killed_at_any_moment_it_keeps_its_word(service: Service, byte_server: ByteServer) -> None:
     """Fifty times killed while keys are made and deleted; after each start all agree and all promises hold."""
     seed = int(os.environ.get("CRASH_SEED") or secrets.randbits(32))
@@ -121,8 +123,8 @@ def test_a_killed_xray_is_back_at_once(service: Service, byte_server: ByteServer
             old = service.xray_pid()
             killed_at = time.monotonic()
             os.kill(old, signal.SIGKILL)
-            assert wait_until(lambda: carries(client.socks, byte_server, timeout=0.4), 2 * BACK_WITHIN_S)
-            assert time.monotonic() - killed_at < BACK_WITHIN_S
+            assert wait_until(lambda: carries(client.socks, byte_server, timeout=0.4))
+            assert time.monotonic() - killed_at < BACK_WITHIN_S * slowness()
             assert service.xray_pid() != old
             service.wait_ready()
             assert [*agreement(service), *strays(service, list_keys(service))] == []

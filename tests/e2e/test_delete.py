@@ -10,6 +10,7 @@ from tests.support.clients import Client
 from tests.support.keys import carries, delete_key, link_of, make_key
 from tests.support.process import wait_until
 from tests.support.service import Service
+from tests.support.slowness import slowness
 from tests.support.stamped import StampedStream
 from tests.support.streams import ByteServer, Echo, PingPong, ended_within, open_idle
 
@@ -27,14 +28,15 @@ def test_a_delete_cuts_what_is_open(service: Service, echo: Echo, client_type: t
     with client_type(link_of(service, key)) as client:
         idle = open_idle(echo.open(client.socks))
         with idle, StampedStream(echo.open(client.socks)) as stream:
-            assert wait_until(lambda: len(stream.arrivals) > 50, 10.0)
+            assert wait_until(lambda: len(stream.arrivals) > 50)
             delete_key(service, key)
             answered_at = time.monotonic()
-            assert stream.wait_ended(ENDED_WITHIN_S)
-            assert ended_within(idle, max(0.0, answered_at + ENDED_WITHIN_S - time.monotonic()))
+            until = answered_at + ENDED_WITHIN_S * slowness()
+            assert stream.wait_ended(until - time.monotonic())
+            assert ended_within(idle, max(0.0, until - time.monotonic()))
             last = stream.arrivals[-1]
             assert last.sent_at < answered_at
-            assert last.arrived_at < answered_at + ON_THE_ROAD_S
+            assert last.arrived_at < answered_at + ON_THE_ROAD_S * slowness()
 
 
 def test_a_deleted_key_lets_nobody_in(service: Service, byte_server: ByteServer, client_type: type[Client]) -> None:
@@ -73,7 +75,7 @@ def test_others_do_not_notice(service: Service, echo: Echo, client_type: type[Cl
 
         def let_it_tick() -> None:
             seen = len(stream.round_trips_s)
-            wait_until(lambda: len(stream.round_trips_s) > seen or stream.broken is not None, 5.0)
+            wait_until(lambda: len(stream.round_trips_s) > seen or stream.broken is not None)
 
         for _ in range(KEYS_THAT_COME_AND_GO):
             passing = make_key(service, "passing")
@@ -81,6 +83,6 @@ def test_others_do_not_notice(service: Service, echo: Echo, client_type: type[Cl
             delete_key(service, passing)
             let_it_tick()
         assert stream.broken is None
-        assert stream.longest_stall_s < LONGEST_STALL_S
+        assert stream.stall_s < LONGEST_STALL_S
         assert len(stream.round_trips_s) >= 2 * KEYS_THAT_COME_AND_GO
     delete_key(service, key)

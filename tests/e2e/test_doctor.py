@@ -86,7 +86,7 @@ def test_a_port_taken_by_another_program(service: Service, key: Key, tmp_path: P
         (found,) = quick(service).of("ports", "fail")
         assert f"(pid {squatter.pid})" in found["message"]
         follow(service, tmp_path, found["mend"])
-        assert wait_until(lambda: not squatter.running, 10)
+        assert wait_until(lambda: not squatter.running)
     (found,) = quick(service).of("ports", "fail")
     assert "not listened on" in found["message"]
     follow(service, tmp_path, found["mend"])
@@ -157,7 +157,7 @@ def _interrupted(service: Service, number: signal.Signals) -> Iterator[subproces
     silent = subprocess.DEVNULL
     with subprocess.Popen(line, env=service.env, stdout=silent, stderr=silent) as doctor:
         try:
-            made = wait_until(lambda: any(key["name"] == NAME for key in list_keys(service)), 60)
+            made = wait_until(lambda: any(key["name"] == NAME for key in list_keys(service)))
             assert made
             doctor.send_signal(number)
             yield doctor

@@ -156,7 +156,7 @@ def test_the_listeners_can_be_reached(scene: Scene) -> None:
     for host in (host for host in LISTENING if host != LINK_LOCAL):
         with socket.create_connection((host, scene.blocked.port), 2):
             pass
-    assert wait_until(lambda: len(scene.blocked.arrived) == len(LISTENING) - 1, 2)
+    assert wait_until(lambda: len(scene.blocked.arrived) == len(LISTENING) - 1)
 
 
 def test_tcp_arrives_nowhere_inside(scene: Scene, client: Client) -> None:
@@ -281,8 +281,8 @@ def test_the_table_lives_as_long_as_the_server() -> None:
     with Room(), RealityTarget(["site.test"]) as target, Service(target) as service:
         assert _has_table(service)
         subprocess.run(["nft", "flush", "ruleset"], check=True)
-        assert wait_until(lambda: _has_table(service), 3)
-        assert wait_until(lambda: "somebody changed or removed" in service.log(), 3)
+        assert wait_until(lambda: _has_table(service))
+        assert wait_until(lambda: "somebody changed or removed" in service.log())
         service.kill()
         assert _has_table(service)
         service.start()

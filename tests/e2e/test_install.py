@@ -134,7 +134,7 @@ def test_connections_outlive_ten_restarts(site: Installed, link: VlessLink) -> N
         for _ in range(10):
             site.guest.ok("systemctl", "restart", SERVER)
         done = len(pings.round_trips_s)
-        assert wait_until(lambda: len(pings.round_trips_s) > done + 5, 20.0)
+        assert wait_until(lambda: len(pings.round_trips_s) > done + 5)
         assert pings.broken is None
     assert site.guest.main_pid(XRAY) == xray
 
@@ -198,7 +198,7 @@ def test_a_killed_xray_comes_back(site: Installed, link: VlessLink) -> None:
     xray = site.guest.main_pid(XRAY)
     with XrayClient(link) as client:
         site.guest.ok("systemctl", "kill", "--signal=KILL", XRAY)
-        assert wait_until(lambda: site.guest.main_pid(XRAY) not in {0, xray}, 20.0)
+        assert wait_until(lambda: site.guest.main_pid(XRAY) not in {0, xray})
         site.wait_carries(client.socks)
 
 
@@ -225,8 +225,8 @@ def test_a_server_that_hangs_is_restarted(site: Installed) -> None:
     site.guest.ok("systemctl", "restart", SERVER)
     server, xray = site.guest.main_pid(SERVER), site.guest.main_pid(XRAY)
     site.guest.ok("kill", "-STOP", str(server))
-    assert wait_until(lambda: site.guest.main_pid(SERVER) not in {0, server}, 40.0)
-    assert wait_until(lambda: server_version(site) == "0.1.77", 40.0)
+    assert wait_until(lambda: site.guest.main_pid(SERVER) not in {0, server})
+    assert wait_until(lambda: server_version(site) == "0.1.77")
     assert site.guest.main_pid(XRAY) == xray
     drop_in.unlink()
     site.guest.ok("systemctl", "daemon-reload")

@@ -138,7 +138,6 @@ def _assert_memory_flat(day: Day) -> None:
     assert lives[-1] <= lives[0] * (1 + MOST_GROWTH), lives
 
 
-@pytest.mark.timeout(600)
 def test_three_hours_of_faults(tmp_path: Path, byte_server: ByteServer) -> None:
     """Every fault three times: always back without help, always consistent, and no memory lost."""
     with _day(tmp_path / "d", byte_server, locked_s=6.0) as day:

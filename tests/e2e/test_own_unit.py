@@ -48,14 +48,13 @@ def unbroken(units: Units, key: Key, byte_server: ByteServer, echo: Echo) -> Ite
     with XrayClient(link_of(units.service, key)) as client, ExitStack() as stack:
         stream = stack.enter_context(PieceStream(client.socks, byte_server))
         ping = stack.enter_context(PingPong(echo.open(client.socks)))
-        assert wait_until(lambda: stream.arrived_bytes > 0 and len(ping.round_trips_s) > 3, 10)
+        assert wait_until(lambda: stream.arrived_bytes > 0 and len(ping.round_trips_s) > 3)
         yield stream
         seen, trips = stream.arrived_bytes, len(ping.round_trips_s)
-        assert wait_until(lambda: stream.arrived_bytes > seen and len(ping.round_trips_s) > trips + 3, 10)
+        assert wait_until(lambda: stream.arrived_bytes > seen and len(ping.round_trips_s) > trips + 3)
         assert (stream.broken, ping.broken) == (None, None)
 
 
-@pytest.mark.timeout(300)
 def test_a_stream_outlives_the_server(units: Units, byte_server: ByteServer, echo: Echo) -> None:
     """Ten restarts and three kills: not one byte is missing, each is counted once, and new keys work in between."""
     service, supervisor = units
@@ -112,7 +111,7 @@ def test_a_restart_of_xray_by_the_api_loses_nothing(units: Units, byte_server: B
     key, xray = make_key(service), supervisor.xray_pid()
     with XrayClient(link_of(service, key)) as client, Watch(service, key) as watch:
         with Load(client.proxies, [byte_server]) as load:
-            assert wait_until(lambda: load.arrived_bytes > 0, 10)
+            assert wait_until(lambda: load.arrived_bytes > 0)
             answer = service.client.post("/api/system/xray/sync-config")
             assert answer.status_code == httpx.codes.OK, answer.text
             assert carries(client.socks, byte_server)
@@ -138,7 +137,7 @@ def test_a_killed_xray_comes_back(units: Units, byte_server: ByteServer) -> None
                 assert service.stop() == 0
             xray = supervisor.xray_pid()
             os.kill(xray, signal.SIGKILL)
-            assert wait_until(lambda: carries(client.socks, byte_server, timeout=0.5), 20)
+            assert wait_until(lambda: carries(client.socks, byte_server, timeout=0.5))
             assert supervisor.xray_pid() != xray
         service.start()
         service.wait_ready()
@@ -155,7 +154,7 @@ def test_other_settings_restart_xray_once(units: Units, byte_server: ByteServer,
         assert carries(client.socks, byte_server)
         service.env["VPNKEYS_EGRESS_ALLOW"] = echo.egress_rule
         units.restart_server()
-        assert wait_until(lambda: supervisor.xray_pid() != xray, 20)
+        assert wait_until(lambda: supervisor.xray_pid() != xray)
         service.wait_ready()
         with echo.open(client.socks) as sock:
             open_idle(sock)
@@ -180,7 +179,7 @@ def test_a_key_that_expired_meanwhile_is_out(units: Units, echo: Echo) -> None:
         body = {"expires_at": soon.strftime("%Y-%m-%dT%H:%M:%S.%f")}
         assert service.client.patch(f"/api/keys/{key['id']}", json=body).status_code == httpx.codes.OK
         service.kill()
-        assert wait_until(lambda: datetime.now(UTC) > soon, 5)
+        assert wait_until(lambda: datetime.now(UTC) > soon)
         open_idle(late)
         service.start()
         assert ended_within(late, 10)

@@ -65,7 +65,7 @@ def test_no_xray_starts_without_the_guard(units: Units, byte_server: ByteServer)
     subprocess.run(["nft", "delete", "table", "inet", table_of(service.data_dir)], check=True)
     xray = supervisor.xray_pid()
     os.kill(xray, signal.SIGKILL)
-    assert wait_until(lambda: supervisor.is_xray() and supervisor.lives[-1].pid != xray, 20)
+    assert wait_until(lambda: supervisor.is_xray() and supervisor.lives[-1].pid != xray)
     assert _rules(service) == rules
     service.start()
     with XrayClient(link_of(service, key)) as client:
@@ -77,7 +77,7 @@ def test_one_that_comes_first_waits(target: RealityTarget, egress: tuple[str, ..
     service = Service(target, egress_allow=egress, settings=SETTINGS)
     try:
         with XraySupervisor(service) as supervisor:
-            assert wait_until(lambda: bool(supervisor.lives) and "Xray waits for" in supervisor.log(), 20)
+            assert wait_until(lambda: bool(supervisor.lives) and "Xray waits for" in supervisor.log())
             service.start()
             service.wait_ready()
             with XrayClient(link_of(service, make_key(service))) as client:
@@ -98,12 +98,12 @@ def test_a_taken_port_keeps_nobody_else_out(units: Units, byte_server: ByteServe
         with socket.socket() as thief:
             thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             os.kill(xray, signal.SIGKILL)
-            assert wait_until(lambda: _takes(thief, lost["port"]), 5)
-            assert wait_until(lambda: carries(client.proxies[1], byte_server, timeout=0.5), 20)
+            assert wait_until(lambda: _takes(thief, lost["port"]))
+            assert wait_until(lambda: carries(client.proxies[1], byte_server, timeout=0.5))
             assert not procfs.listens([supervisor.xray_pid()], "127.0.0.1", lost["port"])
         service.start()
         service.wait_ready()
-        assert wait_until(lambda: carries(client.proxies[0], byte_server, timeout=0.5), 20)
+        assert wait_until(lambda: carries(client.proxies[0], byte_server, timeout=0.5))
     assert agreement(service) == []
 
 

@@ -18,6 +18,7 @@ from tests.support.clients import XrayClient
 from tests.support.drift import DRIFTS, Drift
 from tests.support.keys import Key, carries, delete_key, link_of, make_key
 from tests.support.service import Service
+from tests.support.slowness import slowness
 from tests.support.streams import ByteServer, Echo, PingPong, transfer
 from tests.support.target import RealityTarget
 
@@ -56,7 +57,7 @@ def test_sync_and_ports_reset_leave_unchanged_keys_alone(service: Service, echo:
             assert _post(service, path).status_code == 200
         time.sleep(0.3)
         assert not pings.broken
-        assert pings.longest_stall_s < 0.2
+        assert pings.stall_s < 0.2
     assert (change["key_id"], change["old_port"], change["new_port"]) == (moving["id"], moving["port"], gone["port"])
     assert agreement(service) == []
     with XrayClient.many([link_of(service, key) for key in (steady, moving)]) as client:
@@ -79,7 +80,7 @@ def test_restarts_lose_no_byte_and_answer_when_clients_get_through(
         assert service.xray_pid() != before
         began = time.monotonic()
         assert carries(client.socks, byte_server)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 1.0 * slowness()
     total = _total_bytes(service, key)
     assert 1_002_000 <= total <= 1_002_000 * 1.001 + 2 * 2_000
     assert service.client.get(f"/api/keys/{key['id']}/traffic").json()["gaps"] == []

@@ -25,7 +25,7 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer, transfer
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.e2e
 
 VISITOR, CUSTOMER, GUESSER = "127.0.0.77", "127.0.0.78", "127.0.0.79"
 NAME, NOTE = "Ignatius Reilly", "owes us a hot dog"
@@ -130,7 +130,7 @@ def err(service: Service, told: Told, key: Key) -> None:
 def suffer(service: Service, told: Told, key: Key) -> None:
     """Restarts, kills, drift, a backup, a restore that is refused."""
     os.kill(service.xray_pid(), signal.SIGKILL)
-    assert wait_until(lambda: "Xray ended" in service.log(), 10)
+    assert wait_until(lambda: "Xray ended" in service.log())
     service.wait_ready()
     config = service.data_dir / "config.json"
     document = json.loads(config.read_text())
@@ -169,7 +169,7 @@ def break_down(service: Service, told: Told, key: Key) -> None:
         with visitor(service) as client:
             broken = told.note(client.get("/api/keys"))
             assert (broken.status_code, broken.json()["code"]) == (500, "internal_error")
-            assert wait_until(lambda: broken.json()["request_id"] in service.log(), 10)
+            assert wait_until(lambda: broken.json()["request_id"] in service.log())
         connection.execute(change, (created_at, key["id"]))
         connection.commit()
 

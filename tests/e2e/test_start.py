@@ -204,6 +204,6 @@ def test_a_taken_port_hurts_its_key_alone(stopped: Service, keys: list[Key], byt
         assert mute(stopped, others, byte_server) == []
         made = make_key(stopped)
         assert mute(stopped, [made], byte_server) == []
-    assert wait_until(lambda: mute(stopped, [unlucky], byte_server) == [], 15.0)
+    assert wait_until(lambda: mute(stopped, [unlucky], byte_server) == [])
     delete_key(stopped, made)
     assert agreement(stopped) == []

@@ -14,6 +14,7 @@ from tests.support.keys import carries, link_of, make_key
 from tests.support.ports import free_port
 from tests.support.process import wait_until
 from tests.support.service import Service
+from tests.support.slowness import slowness
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
@@ -115,14 +116,14 @@ def test_nobody_waits_for_a_probe_of_five_seconds(byte_server: ByteServer) -> No
         began = time.monotonic()
         key = make_key(service)
         with XrayClient(link_of(service, key)) as client:
-            assert carries(client.socks, byte_server, timeout=2.0)
-            assert time.monotonic() - began < WELL_UNDER_A_PROBE_S
+            assert carries(client.socks, byte_server)
+            assert time.monotonic() - began < WELL_UNDER_A_PROBE_S * slowness()
             for path in ("xray/sync-config", "fix-reality-keys"):
                 began = time.monotonic()
                 assert service.client.post(f"/api/system/{path}").status_code == 200
-                assert carries(client.socks, byte_server, timeout=2.0)
-                assert time.monotonic() - began < WELL_UNDER_A_PROBE_S
+                assert carries(client.socks, byte_server)
+                assert time.monotonic() - began < WELL_UNDER_A_PROBE_S * slowness()
             began = time.monotonic()
             os.kill(service.xray_pid(), signal.SIGKILL)
-            wait_until(lambda: carries(client.socks, byte_server, timeout=1.0), WELL_UNDER_A_PROBE_S)
-            assert time.monotonic() - began < WELL_UNDER_A_PROBE_S
+            wait_until(lambda: carries(client.socks, byte_server, timeout=1.0))
+            assert time.monotonic() - began < WELL_UNDER_A_PROBE_S * slowness()

@@ -65,7 +65,6 @@ def test_many_bytes_are_counted(service: Service, tls_byte_server: ByteServer) -
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
 def test_many_bytes_are_counted_in_every_way(
     service: Service, client_type: type[Client], byte_server: ByteServer, tls_byte_server: ByteServer
 ) -> None:
@@ -106,7 +105,6 @@ def test_the_number_follows_a_slow_download(service: Service, tls_byte_server: B
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(300)
 def test_the_number_follows_a_long_download(
     service: Service, client_type: type[Client], tls_byte_server: ByteServer
 ) -> None:

@@ -96,7 +96,6 @@ def _nothing_sampled_is_lost(found: list[Life], watch: Watch) -> list[int]:
     return [max(0, watch.seen_by(life.epoch, now()) - life.used_bytes) for life in found]
 
 
-@pytest.mark.timeout(300)
 def test_a_killed_service_loses_what_came_after_its_last_sample_at_most(
     service: Service, key: Key, byte_server: ByteServer
 ) -> None:

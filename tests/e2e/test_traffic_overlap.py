@@ -108,7 +108,6 @@ def test_eight_samplers_count_each_byte_once(
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(300)
 def test_eight_samplers_for_a_minute(service: Service, byte_server: ByteServer, tls_byte_server: ByteServer) -> None:
     """The same for longer."""
     _overlap(service, [byte_server, tls_byte_server], 60)

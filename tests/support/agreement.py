@@ -86,7 +86,7 @@ def list_running(service: Service) -> list[Json]:
         [service.env["VPNKEYS_XRAY_BIN"], "api", "lsi", server, "--timeout=5"],
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=60,
         check=False,
     )
     if done.returncode != 0:

@@ -26,7 +26,7 @@ _FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 _PHONE_WIDTH = 600
-_PATIENCE_MS = 20_000
+_PATIENCE_MS = 120_000
 
 _WATCH = """
 document.addEventListener("securitypolicyviolation", (event) =>

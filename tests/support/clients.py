@@ -19,7 +19,7 @@ from typing import Any, Self
 from tests.support.binaries import sing_box_binary, xray_binary
 from tests.support.link import VlessLink
 from tests.support.ports import free_port
-from tests.support.process import ChildProcess
+from tests.support.process import PATIENCE_S, ChildProcess
 from tests.support.socks import Address
 
 Config = dict[str, Any]
@@ -36,7 +36,7 @@ class Client(ABC):
         *,
         source: str | None = None,
         ca_file: Path | None = None,
-        timeout: float = 10.0,
+        timeout: float = PATIENCE_S,
     ) -> None:
         """Describe the client; entering the context starts it.
 
@@ -58,7 +58,7 @@ class Client(ABC):
         *,
         source: str | None = None,
         ca_file: Path | None = None,
-        timeout: float = 10.0,
+        timeout: float = PATIENCE_S,
     ) -> Self:
         """One process for several links: `proxies` holds one SOCKS port each, in their order."""
         return cls(links, source=source, ca_file=ca_file, timeout=timeout)

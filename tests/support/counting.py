@@ -62,7 +62,7 @@ def xray_bytes(service: Service, key: Key) -> int:
         [service.env["VPNKEYS_XRAY_BIN"], *command, f"--pattern=user>>>{key['uuid']}>>>traffic"],
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=60,
         check=False,
     )
     if done.returncode != 0:

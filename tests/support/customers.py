@@ -62,4 +62,4 @@ def undisturbed(
         assert (pings.broken, download.broken) == (None, None)
         assert download.pieces > 0
         assert pings.round_trips_s
-        assert pings.longest_stall_s <= longest_stall_s
+        assert pings.stall_s <= longest_stall_s

@@ -98,7 +98,7 @@ def _xray_api(service: Service, command: str, *arguments: str) -> None:
         [service.env["VPNKEYS_XRAY_BIN"], "api", command, server, *arguments],
         check=True,
         capture_output=True,
-        timeout=10,
+        timeout=60,
     )
 
 

@@ -22,7 +22,7 @@ from tests.support.process import ChildProcess, wait_until
 from tests.support.room import _enter, _here
 from tests.support.rootfs import NoGuestError, prepared
 
-_BOOT_S = 60.0
+_BOOT_S = 300.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -81,7 +81,7 @@ class Guest:
         except (OSError, IndexError):
             return False
 
-    def run(self, *command: str, timeout: float = 100.0, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 400.0, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root."""
         enter = ["nsenter", "--target", str(self.init), "--mount", "--uts", "--ipc", "--net", "--pid", "--"]
         return subprocess.run(
@@ -94,7 +94,7 @@ class Guest:
             env={"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", **env},
         )
 
-    def ok(self, *command: str, timeout: float = 100.0, **env: str) -> str:
+    def ok(self, *command: str, timeout: float = 400.0, **env: str) -> str:
         """What a command inside prints; its failure is an error."""
         done = self.run(*command, timeout=timeout, **env)
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"

@@ -28,6 +28,7 @@ from tests.support.ports import (
 )
 
 __all__ = [
+    "PATIENCE_S",
     "REPOSITORY",
     "ChildProcess",
     "ModuleServer",
@@ -44,6 +45,9 @@ __all__ = [
 ]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE_S = 120.0
+"""How long to wait for what has to come, on the slowest machine; where all is well, nothing waits as long."""
+
 _POLL_S = 0.01
 _TAIL_LINES = 40
 
@@ -56,7 +60,7 @@ class ProcessError(RuntimeError):
     """A child process did not do what it was started for; the text ends with its log."""
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:
     """Poll until the condition holds; whether it did in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -66,7 +70,9 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def wait_listening(pid: int, host: str, port: int, timeout: float = 10.0, protocol: procfs.Protocol = "tcp") -> None:
+def wait_listening(
+    pid: int, host: str, port: int, timeout: float = PATIENCE_S, protocol: procfs.Protocol = "tcp"
+) -> None:
     """Wait until this process, or one below it, and nobody else listens at host:port."""
 
     def listens_or_died() -> bool:
@@ -144,14 +150,16 @@ class ChildProcess:
         tail = "\n".join(self.log().splitlines()[-_TAIL_LINES:]) or "(nothing printed)"
         return ProcessError(f"{self.name} (pid {self.pid}, {state}): {what}\n--- log ---\n{tail}")
 
-    def wait_listening(self, host: str, port: int, timeout: float = 10.0, protocol: procfs.Protocol = "tcp") -> None:
+    def wait_listening(
+        self, host: str, port: int, timeout: float = PATIENCE_S, protocol: procfs.Protocol = "tcp"
+    ) -> None:
         """Wait until this very process listens at host:port."""
         try:
             wait_listening(self.pid, host, port, timeout, protocol)
         except ProcessError as error:
             raise self.error(str(error)) from None
 
-    def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE_S) -> None:
         """Wait until the condition holds; an error when the program ends or the time is over."""
         held = False
 
@@ -180,7 +188,7 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             raise self.error(f"did not end within {timeout} s") from None
 
-    def stop(self, timeout: float = 5.0) -> int:
+    def stop(self, timeout: float = 20.0) -> int:
         """Ask the process to end, kill it when it does not; the exit code."""
         if self.running:
             self._popen.terminate()

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.certificates import Authority
-from tests.support.process import wait_until
+from tests.support.process import PATIENCE_S, wait_until
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Receiver:
         self.url = f"{'https' if tls else 'http'}://{host}:{self.port}/hook?a=b"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
-    def wait_for(self, condition: Callable[[list[Request]], bool], timeout_s: float = 20.0) -> list[Request]:
+    def wait_for(self, condition: Callable[[list[Request]], bool], timeout_s: float = PATIENCE_S) -> list[Request]:
         """What has come, as soon as it is as the condition says."""
         if not wait_until(lambda: condition(list(self.requests)), timeout_s):
             raise AssertionError(f"not in time; what came: {[(one.event, one.body) for one in self.requests]}")
         return list(self.requests)
 
-    def wait_for_events(self, *events: str, timeout_s: float = 20.0) -> list[Request]:
+    def wait_for_events(self, *events: str, timeout_s: float = PATIENCE_S) -> list[Request]:
         """What has come, as soon as it has these kinds of events, in this order, whatever else may be between them."""
 
         def has_all(requests: list[Request]) -> bool:

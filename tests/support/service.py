@@ -23,7 +23,7 @@ from tests.support import procfs
 from tests.support.binaries import xray_binary
 from tests.support.in_process import call
 from tests.support.ports import free_port, release_range, reserve_range
-from tests.support.process import ChildProcess, ProcessError, wait_until
+from tests.support.process import PATIENCE_S, ChildProcess, ProcessError, wait_until
 from tests.support.target import RealityTarget
 from vpnkeys.xray.host.guard import table_of
 
@@ -53,7 +53,7 @@ class Service:
         port_count: int = 20,
         data_dir: Path | None = None,
         settings: Mapping[str, str | None] | None = None,
-        timeout: float = 30.0,
+        timeout: float = PATIENCE_S,
     ) -> None:
         """Describe the service.
 
@@ -123,7 +123,7 @@ class Service:
         """Everything the service has printed, over all its starts."""
         return self.child.log()
 
-    def new_client(self, api_key: str | None = None, timeout: float = 30.0) -> httpx.Client:
+    def new_client(self, api_key: str | None = None, timeout: float = 60.0) -> httpx.Client:
         """One more HTTP client, with another API key or ("") with none; the caller closes it."""
         key = self.api_key if api_key is None else api_key
         certificate = self.data_dir / "tls" / "cert.pem"
@@ -166,7 +166,7 @@ class Service:
             return False
         return True
 
-    def wait_healthy(self, timeout: float = 30.0) -> None:
+    def wait_healthy(self, timeout: float = PATIENCE_S) -> None:
         """Wait until the service calls itself healthy."""
 
         def healthy() -> bool:
@@ -177,7 +177,7 @@ class Service:
 
         self.child.wait_for(healthy, "healthy answer from /health", timeout)
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
+    def wait_ready(self, timeout: float = PATIENCE_S) -> None:
         """Wait until every server name lets a client in at once; Xray has been repaired by then."""
         names = len(self.env["VPNKEYS_REALITY_SERVER_NAMES"].split(","))
 
@@ -209,7 +209,7 @@ class Service:
         """End the service as `kill -9` does; what happens to its Xray is its own business."""
         self.child.kill()
 
-    def stop(self, timeout: float = 20.0) -> int:
+    def stop(self, timeout: float = PATIENCE_S) -> int:
         """Ask the service to end (SIGTERM) and wait; its exit code.
 
         Our own connection is closed before: an idle one takes up the service's whole grace.
@@ -252,7 +252,7 @@ class Service:
             for pid in self.leftover_pids():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: not any(map(procfs.is_alive, self.leftover_pids())), 5.0)
+            wait_until(lambda: not any(map(procfs.is_alive, self.leftover_pids())))
             # What a killed service leaves in the kernel, for its next start to replace, which never comes.
             with suppress(FileNotFoundError):
                 for name in (table_of(self.data_dir), f"{table_of(self.data_dir)}_speed"):

@@ -51,7 +51,7 @@ class StreamServer(ModuleServer):
         """This server as an entry of VPNKEYS_EGRESS_ALLOW."""
         return f"{self.host}/{128 if ':' in self.host else 32}:{self.port}"
 
-    def open(self, proxy: Address | None, *, host: str | None = None, timeout: float = 15.0) -> socket.socket:
+    def open(self, proxy: Address | None, *, host: str | None = None, timeout: float = 60.0) -> socket.socket:
         """A connection to this server, by a SOCKS proxy or straight, inside TLS if it speaks TLS.
 
         `host` is another way to call the server, such as a name the far side has to resolve.
@@ -142,6 +142,10 @@ def transfer(sock: socket.socket, up: int, down: int, seed: int = 1, rate: float
     return Transfer(up, down, time.monotonic() - started, (host, port))
 
 
+# Ours, and there and back: the client's, the server's and the far end's.
+_WAKES_OF_A_TRIP = 6
+
+
 @dataclass
 class PingPong:
     """A message to an Echo every `interval_s` over one connection, in a thread of its own.
@@ -155,6 +159,8 @@ class PingPong:
     patience_s: float = 30.0
     round_trips_s: list[float] = field(default_factory=list)
     longest_stall_s: float = 0.0
+    latest_wake_s: float = 0.0
+    """By how much this machine at most woke the pings themselves too late."""
     broken: str | None = None
     broken_at: float | None = None
     """time.monotonic() of the break."""
@@ -166,10 +172,11 @@ class PingPong:
 
     def _run(self) -> None:
         self.sock.settimeout(self.patience_s)
-        number = 0
+        number, due_at = 0, time.monotonic() + self.interval_s
         while not self._ending.wait(self.interval_s):
             number += 1
             sent_at = time.monotonic()
+            self.latest_wake_s = max(self.latest_wake_s, sent_at - due_at)
             try:
                 self._round_trip(number.to_bytes(_PING_BYTES, "big"))
             except (OSError, TransferError) as error:
@@ -178,6 +185,7 @@ class PingPong:
             took = time.monotonic() - sent_at
             self.round_trips_s.append(took)
             self.longest_stall_s = max(self.longest_stall_s, took)
+            due_at = sent_at + took + self.interval_s
 
     def _note_end(self, error: Exception, sent_at: float) -> None:
         if self._ending.is_set():
@@ -196,6 +204,11 @@ class PingPong:
             answer += part
         if answer != message:
             raise TransferError(f"sent {message!r}, got {answer!r}")
+
+    @property
+    def stall_s(self) -> float:
+        """The longest round trip, but for what a machine with other work may have made of it."""
+        return max(0.0, self.longest_stall_s - _WAKES_OF_A_TRIP * self.latest_wake_s)
 
     def wait_broken(self, timeout: float) -> bool:
         """Whether the connection breaks within the time."""

@@ -63,7 +63,7 @@ class XraySupervisor:
 
     def xray_pid(self) -> int:
         """The process id of Xray; waits for it."""
-        assert wait_until(self.is_xray, 20), f"no Xray: {self.log() if self.lives else 'never started'}"
+        assert wait_until(self.is_xray), f"no Xray: {self.log() if self.lives else 'never started'}"
         return self.lives[-1].pid
 
     def __enter__(self) -> Self:

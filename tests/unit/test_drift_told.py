@@ -106,9 +106,9 @@ def test_drift_is_found_without_being_asked_for(world: World, key: Key) -> None:
     reconciler.look_every_s = 0.02
     reconciler.start()
     reconciler.repair_soon()
-    assert wait_until(lambda: bool(repairs), 5)
+    assert wait_until(lambda: bool(repairs))
     time.sleep(0.2)
     assert len(repairs) == 1, "there was nothing to repair"
     lose(world, key)
-    assert wait_until(lambda: world.node.running is not None and key.tag in world.node.running, 5)
-    assert wait_until(lambda: len(repairs) == 2, 5)
+    assert wait_until(lambda: world.node.running is not None and key.tag in world.node.running)
+    assert wait_until(lambda: len(repairs) == 2)

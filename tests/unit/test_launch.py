@@ -81,7 +81,7 @@ def launching(tmp_path: Path) -> Launching:
 def test_it_waits_for_a_whole_config_and_says_so_once(launching: Launching) -> None:
     """Neither a missing file nor a broken one is anything to start with."""
     thread = launching.prepare_in_background()
-    assert wait_until(lambda: bool(launching.said), 10)
+    assert wait_until(lambda: bool(launching.said))
     (launching.data_dir / "config.json").write_text("{")
     thread.join(0.5)
     assert launching.chosen == []
@@ -99,7 +99,7 @@ def test_it_waits_for_the_guard_that_the_config_relies_on(
     monkeypatch.setenv("PATH", str(tmp_path))
     launching.put(document(10001, mark=MARK))
     thread = launching.prepare_in_background()
-    assert wait_until(lambda: bool(launching.said), 10)
+    assert wait_until(lambda: bool(launching.said))
     assert "CAP_NET_ADMIN" in launching.said[0]
     thread.join(0.5)
     assert launching.chosen == []

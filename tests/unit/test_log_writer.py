@@ -131,7 +131,7 @@ def test_an_event_that_cannot_be_formatted_ends_nothing(rig: Rig) -> None:
     rig.sink.format = as_json
     outlet = Outlet(rig.sink)
     outlet.put(replace(event("odd"), fields={"odd": Odd()}))
-    assert wait_until(lambda: rig.sink.path.exists() and rig.sink.path.read_text().endswith("\n"), 10)
+    assert wait_until(lambda: rig.sink.path.exists() and rig.sink.path.read_text().endswith("\n"))
     outlet.put(event("well"))
     outlet.stop()
     odd, well = map(json.loads, rig.sink.path.read_text().splitlines())
@@ -159,7 +159,7 @@ def test_nobody_waits_for_a_pipe_that_nobody_reads() -> None:
     for number in range(100):
         outlet.put(event(str(number)))  # would hang here
     sink.may.set()
-    assert wait_until(lambda: "9" in sink.said, 10)
+    assert wait_until(lambda: "9" in sink.said)
     outlet.put(event("after"))
     outlet.stop()
     lost = next(line for line in sink.said if "are lost" in line)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.support import procfs
 from tests.support.process import wait_until
+from tests.support.slowness import slowness
 
 from vpnkeys.xray.process.child import XrayCommand, XrayProcess, epoch_of, start_ticks
 
@@ -68,7 +69,7 @@ class Supervised:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until it holds."""
-        assert wait_until(condition, 20), f"waited in vain: {self}, {self.process.last_words()!r}"
+        assert wait_until(condition), f"waited in vain: {self}, {self.process.last_words()!r}"
 
     def wait_started(self) -> int:
         """The pid of a life that says that it has begun."""
@@ -91,7 +92,7 @@ def test_a_killed_xray_is_back_at_once(supervised: Supervised) -> None:
     os.kill(first, signal.SIGKILL)
     killed = time.monotonic()
     supervised.wait_for(lambda: len(supervised.pids) == 2)
-    assert supervised.ups[1] - killed < 2
+    assert supervised.ups[1] - killed < 2 * slowness()
     assert supervised.pids[1] != first
     assert supervised.downs == 1
     assert supervised.process.restarts == 1
@@ -131,7 +132,7 @@ def test_a_restart_is_at_once(supervised: Supervised) -> None:
         asked_at = time.monotonic()
         supervised.process.restart()
         supervised.wait_for(lambda lives=lives: len(supervised.pids) == lives + 1)  # type: ignore[misc]
-        assert supervised.ups[-1] - asked_at < 1
+        assert supervised.ups[-1] - asked_at < 1 * slowness()
         assert not procfs.is_alive(before)
     assert set(supervised.asked) == {0}
 
@@ -145,7 +146,7 @@ def test_a_restart_does_not_wait_for_the_next_try(supervised: Supervised) -> Non
     asked_at = time.monotonic()
     supervised.process.restart()
     supervised.wait_for(lambda: len(supervised.pids) == 5)
-    assert supervised.ups[-1] - asked_at < 0.7
+    assert supervised.ups[-1] - asked_at < 0.7 * slowness()
 
 
 def test_stop_ends_it_for_good(supervised: Supervised) -> None:
@@ -165,7 +166,7 @@ def test_stop_does_not_wait_for_the_next_try(supervised: Supervised) -> None:
     supervised.wait_for(lambda: len(supervised.pids) == 4)
     began = time.monotonic()
     supervised.process.stop()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1 * slowness()
 
 
 def test_one_that_does_not_listen_to_reason_is_killed(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +205,7 @@ def test_nothing_is_left_when_the_service_is_killed(tmp_path: Path) -> None:
         pid = int(parent.stdout.readline())
         assert procfs.is_alive(pid)
         parent.kill()
-    assert wait_until(lambda: not procfs.is_alive(pid), 5)
+    assert wait_until(lambda: not procfs.is_alive(pid))
 
 
 def test_xray_sees_none_of_our_environment(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:

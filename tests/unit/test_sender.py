@@ -211,9 +211,9 @@ def test_a_sender_that_runs_sends_by_itself(world: World) -> None:
     add(world.store, key(1))
     sender = world.sender()
     sender.start()
-    assert wait_until(lambda: world.got(world.webhook) == 1, 20)
+    assert wait_until(lambda: world.got(world.webhook) == 1)
     add(world.store, key(2))
-    assert wait_until(lambda: world.got(world.webhook) == 2, 20)
+    assert wait_until(lambda: world.got(world.webhook) == 2)
     sender.stop()
     assert sender._thread is not None
     assert not sender._thread.is_alive()
@@ -227,7 +227,7 @@ def test_a_receiver_that_hangs_delays_nobody_else(world: World) -> None:
     sender.start()
     for number in range(3):
         add(world.store, key(number))
-        assert wait_until(lambda number=number: world.got(quick) == number + 1, 20)  # type: ignore[misc] # a lambda
+        assert wait_until(lambda number=number: world.got(quick) == number + 1)  # type: ignore[misc] # a lambda
     assert world.got(slow) == 0
     sender.stop()
     assert sender._thread is not None
@@ -241,9 +241,9 @@ def test_a_database_that_is_away_is_waited_for(world: World, caplog: pytest.LogC
     world.store.memory.answering = False
     sender = world.sender()
     sender.start()
-    assert wait_until(lambda: "not told" in caplog.text, 20)
+    assert wait_until(lambda: "not told" in caplog.text)
     world.store.memory.answering = True
-    assert wait_until(lambda: world.got(world.webhook) == 1, 20)
+    assert wait_until(lambda: world.got(world.webhook) == 1)
     sender.stop()
     assert caplog.text.count("not told") == 1
 

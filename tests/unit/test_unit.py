@@ -52,7 +52,7 @@ class Watched:
         self.socket.unlink(missing_ok=True)
         command = [sys.executable, "-c", FAKE_XRAY, str(self.socket), manners]
         self.processes.append(subprocess.Popen(command))
-        assert wait_until(self._listens, 20)
+        assert wait_until(self._listens)
         return self.processes[-1].pid
 
     def seen(self) -> tuple[int | None, int]:
@@ -71,7 +71,7 @@ class Watched:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until it holds."""
-        assert wait_until(condition, 20), f"waited in vain: {self}"
+        assert wait_until(condition), f"waited in vain: {self}"
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_only_a_young_one_has_probes(watched: Watched, monkeypatch: pytest.Monke
     pid = watched.launch()
     assert young_pid(counters) == pid
     monkeypatch.setattr(unit, "_PROBES_TAKE_S", 0.0)
-    assert wait_until(lambda: _is_old(counters), 5)
+    assert wait_until(lambda: _is_old(counters))
 
 
 def _is_old(counters: XrayCounters) -> bool:

@@ -75,19 +75,19 @@ def test_nobody_waits_for_a_look_and_looks_are_rare(world: World) -> None:
         asking.start()
         asking.join(10)
         assert answers == [None]
-    assert wait_until(lambda: watch.last() == DriftCount(0, 0), 10)
+    assert wait_until(lambda: watch.last() == DriftCount(0, 0))
     world.node.end_xray()
     now[0] += 29.9
     assert watch.last() == DriftCount(0, 0)
     now[0] += 0.1
-    assert wait_until(lambda: watch.last() == DriftCount(0, None), 10)
+    assert wait_until(lambda: watch.last() == DriftCount(0, None))
 
 
 def test_what_cannot_be_told_is_not_told(world: World) -> None:
     """A database that does not answer makes the drift unknown, not the last one for ever."""
     now = [100.0]
     watch = DriftWatch(world.keys.reconciler, clock=lambda: now[0])
-    assert wait_until(lambda: watch.last() is not None, 10)
+    assert wait_until(lambda: watch.last() is not None)
     world.store.memory.answering = False
     now[0] += 30
-    assert wait_until(lambda: watch.last() is None, 10)
+    assert wait_until(lambda: watch.last() is None)

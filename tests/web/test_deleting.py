@@ -40,7 +40,7 @@ def test_it_is_done_when_nobody_says_stop(admin: Visitor, service: Service) -> N
     page.get_by_role("region", name="Selected keys").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Deleted 2 keys")).to_be_visible()
     assert len(list_keys(service)) == 3
-    wait_until(lambda: [key["name"] for key in list_keys(service)] == ["two"], 20)
+    wait_until(lambda: [key["name"] for key in list_keys(service)] == ["two"])
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
@@ -50,7 +50,7 @@ def test_leaving_does_it_at_once(admin: Visitor, service: Service) -> None:
     admin.page.get_by_role("button", name="Delete: gone").click()
     expect(admin.page.get_by_role("button", name="Undo")).to_be_visible()
     admin.page.goto("about:blank")
-    wait_until(lambda: list_keys(service) == [], 5)
+    wait_until(lambda: list_keys(service) == [])
 
 
 def test_signing_out_does_it_too(admin: Visitor, service: Service) -> None:
