@@ -29,13 +29,14 @@ def _differs(service: Service) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "square", "words"),
+    ("anywhere", "name", "square", "words"),
     [
-        ("a key missing in config.json", "missing", "is missing"),
-        ("a wrong short_id in config.json", "different", "shortIds"),
-        ("an inbound added to the running Xray", "extra", "is in no database"),
-        ("an inbound removed from the running Xray", "missing", "is missing"),
+        (1440, "a key missing in config.json", "missing", "is missing"),
+        (360, "a wrong short_id in config.json", "different", "shortIds"),
+        (1440, "an inbound added to the running Xray", "extra", "is in no database"),
+        (360, "an inbound removed from the running Xray", "missing", "is missing"),
     ],
+    indirect=["anywhere"],
 )
 def test_drift_is_seen_explained_and_repaired(
     anywhere: Visitor, service: Service, name: str, square: str, words: str
