@@ -16,12 +16,22 @@ SERVER_NAMES = ("one.example.com", "two.example.com")
 # Xray's probe of a target reads until it is closed, five seconds at most, and clients wait for it.
 _CLOSE_IDLE_S = 0.1
 
-_LONGEST_FIRST = ("tests/e2e/", "tests/web/")
+_LONGEST_FIRST = (
+    "tests/e2e/test_install.py",
+    "tests/e2e/test_crash.py",
+    "tests/web/",
+    "tests/api/test_schema.py",
+    "tests/e2e/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first, so that workers side by side end together."""
-    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST_FIRST))
+
+    def place(item: pytest.Item) -> int:
+        return next((at for at, long in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(long)), len(_LONGEST_FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

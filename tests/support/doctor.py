@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.in_process import call
 from tests.support.service import Service
 
 CHECKS = {
@@ -37,24 +38,32 @@ class Report:
 
 def examine(service: Service, *options: str, **environment: str) -> Report:
     """Run it as an operator would who knows nothing but where the data is."""
-    base = {name: value for name, value in service.env.items() if not name.startswith("VPNKEYS_")}
     done = subprocess.run(
         [sys.executable, "-m", "vpnkeys", "doctor", "--json", *options],
-        env={**base, "VPNKEYS_DATA_DIR": str(service.data_dir), **environment},
+        env=_environment(service) | environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=False,
     )
+    return _report(done)
+
+
+def quick(service: Service) -> Report:
+    """Call it, with a server that runs, without the self-test."""
+    return _report(call(("doctor", "--json", "--no-self-test"), _environment(service), Path("/")))
+
+
+def _environment(service: Service) -> dict[str, str]:
+    base = {name: value for name, value in service.env.items() if not name.startswith("VPNKEYS_")}
+    return {**base, "VPNKEYS_DATA_DIR": str(service.data_dir)}
+
+
+def _report(done: subprocess.CompletedProcess[str]) -> Report:
     assert not done.stderr, done.stderr
     document = json.loads(done.stdout)
     assert all(found.keys() == FIELDS for found in document["findings"])
     return Report(done.returncode, document["findings"], document)
-
-
-def quick(service: Service) -> Report:
-    """Without the self-test."""
-    return examine(service, "--no-self-test")
 
 
 def follow(service: Service, tmp_path: Path, mend: str) -> None:

@@ -75,7 +75,7 @@ def test_every_view_is_open_to_all(
         assert person.overflow() <= 0, view
 
 
-@pytest.mark.parametrize(("width", "theme"), zip(WIDTHS, THEMES, strict=True))
+@pytest.mark.parametrize(("width", "theme"), list(zip(WIDTHS, THEMES, strict=True)))
 def test_so_is_every_dialog(visit: Visit, service: Service, keys: list[Key], width: int, theme: Theme) -> None:
     """Making, editing, links, extending, the plan of a repair, what is selected, and the message with Undo."""
     person = visit(width=width, theme=theme)
