@@ -10,6 +10,7 @@ from tests.support.clients import Client, SingBoxClient, XrayClient
 from tests.support.counting import Progress, download, lives, total_bytes, wire_bytes
 from tests.support.keys import delete_key, link_of, make_key
 from tests.support.service import Service
+from tests.support.slowness import slowness
 from tests.support.streams import ByteServer, transfer
 
 pytestmark = pytest.mark.e2e
@@ -88,7 +89,7 @@ def _follow(service: Service, client_type: type[Client], server: ByteServer, sec
         while time.monotonic() < alone_until:
             at = time.monotonic()
             counted = sum(life.used_bytes for life in lives(database, key))
-            assert progress.lag_s(at, counted) <= LAG_S
+            assert progress.lag_s(at, counted) <= LAG_S * slowness()
             time.sleep(0.2)
         while thread.is_alive():
             arrived = progress.bytes

@@ -22,7 +22,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
     """Whoever listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(10)
+        listener.settimeout(60)
         yield listener
 
 
@@ -47,7 +47,7 @@ def test_an_abstract_address_is_understood() -> None:
     name = f"vpnkeys-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(f"\0{name}")
-        listener.settimeout(10)
+        listener.settimeout(60)
         Notifier(f"@{name}").tell("READY=1")
         assert heard(listener) == ["READY=1"]
 
@@ -88,7 +88,7 @@ def _accompany(manager: socket.socket, is_alive: list[bool], seconds: float, wat
 
 def test_ready_is_told_once_and_life_at_half_time(manager: socket.socket) -> None:
     """Twice in each period at least, so that one may be late."""
-    _accompany(manager, [True], 1.0, 0.2)
+    _accompany(manager, [True], 2.0, 0.4)
     assert heard(manager) == ["READY=1", f"STATUS={WELL}"]
     manager.setblocking(False)
     signs = []

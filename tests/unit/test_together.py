@@ -21,7 +21,7 @@ class Slow:
         """One call."""
         self.rounds.append(set(questions))
         number = len(self.rounds)
-        assert self.go.acquire(timeout=10)
+        assert self.go.acquire(timeout=60)
         if self.error is not None:
             raise self.error
         return dict.fromkeys(questions, number)

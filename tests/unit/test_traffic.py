@@ -5,6 +5,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import reduce
+from threading import Barrier
 
 import pytest
 from hypothesis import given
@@ -108,10 +109,15 @@ def _ask_while_one_waits(service: TrafficService, node: Gate, pool: ThreadPoolEx
     """One whose sample is under way, and four who came meanwhile."""
     first = pool.submit(service.collect)
     node.entered.acquire()
-    others = [pool.submit(service.collect) for _ in range(4)]
-    deadline = time.monotonic() + 0.3
-    while time.monotonic() < deadline:  # they all wait for the first; nothing tells when, so that a moment must do
-        time.sleep(0.01)
+    asking = Barrier(5)
+
+    def ask() -> None:
+        asking.wait()
+        service.collect()
+
+    others = [pool.submit(ask) for _ in range(4)]
+    asking.wait()
+    time.sleep(0.3)  # now they wait for the first; nothing tells when, so that a moment must do
     return [first, *others]
 
 
@@ -122,7 +128,7 @@ def test_those_who_wait_share_the_next_sample() -> None:
         asked = _ask_while_one_waits(service, node, pool)
         node.counters[KEY.uuid] = Bytes(3, 4)
         node.let.release(2)
-        wait(asked, 5)
+        wait(asked, 60)
     assert [one.exception() for one in asked] == [None] * 5
     assert node.samples_taken == 2
     assert service.store.traffic(KEY.uuid).total_bytes == 7
@@ -135,7 +141,7 @@ def test_those_who_wait_share_the_silence() -> None:
         asked = _ask_while_one_waits(service, node, pool)
         node.end_xray()
         node.let.release(5)
-        wait(asked, 5)
+        wait(asked, 60)
     assert [type(one.exception()) for one in asked] == [XrayUnavailable] * 5
     assert node.samples_taken == 1
     node.start_xray()
