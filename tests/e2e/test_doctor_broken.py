@@ -61,6 +61,7 @@ def test_a_certificate_without_its_key(target: RealityTarget, tmp_path: Path) ->
         assert quick(service).of("certificate", "ok")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
 def test_a_full_disk(target: RealityTarget, tmp_path: Path) -> None:
     """Told while it is full, with the self-test that cannot make its key; not any more when there is room."""
     with _small_disk(tmp_path / "d") as disk, Service(target, data_dir=disk) as service:

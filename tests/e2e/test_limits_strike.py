@@ -21,7 +21,9 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer, Echo, PingPong, TransferError, transfer
 from tests.support.target import RealityTarget
 
-pytestmark = pytest.mark.e2e
+from vpnkeys.xray.host.sockets import can_cut
+
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not can_cut(), reason="cutting needs CAP_NET_ADMIN")]
 
 STRIKES_WITHIN_S = 10.0
 LIFTS_WITHIN_S = 10.0

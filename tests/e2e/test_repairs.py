@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -132,6 +133,7 @@ def _assert_refused_unchanged(service: Service, xray_pid: int, paths: tuple[str,
     assert procfs.is_alive(xray_pid)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
 @pytest.mark.parametrize("trouble", ["full disk", "unwritable directory"])
 def test_a_disk_that_takes_nothing_changes_nothing(
     tmp_path: Path, target: RealityTarget, byte_server: ByteServer, trouble: str
