@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.contract.test_store import NOON, add, in_memory, key, sqlite
 from tests.fakes import FakeClock, FakeNode
 
-from vpnkeys.api.routes.traffic import TrafficOut
+from vpnkeys.api.convert.traffic import traffic_answer
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.traffic import Bytes, Samples, Total
@@ -281,7 +281,7 @@ def test_huge_counters_stay_exact_to_the_json(store: Store) -> None:
     for used in (2**53 + 1, 2**62 - 1):
         node.counters[ONE.uuid] = Bytes(used, used - 3)
         count(store, node, FakeClock(NOON))
-        said = TrafficOut.of(ONE, store.traffic(ONE.uuid)).model_dump_json()
+        said = traffic_answer(ONE, store.traffic(ONE.uuid)).model_dump_json()
         assert json.loads(said)["total_bytes"] == 2 * used - 3
         assert f'"total_bytes":{2 * used - 3},' in said
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vpnkeys.server.problem import Problem
+from vpnkeys.wire.problem import Problem
 
 _WORDS = {
     400: "The request cannot be granted as it stands",
@@ -25,4 +25,4 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def schemas() -> dict[str, Any]:
     """The schema that they all refer to, by its name."""
-    return {Problem.__name__: Problem.model_json_schema()}
+    return {Problem.__name__: Problem.model_json_schema(mode="serialization")}

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vpnkeys.api.auth.rate_limits import Limits, added_headers
-from vpnkeys.api.schemas import KeyOut
+from vpnkeys.api.convert.keys import key_answer
 from vpnkeys.bootstrap import Server
 from vpnkeys.domain.actor import Actor, set_actor
 from vpnkeys.domain.key import Key
@@ -118,4 +118,4 @@ def _actor(name: str) -> Actor:
 
 
 def _json_of(key: Key) -> bytes:
-    return KeyOut.of(key).model_dump_json().encode()
+    return key_answer(key).model_dump_json().encode()

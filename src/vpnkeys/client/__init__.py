@@ -15,8 +15,8 @@ Fields that a newer server adds are kept (`model_extra`). Nothing is sent twice 
 caller repeat `create` safely.
 """
 
-from vpnkeys.client._audit import Audit, AuditRecord
-from vpnkeys.client._backups import BackupFile, Backups
+from vpnkeys.client._audit import Audit
+from vpnkeys.client._backups import Backups
 from vpnkeys.client._client import Client
 from vpnkeys.client._errors import (
     ApiError,
@@ -30,37 +30,24 @@ from vpnkeys.client._errors import (
 from vpnkeys.client._events import Event
 from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey
 from vpnkeys.client._keys import Keys
-from vpnkeys.client._models import (
-    DeletedMany,
-    Done,
-    EgressTest,
-    Health,
-    Info,
-    Key,
-    KeyConfig,
-    KeyTest,
-    Online,
-    Subscription,
-    SubscriptionMade,
-    Traffic,
-    TrafficGap,
-    TrafficHistory,
-    TrafficPoint,
-    TrafficReset,
-)
-from vpnkeys.client._plans import Move, PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets, TargetState
 from vpnkeys.client._system import System
-from vpnkeys.client._system_models import (
-    Assignment,
+from vpnkeys.client._tokens import Tokens
+from vpnkeys.client._traffic import AllKeysTraffic
+from vpnkeys.client._webhooks import Webhooks
+from vpnkeys.wire.audit import AuditRecord
+from vpnkeys.wire.backups import BackupFile
+from vpnkeys.wire.base import Answer
+from vpnkeys.wire.health import Health, Info
+from vpnkeys.wire.keys import Deleted, DeletedMany, Done, EgressTest, Key, KeyConfig, KeyTest
+from vpnkeys.wire.plans import Move, PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets, TargetState
+from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
+from vpnkeys.wire.subscriptions import Subscription, SubscriptionMade, SubscriptionRevoked
+from vpnkeys.wire.system import (
+    Comparison,
     ConfigStatus,
     Inbound,
-    Ports,
-    PortsReset,
-    PortsStatus,
-    PortsValidation,
-    PortTable,
+    RealityFixed,
     RealityVerified,
-    RuntimeSync,
     ShortIdFix,
     ShortIdMismatch,
     ShortIdSync,
@@ -72,22 +59,40 @@ from vpnkeys.client._system_models import (
     XraySynced,
     XrayValidated,
 )
-from vpnkeys.client._tokens import Me, Token, TokenMade, Tokens
-from vpnkeys.client._traffic import AllHistory, AllKeysTraffic, AllTraffic, KeyUsage
-from vpnkeys.client._webhooks import Delivery, Webhook, WebhookMade, Webhooks, WebhookTried
+from vpnkeys.wire.tokens import Me, Token, TokenMade
+from vpnkeys.wire.traffic import (
+    AllHistory,
+    AllTraffic,
+    KeyUsage,
+    Online,
+    Traffic,
+    TrafficGap,
+    TrafficHistory,
+    TrafficPoint,
+    TrafficReset,
+)
+from vpnkeys.wire.webhooks import Delivery, Webhook, WebhookDeleted, WebhookMade, WebhookTried
+
+# Names that the client had before the server and it shared their types.
+Assignment = UsedPort | AssignedPort
+RuntimeSync = Comparison
 
 __all__ = [
     "AllHistory",
     "AllKeysTraffic",
     "AllTraffic",
+    "Answer",
     "ApiError",
+    "AssignedPort",
     "Assignment",
     "Audit",
     "AuditRecord",
     "BackupFile",
     "Backups",
     "Client",
+    "Comparison",
     "ConfigStatus",
+    "Deleted",
     "DeletedMany",
     "Delivery",
     "Done",
@@ -116,6 +121,7 @@ __all__ = [
     "PortsReset",
     "PortsStatus",
     "PortsValidation",
+    "RealityFixed",
     "RealityVerified",
     "Rejected",
     "RuntimeSync",
@@ -124,6 +130,7 @@ __all__ = [
     "ShortIdSync",
     "Subscription",
     "SubscriptionMade",
+    "SubscriptionRevoked",
     "SyncPlan",
     "SyncValidation",
     "Synced",
@@ -142,7 +149,9 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnexpectedAnswer",
+    "UsedPort",
     "Webhook",
+    "WebhookDeleted",
     "WebhookMade",
     "WebhookTried",
     "Webhooks",

@@ -1,31 +1,11 @@
 """`/api/audit`: every change, who made it, and how it ended."""
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from vpnkeys.client._http import Http
-from vpnkeys.client._models import Answer, Microseconds
-
-
-class AuditRecord(Answer):
-    """One change: `actor` is the token's name, `origin` where it was used from; `before` and `after` what differs.
-
-    `id` grows with time.
-    """
-
-    id: int
-    at: Microseconds
-    actor: str
-    origin: str
-    request_id: str = ""
-    action: str
-    subject: str
-    before: dict[str, Any] = Field(default_factory=dict)
-    after: dict[str, Any] = Field(default_factory=dict)
-    outcome: str
-    detail: str = ""
-
+from vpnkeys.wire.audit import AuditRecord
 
 RecordList: TypeAlias = list[AuditRecord]  # a name that `Audit.list` does not hide
 

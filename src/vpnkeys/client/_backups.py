@@ -7,17 +7,9 @@ from typing import TypeAlias
 from pydantic import TypeAdapter
 
 from vpnkeys.client._http import Http, path_below
-from vpnkeys.client._models import Answer, Microseconds
+from vpnkeys.wire.backups import BackupFile
 
 _PATH = "/api/backups"
-
-
-class BackupFile(Answer):
-    """A backup on the server."""
-
-    name: str
-    size_bytes: int
-    created_at: Microseconds
 
 
 BackupList: TypeAlias = list[BackupFile]  # a name that `Backups.list` does not hide

@@ -15,12 +15,12 @@ from vpnkeys.client._errors import error_of
 from vpnkeys.client._events import Event, events_in
 from vpnkeys.client._http import Http, is_loopback, json_of, parsed
 from vpnkeys.client._keys import Keys
-from vpnkeys.client._models import Health, Info
 from vpnkeys.client._system import System
 from vpnkeys.client._tls import context_for
 from vpnkeys.client._tokens import Tokens
 from vpnkeys.client._traffic import AllKeysTraffic
 from vpnkeys.client._webhooks import Webhooks
+from vpnkeys.wire.health import Health, Info
 
 _HEALTH = TypeAdapter(Health)
 

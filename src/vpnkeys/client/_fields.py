@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Required, TypedDict
+
+from vpnkeys.wire.keys import Window
 
 
 class KeyLimits(TypedDict, total=False):
@@ -15,7 +17,7 @@ class KeyLimits(TypedDict, total=False):
     note: str
     expires_at: datetime | None
     traffic_limit_bytes: int | None
-    traffic_limit_window: Literal["total", "day", "week", "month"]
+    traffic_limit_window: Window
     max_devices: int | None
     speed_limit_mbps: int | None
 

@@ -2,25 +2,15 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal, TypeAlias, Unpack
+from typing import TypeAlias, Unpack
 
 from pydantic import TypeAdapter
 
 from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey, span_of, to_json
 from vpnkeys.client._http import Http, key_path
-from vpnkeys.client._models import (
-    DeletedMany,
-    Done,
-    Key,
-    KeyConfig,
-    KeyTest,
-    Online,
-    Subscription,
-    SubscriptionMade,
-    Traffic,
-    TrafficHistory,
-    TrafficReset,
-)
+from vpnkeys.wire.keys import Deleted, DeletedMany, Key, KeyConfig, KeyTest
+from vpnkeys.wire.subscriptions import Subscription, SubscriptionMade, SubscriptionRevoked
+from vpnkeys.wire.traffic import Online, Step, Traffic, TrafficHistory, TrafficReset
 
 KeyList: TypeAlias = list[Key]  # a name that `Keys.list` does not hide
 
@@ -74,9 +64,9 @@ class Keys:
         """The link as a QR code: an SVG. Raises NotFound."""
         return self._http.text("GET", key_path(id_or_uuid, "qr.svg"))
 
-    def delete(self, id_or_uuid: str) -> Done:
+    def delete(self, id_or_uuid: str) -> Deleted:
         """Delete a key; nobody gets in with it when this returns. Raises NotFound."""
-        return self._http.one(Done, "DELETE", key_path(id_or_uuid))
+        return self._http.one(Deleted, "DELETE", key_path(id_or_uuid))
 
     def delete_many(self, ids_or_uuids: Iterable[str]) -> DeletedMany:
         """Delete several keys, all of them or none. Raises NotFound."""
@@ -95,7 +85,7 @@ class Keys:
         id_or_uuid: str,
         since: datetime | None = None,
         until: datetime | None = None,
-        step: Literal["hour", "day"] = "hour",
+        step: Step = "hour",
     ) -> TrafficHistory:
         """What a key used by hour or day, UTC; by default of the last day, or 30 days. Raises NotFound, Rejected."""
         path = key_path(id_or_uuid, "traffic", "history")
@@ -113,9 +103,9 @@ class Keys:
         """Whether a key has a subscription. Raises NotFound for the key."""
         return self._http.one(Subscription, "GET", key_path(id_or_uuid, "subscription"))
 
-    def revoke_subscription(self, id_or_uuid: str) -> Done:
+    def revoke_subscription(self, id_or_uuid: str) -> SubscriptionRevoked:
         """Take a key's subscription away, at once. Raises NotFound, also when it has none."""
-        return self._http.one(Done, "DELETE", key_path(id_or_uuid, "subscription"))
+        return self._http.one(SubscriptionRevoked, "DELETE", key_path(id_or_uuid, "subscription"))
 
     def test_key(self, id_or_uuid: str) -> KeyTest:
         """Let a real client of the server's own try the key's link; its few kilobytes count as the customer's.

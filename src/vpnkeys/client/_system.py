@@ -1,13 +1,11 @@
 """`/api/system`: what is, and repairs."""
 
 from vpnkeys.client._http import Http
-from vpnkeys.client._models import Done
-from vpnkeys.client._plans import PortsPlan, SyncPlan, Targets
-from vpnkeys.client._system_models import (
+from vpnkeys.wire.plans import PortsPlan, SyncPlan, Targets
+from vpnkeys.wire.ports import Ports, PortsReset, PortsStatus
+from vpnkeys.wire.system import (
     ConfigStatus,
-    Ports,
-    PortsReset,
-    PortsStatus,
+    RealityFixed,
     RealityVerified,
     Synced,
     XrayConfigStatus,
@@ -75,6 +73,6 @@ class System:
         """Compare the database with config.json and the running Xray; changes nothing."""
         return self._http.one(XrayValidated, "GET", "/api/system/xray/validate-sync")
 
-    def fix_reality_keys(self) -> Done:
+    def fix_reality_keys(self) -> RealityFixed:
         """Put the stored REALITY key pair back into config.json and restart Xray."""
-        return self._http.one(Done, "POST", "/api/system/fix-reality-keys")
+        return self._http.one(RealityFixed, "POST", "/api/system/fix-reality-keys")

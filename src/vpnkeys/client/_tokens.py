@@ -1,43 +1,15 @@
 """`/api/tokens`: who may ask this API for what."""
 
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from pydantic import TypeAdapter
 
 from vpnkeys.client._fields import in_utc
 from vpnkeys.client._http import Http, path_below
-from vpnkeys.client._models import Answer, Microseconds
+from vpnkeys.wire.tokens import Me, Scope, Token, TokenMade
 
 _PATH = "/api/tokens"
-
-
-class Token(Answer):
-    """A token: of its text only the visible beginning. `is_valid` tells whether it still opens anything."""
-
-    id: str
-    name: str
-    prefix: str
-    scope: str
-    is_valid: bool
-    created_at: Microseconds
-    expires_at: Microseconds | None = None
-    revoked_at: Microseconds | None = None
-    last_used_at: Microseconds | None = None
-
-
-class TokenMade(Token):
-    """A token that was made just now. Its text is in `token`, and is told this once."""
-
-    token: str
-
-
-class Me(Answer):
-    """Who asks, and what they may do: `read`, `keys` or `admin`."""
-
-    id: str
-    name: str
-    scope: str
 
 
 TokenList: TypeAlias = list[Token]  # a name that `Tokens.list` does not hide
@@ -59,9 +31,7 @@ class Tokens:
         """All tokens, also those that open nothing any more, oldest first."""
         return self._http.answer(_TOKEN_LIST, "GET", _PATH)
 
-    def create(
-        self, name: str, scope: Literal["read", "keys", "admin"], expires_at: datetime | None = None
-    ) -> TokenMade:
+    def create(self, name: str, scope: Scope, expires_at: datetime | None = None) -> TokenMade:
         """Make a token; without an offset its expiry is UTC. Raises Rejected."""
         body = {"name": name, "scope": scope, "expires_at": None if expires_at is None else in_utc(expires_at)}
         return self._http.one(TokenMade, "POST", _PATH, json=body)

@@ -7,46 +7,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from vpnkeys.client._http import Http
-from vpnkeys.client._models import Answer, Done, Microseconds
-
-
-class Webhook(Answer):
-    """A webhook. No `events` are all of them."""
-
-    id: str
-    url: str
-    events: tuple[str, ...] = ()
-    is_active: bool
-    created_at: Microseconds
-
-
-class WebhookMade(Webhook):
-    """A webhook that was made just now. Its `secret` signs what is sent to it, and is told this once."""
-
-    secret: str
-
-
-class WebhookTried(Answer):
-    """What came of a ping: the HTTP status of the receiver's answer, or what is wrong."""
-
-    event_id: str
-    delivered: bool
-    status: int | None = None
-    last_error: str | None = None
-    duration_ms: float | None = None
-
-
-class Delivery(Answer):
-    """One event on its way. It was given up when it has neither been delivered nor is to be tried again."""
-
-    id: str
-    event: str
-    created_at: Microseconds
-    attempts: int
-    delivered_at: Microseconds | None = None
-    next_try_at: Microseconds | None = None
-    last_error: str | None = None
-
+from vpnkeys.wire.webhooks import Delivery, Webhook, WebhookDeleted, WebhookMade, WebhookTried
 
 WebhookList: TypeAlias = list[Webhook]  # names that `Webhooks.list` does not hide
 DeliveryList: TypeAlias = list[Delivery]
@@ -83,9 +44,9 @@ class Webhooks:
         body = {name: value for name, value in given.items() if value is not None}
         return self._http.one(Webhook, "PATCH", _path(webhook_id), json=body)
 
-    def delete(self, webhook_id: str) -> Done:
+    def delete(self, webhook_id: str) -> WebhookDeleted:
         """Remove a webhook, with all that it has still to be told. Raises NotFound."""
-        return self._http.one(Done, "DELETE", _path(webhook_id))
+        return self._http.one(WebhookDeleted, "DELETE", _path(webhook_id))
 
     def test(self, webhook_id: str) -> WebhookTried:
         """Send a ping now, and wait for what the receiver says. Raises NotFound."""

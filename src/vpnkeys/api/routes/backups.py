@@ -4,15 +4,14 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel
 from starlette.responses import FileResponse
 
 from vpnkeys.api.deps import ServerDep, administering
 from vpnkeys.api.problems import problems
-from vpnkeys.api.schemas import CreatedAt
 from vpnkeys.domain.audit import Entry, Outcome
 from vpnkeys.domain.errors import BackupFailed, BackupNotFound
 from vpnkeys.service.audited import audited
+from vpnkeys.wire.backups import BackupFile
 
 router = APIRouter(
     prefix="/api/backups",
@@ -22,22 +21,14 @@ router = APIRouter(
 )
 
 
-class BackupOut(BaseModel):
-    """A backup."""
-
-    name: str
-    size_bytes: int
-    created_at: CreatedAt
-
-
 @router.get("")
-def list_backups(server: ServerDep) -> list[BackupOut]:
+def list_backups(server: ServerDep) -> list[BackupFile]:
     """The backups that there are, newest first."""
     return [_shown(*file) for file in server.daily_backup.files()]
 
 
 @router.post("")
-def make_backup(server: ServerDep) -> BackupOut:
+def make_backup(server: ServerDep) -> BackupFile:
     """Make a backup now, beside the daily ones; the oldest beyond ten goes."""
     with audited(server.reconciler.store, "backup.made") as facts:
         if not server.daily_backup.make():
@@ -57,5 +48,5 @@ def get_backup(name: Annotated[str, Path(max_length=128)], server: ServerDep) ->
     return FileResponse(file, media_type="application/octet-stream", filename=name)
 
 
-def _shown(name: str, size_bytes: int, created_at: datetime) -> BackupOut:
-    return BackupOut(name=name, size_bytes=size_bytes, created_at=created_at)
+def _shown(name: str, size_bytes: int, created_at: datetime) -> BackupFile:
+    return BackupFile(name=name, size_bytes=size_bytes, created_at=created_at)

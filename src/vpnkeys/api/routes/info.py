@@ -7,10 +7,12 @@ from fastapi import APIRouter, Response
 
 from vpnkeys import __version__
 from vpnkeys.api.deps import ServerDep
-from vpnkeys.api.schemas import HealthOut, Info, ServiceStates
 from vpnkeys.bootstrap import Server
+from vpnkeys.wire.health import Health, Info
 
 router = APIRouter(tags=["info"])
+
+API_VERSION = "2.3.4"
 
 
 @router.get("/api", include_in_schema=False)
@@ -18,11 +20,11 @@ router = APIRouter(tags=["info"])
 @router.get("/")
 async def info() -> Info:
     """The API's name and version."""
-    return Info(service_version=__version__)
+    return Info(message="VPN Key Management API", version=API_VERSION, status="running", service_version=__version__)
 
 
-@router.get("/health", responses={503: {"model": HealthOut, "description": "Unhealthy"}})
-def health(server: ServerDep, response: Response) -> HealthOut:
+@router.get("/health", responses={503: {"model": Health, "description": "Unhealthy"}})
+def health(server: ServerDep, response: Response) -> Health:
     """How everything is; 503 when it is unhealthy."""
     shown = health_now(server)
     if shown.status == "unhealthy":
@@ -30,14 +32,15 @@ def health(server: ServerDep, response: Response) -> HealthOut:
     return shown
 
 
-def health_now(server: Server) -> HealthOut:
+def health_now(server: Server) -> Health:
     """How everything is at this moment."""
     report = server.health.report()
-    return HealthOut(
+    return Health(
         status=report.status,
         timestamp=int(time.time()),
+        version=API_VERSION,
         service_version=__version__,
-        services=ServiceStates(xray=report.xray, database=report.database),
+        services={"api": "running", "xray": report.xray, "database": report.database},
         uptime_seconds=report.uptime_s,
         connection_cut=report.connection_cut,
         udp_full_cone=report.udp_full_cone,

@@ -12,11 +12,11 @@ from anyio import to_thread
 from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
+from vpnkeys.api.convert.keys import key_answer
 from vpnkeys.api.deps import IdentityDep, ServerDep, reading
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routes.info import health_now
-from vpnkeys.api.routes.overview import AllTraffic
-from vpnkeys.api.schemas import KeyOut
+from vpnkeys.api.routes.overview import traffic_of_all
 from vpnkeys.bootstrap import Server
 from vpnkeys.domain.errors import Unavailable, XrayUnavailable
 from vpnkeys.service.tokens import Identity
@@ -64,11 +64,11 @@ def _look(server: Server, with_traffic: bool) -> list[tuple[str, bytes, object]]
         ("health", health.model_dump_json().encode(), health.model_dump(exclude=_HEALTH_FIELDS_THAT_MOVE))
     ]
     with suppress(Unavailable):  # /health has said so
-        keys = orjson.dumps([KeyOut.of(key).model_dump(mode="json") for key in server.keys.list()])
+        keys = orjson.dumps([key_answer(key).model_dump(mode="json") for key in server.keys.list()])
         found.append(("keys", keys, keys))
         if with_traffic:
             with suppress(XrayUnavailable):
                 server.traffic.collect()
-            traffic = AllTraffic.of(server).model_dump_json().encode()
+            traffic = traffic_of_all(server).model_dump_json().encode()
             found.append(("traffic", traffic, traffic))
     return found

@@ -1,13 +1,10 @@
 """`/api/keys/{key_id}/subscription`: an address that a customer can be given, replaced and taken away."""
 
-from typing import Annotated, Literal
-
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
 
 from vpnkeys.api.deps import KeyId, ServerDep, changing_keys, reading
 from vpnkeys.api.problems import problems
-from vpnkeys.api.schemas import CreatedAt
+from vpnkeys.wire.subscriptions import Subscription, SubscriptionMade, SubscriptionRevoked
 
 router = APIRouter(
     prefix="/api/keys/{key_id}/subscription",
@@ -15,28 +12,6 @@ router = APIRouter(
     dependencies=[reading],
     responses=problems(401, 404, 429, 500, 503),
 )
-
-
-class SubscriptionMade(BaseModel):
-    """A subscription that was made just now."""
-
-    key_id: str
-    url: Annotated[str, Field(description="for the customer's client or browser; shown this once")]
-    created_at: CreatedAt
-
-
-class SubscriptionState(BaseModel):
-    """Whether a key has a subscription, and since when. Its address cannot be told: only a hash of it is kept."""
-
-    key_id: str
-    exists: bool
-    created_at: CreatedAt | None
-
-
-class SubscriptionRevoked(BaseModel):
-    """Nobody finds anything at that address any more."""
-
-    message: Literal["Subscription revoked successfully"] = "Subscription revoked successfully"
 
 
 @router.post("", dependencies=[changing_keys])
@@ -47,15 +22,15 @@ def make_subscription(key_id: KeyId, server: ServerDep) -> SubscriptionMade:
 
 
 @router.get("")
-async def get_subscription_state(key_id: KeyId, server: ServerDep) -> SubscriptionState:
+async def get_subscription_state(key_id: KeyId, server: ServerDep) -> Subscription:
     """Whether a key has a subscription."""
     key = server.keys.get(key_id)
     found = server.subscriptions.of(key)
-    return SubscriptionState(key_id=key.id, exists=found is not None, created_at=found and found.created_at)
+    return Subscription(key_id=key.id, exists=found is not None, created_at=found.created_at if found else None)
 
 
 @router.delete("", dependencies=[changing_keys])
 def revoke_subscription(key_id: KeyId, server: ServerDep) -> SubscriptionRevoked:
     """Take a key's subscription away, at once; the key itself stays as it is."""
     server.subscriptions.revoke(server.keys.get(key_id))
-    return SubscriptionRevoked()
+    return SubscriptionRevoked(message="Subscription revoked successfully")

@@ -4,34 +4,23 @@ import time
 
 from fastapi import APIRouter, Depends
 
+from vpnkeys.api.convert.system import fix_answer, inbound_answer, move_answer, target_answer, validation_answer
 from vpnkeys.api.deps import ServerDep, administering, limited, reading
-from vpnkeys.api.port_schemas import (
-    AssignedPort,
-    MoveOut,
-    PortAssignments,
-    Ports,
-    PortsReset,
-    PortsStatus,
-    PortValidation,
-    UsedPort,
-)
 from vpnkeys.api.problems import problems
-from vpnkeys.api.system_schemas import (
+from vpnkeys.service.report import XrayFileReport
+from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
+from vpnkeys.wire.system import (
     ConfigStatus,
     RealityFixed,
+    RealityVerified,
     ShortIdSync,
     Synced,
-    TargetOut,
-    Validation,
-    Verified,
-    XrayConfig,
     XrayConfigStatus,
-    XrayInbound,
+    XrayConfigSummary,
     XrayInbounds,
     XraySynced,
-    XrayValidation,
+    XrayValidated,
 )
-from vpnkeys.service.report import XrayFileReport
 
 router = APIRouter(
     prefix="/api/system",
@@ -49,7 +38,12 @@ def _now() -> int:
 def sync_config(server: ServerDep) -> Synced:
     """Bring config.json and the running Xray to the database, without a restart."""
     server.system.sync()
-    return Synced(validation=Validation.of(server.reporter.sync()), timestamp=_now())
+    return Synced(
+        message="Configuration synchronized successfully",
+        status="synced",
+        validation=validation_answer(server.reporter.sync()),
+        timestamp=_now(),
+    )
 
 
 @router.get("/config-status")
@@ -60,22 +54,24 @@ def config_status(server: ServerDep) -> ConfigStatus:
         synchronized=report.file.synced,
         keys_json_count=len(report.key_uuids),
         config_json_count=len(report.config_uuids),
-        keys_json_uuids=list(report.key_uuids),
-        config_json_uuids=list(report.config_uuids),
-        validation=Validation.of(report),
+        keys_json_uuids=report.key_uuids,
+        config_json_uuids=report.config_uuids,
+        validation=validation_answer(report),
         timestamp=_now(),
     )
 
 
 @router.post("/verify-reality", dependencies=[administering])
-def verify_reality(server: ServerDep) -> Verified:
+def verify_reality(server: ServerDep) -> RealityVerified:
     """Compare every REALITY setting with the database, repair what differs, and look at every target."""
     done, targets = server.system.verify_reality()
-    return Verified(
-        repaired=[inbound.tag for inbound in done.add],
+    return RealityVerified(
+        message="Reality settings verified and updated successfully",
+        status="verified",
+        repaired=tuple(inbound.tag for inbound in done.add),
         config_rewritten=done.file is not None,
-        targets=[TargetOut.of(target) for target in targets],
-        warnings=[line for target in targets for line in (*target.problems, *target.warnings)],
+        targets=tuple(target_answer(target) for target in targets),
+        warnings=tuple(line for target in targets for line in (*target.problems, *target.warnings)),
         timestamp=_now(),
     )
 
@@ -87,7 +83,7 @@ async def ports(server: ServerDep) -> Ports:
     pool = server.keys.pool
     moments = [key.port_assigned_at or key.created_at for key in keys]
     return Ports(
-        port_assignments=PortAssignments(
+        port_assignments=PortTable(
             used_ports={
                 str(key.port): UsedPort(
                     uuid=key.uuid, key_id=key.id, key_name=key.name, assigned_at=at, is_active=key.is_active
@@ -112,16 +108,21 @@ async def ports(server: ServerDep) -> Ports:
 @router.post("/ports/reset", dependencies=[administering], responses=problems(400))
 def reset_ports(server: ServerDep) -> PortsReset:
     """Hand out all ports again from the bottom; a key whose port stays keeps its connections."""
-    return PortsReset(changed=[MoveOut.of(move) for move in server.system.reset_ports()], timestamp=_now())
+    return PortsReset(
+        message="All ports reset successfully",
+        status="reset",
+        changed=tuple(move_answer(move) for move in server.system.reset_ports()),
+        timestamp=_now(),
+    )
 
 
 @router.get("/ports/status")
 def ports_status(server: ServerDep) -> PortsStatus:
     """What is wrong with ports, found on this host."""
-    issues = list(server.reporter.port_issues())
+    issues = tuple(server.reporter.port_issues())
     keys = server.keys.list()
     return PortsStatus(
-        validation=PortValidation(
+        validation=PortsValidation(
             valid=not issues,
             issues=issues,
             total_assignments=len(keys),
@@ -137,8 +138,8 @@ def xray_config_status(server: ServerDep) -> XrayConfigStatus:
     return XrayConfigStatus(config_status=_xray_config(server.reporter.xray_file()), timestamp=_now())
 
 
-def _xray_config(report: XrayFileReport) -> XrayConfig:
-    return XrayConfig(
+def _xray_config(report: XrayFileReport) -> XrayConfigSummary:
+    return XrayConfigSummary(
         status="error" if report.refusal else "ok",
         total_inbounds=report.total_inbounds,
         vless_inbounds=len(report.inbounds),
@@ -155,35 +156,31 @@ def _xray_config(report: XrayFileReport) -> XrayConfig:
 def xray_inbounds(server: ServerDep) -> XrayInbounds:
     """The VLESS inbounds of config.json."""
     report = server.reporter.inbounds()
-    return XrayInbounds(inbounds=[XrayInbound.of(inbound) for inbound in report], timestamp=_now())
+    return XrayInbounds(
+        inbounds=tuple(inbound_answer(inbound) for inbound in report), timestamp=_now(), source="config.json"
+    )
 
 
 @router.post("/xray/sync-config", dependencies=[administering])
 def xray_sync_config(server: ServerDep) -> XraySynced:
     """Rewrite config.json and restart Xray, with no byte lost. Answers when clients get through again."""
-    wrong = server.system.sync_and_restart()
-    fixed = [
-        {
-            "uuid": mismatch.uuid,
-            "name": mismatch.name,
-            "old_short_id": mismatch.config_short_id,
-            "new_short_id": mismatch.db_short_id,
-        }
-        for mismatch in wrong
-    ]
+    fixed = tuple(fix_answer(mismatch) for mismatch in server.system.sync_and_restart())
     return XraySynced(
-        short_id_sync=ShortIdSync(success=True, fixed_count=len(fixed), fixed_keys=fixed), timestamp=_now()
+        message="Xray configuration synchronized successfully",
+        status="synced",
+        short_id_sync=ShortIdSync(success=True, fixed_count=len(fixed), fixed_keys=fixed),
+        timestamp=_now(),
     )
 
 
 @router.get("/xray/validate-sync")
-def xray_validate_sync(server: ServerDep) -> XrayValidation:
+def xray_validate_sync(server: ServerDep) -> XrayValidated:
     """Database, config.json and running Xray, compared at this moment."""
-    return XrayValidation(validation=Validation.of(server.reporter.sync()), timestamp=_now())
+    return XrayValidated(validation=validation_answer(server.reporter.sync()), timestamp=_now())
 
 
 @router.post("/fix-reality-keys", dependencies=[administering])
 def fix_reality_keys(server: ServerDep) -> RealityFixed:
     """Put the stored key pair back into config.json and restart Xray, with no byte lost."""
     server.system.fix_reality_keys()
-    return RealityFixed(timestamp=_now())
+    return RealityFixed(message="Reality keys fixed successfully", status="fixed", timestamp=_now())

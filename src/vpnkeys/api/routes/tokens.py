@@ -1,65 +1,22 @@
 """`/api/tokens`: who may ask this API for what."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
 
 from vpnkeys.api.deps import IdentityDep, ServerDep, administering
 from vpnkeys.api.problems import problems
-from vpnkeys.api.schemas import CreatedAt, Expiry, Name
 from vpnkeys.domain.key import parse_name
-from vpnkeys.domain.token import Scope, Token
+from vpnkeys.domain.token import Scope
+from vpnkeys.domain.token import Token as Known
+from vpnkeys.wire.tokens import Me, NewToken, Token, TokenMade
 
 router = APIRouter(prefix="/api/tokens", tags=["tokens"], responses=problems(400, 401, 404, 429, 500, 503))
 
 TokenId = Annotated[str, Path(description="the token's id, the middle part of its visible prefix")]
 _MOST_OVERLAP_HOURS = 30 * 24
-
-
-class NewToken(BaseModel):
-    """A token to make."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Name
-    scope: Scope
-    expires_at: Expiry | None = None
-
-
-class TokenOut(BaseModel):
-    """A token as everybody may see it: of its text only the visible beginning."""
-
-    id: str
-    name: str
-    prefix: str
-    scope: Scope
-    is_valid: bool
-    created_at: CreatedAt
-    expires_at: CreatedAt | None
-    revoked_at: CreatedAt | None
-    last_used_at: Annotated[CreatedAt | None, Field(description="to the hour: a use within an hour is not noted again")]
-
-    @classmethod
-    def of(cls, token: Token, now: datetime) -> Self:
-        """A token as the API shows it."""
-        names = ("id", "name", "prefix", "scope", "created_at", "expires_at", "revoked_at", "last_used_at")
-        return cls(is_valid=token.is_valid(now), **{name: getattr(token, name) for name in names})
-
-
-class TokenMade(TokenOut):
-    """A token that was made just now, with its text."""
-
-    token: Annotated[str, Field(description="shown this once")]
-
-
-class Me(BaseModel):
-    """Who asks."""
-
-    id: str
-    name: str
-    scope: Scope
+_SHOWN = ("id", "name", "prefix", "scope", "created_at", "expires_at", "revoked_at", "last_used_at")
 
 
 @router.get("/me")
@@ -69,16 +26,16 @@ async def get_me(who: IdentityDep) -> Me:
 
 
 @router.get("", dependencies=[administering])
-async def list_tokens(server: ServerDep) -> list[TokenOut]:
+async def list_tokens(server: ServerDep) -> list[Token]:
     """All tokens, also those that open nothing any more, oldest first."""
     now = server.tokens.clock.now()
-    return [TokenOut.of(token, now) for token in server.tokens.list()]
+    return [_answer(token, now) for token in server.tokens.list()]
 
 
 @router.post("", dependencies=[administering])
 def create_token(new: NewToken, server: ServerDep) -> TokenMade:
     """Make a token. Its text is in this answer and nowhere else."""
-    token, text = server.tokens.create(parse_name(new.name), new.scope, new.expires_at)
+    token, text = server.tokens.create(parse_name(new.name), Scope(new.scope), new.expires_at)
     return _made(token, text, server.tokens.clock.now())
 
 
@@ -96,10 +53,14 @@ def rotate_token(
 
 
 @router.delete("/{token_id}", dependencies=[administering])
-def revoke_token(token_id: TokenId, server: ServerDep) -> TokenOut:
+def revoke_token(token_id: TokenId, server: ServerDep) -> Token:
     """End a token, at once."""
-    return TokenOut.of(server.tokens.revoke(token_id), server.tokens.clock.now())
+    return _answer(server.tokens.revoke(token_id), server.tokens.clock.now())
 
 
-def _made(token: Token, text: str, now: datetime) -> TokenMade:
-    return TokenMade(token=text, **TokenOut.of(token, now).model_dump())
+def _answer(token: Known, now: datetime) -> Token:
+    return Token(is_valid=token.is_valid(now), **{name: getattr(token, name) for name in _SHOWN})
+
+
+def _made(token: Known, text: str, now: datetime) -> TokenMade:
+    return TokenMade(token=text, **_answer(token, now).model_dump())

@@ -58,8 +58,7 @@ def reset_ports(session: Session, *, yes: Yes = False) -> None:
         session.confirm(f"{len(planned.changed)} links will stop working. Go on?", yes=yes)
     with session.busy("Handing out ports"):
         answer = session.server.system.reset_ports()
-    moves = [Move.model_validate(move) for move in answer.changed]
-    session.tell(answer.as_sent(), answer.message, *([_table_of_moves(moves)] if moves else []))
+    session.tell(answer.as_sent(), answer.message, *([_table_of_moves(answer.changed)] if answer.changed else []))
 
 
 @asks_server

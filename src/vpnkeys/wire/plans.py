@@ -1,6 +1,10 @@
 """What a repair would do, before it is asked for; and the REALITY targets."""
 
-from vpnkeys.client._models import Answer
+from typing import Annotated
+
+from pydantic import Field
+
+from vpnkeys.wire.base import Answer, UnixSeconds
 
 
 class PlannedInbound(Answer):
@@ -19,19 +23,19 @@ class PlannedFile(Answer):
 
 
 class SyncPlan(Answer):
-    """What bringing config.json and Xray to the database would do. `cut`: ports whose open connections would end."""
+    """What `POST /api/system/sync-config` would do now. `running` is false while Xray does not answer."""
 
     in_sync: bool
     running: bool
     file: PlannedFile
     remove: tuple[PlannedInbound, ...] = ()
     add: tuple[PlannedInbound, ...] = ()
-    cut: tuple[int, ...] = ()
-    timestamp: int
+    cut: Annotated[tuple[int, ...], Field(description="ports whose open connections would end")] = ()
+    timestamp: UnixSeconds
 
 
 class Move(Answer):
-    """A key that gets another port: its link stops working."""
+    """A key that gets another port: its old link stops working."""
 
     key_id: str
     uuid: str
@@ -41,10 +45,10 @@ class Move(Answer):
 
 
 class PortsPlan(Answer):
-    """The keys that would get other ports."""
+    """What `POST /api/system/ports/reset` would do now: these keys' links would stop working."""
 
     changed: tuple[Move, ...]
-    timestamp: int
+    timestamp: UnixSeconds
 
 
 class TargetState(Answer):
@@ -61,4 +65,4 @@ class Targets(Answer):
     """The targets as they were last seen."""
 
     targets: tuple[TargetState, ...]
-    timestamp: int
+    timestamp: UnixSeconds

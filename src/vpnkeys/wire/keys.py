@@ -1,0 +1,169 @@
+"""Keys: the bodies that make and change them, and the answers that show them."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import BeforeValidator, Field
+
+from vpnkeys.wire.base import Added, Answer, Body, Microseconds, Moment, Name, OneOf
+
+NOTE_MAX_CHARS = 1000
+MAX_BULK = 1000
+
+Window = Literal["total", "day", "week", "month"]
+
+Note = Annotated[
+    str,
+    Field(
+        strict=True,
+        description=f"up to {NOTE_MAX_CHARS} characters for yourself",
+        json_schema_extra={"maxLength": NOTE_MAX_CHARS, "pattern": r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"},
+    ),
+]
+
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 5.0 is the integer 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Whole = BeforeValidator(_whole)
+# A bound that is exact as a floating-point number too, as which OpenAPI tells it.
+TrafficLimit = Annotated[int, Field(strict=True, ge=1, le=10**18, description="bytes, up and down together"), _Whole]
+Devices = Annotated[int, Field(strict=True, ge=1, le=1000, description="addresses that may be online at once"), _Whole]
+Speed = Annotated[int, Field(strict=True, ge=1, le=100_000, description="Mbit/s (10^6 bits), each way"), _Whole]
+
+
+class KeySettings(Body):
+    """What may be decided about a key beside its name; null is no limit."""
+
+    is_active: Annotated[bool, Field(strict=True, description="false: switched off, the port stays its own")] = True
+    note: Note = ""
+    expires_at: Annotated[Moment | None, Field(description="when the key stops; null: never")] = None
+    traffic_limit_bytes: TrafficLimit | None = None
+    traffic_limit_window: Annotated[Window, Field(description="the traffic limit begins anew with each; UTC")] = "total"
+    max_devices: Devices | None = None
+    speed_limit_mbps: Speed | None = None
+
+
+class NewKey(KeySettings):
+    """A key to be made."""
+
+    name: Name
+
+
+class KeyChange(KeySettings):
+    """What should change; fields that are not given stay as they are."""
+
+    name: Name = ""
+
+
+Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK, description="ids or UUIDs")]
+
+
+class NewKeys(Body):
+    """Keys to be made, all or none."""
+
+    keys: Annotated[list[NewKey], Field(min_length=1, max_length=MAX_BULK)]
+
+
+class KeyIds(Body):
+    """Which keys."""
+
+    ids: Ids
+
+
+class Extension(Body):
+    """Which keys are to expire how much later."""
+
+    ids: Ids
+    days: Annotated[int, Field(strict=True, ge=1, le=3650), _Whole]
+
+
+class Key(Answer):
+    """A key. A limit that is null is none."""
+
+    id: Annotated[str, Field(description="the key's id")]
+    name: str
+    uuid: Annotated[str, Field(description="the VLESS id")]
+    created_at: Microseconds
+    is_active: Annotated[bool, Field(description="the operator's switch; `status` tells whether the key works")]
+    port: Annotated[int, Field(description="the key's own TCP port", examples=[10001])]
+    # Older servers have keys without these two.
+    short_id: Annotated[Added[str], Field(description="REALITY short id, hex", examples=["5f9c2b7adfe7d8ab"])] = None
+    sni: Annotated[Added[str], Field(description="REALITY server name", examples=["www.microsoft.com"])] = None
+    status: Annotated[
+        Added[str],
+        OneOf("active", "disabled", "expired", "limited"),
+        Field(description="whether the key works, and if not, why"),
+    ] = None
+    note: str = ""
+    expires_at: Microseconds | None = None
+    traffic_limit_bytes: Annotated[int | None, Field(description="bytes, up and down together")] = None
+    traffic_limit_window: Annotated[
+        Added[str], OneOf(*get_args(Window)), Field(description="the traffic limit begins anew with each; UTC")
+    ] = None
+    max_devices: Annotated[int | None, Field(description="addresses that may be online at once")] = None
+    speed_limit_mbps: Annotated[int | None, Field(description="Mbit/s (10^6 bits), each way")] = None
+
+
+class KeyConfig(Answer):
+    """A key with its link; `client_config` and `vless_url` are the same."""
+
+    key: Key
+    client_config: str
+    vless_url: str
+    short_id: Added[str] = None
+
+
+class Done(Answer):
+    """The server did what was asked."""
+
+    message: str
+
+
+class Deleted(Done):
+    """The key is gone."""
+
+    message: Annotated[str, OneOf("Key deleted successfully")]
+
+
+class DeletedMany(Done):
+    """The keys are gone."""
+
+    message: Annotated[str, OneOf("Keys deleted successfully")]
+    deleted: Annotated[int, Field(description="how many keys")]
+
+
+class EgressTest(Answer):
+    """Whether a test got from the server out to the key's own REALITY target."""
+
+    works: Annotated[bool | None, Field(description="null: not tried; `detail` says why")] = None
+    detail: str = ""
+
+
+class KeyTest(Answer):
+    """What a real client found that tried a key's link."""
+
+    key_id: str
+    works: Annotated[bool, Field(description="a real client got in by the key's link and got bytes back")]
+    handshake_ms: Annotated[
+        float | None, Field(description="milliseconds for TCP and REALITY; null: it did not come to that")
+    ] = None
+    first_byte_ms: Annotated[
+        float | None,
+        Field(description="milliseconds from the request to the first byte of the answer, handshake included"),
+    ] = None
+    bytes_received: int = 0
+    counted: Annotated[bool, Field(description="the key's traffic counters have grown by these bytes")] = False
+    egress: Annotated[
+        EgressTest, Field(description="a TLS handshake with the key's own REALITY target, by the tunnel")
+    ] = EgressTest()
+    detail: Annotated[str, Field(description="for people: what was found, and what to do next")]
+    code: Annotated[
+        str,
+        Field(
+            description="`ok`, `egress_failed`, `not_counted`; or, when it does not work, `key_disabled`, "
+            "`key_expired`, `key_limited`, `port_not_listening`, `target_unreachable`, `handshake_refused`, "
+            "`no_answer`, `client_failed`"
+        ),
+    ]
