@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -50,6 +51,68 @@ def test_an_answer_with_the_specified_fields_alone_is_enough() -> None:
         assert client.system.sync_config().as_sent() == answers[1]
         assert client.system.verify_reality().as_sent() == answers[2]
         assert client.system.reset_ports().as_sent() == answers[3]
+
+
+def test_words_of_a_newer_server_are_read() -> None:
+    """What the document lists is what this server sends; another one may say more."""
+    block = {"id": "1", "name": "n", "uuid": "u", "created_at": "2025-08-05T12:00:00.000000", "is_active": True}
+    with _client(httpx.Response(200, json={**block, "port": 10001, "status": "paused"})) as client:
+        assert client.keys.get("1").status == "paused"
+
+
+def test_all_times_are_moments_in_utc() -> None:
+    """Also those of gaps and of ports, whatever number of decimals they have."""
+    traffic = {
+        "status": "success",
+        "key_id": "k",
+        "key_uuid": "u",
+        "total_bytes": 7,
+        "timestamp": "2025-11-21T16:00:00",
+    }
+    gap = {"since": "2025-11-21T15:00:00", "until": "2025-11-21T15:30:00"}
+    port = {"key_id": "k", "key_name": "n", "assigned_at": "2025-08-05T12:00:00.000000"}
+    table: dict[str, Any] = {
+        "used_ports": {"1": {**port, "uuid": "u", "is_active": True}},
+        "port_assignments": {"u": {**port, "port": 1}},
+    }
+    table |= {"created_at": port["assigned_at"], "last_updated": port["assigned_at"]}
+    ports = {"port_assignments": table, "used_ports": 1, "available_ports": 1, "max_ports": 2, "port_range": "1-2"}
+    answers: list[dict[str, Any]] = [
+        {**traffic, "timestamp": "2025-11-21T16:00:00", "gaps": [gap]},
+        {**ports, "timestamp": 1},
+    ]
+    with _client(*(httpx.Response(200, json=answer) for answer in answers)) as client:
+        used, found = client.keys.traffic("k"), client.system.ports()
+    assert used.gaps[0].since == datetime(2025, 11, 21, 15, tzinfo=UTC)
+    assigned = datetime(2025, 8, 5, 12, tzinfo=UTC)
+    assert found.port_assignments.used_ports["1"].assigned_at == found.port_assignments.created_at == assigned
+    assert found.port_assignments.port_assignments["u"].assigned_at == found.port_assignments.last_updated == assigned
+    assert [used.as_sent(), found.as_sent()] == answers
+
+
+def test_what_the_server_says_has_a_name_and_a_type() -> None:
+    """An inbound without a port, keys that got other ports, what differs in config.json, unfit targets."""
+    inbound: dict[str, Any] = {"tag": "t", "port": None, "client_count": 0, "uuids": [], "short_ids": []}
+    move = {"key_id": "k", "uuid": "u", "name": "n", "old_port": 2, "new_port": 1}
+    target = {"server_name": "a", "target": "a:443", "usable": False, "problems": ["p"], "warnings": []}
+    side = {"synced": False, "missing": [], "extra": [], "different": ["u"], "settings": {"u": ["sni"]}}
+    done = {"message": "m", "status": "s", "timestamp": 1}
+    answers: list[dict[str, Any]] = [
+        {"inbounds": [inbound], "timestamp": 1, "source": "config.json"},
+        {**done, "changed": [move]},
+        {**done, "validation": {"synced": False, "config": side, "problem": "p"}},
+        {**done, "targets": [target], "repaired": ["t"], "config_rewritten": True, "warnings": ["p"]},
+    ]
+    with _client(*(httpx.Response(200, json=answer) for answer in answers)) as client:
+        inbounds, reset = client.system.xray_inbounds(), client.system.reset_ports()
+        synced, verified = client.system.sync_config(), client.system.verify_reality()
+    assert inbounds.inbounds[0].port is None
+    assert (reset.changed[0].old_port, reset.changed[0].new_port) == (2, 1)
+    config = synced.validation.config
+    assert config is not None
+    assert (config.settings, synced.validation.problem) == ({"u": ("sni",)}, "p")
+    assert (verified.targets[0].usable, verified.repaired, verified.config_rewritten) == (False, ("t",), True)
+    assert [answer.as_sent() for answer in (inbounds, reset, synced, verified)] == answers
 
 
 @pytest.mark.parametrize(
