@@ -19,7 +19,7 @@ class Audit:
         self._http = http
 
     def list(self, limit: int = 100, before: int | None = None, subject: str | None = None) -> RecordList:
-        """The newest changes, at most 1000, newest first; the next page is `before` the last id of this one.
+        """Return the newest changes, at most 1000, newest first; the next page is `before` the last id of this one.
 
         `subject`: only what was done to the key or token with this id.
         """

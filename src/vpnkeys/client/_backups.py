@@ -24,13 +24,16 @@ class Backups:
         self._http = http
 
     def list(self) -> BackupList:
-        """The backups that there are, newest first."""
+        """Return all backups, newest first."""
         return self._http.answer(_BACKUP_LIST, "GET", _PATH)
 
     def make(self) -> BackupFile:
-        """Make a backup now; the oldest beyond ten goes. Raises Unavailable when it cannot be made."""
+        """Make a backup now and return it; the oldest beyond ten is removed.
+
+        Raises Unavailable when it cannot be made.
+        """
         return self._http.one(BackupFile, "POST", _PATH)
 
     def open(self, name: str) -> AbstractContextManager[Iterator[bytes]]:
-        """A backup piece by piece, inside a `with`. It holds every secret of the server. Raises NotFound."""
+        """Return a backup piece by piece, inside a `with`. It holds every secret of the server. Raises NotFound."""
         return self._http.stream("GET", path_below(_PATH, name))

@@ -1,4 +1,4 @@
-"""The client."""
+"""The client: one object for one server."""
 
 import ssl
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Client:
         fingerprint: str | None = None,
         timeout: float = TIMEOUT_S,
     ) -> None:
-        """A client of the server at `https://host:port`; nothing is sent yet.
+        """Prepare a client of the server at `https://host:port`; nothing is sent yet.
 
         `fingerprint`: trust the certificate with this SHA-256 and no other. `verify`: a PEM file of certificates to
         trust, or a context of your own; by default the system's authorities. Raises ValueError, or OSError when the
@@ -65,13 +65,13 @@ class Client:
 
     @classmethod
     def local(cls, socket: Path, *, timeout: float = TIMEOUT_S) -> Self:
-        """A client of the server on this machine, by the Unix socket in its data directory: no API key is needed."""
+        """Return a client of the server on this machine, by the socket in its data directory; it needs no API key."""
         transport = httpx.HTTPTransport(uds=str(socket))
         return cls.over(httpx.Client(base_url="http://localhost", transport=transport, timeout=timeout))
 
     @classmethod
     def over(cls, client: httpx.Client) -> Self:
-        """A client over an HTTP client of your own, which has the base URL and the API key; it is closed with this."""
+        """Return a client over your HTTP client, which has the base URL and the API key; both are closed together."""
         made = cls.__new__(cls)
         made._use(client)  # noqa: SLF001 - our own
         return made
@@ -87,22 +87,25 @@ class Client:
         self.webhooks = Webhooks(self._http)
 
     def info(self) -> Info:
-        """What answers there. Needs no API key."""
+        """Return the API's name and version. Needs no API key."""
         return self._http.one(Info, "GET", "/api/")
 
     def health(self) -> Health:
-        """How everything is; also when it is unhealthy. Needs no API key. Raises Unavailable when nobody answers."""
+        """Return how the server is, also when it is unhealthy. Needs no API key.
+
+        Raises Unavailable without an answer.
+        """
         response = self._http.response("GET", "/health")
         if response.headers.get("content-type", "").startswith("application/json"):
             return parsed(_HEALTH, response)
         raise error_of(response.status_code, json_of(response), response.headers)
 
     def metrics(self) -> str:
-        """The metrics of this moment, in Prometheus' text format."""
+        """Return the metrics of this moment, in Prometheus' text format."""
         return self._http.text("GET", "/metrics")
 
     def events(self) -> Iterator[Event]:
-        """What changes, while it changes, until the server ends it; traffic comes every two seconds.
+        """Yield what changes, as it changes, until the server ends the stream; traffic comes every two seconds.
 
         Close the iterator, or the client, to end it from here. Raises what every method raises, at any step.
         """
@@ -110,15 +113,15 @@ class Client:
             yield from events_in(chunks)
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
-        """Nothing is sent yet."""
+        """Return the client; nothing is sent yet."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self.close()

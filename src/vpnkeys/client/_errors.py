@@ -25,7 +25,7 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
-        """For people."""
+        """Return the sentence for people and the word for programs."""
         return f"{self.detail} ({self.code})"
 
 
@@ -69,7 +69,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 
 def error_of(status: int, body: object, headers: Mapping[str, str]) -> ApiError:
-    """The error that an answer with another status than 200 means; `body` is its JSON, or None."""
+    """Return the error that an answer with another status than 200 means; `body` is its JSON, or None."""
     problem: Mapping[str, Any] = body if isinstance(body, dict) else {}
     kind = _BY_STATUS.get(status, UnexpectedAnswer)
     code = problem.get("code", "unexpected_answer")
@@ -78,7 +78,7 @@ def error_of(status: int, body: object, headers: Mapping[str, str]) -> ApiError:
 
 
 def _seconds(text: str) -> float | None:
-    """The server gives seconds; a date, which a proxy may give, is not worth a parser here."""
+    """Return the seconds that the server gives; a date, which only a proxy would give, is None."""
     try:
         return max(0.0, float(text))
     except ValueError:

@@ -1,4 +1,4 @@
-"""`/api/events`: what changes, told while it changes.
+"""`/api/events`: what changes, as it changes.
 
 The format is that of the HTML standard, "Server-sent events": `event:` and `data:` lines, and an empty line after each.
 """
@@ -21,7 +21,7 @@ class Event(NamedTuple):
 
 
 def events_in(chunks: Iterable[bytes]) -> Iterator[Event]:
-    """The events of a stream that comes in pieces of any size. Raises UnexpectedAnswer.
+    """Yield the events of a stream that comes in pieces of any size. Raises UnexpectedAnswer.
 
     Bytes are split, not text: for text, characters that a key's name may have would end a line as well.
     """

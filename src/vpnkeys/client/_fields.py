@@ -35,17 +35,17 @@ class NewKey(KeyLimits, total=False):
 
 
 def to_json(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields as a request has them."""
+    """Return the fields as a request has them."""
     return {name: in_utc(value) if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
 def in_utc(moment: datetime) -> str:
-    """ISO 8601 with Z: without an offset it is UTC already."""
+    """Return the moment in ISO 8601 with Z; a moment without an offset is UTC."""
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return aware.isoformat().replace("+00:00", "Z")
 
 
 def span_of(since: datetime | None, until: datetime | None, step: str) -> dict[str, str]:
-    """A span of time as the parameters of a request; what is not given is the server's to choose."""
+    """Return a span of time as the parameters of a request; the server chooses what is not given."""
     span = {name: in_utc(moment) for name, moment in (("from", since), ("to", until)) if moment is not None}
     return {**span, "step": step}

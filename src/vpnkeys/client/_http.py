@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host of a URL is this machine."""
+    """Return whether a host of a URL is this machine."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -26,12 +26,12 @@ def is_loopback(host: str) -> bool:
 
 
 def key_path(id_or_uuid: str, *more: str) -> str:
-    """The path of a key. Raises ValueError for what would be another path."""
+    """Return the path of a key. Raises ValueError for what would be another path."""
     return path_below("/api/keys", id_or_uuid, *more)
 
 
 def path_below(path: str, name: str, *more: str) -> str:
-    """The path of the thing with this name or id. Raises ValueError for what would be another path."""
+    """Return the path of the thing with this name or id. Raises ValueError for what would be another path."""
     if name in {"", ".", ".."}:
         raise ValueError("give an id or a name; this is neither")
     return "/".join([path, quote(name, safe=""), *more])
@@ -44,35 +44,35 @@ class Http:
         self._client = client
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._client.close()
 
     def one(self, kind: type[M], method: str, path: str, **options: Any) -> M:  # noqa: ANN401 - httpx's options
-        """An answer that is one object. Raises ApiError."""
+        """Send a request and return an answer that is one object. Raises ApiError."""
         return self.answer(TypeAdapter(kind), method, path, **options)
 
     def answer(self, kind: TypeAdapter[A], method: str, path: str, **options: Any) -> A:  # noqa: ANN401 - likewise
-        """An answer of this kind. Raises ApiError."""
+        """Send a request and return an answer of this kind. Raises ApiError."""
         response = self.response(method, path, **options)
         if response.status_code != HTTPStatus.OK:
             raise error_of(response.status_code, json_of(response), response.headers)
         return parsed(kind, response)
 
     def text(self, method: str, path: str) -> str:
-        """An answer that is text. Raises ApiError."""
+        """Send a request and return an answer that is text. Raises ApiError."""
         response = self.response(method, path)
         if response.status_code != HTTPStatus.OK:
             raise error_of(response.status_code, json_of(response), response.headers)
         return response.text
 
     def response(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - likewise
-        """Whatever the server says. Raises Unavailable when it says nothing."""
+        """Send a request and return the answer, whatever its status. Raises Unavailable when there is none."""
         with _translated():
             return self._client.request(method, path, **options)
 
     @contextmanager
     def stream(self, method: str, path: str) -> Iterator[Iterator[bytes]]:
-        """The body of an answer piece by piece, as it comes. Raises ApiError, also between two pieces."""
+        """Yield the body of an answer piece by piece, as it comes. Raises ApiError, also between two pieces."""
         with _translated(), self._client.stream(method, path) as response:
             if response.status_code != HTTPStatus.OK:
                 response.read()
@@ -82,7 +82,7 @@ class Http:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """What goes wrong on the way, in our words."""
+    """Raise Unavailable for what goes wrong on the way."""
     try:
         yield
     except httpx.TimeoutException as error:
@@ -95,7 +95,7 @@ def _translated() -> Iterator[None]:
 
 
 def parsed(kind: TypeAdapter[A], response: httpx.Response) -> A:
-    """The body of an answer. Raises UnexpectedAnswer."""
+    """Return the body of an answer as this kind. Raises UnexpectedAnswer."""
     try:
         return kind.validate_json(response.content)
     except ValidationError as error:
@@ -106,7 +106,7 @@ def parsed(kind: TypeAdapter[A], response: httpx.Response) -> A:
 
 
 def json_of(response: httpx.Response) -> object:
-    """The JSON of a body, or None when it is something else."""
+    """Return the JSON of a body, or None when it is something else."""
     try:
         body: object = response.json()
     except ValueError:
@@ -115,7 +115,7 @@ def json_of(response: httpx.Response) -> object:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Where it began: httpx and httpcore each wrap what the one below raised."""
+    """Return the first cause: httpx and httpcore each wrap what the one below raised."""
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
     return error

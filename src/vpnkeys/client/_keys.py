@@ -24,7 +24,7 @@ class Keys:
         self._http = http
 
     def create(self, name: str, idempotency_key: str | None = None, **limits: Unpack[KeyLimits]) -> Key:
-        """Make a key; its link carries traffic when this returns.
+        """Make a key and return it; its link carries traffic then.
 
         The same `idempotency_key`, name and limits again within 24 hours give the first key once more. Raises Rejected
         for a name or a limit that is none, or when all ports are taken.
@@ -33,51 +33,54 @@ class Keys:
         return self._http.one(Key, "POST", "/api/keys", json={"name": name, **to_json(limits)}, headers=headers)
 
     def create_many(self, keys: Iterable[NewKey]) -> KeyList:
-        """Make several keys, all of them or none. Raises what `create` raises."""
+        """Make several keys, all of them or none, and return them. Raises what `create` raises."""
         return self._http.answer(_KEY_LIST, "POST", "/api/keys/bulk", json={"keys": [to_json(key) for key in keys]})
 
     def change(self, id_or_uuid: str, **fields: Unpack[KeyFields]) -> Key:
-        """Change a key: it works, or no longer, accordingly when this returns; its link stays the same.
+        """Change a key and return it as it is now; the change is in force then, and the link is the same.
 
         Fields that are not given stay as they are. Raises NotFound, or Rejected; then nothing was changed.
         """
         return self._http.one(Key, "PATCH", key_path(id_or_uuid), json=to_json(fields))
 
     def extend(self, ids_or_uuids: Iterable[str], days: int) -> KeyList:
-        """Let keys expire later, all of them or none; those that never expire stay so. Raises NotFound, Rejected."""
+        """Let keys expire later, all of them or none, and return them; those that never expire stay so.
+
+        Raises NotFound, Rejected.
+        """
         body = {"ids": [*ids_or_uuids], "days": days}
         return self._http.answer(_KEY_LIST, "POST", "/api/keys/bulk/extend", json=body)
 
     def list(self) -> KeyList:
-        """All keys, oldest first."""
+        """Return all keys, oldest first."""
         return self._http.answer(_KEY_LIST, "GET", "/api/keys")
 
     def get(self, id_or_uuid: str) -> Key:
-        """One key. Raises NotFound."""
+        """Return the key with this id or UUID. Raises NotFound."""
         return self._http.one(Key, "GET", key_path(id_or_uuid))
 
     def config(self, id_or_uuid: str) -> KeyConfig:
-        """A key and the link for its customer. Raises NotFound."""
+        """Return a key and the link for its customer. Raises NotFound."""
         return self._http.one(KeyConfig, "GET", key_path(id_or_uuid, "config"))
 
     def picture(self, id_or_uuid: str) -> str:
-        """The link as a QR code: an SVG. Raises NotFound."""
+        """Return the link as a QR code, which is an SVG. Raises NotFound."""
         return self._http.text("GET", key_path(id_or_uuid, "qr.svg"))
 
     def delete(self, id_or_uuid: str) -> Deleted:
-        """Delete a key; nobody gets in with it when this returns. Raises NotFound."""
+        """Delete a key; when this returns, nobody gets in with it. Raises NotFound."""
         return self._http.one(Deleted, "DELETE", key_path(id_or_uuid))
 
     def delete_many(self, ids_or_uuids: Iterable[str]) -> DeletedMany:
-        """Delete several keys, all of them or none. Raises NotFound."""
+        """Delete several keys, all of them or none, and return how many they were. Raises NotFound."""
         return self._http.one(DeletedMany, "POST", "/api/keys/bulk/delete", json={"ids": [*ids_or_uuids]})
 
     def traffic(self, id_or_uuid: str) -> Traffic:
-        """What a key has used, counted now. Raises NotFound, or Unavailable when Xray does not tell."""
+        """Return what a key has used, counted now. Raises NotFound, or Unavailable when Xray does not answer."""
         return self._http.one(Traffic, "GET", key_path(id_or_uuid, "traffic"))
 
     def reset_traffic(self, id_or_uuid: str) -> TrafficReset:
-        """Let a key's total start again from zero. Raises NotFound, or Unavailable when Xray does not tell."""
+        """Let a key's total start again from zero. Raises NotFound, or Unavailable when Xray does not answer."""
         return self._http.one(TrafficReset, "POST", key_path(id_or_uuid, "traffic", "reset"))
 
     def history(
@@ -87,20 +90,26 @@ class Keys:
         until: datetime | None = None,
         step: Step = "hour",
     ) -> TrafficHistory:
-        """What a key used by hour or day, UTC; by default of the last day, or 30 days. Raises NotFound, Rejected."""
+        """Return what a key used by hour or day, UTC; by default of the last day, or 30 days.
+
+        Raises NotFound, Rejected.
+        """
         path = key_path(id_or_uuid, "traffic", "history")
         return self._http.one(TrafficHistory, "GET", path, params=span_of(since, until, step))
 
     def online(self, id_or_uuid: str) -> Online:
-        """Whether a key's customer is online now, and from how many addresses. Raises NotFound, Unavailable."""
+        """Return whether a key's customer is online now, and from how many addresses. Raises NotFound, Unavailable."""
         return self._http.one(Online, "GET", key_path(id_or_uuid, "online"))
 
     def make_subscription(self, id_or_uuid: str) -> SubscriptionMade:
-        """Give a key a new subscription; the address of the one it had stops working at once. Raises NotFound."""
+        """Give a key a new subscription and return its address; the one before stops working at once.
+
+        Raises NotFound.
+        """
         return self._http.one(SubscriptionMade, "POST", key_path(id_or_uuid, "subscription"))
 
     def subscription(self, id_or_uuid: str) -> Subscription:
-        """Whether a key has a subscription. Raises NotFound for the key."""
+        """Return whether a key has a subscription. Raises NotFound for the key."""
         return self._http.one(Subscription, "GET", key_path(id_or_uuid, "subscription"))
 
     def revoke_subscription(self, id_or_uuid: str) -> SubscriptionRevoked:
@@ -108,7 +117,7 @@ class Keys:
         return self._http.one(SubscriptionRevoked, "DELETE", key_path(id_or_uuid, "subscription"))
 
     def test_key(self, id_or_uuid: str) -> KeyTest:
-        """Let a real client of the server's own try the key's link; its few kilobytes count as the customer's.
+        """Let a client on the server try the link and return what it found; that costs the key a few kilobytes.
 
         Raises NotFound, or Unavailable when Xray does not answer or another key is being tested.
         """

@@ -22,15 +22,15 @@ class System:
         self._http = http
 
     def plan(self) -> SyncPlan:
-        """What `sync_config` would do now; changes nothing."""
+        """Return what `sync_config` would do now; changes nothing."""
         return self._http.one(SyncPlan, "GET", "/api/system/plan")
 
     def ports_plan(self) -> PortsPlan:
-        """What `reset_ports` would do now; changes nothing."""
+        """Return what `reset_ports` would do now; changes nothing."""
         return self._http.one(PortsPlan, "GET", "/api/system/ports/plan")
 
     def targets(self) -> Targets:
-        """How the REALITY targets are; they are looked at every minute."""
+        """Return how the REALITY targets are; the server probes them every minute."""
         return self._http.one(Targets, "GET", "/api/system/targets")
 
     def sync_config(self) -> Synced:
@@ -38,39 +38,39 @@ class System:
         return self._http.one(Synced, "POST", "/api/system/sync-config")
 
     def config_status(self) -> ConfigStatus:
-        """Whether config.json follows the database."""
+        """Return whether config.json follows the database."""
         return self._http.one(ConfigStatus, "GET", "/api/system/config-status")
 
     def verify_reality(self) -> RealityVerified:
-        """Check every REALITY setting and every target, and put right what can be."""
+        """Check every REALITY setting and every target, repair what differs, and return what was found."""
         return self._http.one(RealityVerified, "POST", "/api/system/verify-reality")
 
     def ports(self) -> Ports:
-        """Who has which port."""
+        """Return which key has which port."""
         return self._http.one(Ports, "GET", "/api/system/ports")
 
     def reset_ports(self) -> PortsReset:
-        """Hand all ports out again from the lowest; keys that get another one need a new link."""
+        """Hand all ports out again from the lowest, and return the keys that got another one; they need a new link."""
         return self._http.one(PortsReset, "POST", "/api/system/ports/reset")
 
     def ports_status(self) -> PortsStatus:
-        """What is wrong with the ports."""
+        """Return what is wrong with the ports."""
         return self._http.one(PortsStatus, "GET", "/api/system/ports/status")
 
     def xray_config_status(self) -> XrayConfigStatus:
-        """What config.json holds, and whether Xray finds it fit."""
+        """Return what config.json holds, and whether Xray accepts it."""
         return self._http.one(XrayConfigStatus, "GET", "/api/system/xray/config-status")
 
     def xray_inbounds(self) -> XrayInbounds:
-        """The VLESS inbounds of config.json."""
+        """Return the VLESS inbounds of config.json."""
         return self._http.one(XrayInbounds, "GET", "/api/system/xray/inbounds")
 
     def xray_sync_config(self) -> XraySynced:
-        """Bring config.json to what the database says and restart Xray: everybody is disconnected for a moment."""
+        """Bring config.json to what the database says and restart Xray: every customer is disconnected for a moment."""
         return self._http.one(XraySynced, "POST", "/api/system/xray/sync-config")
 
     def xray_validate_sync(self) -> XrayValidated:
-        """Compare the database with config.json and the running Xray; changes nothing."""
+        """Compare the database with config.json and the running Xray, and return how they differ."""
         return self._http.one(XrayValidated, "GET", "/api/system/xray/validate-sync")
 
     def fix_reality_keys(self) -> RealityFixed:

@@ -9,7 +9,10 @@ _HEX_DIGITS = 64
 
 
 def context_for(*, verify: ssl.SSLContext | Path | str | bool, fingerprint: str | None) -> ssl.SSLContext:
-    """How to check the server's certificate. Raises ValueError, or OSError when the PEM file cannot be read."""
+    """Return a context that checks the server's certificate so.
+
+    Raises ValueError, or OSError when the PEM file cannot be read.
+    """
     if fingerprint is not None:
         if verify is not True:
             msg = "give either a fingerprint or `verify`: with a fingerprint nothing else is looked at"
@@ -34,7 +37,7 @@ class _Pinned(ssl.SSLContext):
 
     @classmethod
     def to(cls, fingerprint: str) -> "_Pinned":
-        """A context for this fingerprint."""
+        """Return a context for this fingerprint."""
         context = cls(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = False
@@ -71,7 +74,7 @@ def _compare(context: ssl.SSLContext, certificate: bytes | None) -> None:
 
 
 def parse_fingerprint(text: str) -> bytes:
-    """SHA-256 in hex, with or without colons, in either case. Raises ValueError."""
+    """Return the bytes of a SHA-256 in hex, with or without colons, in either case. Raises ValueError."""
     digits = re.sub(r"^sha-?256[:=]|[:\s]", "", text.strip(), flags=re.IGNORECASE)
     if len(digits) != _HEX_DIGITS or re.fullmatch(r"[0-9a-fA-F]+", digits) is None:
         msg = "a fingerprint is the SHA-256 of the certificate: 64 hex digits, with or without colons"

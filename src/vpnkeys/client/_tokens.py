@@ -1,4 +1,4 @@
-"""`/api/tokens`: who may ask this API for what."""
+"""`/api/tokens`: tokens, each with what it may be used for."""
 
 from datetime import datetime
 from typing import TypeAlias
@@ -18,29 +18,32 @@ _TOKEN_LIST = TypeAdapter(TokenList)
 
 
 class Tokens:
-    """Who may ask for what. All but `me` needs an API key or a token with the scope `admin`."""
+    """The tokens of the server. All methods but `me` need an API key or a token with the scope `admin`."""
 
     def __init__(self, http: Http) -> None:
         self._http = http
 
     def me(self) -> Me:
-        """Who this client is to the server."""
+        """Return the name and the scope under which the server knows this client."""
         return self._http.one(Me, "GET", f"{_PATH}/me")
 
     def list(self) -> TokenList:
-        """All tokens, also those that open nothing any more, oldest first."""
+        """Return all tokens, also those that are no longer valid, oldest first."""
         return self._http.answer(_TOKEN_LIST, "GET", _PATH)
 
     def create(self, name: str, scope: Scope, expires_at: datetime | None = None) -> TokenMade:
-        """Make a token; without an offset its expiry is UTC. Raises Rejected."""
+        """Make a token and return it with its text; an expiry without an offset is UTC. Raises Rejected."""
         body = {"name": name, "scope": scope, "expires_at": None if expires_at is None else in_utc(expires_at)}
         return self._http.one(TokenMade, "POST", _PATH, json=body)
 
     def rotate(self, token_id: str, overlap_hours: int = 0) -> TokenMade:
-        """Make a successor; the old token ends, after the overlap if one is given. Raises NotFound, Rejected."""
+        """Make a successor and return it; the old token ends, after the overlap if one is given.
+
+        Raises NotFound, Rejected.
+        """
         params = {"overlap_hours": overlap_hours}
         return self._http.one(TokenMade, "POST", path_below(_PATH, token_id, "rotate"), params=params)
 
     def revoke(self, token_id: str) -> Token:
-        """End a token, at once. Raises NotFound, also for one that opens nothing any more."""
+        """End a token at once and return it. Raises NotFound, also for one that is no longer valid."""
         return self._http.one(Token, "DELETE", path_below(_PATH, token_id))

@@ -16,9 +16,9 @@ class AllKeysTraffic:
         self._http = http
 
     def now(self) -> AllTraffic:
-        """What each key uses, and from how many addresses it is online."""
+        """Return what each key has used, and from how many addresses it is online."""
         return self._http.one(AllTraffic, "GET", _PATH)
 
     def history(self, since: datetime | None = None, until: datetime | None = None, step: Step = "hour") -> AllHistory:
-        """What all keys used by hour or day, UTC; by default of the last day, or 30 days. Raises Rejected."""
+        """Return what all keys used by hour or day, UTC; by default of the last day, or 30 days. Raises Rejected."""
         return self._http.one(AllHistory, "GET", f"{_PATH}/history", params=span_of(since, until, step))

@@ -67,13 +67,13 @@ class NewKeys(Body):
 
 
 class KeyIds(Body):
-    """Which keys."""
+    """The keys that are meant."""
 
     ids: Ids
 
 
 class Extension(Body):
-    """Which keys are to expire how much later."""
+    """The keys that are to expire later, and by how many days."""
 
     ids: Ids
     days: Annotated[int, Field(strict=True, ge=1, le=3650), _Whole]
