@@ -24,7 +24,8 @@ FAMILIES = {
     "vpnkeys_build_info", "vpnkeys_certificate_expiry_seconds", "vpnkeys_database_up", "vpnkeys_drift",
     "vpnkeys_http_request_duration_seconds", "vpnkeys_http_requests", "vpnkeys_key_traffic_bytes", "vpnkeys_keys",
     "vpnkeys_sampling_lag_seconds", "vpnkeys_server_names_ready", "vpnkeys_target_up", "vpnkeys_traffic_bytes",
-    "vpnkeys_traffic_gaps", "vpnkeys_xray_restarts", "vpnkeys_xray_up", "process_open_fds",
+    "vpnkeys_traffic_gaps", "vpnkeys_worker_last_success_age_seconds", "vpnkeys_worker_late", "vpnkeys_xray_restarts",
+    "vpnkeys_xray_up", "process_open_fds",
     "process_resident_memory_bytes", "process_start_time_seconds", "process_cpu_seconds",
 }  # fmt: skip
 

@@ -62,11 +62,11 @@ def test_a_daily_backup_that_fails_is_told_once(old: Settings, caplog: pytest.Lo
 def test_the_daily_backup_runs_beside(old: Settings) -> None:
     """Started and stopped, it has made the first one, and no thread is left."""
     daily = DailyBackup(old, lambda: True)
-    daily.start()
+    daily.worker.start()
     for _ in range(100):
         if list((old.data_dir / "backups").glob("vpnkeys-*.backup")):
             break
         threading.Event().wait(0.05)
-    daily.stop()
+    daily.worker.stop()
     assert len(list((old.data_dir / "backups").glob("vpnkeys-*.backup"))) == 1
     assert "daily-backup" not in {thread.name for thread in threading.enumerate()}

@@ -1,6 +1,7 @@
 """Drift is told to webhooks when it is found, once; what the server does itself is no drift."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from tests.support.memory import World
@@ -100,11 +101,9 @@ def test_an_xray_that_comes_back_is_no_drift(world: World, webhook: Webhook, key
 
 def test_drift_is_found_without_being_asked_for(world: World, key: Key) -> None:
     """Every few minutes; here in fractions of a second. What is in order is left alone."""
-    reconciler = world.keys.reconciler
     repairs: list[None] = []
-    reconciler.on_repaired = lambda: repairs.append(None)
-    reconciler.look_every_s = 0.02
-    reconciler.start()
+    reconciler = replace(world.keys.reconciler, on_repaired=lambda: repairs.append(None), look_every_s=0.02)
+    reconciler.worker.start()
     reconciler.repair_soon()
     assert wait_until(lambda: bool(repairs))
     time.sleep(0.2)

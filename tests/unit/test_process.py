@@ -1,5 +1,7 @@
 """The supervisor, with a program in place of Xray that does what a test needs."""
 
+import errno
+import logging
 import os
 import signal
 import socket
@@ -8,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,7 @@ class Supervised:
     pids: list[int] = field(default_factory=list)
     ups: list[float] = field(default_factory=list)
     downs: int = 0
+    surprises: list[BaseException] = field(default_factory=list)
     process: XrayProcess = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +65,8 @@ class Supervised:
         """A life began."""
         self.pids.append(pid)
         self.ups.append(time.monotonic())
+        if self.surprises:
+            raise self.surprises.pop()
 
     def down(self) -> None:
         """A life ended."""
@@ -236,3 +241,64 @@ def test_no_thread_is_left(supervised: Supervised) -> None:
     supervised.wait_started()
     supervised.process.stop()
     assert "xray-supervisor" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EROFS, "Read-only file system"), RuntimeError("bug"), SystemExit(1)])
+def test_what_cannot_be_tidied_up_is_tried_again(
+    supervised: Supervised, monkeypatch: pytest.MonkeyPatch, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that has become read-only, above all: Xray is back when it is writable again. It is logged once."""
+    tries: list[None] = []
+
+    def fail(_sockets: object) -> None:
+        tries.append(None)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vpnkeys.xray.process.child.unlink_all", fail)
+        supervised.process.start()
+        supervised.wait_for(lambda: len(tries) == 3)
+        assert supervised.process.pid is None
+    supervised.wait_started()
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+def test_a_directory_that_was_removed_is_made_again(supervised: Supervised) -> None:
+    """Without it Xray could not make its sockets."""
+    run = supervised.directory / "run"
+    supervised.process._command = replace(supervised.process._command, sockets=(run / "api.sock",))
+    supervised.process.start()
+    first = supervised.wait_started()
+    assert run.stat().st_mode & 0o777 == 0o700
+    run.rmdir()
+    os.kill(first, signal.SIGKILL)
+    supervised.wait_for(lambda: len(supervised.pids) == 2)
+    assert run.is_dir()
+
+
+def test_two_never_run_at_a_time(supervised: Supervised) -> None:
+    """When something fails here while Xray starts, that one is ended before the next begins."""
+    supervised.surprises.append(RuntimeError("bug"))
+    supervised.process.start()
+    supervised.wait_for(lambda: len(supervised.pids) == 2)
+    assert not procfs.is_alive(supervised.pids[0])
+    supervised.wait_started()
+    assert supervised.downs == 1
+
+
+def test_one_that_has_grown_up_is_well(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it says nothing and when it says a lot; what failed before is over, and its next death is the first."""
+    monkeypatch.setattr("vpnkeys.xray.process.child.GROWN_UP_S", 0.3)
+
+    def failing() -> bool:
+        status = supervised.process.worker.status()
+        return status is not None and status.failing_for_s is not None
+
+    supervised.config_text = DIE
+    supervised.process.start()
+    supervised.wait_for(failing)
+    for text in (STAY, "while :; do echo started; done"):
+        supervised.config_text = text
+        supervised.wait_for(lambda: not failing() and supervised.process.pid is not None)
+        os.kill(supervised.pids[-1], signal.SIGKILL)
+    supervised.wait_for(lambda: supervised.asked[-1] == 0)

@@ -210,13 +210,12 @@ def test_a_sender_that_runs_sends_by_itself(world: World) -> None:
     """What was there before its start, and what comes later; after its stop nothing more."""
     add(world.store, key(1))
     sender = world.sender()
-    sender.start()
+    sender.worker.start()
     assert wait_until(lambda: world.got(world.webhook) == 1)
     add(world.store, key(2))
     assert wait_until(lambda: world.got(world.webhook) == 2)
-    sender.stop()
-    assert sender._thread is not None
-    assert not sender._thread.is_alive()
+    sender.worker.stop()
+    assert not sender.worker.is_alive
 
 
 def test_a_receiver_that_hangs_delays_nobody_else(world: World) -> None:
@@ -224,14 +223,13 @@ def test_a_receiver_that_hangs_delays_nobody_else(world: World) -> None:
     slow, quick = world.webhook, world.add("two")
     world.receivers.hangs.add(slow.url)
     sender = world.sender()
-    sender.start()
+    sender.worker.start()
     for number in range(3):
         add(world.store, key(number))
         assert wait_until(lambda number=number: world.got(quick) == number + 1)  # type: ignore[misc] # a lambda
     assert world.got(slow) == 0
-    sender.stop()
-    assert sender._thread is not None
-    assert not sender._thread.is_alive()
+    sender.worker.stop()
+    assert not sender.worker.is_alive
     assert len(world.store.unsettled(slow.id, 100)) == 3
 
 
@@ -240,11 +238,11 @@ def test_a_database_that_is_away_is_waited_for(world: World, caplog: pytest.LogC
     add(world.store, key(1))
     world.store.memory.answering = False
     sender = world.sender()
-    sender.start()
+    sender.worker.start()
     assert wait_until(lambda: "not told" in caplog.text)
     world.store.memory.answering = True
     assert wait_until(lambda: world.got(world.webhook) == 1)
-    sender.stop()
+    sender.worker.stop()
     assert caplog.text.count("not told") == 1
 
 

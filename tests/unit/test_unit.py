@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -36,11 +36,18 @@ class Watched:
 
     run: Path
     told: list[int | str] = field(default_factory=list)
+    surprises: list[BaseException] = field(default_factory=list)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     unit: XrayUnit = field(init=False)
 
     def __post_init__(self) -> None:
-        self.unit = XrayUnit(self.socket, self.told.append, lambda: self.told.append("down"))
+        self.unit = XrayUnit(self.socket, self.up, lambda: self.told.append("down"))
+
+    def up(self, pid: int) -> None:
+        """A life was seen."""
+        if self.surprises:
+            raise self.surprises.pop()
+        self.told.append(pid)
 
     @property
     def socket(self) -> Path:
@@ -101,6 +108,15 @@ def test_it_sees_lives_come_and_go(watched: Watched) -> None:
     assert watched.seen() == (second, 1)
 
 
+def test_a_life_that_could_not_be_told_is_told_again(watched: Watched) -> None:
+    """Whatever it was: an Xray that is left without its keys would be worse. It is no restart."""
+    watched.surprises += [RuntimeError("bug"), SystemExit(1)]
+    watched.unit.start()
+    pid = watched.launch()
+    watched.wait_for(lambda: watched.told == [pid])
+    assert watched.seen() == (pid, 0)
+
+
 def test_one_that_ended_and_is_not_reaped_is_gone(watched: Watched) -> None:
     """Its process id is still there, and nothing else of it."""
     watched.unit.start()
@@ -113,7 +129,8 @@ def test_one_that_ended_and_is_not_reaped_is_gone(watched: Watched) -> None:
 
 def test_a_quick_change_is_an_end_and_a_beginning(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the next one is there before anybody looked."""
-    monkeypatch.setattr(unit, "_LOOK_EVERY_S", 2.0)
+    monkeypatch.setattr(unit, "_JOB", replace(unit._JOB, every_s=2.0))
+    watched.__post_init__()  # another one, which looks as rarely
     watched.unit.start()
     first = watched.launch()
     watched.wait_for(lambda: watched.told == [first])

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from vpnkeys import __version__
 from vpnkeys.api.counts import BUCKETS_S, Metrics
 from vpnkeys.ops.vitals import Vitals
+from vpnkeys.worker import Status
 
 _PROCESS = ProcessCollector(registry=None)
 
@@ -113,4 +114,19 @@ def _families(vitals: Vitals) -> Iterator[Metric]:
     targets = GaugeMetricFamily("vpnkeys_target_up", "Whether a target is fit.", labels=("server_name",))
     for name, is_up in vitals.targets.items():
         targets.add_metric((name,), is_up)
-    yield from (keys, traffic, by_key, drift, targets)
+    yield from (keys, traffic, by_key, drift, targets, *_of_workers(vitals.workers))
+
+
+def _of_workers(workers: tuple[Status, ...]) -> tuple[Metric, ...]:
+    """How each background loop gets on."""
+    ages = GaugeMetricFamily(
+        "vpnkeys_worker_last_success_age_seconds", "Time since a background worker last succeeded.", labels=("worker",)
+    )
+    late = GaugeMetricFamily(
+        "vpnkeys_worker_late", "Whether a background worker is overdue with a success.", labels=("worker",)
+    )
+    for worker in workers:
+        late.add_metric((worker.name,), worker.is_late)
+        if worker.last_success_age_s is not None:
+            ages.add_metric((worker.name,), worker.last_success_age_s)
+    return ages, late

@@ -18,6 +18,7 @@ from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair
 from vpnkeys.ops.takeover import Takeover
 from vpnkeys.ops.vitals import Monitor
+from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.health import Health
 from vpnkeys.service.keys import KeyService
@@ -36,6 +37,7 @@ from vpnkeys.store.files.secrets import load_key_pair
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import migrate
 from vpnkeys.store.sql.store import SqlStore
+from vpnkeys.worker import Worker, Workers
 from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
@@ -74,6 +76,7 @@ class Server:
     lock: IO[str]
     daily_backup: DailyBackup
     monitor: Monitor
+    workers: Workers
 
     def start(self) -> None:
         """Put config.json right, start Xray (or find the one that runs) and repair it in the background."""
@@ -81,24 +84,17 @@ class Server:
             self.guard.watch()
         self.keys.judge_before_start()
         self.node.prepare(self.reconciler.desired(self.reconciler.store.keys()))
-        self.reconciler.start()
-        self.node.prober.start()
-        self.node.targets.start()
+        self.node.prober.tidy()
         self.process.start()
-        self.traffic.start(self.settings.traffic_interval_s)
-        self.enforcer.start()
-        self.daily_backup.start()
-        self.sender.start()
+        self.workers.start()
 
     def stop(self) -> None:
         """Take the last sample, end Xray unless it is somebody else's, and let go of everything."""
-        self.daily_backup.stop()
-        self.enforcer.stop()
+        self.workers.stop()  # first: from here on nobody else changes Xray or the database
         if self.process.outlives_us:
             self._leave_xray()
         else:
             self._end_xray()
-        self.sender.stop()
         self.node.close()
         self.reconciler.store.close()
         self.lock.close()
@@ -108,6 +104,9 @@ class Server:
         self.process.stop()
         with self.reconciler.changing:
             self._take_last_sample(self.traffic.collect)
+        self.node.speed.stop_watching()
+        if self.guard is not None:
+            self.guard.stop_watching()
 
     def _end_xray(self) -> None:
         with self.reconciler.changing:
@@ -146,6 +145,25 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     reporter = Reporter(reconciler, settings.port_range)
     post = LatePost()
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
+    enforcer, sender, drift = (
+        Enforcer(keys, traffic, node),
+        Sender(reconciler.store, post, clock),
+        DriftWatch(reconciler),
+    )
+    # Each may lean on those before it; all of them on Xray, which is started before them and ends after them.
+    workers = Workers(
+        (
+            reconciler.worker,
+            node.prober.worker,
+            node.targets.worker,
+            *_sampler(traffic, settings.traffic_interval_s),
+            enforcer.worker,
+            drift.worker,
+            daily_backup.worker,
+            sender.worker,
+        )
+    )
+    workers.add(process.worker, node.speed.worker, *(() if guard is None else (guard.worker,)))
     system = SystemService(
         reconciler,
         reporter,
@@ -160,14 +178,14 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         traffic=traffic,
         reporter=reporter,
         system=system,
-        enforcer=Enforcer(keys, traffic, node),
+        enforcer=enforcer,
         reconciler=reconciler,
         health=Health(node, reconciler.store, can_cut=sockets.can_cut(), full_cone=guard is not None),
         selftest=SelfTest(node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
         subscriptions=SubscriptionService(reconciler.store, clock, settings.server_address, settings.listen.port),
         webhooks=WebhookService(reconciler.store, clock, post),
-        sender=Sender(reconciler.store, post, clock),
+        sender=sender,
         new_api_key=new_api_key,
         certificate=served,
         node=node,
@@ -176,8 +194,14 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         guard=guard,
         lock=lock,
         daily_backup=daily_backup,
-        monitor=Monitor(reconciler, process, daily_backup, served),
+        monitor=Monitor(process, daily_backup, served, drift, workers),
+        workers=workers,
     )
+
+
+def _sampler(traffic: TrafficService, every_s: float) -> tuple[Worker, ...]:
+    """Return what samples traffic; nothing where it is switched off by an interval of 0."""
+    return (traffic.sampler(every_s),) if every_s > 0 else ()
 
 
 def _xray_of(settings: Settings, xray: XrayBinary, takeover: Takeover) -> XrayProcess | XrayUnit:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from vpnkeys.ops.backup import BACKUPS, database_file, stamp, write_backup
 from vpnkeys.settings import Settings, SettingsError
+from vpnkeys.worker import NEVER, Job, Worker
 
 _log = logging.getLogger(__name__)
 
@@ -18,7 +19,14 @@ _KEPT = 10
 _NAME = re.compile(r"vpnkeys-(\d{8}-\d{6})\.backup")
 _LEFTOVER = re.compile(r"\.vpnkeys-\d{8}-\d{6}\.new\.backup")
 _DAY_S, _AFTER_START_S, _AFTER_FAILURE_S = 86400.0, 300.0, 3600.0
-_PATIENCE_S = 5.0
+_JOB = Job(
+    name="daily-backup",
+    failing="the daily backup failed, and is tried again every hour",
+    every_s=_DAY_S,
+    back_off_s=(_AFTER_FAILURE_S,),
+    late_after_s=2 * _AFTER_FAILURE_S,
+    expected=(Exception,),  # whatever it is, serving goes on, and the message says it
+)
 
 
 class BackupFile(NamedTuple):
@@ -35,39 +43,35 @@ class DailyBackup:
 
     settings: Settings
     has_keys: Callable[[], bool]
-    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
-    _thread: threading.Thread | None = field(default=None, init=False)
+    worker: Worker = field(init=False)
+    _is_planned: bool = field(default=False, init=False)
     _has_failed: bool = field(default=False, init=False)
     _making: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def start(self) -> None:
-        """Begin, in the background."""
-        self._thread = threading.Thread(target=self._work, name="daily-backup", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End. A backup that is being written when patience ends is not there afterwards, or it is whole."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(_PATIENCE_S)
+    def __post_init__(self) -> None:
+        """A backup that is being written when the worker must end is not there afterwards, or it is whole."""
+        self.worker = Worker(_JOB, self._step)
 
     def make(self) -> bool:
         """One backup now; whether it worked. What went wrong is said once, until it works again."""
-        directory = self.settings.data_dir / BACKUPS
         try:
-            with self._making:
-                directory.mkdir(mode=0o700, exist_ok=True)
-                # A second one within a second takes the place of the first.
-                made = write_backup(self.settings, directory / f"vpnkeys-{stamp()}.backup", force=True).file
-                _thin_out(directory, made)
+            self._make()
         except Exception as error:  # noqa: BLE001 - whatever it is, serving goes on
             if not self._has_failed:
-                _log.warning("the daily backup failed, and is tried again every hour: %s", error)
+                _log.warning("the backup failed: %s", error)
             self._has_failed = True
             return False
         self._has_failed = False
-        _log.info("daily backup: %s", made)
         return True
+
+    def _make(self) -> None:
+        directory = self.settings.data_dir / BACKUPS
+        with self._making:
+            directory.mkdir(mode=0o700, exist_ok=True)
+            # A second one within a second takes the place of the first.
+            made = write_backup(self.settings, directory / f"vpnkeys-{stamp()}.backup", force=True).file
+            _thin_out(directory, made)
+        _log.info("daily backup: %s", made)
 
     def files(self) -> tuple[BackupFile, ...]:
         """The backups that there are, newest first; also those that were put aside by a restore."""
@@ -96,18 +100,21 @@ class DailyBackup:
         due = _DAY_S - (datetime.now(UTC) - last).total_seconds()
         return min(max(due, _AFTER_START_S), _DAY_S)  # a clock that was wrong must not put it off for years
 
-    def _work(self) -> None:
+    def _step(self) -> float | None:
+        """The first step plans; each one after it makes a backup."""
+        if self._is_planned:
+            self._make()
+            return None
+        self._is_planned = True
         try:
             database_file(self.settings)
         except SettingsError:
             _log.info("there is no daily backup of this kind of database; use its own tools")
-            return
+            return NEVER
         try:
-            delay = self.first_delay_s()
+            return self.first_delay_s()
         except Exception:  # noqa: BLE001 - the database does not answer yet
-            delay = _AFTER_START_S
-        while not self._stopping.wait(delay):
-            delay = _DAY_S if self.make() else _AFTER_FAILURE_S
+            return _AFTER_START_S
 
 
 def _listed(directory: Path) -> list[Path]:

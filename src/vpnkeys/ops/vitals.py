@@ -11,12 +11,12 @@ from cryptography import x509
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import Status
+from vpnkeys.domain.limits import Status as KeyStatus
 from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.service.drift import DriftCount, DriftWatch
-from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.store.files.certificate import CertificateFiles
+from vpnkeys.worker import Status, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Vitals:
     names_ready: int
     backup_age_s: float | None
     certificate_expires_in_s: float | None
+    workers: tuple[Status, ...]
 
 
 @dataclass(slots=True)
@@ -85,13 +86,19 @@ class Monitor:
     """Takes the vitals of one server, whose traffic it counts from now on."""
 
     def __init__(
-        self, reconciler: Reconciler, process: Restarted, backups: DailyBackup, certificate: CertificateFiles
+        self,
+        process: Restarted,
+        backups: DailyBackup,
+        certificate: CertificateFiles,
+        drift: DriftWatch,
+        workers: Workers,
     ) -> None:
-        self._reconciler = reconciler
+        self._reconciler = drift.reconciler
         self._process = process
         self._backups = backups
         self._certificate = certificate
-        self._drift = DriftWatch(reconciler)
+        self._drift = drift
+        self._workers = workers
         self._lock = Lock()  # two looks at a time would add the same bytes twice
         self._odometer = Odometer()
         self._gaps = 0
@@ -116,6 +123,7 @@ class Monitor:
             names_ready=len(node.ready_names()),
             backup_age_s=_backup_age_s(self._backups, now),
             certificate_expires_in_s=_certificate_expires_in_s(self._certificate),
+            workers=self._workers.statuses(),
         )
 
     def _read(self) -> _Stored | None:
@@ -133,7 +141,7 @@ class Monitor:
 
 def _by_status(keys: tuple[Key, ...]) -> dict[str, int]:
     statuses = [key.status for key in keys]
-    return {status.value: statuses.count(status) for status in Status}
+    return {status.value: statuses.count(status) for status in KeyStatus}
 
 
 def _by_id(stored: _Stored) -> dict[str, Bytes]:

@@ -1,6 +1,5 @@
 """A certificate that was replaced on disk is served to new connections; open ones do not notice."""
 
-import asyncio
 import logging
 import os
 import ssl
@@ -10,10 +9,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from vpnkeys.worker import AsyncWorker, Job
+
 _log = logging.getLogger(__name__)
 
 _EVERY_S = 2.0
 _RENEW_EVERY_S = 3600.0
+_JOB = Job(
+    name="certificate",
+    failing="the certificate could not be looked at",
+    every_s=_EVERY_S,
+    first_after_s=_EVERY_S,
+    back_off_s=(_EVERY_S, 10.0, 60.0),
+    late_after_s=30.0,
+)
 
 
 class _Version(NamedTuple):
@@ -41,11 +50,13 @@ class CertificateReload:
         self._unfit: tuple[_Version | None, ...] | None = None
         self._warned = False
 
-    async def watch(self, context: ssl.SSLContext) -> None:
-        """Look again and again until cancelled."""
-        while True:
-            await asyncio.sleep(_EVERY_S)
+    def worker(self, context: ssl.SSLContext) -> AsyncWorker:
+        """Return what looks again and again, in the event loop: no other thread may change a context in use."""
+
+        async def look() -> None:
             self.look(context)
+
+        return AsyncWorker(_JOB, look)
 
     def look(self, context: ssl.SSLContext) -> None:
         """Take what is new, if it fits."""

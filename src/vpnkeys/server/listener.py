@@ -13,12 +13,21 @@ import uvicorn
 
 from vpnkeys.server.connection import GuardedProtocol
 from vpnkeys.server.connection_limits import MAX_CONNECTIONS, Connection, ConnectionLimiter, source_of
+from vpnkeys.worker import AsyncWorker, Job
 
 _log = logging.getLogger(__name__)
 
 _HANDSHAKE_S = 10.0
 _LOOK_EVERY_S = 1.0
 _BREATH_S = 0.1
+_JOB = Job(
+    name="connections",
+    failing="late connections could not be ended",
+    every_s=_LOOK_EVERY_S,
+    first_after_s=_LOOK_EVERY_S,
+    back_off_s=(_LOOK_EVERY_S,),
+    late_after_s=10.0,
+)
 _ACCEPT_AT_ONCE = 32
 _KNOCKS = 80
 _MOST_AT_THE_DOOR = 256
@@ -76,6 +85,8 @@ class TlsListener(uvicorn.Server):
         self._guests = limiter
         self._greetings: set[asyncio.Task[None]] = set()
         self._at_the_door = 0
+        self._trimmed_at = 0
+        self.worker = AsyncWorker(_JOB, self._look_after)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Start the application, then open the gate."""
@@ -83,7 +94,7 @@ class TlsListener(uvicorn.Server):
         if self.config.ssl is not None:
             self.config.ssl.options |= ssl.OP_NO_RENEGOTIATION
         self._loop = asyncio.get_running_loop()
-        self._look = asyncio.create_task(self._look_after())
+        self._look = asyncio.create_task(self.worker.run())
         self._open()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -165,13 +176,10 @@ class TlsListener(uvicorn.Server):
             raise
 
     async def _look_after(self) -> None:
-        trimmed_at = 0
-        while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            self._guests.hang_up_on_late()
-            if self._guests.departed - trimmed_at >= _TRIM_AFTER:
-                trimmed_at = self._guests.departed
-                _trim()
+        self._guests.hang_up_on_late()
+        if self._guests.departed - self._trimmed_at >= _TRIM_AFTER:
+            self._trimmed_at = self._guests.departed
+            _trim()
 
 
 def _trim() -> None:

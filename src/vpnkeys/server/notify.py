@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from vpnkeys.worker import AsyncWorker, Job
+
 _log = logging.getLogger(__name__)
 
 _PATIENCE_S = 1.0
@@ -37,19 +39,39 @@ class Notifier:
         except OSError as error:
             _log.warning("the service manager cannot be told: %s", error)
 
-    async def accompany(self, is_alive: Callable[[], bool], well: str, ill: str) -> None:
+    async def accompany(
+        self,
+        is_alive: Callable[[], bool],
+        well: str,
+        ill: str,
+        introduce: Callable[[AsyncWorker], None] = lambda _: None,
+    ) -> None:
         """Tell that the server serves; then give signs of life while this event loop turns and `is_alive` says so.
 
         `is_alive` is asked in a thread. Without a sign in time the manager restarts the server. `well` or `ill` is what
-        the manager shows meanwhile.
+        the manager shows meanwhile. `introduce` gets the worker that does so.
         """
         self.tell("READY=1", f"STATUS={well}")
-        while self.address and self.watchdog_s is not None:
+        if not self.address or self.watchdog_s is None:
+            return
+
+        async def give_sign() -> None:
             if await asyncio.to_thread(is_alive):
                 self.tell("WATCHDOG=1", f"STATUS={well}")
             else:
                 self.tell(f"STATUS={ill}")
-            await asyncio.sleep(self.watchdog_s / 2)
+
+        every_s = self.watchdog_s / 2
+        job = Job(
+            name="watchdog",
+            failing="the service manager got no sign of life",
+            every_s=every_s,
+            back_off_s=(every_s,),
+            late_after_s=every_s,
+        )
+        worker = AsyncWorker(job, give_sign)
+        introduce(worker)
+        await worker.run()
 
 
 def notifier_of(environment: Mapping[str, str]) -> Notifier:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -16,12 +17,21 @@ from vpnkeys.server.listener import TlsListener, bind, raise_file_limit
 from vpnkeys.server.trusted import Trusted
 from vpnkeys.settings import Address, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, renew
+from vpnkeys.worker import Workers
 
 _GRACE_S = 1
 _LOOK_EVERY_S = 0.05
 
-Beside = Callable[[], Awaitable[None]]
-"""What runs beside the application, in its event loop, from when it listens until it ends."""
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What else runs in the event loop of the application.
+
+    `while_serving` does from when it listens until it ends; `workers` gets to know the workers that serving needs.
+    """
+
+    while_serving: Callable[[], Awaitable[None]]
+    workers: Workers
 
 
 def check_certificate(certificate: CertificateFiles) -> None:
@@ -37,9 +47,9 @@ def check_certificate(certificate: CertificateFiles) -> None:
 
 
 def serve_until_asked(
-    app: ASGIApp, listen: Address, certificate: CertificateFiles, admin_socket: Path, while_serving: Beside
+    app: ASGIApp, listen: Address, certificate: CertificateFiles, admin_socket: Path, beside: Beside
 ) -> None:
-    """Serve on both until SIGTERM or SIGINT; then end what is open, in order. `while_serving` runs beside it.
+    """Serve on both until SIGTERM or SIGINT; then end what is open, in order.
 
     Whoever can open `admin_socket`, which is the owner of this process and root, needs no API key there.
     """
@@ -47,12 +57,12 @@ def serve_until_asked(
     config = _config(app, ssl_certfile=str(certificate.cert), ssl_keyfile=str(certificate.key))
     api = TlsListener(config, _public_socket(listen), limiter)
     # The application starts and ends once, with the API: it is the same one.
-    admin = _Beside(_config(Trusted(app), lifespan="off"))
+    admin = _Admin(_config(Trusted(app), lifespan="off"))
     with (
         _private_socket(admin_socket) as listener,
         asyncio.Runner(loop_factory=api.config.get_loop_factory()) as runner,
     ):
-        runner.run(_serve(api, admin, listener, certificate, while_serving))
+        runner.run(_serve(api, admin, listener, certificate, beside))
 
 
 def _config(app: ASGIApp, **more: object) -> uvicorn.Config:
@@ -71,34 +81,36 @@ def _config(app: ASGIApp, **more: object) -> uvicorn.Config:
 
 
 async def _serve(
-    api: uvicorn.Server,
-    admin: "_Beside",
+    api: TlsListener,
+    admin: "_Admin",
     listener: socket.socket,
     certificate: CertificateFiles,
-    while_serving: Beside,
+    beside: Beside,
 ) -> None:
     renewal = CertificateReload(certificate.cert, certificate.key, lambda: renew(certificate))
     api.config.load()
-    beside = asyncio.create_task(admin.serve(sockets=[listener]))
-    watch = asyncio.create_task(renewal.watch(api.config.ssl)) if api.config.ssl else None
-    accompanying = asyncio.create_task(_once_started(api, while_serving))
+    reload = renewal.worker(api.config.ssl) if api.config.ssl else None
+    beside.workers.add(api.worker, *([reload] if reload else []))
+    serving_admin = asyncio.create_task(admin.serve(sockets=[listener]))
+    watch = asyncio.create_task(reload.run()) if reload else None
+    accompanying = asyncio.create_task(_once_started(api, beside.while_serving))
     try:
         await api.serve()
     finally:
         admin.ask_to_end()
         accompanying.cancel()
-        await beside
+        await serving_admin
         if watch:
             watch.cancel()
 
 
-async def _once_started(api: uvicorn.Server, then: Beside) -> None:
+async def _once_started(api: uvicorn.Server, then: Callable[[], Awaitable[None]]) -> None:
     while not api.started:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(_LOOK_EVERY_S)
     await then()
 
 
-class _Beside(uvicorn.Server):
+class _Admin(uvicorn.Server):
     """Leaves the signals to the server that it stands beside, and sleeps until that one ends.
 
     uvicorn wakes ten times a second for the Date of its answers, which is half of what an idle server does. Nobody on

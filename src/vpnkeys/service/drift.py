@@ -3,13 +3,23 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.plan import compare, file_is_right, running_drift
 from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.worker import NEVER, Job, Worker
 
 _EVERY_S = 30.0
+_JOB = Job(
+    name="drift-watch",
+    failing="drift could not be counted",
+    every_s=NEVER,
+    first_after_s=NEVER,
+    back_off_s=(_EVERY_S,),
+    late_after_s=_EVERY_S,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +52,30 @@ class DriftWatch:
 
     reconciler: Reconciler
     clock: Callable[[], float] = time.monotonic
+    worker: Worker = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _due_at: float = field(default=0.0, init=False)
     _looking: bool = field(default=False, init=False)
     _known: DriftCount | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is looked at before somebody asks."""
+        self.worker = Worker(_JOB, self._look)
 
     def last(self) -> DriftCount | None:
         """What was seen last, None when that could not be told; if it is old, somebody goes and looks."""
         with self._lock:
             if not self._looking and self.clock() >= self._due_at:
                 self._looking = True
-                threading.Thread(target=self._look, name="drift-watch", daemon=True).start()
+                self.worker.start()
+                self.worker.wake()
             return self._known
 
     def _look(self) -> None:
         found = None
         try:
-            found = count_drift(self.reconciler)
-        except Unavailable:
-            return  # which other metrics tell
+            with suppress(Unavailable):  # which other metrics tell
+                found = count_drift(self.reconciler)
         finally:
             with self._lock:
                 self._known, self._looking, self._due_at = found, False, self.clock() + _EVERY_S

@@ -1,7 +1,5 @@
 """Stop keys when they should stop, and bring them back when they may work again."""
 
-import logging
-import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,12 +12,19 @@ from vpnkeys.domain.limits import Status
 from vpnkeys.interfaces import Node
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.traffic import TrafficService
-
-_log = logging.getLogger(__name__)
+from vpnkeys.worker import Job, Worker
 
 _LOOK_EVERY_S = 1.0
 _SAMPLE_EVERY_S = 2.0
-_STOP_TIMEOUT_S = 5.0
+_JOB = Job(
+    name="enforcer",
+    failing="limits could not be looked at",
+    every_s=_LOOK_EVERY_S,
+    first_after_s=_LOOK_EVERY_S,
+    back_off_s=(_LOOK_EVERY_S,),
+    late_after_s=10.0,
+    expected=(Unavailable,),
+)
 
 
 @dataclass(slots=True)
@@ -32,21 +37,13 @@ class Enforcer:
     keys: KeyService
     traffic: TrafficService
     node: Node
-    _ending: threading.Event = field(default_factory=threading.Event, init=False)
-    _thread: threading.Thread | None = field(default=None, init=False)
+    worker: Worker = field(init=False)
     _devices: dict[str, list[str]] = field(default_factory=dict, init=False)
     _sampled_at: float = field(default=float("-inf"), init=False)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread = threading.Thread(target=self._look_for_ever, name="enforcer", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, after the look under way; whoever lets go of the database must not do so under it."""
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join(_STOP_TIMEOUT_S)
+    def __post_init__(self) -> None:
+        """Nothing is looked at before the worker starts."""
+        self.worker = Worker(_JOB, self.look)
 
     def judge_now(self) -> None:
         """Do not wait for the next look; when it cannot be done now, that one will."""
@@ -78,20 +75,6 @@ class Enforcer:
         for uuid, key in limited.items():
             for address in self._devices[uuid][key.limits.max_devices :]:
                 self.node.cut_device(key.port, address)
-
-    def _look_for_ever(self) -> None:
-        silent = False
-        while not self._ending.wait(_LOOK_EVERY_S):
-            try:
-                self.look()
-            except Unavailable as error:
-                if not silent:  # once, not every second
-                    _log.warning("limits could not be looked at: %s", error)
-                silent = True
-            except Exception as error:  # noqa: BLE001 - whatever it was, limits that never strike again are worse
-                _log.error("looking at limits had to begin anew", exc_info=error)
-            else:
-                silent = False
 
 
 def _expiry_is_due(key: Key, now: datetime) -> bool:

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,12 +20,26 @@ from vpnkeys.domain.inbound import Inbound, ServerIdentity, desired_inbounds
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan, plan, transition
 from vpnkeys.interfaces import Node, Store, Transaction
+from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
 
-_FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 1.0
-_REFUSED_RETRY_S = 5.0
 _LOOK_EVERY_S = 300.0
+_JOB = Job(
+    name="repairer",
+    failing="not all is repaired",
+    every_s=_LOOK_EVERY_S,
+    first_after_s=_LOOK_EVERY_S,
+    back_off_s=(1.0,),
+    back_offs_s={
+        Unavailable: (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0),
+        # One inbound, most likely, whose port another program took: all the rest was done and works.
+        XrayRefused: (5.0,),
+    },
+    late_after_s=30.0,
+    expected=(Unavailable,),
+    quiet_s=1.0,  # nothing is said while Xray is just starting
+)
 
 
 @dataclass(slots=True)
@@ -42,11 +55,17 @@ class Reconciler:
     site: ServerIdentity
     on_repaired: Callable[[], None] = lambda: None
     look_every_s: float = _LOOK_EVERY_S
+    worker: Worker = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)
-    _wanted: threading.Event = field(default_factory=threading.Event, init=False)
+    _is_asked: bool = field(default=False, init=False)
     _in_place: bool = field(default=False, init=False)  # as far as we know, and nobody else's hand was in it
     _is_half_done: bool = field(default=False, init=False)  # what differs may be what is left of a change of ours
     _told: Plan = field(default=Plan(), init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is repaired in the background before the worker starts."""
+        job = replace(_JOB, every_s=self.look_every_s, first_after_s=self.look_every_s)
+        self.worker = Worker(job, self._repair)
 
     def desired(self, keys: Iterable[Key]) -> tuple[Inbound, ...]:
         """What should be for these keys."""
@@ -160,39 +179,23 @@ class Reconciler:
     def repair_soon(self) -> None:
         """Ask for a repair in the background, repeated until it works."""
         self._in_place = False
-        self._wanted.set()
+        self._is_asked = True
+        self.worker.wake()
 
-    def start(self) -> None:
-        """Begin repairing in the background: when asked, and whatever a look every few minutes finds."""
-        threading.Thread(target=self._repair_for_ever, name="repairer", daemon=True).start()
-
-    def _repair_for_ever(self) -> None:
-        wait_s = _FIRST_RETRY_S
-        while True:
-            asked = self._wanted.wait(self.look_every_s)
-            self._wanted.clear()
-            try:
-                done = self.reconcile()
-            except XrayRefused as error:
-                # One inbound, most likely, whose port another program took: all the rest was done and works.
-                _log.warning("not all is repaired: %s", error)
-                self.on_repaired()
-                self._wanted.wait(_REFUSED_RETRY_S)
-                self._wanted.set()
-            except Unavailable as error:
-                if wait_s >= _LAST_RETRY_S:  # not while Xray is just starting
-                    _log.warning("not repaired yet: %s", error)
-                self._wanted.set()
-                time.sleep(wait_s)
-                wait_s = min(2 * wait_s, _LAST_RETRY_S)
-            except Exception as error:  # noqa: BLE001 - whatever it was, drift that is never repaired again is worse
-                _log.error("repairing had to begin anew", exc_info=error)
-                self._wanted.set()
-                time.sleep(_LAST_RETRY_S)
-            else:
-                wait_s = _FIRST_RETRY_S
-                if asked or done:
-                    self.on_repaired()
+    def _repair(self) -> None:
+        """Repair what differs, and tell when something did or somebody had asked."""
+        is_asked, self._is_asked = self._is_asked, False
+        try:
+            done = self.reconcile()
+        except XrayRefused:
+            self._is_asked = True
+            self.on_repaired()
+            raise
+        except BaseException:
+            self._is_asked = True
+            raise
+        if is_asked or done:
+            self.on_repaired()
 
 
 def _speeds(keys: Iterable[Key]) -> dict[int, int]:

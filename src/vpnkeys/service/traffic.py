@@ -10,17 +10,19 @@ import time
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Unavailable, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.traffic import Point, Samples, Step, Traffic, by_day
 from vpnkeys.interfaces import Clock, Counters, Node, Store
+from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
 
 _HOURS_KEPT = timedelta(days=90)
+_LATE_AFTER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class TrafficService:
     _sampling: threading.Lock = field(default_factory=threading.Lock, init=False)
     _last_began: float = field(default=0.0, init=False)
     _silence: tuple[float, str] = field(default=(0.0, ""), init=False)
+    _folded_on: date | None = field(default=None, init=False)
 
     def collect(self) -> None:
         """Take a sample and merge it. Raises Unavailable; then nothing was changed.
@@ -122,26 +125,21 @@ class TrafficService:
             transaction.ledger.merge(last, at)
             transaction.ledger.end_epoch(last.epoch, at)
 
-    def start(self, every_s: float) -> None:
-        """Begin sampling in the background, every so often; 0 is never."""
-        if every_s > 0:
-            threading.Thread(target=self._sample_for_ever, args=(every_s,), name="sampler", daemon=True).start()
+    def sampler(self, every_s: float) -> Worker:
+        """Return a worker that takes a sample every so often, and once a day folds what is old."""
+        job = Job(
+            name="sampler",
+            failing="traffic could not be sampled",
+            every_s=every_s,
+            first_after_s=every_s,
+            back_off_s=(every_s,),
+            late_after_s=2 * every_s + _LATE_AFTER_S,
+            expected=(Unavailable,),
+        )
+        return Worker(job, self._sample)
 
-    def _sample_for_ever(self, every_s: float) -> None:
-        silent = False
-        folded_on = None
-        while True:
-            time.sleep(every_s)
-            try:
-                self.collect()
-                if folded_on != (today := self.clock.now().date()):
-                    self.fold_history()
-                    folded_on = today
-            except Unavailable as error:
-                if not silent:  # once, not every ten seconds
-                    _log.warning("traffic could not be sampled: %s", error)
-                silent = True
-            except Exception as error:  # noqa: BLE001 - whatever it was, traffic that is never counted again is worse
-                _log.error("sampling had to begin anew", exc_info=error)
-            else:
-                silent = False
+    def _sample(self) -> None:
+        self.collect()
+        if self._folded_on != (today := self.clock.now().date()):
+            self.fold_history()
+            self._folded_on = today

@@ -15,7 +15,7 @@ from vpnkeys.domain.errors import Unavailable, VpnKeysError
 from vpnkeys.interfaces import Store
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
-from vpnkeys.server.serving import check_certificate, serve_until_asked
+from vpnkeys.server.serving import Beside, check_certificate, serve_until_asked
 from vpnkeys.settings import Settings, SettingsError, admin_socket, load_settings
 from vpnkeys.xray.process.binary import obtain
 
@@ -58,7 +58,9 @@ def _serve(settings: Settings) -> None:
     notifier = notifier_of(os.environ)
     try:
         socket = admin_socket(settings.data_dir)
-        beside = partial(notifier.accompany, partial(_answers, server.reconciler.store), *_states_of(settings))
+        is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.add
+        accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
+        beside = Beside(accompany, server.workers)
         serve_until_asked(create_app(server), settings.listen, server.certificate, socket, beside)
     finally:
         notifier.tell("STOPPING=1", "STATUS=Ending in order")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from vpnkeys.worker import Worker
 from vpnkeys.xray.config.document import PRIVATE_NETWORKS
 from vpnkeys.xray.host.nft import KeptTable, NftImpossible, block, replacing
 
@@ -121,7 +122,7 @@ class Guard:
 
     def __post_init__(self) -> None:
         """Nothing is in the kernel yet."""
-        self._kept = KeptTable(self.table, alarm="customers can reach private networks")
+        self._kept = KeptTable(self.table, "guard-table", alarm="customers can reach private networks")
 
     def install(self) -> None:
         """Put the table there and prove that it works. Raises GuardImpossible; then nothing is left of it.
@@ -142,6 +143,15 @@ class Guard:
     def watch(self) -> None:
         """From now on put the table back when it is taken away, as `nft flush ruleset` does to all tables."""
         self._kept.watch()
+
+    @property
+    def worker(self) -> Worker:
+        """What watches."""
+        return self._kept.worker
+
+    def stop_watching(self) -> None:
+        """Leave the table as it is, for an Xray that goes on."""
+        self._kept.stop_watching()
 
     def remove(self) -> None:
         """Take the table away; for when no Xray of ours runs any more."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from vpnkeys.domain.errors import SpeedLimitImpossible
+from vpnkeys.worker import Worker
 from vpnkeys.xray.host.nft import KeptTable, NftImpossible, block, nft, replacing
 
 MAX_MBPS = 100_000
@@ -69,7 +70,7 @@ class SpeedLimiter:
 
     def __post_init__(self) -> None:
         """Nothing is in the kernel yet."""
-        self._kept = KeptTable(self.table, alarm="speed limits are not in force")
+        self._kept = KeptTable(self.table, "speed-table", alarm="speed limits are not in force")
 
     def apply(self, limits: Mapping[int, int]) -> None:
         """From now on exactly these ports are limited, to so many Mbit/s (10^6 bits) up and as many down.
@@ -117,6 +118,15 @@ class SpeedLimiter:
             if self._obstacle is None:
                 self._obstacle = self._try()
             return not self._obstacle
+
+    @property
+    def worker(self) -> Worker:
+        """What watches the table."""
+        return self._kept.worker
+
+    def stop_watching(self) -> None:
+        """Leave the limits as they are, for an Xray that goes on."""
+        self._kept.stop_watching()
 
     def remove(self) -> None:
         """Lift all limits and let go of the kernel; for when no Xray of ours runs any more. Never fails."""

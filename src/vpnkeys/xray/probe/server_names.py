@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.inbound import Inbound, ServerIdentity, warm_inbounds
+from vpnkeys.worker import NEVER, Interruptible, Job, Worker
 from vpnkeys.xray.probe.client import connect, relay, remove_leftovers, running_client, way_into
 from vpnkeys.xray.probe.kernel import Probes
 
@@ -25,6 +26,14 @@ _log = logging.getLogger(__name__)
 _TRY_EVERY_S = 0.2
 _TRY_FOR_S = 12.0
 _TRY_AGAIN_AFTER_S = 30.0
+_JOB = Job(
+    name="server-names",
+    failing="the server names could not be tried",
+    every_s=_TRY_AGAIN_AFTER_S,
+    back_off_s=(_TRY_AGAIN_AFTER_S,),
+    late_after_s=_TRY_AGAIN_AFTER_S + _TRY_FOR_S,
+    expected=(OSError,),
+)
 _NOWHERE = ("warm.invalid", 80)
 _REQUEST = b"GET / HTTP/1.1\r\nHost: warm.invalid\r\n\r\n"
 
@@ -41,12 +50,17 @@ class ServerNameProber:
     _life: int = field(default=0, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _up: bool = field(default=False, init=False)
-    _asked: bool = field(default=False, init=False)
+    _told: tuple[str, ...] = field(default=(), init=False)
+    _tries: Interruptible = field(default_factory=Interruptible, init=False)
+    worker: Worker = field(init=False)
 
-    def start(self) -> None:
-        """Begin; nothing happens before Xray is up."""
+    def __post_init__(self) -> None:
+        """Nothing is tried before the worker starts and Xray is up."""
+        self.worker = Worker(_JOB, self._try_cold_names, interrupt=self._break_off)
+
+    def tidy(self) -> None:
+        """Remove what an earlier server's clients left; before the first client is started."""
         remove_leftovers(Path(self.site().socket_dir))
-        threading.Thread(target=self._run, name="xray-warmer", daemon=True).start()
 
     def xray_is_up(self) -> None:
         """An Xray answers. If it is a new one, its probes are running now."""
@@ -56,6 +70,7 @@ class ServerNameProber:
             self._life += 1
             self._up = True
             self._changed.notify_all()
+        self.worker.wake(at_once=True)
 
     def xray_is_down(self) -> None:
         """The present Xray ended, and what it had probed is lost."""
@@ -66,9 +81,7 @@ class ServerNameProber:
 
     def try_again(self) -> None:
         """Something has changed for the better: do not wait before trying the cold names again."""
-        with self._changed:
-            self._asked = True
-            self._changed.notify_all()
+        self.worker.wake(at_once=True)
 
     def ready(self, wait_s: float = 0.0) -> frozenset[str]:
         """The warm names; waits up to `wait_s` for the first one."""
@@ -76,19 +89,20 @@ class ServerNameProber:
             self._changed.wait_for(lambda: self._ready, wait_s)
             return self._ready
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._up and bool(self._cold()))
-                life = self._life
-            try:
-                asyncio.run(self._try_all(self._cold(), life))
-            except OSError as error:
-                _log.warning("could not try the server names: %s", error)
+    def _try_cold_names(self) -> float | None:
+        """Try the names that are not ready; return how long until those that are left are tried again."""
+        life, cold = self._life, self._cold()
+        if not self._up or not cold:
+            return NEVER
+        try:
+            self._tries.run(partial(self._try_all, cold, life))
+        finally:
             self._say_what_is_cold(life)
-            with self._changed:
-                self._changed.wait_for(lambda life=life: self._life != life or self._asked, _TRY_AGAIN_AFTER_S)  # type: ignore[misc]
-                self._asked = False
+        return _TRY_AGAIN_AFTER_S if self._cold() else NEVER
+
+    def _break_off(self) -> None:
+        self.xray_is_down()  # for tries that have not quite begun
+        self._tries.interrupt()
 
     def _cold(self) -> tuple[Inbound, ...]:
         """The warm inbounds whose names are not warm yet."""
@@ -140,12 +154,14 @@ class ServerNameProber:
                 self._changed.notify_all()
 
     def _say_what_is_cold(self, life: int) -> None:
-        cold = sorted(map(_name, self._cold()))
-        if cold and self._life == life and self._up:
+        if self._life != life or not self._up:
+            return
+        before, self._told = self._told, tuple(sorted(map(_name, self._cold())))
+        if self._told and self._told != before:
             _log.warning(
                 "no client gets through %s: check that its target answers TLS 1.3 with h2 from this server; "
                 "keys are made with the other names, and it is tried again in %.0f s",
-                ", ".join(cold),
+                ", ".join(self._told),
                 _TRY_AGAIN_AFTER_S,
             )
 

@@ -8,7 +8,6 @@ import logging
 import socket
 import ssl
 import struct
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from cryptography import x509
 
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.target import TargetReport
+from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,14 @@ _TIMEOUT_S = 4.0
 _LOOK_EVERY_S = 60.0
 _LOOK_AGAIN_AFTER_S = 5.0
 _THREADS = 8
+_JOB = Job(
+    name="target-watch",
+    failing="targets could not be looked at",
+    every_s=_LOOK_EVERY_S,
+    back_off_s=(_LOOK_AGAIN_AFTER_S, _LOOK_EVERY_S),
+    late_after_s=_LOOK_EVERY_S,
+    stop_within_s=0.0,  # it holds nothing that must be closed, and may wait for a target for seconds
+)
 
 X25519MLKEM768 = 0x11EC
 """The post-quantum key exchange of today's browsers (draft-ietf-tls-ecdhe-mlkem)."""
@@ -162,11 +170,13 @@ class TargetWatch:
     ca_file: Path | None
     site: Callable[[], ServerIdentity]
     on_better: Callable[[], None]
+    worker: Worker = field(init=False)
     _reports: dict[str, TargetReport] = field(default_factory=dict, init=False)
+    _told: set[str] = field(default_factory=set, init=False)
 
-    def start(self) -> None:
-        """Begin looking."""
-        threading.Thread(target=self._look_for_ever, name="target-watch", daemon=True).start()
+    def __post_init__(self) -> None:
+        """Nothing is looked at before the worker starts."""
+        self.worker = Worker(_JOB, self._look_and_tell)
 
     def look(self) -> tuple[TargetReport, ...]:
         """Look at all targets now."""
@@ -191,13 +201,9 @@ class TargetWatch:
         """The server names whose targets were fit when last seen."""
         return frozenset(name for name, report in self._reports.items() if report.is_usable)
 
-    def _look_for_ever(self) -> None:
-        told: set[str] = set()
-        pause = threading.Event()
-        while True:
-            reports = self.look()
-            problems = {problem for report in reports for problem in report.problems}
-            for problem in sorted(problems - told):
-                _log.warning("%s", problem)
-            told = problems
-            pause.wait(_LOOK_AGAIN_AFTER_S if problems else _LOOK_EVERY_S)
+    def _look_and_tell(self) -> float:
+        problems = {problem for report in self.look() for problem in report.problems}
+        for problem in sorted(problems - self._told):
+            _log.warning("%s", problem)
+        self._told = problems
+        return _LOOK_AGAIN_AFTER_S if problems else _LOOK_EVERY_S

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -13,16 +14,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from vpnkeys.worker import NEVER, Job, Worker
+
 _log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-_BACK_OFF_S = (0.0, 0.2, 0.5, 1.0, 1.5)
-"""Waits before the next start, by how often in a row Xray ended young; the last one for ever: back within 2 s."""
-
 GROWN_UP_S = 10.0
 _STOP_TIMEOUT_S = 3.0
 _KEPT_LINES = 50
+_LONGEST_LINE = 65_536
+
+
+class XrayDown(Exception):
+    """Xray ended young, or could not be started; the message says how."""
+
+
+_JOB = Job(
+    name="xray-supervisor",
+    failing="Xray does not keep running",
+    every_s=NEVER,
+    back_off_s=(0.2, 0.5, 1.0, 1.5),  # back within 2 s
+    late_after_s=3 * GROWN_UP_S,
+    expected=(XrayDown, OSError),
+    stop_within_s=2 * _STOP_TIMEOUT_S,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +103,30 @@ class XrayProcess:
         self._on_up = on_up
         self._on_down = on_down
         self._child: subprocess.Popen[str] | None = None
-        self._stopping = threading.Event()
         self._asked_for = threading.Event()
-        self._thread = threading.Thread(target=self._supervise, name="xray-supervisor", daemon=True)
+        self._quick_exits = 0
+        self._starts = 0
+        self.worker = Worker(_JOB, self._live, interrupt=self._terminate)
         self._tail: deque[str] = deque(maxlen=_KEPT_LINES)
-        self.restarts = 0
 
     def start(self) -> None:
         """Begin supervising; returns at once."""
-        self._thread.start()
+        self.worker.start()
 
     def stop(self) -> None:
         """End Xray for good and wait for it."""
-        self._stopping.set()
-        self._asked_for.set()  # wakes a supervisor that waits for its next try
-        self._terminate()
-        if self._thread.is_alive():
-            self._thread.join()
+        self.worker.stop()
 
     def restart(self) -> None:
         """End the present Xray; the supervisor starts the next one without a wait."""
         self._asked_for.set()
+        self.worker.wake(at_once=True)
         self._terminate()
+
+    @property
+    def restarts(self) -> int:
+        """How often Xray was started again, or should have been."""
+        return max(self._starts - 1, 0)
 
     @property
     def pid(self) -> int | None:
@@ -120,48 +138,75 @@ class XrayProcess:
         """What Xray said last, for an operator who wonders why it does not start."""
         return "\n".join(self._tail)
 
-    def _supervise(self) -> None:
-        quick_exits = 0
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            code = self._run_once(quick_exits)
-            if self._stopping.is_set():
-                return
-            self.restarts += 1
-            if self._asked_for.is_set():
-                self._asked_for.clear()
-                continue
-            age_s = time.monotonic() - began
-            quick_exits = 0 if age_s >= GROWN_UP_S else quick_exits + 1
-            wait_s = _BACK_OFF_S[min(quick_exits, len(_BACK_OFF_S) - 1)]
-            last = self._tail[-1] if self._tail else "none"
-            _log.warning(
-                "Xray ended (%s) after %.1f s; next start in %.1f s; last words: %s", code, age_s, wait_s, last
-            )
-            self._asked_for.wait(wait_s)
-            self._asked_for.clear()
+    def _live(self) -> float:
+        """One life of Xray, from its start to its end; the next one comes at once. Raises XrayDown, OSError."""
+        self._starts += 1
+        self._asked_for.clear()
+        began = time.monotonic()
+        quick_exits, self._quick_exits = self._quick_exits, self._quick_exits + 1  # until it turns out otherwise
+        code = self._run_once(began, quick_exits)
+        age_s = time.monotonic() - began
+        if age_s >= GROWN_UP_S:
+            self._quick_exits = 0
+        elif self._asked_for.is_set() or self.worker.is_stopping:
+            self._quick_exits = quick_exits
+        if self._asked_for.is_set() or self.worker.is_stopping:
+            return 0.0
+        what = f"Xray ended ({code}) after {age_s:.1f} s; last words: {self._tail[-1] if self._tail else 'none'}"
+        if age_s < GROWN_UP_S:
+            raise XrayDown(what)
+        _log.warning("%s; it is started again", what)
+        return 0.0
 
-    def _run_once(self, quick_exits: int) -> int | str:
-        """One life of Xray, from its start to its end."""
-        unlink_all(self._command.sockets)
+    def _run_once(self, began: float, quick_exits: int) -> int:
         try:
-            child = spawn(self._command.binary, self._command.config(quick_exits), self._command.environment)
+            child = self._spawn(quick_exits)
         except OSError as error:
             self._tail.append(str(error))
-            return f"could not be started: {error.strerror}"
+            raise
         self._child = child
         try:
-            if self._stopping.is_set():
+            if self.worker.is_stopping:
                 child.kill()
             self._on_up(child.pid)
-            for line in child.stdout or ():
-                self._tail.append(line.rstrip())
+            self._listen(child, began)
             return child.wait()
         finally:
+            if child.poll() is None:  # something failed here: two at a time would share each port
+                child.kill()
+                child.wait()
             self._child = None
             if child.stdout is not None:
                 child.stdout.close()
             self._on_down()
+
+    def _spawn(self, quick_exits: int) -> subprocess.Popen[str]:
+        for directory in {socket.parent for socket in self._command.sockets}:
+            directory.mkdir(mode=0o700, exist_ok=True)  # somebody may have tidied up
+        unlink_all(self._command.sockets)
+        return spawn(self._command.binary, self._command.config(quick_exits), self._command.environment)
+
+    def _listen(self, child: subprocess.Popen[str], began: float) -> None:
+        """Keep its last lines until it ends; note when it has grown up."""
+        if child.stdout is None:
+            return
+        said = select.poll()
+        said.register(child.stdout, select.POLLIN)
+        rest, is_young = b"", True
+        while True:
+            left_s = began + GROWN_UP_S - time.monotonic()
+            if is_young and left_s <= 0:
+                is_young = False
+                self.worker.note_success()
+            if not said.poll(left_s * 1000 + 1 if is_young else None):
+                continue
+            chunk = os.read(child.stdout.fileno(), _LONGEST_LINE)
+            if not chunk:
+                break
+            *lines, rest = (rest[-_LONGEST_LINE:] + chunk).split(b"\n")
+            self._tail.extend(line.decode(errors="replace").rstrip() for line in lines)
+        if rest:
+            self._tail.append(rest.decode(errors="replace").rstrip())
 
     def _terminate(self) -> None:
         child = self._child

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from vpnkeys.domain.errors import XrayUnavailable
+from vpnkeys.worker import Job, Worker
 from vpnkeys.xray.process.child import epoch_of, is_running, start_ticks
 from vpnkeys.xray.process.launch import note_in
 from vpnkeys.xray.rpc.counters import XrayCounters
@@ -16,6 +17,14 @@ from vpnkeys.xray.rpc.counters import XrayCounters
 _LOOK_EVERY_S = 0.2
 _STOP_TIMEOUT_S = 3.0
 _ENDED_LOOK_S = 0.01
+_JOB = Job(
+    name="xray-watcher",
+    failing="Xray could not be looked after",
+    every_s=_LOOK_EVERY_S,
+    back_off_s=(_LOOK_EVERY_S, 1.0, 5.0),
+    late_after_s=30.0,  # a takeover may restart Xray, and waits until it answers
+    stop_within_s=15.0,
+)
 _PROBES_TAKE_S = 8.0  # five seconds from their handshake on, which begins with Xray
 
 
@@ -43,19 +52,17 @@ class XrayUnit:
         self._lock = threading.Lock()
         self._life: _Life | None = None
         self._has_been_up = False
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="xray-watcher", daemon=True)
+        self._is_told = False
+        self.worker = Worker(_JOB, self._look)
         self.restarts = 0
 
     def start(self) -> None:
         """Begin watching; returns at once."""
-        self._thread.start()
+        self.worker.start()
 
     def stop(self) -> None:
         """End the watching. Xray goes on."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self.worker.stop()
         self._counters.close()
 
     def restart(self) -> None:
@@ -79,26 +86,27 @@ class XrayUnit:
         """Nothing: what it says goes to its supervisor's log."""
         return ""
 
-    def _watch(self) -> None:
-        while True:
-            self._look()
-            if self._stopping.wait(_LOOK_EVERY_S):
-                return
-
     def _look(self) -> None:
         life = self._life
         if life is not None:
             if is_running(life.epoch):
+                self._tell(life)
                 return
             self._note_end(life)
         found = self._find()
         if found is None:
             return
         with self._lock:
-            self._life = found
+            self._life, self._is_told = found, False
             self.restarts += self._has_been_up
             self._has_been_up = True
-        self._on_up(found.pid)  # not under the lock: it may want to restart
+        self._tell(found)
+
+    def _tell(self, life: _Life) -> None:
+        """Once a life; again when it fails. Not under the lock: it may want to restart."""
+        if not self._is_told:
+            self._on_up(life.pid)
+            self._is_told = True
 
     def _note_end(self, life: _Life) -> None:
         """Under the lock, so that nobody sees the next life before this one's end was told."""

@@ -1,0 +1,7 @@
+"""Background loops that go on whatever happens to them, and that tell how they get on."""
+
+from vpnkeys.worker.job import NEVER, Job, Status
+from vpnkeys.worker.task import AsyncWorker, Interruptible
+from vpnkeys.worker.thread import Worker, Workers
+
+__all__ = ["NEVER", "AsyncWorker", "Interruptible", "Job", "Status", "Worker", "Workers"]

@@ -1,0 +1,157 @@
+"""A background loop in a thread of its own, and an ordered group of them."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from vpnkeys.worker.course import Course
+from vpnkeys.worker.job import Job, Status
+from vpnkeys.worker.waiting import MonotonicWaiting, Waiting
+
+_log = logging.getLogger(__name__)
+
+Step = Callable[[], float | None]
+"""One step: returns how long to wait for the next, None for the usual time. It fails by raising."""
+
+
+class Worker:
+    """Repeats a step from `start` to `stop`, once each: when its time comes, and when it is woken.
+
+    No exception ends it, of whatever class. Not even SystemExit and KeyboardInterrupt, which are for the main thread:
+    signals are handled there, and in any other thread SystemExit would end the loop without a word.
+
+    `interrupt` is called by `stop`, so that a step that waits for something comes to its end.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        step: Step,
+        interrupt: Callable[[], None] = lambda: None,
+        waiting: Waiting | None = None,
+    ) -> None:
+        self.job = job
+        self._step = step
+        self._interrupt = interrupt
+        self._waiting = waiting or MonotonicWaiting()
+        self._course = Course(job, self._waiting.now)
+        self._wakened = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, in the background; a second call and one after `stop` do nothing."""
+        if self._thread is None and not self.is_stopping:
+            self._course.start()
+            # A daemon: one that does not come to its end must not keep the process from ending.
+            self._thread = threading.Thread(target=self.run, name=self.job.name, daemon=True)
+            self._thread.start()
+
+    def wake(self, *, at_once: bool = False) -> None:
+        """Let the next step be now. After a failure it keeps the back-off, up to a second of it, unless `at_once`."""
+        self._course.wake(at_once=at_once)
+        self._wakened.set()
+
+    def stop(self) -> None:
+        """End after the step under way, and return when it has ended or its time is up."""
+        self._stopping.set()
+        self._wakened.set()
+        if self._thread is None:
+            return
+        try:
+            self._interrupt()
+        except Exception as error:  # noqa: BLE001 - those that are to be stopped after this one still are
+            _log.error("%s could not be interrupted", self.job.name, exc_info=error)
+        self._thread.join(self.job.stop_within_s)
+        if self._thread.is_alive():
+            _log.warning("%s did not end within %.1f s and is left behind", self.job.name, self.job.stop_within_s)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called, for steps that go on for long."""
+        return self._stopping.is_set()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def note_success(self) -> None:
+        """Let the step under way count as a success already: it lasts as long as what it looks after."""
+        self._course.note_success()
+
+    def status(self) -> Status | None:
+        """Return how it gets on; None before its start."""
+        return self._course.status()
+
+    def run(self) -> None:
+        """Repeat the step until `stop`, in this thread."""
+        self._pause()
+        while not self.is_stopping:
+            self._take_step()
+            self._pause()
+
+    def _take_step(self) -> None:
+        self._course.begin()
+        try:
+            wait_s = self._step()
+        except BaseException as error:  # noqa: BLE001 - see the class
+            self._course.fail(error)
+        else:
+            self._course.succeed(wait_s)
+
+    def _pause(self) -> None:
+        while True:
+            self._wakened.clear()  # before looking: what is set after that is seen by the wait
+            left_s = self._course.left_s()
+            if self.is_stopping or left_s <= 0:
+                return
+            self._waiting.wait(self._wakened, left_s)
+
+
+class Stoppable(Protocol):
+    """A worker of either kind."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def stop(self) -> None:
+        """End, within its bound."""
+        ...
+
+    def status(self) -> Status | None:
+        """Return how it gets on; None before its start."""
+        ...
+
+
+class Workers:
+    """The workers of a server, each of which may lean on those before it.
+
+    They start in order and stop in reverse. Those that are added have somebody else who starts and stops them; here
+    they only tell how they get on.
+    """
+
+    def __init__(self, workers: Iterable[Stoppable]) -> None:
+        self._own = tuple(workers)
+        self._others: tuple[Stoppable, ...] = ()
+
+    def add(self, *others: Stoppable) -> None:
+        """Let these tell how they get on, too."""
+        self._others += others
+
+    def start(self) -> None:
+        """Start them in order."""
+        for worker in self._own:
+            worker.start()
+
+    def stop(self) -> None:
+        """Stop them in reverse order; each is joined before the one that it leans on is asked to end."""
+        for worker in reversed(self._own):
+            worker.stop()
+
+    def statuses(self) -> tuple[Status, ...]:
+        """Return how each one gets on that was started."""
+        found = (worker.status() for worker in (*self._others, *self._own))
+        return tuple(status for status in found if status is not None)
