@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -335,6 +336,22 @@ def test_workers_stop_in_reverse_order() -> None:
     assert other.is_alive
     assert "other" in [status.name for status in workers.statuses()]
     other.stop()
+
+
+def test_workers_that_hang_have_their_time_together(caplog: pytest.LogCaptureFixture) -> None:
+    """Or else a stop would take as long as all of them in a row. Those before them are stopped all the same."""
+    well, *hanging = [Held(name) for name in ("well", "one", "two", "three")]
+    first = well.worker(well.let_go.set)
+    workers = Workers([first, *(step.worker(lambda: None, stop_within_s=60.0) for step in hanging)])
+    workers.start()
+    assert all(step.began.wait(30) for step in (well, *hanging))
+    began = time.monotonic()
+    workers.stop(within_s=0.2)
+    assert time.monotonic() - began < 5
+    assert not first.is_alive
+    assert [message.split()[0] for _, message in lines(caplog)] == ["three", "two", "one"]
+    for step in hanging:
+        step.let_go.set()
 
 
 def test_an_async_worker_keeps_the_same_promises(caplog: pytest.LogCaptureFixture) -> None:

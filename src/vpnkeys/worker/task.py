@@ -1,16 +1,15 @@
 """A background loop in an asyncio task: in an event loop that is there, or in a thread with its own."""
 
 import asyncio
-import logging
+import math
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 
 from vpnkeys.worker.course import Course
 from vpnkeys.worker.job import Job, Status
+from vpnkeys.worker.thread import join
 from vpnkeys.worker.waiting import MonotonicWaiting, Waiting
-
-_log = logging.getLogger(__name__)
 
 CoroutineFunction = Callable[[], Coroutine[object, object, None]]
 AsyncStep = Callable[[], Awaitable[float | None]]
@@ -65,14 +64,12 @@ class AsyncWorker:
             self._thread = threading.Thread(target=self._run_in_thread, name=self.job.name, daemon=True)
             self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, within_s: float = math.inf) -> None:
         """Break off the step under way and what it has started; return when that has ended or its time is up."""
         self._stopping.set()
         self._running.interrupt()
         if self._thread is not None:
-            self._thread.join(self.job.stop_within_s)
-            if self._thread.is_alive():
-                _log.warning("%s did not end within %.1f s and is left behind", self.job.name, self.job.stop_within_s)
+            join(self._thread, min(self.job.stop_within_s, within_s))
 
     @property
     def is_alive(self) -> bool:

@@ -1,7 +1,9 @@
 """A background loop in a thread of its own, and an ordered group of them."""
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -10,6 +12,9 @@ from vpnkeys.worker.job import Job, Status
 from vpnkeys.worker.waiting import MonotonicWaiting, Waiting
 
 _log = logging.getLogger(__name__)
+
+_STOP_WITHIN_S = 8.0
+_MOMENT_S = 0.05
 
 Step = Callable[[], float | None]
 """One step: returns how long to wait for the next, None for the usual time. It fails by raising."""
@@ -53,8 +58,8 @@ class Worker:
         self._course.wake(at_once=at_once)
         self._wakened.set()
 
-    def stop(self) -> None:
-        """End after the step under way, and return when it has ended or its time is up."""
+    def stop(self, within_s: float = math.inf) -> None:
+        """End after the step under way; return when it has ended or its time is up, the job's own or this one."""
         self._stopping.set()
         self._wakened.set()
         if self._thread is None:
@@ -63,9 +68,7 @@ class Worker:
             self._interrupt()
         except Exception as error:  # noqa: BLE001 - those that are to be stopped after this one still are
             _log.error("%s could not be interrupted", self.job.name, exc_info=error)
-        self._thread.join(self.job.stop_within_s)
-        if self._thread.is_alive():
-            _log.warning("%s did not end within %.1f s and is left behind", self.job.name, self.job.stop_within_s)
+        join(self._thread, min(self.job.stop_within_s, within_s))
 
     @property
     def is_stopping(self) -> bool:
@@ -110,6 +113,13 @@ class Worker:
             self._waiting.wait(self._wakened, left_s)
 
 
+def join(thread: threading.Thread, within_s: float) -> None:
+    """Return when the thread has ended, or after this time, which is logged."""
+    thread.join(within_s)
+    if thread.is_alive():
+        _log.warning("%s did not end within %.1f s and is left behind", thread.name, within_s)
+
+
 class Stoppable(Protocol):
     """A worker of either kind."""
 
@@ -117,8 +127,8 @@ class Stoppable(Protocol):
         """Begin."""
         ...
 
-    def stop(self) -> None:
-        """End, within its bound."""
+    def stop(self, within_s: float = math.inf) -> None:
+        """End, within this time or its own bound."""
         ...
 
     def status(self) -> Status | None:
@@ -146,10 +156,14 @@ class Workers:
         for worker in self._own:
             worker.start()
 
-    def stop(self) -> None:
-        """Stop them in reverse order; each is joined before the one that it leans on is asked to end."""
+    def stop(self, within_s: float = _STOP_WITHIN_S) -> None:
+        """Stop them in reverse order; each is joined before the one that it leans on is asked to end.
+
+        All of them together take this long at most, and a moment each: one that hangs uses up the time of others.
+        """
+        ends_at = time.monotonic() + within_s
         for worker in reversed(self._own):
-            worker.stop()
+            worker.stop(max(ends_at - time.monotonic(), _MOMENT_S))
 
     def statuses(self) -> tuple[Status, ...]:
         """Return how each one gets on that was started."""

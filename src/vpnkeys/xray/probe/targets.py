@@ -32,7 +32,7 @@ _JOB = Job(
     every_s=_LOOK_EVERY_S,
     back_off_s=(_LOOK_AGAIN_AFTER_S, _LOOK_EVERY_S),
     late_after_s=_LOOK_EVERY_S,
-    stop_within_s=0.0,  # it holds nothing that must be closed, and may wait for a target for seconds
+    stop_within_s=0.2,  # it holds nothing that must be closed, and may wait for a target for seconds
 )
 
 X25519MLKEM768 = 0x11EC
