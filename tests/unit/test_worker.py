@@ -318,12 +318,13 @@ def test_a_stop_ends_a_wait_at_once() -> None:
 
 
 def test_workers_stop_in_reverse_order() -> None:
-    """Each is joined before the one that it leans on is asked to end. Those that were added are only asked."""
+    """Each is joined before the one that it leans on is asked to end. Those that were introduced go on."""
     order: list[str] = []
     steps = [Held(name, order) for name in ("first", "second", "third")]
-    workers = Workers(step.worker(step.let_go.set) for step in steps)
+    workers = Workers()
+    workers.add(*(step.worker(step.let_go.set) for step in steps))
     other = Worker(replace(JOB, name="other"), lambda: None)
-    workers.add(other)
+    workers.introduce(other)
     assert workers.statuses() == ()
     workers.start()
     assert all(step.began.wait(30) for step in steps)
@@ -342,7 +343,8 @@ def test_workers_that_hang_have_their_time_together(caplog: pytest.LogCaptureFix
     """Or else a stop would take as long as all of them in a row. Those before them are stopped all the same."""
     well, *hanging = [Held(name) for name in ("well", "one", "two", "three")]
     first = well.worker(well.let_go.set)
-    workers = Workers([first, *(step.worker(lambda: None, stop_within_s=60.0) for step in hanging)])
+    workers = Workers()
+    workers.add(first, *(step.worker(lambda: None, stop_within_s=60.0) for step in hanging))
     workers.start()
     assert all(step.began.wait(30) for step in (well, *hanging))
     began = time.monotonic()

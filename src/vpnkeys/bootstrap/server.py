@@ -37,7 +37,7 @@ from vpnkeys.store.files.secrets import load_key_pair
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import migrate
 from vpnkeys.store.sql.store import SqlStore
-from vpnkeys.worker import Worker, Workers
+from vpnkeys.worker import Workers
 from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
@@ -76,6 +76,7 @@ class Server:
     lock: IO[str]
     daily_backup: DailyBackup
     monitor: Monitor
+    drift: DriftWatch
     workers: Workers
 
     def start(self) -> None:
@@ -145,25 +146,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     reporter = Reporter(reconciler, settings.port_range)
     post = LatePost()
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
-    enforcer, sender, drift = (
-        Enforcer(keys, traffic, node),
-        Sender(reconciler.store, post, clock),
-        DriftWatch(reconciler),
-    )
-    # Each may lean on those before it; all of them on Xray, which is started before them and ends after them.
-    workers = Workers(
-        (
-            reconciler.worker,
-            node.prober.worker,
-            node.targets.worker,
-            *_sampler(traffic, settings.traffic_interval_s),
-            enforcer.worker,
-            drift.worker,
-            daily_backup.worker,
-            sender.worker,
-        )
-    )
-    workers.add(process.worker, node.speed.worker, *(() if guard is None else (guard.worker,)))
+    drift, workers = DriftWatch(reconciler), Workers()
     system = SystemService(
         reconciler,
         reporter,
@@ -172,20 +155,20 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         settings.port_range,
         lambda: _reload_key_pair(settings.data_dir, reconciler),
     )
-    return Server(
+    server = Server(
         settings=settings,
         keys=keys,
         traffic=traffic,
         reporter=reporter,
         system=system,
-        enforcer=enforcer,
+        enforcer=Enforcer(keys, traffic, node),
         reconciler=reconciler,
         health=Health(node, reconciler.store, can_cut=sockets.can_cut(), full_cone=guard is not None),
         selftest=SelfTest(node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
         subscriptions=SubscriptionService(reconciler.store, clock, settings.server_address, settings.listen.port),
         webhooks=WebhookService(reconciler.store, clock, post),
-        sender=sender,
+        sender=Sender(reconciler.store, post, clock),
         new_api_key=new_api_key,
         certificate=served,
         node=node,
@@ -195,13 +178,29 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         lock=lock,
         daily_backup=daily_backup,
         monitor=Monitor(process, daily_backup, served, drift, workers),
+        drift=drift,
         workers=workers,
     )
+    _gather_workers(server)
+    return server
 
 
-def _sampler(traffic: TrafficService, every_s: float) -> tuple[Worker, ...]:
-    """Return what samples traffic; nothing where it is switched off by an interval of 0."""
-    return (traffic.sampler(every_s),) if every_s > 0 else ()
+def _gather_workers(server: Server) -> None:
+    """Each may lean on those before it; all of them on Xray, which is started before them and ends after them."""
+    every_s = server.settings.traffic_interval_s
+    sampler = (server.traffic.sampler(every_s),) if every_s > 0 else ()
+    server.workers.add(
+        server.reconciler.worker,
+        server.node.prober.worker,
+        server.node.targets.worker,
+        *sampler,
+        server.enforcer.worker,
+        server.drift.worker,
+        server.daily_backup.worker,
+        server.sender.worker,
+    )
+    guard = () if server.guard is None else (server.guard.worker,)
+    server.workers.introduce(server.process.worker, server.node.speed.worker, *guard)
 
 
 def _xray_of(settings: Settings, xray: XrayBinary, takeover: Takeover) -> XrayProcess | XrayUnit:

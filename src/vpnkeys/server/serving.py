@@ -90,7 +90,7 @@ async def _serve(
     renewal = CertificateReload(certificate.cert, certificate.key, lambda: renew(certificate))
     api.config.load()
     reload = renewal.worker(api.config.ssl) if api.config.ssl else None
-    beside.workers.add(api.worker, *([reload] if reload else []))
+    beside.workers.introduce(api.worker, *([reload] if reload else []))
     serving_admin = asyncio.create_task(admin.serve(sockets=[listener]))
     watch = asyncio.create_task(reload.run()) if reload else None
     accompanying = asyncio.create_task(_once_started(api, beside.while_serving))

@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from vpnkeys.worker.course import Course
@@ -139,15 +139,19 @@ class Stoppable(Protocol):
 class Workers:
     """The workers of a server, each of which may lean on those before it.
 
-    They start in order and stop in reverse. Those that are added have somebody else who starts and stops them; here
-    they only tell how they get on.
+    They start in order and stop in reverse. Those that are introduced have somebody else who starts and stops them;
+    here they only tell how they get on.
     """
 
-    def __init__(self, workers: Iterable[Stoppable]) -> None:
-        self._own = tuple(workers)
+    def __init__(self) -> None:
+        self._own: tuple[Stoppable, ...] = ()
         self._others: tuple[Stoppable, ...] = ()
 
-    def add(self, *others: Stoppable) -> None:
+    def add(self, *workers: Stoppable) -> None:
+        """Let these start after those that are there, and stop before them."""
+        self._own += workers
+
+    def introduce(self, *others: Stoppable) -> None:
         """Let these tell how they get on, too."""
         self._others += others
 

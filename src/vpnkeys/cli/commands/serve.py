@@ -58,7 +58,7 @@ def _serve(settings: Settings) -> None:
     notifier = notifier_of(os.environ)
     try:
         socket = admin_socket(settings.data_dir)
-        is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.add
+        is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.introduce
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
         beside = Beside(accompany, server.workers)
         serve_until_asked(create_app(server), settings.listen, server.certificate, socket, beside)
