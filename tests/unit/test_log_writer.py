@@ -4,10 +4,12 @@ import json
 import logging
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,66 +17,86 @@ import pytest
 import typer
 from tests.support.process import wait_until
 
-from vpnkeys.server.logevents import Event, as_json, human
+from vpnkeys.server.logformat import LineFormatter
 from vpnkeys.server.logs import is_journal, logging_as_set
-from vpnkeys.server.logwriter import FILES_KEPT, FileSink, Outlet
+from vpnkeys.server.logwriter import FILES_KEPT, LogFile, Outlet
 from vpnkeys.settings import Settings, SettingsError, journal_stream, load_settings
 
 
-def event(message: str) -> Event:
+def event(message: str, *args: object, **extra: object) -> logging.LogRecord:
     """Something happened."""
-    return Event(datetime.now(UTC), logging.INFO, "vpnkeys.x", message)
+    made = logging.LogRecord("vpnkeys.x", logging.INFO, __file__, 1, message, args, None)
+    made.__dict__.update(extra)
+    return made
 
 
 @dataclass(slots=True)
 class Rig:
-    """A log file, what it complained of, and a clock of its own."""
+    """A log file, what was logged of it, and a clock of its own."""
 
-    sink: FileSink = field(init=False)
-    complaints: list[Event] = field(default_factory=list)
+    path: Path
+    caplog: pytest.LogCaptureFixture
+    sink: LogFile = field(init=False)
     now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.sink = self.at(self.path)
+
+    def at(self, path: Path) -> LogFile:
+        """A small log file."""
+        made = LogFile(path, max_bytes=1000, clock=lambda: self.now)
+        made.setFormatter(LineFormatter(as_json=False))
+        return made
+
+    def write(self, message: str) -> None:
+        """Write one event."""
+        self.sink.emit(event(message))
 
     def said(self) -> list[str]:
         """The messages in the file."""
-        return [line.split(": ", 1)[1] for line in self.sink.path.read_text().splitlines()]
+        return [line.split(": ", 1)[1] for line in self.path.read_text().splitlines()]
+
+    def complaints(self) -> list[str]:
+        """What was logged of the file itself."""
+        return [record.getMessage() for record in self.caplog.records]
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
+def rig(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Rig]:
     """Small files."""
-    made = Rig()
-    made.sink = FileSink(tmp_path / "log", human, made.complaints.append, max_bytes=1000, clock=lambda: made.now)
-    return made
+    made = Rig(tmp_path / "log", caplog)
+    yield made
+    made.sink.close()
 
 
 def test_the_file_is_its_owner_s_alone(rig: Rig) -> None:
     """Also when it was there before, with other rights; what is in it stays."""
-    rig.sink.path.write_text("x: before\n")
-    rig.sink.path.chmod(0o644)
-    rig.sink.write(event("after"))
-    assert rig.sink.path.stat().st_mode & 0o777 == 0o600
+    rig.path.write_text("x: before\n")
+    rig.path.chmod(0o644)
+    rig.write("after")
+    assert rig.path.stat().st_mode & 0o777 == 0o600
     assert rig.said() == ["before", "after"]
 
 
 def test_files_rotate_by_size(rig: Rig) -> None:
     """Five files, none larger than its limit, all 0600, and the newest lines in order."""
     for number in range(500):
-        rig.sink.write(event(f"line {number}"))
+        rig.write(f"line {number}")
     names = ["log", *(f"log.{number}" for number in range(1, FILES_KEPT))]
-    assert sorted(path.name for path in rig.sink.path.parent.iterdir()) == names
-    files = [rig.sink.path.with_name(name) for name in reversed(names)]
+    assert sorted(path.name for path in rig.path.parent.iterdir()) == names
+    files = [rig.path.with_name(name) for name in reversed(names)]
     assert all(0 < file.stat().st_size <= 1000 for file in files)
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     lines = [line for file in files for line in file.read_text().splitlines()]
     assert [line.rpartition(" ")[2] for line in lines] == [str(number) for number in range(500 - len(lines), 500)]
-    assert not rig.complaints
+    assert not rig.complaints()
 
 
 def test_a_file_that_was_taken_away_is_made_anew(rig: Rig) -> None:
     """Whoever rotates logs himself need not tell us."""
-    rig.sink.write(event("one"))
-    rig.sink.path.rename(rig.sink.path.with_name("taken"))
-    rig.sink.write(event("two"))
+    rig.write("one")
+    rig.path.rename(rig.path.with_name("taken"))
+    rig.write("two")
     assert rig.said() == ["two"]
 
 
@@ -91,32 +113,33 @@ def files_no_larger_than(size: int) -> Iterator[None]:
 
 def test_a_full_disk_stops_the_file_quietly_and_it_resumes(rig: Rig) -> None:
     """One complaint, no half line, no try at each event; then the number of the lost, and the log goes on."""
-    rig.sink.write(event("before"))
-    with files_no_larger_than(rig.sink.path.stat().st_size + 10):
+    rig.write("before")
+    with files_no_larger_than(rig.path.stat().st_size + 10):
         for _ in range(5):
-            rig.sink.write(event("lost"))
+            rig.write("lost")
             rig.now += 1
         assert rig.said() == ["before"]
         rig.now += 10
-        rig.sink.write(event("lost"))
+        rig.write("lost")
         assert rig.said() == ["before"]
-    rig.sink.write(event("lost, as it is too soon"))
+    rig.write("lost, as it is too soon")
     rig.now += 10
-    rig.sink.write(event("after"))
+    rig.write("after")
     assert rig.said() == ["before", "7 events before this one could not be written", "after"]
-    (complaint,) = rig.complaints
-    assert "cannot be written" in complaint.message
+    (complaint,) = rig.complaints()
+    assert "cannot be written" in complaint
 
 
 def test_a_file_that_cannot_be_there_harms_nobody(rig: Rig) -> None:
     """A directory that is missing is a complaint; /dev/null stays what it is."""
-    rig.sink.path = rig.sink.path / "no" / "log"
-    rig.sink.write(event("lost"))
-    assert len(rig.complaints) == 1
+    rig.at(rig.path / "no" / "log").emit(event("lost"))
+    assert len(rig.complaints()) == 1
     mode = Path(os.devnull).stat().st_mode
-    FileSink(Path(os.devnull), human, rig.complaints.append).write(event("gone"))
+    null = rig.at(Path(os.devnull))
+    null.emit(event("gone"))
+    null.close()
     assert Path(os.devnull).stat().st_mode == mode
-    assert len(rig.complaints) == 1
+    assert len(rig.complaints()) == 1
 
 
 def test_an_event_that_cannot_be_formatted_ends_nothing(rig: Rig) -> None:
@@ -128,28 +151,33 @@ def test_an_event_that_cannot_be_formatted_ends_nothing(rig: Rig) -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    rig.sink.format = as_json
+    rig.sink.setFormatter(LineFormatter(as_json=True))
     outlet = Outlet(rig.sink)
-    outlet.put(replace(event("odd"), fields={"odd": Odd()}))
-    assert wait_until(lambda: rig.sink.path.exists() and rig.sink.path.read_text().endswith("\n"))
-    outlet.put(event("well"))
+    for odd in (event("odd", fields={"odd": Odd()}), event("%d keys", "three"), event("%s keys", Odd())):
+        outlet.handle(odd)
+    outlet.handle(event("well"))
     outlet.stop()
-    odd, well = map(json.loads, rig.sink.path.read_text().splitlines())
-    assert "cannot be written" in odd["message"]
-    assert well["message"] == "well"
+    fields, *arguments, well = [json.loads(line)["message"] for line in rig.path.read_text().splitlines()]
+    assert "cannot be written" in fields
+    assert arguments == [
+        "vpnkeys.x: %d keys (its arguments do not fit)",
+        "vpnkeys.x: %s keys (its arguments do not fit)",
+    ]
+    assert well == "well"
 
 
-@dataclass(slots=True)
-class SlowSink:
+class SlowSink(logging.Handler):
     """Writes when it may."""
 
-    may: threading.Event = field(default_factory=threading.Event)
-    said: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = threading.Event()
+        self.said: list[str] = []
 
-    def write(self, *events: Event) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
         """Wait for the reader."""
         self.may.wait()
-        self.said += [event.message for event in events]
+        self.said.append(record.getMessage())
 
 
 def test_nobody_waits_for_a_pipe_that_nobody_reads() -> None:
@@ -157,10 +185,10 @@ def test_nobody_waits_for_a_pipe_that_nobody_reads() -> None:
     sink = SlowSink()
     outlet = Outlet(sink, waiting_max=10)
     for number in range(100):
-        outlet.put(event(str(number)))  # would hang here
+        outlet.handle(event(str(number)))  # would hang here
     sink.may.set()
     assert wait_until(lambda: "9" in sink.said)
-    outlet.put(event("after"))
+    outlet.handle(event("after"))
     outlet.stop()
     lost = next(line for line in sink.said if "are lost" in line)
     numbers = [line for line in sink.said if line.isdecimal()]
@@ -175,10 +203,32 @@ def test_an_end_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     sink = SlowSink()
     outlet = Outlet(sink, waiting_max=1)
     for _ in range(3):
-        outlet.put(event("x"))
+        outlet.handle(event("x"))
     outlet.stop()
     assert not sink.said
     sink.may.set()
+
+
+_STUCK = """
+import logging
+from vpnkeys.server.logs import logging_as_set
+from vpnkeys.settings import load_settings
+
+with logging_as_set(load_settings()):
+    for _ in range(1000):
+        logging.getLogger("vpnkeys.x").info("x" * 1000)
+"""
+
+
+def test_a_process_ends_though_nobody_reads_its_pipe(tmp_path: Path) -> None:
+    """Neither the last words nor Python's own end of logging wait for the thread that is stuck in the write."""
+    env = {**os.environ, "VPNKEYS_DATA_DIR": str(tmp_path), "VPNKEYS_LOG_FILE": str(tmp_path / "log")}
+    with subprocess.Popen([sys.executable, "-c", _STUCK], env=env, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    assert len((tmp_path / "log").read_text().splitlines()) == 1000
 
 
 def load(tmp_path: Path, **given: str) -> Settings:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import typer
 
-from vpnkeys.server.logevents import FORMATS, with_request_id
-from vpnkeys.server.logwriter import FileSink, Outlet, StderrSink
+from vpnkeys.server.logformat import LineFormatter
+from vpnkeys.server.logwriter import LogFile, Outlet, Stderr
 from vpnkeys.settings import Settings, journal_stream
 
 _STDERR = 2
@@ -23,16 +23,19 @@ def logging_as_set(settings: Settings) -> Iterator[None]:
 
     uvicorn, asyncio, Alembic and all others are heard from warnings on; what ends a thread is said here too.
     """
-    form = FORMATS[settings.log_format]
-    outlets = [Outlet(StderrSink(form, is_journal=is_journal(journal_stream())))]
+    as_json = settings.log_format == "json"
+    stderr = Stderr()
+    stderr.setFormatter(LineFormatter(as_json=as_json, for_journal=is_journal(journal_stream())))
+    outlets = [Outlet(stderr)]
     if settings.log_file is not None:
-        outlets.append(Outlet(FileSink(settings.log_file.absolute(), form, complain=outlets[0].put)))
+        file = LogFile(settings.log_file.absolute())
+        file.setFormatter(LineFormatter(as_json=as_json))
+        outlets.append(Outlet(file))
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     root, ours = logging.getLogger(), logging.getLogger("vpnkeys")
     root.setLevel(max(level, logging.WARNING))
     ours.setLevel(level)
     for outlet in outlets:
-        outlet.addFilter(with_request_id)
         root.addHandler(outlet)
     logging.captureWarnings(capture=True)
     before, threading.excepthook = threading.excepthook, _say_what_ended_a_thread
