@@ -1,18 +1,13 @@
 """Configurations for clients say what the link says, and let nothing out for a key that does not work."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
-from hypothesis import given
-from tests.strategies import addresses, keys
 from tests.unit.test_link import KEY, PUBLIC
 
 from vpnkeys.domain.client_config import mihomo_config, sing_box_config
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
-from vpnkeys.domain.yaml import to_yaml
 
 STOPPED = [
     replace(KEY, is_active=False),
@@ -118,28 +113,3 @@ def test_a_key_without_vision_has_no_flow() -> None:
     key = replace(KEY, flow="")
     assert "flow" not in sing_box_config(key, "203.0.113.7", PUBLIC)["outbounds"][0]
     assert "flow" not in mihomo_config(key, "203.0.113.7", PUBLIC)["proxies"][0]
-
-
-@given(key=keys(), address=addresses)
-def test_yaml_is_read_back_as_it_was(key: Key, address: str) -> None:
-    """Whatever a name is made of, somebody else's reader finds the same values."""
-    config = mihomo_config(key, address, PUBLIC)
-    assert yaml.safe_load(to_yaml(config)) == config
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ({}, "{}\n"),
-        ({"a": []}, '"a": []\n'),
-        ({"a": True, "b": 7}, '"a": true\n"b": 7\n'),
-        ({"a": ["x", {"b": "y", "c": {"d": 1}}]}, '"a":\n  - "x"\n  - "b": "y"\n    "c":\n      "d": 1\n'),
-        ("no: # 'yes' \"{", '"no: # \'yes\' \\"{"\n'),
-        ("Ключ 🦄", '"Ключ 🦄"\n'),
-        ("\u2028\ufeff\uffff\U000e0001\u202e", '"\\u2028\\ufeff\\uffff\\U000e0001\\u202e"\n'),
-    ],
-)
-def test_the_exact_yaml(value: Any, text: str) -> None:  # noqa: ANN401 - any plain value
-    """Texts are quoted; what may not stand in YAML, or breaks a line there, is escaped."""
-    assert to_yaml(value) == text
-    assert yaml.safe_load(text) == value

@@ -3,14 +3,18 @@
 import base64
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from hypothesis import given
+from tests.strategies import addresses, keys
 from tests.support.link import VlessLink
 from tests.support.memory import SITE
 from tests.unit.test_link import KEY
 
-from vpnkeys.api.pages.sub_formats import Asker, Format, UnknownFormat, choose, write
+from vpnkeys.api.pages.sub_formats import Asker, Format, UnknownFormat, choose, to_json, write
+from vpnkeys.domain.client_config import mihomo_config
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.reality import KeyPair
@@ -113,3 +117,28 @@ def test_a_key_that_does_not_work_has_no_link() -> None:
     """Lists are empty."""
     expired = replace(KEY, limit_status=Status.EXPIRED)
     assert written(Format.LINK, expired) == written(Format.BASE64, expired) == ""
+
+
+@given(key=keys(), address=addresses)
+def test_readers_of_yaml_and_of_json_find_what_was_written(key: Key, address: str) -> None:
+    """Whatever a name is made of."""
+    config = mihomo_config(key, address, HERE.public_key)
+    text = to_json(config)
+    assert yaml.safe_load(text) == config
+    assert json.loads(text) == config
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({}, "{}\n"),
+        ({"a": [], "b": True, "c": 7}, '{\n  "a": [],\n  "b": true,\n  "c": 7\n}\n'),
+        ({"a": "no: # 'yes' \""}, '{\n  "a": "no: # \'yes\' \\""\n}\n'),
+        ({"a": "Ключ 🦄"}, '{\n  "a": "Ключ 🦄"\n}\n'),
+        ({"a": "\u2028\ufeff\uffff\x7f\x85"}, '{\n  "a": "\\u2028\\ufeff\\uffff\\u007f\\u0085"\n}\n'),
+    ],
+)
+def test_the_exact_json(value: dict[str, Any], text: str) -> None:
+    """What may not stand in YAML, or breaks a line there, is escaped; an emoji is not, as YAML has no pairs."""
+    assert to_json(value) == text
+    assert yaml.safe_load(text) == json.loads(text) == value

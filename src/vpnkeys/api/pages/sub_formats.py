@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vpnkeys.domain.client_config import mihomo_config, sing_box_config
 from vpnkeys.domain.errors import Rejected
@@ -12,7 +12,6 @@ from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.link import render_link
-from vpnkeys.domain.yaml import to_yaml
 
 
 class UnknownFormat(Rejected):
@@ -53,6 +52,10 @@ _FORMAT_OF = (
     (re.compile(r"mihomo|clash|flclash|stash", re.IGNORECASE), Format.MIHOMO),
 )
 
+# mihomo reads YAML 1.2, to which JSON belongs but for these: YAML refuses them unescaped, or ends a line there.
+# Escaping everything beyond ASCII would not do: JSON escapes an emoji as a surrogate pair, which YAML refuses too.
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
 
 def choose(wanted: str | None, asker: Asker) -> Format:
     """What is asked for by name, else what fits the client; most take the base64 list. Raises UnknownFormat."""
@@ -76,10 +79,16 @@ def write(form: Format, key: Key, site: ServerIdentity, asker: Asker) -> Documen
         case Format.SING_BOX:
             whole_device = _SING_BOX_APP.match(asker.user_agent) is not None
             config = sing_box_config(key, address, public_key, whole_device=whole_device)
-            return Document(json.dumps(config, ensure_ascii=False, indent=2) + "\n", "application/json")
+            return Document(to_json(config), "application/json")
         case Format.MIHOMO:
-            return Document(to_yaml(mihomo_config(key, address, public_key)), "application/yaml; charset=utf-8")
+            return Document(to_json(mihomo_config(key, address, public_key)), "application/yaml; charset=utf-8")
         case Format.LINK:
             return Document(link, "text/plain; charset=utf-8")
         case _:
             return Document(base64.b64encode(link.encode()).decode(), "text/plain; charset=utf-8")
+
+
+def to_json(config: dict[str, Any]) -> str:
+    """Return a configuration as JSON that readers of YAML take too."""
+    written = json.dumps(config, ensure_ascii=False, indent=2)
+    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", written) + "\n"
