@@ -9,6 +9,7 @@ from uuid import UUID
 
 from vpnkeys.domain.key import VISION, Key
 from vpnkeys.domain.limits import Status
+from vpnkeys.domain.memo import Memo
 from vpnkeys.domain.reality import pad_short_id
 
 KEY_TAG_PREFIX = "key-"
@@ -92,7 +93,6 @@ class ServerIdentity:
         return self.forced_target or f"{server_name}:443"
 
 
-@lru_cache(maxsize=4096)
 def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
     """The inbound that carries this key."""
     return Inbound(
@@ -144,5 +144,10 @@ def desired_inbounds(keys: Iterable[Key], site: ServerIdentity) -> tuple[Inbound
     active = sorted((key for key in keys if key.status is Status.ACTIVE), key=lambda key: key.port)
     return (
         *warm_inbounds(site),
-        *(key_inbound(key, site) for key in active),
+        *_key_inbounds(site).map(active),
     )
+
+
+@lru_cache(maxsize=16)
+def _key_inbounds(site: ServerIdentity) -> Memo[Key, Inbound]:
+    return Memo(lambda key: key_inbound(key, site))

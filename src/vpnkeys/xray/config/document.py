@@ -6,11 +6,11 @@ sections as they are.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 from vpnkeys.domain.inbound import KEY_TAG_PREFIX, WARM_TAG_PREFIX, AnyInbound, Client, ForeignInbound, Inbound, Reality
+from vpnkeys.domain.memo import Memo
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
 
@@ -88,8 +88,8 @@ def render_inbound(inbound: Inbound) -> JsonObject:
     }
 
 
-_kept_inbound = lru_cache(maxsize=4096)(render_inbound)
-"""The same, kept for the next time: most inbounds of a file are those of the file before. Not to be changed."""
+_ready_made = Memo(render_inbound)
+"""Most inbounds of a file are those of the file before. What it returns is shared: not to be changed."""
 
 
 def _render_client(client: Client) -> JsonObject:
@@ -178,7 +178,7 @@ def merge(document: JsonObject, base: BaseConfig, inbounds: Iterable[Inbound]) -
             "domainStrategy": "IPOnDemand",
             "rules": [*_rules(base, ours), *_foreign_rules(routing), *_last_rules(base, outbounds)],
         },
-        "inbounds": [_api_inbound(base), *map(_kept_inbound, ours), *foreign],
+        "inbounds": [_api_inbound(base), *_ready_made.map(ours), *foreign],
         "outbounds": outbounds,
     }
 
