@@ -214,6 +214,16 @@ def test_xray_starts_with_what_can_listen(tmp_path: Path, checker: Checker) -> N
     assert file.path.read_bytes() == before
 
 
+def test_xray_starts_with_our_own_sections_put_right(file: ConfigFile) -> None:
+    """The server knows what they should be; the operator's own stay."""
+    file.write(WANTED)
+    right = orjson.loads(file.path.read_bytes())
+    mine = {"tag": "mine", "port": 1080, "protocol": "socks"}
+    put(file, {**right, "api": {}, "inbounds": [right["inbounds"][1], mine, right["inbounds"][1]]})
+    started = orjson.loads(file.start_file(1).read_bytes())
+    assert started == {**right, "inbounds": [right["inbounds"][0], mine]}
+
+
 def test_an_unreadable_file_is_what_xray_is_started_with(file: ConfigFile) -> None:
     """There is nothing better; the repair will write it."""
     file.path.write_text("{")

@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,15 @@ from tests.unit.test_config import inbound_of
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.xray.config.document import BaseConfig, merge
+from vpnkeys.xray.config.file import base_digest, without_what_cannot_listen
 from vpnkeys.xray.host.guard import Guard, Policy
 from vpnkeys.xray.process.child import epoch_of
 from vpnkeys.xray.process.launch import (
     Launcher,
     Start,
-    base_digest,
     last_start,
     note_in,
     sockets_in,
-    without_what_cannot_listen,
     xray_environment,
     young_deaths_before,
 )
@@ -36,7 +35,9 @@ MARK = 1 << 25
 
 def document(*ports: int, pool: PortRange = POOL, **base: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of BaseConfig
     """What the server writes for keys on these ports."""
-    return merge({}, BaseConfig("/run/api.sock", pool, **base), [inbound_of(port) for port in ports])
+    return merge(
+        {}, BaseConfig("/run/api.sock", pool, **base), [replace(inbound_of(port), tag=f"key-{port}") for port in ports]
+    )
 
 
 @dataclass(slots=True)
@@ -165,6 +166,14 @@ def test_nothing_is_taken_out_of_a_file_that_can_listen() -> None:
     """A fallback loses no more than it must."""
     content = document(*reserve_range(2))
     assert without_what_cannot_listen(content, POOL) == content
+
+
+def test_two_inbounds_of_one_tag_do_not_keep_xray_from_starting() -> None:
+    """Xray refuses the whole file for them; neither can be told to be the right one."""
+    content = document(*reserve_range(2))
+    api, one, other = content["inbounds"]
+    twice = {**content, "inbounds": [api, one, other, other]}
+    assert without_what_cannot_listen(twice, POOL) == {**content, "inbounds": [api, one]}
 
 
 def test_what_a_killed_xray_left_is_removed(launching: Launching) -> None:

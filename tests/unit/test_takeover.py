@@ -18,9 +18,10 @@ from vpnkeys.domain.traffic import Samples
 from vpnkeys.ops.takeover import Takeover
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
+from vpnkeys.xray.config.file import base_digest
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.child import epoch_of
-from vpnkeys.xray.process.launch import Start, base_digest, note_in
+from vpnkeys.xray.process.launch import Start, note_in
 
 PID = os.getpid()
 CONTENT = document(10001)

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ class ConfigFile:
         with self._explained():
             document = self._document()
             merged = merge(document, self.base, inbounds)
-            around = hashlib.sha256(orjson.dumps(skeleton(merged, self.base.pool))).hexdigest()
+            around = base_digest(merged, self.base.pool)
             content = _rendered(merged)
             if always_check or around != self._checked:
                 self._try_out(content)
@@ -186,21 +187,13 @@ class ConfigFile:
             _log.error("Xray refuses config.json with what was added to it; it is kept as %s", aside.name)
 
     def start_file(self, quick_exits: int) -> Path:
-        """The file to start Xray with: config.json; after a start that failed, one without what cannot listen.
-
-        Xray does not start at all when a single inbound cannot listen, say because another program took its port. The
-        missing ones are then added live, where each fails for itself.
-        """
-        view = self.read()
-        if quick_exits == 0 or view.state is not FileState.OK:
+        """Return the file to start Xray with: config.json; after a start that failed, one that is able to start."""
+        if quick_exits == 0 or self.read().state is not FileState.OK:
             return self.path
-        able = [
-            inbound
-            for inbound in view.inbounds.values()
-            if isinstance(inbound, Inbound) and (inbound.port is None or is_free(inbound.port))
-        ]
+        document = without_what_cannot_listen(self._document(), self.base.pool)
+        inbounds = [one for one in self._view(document).inbounds.values() if isinstance(one, Inbound)]
         path = self.path.with_name(".config.start.json")
-        write_atomically(path, orjson.dumps(merge(self._document(), self.base, able)))
+        write_atomically(path, orjson.dumps(merge(document, self.base, inbounds)))
         return path
 
 
@@ -234,3 +227,32 @@ def skeleton(document: JsonObject, pool: PortRange) -> JsonObject:
     """The document without the inbounds of keys, and with the tags of the rest in order."""
     kept = [raw for raw in document["inbounds"] if raw.get("tag") == API_TAG or not belongs_to_us(raw, pool)]
     return {**document, "inbounds": kept}
+
+
+def base_digest(document: JsonObject, pool: PortRange) -> str:
+    """Return a digest of what only a restart of Xray would change: everything but the inbounds of keys."""
+    around = orjson.dumps(skeleton(document, pool), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(around).hexdigest()
+
+
+def without_what_cannot_listen(document: JsonObject, pool: PortRange) -> JsonObject:
+    """Return the document without those of our inbounds for which Xray would not start at all.
+
+    They are damaged, have one tag twice, or another program has their port. The server adds the missing ones live,
+    where each fails for itself.
+    """
+    inbounds = document["inbounds"]
+    tags = Counter(str(raw.get("tag")) for raw in inbounds)
+    kept = [
+        raw
+        for raw in inbounds
+        if raw.get("tag") == API_TAG
+        or not belongs_to_us(raw, pool)
+        or (tags[str(raw.get("tag"))] == 1 and _can_listen(raw))
+    ]
+    return {**document, "inbounds": kept}
+
+
+def _can_listen(raw: JsonObject) -> bool:
+    inbound = parse_inbound(raw)
+    return isinstance(inbound, Inbound) and (inbound.port is None or is_free(inbound.port))

@@ -3,27 +3,23 @@
 Little is imported here: it is run at each start of Xray, with customers waiting.
 """
 
-import hashlib
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from vpnkeys.domain.errors import XrayUnavailable
-from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.files import write_atomically
-from vpnkeys.xray.config.document import API_TAG, JsonObject, belongs_to_us, parse_inbound
-from vpnkeys.xray.config.file import read_document, skeleton
+from vpnkeys.xray.config.document import JsonObject
+from vpnkeys.xray.config.file import base_digest, read_document, without_what_cannot_listen
 from vpnkeys.xray.host.guard import Guard, GuardImpossible
 from vpnkeys.xray.host.nft import NftImpossible, nft
-from vpnkeys.xray.host.sockets import is_free
 from vpnkeys.xray.process.child import GROWN_UP_S, epoch_of, unlink_all
 
 _LOOK_EVERY_S = 0.2
@@ -54,12 +50,6 @@ def last_start(run: Path) -> Start | None:
         return Start(**orjson.loads(note_in(run).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def base_digest(document: JsonObject, pool: PortRange) -> str:
-    """A digest of what only a restart of Xray would change: everything but the inbounds of keys."""
-    around = orjson.dumps(skeleton(document, pool), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(around).hexdigest()
 
 
 def xray_environment(ca_file: Path | None) -> dict[str, str]:
@@ -157,22 +147,6 @@ def young_deaths_before(last: Start | None, now_s: float) -> int:
     if last is None or not 0 <= now_s - last.at_s < GROWN_UP_S:
         return 0
     return last.quick_exits + 1
-
-
-def without_what_cannot_listen(document: JsonObject, pool: PortRange) -> JsonObject:
-    """The document without those of our inbounds that are damaged, or whose port another program has.
-
-    Xray does not start at all when a single inbound cannot listen. The server adds the missing ones live, where each
-    fails for itself.
-    """
-    inbounds = document["inbounds"]
-    kept = [raw for raw in inbounds if raw.get("tag") == API_TAG or not belongs_to_us(raw, pool) or _can_listen(raw)]
-    return {**document, "inbounds": kept}
-
-
-def _can_listen(raw: Mapping[str, Any]) -> bool:
-    inbound = parse_inbound(raw)
-    return isinstance(inbound, Inbound) and (inbound.port is None or is_free(inbound.port))
 
 
 def _marks(document: JsonObject, mark: int) -> bool:
