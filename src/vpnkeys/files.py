@@ -1,12 +1,17 @@
-"""Writing a file so that after a crash it is either the old one or the new one, whole."""
+"""Files: written whole and durably, known again, and the process behind a Unix socket."""
 
+import hashlib
 import os
+import socket
+import struct
 from pathlib import Path
 from typing import NamedTuple, Self
 
+_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
+
 
 class Mark(NamedTuple):
-    """What a file is known by: whoever replaces or changes it leaves another mark."""
+    """What a file is known by without reading it: replacing or changing the file leaves another mark."""
 
     inode: int
     size: int
@@ -16,6 +21,14 @@ class Mark(NamedTuple):
     def of(cls, state: os.stat_result) -> Self:
         """The mark of a file."""
         return cls(state.st_ino, state.st_size, state.st_mtime_ns)
+
+    @classmethod
+    def at(cls, path: Path) -> Self | None:
+        """Return the mark of the file at a path, links followed; None where no file can be seen."""
+        try:
+            return cls.of(path.stat())
+        except OSError:
+            return None
 
 
 def write_atomically(path: Path, content: bytes) -> Mark:
@@ -49,8 +62,37 @@ def staging_path(path: Path) -> Path:
 def _put_in_place(fresh: Path, path: Path) -> None:
     """Give a durable file its name, durably."""
     fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring the names in a directory to the disk: a power cut could bring the old ones back. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file still has this name: it was not moved, replaced or removed. Raises OSError."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file's content, in hex. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def listener_pid(path: Path, timeout_s: float) -> int:
+    """Return the process that listens on a Unix socket. Raises OSError when there is none, or it does not answer."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        # A stopped process takes no connection off its queue; when that is full, connecting would wait for ever.
+        peer.settimeout(timeout_s)
+        peer.connect(os.fspath(path))
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    return int(_PEER_CREDENTIALS.unpack(credentials)[0])

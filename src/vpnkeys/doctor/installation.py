@@ -1,8 +1,6 @@
 """Where to look: the settings, and the server with its Xray if they run."""
 
 import os
-import socket
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ from pathlib import Path
 
 from vpnkeys.client import ApiError, Client
 from vpnkeys.domain.errors import XrayUnavailable
+from vpnkeys.files import listener_pid
 from vpnkeys.ops.data_dir import api_socket
 from vpnkeys.settings import PREFIX, Settings, admin_socket, data_dirs, load_settings
 from vpnkeys.xray.rpc.counters import XrayCounters
@@ -17,7 +16,6 @@ from vpnkeys.xray.rpc.counters import XrayCounters
 _CONNECT_TIMEOUT_S = 2.0
 _ANSWER_TIMEOUT_S = 30.0
 _FIRST_ANSWER_TIMEOUT_S = 5.0
-_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 _UNIT = "vpnkeys.service"
 _UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -83,11 +81,7 @@ def _data_dir(environment: Mapping[str, str]) -> tuple[Path, int | None]:
 def _listener(path: Path) -> int | None:
     """The process that listens on a Unix socket. Raises PermissionError."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-            peer.settimeout(_CONNECT_TIMEOUT_S)
-            peer.connect(os.fspath(path))
-            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-        return int(_PEER_CREDENTIALS.unpack(credentials)[0])
+        return listener_pid(path, _CONNECT_TIMEOUT_S)
     except PermissionError as error:
         msg = f"{path} is for the server's own user and root; be one of them"
         raise PermissionError(msg) from error

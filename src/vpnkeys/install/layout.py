@@ -1,10 +1,10 @@
 """Where an installation has its parts."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from vpnkeys.files import sync_directory
 from vpnkeys.settings import SYSTEM_DATA_DIR
 
 
@@ -49,11 +49,7 @@ def point(link: Path, target: Path) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target.relative_to(link.parent))
     fresh.replace(link)
-    descriptor = os.open(link.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(link.parent)
 
 
 def led_to(link: Path) -> Path | None:

@@ -1,6 +1,5 @@
 """The Xray of an installation: copies by version, the one in use by a link, and the change to another one."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from vpnkeys.client import ApiError, Client
 from vpnkeys.domain.errors import Unavailable
+from vpnkeys.files import sha256_of
 from vpnkeys.install.host import InstallFailed, Say, alone
 from vpnkeys.install.layout import Layout, led_to, point
 from vpnkeys.install.trial import Pair, carries
@@ -71,7 +71,7 @@ def copy_xray(layout: Layout, obtained: tuple[Path, str]) -> Path:
     for directory in _names(layout.xrays, version):
         if not (directory / "xray").is_file():
             break
-        if _digest(directory / "xray") == _digest(program):
+        if sha256_of(directory / "xray") == sha256_of(program):
             return directory
     directory.mkdir(parents=True, exist_ok=True)
     fresh = directory / ".xray.new"
@@ -174,8 +174,3 @@ def _prune(layout: Layout, keep: set[Path]) -> None:
     for directory in layout.xrays.iterdir():
         if directory.is_dir() and not directory.is_symlink() and directory not in keep:
             shutil.rmtree(directory, ignore_errors=True)
-
-
-def _digest(program: Path) -> str:
-    with program.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,7 +1,6 @@
 """Backups of a data directory, made beside a running server; and restored, all or nothing, while none runs."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from sqlalchemy import make_url
 
 from vpnkeys import __version__
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.files import write_atomically
+from vpnkeys.files import sync_directory, write_atomically
 from vpnkeys.ops.data_dir import take
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.store.files.backup import (
@@ -116,7 +115,7 @@ def restore_backup(
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        _sync(settings.data_dir)
+        sync_directory(settings.data_dir)
         finish_restore(settings.data_dir)
         return Restored(backup, ports, aside)
 
@@ -154,8 +153,8 @@ def finish_restore(data_dir: Path) -> bool:
                 _remove(target)
             target.parent.mkdir(mode=0o700, exist_ok=True)
             source.replace(target)
-            _sync(target.parent)
-    _sync(data_dir)
+            sync_directory(target.parent)
+    sync_directory(data_dir)
     # No longer decided, in one step; only then taken apart.
     committed.rename(data_dir / f"{_COMMITTED}.done")
     shutil.rmtree(data_dir / f"{_COMMITTED}.done")
@@ -252,11 +251,3 @@ def _free_name(directory: Path, name: str) -> Path:
 def _remove(target: Path) -> None:
     for end in ("", *COMPANIONS) if target.name == DATABASE else ("",):
         target.with_name(target.name + end).unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+
+from vpnkeys.files import Mark
 
 from vpnkeys.worker import AsyncWorker, Job
 
@@ -25,14 +26,6 @@ _JOB = Job(
 )
 
 
-class _Version(NamedTuple):
-    """What tells one version of a file from another without reading it; links are followed, as Certbot's need."""
-
-    inode: int
-    changed_ns: int
-    size: int
-
-
 class CertificateReload:
     """Keeps a TLS context at what two PEM files hold.
 
@@ -47,7 +40,7 @@ class CertificateReload:
         self._renew = renew
         self._renewed_at = float("-inf")
         self._served = self._versions()
-        self._unfit: tuple[_Version | None, ...] | None = None
+        self._unfit: tuple[Mark | None, ...] | None = None
         self._warned = False
 
     def worker(self, context: ssl.SSLContext) -> AsyncWorker:
@@ -89,8 +82,8 @@ class CertificateReload:
         with suppress(OSError):  # the next time, then; what is served still works
             self._renew()
 
-    def _versions(self) -> tuple[_Version | None, ...]:
-        return tuple(_version(path) for path in (self._cert, self._key))
+    def _versions(self) -> tuple[Mark | None, ...]:
+        return tuple(Mark.at(path) for path in (self._cert, self._key))
 
     def _take(self, context: ssl.SSLContext) -> None:
         """Raises OSError or ValueError, and has changed nothing then.
@@ -111,14 +104,6 @@ def check_pair(cert: str | Path, key: str | Path) -> None:
 def _load(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> None:
     # Without a password OpenSSL would ask for one on the terminal, and everything would wait for it.
     context.load_cert_chain(cert, key, password=lambda: "")
-
-
-def _version(path: Path) -> _Version | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return _Version(found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from contextlib import suppress
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 
+from vpnkeys.files import is_at
 from vpnkeys.server.requests import current_request_id
 
 FILE_MAX_BYTES = 10 * 1024 * 1024
@@ -80,7 +81,7 @@ class LogFile(RotatingFileHandler):
 
     def _descriptor(self) -> int:
         """Return the file of this name, also after logrotate has moved the one before."""
-        if self.stream is not None and not _is_at(self.stream.fileno(), self._path):
+        if self.stream is not None and not is_at(self.stream.fileno(), self._path):
             self.stream.close()
             self.stream = None
         if self.stream is None:
@@ -157,13 +158,6 @@ class _Writer(QueueListener):
 
 def _about_us(message: str) -> logging.LogRecord:
     return logging.LogRecord(_log.name, logging.WARNING, "", 0, message, None, None)
-
-
-def _is_at(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _line(handler: logging.Handler, record: logging.LogRecord) -> bytes:

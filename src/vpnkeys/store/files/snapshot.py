@@ -19,6 +19,7 @@ from sqlalchemy.exc import DatabaseError
 from vpnkeys.domain.errors import KeyPairDamaged, StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.files import Mark
 from vpnkeys.store.files.secrets import REALITY_FILE
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import current_revision, migrate
@@ -91,17 +92,9 @@ def _keys(url: str, *, may_migrate: bool) -> tuple[Key, ...]:
         engine.dispose()
 
 
-def _state(database: Path) -> list[tuple[int, int, int] | None]:
+def _state(database: Path) -> list[Mark | None]:
     """What changes whenever one of the files is written to."""
-    return [_stamp(database.with_name(database.name + end)) for end in _COMPANIONS]
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return [Mark.at(database.with_name(database.name + end)) for end in _COMPANIONS]
 
 
 def _copy(database: Path, copy: Path) -> None:

@@ -4,7 +4,6 @@ Promise: `obtain` gives a path to an Xray binary that is the right one, or says 
 In order: the configured one, `xray` on the PATH, our cached copy, the official release, a build from source.
 """
 
-import hashlib
 import os
 import platform
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from vpnkeys.domain.errors import Unavailable
+from vpnkeys.files import sha256_of
 from vpnkeys.xray.process.gobuild import BuildFailed, Say, build, tell, workshop
 
 XRAY_VERSION = "26.3.27"
@@ -142,7 +142,7 @@ def _from_release(room: Path, say: Say) -> Path | None:
     archive = room / name
     if not _download(f"{RELEASES}/{name}", archive, say):
         return None
-    digest = _digest(archive)
+    digest = sha256_of(archive)
     if digest != RELEASE_DIGESTS[name]:
         archive.unlink()
         say(f"{name} is refused and deleted: its SHA-256 is {digest}, not {RELEASE_DIGESTS[name]}.")
@@ -181,7 +181,7 @@ def _from_source(room: Path, say: Say) -> Path | None:
     except BuildFailed as error:
         say(str(error))
         return None
-    known, digest = BUILD_DIGESTS.get((built.go, platform.machine())), _digest(built.path)
+    known, digest = BUILD_DIGESTS.get((built.go, platform.machine())), sha256_of(built.path)
     if known not in (None, digest):
         say(f"The build is refused: its SHA-256 is {digest}, but {built.go} makes {known} of this source.")
         return None
@@ -233,14 +233,9 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def _record(program: Path) -> str:
     """Write a digest as `sha256sum -c` reads it."""
-    return f"{_digest(program)}  xray\n"
+    return f"{sha256_of(program)}  xray\n"
 
 
 def main(arguments: list[str]) -> int:

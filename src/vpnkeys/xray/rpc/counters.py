@@ -1,20 +1,17 @@
 """Xray's counters, and the life of the process that they belong to. All that a timer's sample needs."""
 
-import os
-import socket
-import struct
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.traffic import NOTHING, Bytes, Samples
+from vpnkeys.files import listener_pid
 from vpnkeys.xray.process.child import epoch_of
 from vpnkeys.xray.rpc.control import XrayControl
 
 _CONNECT_TIMEOUT_S = 1.0
 _SILENT = "Xray does not answer on its API; it is being restarted if it ended. Try again shortly."
-_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
 class XrayCounters:
@@ -39,12 +36,7 @@ class XrayCounters:
     def pid(self) -> int:
         """The process behind the API's socket. Raises XrayUnavailable."""
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-                # A stopped Xray takes no connection off its queue; when that is full, connecting would wait for ever.
-                peer.settimeout(_CONNECT_TIMEOUT_S)
-                peer.connect(os.fspath(self._api_socket))
-                credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-            return int(_PEER_CREDENTIALS.unpack(credentials)[0])
+            return listener_pid(self._api_socket, _CONNECT_TIMEOUT_S)
         except OSError as error:
             raise XrayUnavailable(_SILENT) from error
 
