@@ -1,7 +1,6 @@
 """Files of this package as pages: closed tables of files, sent once to each browser, and nothing of another origin."""
 
 import gzip
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
@@ -10,6 +9,8 @@ from typing import Annotated, NamedTuple
 
 from fastapi import Header, Response
 from starlette.exceptions import HTTPException
+
+from vpnkeys.api.pages.entity_tag import has, tag_of
 
 IfNoneMatch = Annotated[str, Header(alias="If-None-Match")]
 AcceptEncoding = Annotated[str, Header(alias="Accept-Encoding")]
@@ -40,7 +41,7 @@ def _asset(content: bytes, media_type: str, *, pack: bool) -> Asset:
     """Plain and packed are two representations, with a tag each. Both are small enough to be kept."""
     packed = pack and media_type not in _PACKED_ALREADY
     content = gzip.compress(content, mtime=0) if packed else content
-    return Asset(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"', packed)
+    return Asset(content, tag_of(content), packed)
 
 
 class StaticFiles:
@@ -59,7 +60,7 @@ class StaticFiles:
         media_type = self._media_types[name]
         asset = _asset(self._contents[name], media_type, pack=_takes_gzip(accept_encoding))
         headers = {**self._headers, "Cache-Control": caching, "ETag": asset.tag}
-        if asset.tag in [known.strip().removeprefix("W/") for known in if_none_match.split(",")]:
+        if has(if_none_match, asset.tag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         if asset.packed:
             headers["Content-Encoding"] = "gzip"

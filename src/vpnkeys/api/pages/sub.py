@@ -5,7 +5,6 @@ Headers that clients read: `subscription-userinfo` (bytes, and Unix seconds), `p
 """
 
 import base64
-import hashlib
 from datetime import UTC
 from http import HTTPStatus
 from typing import Annotated
@@ -17,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from vpnkeys.api.auth.rate_limits import Limits
 from vpnkeys.api.deps import ServerDep
+from vpnkeys.api.pages.entity_tag import has, tag_of
 from vpnkeys.api.pages.sub_formats import Asker, Document, Format, choose, write
 from vpnkeys.api.pages.sub_page import POLICY, Access, render_page
 from vpnkeys.api.pages.sub_words import words_for
@@ -71,11 +71,11 @@ def _answer(request: Request, server: Server, key: Key, token: str, wanted: str 
     else:
         document = write(form, key, server.reconciler.site, asker)
     content = document.text.encode()
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    tag = tag_of(content)
     headers = {**_HEADERS, **_profile(key, used), "ETag": tag}
     if form is not Format.HTML:
         headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(_file_name(key.name), safe='')}"
-    if _has_it(tag, request.headers.get("if-none-match", "")):
+    if has(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(content, headers=headers, media_type=document.media_type)
 
@@ -102,8 +102,3 @@ def _file_name(name: str) -> str:
     """A name that is one file's name on every system, and neither hidden nor another directory's."""
     safe = "".join(char if char.isalnum() or char in _FILE_NAME_MARKS else "_" for char in name)
     return safe.strip(". ") or "vpn"
-
-
-def _has_it(tag: str, if_none_match: str) -> bool:
-    known = [offer.strip().removeprefix("W/") for offer in if_none_match.split(",")]
-    return tag in known or known == ["*"]
