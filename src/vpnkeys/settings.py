@@ -1,4 +1,4 @@
-"""The only place that reads the environment: every setting, its default, and what is wrong with it."""
+"""The only place that reads settings: each with its default, and what is wrong with it."""
 
 import os
 import re
@@ -16,11 +16,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import is_server_name
 
+ENVIRONMENT: Mapping[str, str] = os.environ
+"""What settings are read from. Programs that are started take theirs from `os.environ`, without our secrets."""
+
 PREFIX = "VPNKEYS_"
 SYSTEM_DATA_DIR = Path("/var/lib/vpnkeys")
 
+PASSPHRASE = f"{PREFIX}PASSPHRASE"
+
 # Options of other commands; `serve` leaves them alone, as both may run in one environment.
-CLI_NAMES = frozenset({f"{PREFIX}URL", f"{PREFIX}FINGERPRINT", f"{PREFIX}CA", f"{PREFIX}PASSPHRASE"})
+CLI_NAMES = frozenset({f"{PREFIX}URL", f"{PREFIX}FINGERPRINT", f"{PREFIX}CA", PASSPHRASE})
 
 # TLS 1.3 with h2 and their own network; large sites that many connections to are no surprise.
 DEFAULT_SERVER_NAMES = "www.microsoft.com,www.nvidia.com,www.amd.com,www.cisco.com,www.samsung.com,www.asus.com"
@@ -188,10 +193,15 @@ class Settings(BaseModel):
         return None if ip_address(self.listen.host).is_loopback else self.listen.port
 
 
-def load_settings(environment: Mapping[str, str] = os.environ, *, is_root_install: bool = False) -> Settings:
-    """Settings from `<data dir>/vpnkeys.env` and the environment, which wins. Raises SettingsError with all faults."""
+def load_settings(
+    environment: Mapping[str, str] = ENVIRONMENT, *, data_dir: Path | None = None, is_root_install: bool = False
+) -> Settings:
+    """Return the settings from `<data dir>/vpnkeys.env` and the environment, which wins, but not over `data_dir`.
+
+    Raises SettingsError with all faults.
+    """
     default_dir = SYSTEM_DATA_DIR if is_root_install else Path("data")
-    data_dir = Path(environment.get(f"{PREFIX}DATA_DIR") or default_dir).absolute()
+    data_dir = (data_dir or Path(environment.get(f"{PREFIX}DATA_DIR") or default_dir)).absolute()
     given = {**_env_file(data_dir / "vpnkeys.env"), **_ours(environment)}
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     unknown = sorted(given.keys() - known)
@@ -212,7 +222,7 @@ def load_settings(environment: Mapping[str, str] = os.environ, *, is_root_instal
     return settings
 
 
-def data_dirs(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+def data_dirs(environment: Mapping[str, str] = ENVIRONMENT) -> tuple[Path, ...]:
     """Where a server of this machine may have its data: the directory that is set, else the defaults."""
     given = environment.get(f"{PREFIX}DATA_DIR")
     return (Path(given).absolute(),) if given else (Path("data").absolute(), SYSTEM_DATA_DIR)
@@ -223,7 +233,12 @@ def admin_socket(data_dir: Path) -> Path:
     return data_dir / "run" / "admin.sock"
 
 
-def journal_stream(environment: Mapping[str, str] = os.environ) -> str | None:
+def backup_passphrase(environment: Mapping[str, str] = ENVIRONMENT) -> str | None:
+    """Return the passphrase of backups, if one is set."""
+    return environment.get(PASSPHRASE) or None
+
+
+def journal_stream(environment: Mapping[str, str] = ENVIRONMENT) -> str | None:
     """What systemd says of the stream that it connected to the journal, as `device:inode` (systemd.exec(5))."""
     return environment.get("JOURNAL_STREAM")
 

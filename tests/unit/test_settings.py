@@ -1,9 +1,11 @@
 """Every setting, its default, and what is said about a wrong one."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
+import vpnkeys
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.settings import (
     DEFAULT_RATE_LIMITS,
@@ -161,3 +163,28 @@ def test_other_programs_variables_are_none_of_ours(tmp_path: Path) -> None:
 def test_the_api_key_is_not_printed(tmp_path: Path) -> None:
     """Settings may be logged."""
     assert "sixteen or more letters" not in repr(load(tmp_path, API_KEY="sixteen or more letters"))
+
+
+# What is passed on to programs that are started, what shells and terminals say, and where a user's caches are.
+_NO_SETTINGS = {
+    "cli/commands/links.py",
+    "cli/main.py",
+    "install/host.py",
+    "xray/process/binary.py",
+    "xray/process/gobuild.py",
+    "xray/process/launch.py",
+}
+
+
+def test_settings_are_read_in_one_place() -> None:
+    """So that each is explained once, checked once, and found in one file."""
+    package = Path(vpnkeys.__file__).parent
+    readers = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if _reads_environment(path)}
+    assert readers == {"settings.py", *_NO_SETTINGS}
+
+
+def _reads_environment(path: Path) -> bool:
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "environb"}
+        for node in ast.walk(ast.parse(path.read_text()))
+    )

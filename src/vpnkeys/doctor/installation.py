@@ -1,6 +1,5 @@
 """Where to look: the settings, and the server with its Xray if they run."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from vpnkeys.client import ApiError, Client
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.files import listener_pid
 from vpnkeys.ops.data_dir import api_socket
-from vpnkeys.settings import PREFIX, Settings, admin_socket, data_dirs, load_settings
+from vpnkeys.settings import ENVIRONMENT, Settings, admin_socket, data_dirs, load_settings
 from vpnkeys.xray.rpc.counters import XrayCounters
 
 _CONNECT_TIMEOUT_S = 2.0
@@ -53,14 +52,14 @@ class Installation:
 
 
 @contextmanager
-def find_place(environment: Mapping[str, str] = os.environ) -> Iterator[Installation]:
+def find_place(environment: Mapping[str, str] = ENVIRONMENT) -> Iterator[Installation]:
     """The server of this machine: the one that runs, else the one whose data is there.
 
     The settings are those that the running server was started with. Raises SettingsError when they are wrong,
     PermissionError when somebody else's server runs there.
     """
     data_dir, pid = _data_dir(environment)
-    settings = load_settings({**_started_with(pid, environment), f"{PREFIX}DATA_DIR": str(data_dir)})
+    settings = load_settings(_started_with(pid, environment), data_dir=data_dir)
     server = None if pid is None else _answering(admin_socket(data_dir))
     try:
         yield Installation(settings, server, pid, _xray_pid(settings), _is_a_unit())

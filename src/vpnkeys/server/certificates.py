@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vpnkeys.files import Mark
-
 from vpnkeys.worker import AsyncWorker, Job
 
 _log = logging.getLogger(__name__)

@@ -13,15 +13,14 @@ import typer
 
 from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.ops.backup import Restored, Written, restore_backup, write_backup
-from vpnkeys.settings import PREFIX, Settings, SettingsError, load_settings
+from vpnkeys.settings import PASSPHRASE, Settings, SettingsError, backup_passphrase, load_settings
 from vpnkeys.store.files.backup import Backup, BackupRefused, is_encrypted, unpack
 
 _REFUSED, _SETTINGS = 1, 2
-_PASSPHRASE = f"{PREFIX}PASSPHRASE"
 
 _File = Annotated[Path, typer.Argument(help="the backup", show_default=False)]
 _PassphraseFile = Annotated[
-    Path | None, typer.Option(help=f"a file with the passphrase; else {_PASSPHRASE}, else a terminal is asked")
+    Path | None, typer.Option(help=f"a file with the passphrase; else {PASSPHRASE}, else a terminal is asked")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
 
@@ -85,13 +84,13 @@ def _fail(what: str, code: str, message: str, status: int, *, as_json: bool) -> 
 
 
 def _settings_in(data_dir: Path) -> Settings:
-    return load_settings({**os.environ, f"{PREFIX}DATA_DIR": str(data_dir)})
+    return load_settings(data_dir=data_dir)
 
 
 def _given(file: Path | None) -> str | None:
     """The passphrase from the file, or else from the environment; an argument would be seen by everybody."""
     if file is None:
-        return os.environ.get(_PASSPHRASE) or None
+        return backup_passphrase()
     try:
         found = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:

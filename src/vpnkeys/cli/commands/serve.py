@@ -16,7 +16,7 @@ from vpnkeys.interfaces import Store
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
 from vpnkeys.server.serving import Beside, check_certificate, serve_until_asked
-from vpnkeys.settings import Settings, SettingsError, admin_socket, load_settings
+from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, admin_socket, load_settings
 from vpnkeys.xray.process.binary import obtain
 
 
@@ -55,7 +55,7 @@ def _serve(settings: Settings) -> None:
         say(f"vpnkeys cannot start: {error}")
         raise typer.Exit(1) from error
     _introduce(server, settings)
-    notifier = notifier_of(os.environ)
+    notifier = notifier_of(ENVIRONMENT)
     try:
         socket = admin_socket(settings.data_dir)
         is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.introduce
