@@ -1,1 +1,1 @@
-"""Frozen data and pure functions: what a key is, and what must be true of it. No I/O."""
+"""The domain: keys, limits, inbounds, traffic and events as frozen data and pure functions. Nothing here does I/O."""

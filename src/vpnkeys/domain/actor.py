@@ -1,4 +1,7 @@
-"""Who is doing what is being done: known where a request comes in, asked where a change is written down."""
+"""The actor of the current request: set where a request enters, read where the audit log is written.
+
+It is kept in a context variable, so that each task and thread has its own and no call has to pass it on.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who changes things: by what name, from where, in which request."""
+    """An actor is the user, token or server that makes a change.
+
+    `name` is written to the audit log; `origin` says where the request came from, such as an address; `request_id` is
+    empty for changes that no HTTP request asked for.
+    """
 
     name: str
     origin: str
@@ -16,24 +23,24 @@ class Actor:
 
 
 SERVER = Actor("vpnkeys", "server")
-"""The server by itself: limits that strike, repairs."""
+"""The server itself, which enforces limits and repairs drift."""
 
 _current: ContextVar[Actor] = ContextVar("actor", default=SERVER)
 
 
 def current_actor() -> Actor:
-    """Whoever acts in this task or thread."""
+    """Return the actor of this task or thread; `SERVER` where none was set."""
     return _current.get()
 
 
 def set_actor(actor: Actor) -> None:
-    """Let this actor answer for the rest of the present task or thread."""
+    """Set the actor for the rest of this task or thread."""
     _current.set(actor)
 
 
 @contextmanager
 def acting(actor: Actor) -> Iterator[None]:
-    """Let this actor answer for what the block does."""
+    """Set the actor for the block, and restore the one before it at the end."""
     token = _current.set(actor)
     try:
         yield

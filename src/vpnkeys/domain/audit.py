@@ -1,4 +1,4 @@
-"""The audit log: what was changed, as it was before and after. Pure: who writes it down is the store."""
+"""Entries of the audit log: what changed, with the values before and after. The store writes them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,26 +10,25 @@ from vpnkeys.domain.actor import Actor
 from vpnkeys.domain.key import Key
 
 Facts = Mapping[str, object]
-"""JSON values by name."""
+"""JSON values by field name."""
 
 NOTHING: Facts = MappingProxyType({})
 
 
 class Outcome(StrEnum):
-    """How a change ended."""
+    """An outcome says how a change ended."""
 
     DONE = "done"
     TAKEN_BACK = "taken_back"
-    """It was begun, could not be carried out, and everything is as before."""
+    """The change could not be applied and was undone."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change. `subject` is the id of what was changed, empty for the server as a whole.
+    """An entry describes one change. `subject` is the id of the changed object, empty for the server as a whole.
 
-    A change tells in `before` and `after` only what differs; what was made has no `before`, what was removed no
-    `after`.
+    `before` and `after` hold only the fields that differ; `before` is empty for a new object, `after` for a deleted.
     """
 
     action: str
@@ -40,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An entry as it stands in the log. `at` is UTC without an offset; `id` grows with time."""
+    """A record is an entry as the log holds it. `at` is UTC without an offset; `id` grows with time."""
 
     id: int
     at: datetime
@@ -51,12 +50,12 @@ class Record:
 
 
 def key_created(key: Key) -> Entry:
-    """A key was made."""
+    """Return the entry for a new key."""
     return Entry("key.created", key.id, after=_facts(key))
 
 
 def key_changed(before: Key, after: Key) -> Entry:
-    """A key was changed, by somebody or by its limits."""
+    """Return the entry for a changed key, whether a request or a limit changed it."""
     was, is_now = _facts(before), _facts(after)
     changed = [name for name in was if was[name] != is_now[name]]
     return Entry(
@@ -65,17 +64,20 @@ def key_changed(before: Key, after: Key) -> Entry:
 
 
 def key_moved(key: Key, port: int) -> Entry:
-    """A key got another port."""
+    """Return the entry for a key that moves to another port."""
     return Entry("key.moved", key.id, {"port": key.port}, {"port": port})
 
 
 def key_deleted(key: Key) -> Entry:
-    """A key was removed."""
+    """Return the entry for a deleted key."""
     return Entry("key.deleted", key.id, before=_facts(key))
 
 
 def _facts(key: Key) -> dict[str, object]:
-    """What is told of a key. Its UUID and short id are not: they let people in, and the log is kept for ever."""
+    """Return the fields of a key that the log may hold.
+
+    The UUID and the short id are left out: they grant access, and the log is never deleted.
+    """
     limits = {name: _json(value) for name, value in asdict(key.limits).items()}
     return {
         "name": key.name,

@@ -1,9 +1,9 @@
-"""Whole configurations for customers' clients, ready to run as they are.
+"""Complete configurations for customers' clients.
 
 Formats: sing-box 1.12 and later (sing-box.sagernet.org/configuration) and mihomo (wiki.metacubex.one/config).
 
-A key that does not work gives a configuration that lets nothing out: a client that updates itself must not send
-everything past the VPN.
+For a key that is not active, the configuration rejects all traffic: a client that updates its subscription by itself
+must not fall back to sending everything outside the VPN.
 """
 
 from typing import Any
@@ -19,18 +19,18 @@ _MIHOMO_PORT = 7890
 
 _SELECTOR = "VPN"
 _MIHOMO_NAMES = frozenset({_SELECTOR, "COMPATIBLE", "DIRECT", "GLOBAL", "PASS", "REJECT", "REJECT-DROP"})
-"""What a proxy cannot be called, since something else is."""
+"""Names that mihomo already uses, which a proxy cannot have."""
 
-# The TUN device's own network; any private one that nobody has at home will do.
+# The TUN device's own network: private ranges that home routers rarely use, so that they do not clash.
 _TUN_ADDRESSES = ["172.19.0.1/30", "fdfe:dcba:9876::1/126"]
 _LAN = ("10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 
 
 def sing_box_config(key: Key, server_address: str, public_key: str, *, whole_device: bool = False) -> Config:
-    """The configuration of sing-box: a proxy (SOCKS and HTTP) on loopback, and a TUN device with `whole_device`.
+    """Return sing-box's configuration: a SOCKS and HTTP proxy on loopback, and with `whole_device` also a TUN device.
 
-    The apps for phones and desktops carry the device's traffic by the TUN device alone; a sing-box on a command line
-    would need root for it.
+    The phone and desktop apps need the TUN device to carry the device's traffic; sing-box on a command line would need
+    root to create one.
     """
     inbounds: list[Config] = [{"type": "mixed", "tag": "in", "listen": _LISTEN, "listen_port": _SING_BOX_PORT}]
     if whole_device:
@@ -50,7 +50,7 @@ def sing_box_config(key: Key, server_address: str, public_key: str, *, whole_dev
             "final": "remote",
         },
         "outbounds": [_sing_box_outbound(key, server_address, public_key), {"type": "direct", "tag": "direct"}],
-        # The server's own name has to be known before there is a way to the remote resolver.
+        # The server's own name is resolved locally: the remote resolver is reached only through the server.
         "route": {
             "rules": _TUN_RULES if whole_device else [],
             "final": "proxy",
@@ -86,7 +86,7 @@ def _sing_box_outbound(key: Key, server_address: str, public_key: str) -> Config
 
 
 def mihomo_config(key: Key, server_address: str, public_key: str) -> Config:
-    """The configuration of mihomo: a proxy (SOCKS and HTTP) on loopback; all but the local network goes by VPN."""
+    """Return mihomo's configuration: a SOCKS and HTTP proxy on loopback; the VPN carries all but local networks."""
     proxies = [_mihomo_proxy(key, server_address, public_key)] if key.status is Status.ACTIVE else []
     names = [proxy["name"] for proxy in proxies] or ["REJECT"]
     local = [f"{'IP-CIDR6' if ':' in net else 'IP-CIDR'},{net},DIRECT,no-resolve" for net in _LAN]

@@ -1,4 +1,4 @@
-"""Everything that can go wrong in a way somebody can act on.
+"""The errors that a user or operator can act on.
 
 VpnKeysError
 ├── NotFound      the thing asked for does not exist            (404)
@@ -6,14 +6,15 @@ VpnKeysError
 └── Unavailable   a part that is needed does not answer now     (503)
 
 Each class has a `code`, a stable snake_case word for programs; the message is for people and says what to do next.
-Anything that is raised and is not a VpnKeysError is a bug. Errors are translated once, at the edge.
+Modules define further subclasses beside the code that raises them. Any other exception that reaches the API or the
+command line is a bug. Errors become HTTP answers in `api/errors.py` and exit codes in `cli`, and nowhere else.
 """
 
 from typing import ClassVar
 
 
 class VpnKeysError(Exception):
-    """Base of all errors that are meant for whoever asked."""
+    """Base of all errors whose message may be shown to the caller."""
 
     code: ClassVar[str] = "error"
 
@@ -31,31 +32,31 @@ class KeyNotFound(NotFound):
 
 
 class BackupNotFound(NotFound):
-    """There is no backup of this name."""
+    """No backup has this name."""
 
     code = "backup_not_found"
 
 
 class TokenNotFound(NotFound):
-    """No token has this id, or it opens nothing any more."""
+    """No token has this id, or the token is revoked or expired."""
 
     code = "token_not_found"
 
 
 class Rejected(VpnKeysError):
-    """The request cannot be granted as it stands; asking again changes nothing."""
+    """The request cannot be granted as it stands; repeating it gives the same answer."""
 
     code = "rejected"
 
 
 class InvalidName(Rejected):
-    """A key's name is empty, too long, or has characters that no name has."""
+    """A key's name is empty, too long, or holds control characters or lone surrogates."""
 
     code = "invalid_name"
 
 
 class InvalidNote(Rejected):
-    """A key's note is too long, or has characters that no text has."""
+    """A key's note is too long, or holds control characters or lone surrogates."""
 
     code = "invalid_note"
 
@@ -73,7 +74,7 @@ class PortsExhausted(Rejected):
 
 
 class LegacyUnreadable(Rejected):
-    """A file of an old installation is not what it should be."""
+    """A file of an old installation does not have the expected content."""
 
     code = "legacy_unreadable"
 
@@ -85,13 +86,13 @@ class SpeedLimitImpossible(Rejected):
 
 
 class IdempotencyKeyReused(Rejected):
-    """The same Idempotency-Key came with two different bodies."""
+    """An Idempotency-Key was sent again with another body."""
 
     code = "idempotency_key_reused"
 
 
 class Unavailable(VpnKeysError):
-    """A part that is needed does not answer now; nothing was changed, and asking again may work."""
+    """A needed part does not answer now; nothing was changed, and a repeat may work."""
 
     code = "unavailable"
 
@@ -103,7 +104,7 @@ class XrayUnavailable(Unavailable):
 
 
 class XrayRefused(Unavailable):
-    """Xray answered, and would not take what it was given."""
+    """Xray answered with an error to a change of its inbounds."""
 
     code = "xray_refused"
 
@@ -115,13 +116,13 @@ class ConfigUnwritable(Unavailable):
 
 
 class ConfigRefused(Unavailable):
-    """Xray's own test finds config.json unfit, so it was not put in place."""
+    """Xray's own test (`xray -test`) rejects the new config.json, so the old one was kept."""
 
     code = "config_refused"
 
 
 class TargetsUnready(Unavailable):
-    """No configured server name can be handed out at the moment."""
+    """No configured server name is ready for new keys now."""
 
     code = "targets_unready"
 
@@ -145,6 +146,6 @@ class BackupFailed(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """The database does not answer, or is locked by somebody else."""
+    """The database does not answer, or another process holds its lock."""
 
     code = "store_unavailable"

@@ -1,4 +1,4 @@
-"""What may be told to others as it happens: kinds of events, and which of them a change of keys makes. Pure."""
+"""Events for webhooks and live streams: their kinds, and which events a change of keys causes."""
 
 import json
 import uuid
@@ -15,7 +15,7 @@ from vpnkeys.domain.traffic import Gap
 
 
 class Kind(StrEnum):
-    """What happened."""
+    """A kind names what happened, as receivers see it in `event`."""
 
     KEY_CREATED = "key.created"
     KEY_CHANGED = "key.changed"
@@ -23,17 +23,17 @@ class Kind(StrEnum):
     KEY_LIMITED = "key.limited"
     KEY_EXPIRED = "key.expired"
     KEY_ACTIVE = "key.active"
-    """It works again."""
+    """The key works again."""
     TRAFFIC_GAP = "traffic.gap"
-    """Xray ended unasked: bytes may be missing from the accounts."""
+    """Xray ended without a final sample: bytes may be missing from the totals."""
     DRIFT_FOUND = "drift.found"
-    """config.json or the running Xray was not what the database says, and is put right."""
+    """config.json or the running Xray differed from the database, and is being repaired."""
     PING = "ping"
-    """A test that somebody asked for."""
+    """A test event, sent on request."""
 
 
 class News(NamedTuple):
-    """Something that happened, not yet told to anybody. Nothing in `data` lets anybody in."""
+    """A new event, not stored yet, so without id and time. `data` holds nothing that grants access."""
 
     kind: Kind
     data: Facts
@@ -41,7 +41,7 @@ class News(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """News with an id (UUID 4) by which a receiver knows it again, and its time, UTC without an offset."""
+    """An event as it is sent. `id` is a UUID 4, by which receivers drop repeats; `at` is UTC without an offset."""
 
     id: str
     kind: Kind
@@ -50,13 +50,13 @@ class Event:
 
     @classmethod
     def of(cls, news: News, at: datetime) -> "Event":
-        """The news as told to all receivers: one id for all of them."""
+        """Return the event with a fresh id, which is the same for all receivers."""
         return cls(str(uuid.uuid4()), news.kind, at, news.data)
 
     def body(self) -> str:
-        """The JSON that is sent."""
-        told = {"id": self.id, "event": self.kind.value, "created_at": _stamp(self.at), "data": dict(self.data)}
-        return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        """Return the JSON text of the request body."""
+        document = {"id": self.id, "event": self.kind.value, "created_at": _stamp(self.at), "data": dict(self.data)}
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
 _STATUS_NEWS = {
@@ -64,13 +64,13 @@ _STATUS_NEWS = {
     Status.EXPIRED: Kind.KEY_EXPIRED,
     Status.LIMITED: Kind.KEY_LIMITED,
 }
-"""A key that is switched off is one that was changed."""
+"""No entry for `disabled`: an operator disables a key, which `key.changed` says already."""
 
 
 def news_of_keys(before: Iterable[Key], after: Iterable[Key]) -> Iterator[News]:
-    """What a change of keys is to others: deletions first, then changes, then new keys.
+    """Yield the events that lead from one set of keys to another: deletions first, then changes, then new keys.
 
-    A key whose settings change and which therefore stops or works again is told of twice: `key.changed`, then why.
+    A key whose new settings stop it or make it work again causes two: `key.changed`, then the event for its status.
     """
     before, after = tuple(before), tuple(after)
     if before == after:
@@ -93,17 +93,17 @@ def _news_of_change(before: Key, after: Key) -> Iterator[News]:
 
 
 def news_of_gap(gap: Gap) -> News:
-    """Bytes may have passed uncounted."""
+    """Return the event for a time in which bytes may have passed uncounted."""
     return News(Kind.TRAFFIC_GAP, {"since": _stamp(gap.since), "until": _stamp(gap.until)})
 
 
 def news_of_drift(*, file_rewritten: bool, removed: int, added: int) -> News:
-    """What was wrong, as what has to be done about it: inbounds that go from the running Xray, and that come."""
+    """Return the event for a found drift; `removed` and `added` count the inbounds that the repair changes in Xray."""
     return News(Kind.DRIFT_FOUND, {"file_rewritten": file_rewritten, "removed": removed, "added": added})
 
 
 def _facts(key: Key) -> Facts:
-    """What is told of a key: neither its UUID nor its short id, which let people in."""
+    """Return the fields of a key that receivers may see: not the UUID and the short id, which grant access."""
     limits = key.limits
     return {
         "id": key.id,
@@ -122,5 +122,5 @@ def _facts(key: Key) -> Facts:
 
 
 def _stamp(moment: datetime) -> str:
-    """As everywhere in the API: ISO 8601 with six decimals, UTC, no offset."""
+    """Return a time as the API writes it: ISO 8601 with six decimals, UTC, no offset."""
     return moment.isoformat(timespec="microseconds")

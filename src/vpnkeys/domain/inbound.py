@@ -1,4 +1,4 @@
-"""One VLESS + REALITY inbound of Xray, as a value: what is wanted, what is in the file and what runs, alike."""
+"""VLESS + REALITY inbounds of Xray as values: one type for the wanted, the configured and the running ones."""
 
 import hashlib
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ KEY_TAG_PREFIX = "key-"
 WARM_TAG_PREFIX = "warm-"
 
 # Newer Xray versions take an empty minClientVer as "my own version or later", which shuts other clients out
-# (measured: mihomo from 26.7.11, sing-box from 26.9.8). This asks for nothing.
+# (measured: mihomo from 26.7.11, sing-box from 26.9.8). "0.0.0" accepts every client.
 ANY_CLIENT_VERSION = "0.0.0"
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A VLESS client of an inbound. `email` names its traffic counters in Xray; ours is the UUID."""
+    """A client is a VLESS user of an inbound. `email` names its traffic counters in Xray; we use the UUID."""
 
     uuid: str
     email: str
@@ -31,9 +31,10 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Reality:
-    """REALITY's settings. `target` is `host:port`; `private_key` is base64url; `short_ids` have 16 hex digits each.
+    """The REALITY settings of an inbound.
 
-    All 16, because a shorter element in a gRPC message would panic the whole Xray.
+    `target` is `host:port`; `private_key` is base64url; `short_ids` have 16 hex digits each: a shorter one in a gRPC
+    message makes the whole Xray process panic.
     """
 
     target: str
@@ -45,7 +46,7 @@ class Reality:
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """An inbound. `listen` is an IP address, or the path of a Unix socket when `port` is None."""
+    """An inbound of our form. `listen` is an IP address, or the path of a Unix socket when `port` is None."""
 
     tag: str
     listen: str
@@ -56,7 +57,7 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class ForeignInbound:
-    """An inbound that is not of our form, whatever its tag: what can be told of it. It equals no Inbound."""
+    """An inbound that is not of our form, whatever its tag, with the fields that were read. It equals no Inbound."""
 
     tag: str
     port: int | None
@@ -72,9 +73,9 @@ AnyInbound: TypeAlias = Inbound | ForeignInbound
 
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
-    """What all inbounds of this server share, and what is put into links.
+    """The values that all inbounds of this server share, and those that links carry.
 
-    `socket_dir` is where warm inbounds have their Unix sockets.
+    `socket_dir` is the directory for the Unix sockets of warm inbounds.
     """
 
     listen: str
@@ -86,15 +87,15 @@ class ServerIdentity:
     public_key: str = ""
 
     def target(self, server_name: str) -> str:
-        """The REALITY target of a server name: its own host, unless one target is forced for all names.
+        """Return the REALITY target for a server name: the name's own host, unless one target is forced for all names.
 
-        A shared target with foreign names breaks the camouflage: it would answer with another site's certificate.
+        A forced target weakens the camouflage: to a probe it answers with a certificate for another site.
         """
         return self.forced_target or f"{server_name}:443"
 
 
 def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
-    """The inbound that carries this key."""
+    """Return the inbound that carries this key."""
     return Inbound(
         tag=key.tag,
         listen=site.listen,
@@ -110,12 +111,12 @@ def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
 
 
 def warm_inbound(server_name: str, site: ServerIdentity) -> Inbound:
-    """The inbound that makes Xray probe this server name's target before any customer needs it.
+    """Return the inbound that makes Xray probe this server name's target before any customer connects.
 
-    REALITY probes each (target, server name, ALPN) once per Xray process, for up to five seconds, and lets every client
-    that comes before the end sleep five seconds (`record_detect.go` and `tls.go` of xtls/reality). This inbound has the
-    same target and name as the keys to come. It listens on a Unix socket, so that nobody from outside reaches it, and
-    whoever gets in is answered by Xray itself (see the `warmed` outbound), never sent on.
+    REALITY probes each (target, server name, ALPN) once per Xray process, for up to five seconds, and makes every
+    client that connects during the probe wait five seconds (`record_detect.go` and `tls.go` of xtls/reality). This
+    inbound has the same target and name as future keys. It listens on a Unix socket, out of reach for other machines,
+    and Xray itself answers its clients (the `warmed` outbound): nothing is forwarded.
     """
     index = site.server_names.index(server_name)
     digest = hashlib.sha256(f"{server_name} {site.private_key}".encode()).digest()
@@ -135,12 +136,12 @@ def warm_inbound(server_name: str, site: ServerIdentity) -> Inbound:
 
 @lru_cache(maxsize=16)
 def warm_inbounds(site: ServerIdentity) -> tuple[Inbound, ...]:
-    """A warm inbound for each server name."""
+    """Return a warm inbound for each server name."""
     return tuple(warm_inbound(name, site) for name in site.server_names)
 
 
 def desired_inbounds(keys: Iterable[Key], site: ServerIdentity) -> tuple[Inbound, ...]:
-    """Everything that Xray should run for us: a warm inbound for each server name, then the active keys by port."""
+    """Return all inbounds that Xray should run: a warm one for each server name, then those of active keys by port."""
     active = sorted((key for key in keys if key.status is Status.ACTIVE), key=lambda key: key.port)
     return (
         *warm_inbounds(site),

@@ -1,4 +1,4 @@
-"""A key: one customer's access, with its own port, short id and server name."""
+"""Keys. A key is one customer's access, with its own port, short id and server name."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key, as the database holds it.
+    """A key as the database holds it.
 
     `uuid` is the VLESS id and the email of Xray's counters. `created_at` is UTC without an offset. `short_id` is hex:
-    16 digits for keys made here, fewer for some that were imported. `flow` is empty only for imported keys whose
-    links never had Vision. `port_assigned_at` is None as long as the key has the port that it was made with.
-    `is_active` is the operator's switch, `judged` what the key's limits made of it when they were last looked at.
+    16 digits for keys made here, fewer for some imported ones. `flow` is empty only for imported keys whose links never
+    had Vision. `port_assigned_at` is None while the key still has its first port. `is_active` is the operator's switch;
+    `limit_status` is the result of the last check of the key's limits.
     """
 
     id: str
@@ -41,23 +41,23 @@ class Key:
 
     @property
     def status(self) -> Status:
-        """Whether the key works, and if not, why."""
+        """Whether the key works, and the reason if it does not: the operator's switch comes before the limits."""
         return self.limit_status if self.is_active else Status.DISABLED
 
     @property
     def tag(self) -> str:
-        """The tag of this key's inbound in Xray."""
+        """The tag of this key's inbound in Xray, `key-<id>`."""
         return f"key-{self.id}"
 
 
 def parse_name(raw: str) -> str:
-    """The name without the white space around it.
+    """Return the name without surrounding white space.
 
     Raises InvalidName when nothing is left, when it has more than 128 characters, or when it holds control
-    characters or lone surrogates. Any script is welcome.
+    characters or lone surrogates. Letters of all scripts are allowed.
     """
     if any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES for char in raw):
-        msg = "The name has control characters; use letters, digits, signs and spaces of any script."
+        msg = "The name has control characters; use letters, digits, punctuation and spaces of any script."
         raise InvalidName(msg)
     name = raw.strip()
     if not name:
@@ -70,11 +70,14 @@ def parse_name(raw: str) -> str:
 
 
 def parse_note(raw: str) -> str:
-    """A note: up to 1000 characters, of several lines if need be. Raises InvalidNote."""
+    """Return the note unchanged. Raises InvalidNote when it has more than 1000 characters or control characters.
+
+    Line breaks and tabs are allowed.
+    """
     if any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES and char not in "\n\t" for char in raw):
-        msg = "The note has control characters; line breaks and tabs are fine, others are not."
+        msg = "The note has control characters; remove all but line breaks and tabs."
         raise InvalidNote(msg)
     if len(raw) > NOTE_MAX_CHARS:
-        msg = f"The note has {len(raw)} characters; at most {NOTE_MAX_CHARS} are kept."
+        msg = f"The note has {len(raw)} characters; give at most {NOTE_MAX_CHARS}."
         raise InvalidNote(msg)
     return raw

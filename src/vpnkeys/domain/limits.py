@@ -1,6 +1,6 @@
-"""What a key may use, and whether it still may.
+"""Limits of a key, and the status that follows from them.
 
-Days, weeks (from Monday) and months are those of UTC: everywhere the same, with no hour twice or missing in a year.
+Days, weeks (from Monday) and months are those of UTC: UTC has no daylight saving time, so every day has 24 hours.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Window(StrEnum):
-    """The time that a traffic limit is about; each but `total` begins anew at its turn."""
+    """A window is the period of a traffic limit. Usage counts from zero in each; `total` is the key's whole life."""
 
     TOTAL = "total"
     DAY = "day"
@@ -18,7 +18,7 @@ class Window(StrEnum):
 
 
 class Status(StrEnum):
-    """Whether a key works, and if not, why."""
+    """A status says whether a key works, and the reason if it does not."""
 
     ACTIVE = "active"
     DISABLED = "disabled"
@@ -28,7 +28,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a key may use; None is no limit.
+    """The limits of a key; None means no limit.
 
     `expires_at` is UTC without an offset; `speed_mbps` is in 10^6 bits per second, each way.
     """
@@ -44,7 +44,7 @@ NO_LIMITS = Limits()
 
 
 def window_start(window: Window, now: datetime) -> datetime | None:
-    """When the present window began; None for `total`, which began with the key."""
+    """Return the start of the current window; None for `total`, which starts with the key."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     match window:
         case Window.TOTAL:
@@ -58,7 +58,10 @@ def window_start(window: Window, now: datetime) -> datetime | None:
 
 
 def judge(limits: Limits, used_bytes: int, now: datetime) -> Status:
-    """What a key's limits make of it, after `used_bytes` in the present window: active, expired or limited."""
+    """Return active, expired or limited for a key that has used `used_bytes` in the current window.
+
+    Expiry comes first: more traffic would not make an expired key work.
+    """
     if limits.expires_at is not None and now >= limits.expires_at:
         return Status.EXPIRED
     if limits.traffic_bytes is not None and used_bytes >= limits.traffic_bytes:

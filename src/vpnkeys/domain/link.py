@@ -1,4 +1,4 @@
-"""The link that a customer puts into a client.
+"""The `vless://` link that a customer imports into a client.
 
 Format: the VLESS share-link standard (XTLS/Xray-core discussion 716); every value is percent-encoded.
 """
@@ -8,12 +8,12 @@ from urllib.parse import quote, urlencode
 
 from vpnkeys.domain.key import Key
 
-# What encodeURIComponent leaves as it is, beyond letters and digits (ECMA-262, 19.2.6.4).
+# The characters besides letters and digits that encodeURIComponent does not encode (ECMA-262, 19.2.6.4).
 _UNRESERVED = "-_.!~*'()"
 
 
 def render_link(key: Key, server_address: str, public_key: str) -> str:
-    """The `vless://` link of a key. An IPv6 address is put in brackets; the fragment is the key's name."""
+    """Return the `vless://` link of a key. An IPv6 address is put in brackets; the fragment is the key's name."""
     query = {
         "security": "reality",
         "encryption": "none",
@@ -30,7 +30,7 @@ def render_link(key: Key, server_address: str, public_key: str) -> str:
 
 
 def host_in_url(address: str) -> str:
-    """An address or name as URLs have it: an IPv6 address in brackets."""
+    """Return an address or name in the form for URLs: an IPv6 address gets brackets."""
     try:
         return f"[{IPv6Address(address.strip('[]'))}]"
     except ValueError:

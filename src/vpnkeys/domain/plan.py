@@ -1,6 +1,6 @@
-"""What has to be done so that config.json and the running Xray become what the database wants.
+"""Plans: the steps that make config.json and the running Xray equal to the database.
 
-`plan` is the only road to a change of Xray: repairs apply it, the status endpoints print it.
+Every change of Xray starts as a plan: changes of keys and repairs apply it, the status endpoints print it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound, Reality
 
 
 class FileState(StrEnum):
-    """Whether config.json can be read as a configuration."""
+    """A file state says whether config.json can be read as a configuration."""
 
     OK = "ok"
     MISSING = "missing"
@@ -22,9 +22,9 @@ class FileState(StrEnum):
 class FileView:
     """config.json as it is on disk.
 
-    `inbounds` are those that we answer for: our tags, and whatever sits on a port of our range. `foreign` are the
-    operator's own, which stay. `base_ok` tells whether the rest that is ours (API, routing, outbounds, statistics) is
-    as it should be; `problem` says in words what is wrong with a file that cannot be read.
+    `inbounds` are those that we manage: all with our tags, and all on a port of our range. `foreign` are the
+    operator's own, which stay. `base_ok` says whether our other sections (API, routing, outbounds, statistics) are
+    right; `problem` describes why the file cannot be read.
     """
 
     state: FileState
@@ -37,7 +37,7 @@ class FileView:
 
 @dataclass(frozen=True, slots=True)
 class RunningView:
-    """The running Xray: its inbounds but for the API's, and the epoch, which names this one process life."""
+    """The running Xray: its inbounds except that of its API, and its epoch, which names one run of its process."""
 
     inbounds: Mapping[str, AnyInbound]
     epoch: str
@@ -45,7 +45,7 @@ class RunningView:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What is. `running` is None while Xray does not answer."""
+    """The observed state. `running` is None while Xray does not answer."""
 
     file: FileView
     running: RunningView | None
@@ -53,10 +53,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do, in this order: write the file, remove, cut, add. Inbounds are never altered in place.
+    """A plan is applied in this order: write the file, remove, cut, add. Inbounds are never altered in place.
 
-    `file` holds all our inbounds that config.json should have, or is None when the file is right. `remove` are tags.
-    `cut` are ports whose open connections must end: removing an inbound leaves them running (measured).
+    `file` holds all our inbounds for config.json, or is None when the file is right. `remove` are tags. `cut` are ports
+    whose open connections must end: they go on after Xray has removed the inbound (measured).
     """
 
     file: tuple[Inbound, ...] | None = None
@@ -70,7 +70,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How a set of inbounds differs from the wanted ones, by tag."""
+    """A drift lists by tag how a set of inbounds differs from the desired ones."""
 
     missing: tuple[str, ...]
     extra: tuple[str, ...]
@@ -81,7 +81,7 @@ class Drift:
 
 
 def compare(desired: Iterable[Inbound], actual: Mapping[str, AnyInbound]) -> Drift:
-    """Which tags are missing from `actual`, which are too many, and which differ in content."""
+    """Return the tags that `actual` lacks, those that it should not have, and those whose content differs."""
     wanted = {inbound.tag: inbound for inbound in desired}
     return Drift(
         missing=tuple(sorted(wanted.keys() - actual.keys())),
@@ -91,7 +91,7 @@ def compare(desired: Iterable[Inbound], actual: Mapping[str, AnyInbound]) -> Dri
 
 
 def differences(wanted: Inbound, actual: AnyInbound) -> tuple[str, ...]:
-    """What differs between two inbounds, in the words of config.json."""
+    """Return the names of config.json's fields in which two inbounds differ; empty when they are equal."""
     seen: dict[str, tuple[object, object]] = {
         "port": (wanted.port, actual.port),
         "clients": (uuids_of(wanted), uuids_of(actual)),
@@ -114,7 +114,7 @@ def _reality(inbound: AnyInbound) -> Reality | ForeignInbound:
 
 
 def running_drift(desired: Iterable[Inbound], observed: Observed) -> Drift | None:
-    """The drift of the running Xray, or None while it does not answer. The operator's own inbounds do not count."""
+    """Return the drift of the running Xray, or None while it does not answer. The operator's inbounds do not count."""
     if observed.running is None:
         return None
     foreign = {inbound.tag for inbound in observed.file.foreign}
@@ -123,12 +123,12 @@ def running_drift(desired: Iterable[Inbound], observed: Observed) -> Drift | Non
 
 
 def file_is_right(desired: Iterable[Inbound], file: FileView) -> bool:
-    """Whether config.json needs no change."""
+    """Return whether config.json needs no change."""
     return file.state is FileState.OK and file.base_ok and not compare(desired, file.inbounds)
 
 
 def plan(desired: tuple[Inbound, ...], observed: Observed) -> Plan:
-    """The shortest way from what is to what should be. Applied, and planned again, it is empty."""
+    """Return the shortest plan from the observed to the desired state. Once applied, the next plan is empty."""
     file = None if file_is_right(desired, observed.file) else desired
     drift = running_drift(desired, observed)
     if drift is None or observed.running is None:
@@ -145,7 +145,7 @@ def plan(desired: tuple[Inbound, ...], observed: Observed) -> Plan:
 
 
 def transition(before: tuple[Inbound, ...], after: tuple[Inbound, ...]) -> Plan:
-    """What to do when what is wanted changes, and what was wanted before is in place. Empty when nothing changes."""
+    """Return the plan from one desired state, which is in place now, to another. It is empty when they are equal."""
     if before == after:
         return Plan()
     running = RunningView({inbound.tag: inbound for inbound in before}, epoch="")
@@ -153,12 +153,12 @@ def transition(before: tuple[Inbound, ...], after: tuple[Inbound, ...]) -> Plan:
 
 
 def _ports_to_cut(removed: Iterable[AnyInbound], desired: Iterable[Inbound]) -> tuple[int, ...]:
-    """The ports of removed inbounds, but for those on which the very same clients stay entitled."""
+    """Return the ports of removed inbounds whose connections must end: not those that keep the same clients."""
     entitled = {(inbound.port, tuple(client.uuid for client in inbound.clients)) for inbound in desired}
     cut = {inbound.port for inbound in removed if (inbound.port, uuids_of(inbound)) not in entitled}
     return tuple(sorted(port for port in cut if port is not None))
 
 
 def uuids_of(inbound: AnyInbound) -> tuple[str, ...]:
-    """The VLESS UUIDs that an inbound lets in."""
+    """Return the VLESS UUIDs that an inbound accepts."""
     return inbound.uuids if isinstance(inbound, ForeignInbound) else tuple(client.uuid for client in inbound.clients)

@@ -1,4 +1,4 @@
-"""Which port a new key gets."""
+"""The range of ports for keys, and the choice of a new key's port."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from vpnkeys.domain.errors import PortsExhausted
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """TCP ports from `first` to `last`, both included."""
+    """A range of TCP ports from `first` to `last`, both included."""
 
     first: int
     last: int
@@ -29,9 +29,9 @@ class PortRange:
 
 
 def lowest_free(pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool]) -> int:
-    """The lowest port of the pool that no key has and that `is_free` on the host.
+    """Return the lowest port of the pool that no key has and for which `is_free` is true on this host.
 
-    `is_free` is asked only for ports that no key has. Raises PortsExhausted when there is none.
+    `is_free` tries to listen, so it is called only for ports that no key has. Raises PortsExhausted when none is left.
     """
     for port in pool.ports:
         if port not in taken and is_free(port):

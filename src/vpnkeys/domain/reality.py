@@ -1,4 +1,4 @@
-"""REALITY's key pair and short ids, and what a valid server name is.
+"""REALITY's key pair and short ids, and the check of server names.
 
 Formats are Xray-core's (`infra/conf/transport_internet.go`): X25519 keys are 32 raw bytes in base64url without padding,
 a short id is 8 bytes written as at most 16 hex digits, padded with zero bytes on the right.
@@ -20,38 +20,39 @@ _DNS_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """An X25519 pair in Xray's spelling. `new` and `of_private` make pairs that match; a loaded one may not."""
+    """An X25519 key pair in Xray's encoding. `new` and `of_private` return matching pairs; a loaded one may differ."""
 
     private_key: str
     public_key: str
 
     @classmethod
     def new(cls) -> Self:
-        """A pair from the operating system's random source."""
+        """Return a pair from the operating system's random source."""
         return cls.of_private(encode_key(secrets.token_bytes(32)))
 
     @classmethod
     def of_private(cls, private_key: str) -> Self:
-        """The pair that belongs to a private key. Raises ValueError when it is not 32 bytes of base64url."""
+        """Return the pair of a private key. Raises ValueError when that is not 32 bytes in base64url."""
         public = X25519PrivateKey.from_private_bytes(decode_key(private_key)).public_key()
         return cls(private_key, encode_key(public.public_bytes_raw()))
 
     def __repr__(self) -> str:
-        """Without the private key, which must not reach a log."""
+        """Return the pair without its private key, which must not reach a log."""
         return f"KeyPair(public_key={self.public_key!r})"
 
 
 def encode_key(raw: bytes) -> str:
-    """32 raw bytes as base64url without padding."""
+    """Return 32 raw bytes as base64url without padding."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
 def decode_key(text: str) -> bytes:
-    """The 32 raw bytes of a key in base64url without padding. Raises ValueError otherwise."""
+    """Return the 32 raw bytes of a key in base64url without padding. Raises ValueError for any other text."""
     try:
         raw = base64.b64decode(text.encode("ascii") + b"=", altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raw = b""
+    # Encoded again, because Python ignores stray bits in the last character: two texts would mean one key.
     if len(raw) != 32 or encode_key(raw) != text:  # noqa: PLR2004 - X25519's key size
         msg = "a REALITY key is 32 bytes in base64url without padding (43 characters)"
         raise ValueError(msg)
@@ -59,20 +60,20 @@ def decode_key(text: str) -> bytes:
 
 
 def new_short_id() -> str:
-    """16 hex digits from the operating system's random source."""
+    """Return 16 hex digits from the operating system's random source."""
     return secrets.token_hex(SHORT_ID_HEX_DIGITS // 2)
 
 
 def is_short_id(text: str) -> bool:
-    """Whether Xray takes it as a short id: 2 to 16 lower-case hex digits, an even number of them."""
+    """Return whether Xray accepts the text as a short id: 2 to 16 lower-case hex digits, an even number of them."""
     return _SHORT_ID.fullmatch(text) is not None
 
 
 def pad_short_id(text: str) -> str:
-    """All 16 digits of a short id: shorter ones stand for themselves with zeros behind them."""
+    """Return all 16 digits of a short id. Xray fills shorter ones with zeros on the right, as this does."""
     return text.ljust(SHORT_ID_HEX_DIGITS, "0")
 
 
 def is_server_name(text: str) -> bool:
-    """Whether it is a lower-case DNS name with at least one dot. Xray compares server names byte by byte."""
+    """Return whether the text is a lower-case DNS name with at least one dot. Xray compares bytes."""
     return _DNS_NAME.fullmatch(text) is not None

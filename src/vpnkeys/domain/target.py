@@ -1,14 +1,15 @@
-"""What is known of a REALITY target."""
+"""The result of a check of a REALITY target."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """What a look at the target of a server name found, in words that an operator can act on.
+    """A report on the target of one server name, in words that an operator can act on.
 
-    `problems` keep the name from being handed out: a client would not get in, or the camouflage would be seen through.
-    `warnings` do not. `handshake_s` is how long it took to connect and shake hands; `address` the one that answered.
+    `problems` keep the name from new keys: clients could not connect, or a probe could tell the server from the target.
+    `warnings` do not. `handshake_s` is the time to connect and shake hands; `address` is the IP address and port that
+    answered.
     """
 
     server_name: str
@@ -20,5 +21,5 @@ class TargetReport:
 
     @property
     def is_usable(self) -> bool:
-        """Whether keys may be made with this name."""
+        """Whether new keys may use this name."""
         return not self.problems

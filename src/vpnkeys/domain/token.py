@@ -1,4 +1,4 @@
-"""API tokens: who may do what, until when. Of a token only a digest is kept."""
+"""API tokens: their scopes, expiry and check. Only a digest of a token is stored."""
 
 import hashlib
 import hmac
@@ -8,30 +8,30 @@ from datetime import datetime
 from enum import StrEnum
 
 _MARK = "vpnk"
-"""So that a token is known for one wherever it turns up, by people and by scanners for leaked secrets."""
+"""The prefix by which people, our log and scanners for leaked secrets recognise a token."""
 
 
 class Scope(StrEnum):
-    """What a token may do; each may what the one before may."""
+    """A scope says what a token may do; each includes the ones before it."""
 
     READ = "read"
-    """Look at everything but tokens and the audit log."""
+    """Read everything except tokens and the audit log."""
     KEYS = "keys"
-    """Make, change and delete keys."""
+    """Create, change and delete keys."""
     ADMIN = "admin"
     """Everything."""
 
     def allows(self, needed: "Scope") -> bool:
-        """Whether this scope is enough."""
-        return _ORDER[self] >= _ORDER[needed]
+        """Return whether this scope includes the needed one."""
+        return _RANK[self] >= _RANK[needed]
 
 
-_ORDER = {scope: place for place, scope in enumerate(Scope)}
+_RANK = {scope: rank for rank, scope in enumerate(Scope)}
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as the database holds it. `prefix` is the visible beginning; times are UTC without an offset."""
+    """A token as the database holds it. `prefix` is the part shown in lists; times are UTC without an offset."""
 
     id: str
     name: str
@@ -44,16 +44,16 @@ class Token:
     last_used_at: datetime | None = None
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether it still opens anything."""
+        """Return whether the token is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def matches(self, candidate: str) -> bool:
-        """Whether it is this token; takes the same time for every wrong one."""
+        """Return whether the text is this token. It takes the same time for every wrong text."""
         return hmac.compare_digest(_digest(candidate), self.digest)
 
 
 def new_token(name: str, scope: Scope, now: datetime, expires_at: datetime | None = None) -> tuple[Token, str]:
-    """A new token and its text, which nobody can tell later."""
+    """Return a new token and its text. The text cannot be recovered later."""
     token_id = secrets.token_hex(4)
     prefix = f"{_MARK}_{token_id}"
     text = f"{prefix}_{secrets.token_urlsafe(32)}"
@@ -61,12 +61,12 @@ def new_token(name: str, scope: Scope, now: datetime, expires_at: datetime | Non
 
 
 def id_in(candidate: str) -> str | None:
-    """The id that a text claims, if it looks like a token."""
+    """Return the id in a text of a token's form, unverified; None for any other text."""
     mark, _, rest = candidate.partition("_")
     token_id, _, secret = rest.partition("_")
     return token_id if mark == _MARK and token_id and secret else None
 
 
 def _digest(text: str) -> str:
-    """One unsalted round is enough: a token is long and random."""
+    """Return the digest of a token. One unsalted round is enough: a token has 256 random bits."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()

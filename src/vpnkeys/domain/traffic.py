@@ -1,8 +1,8 @@
-"""Traffic: Xray's counters, how they are merged, and what is told of them.
+"""Traffic: how samples of Xray's counters are merged into totals and history.
 
-Xray's counters are cumulative within one life of its process (the epoch) and start at zero with the next. What a key
-has used in an epoch is the highest value seen in it; its total is the sum over all epochs. Taking the maximum again,
-in another order, or in several processes at once, changes nothing: `merge` is idempotent, commutative, associative.
+Xray's counters grow during one run of its process (an epoch) and start at zero in the next. A key's usage in an epoch
+is the highest value sampled in it; its total is the sum over all epochs. Merging a sample again, in another order, or
+in several processes at once gives the same result: `merge` is idempotent, commutative and associative.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 
 class Bytes(NamedTuple):
-    """Payload bytes of one key: from the customer (`up`) and to the customer (`down`)."""
+    """Payload bytes of one key: sent by the customer (`up`) and to the customer (`down`)."""
 
     up: int
     down: int
 
     @property
     def total(self) -> int:
-        """Both directions."""
+        """The bytes of both directions."""
         return self.up + self.down
 
 
@@ -29,19 +29,19 @@ NOTHING = Bytes(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Xray's cumulative counters by key UUID, within one process life (`epoch`). Absent means zero."""
+    """Xray's cumulative counters by key UUID, within one run of its process (`epoch`). A missing key has zero."""
 
     epoch: str
     usage: Mapping[str, Bytes]
 
 
 def merge(seen: Bytes, sampled: Bytes) -> Bytes:
-    """What a key has used in an epoch, after one more sample of it."""
+    """Return a key's usage in an epoch after one more sample."""
     return Bytes(max(seen.up, sampled.up), max(seen.down, sampled.down))
 
 
 def increments(seen: Mapping[str, Bytes], sampled: Mapping[str, Bytes]) -> dict[str, Bytes]:
-    """What one more sample adds, by key; keys to which it adds nothing are left out."""
+    """Return the bytes that one more sample adds, by key UUID, without the keys to which it adds nothing."""
     added: dict[str, Bytes] = {}
     for uuid, counters in sampled.items():
         before = seen.get(uuid, NOTHING)
@@ -53,7 +53,7 @@ def increments(seen: Mapping[str, Bytes], sampled: Mapping[str, Bytes]) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A time in which bytes may have passed uncounted, because Xray died before its next sample."""
+    """A gap is a time in which bytes may have passed uncounted, because Xray died before the next sample."""
 
     since: datetime
     until: datetime
@@ -61,9 +61,9 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What a key has used since it was made or last reset, and the gaps in that knowledge.
+    """A key's usage since its creation or last reset, and the gaps in which bytes may be missing.
 
-    `last_seen_at` is when a sample last found more bytes than before.
+    `last_seen_at` is the time of the last sample that found new bytes; None when there was none.
     """
 
     total_bytes: int
@@ -73,7 +73,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What a key has used since it was made or last reset, and when a sample last found more than before."""
+    """A key's usage since its creation or last reset, and the time of the last sample that found new bytes."""
 
     total_bytes: int
     last_seen_at: datetime | None = None
@@ -81,9 +81,9 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """All that was ever counted of the keys that are there, by UUID, whatever was reset since.
+    """All bytes ever counted for the existing keys, by UUID; resets do not change it.
 
-    `gaps` is how often Xray ended unasked, `sampled_at` when a sample was last merged.
+    `gaps` counts the ends of Xray without a final sample; `sampled_at` is the time of the last merged sample.
     """
 
     by_key: Mapping[str, Bytes]
@@ -92,7 +92,7 @@ class Tally:
 
 
 class Step(StrEnum):
-    """How finely history is told; older hours than 90 days are kept as days only."""
+    """A step is the resolution of history. Hours older than 90 days are stored as days only."""
 
     HOUR = "hour"
     DAY = "day"
@@ -100,14 +100,14 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What was counted in the hour or day that began then, UTC."""
+    """A point is the usage in the hour or day that starts at `begin`, UTC."""
 
     begin: datetime
     usage: Bytes
 
 
 def added_up(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Points of several keys with the same beginning made one, in order."""
+    """Return one point for each start, in order of time, with the usage of all keys added up."""
     sums: dict[datetime, Bytes] = {}
     for point in points:
         before = sums.get(point.begin, NOTHING)
@@ -116,5 +116,5 @@ def added_up(points: Iterable[Point]) -> tuple[Point, ...]:
 
 
 def by_day(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Hours added up to days, in order."""
+    """Return hourly points added up to daily ones, in order of time."""
     return added_up(Point(point.begin.replace(hour=0), point.usage) for point in points)

@@ -1,11 +1,11 @@
-"""What a real client finds when it tries a key's link."""
+"""The result of a trial: a real client connects with a key's link."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How far the client got."""
+    """An outcome says how far the client got."""
 
     WORKS = "ok"
     PORT_SILENT = "port_not_listening"
@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """Whether the client got out again, to the key's own REALITY target; None when that could not be tried."""
+    """Whether the client reached the internet, tried with the key's own REALITY target; None when it was not tried."""
 
     works: bool | None
     detail: str
@@ -28,10 +28,10 @@ NOT_TRIED = Egress(works=None, detail="not tried: the link does not get that far
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One try. `reason` adds to the outcome what was seen, in words.
+    """The result of one trial. `reason` describes in words what was seen.
 
-    `handshake_s` is what TCP and REALITY took; `first_byte_s` the time from the request to the first byte of the
-    answer, handshake included; None where it did not come to that.
+    `handshake_s` is the time for TCP and REALITY; `first_byte_s` the time from the request to the first byte of the
+    answer, handshake included. Each is None when the trial ended before it.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""Webhooks: who is told of events, where they may be sent, how they are signed, and when they are tried again."""
+"""Webhooks: receivers of events, the URLs they may have, signatures, and the schedule of retries."""
 
 import hashlib
 import hmac
@@ -16,14 +16,14 @@ from vpnkeys.domain.event import Event, Kind
 
 URL_MAX_CHARS = 2000
 TRIED_FOR = timedelta(hours=24)
-"""For so long a delivery is tried again; then it is given up."""
+"""A delivery is retried for this long, then given up."""
 _LEAST_TRIES = 5
-"""However old an event is: somebody who was away for days should not lose it to a single slip."""
+"""Before it is given up, even of an old event: a host that was off for days must not lose it to one failed try."""
 _PAUSES_S = (1, 5, 30, 120, 600, 3600)
-"""Before the second try, the third and so on; the last one again and again."""
+"""The pauses before the second try, the third and so on; the last one repeats."""
 _JITTER = 0.2
 
-# No name that resolves to one of these is followed: cloud machines tell their secrets there.
+# Nothing is sent to these, nor to a name that resolves to one: clouds serve machine credentials on some of them.
 _FORBIDDEN = tuple(
     ip_network(network)
     for network in (
@@ -38,20 +38,20 @@ _FORBIDDEN = tuple(
         "ff00::/8",
     )
 )
-# IPv6 addresses that end in the IPv4 address that is meant (RFC 4291, RFC 6052).
+# IPv6 addresses whose last 32 bits are the IPv4 address that is reached (RFC 4291, RFC 6052).
 _CARRIES_IPV4 = tuple(ip_network(network) for network in ("::ffff:0:0/96", "64:ff9b::/96"))
 _IPV4_BITS = 0xFFFFFFFF
 
 
 class InvalidWebhookUrl(Rejected):
-    """Events cannot, or must not, be sent there."""
+    """The URL cannot or must not receive events."""
 
     code = "invalid_webhook_url"
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Somebody who wants to be told. No `events` are all. `secret` signs, so it is kept as it is."""
+    """A receiver of events. Empty `events` means all kinds. `secret` is stored in plain text: signing needs it."""
 
     id: str
     url: str
@@ -61,15 +61,15 @@ class Webhook:
     created_at: datetime
 
     def wants(self, kind: Kind) -> bool:
-        """Whether it is to be told of events of this kind."""
+        """Return whether events of this kind are sent to it."""
         return self.is_active and (not self.events or kind in self.events)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event on its way to one webhook. `id` grows with time; times are UTC without an offset.
+    """A delivery is one event for one webhook. `id` grows with time; times are UTC without an offset.
 
-    It is settled when there is no `next_try_at`: delivered, or given up.
+    It is settled, that is delivered or given up, when `next_try_at` is None.
     """
 
     id: int
@@ -84,15 +84,15 @@ class Delivery:
     last_error: str
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it is to be tried now. What was never tried is, whatever the clock says."""
+        """Return whether it should be tried now. A first try is always due, even where the clock went back."""
         return self.next_try_at is not None and (self.attempts == 0 or now >= self.next_try_at)
 
     def delivered(self, now: datetime) -> "Delivery":
-        """The receiver has it."""
+        """Return the delivery after a successful try."""
         return replace(self, attempts=self.attempts + 1, next_try_at=None, delivered_at=now, last_error="")
 
     def failed(self, why: str, now: datetime, chance: float) -> "Delivery":
-        """The receiver does not have it, as far as we know. `chance`, from 0 to 1, spreads the tries of many."""
+        """Return the delivery after a failed try, with its next time. `chance` (0 to 1) spreads the tries of many."""
         attempts = self.attempts + 1
         pause_s = _PAUSES_S[min(attempts, len(_PAUSES_S)) - 1] * (1 + _JITTER * chance)
         is_over = now - self.created_at >= TRIED_FOR and attempts >= _LEAST_TRIES
@@ -102,40 +102,43 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of sending: an HTTP status, or in `error` why there is none."""
+    """The receiver's answer: an HTTP status, or in `error` the reason why there is none."""
 
     status: int | None
     error: str = ""
 
     @property
     def is_success(self) -> bool:
-        """Whether the receiver has taken it: 2xx, and nothing else."""
+        """Whether the receiver accepted the event: only a 2xx status says so."""
         return self.status is not None and self.status // 100 == 2  # noqa: PLR2004 - HTTP's word for success
 
     @property
     def trouble(self) -> str:
-        """What is wrong, or nothing."""
+        """The reason for the failure, empty after a success."""
         return "" if self.is_success else self.error or f"the receiver answered HTTP {self.status}"
 
 
 Post = Callable[[str, Mapping[str, str], str], Awaitable[Answer]]
-"""POSTs headers and a body to a URL, once; gives up after some seconds. Raises nothing: trouble is an answer too."""
+"""Sends one POST with headers and a body to a URL, with a timeout. It never raises: a failure is an Answer too."""
 
 
 def new_webhook(url: str, events: Iterable[Kind], now: datetime) -> Webhook:
-    """A webhook with a secret of its own. The secret looks like a token, so that scanners and our log know it."""
+    """Return a webhook with a new secret, which has a token's prefix, so that scanners and our log recognise it."""
     secret = f"vpnk_hook_{secrets.token_urlsafe(32)}"
     return Webhook(str(uuid.uuid4()), url, secret, in_order(events), is_active=True, created_at=now)
 
 
 def in_order(events: Iterable[Kind]) -> tuple[Kind, ...]:
-    """Each kind once, in the order of `Kind`."""
+    """Return each kind once, in the order of `Kind`."""
     chosen = set(events)
     return tuple(kind for kind in Kind if kind in chosen)
 
 
 def signed_headers(webhook: Webhook, event_id: str, kind: Kind, body: str, now: datetime) -> dict[str, str]:
-    """The headers of a delivery. The time, in Unix seconds, is signed with the body, so that no copy stays good."""
+    """Return the headers of a delivery, with the signature.
+
+    The signature covers the time in Unix seconds and the body, so that receivers can refuse a copy sent later.
+    """
     now_s = int(now.replace(tzinfo=UTC).timestamp())
     signed = f"{now_s}.{body}".encode()
     return {
@@ -148,14 +151,15 @@ def signed_headers(webhook: Webhook, event_id: str, kind: Kind, body: str, now: 
 
 
 def ping(now: datetime) -> Event:
-    """What somebody sends to see whether it arrives."""
+    """Return a test event, which an operator sends to check a receiver."""
     return Event(str(uuid.uuid4()), Kind.PING, now, {})
 
 
 def parse_url(raw: str) -> str:
-    """A URL to which events may be sent: https anywhere, http to this machine alone. Raises InvalidWebhookUrl.
+    """Return the URL without surrounding white space. Raises InvalidWebhookUrl when events may not be sent there.
 
-    What a name stands for is looked at each time that something is sent (`refusal_reason`): it may change.
+    https is allowed to any machine, http to this one alone. The addresses of a name are checked at each delivery
+    (`refusal_reason`), because they may change.
     """
     url = raw.strip()
     parts = _split(url)
@@ -182,26 +186,26 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         is_fit = parts.port != 0 and re.fullmatch(r"[A-Za-z0-9._-]+|[0-9a-fA-F:.]+", parts.hostname or "") is not None
     except ValueError as error:
-        raise InvalidWebhookUrl(f"This is no URL: {error}.") from error
+        raise InvalidWebhookUrl(f"This is not a URL: {error}.") from error
     if not is_fit:
         raise InvalidWebhookUrl("Give a URL such as https://example.com/hook")
     return parts
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a URL's host is this machine by its own word, not by what a name happens to stand for."""
+    """Return whether a URL's host names this machine: localhost or a loopback address, no other name."""
     return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
 
 
 def refusal_reason(address: str, *, is_local: bool) -> str:
-    """Why nothing is sent to an IP address, or "". `is_local`: this machine was asked for by name."""
+    """Return why nothing is sent to an IP address, or "". `is_local` says that the URL itself names this machine."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address) and any(ip in network for network in _CARRIES_IPV4):
         ip = ip_address(int(ip) & _IPV4_BITS)
     if any(ip in network for network in _FORBIDDEN):
-        return "its address is a link-local, multicast or metadata one"
+        return "its address is a link-local, multicast or cloud metadata address"
     if ip.is_loopback and not is_local:
-        return "its name stands for this machine; give 127.0.0.1, [::1] or localhost if that is what you want"
+        return "its name resolves to this machine; give 127.0.0.1, [::1] or localhost to send events to this machine"
     return ""
 
 
