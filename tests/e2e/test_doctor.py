@@ -88,7 +88,7 @@ def test_a_port_taken_by_another_program(service: Service, key: Key, tmp_path: P
         follow(service, tmp_path, found["mend"])
         assert wait_until(lambda: not squatter.running)
     (found,) = quick(service).of("ports", "fail")
-    assert "not listened on" in found["message"]
+    assert "nothing listens on" in found["message"]
     follow(service, tmp_path, found["mend"])
     assert quick(service).code == 0
 

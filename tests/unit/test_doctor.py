@@ -82,7 +82,7 @@ OK: list[tuple[str, Iterable[Verdict]]] = [
     ("drift, Xray silent", drift.judge(drift.DriftFacts(2, True, None))),
     ("backups", backups.judge(BACKUPS)),
     ("kernel", kernel.judge(kernel.KernelFacts(True, True, True))),
-    ("self-test", selftest.judge(selftest.TrialFacts(TESTED))),
+    ("self-test", selftest.judge(selftest.SelfTestFacts(TESTED))),
 ]
 
 
@@ -98,8 +98,8 @@ TROUBLES: list[tuple[Iterable[Verdict], Level, str, str]] = [
     (clock.judge(clock.ClockFacts(False, None)), Level.WARN, "not synchronised", "timedatectl set-ntp true"),
     (clock.judge(clock.ClockFacts(True, 9.0)), Level.WARN, "9 s ahead", "timedatectl set-ntp true"),
     (clock.judge(clock.ClockFacts(True, -3600.0)), Level.FAIL, "3600 s behind", "timedatectl set-ntp true"),
-    (ports.judge(_held(8000)), Level.FAIL, "8000, is not listened on", RESTART),
-    (ports.judge(_held(10001)), Level.FAIL, "10001, is not listened on", "vpnkeys sync"),
+    (ports.judge(_held(8000)), Level.FAIL, "nothing listens on the API's port, 8000", RESTART),
+    (ports.judge(_held(10001)), Level.FAIL, "nothing listens on a key's port, 10001", "vpnkeys sync"),
     (ports.judge(_held(10002, STRANGER)), Level.FAIL, "10002, is taken by nginx (pid 8)", "kill 8"),
     (ports.judge(replace(_held(10002, STRANGER), xray_pid=None)), Level.FAIL, "taken by nginx", "kill 8"),
     (ports.judge(_held(10001, Listener(0, "?"))), Level.FAIL, "taken by ?", "ss -ltnp sport = :10001"),
@@ -113,7 +113,7 @@ TROUBLES: list[tuple[Iterable[Verdict], Level, str, str]] = [
     (
         firewall.judge(firewall.FirewallFacts("ufw", _fates(Fate.PERHAPS, 10001, 10002))),
         Level.WARN,
-        "may keep people out at TCP 10001-10002",
+        "may drop connections to TCP 10001-10002",
         "ufw allow 10001:10002/tcp",
     ),
     (firewall.judge(firewall.FirewallFacts("nft", (), "no nft")), Level.WARN, "cannot be read (no nft)", ""),
@@ -154,8 +154,8 @@ TROUBLES: list[tuple[Iterable[Verdict], Level, str, str]] = [
     (xray.judge(replace(XRAY_FACTS, pid=None, answers=False)), Level.FAIL, "does not run", RESTART),
     (xray.judge(replace(XRAY_FACTS, answers=False)), Level.FAIL, "hangs", "vpnkeys sync --restart"),
     (xray.judge(replace(XRAY_FACTS, version="25.1.1")), Level.FAIL, "too old", ""),
-    (xray.judge(replace(XRAY_FACTS, version="26.7.11")), Level.WARN, "shut out mihomo where", ""),
-    (xray.judge(replace(XRAY_FACTS, version="26.10.1")), Level.WARN, "shut out sing-box and mihomo", ""),
+    (xray.judge(replace(XRAY_FACTS, version="26.7.11")), Level.WARN, "refuse mihomo where", ""),
+    (xray.judge(replace(XRAY_FACTS, version="26.10.1")), Level.WARN, "refuse sing-box and mihomo", ""),
     (xray.judge(replace(XRAY_FACTS, version="", problem="no version")), Level.FAIL, "no version", ""),
     (xray.judge(replace(XRAY_FACTS, socket_mode=0o666)), Level.FAIL, "mode 0666", "chmod 0600 /d/run/api.sock"),
     (xray.judge(replace(XRAY_FACTS, crashes_in_a_day=4)), Level.WARN, "4 times", ""),
@@ -179,15 +179,15 @@ TROUBLES: list[tuple[Iterable[Verdict], Level, str, str]] = [
     (kernel.judge(kernel.KernelFacts(False, True, True)), Level.WARN, "cannot be ended", ""),
     (kernel.judge(kernel.KernelFacts(True, False, False)), Level.WARN, "one peer", "apt-get install -y nftables"),
     (kernel.judge(kernel.KernelFacts(True, False, True)), Level.WARN, "CAP_NET_ADMIN", ""),
-    (selftest.judge(selftest.TrialFacts(None, "no ports")), Level.FAIL, "no ports", ""),
+    (selftest.judge(selftest.SelfTestFacts(None, "no ports")), Level.FAIL, "no ports", ""),
     (
-        selftest.judge(selftest.TrialFacts(TESTED.model_copy(update={"works": False, "detail": "shut"}))),
+        selftest.judge(selftest.SelfTestFacts(TESTED.model_copy(update={"works": False, "detail": "shut"}))),
         Level.FAIL,
         "shut",
         "vpnkeys sync --restart",
     ),
     (
-        selftest.judge(selftest.TrialFacts(TESTED.model_copy(update={"counted": False, "detail": "uncounted"}))),
+        selftest.judge(selftest.SelfTestFacts(TESTED.model_copy(update={"counted": False, "detail": "uncounted"}))),
         Level.FAIL,
         "uncounted",
         "vpnkeys sync",

@@ -1,10 +1,11 @@
-"""Looks at a server and its host from all sides, says what is wrong, and names the command that mends it.
+"""The doctor checks a server and its host, reports what is wrong, and names the command that repairs it.
 
-Each check has two halves: `look` gathers facts and judges nothing, `judge` is pure. `checks.py` is the table of them.
+Each check has two functions: `look` gathers facts, and `judge` turns them into verdicts without any I/O. `table.py`
+lists the checks.
 """
 
 from vpnkeys.doctor.finding import Finding, Level, worst
-from vpnkeys.doctor.installation import Installation, find_place
+from vpnkeys.doctor.installation import Installation, find_installation
 from vpnkeys.doctor.table import examine
 
-__all__ = ["Finding", "Installation", "Level", "examine", "find_place", "worst"]
+__all__ = ["Finding", "Installation", "Level", "examine", "find_installation", "worst"]

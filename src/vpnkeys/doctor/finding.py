@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""Verdicts and findings: the results of checks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Level(StrEnum):
-    """How bad it is: `warn` may hurt some day, `fail` hurts customers or operators now."""
+    """A level says how bad a finding is: `warn` may cause trouble later, `fail` harms customers or operators now."""
 
     OK = "ok"
     WARN = "warn"
@@ -15,7 +15,7 @@ class Level(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """What a judge says. `mend` is a command line that puts it right, or empty where no command can."""
+    """A verdict is the result of one `judge`. `mend` is the command line that repairs it; empty where none can."""
 
     level: Level
     message: str
@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A verdict, and the check that it is of."""
+    """A finding is a verdict with the name of its check."""
 
     check: str
     level: Level
@@ -33,21 +33,21 @@ class Finding:
 
 
 def ok(message: str) -> Verdict:
-    """As it should be."""
+    """Return the verdict that all is right."""
     return Verdict(Level.OK, message)
 
 
 def warn(message: str, mend: str = "") -> Verdict:
-    """It may hurt some day."""
+    """Return the verdict that something may cause trouble later."""
     return Verdict(Level.WARN, message, mend)
 
 
 def fail(message: str, mend: str = "") -> Verdict:
-    """It hurts now."""
+    """Return the verdict that something does not work now."""
     return Verdict(Level.FAIL, message, mend)
 
 
 def worst(findings: Iterable[Finding]) -> Level:
-    """The worst level of all; without any, `ok`."""
+    """Return the worst level of all findings; `ok` when there are none."""
     levels = {finding.level for finding in findings}
     return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)

@@ -1,4 +1,4 @@
-"""Where to look: the settings, and the server with its Xray if they run."""
+"""The installation that is checked: its settings, and its server and Xray if they run."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,9 +22,10 @@ _UNIT_DIRS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/sy
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A server. `server` is None while it does not answer; `pid` and `xray_pid` while there is no such process.
+    """An installation of vpnkeys.
 
-    `is_a_unit` tells whether systemd knows it.
+    `server` is None while the server does not answer; `pid` and `xray_pid` are None while that process does not run.
+    `is_a_unit` says whether the server is a unit of systemd.
     """
 
     settings: Settings
@@ -40,23 +41,23 @@ class Installation:
 
     @property
     def restart(self) -> str:
-        """The command that ends the server in order, if it runs, and starts it again."""
+        """The command that stops the server, if it runs, and starts it again."""
         if self.is_a_unit or self.pid is None:
             return "systemctl restart vpnkeys" if self.is_a_unit else self.start
         return f"kill {self.pid} && tail --pid={self.pid} -f /dev/null && {self.start}"
 
     @property
     def data_dir(self) -> Path:
-        """Where it keeps everything."""
+        """The server's data directory."""
         return self.settings.data_dir
 
 
 @contextmanager
-def find_place(environment: Mapping[str, str] = ENVIRONMENT) -> Iterator[Installation]:
-    """The server of this machine: the one that runs, else the one whose data is there.
+def find_installation(environment: Mapping[str, str] = ENVIRONMENT) -> Iterator[Installation]:
+    """Yield the installation on this machine: the one whose server runs, else the first whose data directory exists.
 
-    The settings are those that the running server was started with. Raises SettingsError when they are wrong,
-    PermissionError when somebody else's server runs there.
+    The settings are those that the running server was started with. Raises SettingsError when they are wrong, and
+    PermissionError when the server runs as another user than ours.
     """
     data_dir, pid = _data_dir(environment)
     settings = load_settings(_started_with(pid, environment), data_dir=data_dir)
@@ -78,7 +79,7 @@ def _data_dir(environment: Mapping[str, str]) -> tuple[Path, int | None]:
 
 
 def _listener(path: Path) -> int | None:
-    """The process that listens on a Unix socket. Raises PermissionError."""
+    """Return the pid of the process that listens on a Unix socket, or None. Raises PermissionError."""
     try:
         return listener_pid(path, _CONNECT_TIMEOUT_S)
     except PermissionError as error:
@@ -89,7 +90,7 @@ def _listener(path: Path) -> int | None:
 
 
 def _started_with(pid: int | None, environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process; ours where there is none or it is not shown to us."""
+    """Return the environment of a process; our own where there is no process, or /proc does not let us read it."""
     with suppress(OSError):
         if pid is not None:
             raw = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
@@ -98,7 +99,7 @@ def _started_with(pid: int | None, environment: Mapping[str, str]) -> dict[str, 
 
 
 def _answering(path: Path) -> Client | None:
-    """A client of the server, unless it does not answer at all."""
+    """Return a client of the server, or None when the server does not answer."""
     with Client.local(path, timeout=_FIRST_ANSWER_TIMEOUT_S) as first, suppress(ApiError):
         first.info()
         return Client.local(path, timeout=_ANSWER_TIMEOUT_S)

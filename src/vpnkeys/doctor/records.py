@@ -1,4 +1,4 @@
-"""The database without a server: read-only, as it is on disk, whatever version it has."""
+"""The database read without the server: never written, never migrated, in whatever version it has."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -12,24 +12,24 @@ from vpnkeys.settings import SettingsError
 _BUSY_TIMEOUT_S = 5.0
 
 
-def sqlite_file(place: Installation) -> Path | None:
-    """The SQLite file; None for another kind of database."""
+def sqlite_file(installation: Installation) -> Path | None:
+    """Return the SQLite file; None for another kind of database."""
     try:
-        return database_file(place.settings)
+        return database_file(installation.settings)
     except SettingsError:
         return None
 
 
 @contextmanager
 def reading(file: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that cannot write. Raises sqlite3.Error."""
+    """Open a read-only connection for the block. Raises sqlite3.Error."""
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)) as connection:
         yield connection
 
 
-def active_ports(place: Installation) -> tuple[int, ...]:
-    """The ports of the keys that should work, by the database; none where it cannot be read."""
-    file = sqlite_file(place)
+def active_ports(installation: Installation) -> tuple[int, ...]:
+    """Return the ports of the active keys, lowest first; none where the database cannot be read."""
+    file = sqlite_file(installation)
     if file is None or not file.is_file():
         return ()
     try:
@@ -37,4 +37,4 @@ def active_ports(place: Installation) -> tuple[int, ...]:
             rows = connection.execute("SELECT port FROM keys WHERE is_active AND judged = 'active' ORDER BY port")
             return tuple(int(port) for (port,) in rows)
     except sqlite3.Error:
-        return ()  # said by the check of the database
+        return ()  # the database check reports it

@@ -1,4 +1,4 @@
-"""The table of checks, and how they are gone through."""
+"""The table of checks, and the function that runs them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -32,35 +32,35 @@ SELF_TEST = "self-test"
 
 @dataclass(frozen=True, slots=True)
 class Check(Generic[F]):
-    """Facts are gathered, then judged. `look` may raise ApiError, VpnKeysError or OSError."""
+    """A check of this host. `look` may raise ApiError, VpnKeysError or OSError."""
 
     name: str
     look: Callable[[Installation], F]
     judge: Callable[[F], Iterable[Verdict]]
 
-    def findings(self, place: Installation) -> Iterator[Finding]:
-        """What it finds; that it could not look is worth a warning."""
+    def findings(self, installation: Installation) -> Iterator[Finding]:
+        """Yield the findings of the check; a `look` that fails becomes a finding too."""
         try:
-            verdicts = tuple(self.judge(self.look(place)))
+            verdicts = tuple(self.judge(self.look(installation)))
         except ApiError as error:
-            verdicts = (fail(f"the server does not tell: {error.detail}"),)
+            verdicts = (fail(f"the server refused the check's request: {error.detail}"),)
         except (VpnKeysError, OSError) as error:
-            verdicts = (warn(f"could not be looked at: {error}"),)
+            verdicts = (warn(f"this could not be checked: {error}"),)
         for verdict in verdicts:
             yield Finding(self.name, *verdict)
 
 
 @dataclass(frozen=True, slots=True)
-class AskingCheck(Generic[F]):
-    """The same, of a running server alone."""
+class ServerCheck(Generic[F]):
+    """A check that asks the running server."""
 
     name: str
-    ask: Callable[[Client], F]
+    look: Callable[[Client], F]
     judge: Callable[[F], Iterable[Verdict]]
 
     def with_server(self, server: Client) -> Check[F]:
-        """The check, now that there is a server."""
-        return Check(self.name, lambda _place: self.ask(server), self.judge)
+        """Return the check bound to a running server."""
+        return Check(self.name, lambda _installation: self.look(server), self.judge)
 
 
 LOCAL_CHECKS: tuple[Check[Any], ...] = (
@@ -77,28 +77,31 @@ LOCAL_CHECKS: tuple[Check[Any], ...] = (
     Check("backups", backups.look, backups.judge),
 )
 
-SERVER_CHECKS: tuple[AskingCheck[Any], ...] = (
-    AskingCheck("drift", drift.look, drift.judge),
-    AskingCheck("kernel", kernel.look, kernel.judge),
-    AskingCheck(SELF_TEST, selftest.look, selftest.judge),
+SERVER_CHECKS: tuple[ServerCheck[Any], ...] = (
+    ServerCheck("drift", drift.look, drift.judge),
+    ServerCheck("kernel", kernel.look, kernel.judge),
+    ServerCheck(SELF_TEST, selftest.look, selftest.judge),
 )
 
 
-def examine(place: Installation, *, self_test: bool = True) -> Iterator[Finding]:
-    """Go through all checks that can be made there, the one that makes a key last."""
+def examine(installation: Installation, *, self_test: bool = True) -> Iterator[Finding]:
+    """Yield the findings of all checks that are possible; the self-test, which makes a key, comes last."""
     wanted = [check for check in SERVER_CHECKS if self_test or check.name != SELF_TEST]
-    yield Finding("server", *_server(place, [check.name for check in wanted]))
+    yield Finding("server", *_server(installation, [check.name for check in wanted]))
     for check in LOCAL_CHECKS:
-        yield from check.findings(place)
-    if place.server is not None:
+        yield from check.findings(installation)
+    if installation.server is not None:
         for asking in wanted:
-            yield from asking.with_server(place.server).findings(place)
+            yield from asking.with_server(installation.server).findings(installation)
 
 
-def _server(place: Installation, unseen: list[str]) -> Verdict:
-    left_out = f"not looked at: {', '.join(unseen)}"
-    if place.server is not None:
-        return ok(f"a server runs on {place.data_dir} (pid {place.pid})")
-    if place.pid is not None:
-        return fail(f"the server on {place.data_dir} (pid {place.pid}) does not answer; {left_out}", place.restart)
-    return fail(f"no server runs on {place.data_dir}; {left_out}", place.start)
+def _server(installation: Installation, unseen: list[str]) -> Verdict:
+    left_out = f"not checked: {', '.join(unseen)}"
+    if installation.server is not None:
+        return ok(f"a server runs on {installation.data_dir} (pid {installation.pid})")
+    if installation.pid is not None:
+        return fail(
+            f"the server on {installation.data_dir} (pid {installation.pid}) does not answer; {left_out}",
+            installation.restart,
+        )
+    return fail(f"no server runs on {installation.data_dir}; {left_out}", installation.start)

@@ -1,4 +1,4 @@
-"""Ask several at once, and wait only so long for all of them."""
+"""Calls in parallel, with one timeout for all of them."""
 
 import threading
 import time
@@ -10,10 +10,10 @@ R = TypeVar("R")
 
 
 def within(timeout_s: float, ask: Callable[[A], R], of: Sequence[A]) -> list[R | None]:
-    """What each says; None for those that have not said anything in time.
+    """Call `ask` for each item at once, and return the results in order; None for each that is late.
 
-    Threads that nobody waits for, not an executor's: resolving a name may take half a minute where there is no
-    network, and an executor's threads are waited for at the end of the program.
+    It uses daemon threads, not an executor: resolving a name may take half a minute without a network, and Python
+    waits for an executor's threads when the program ends.
     """
     answers: dict[int, R] = {}
 

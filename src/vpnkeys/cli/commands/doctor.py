@@ -12,7 +12,7 @@ from rich.text import Text
 
 from vpnkeys.cli.output.plain import Plain, plain_json
 from vpnkeys.cli.remote import wrong_usage
-from vpnkeys.doctor import Finding, Level, examine, find_place, worst
+from vpnkeys.doctor import Finding, Level, examine, find_installation, worst
 from vpnkeys.settings import SettingsError
 
 _FAILED, _NOT_RUNNING = 1, 3
@@ -35,9 +35,9 @@ def doctor(
     does not run or does not answer.
     """
     try:
-        with find_place() as place:
-            findings = tuple(examine(place, self_test=self_test))
-            is_running = place.server is not None
+        with find_installation() as installation:
+            findings = tuple(examine(installation, self_test=self_test))
+            is_running = installation.server is not None
     except (SettingsError, PermissionError) as error:
         wrong_usage(str(error))
     if as_json:

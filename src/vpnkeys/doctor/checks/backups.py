@@ -1,4 +1,4 @@
-"""Backups: that there is one, and how old it is."""
+"""The check of backups: there is one, and it is recent."""
 
 import shlex
 import time
@@ -16,7 +16,7 @@ _OLD_S = 2 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class BackupFacts:
-    """The newest backup and its age; `is_ours_to_make` is False for a database that has its own tools."""
+    """The newest backup and its age. `is_ours_to_make` is False for databases that vpnkeys does not back up."""
 
     is_ours_to_make: bool
     newest: Path | None
@@ -25,21 +25,21 @@ class BackupFacts:
 
 
 def newest_backup(data_dir: Path) -> Path | None:
-    """The newest of those that the server and `vpnkeys backup` keep in the data directory."""
+    """Return the newest backup in the data directory, made by the server or by `vpnkeys backup`, or None."""
     found = (data_dir / BACKUPS).glob("vpnkeys-*.backup")
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def look(place: Installation) -> BackupFacts:
-    """By the files' own times."""
-    newest = newest_backup(place.data_dir)
+def look(installation: Installation) -> BackupFacts:
+    """Return the newest backup; its age is that of the file."""
+    newest = newest_backup(installation.data_dir)
     age_s = 0.0 if newest is None else time.time() - newest.stat().st_mtime
-    next_one = place.data_dir / BACKUPS / f"vpnkeys-{stamp()}.backup"
-    return BackupFacts(sqlite_file(place) is not None, newest, age_s, next_one)
+    next_one = installation.data_dir / BACKUPS / f"vpnkeys-{stamp()}.backup"
+    return BackupFacts(sqlite_file(installation) is not None, newest, age_s, next_one)
 
 
 def judge(facts: BackupFacts) -> Iterable[Verdict]:
-    """A running server makes one every day."""
+    """Warn when the newest backup is older than two days: a running server makes one every day."""
     mend = f"vpnkeys backup {shlex.quote(str(facts.next_one))}"
     if not facts.is_ours_to_make:
         yield ok("the database is not SQLite; its own tools back it up")
@@ -48,4 +48,4 @@ def judge(facts: BackupFacts) -> Iterable[Verdict]:
     elif facts.age_s > _OLD_S:
         yield warn(f"the newest backup, {facts.newest}, is {facts.age_s / 86400:.0f} days old", mend)
     else:
-        yield ok(f"{facts.newest} is {facts.age_s / 3600:.0f} hours old; copies on another machine are yours to keep")
+        yield ok(f"{facts.newest} is {facts.age_s / 3600:.0f} hours old; keep a copy on another machine")

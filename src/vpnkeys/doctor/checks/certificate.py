@@ -1,4 +1,4 @@
-"""The API's TLS certificate."""
+"""The check of the API's TLS certificate."""
 
 import shlex
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _SOON = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """A certificate and its key. `problem` is why they cannot be read; `is_ours` that the server made them."""
+    """A certificate and its key. `problem` says why they cannot be read; `is_ours` that the server made them."""
 
     cert: Path
     key: Path
@@ -36,36 +36,38 @@ class CertificateFacts:
 
     @property
     def renewal(self) -> str:
-        """A start of the server renews its own in time; an operator's is taken up by itself when it is replaced."""
+        """The command that renews it. The server renews its own at a start; a replaced one it loads by itself."""
         return self.restart if self.is_ours else "certbot renew"
 
     @property
     def replacement(self) -> str:
-        """A start of the server makes one of its own when there is none."""
+        """The command that replaces it. The server makes a new one of its own at a start when there is none."""
         return (
             f"rm -f {shlex.join([str(self.cert), str(self.key)])} && {self.restart}" if self.is_ours else self.renewal
         )
 
 
-def look(place: Installation) -> CertificateFacts:
-    """Read the files that the server reads."""
-    settings = place.settings
+def look(installation: Installation) -> CertificateFacts:
+    """Return the facts from the files that the server reads."""
+    settings = installation.settings
     given = settings.tls_cert is not None and settings.tls_key is not None
-    cert = settings.tls_cert if given and settings.tls_cert else place.data_dir / "tls" / "cert.pem"
-    key = settings.tls_key if given and settings.tls_key else place.data_dir / "tls" / "key.pem"
+    cert = settings.tls_cert if given and settings.tls_cert else installation.data_dir / "tls" / "cert.pem"
+    key = settings.tls_key if given and settings.tls_key else installation.data_dir / "tls" / "key.pem"
     now = datetime.now(UTC)
     try:
         certificate = x509.load_pem_x509_certificate(cert.read_bytes())
         public = load_pem_private_key(key.read_bytes(), None).public_key()
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        return CertificateFacts(cert, key, not given, settings.server_address, place.restart, now, problem=str(error))
+        return CertificateFacts(
+            cert, key, not given, settings.server_address, installation.restart, now, problem=str(error)
+        )
     shape = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return CertificateFacts(
         cert=cert,
         key=key,
         is_ours=not given,
         server_address=settings.server_address,
-        restart=place.restart,
+        restart=installation.restart,
         now=now,
         fits_key=certificate.public_key().public_bytes(*shape) == public.public_bytes(*shape),
         not_before=certificate.not_valid_before_utc,
@@ -75,7 +77,7 @@ def look(place: Installation) -> CertificateFacts:
 
 
 def judge(facts: CertificateFacts) -> Iterable[Verdict]:
-    """The first thing that is wrong."""
+    """Report the first problem only: the later ones often follow from it."""
     if facts.problem:
         yield fail(f"{facts.cert} and {facts.key} cannot be read: {facts.problem}", facts.replacement)
     elif not facts.fits_key:
@@ -87,7 +89,7 @@ def judge(facts: CertificateFacts) -> Iterable[Verdict]:
     elif facts.not_after is not None and facts.not_after <= facts.now + _SOON:
         yield warn(f"{facts.cert} expires on {facts.not_after:%Y-%m-%d}", facts.renewal)
     elif not facts.covers_address:
-        yield warn(f"{facts.cert} is not for {facts.server_address}, by which clients may come", facts.replacement)
+        yield warn(f"{facts.cert} is not for {facts.server_address}, which clients may connect to", facts.replacement)
     else:
         yield ok(f"the certificate is for {facts.server_address} and valid until {facts.not_after:%Y-%m-%d}")
 

@@ -1,4 +1,4 @@
-"""The clock: keys expire by it, and clients and certificates are judged by it."""
+"""The check of the clock, which decides when keys expire and whether certificates are valid."""
 
 import ctypes
 import ssl
@@ -26,32 +26,35 @@ _MEND = "timedatectl set-ntp true"
 
 @dataclass(frozen=True, slots=True)
 class ClockFacts:
-    """What the kernel says, and how far this clock is ahead of the targets' `Date` headers (None: nobody told)."""
+    """Whether the kernel's clock is synchronised (None: unknown), and how many seconds it is ahead of the targets.
+
+    `ahead_s` comes from the targets' `Date` headers; it is None when none answered.
+    """
 
     is_synchronised: bool | None
     ahead_s: float | None
 
 
-def look(place: Installation) -> ClockFacts:
-    """Ask the kernel and some targets."""
-    settings = place.settings
+def look(installation: Installation) -> ClockFacts:
+    """Ask the kernel, and a few targets for their time."""
+    settings = installation.settings
     names = settings.reality_server_names[:_ASKED]
-    places = [(name, settings.reality_target or f"{name}:443") for name in names]
-    told = [ahead for ahead in within(_WAIT_S, _ahead_of, places) if ahead is not None]
-    return ClockFacts(_synchronised(), median(told) if told else None)
+    asked = [(name, settings.reality_target or f"{name}:443") for name in names]
+    offsets = [ahead for ahead in within(_WAIT_S, _ahead_of, asked) if ahead is not None]
+    return ClockFacts(_synchronised(), median(offsets) if offsets else None)
 
 
 def judge(facts: ClockFacts) -> Iterable[Verdict]:
-    """A header is exact to the second, and may have been on its way for some."""
+    """Compare the clocks with a tolerance: `Date` headers have whole seconds, and some take seconds to arrive."""
     ahead_s = facts.ahead_s
     if ahead_s is not None and abs(ahead_s) > _ODD_S:
-        words = f"the clock is {abs(ahead_s):.0f} s {'ahead' if ahead_s > 0 else 'behind'} of what the targets say"
-        yield fail(f"{words}: keys expire at a wrong time", _MEND) if abs(ahead_s) > _WRONG_S else warn(words, _MEND)
+        words = f"the clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the clocks of the targets"
+        yield fail(f"{words}: keys expire at the wrong time", _MEND) if abs(ahead_s) > _WRONG_S else warn(words, _MEND)
     elif facts.is_synchronised is False:
-        yield warn("nothing keeps the clock right: the kernel says that it is not synchronised", _MEND)
+        yield warn("the clock is not synchronised, so it may drift", _MEND)
     else:
-        how = "is synchronised" if facts.is_synchronised else "cannot be asked whether it is synchronised"
-        agreed = "no target told its time" if ahead_s is None else "the targets agree with it"
+        how = "is synchronised" if facts.is_synchronised else "may be synchronised: the kernel does not say"
+        agreed = "no target answered with its time" if ahead_s is None else "the targets have the same time"
         yield ok(f"the clock {how}; {agreed}")
 
 
@@ -60,9 +63,9 @@ def _synchronised() -> bool | None:
     return None if state < 0 else state != _TIME_ERROR
 
 
-def _ahead_of(place: tuple[str, str]) -> float | None:
-    """How far our clock is ahead of a site's, in seconds."""
-    server_name, target = place
+def _ahead_of(installation: tuple[str, str]) -> float | None:
+    """Return by how many seconds our clock is ahead of a target's, or None when the target gives no time."""
+    server_name, target = installation
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # with a wrong clock no certificate is valid
@@ -73,4 +76,5 @@ def _ahead_of(place: tuple[str, str]) -> float | None:
         there = parsedate_to_datetime(answer.headers["Date"])
     except (httpx.HTTPError, KeyError, ValueError):
         return None
+    # A header has whole seconds, so the target's clock is half a second further on average.
     return (datetime.now(UTC) - there.astimezone(UTC)).total_seconds() - 0.5

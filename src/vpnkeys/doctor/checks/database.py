@@ -1,4 +1,4 @@
-"""The database: whole, and of this version."""
+"""The check of the database: it is undamaged, and has the version that this vpnkeys needs."""
 
 import shlex
 import sqlite3
@@ -21,7 +21,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """`file` is None for what is not SQLite. `is_complete`: the check came to its end."""
+    """Facts on the database. `file` is None when it is not SQLite; `is_complete` says that the check was finished."""
 
     file: Path | None
     restart: str
@@ -32,41 +32,41 @@ class DatabaseFacts:
     backup: Path | None = None
 
 
-def look(place: Installation) -> DatabaseFacts:
-    """SQLite's own check, on a connection that cannot write; of a big database the quick one."""
-    file = sqlite_file(place)
+def look(installation: Installation) -> DatabaseFacts:
+    """Run SQLite's own check on a read-only connection; the quick one for a big database."""
+    file = sqlite_file(installation)
     if file is None or not file.is_file():
-        return DatabaseFacts(file, place.restart)
-    backup = newest_backup(place.data_dir)
+        return DatabaseFacts(file, installation.restart)
+    backup = newest_backup(installation.data_dir)
     try:
         damages, revision = _checked(file)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            return DatabaseFacts(file, place.restart, is_there=True, is_complete=False, backup=backup)
-        return DatabaseFacts(file, place.restart, is_there=True, damages=(str(error),), backup=backup)
+            return DatabaseFacts(file, installation.restart, is_there=True, is_complete=False, backup=backup)
+        return DatabaseFacts(file, installation.restart, is_there=True, damages=(str(error),), backup=backup)
     except sqlite3.DatabaseError as error:
-        return DatabaseFacts(file, place.restart, is_there=True, damages=(str(error),), backup=backup)
-    return DatabaseFacts(file, place.restart, is_there=True, damages=damages, revision=revision, backup=backup)
+        return DatabaseFacts(file, installation.restart, is_there=True, damages=(str(error),), backup=backup)
+    return DatabaseFacts(file, installation.restart, is_there=True, damages=damages, revision=revision, backup=backup)
 
 
 def judge(facts: DatabaseFacts) -> Iterable[Verdict]:
-    """A damaged database is not repaired but restored."""
+    """Report damage, a missing file or an old version. A damaged database is restored, never repaired in place."""
     if facts.file is None:
         yield ok("the database is not SQLite; its own tools check it")
     elif not facts.is_there:
-        yield fail(f"there is no {facts.file}; the first start of the server makes it", facts.restart)
+        yield fail(f"there is no {facts.file}; the server makes it at its first start", facts.restart)
     elif facts.damages:
         restore = f"vpnkeys restore {shlex.quote(str(facts.backup))} --force" if facts.backup else ""
         hint = "stop the server, then restore a backup" if facts.backup else "and there is no backup of it"
         shown = "; ".join(facts.damages[:_SHOWN])
         yield fail(f"{facts.file} is damaged ({shown}); {hint}", restore)
     elif not facts.is_complete:
-        yield warn(f"{facts.file} was not checked to its end in {_PATIENCE_S:.0f} s; no damage was seen so far")
+        yield warn(f"{facts.file} was not checked to its end in {_PATIENCE_S:.0f} s; no damage was found so far")
     elif facts.revision != HEAD:
         words = f"{facts.file} is at version {facts.revision or 'none'}, this vpnkeys needs {HEAD}"
-        yield warn(f"{words}; a start of the server brings it up to date", facts.restart)
+        yield warn(f"{words}; the server migrates it at its next start", facts.restart)
     else:
-        yield ok(f"{facts.file} is whole")
+        yield ok(f"{facts.file} is undamaged")
 
 
 def _checked(file: Path) -> tuple[tuple[str, ...], str]:

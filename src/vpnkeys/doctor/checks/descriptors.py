@@ -1,4 +1,4 @@
-"""How many connections the server and Xray may have open: each costs descriptors."""
+"""The check of file descriptors, which limit how many connections the server and Xray can have."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -9,7 +9,7 @@ from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
 
 _FEW = {"the server": 1024, "Xray": 8192}
-"""An API has few clients; a customer's device has dozens of connections, with two descriptors each."""
+"""Fewer are too few. The API has few clients; a customer's device has dozens of connections, each with two in Xray."""
 
 _FULL = 0.8
 _ENOUGH = 65536
@@ -17,7 +17,7 @@ _ENOUGH = 65536
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """A process, how many descriptors it may have, and how many it has."""
+    """A process with its limit of descriptors and the number that it uses."""
 
     name: str
     pid: int
@@ -25,10 +25,10 @@ class Descriptors:
     used: int
 
 
-def look(place: Installation) -> tuple[Descriptors, ...]:
-    """Of the processes that run, and that the kernel shows us."""
+def look(installation: Installation) -> tuple[Descriptors, ...]:
+    """Return the descriptors of the server and of Xray, as far as they run and /proc lets us read them."""
     found = []
-    for name, pid in (("the server", place.pid), ("Xray", place.xray_pid)):
+    for name, pid in (("the server", installation.pid), ("Xray", installation.xray_pid)):
         with suppress(OSError):
             if pid is not None:
                 found.append(Descriptors(name, pid, _limit(pid), len(list(Path(f"/proc/{pid}/fd").iterdir()))))
@@ -36,20 +36,20 @@ def look(place: Installation) -> tuple[Descriptors, ...]:
 
 
 def judge(facts: tuple[Descriptors, ...]) -> Iterable[Verdict]:
-    """The limit that counts is the soft one, which a process may have raised itself."""
+    """Report processes whose limit is low or nearly reached."""
     for process in facts:
-        words = f"{process.name} may have {process.limit} descriptors and has {process.used}"
+        words = f"{process.name} may have {process.limit} file descriptors and uses {process.used}"
         mend = f"prlimit --pid {process.pid} --nofile={_ENOUGH}:{_ENOUGH}"
         if process.used > _FULL * process.limit:
-            yield fail(f"{words}: soon it takes no more connections", mend)
+            yield fail(f"{words}: it will soon refuse connections", mend)
         elif process.limit < _FEW[process.name]:
-            yield warn(f"{words}: too few for many customers; LimitNOFILE= of the unit sets it for good", mend)
+            yield warn(f"{words}: too few for many customers; set LimitNOFILE= in its unit to make it permanent", mend)
         else:
             yield ok(words)
 
 
 def _limit(pid: int) -> int:
-    """The soft limit; "unlimited" is more than anybody has."""
+    """Return the soft limit, which is the one that counts (getrlimit(2)); a very big number for "unlimited"."""
     for line in Path(f"/proc/{pid}/limits").read_text(encoding="ascii").splitlines():
         if line.startswith("Max open files"):
             soft = line.split()[3]

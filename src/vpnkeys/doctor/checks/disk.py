@@ -1,4 +1,4 @@
-"""Room for the database, config.json and backups."""
+"""The check of free disk space for the database, config.json and backups."""
 
 import os
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _FEW_INODES, _TOO_FEW_INODES = 2000, 100
 
 @dataclass(frozen=True, slots=True)
 class DiskFacts:
-    """What is free where the data directory is. `inodes` is None where the file system does not count them."""
+    """Free space on the data directory's file system. `inodes` is None where the file system does not count them."""
 
     where: str
     free_bytes: int
@@ -23,19 +23,19 @@ class DiskFacts:
     backup_bytes: int
 
 
-def look(place: Installation) -> DiskFacts:
-    """Ask the file system. Raises OSError."""
-    state = os.statvfs(place.data_dir)
-    backups = place.data_dir / BACKUPS
+def look(installation: Installation) -> DiskFacts:
+    """Return the free space as the file system reports it. Raises OSError."""
+    state = os.statvfs(installation.data_dir)
+    backups = installation.data_dir / BACKUPS
     sizes = [entry.stat().st_size for entry in backups.iterdir() if entry.is_file()] if backups.is_dir() else []
     inodes = state.f_favail if state.f_files else None
-    return DiskFacts(str(place.data_dir), state.f_bavail * state.f_frsize, inodes, sum(sizes))
+    return DiskFacts(str(installation.data_dir), state.f_bavail * state.f_frsize, inodes, sum(sizes))
 
 
 def judge(facts: DiskFacts) -> Iterable[Verdict]:
-    """Without room nothing can be changed; keys that exist go on working."""
+    """Report little space. Without any, no key can be changed; existing keys go on working."""
     left = f"{facts.free_bytes // _MIB} MiB are left for {facts.where}"
-    hint = f"make room; its backups take {facts.backup_bytes // _MIB} MiB"
+    hint = f"free some space; its backups take {facts.backup_bytes // _MIB} MiB"
     if facts.free_bytes < _TOO_LITTLE:
         yield fail(f"{left}: no key can be made or changed soon; {hint}")
     elif facts.free_bytes < _LITTLE:

@@ -1,4 +1,4 @@
-"""Database, config.json and the running Xray, compared by the server."""
+"""The check that config.json and the running Xray match the database."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from vpnkeys.doctor.finding import Verdict, fail, ok
 
 @dataclass(frozen=True, slots=True)
 class DriftFacts:
-    """`xray` is None while Xray does not answer."""
+    """The number of active keys, and whether config.json and Xray match the database (None: Xray does not answer)."""
 
     keys: int
     file: bool
@@ -18,19 +18,19 @@ class DriftFacts:
 
 
 def look(server: Client) -> DriftFacts:
-    """Ask; nothing is changed."""
+    """Ask the server to compare them; nothing is changed."""
     found = server.system.xray_validate_sync().validation
     running = found.runtime
-    is_told = running is not None and running.reachable
-    return DriftFacts(len(found.key_uuids), found.synced, running.synced if running and is_told else None)
+    answers = running is not None and running.reachable
+    return DriftFacts(len(found.key_uuids), found.synced, running.synced if running and answers else None)
 
 
 def judge(facts: DriftFacts) -> Iterable[Verdict]:
-    """The database is right."""
+    """Report differences. The database is the one that is right."""
     if not facts.file:
-        yield fail("config.json is not what the database says; GET /api/system/xray/validate-sync tells how", SYNC)
+        yield fail("config.json is not what the database says; `vpnkeys system validate` shows the differences", SYNC)
     if facts.xray is False:
-        yield fail("Xray does not run what the database says; GET /api/system/xray/validate-sync tells how", SYNC)
+        yield fail("Xray does not run what the database says; `vpnkeys system validate` shows the differences", SYNC)
     if facts.file and facts.xray is not False:
         what = "config.json and Xray have" if facts.xray else "config.json has"
         yield ok(f"{what} the {facts.keys} active keys of the database")

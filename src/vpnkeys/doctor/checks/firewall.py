@@ -1,4 +1,4 @@
-"""This host's own firewall: whether it lets clients and customers in."""
+"""The check that this host's own firewall lets in clients of the API and customers."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ Tool = Literal["ufw", "firewalld", "nft"]
 
 
 class PortFate(NamedTuple):
-    """What becomes of a new connection to a port, and by which chain."""
+    """The fate of a new connection to a port, and the chain that decides it."""
 
     port: int
     fate: Fate
@@ -27,16 +27,16 @@ class PortFate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FirewallFacts:
-    """`problem` is why the rules cannot be read. Ports that are for this host alone are not among `fates`."""
+    """The firewall's tool and the fate of each public port. `problem` says why the rules cannot be read."""
 
     tool: Tool
     fates: tuple[PortFate, ...] = ()
     problem: str = ""
 
 
-def look(place: Installation) -> FirewallFacts:
-    """Read the kernel's rules; those of iptables, ufw and firewalld are among them."""
-    wanted = tuple(_public_ports(place))
+def look(installation: Installation) -> FirewallFacts:
+    """Read the kernel's rules. They include those of ufw and firewalld, and of iptables where it uses nftables."""
+    wanted = tuple(_public_ports(installation))
     if not wanted:
         return FirewallFacts(_tool())
     try:
@@ -47,9 +47,9 @@ def look(place: Installation) -> FirewallFacts:
 
 
 def judge(facts: FirewallFacts) -> Iterable[Verdict]:
-    """One verdict for a run of ports that share their fate."""
+    """Report each range of ports that the firewall blocks or may block."""
     if facts.problem:
-        yield warn(f"this host's firewall cannot be read ({facts.problem}); see that it lets the ports in")
+        yield warn(f"this host's firewall cannot be read ({facts.problem}); check that it lets the ports in")
         return
     hindered = [fate for fate in facts.fates if fate.fate is not Fate.PASSES]
     for (fate, chain), group in groupby(hindered, key=lambda hindered: hindered[1:]):
@@ -57,25 +57,25 @@ def judge(facts: FirewallFacts) -> Iterable[Verdict]:
             where = "" if chain is None else f"the chain {' '.join(chain)}"
             mend = "" if chain is None else _opening(facts.tool, chain, ports)
             if fate is Fate.DROPPED:
-                yield fail(f"{where} of this host's firewall lets nobody in at TCP {ports}", mend)
+                yield fail(f"{where} of this host's firewall drops connections to TCP {ports}", mend)
             else:
-                yield warn(f"{where} of this host's firewall may keep people out at TCP {ports}", mend)
+                yield warn(f"{where} of this host's firewall may drop connections to TCP {ports}", mend)
     if not facts.fates:
-        yield ok("API and keys are for this host alone; no firewall matters")
+        yield ok("the API and the keys listen on loopback only; no firewall is involved")
     elif not hindered:
-        yield ok("this host's own firewall lets the ports in; one before it cannot be seen from here")
+        yield ok("this host's own firewall lets the ports in; the provider's cannot be checked from here")
 
 
-def _public_ports(place: Installation) -> Iterator[int]:
-    settings = place.settings
+def _public_ports(installation: Installation) -> Iterator[int]:
+    settings = installation.settings
     if not ip_address(settings.listen.host).is_loopback:
         yield settings.listen.port
     if not ip_address(settings.inbound_listen).is_loopback:
-        yield from active_ports(place) or (settings.port_range.ports[0],)
+        yield from active_ports(installation) or (settings.port_range.ports[0],)
 
 
 def _runs(ports: list[int]) -> Iterator[str]:
-    """Consecutive numbers as `first-last`."""
+    """Yield consecutive numbers as `first-last`."""
     start = last = ports[0]
     for port in [*ports[1:], 0]:
         if port != last + 1:
@@ -85,7 +85,7 @@ def _runs(ports: list[int]) -> Iterator[str]:
 
 
 def _opening(tool: Tool, chain: Chain, ports: str) -> str:
-    """How whoever wrote the rules would let the ports in."""
+    """Return the command that lets the ports in, of the tool that wrote the rules and would overwrite others."""
     openings: dict[Tool, str] = {
         "ufw": f"ufw allow {ports.replace('-', ':')}/tcp",
         "firewalld": f"firewall-cmd --permanent --add-port={ports}/tcp && firewall-cmd --reload",

@@ -1,4 +1,4 @@
-"""Who listens on which TCP port of this host, as far as we are told."""
+"""The processes that listen on TCP ports of this host, as far as /proc shows them to us."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ _STATE, _INODE = 3, 9  # its columns (proc(5)); the second is the local address
 
 
 class Listener(NamedTuple):
-    """A process; pid 0 where it is not shown to us."""
+    """A process that listens; pid 0 where /proc does not show it to us."""
 
     pid: int
     name: str
@@ -23,13 +23,13 @@ UNKNOWN = Listener(0, "a program of another user")
 
 
 def listeners() -> Mapping[int, frozenset[Listener]]:
-    """By port."""
+    """Return the listening processes by port."""
     owners = _owners()
     found: dict[int, set[Listener]] = defaultdict(set)
     for table in ("tcp", "tcp6"):
         for port, inode in _listening(Path("/proc/net") / table):
             found[port] |= owners.get(inode, {UNKNOWN})
-    return {port: frozenset(who) for port, who in found.items()}
+    return {port: frozenset(found_there) for port, found_there in found.items()}
 
 
 def _listening(table: Path) -> Iterator[tuple[int, str]]:
@@ -44,17 +44,17 @@ def _listening(table: Path) -> Iterator[tuple[int, str]]:
 
 
 def _owners() -> dict[str, set[Listener]]:
-    """Processes by the inodes of their sockets: /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5))."""
+    """Return processes by the inodes of their sockets: /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5))."""
     owners: dict[str, set[Listener]] = defaultdict(set)
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
             continue
         try:
-            who = Listener(int(process.name), (process / "comm").read_text(errors="replace").strip())
+            listener = Listener(int(process.name), (process / "comm").read_text(errors="replace").strip())
             links = [str(link.readlink()) for link in (process / "fd").iterdir()]
         except OSError:
-            continue  # not shown to us, or gone meanwhile
+            continue  # not ours to read, or it has ended meanwhile
         for link in links:
             if link.startswith("socket:["):
-                owners[link[len("socket:[") : -1]].add(who)
+                owners[link[len("socket:[") : -1]].add(listener)
     return owners

@@ -1,4 +1,4 @@
-"""Secrets are for the server's user alone."""
+"""The check that secret files belong to the server's user and that no other user can read them."""
 
 import shlex
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _OTHERS = 0o077
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A file or directory, its permissions and the user that it belongs to."""
+    """A secret file or directory, its permissions and its owner."""
 
     path: Path
     mode: int
@@ -28,35 +28,35 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class PermissionFacts:
-    """What is there, and the user that it should belong to."""
+    """The secrets that exist, and the user that should own them."""
 
     secrets: tuple[Secret, ...]
     uid: int
 
 
-def look(place: Installation) -> PermissionFacts:
-    """The server's user is the one that it runs as, else the one to whom its directory belongs. Raises OSError."""
-    root = place.data_dir
+def look(installation: Installation) -> PermissionFacts:
+    """Return all secrets. The right owner is the running server's user, else the directory's owner. Raises OSError."""
+    root = installation.data_dir
     directories = [root / name for name in _DIRECTORIES]
     files = [path for pattern in _SECRETS for path in sorted(root.glob(pattern))]
     secrets = [_secret(path) for path in dict.fromkeys([*directories, *files]) if path.exists()]
-    owner = root if place.pid is None else Path(f"/proc/{place.pid}")
+    owner = root if installation.pid is None else Path(f"/proc/{installation.pid}")
     return PermissionFacts(tuple(secrets), owner.stat().st_uid)
 
 
 def judge(facts: PermissionFacts) -> Iterable[Verdict]:
-    """Everything that has one fault is mended at once."""
+    """Report exposed files and files of other owners; one command repairs all of a kind."""
     exposed = [secret for secret in facts.secrets if secret.mode & _OTHERS]
-    strange = [str(secret.path) for secret in facts.secrets if secret.uid != facts.uid]
+    misowned = [str(secret.path) for secret in facts.secrets if secret.uid != facts.uid]
     if exposed:
         shown = ", ".join(f"{secret.path} ({secret.mode:04o})" for secret in exposed)
         paths = [str(secret.path) for secret in exposed]
-        yield fail(f"others can get at what is the server's alone: {shown}", f"chmod go-rwx {shlex.join(paths)}")
-    if strange:
-        words = f"not of the user that the server runs as (uid {facts.uid}): {', '.join(strange)}"
-        yield fail(words, f"chown {facts.uid} {shlex.join(strange)}")
-    if not exposed and not strange:
-        yield ok(f"{len(facts.secrets)} files and directories are for the server's user alone")
+        yield fail(f"other users can access secrets of the server: {shown}", f"chmod go-rwx {shlex.join(paths)}")
+    if misowned:
+        words = f"not owned by the server's user (uid {facts.uid}): {', '.join(misowned)}"
+        yield fail(words, f"chown {facts.uid} {shlex.join(misowned)}")
+    if not exposed and not misowned:
+        yield ok(f"only the server's user can access the {len(facts.secrets)} files and directories with secrets")
 
 
 def _secret(path: Path) -> Secret:

@@ -1,4 +1,4 @@
-"""The ports of the API and of the keys: held by those whose they are."""
+"""The check of the API's and the keys' ports: our processes listen on them, and no others do."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _ACTIVE = "active"
 
 @dataclass(frozen=True, slots=True)
 class PortFacts:
-    """Which ports should be listened on by whom (None: by nobody now), and who listens on which."""
+    """The expected listeners (pid None: the process does not run), and the actual ones by port."""
 
     api_port: int
     server_pid: int | None
@@ -27,27 +27,27 @@ class PortFacts:
     restart: str
 
 
-def look(place: Installation) -> PortFacts:
-    """Keys from the server, or from the database while it does not run; sockets from the kernel."""
-    if place.server is None:
-        ports = active_ports(place)
+def look(installation: Installation) -> PortFacts:
+    """Return the keys' ports from the server, or from the database while it does not run; sockets from the kernel."""
+    if installation.server is None:
+        ports = active_ports(installation)
     else:
-        ports = tuple(key.port for key in place.server.keys.list() if (key.status or _ACTIVE) == _ACTIVE)
-    settings = place.settings
+        ports = tuple(key.port for key in installation.server.keys.list() if (key.status or _ACTIVE) == _ACTIVE)
+    settings = installation.settings
     return PortFacts(
         api_port=settings.listen.port,
-        server_pid=place.pid,
+        server_pid=installation.pid,
         key_ports=ports,
-        xray_pid=place.xray_pid,
+        xray_pid=installation.xray_pid,
         pool=settings.port_range,
         server_address=settings.server_address,
         listening=listeners(),
-        restart=place.restart,
+        restart=installation.restart,
     )
 
 
 def judge(facts: PortFacts) -> Iterable[Verdict]:
-    """Every port by itself."""
+    """Report each port that another program holds or that nothing listens on."""
     faults = [
         *_of_one("the API's port", facts.api_port, facts.server_pid, facts, facts.restart),
         *(fault for port in facts.key_ports for fault in _of_one("a key's port", port, facts.xray_pid, facts, SYNC)),
@@ -55,15 +55,15 @@ def judge(facts: PortFacts) -> Iterable[Verdict]:
     outside = [port for port in facts.key_ports if port not in facts.pool]
     if outside:
         faults.append(
-            warn(f"keys have ports outside VPNKEYS_PORT_RANGE ({facts.pool}): {_some(outside)}; the firewall must know")
+            warn(f"keys have ports outside VPNKEYS_PORT_RANGE ({facts.pool}): {_some(outside)}; open them in firewalls")
         )
     yield from faults
     if not faults and facts.server_pid is None:
-        yield ok(f"nobody has taken the API's port or one of {len(facts.key_ports)} ports of keys meanwhile")
+        yield ok(f"no other program listens on the API's port or on the {len(facts.key_ports)} ports of keys")
     elif not faults:
         yield ok(
-            f"the API's port and {len(facts.key_ports)} ports of keys are held by those whose they are. Whether they "
-            "are reached from outside cannot be seen from here; on another machine try: "
+            f"the server and Xray listen on the API's port and on {len(facts.key_ports)} ports of keys. Whether other "
+            "machines reach them cannot be checked from here; on another machine try: "
             f"nc -vz {facts.server_address} {min(facts.key_ports, default=facts.api_port)}"
         )
 
@@ -74,9 +74,9 @@ def _of_one(what: str, port: int, holder: int | None, facts: PortFacts, mend: st
     if others:
         known = [str(who.pid) for who in others if who.pid]
         stop = f"kill {' '.join(known)}" if known else f"ss -ltnp sport = :{port}"
-        yield fail(f"{what}, {port}, is taken by {', '.join(map(str, others))}; stop it, if you can do without", stop)
+        yield fail(f"{what}, {port}, is taken by {', '.join(map(str, others))}; stop that program or move it", stop)
     elif holder is not None and not there:
-        yield fail(f"{what}, {port}, is not listened on", mend)
+        yield fail(f"nothing listens on {what}, {port}", mend)
 
 
 def _some(ports: list[int], most: int = 5) -> str:

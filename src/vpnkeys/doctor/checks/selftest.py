@@ -1,4 +1,4 @@
-"""A key made for the test, tried, and deleted, whatever happens."""
+"""The self-test: it makes a key, sends bytes through its link, and always deletes the key again."""
 
 import secrets
 import signal
@@ -15,7 +15,7 @@ from vpnkeys.doctor.finding import Verdict, fail, ok
 NAME = "vpnkeys doctor"
 _NOTE = "made by vpnkeys doctor, which deletes it again"
 _LIVES = timedelta(minutes=10)
-"""After that it does not work any more, should this program be killed and never be run again."""
+"""The key expires after this, in case this program is killed and never run again."""
 
 _LEFT_BEHIND = timedelta(minutes=1)
 _PATIENCE_S, _TRY_EVERY_S = 10.0, 0.5
@@ -23,17 +23,17 @@ _ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
-class TrialFacts:
-    """What the test said, or why there was none."""
+class SelfTestFacts:
+    """The result of the test, or in `refusal` why there was none."""
 
     result: KeyTest | None
     refusal: str = ""
 
 
-def look(server: Client) -> TrialFacts:
-    """Make, test, delete; what a killed one left behind is deleted as well.
+def look(server: Client) -> SelfTestFacts:
+    """Make a key, test it, delete it, and return the result. Keys left behind by killed runs are deleted as well.
 
-    Whoever asks us to end meanwhile raises KeyboardInterrupt, with the key gone. Raises ApiError when it is not.
+    A signal to end raises KeyboardInterrupt after the key is deleted. Raises ApiError when the key cannot be deleted.
     """
     limits = KeyLimits(note=_NOTE, expires_at=datetime.now(UTC) + _LIVES)
     attempt = secrets.token_urlsafe(16)
@@ -48,18 +48,18 @@ def look(server: Client) -> TrialFacts:
             try:
                 key = make()
             except ApiError as error:
-                may_exist = error.status is None  # else the server has said that there is none
+                may_exist = error.status is None  # with a status the server has answered, and made no key
                 raise
-            return TrialFacts(server.keys.test_key(key.id))
+            return SelfTestFacts(server.keys.test_key(key.id))
         except ApiError as error:
-            return TrialFacts(None, error.detail)
+            return SelfTestFacts(None, error.detail)
         finally:
             if may_exist:
                 _delete(server, make)
 
 
-def judge(facts: TrialFacts) -> Iterable[Verdict]:
-    """The link is what customers have."""
+def judge(facts: SelfTestFacts) -> Iterable[Verdict]:
+    """Report whether a new key's link works; customers have links like it."""
     test = facts.result
     if test is None:
         yield fail(f"no key could be made and tested: {facts.refusal}")
@@ -82,9 +82,9 @@ def _delete_leftovers(server: Client) -> None:
 
 
 def _delete(server: Client, make: Callable[[], Key]) -> None:
-    """Delete the key, also one whose making was not waited for: asked again, the server gives the same one.
+    """Delete the key, also when the answer to its creation was lost: the same idempotency key returns the same key.
 
-    Whoever asks us to end waits for this. Raises ApiError when it cannot be done.
+    Signals to end are held back until it is deleted. Raises ApiError when that fails.
     """
     asked_to_end: list[int] = []
 
@@ -108,7 +108,7 @@ def _delete(server: Client, make: Callable[[], Key]) -> None:
 
 @contextmanager
 def _signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Let whatever asks us to end be heard by this handler."""
+    """Handle the signals that end a program with this handler during the block."""
     before = {number: signal.signal(number, handler) for number in _ASKED_TO_END}
     try:
         yield

@@ -1,4 +1,4 @@
-"""The REALITY target of each server name: TLS 1.3, h2 and a certificate for the name."""
+"""The check of each server name's REALITY target: TLS 1.3, h2 and a certificate for the name."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,37 +10,39 @@ from vpnkeys.domain.target import TargetReport
 from vpnkeys.xray.probe.targets import look_at
 
 _WAIT_S = 13.0
-"""A little more than three connections to one target may take."""
+"""A little more than the timeout of three connections to one target."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """What was seen of each name's target, and how many names the server hands out (None: it does not run)."""
+    """A report on each name's target, and the number of names ready for new keys (None: the server does not run)."""
 
     reports: tuple[TargetReport, ...]
     ready: int | None
 
 
-def look(place: Installation) -> TargetFacts:
-    """Shake hands with all of them now, from here."""
-    settings = place.settings
+def look(installation: Installation) -> TargetFacts:
+    """Connect to all targets at once from this host, and return the reports."""
+    settings = installation.settings
     names = [(name, settings.reality_target or f"{name}:443") for name in settings.reality_server_names]
     seen = within(_WAIT_S, lambda name: look_at(*name, settings.xray_ca_file), names)
     late = [TargetReport(*name, problems=(f"{name[1]} does not answer in {_WAIT_S:.0f} s",)) for name in names]
     reports = tuple(report or without for report, without in zip(seen, late, strict=True))
-    return TargetFacts(reports, None if place.server is None else place.server.health().server_names_ready)
+    return TargetFacts(
+        reports, None if installation.server is None else installation.server.health().server_names_ready
+    )
 
 
 def judge(facts: TargetFacts) -> Iterable[Verdict]:
-    """One name without a target is a nuisance for its keys; without any no key can be made."""
+    """Report each bad target: it harms the keys of its name. Without any good one no key can be made."""
     usable = [report for report in facts.reports if report.is_usable]
     for report in facts.reports:
         yield from (fail(f"{report.server_name}: {problem}") for problem in report.problems)
         yield from (warn(f"{report.server_name}: {warning}") for warning in report.warnings)
     if facts.ready is not None and facts.ready < len(usable):
         yield warn(
-            f"{len(usable)} targets are fit, and clients get in with {facts.ready} of the names; right after a start "
-            "that takes some seconds"
+            f"{len(usable)} targets are usable, but clients can connect with {facts.ready} of the names; right after a "
+            "start, try again in some seconds"
         )
     elif len(usable) == len(facts.reports):
-        yield ok(f"all {len(usable)} targets speak TLS 1.3 and h2 and have a certificate for their name")
+        yield ok(f"all {len(usable)} targets have TLS 1.3, h2 and a certificate for their name")

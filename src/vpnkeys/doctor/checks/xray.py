@@ -1,4 +1,4 @@
-"""Xray: that it runs and answers, which version it is, and who can drive it."""
+"""The check of Xray: it runs and answers, has a tested version, and only the server's user can control it."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from vpnkeys.xray.rpc.control import XrayControl
 
 RESTART_XRAY = "vpnkeys sync --restart"
 
-# Measured: from that version on an inbound whose minClientVer is empty lets these clients in no longer. Ours say 0.0.0.
+# Measured: from these versions on, an inbound with an empty minClientVer refuses these clients. Ours set "0.0.0".
 SHUT_OUT = (("26.9.8", "sing-box"), ("26.7.11", "mihomo"))
 
 _MANY_CRASHES = 3
@@ -26,7 +26,7 @@ _MANY_CRASHES = 3
 
 @dataclass(frozen=True, slots=True)
 class XrayFacts:
-    """`is_wanted`: a server runs that should have one. `version` is empty where `problem` says why."""
+    """Facts on Xray. `is_wanted`: a server runs, so Xray should too. When `version` is empty, `problem` says why."""
 
     is_wanted: bool
     pid: int | None
@@ -39,33 +39,33 @@ class XrayFacts:
     restart: str
 
 
-def look(place: Installation) -> XrayFacts:
-    """Ask the program that runs, or the one that would be run."""
-    path = api_socket(place.settings)
-    version, problem = _version(_program(place))
+def look(installation: Installation) -> XrayFacts:
+    """Return the facts on the running Xray, or on the program that would be started."""
+    path = api_socket(installation.settings)
+    version, problem = _version(_program(installation))
     return XrayFacts(
-        is_wanted=place.server is not None,
-        pid=place.xray_pid,
-        answers=place.xray_pid is not None and _answers(path),
+        is_wanted=installation.server is not None,
+        pid=installation.xray_pid,
+        answers=installation.xray_pid is not None and _answers(path),
         version=version,
         problem=problem,
         socket=path,
         socket_mode=S_IMODE(path.stat().st_mode) if path.exists() else None,
-        crashes_in_a_day=_crashes(place),
-        restart=place.restart,
+        crashes_in_a_day=_crashes(installation),
+        restart=installation.restart,
     )
 
 
 def judge(facts: XrayFacts) -> Iterable[Verdict]:
-    """Its life, its program, its door."""
+    """Report problems of the process, of its API socket and of its version."""
     if facts.pid is not None and not facts.answers:
         yield fail(f"Xray (pid {facts.pid}) hangs: it does not answer on its API", RESTART_XRAY)
     elif facts.pid is None and facts.is_wanted:
-        yield fail("Xray does not run; the server's log says why ", facts.restart)
+        yield fail("Xray does not run; the server's log says why", facts.restart)
     if facts.crashes_in_a_day is not None and facts.crashes_in_a_day > _MANY_CRASHES:
         yield warn(f"Xray ended by itself {facts.crashes_in_a_day} times in the last day; the server's log says why")
     if facts.socket_mode is not None and facts.socket_mode & 0o077:
-        words = f"{facts.socket} has mode {facts.socket_mode:04o}: whoever opens it drives Xray without a password"
+        words = f"{facts.socket} has mode {facts.socket_mode:04o}: other users can control Xray through it"
         yield fail(words, f"chmod 0600 {facts.socket}")
     yield from _of_program(facts)
 
@@ -76,34 +76,34 @@ def _of_program(facts: XrayFacts) -> Iterable[Verdict]:
         return
     here = numbers(facts.version)
     if here < numbers(OLDEST_FIT):
-        yield fail(f"Xray {facts.version} is too old; from {OLDEST_FIT} on it can be driven: unset VPNKEYS_XRAY_BIN")
+        yield fail(f"Xray {facts.version} is too old; vpnkeys needs {OLDEST_FIT} or later: unset VPNKEYS_XRAY_BIN")
     elif here >= numbers(FIRST_UNFIT):
         out = [client for version, client in SHUT_OUT if here >= numbers(version)]
         yield warn(
-            f"Xray {facts.version} is newer than what was tested, and may shut out {' and '.join(out)} where an "
-            f"inbound of yours has no minClientVer; {XRAY_VERSION} is fetched when VPNKEYS_XRAY_BIN is not set"
+            f"Xray {facts.version} is newer than the tested versions, and may refuse {' and '.join(out)} where an "
+            f"inbound of yours has no minClientVer; without VPNKEYS_XRAY_BIN, {XRAY_VERSION} is used"
         )
     else:
-        tested = "the version that everything was tested with" if facts.version == XRAY_VERSION else "a fit version"
+        tested = "the tested version" if facts.version == XRAY_VERSION else "a supported version"
         yield ok(f"Xray {facts.version}, {tested}; mihomo and sing-box can connect")
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """A version as what it is compared by."""
+    """Return a version as numbers, which compare in the right order."""
     return tuple(map(int, version.split(".")))
 
 
-def _program(place: Installation) -> Path | None:
-    if place.xray_pid is not None:
-        return Path(f"/proc/{place.xray_pid}/exe")
-    found = place.settings.xray_bin or shutil.which("xray")
+def _program(installation: Installation) -> Path | None:
+    if installation.xray_pid is not None:
+        return Path(f"/proc/{installation.xray_pid}/exe")
+    found = installation.settings.xray_bin or shutil.which("xray")
     cached = default_cache_dir() / "xray"
     return Path(found) if found else cached if cached.exists() else None
 
 
 def _version(program: Path | None) -> tuple[str, str]:
     if program is None:
-        return "", "there is no Xray here yet; the next start of the server fetches one"
+        return "", "there is no Xray here yet; the server fetches one at its next start"
     try:
         return version_of(program), ""
     except XrayUnfit as error:
@@ -121,9 +121,9 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _crashes(place: Installation) -> int | None:
-    """Lives of Xray that the server did not end itself, by what it wrote down."""
-    file = sqlite_file(place)
+def _crashes(installation: Installation) -> int | None:
+    """Return how often Xray ended without being stopped by the server in the last day; None where it is unknown."""
+    file = sqlite_file(installation)
     if file is None or not os.access(file, os.R_OK):
         return None
     query = "SELECT count(*) FROM epochs WHERE ended_cleanly = 0 AND ended_at > datetime('now', '-1 day')"
@@ -131,4 +131,4 @@ def _crashes(place: Installation) -> int | None:
         with reading(file) as connection:
             return int(connection.execute(query).fetchone()[0])
     except sqlite3.Error:
-        return None  # said by the check of the database
+        return None  # the database check reports it
