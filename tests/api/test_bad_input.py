@@ -34,7 +34,7 @@ def _unchanged(service: Service, key: Key) -> Iterator[None]:
     before = list_keys(service), read_config(service)
     yield
     assert (list_keys(service), read_config(service)) == before
-    assert service.client.get("/health").json()["status"] == "healthy"
+    service.wait_healthy()
     assert "Traceback" not in service.log()
 
 

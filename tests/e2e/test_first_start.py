@@ -97,7 +97,7 @@ def test_a_second_service_is_refused(service: Service, target: RealityTarget) ->
     assert done.returncode == 2
     assert f"another vpnkeys serves {service.data_dir} already" in done.stderr
     assert "Traceback" not in done.stderr
-    assert service.client.get("/health").json()["status"] == "healthy"
+    service.wait_healthy()
     make_key(service)
 
 
