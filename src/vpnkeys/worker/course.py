@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from vpnkeys.worker import job as jobs
+import vpnkeys.worker.job as jobs
 from vpnkeys.worker.job import Job, Progress, Status
 
 _log = logging.getLogger(__name__)
