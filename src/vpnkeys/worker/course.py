@@ -7,8 +7,6 @@ from dataclasses import replace
 import vpnkeys.worker.job as jobs
 from vpnkeys.worker.job import Job, Progress, Status
 
-_log = logging.getLogger(__name__)
-
 
 class Course:
     """Keeps the progress of a worker. Only the worker itself writes it; `wake` and `status` are for any thread."""
@@ -16,6 +14,7 @@ class Course:
     def __init__(self, job: Job, now: Callable[[], float]) -> None:
         self._job = job
         self._now = now
+        self._log = logging.getLogger(f"{__package__}.{job.name}")
         self._progress: Progress | None = None
         self._woken_at: float | None = None
         self._at_once = False
@@ -43,7 +42,7 @@ class Course:
         """Note that the step succeeded; log it when the one before had failed."""
         before, now = self._present(), self._now()
         if before.failing_since is not None and (before.has_told or before.has_told_bug):
-            _log.info("%s: works again after %.1f s", self._job.name, now - before.failing_since)
+            self._log.info("%s: works again after %.1f s", self._job.name, now - before.failing_since)
         self._progress = jobs.succeeded(self._job, now, wait_s)
 
     def note_success(self) -> None:
@@ -57,10 +56,10 @@ class Course:
         after = jobs.failed(self._job, self._present(), now, error)
         if not isinstance(error, self._job.expected):
             if not after.has_told_bug:
-                _log.error("%s (unexpected error): %s", self._job.failing, after.last_error, exc_info=error)
+                self._log.error("%s (unexpected error): %s", self._job.failing, after.last_error, exc_info=error)
             after = replace(after, has_told_bug=True)
         elif not after.has_told and now - (after.failing_since or now) >= self._job.quiet_s:
-            _log.warning("%s: %s", self._job.failing, after.last_error)
+            self._log.warning("%s: %s", self._job.failing, after.last_error)
             after = replace(after, has_told=True)
         self._progress = after
 
