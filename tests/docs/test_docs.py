@@ -29,6 +29,7 @@ import vpnkeys
 from vpnkeys.cli.main import _COMMANDS, build_app
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.trial import Outcome
+from vpnkeys.interfaces import Node
 from vpnkeys.service.selftest import EGRESS_FAILED, NOT_COUNTED
 from vpnkeys.settings import DEFAULT_RATE_LIMITS, PREFIX, Settings, load_settings
 
@@ -153,3 +154,10 @@ def test_the_receiver_verifies_as_the_page_does() -> None:
     (shown,) = (block.code for block in blocks_of(EN / "webhooks.md") if block.kind == "python")
     receiver = (REPOSITORY / "docs" / "examples" / "webhook_receiver.py").read_text(encoding="utf-8")
     assert shown[shown.index("def ") :] in receiver
+
+
+def test_adr_3_lists_what_a_node_must_be_able_to_do() -> None:
+    """Every verb of the promise, and none that is gone."""
+    choice = (REPOSITORY / "docs" / "adr" / "0003-node-verbs.md").read_text().partition("**Why.**")[0]
+    verbs = {name for name in vars(Node) if not name.startswith("_")}
+    assert set(re.findall(r"`([a-z_]+)`", choice)) == verbs

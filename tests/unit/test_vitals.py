@@ -1,15 +1,25 @@
 """What monitoring is told: counters that never fall, and a drift that nobody waits for."""
 
 import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import cast
 
 import pytest
+from cryptography import x509
+from tests.fakes import FakeClock
 from tests.support.memory import World
 from tests.support.process import wait_until
 
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.traffic import Bytes
-from vpnkeys.ops.vitals import Odometer
+from vpnkeys.ops.daily import DailyBackup
+from vpnkeys.ops.vitals import Monitor, Odometer
 from vpnkeys.service.drift import DriftCount, DriftWatch, count_drift
+from vpnkeys.service.traffic import count
+from vpnkeys.store.files.certificate import load_certificate
+from vpnkeys.worker import Workers
 
 
 def test_the_odometer_begins_at_zero_and_never_falls() -> None:
@@ -91,3 +101,34 @@ def test_what_cannot_be_told_is_not_told(world: World) -> None:
     world.store.memory.answering = False
     now[0] += 30
     assert wait_until(lambda: watch.last() is None)
+
+
+@dataclass(slots=True)
+class OneBackup:
+    """The backups of a server that made one."""
+
+    created_at: datetime
+
+    def files(self) -> tuple["OneBackup", ...]:
+        """It."""
+        return (self,)
+
+
+@dataclass(slots=True)
+class Process:
+    """An Xray that never ended."""
+
+    restarts: int = 0
+
+
+def test_ages_are_told_by_the_server_s_clock(world: World, tmp_path: Path) -> None:
+    """Of the sample, the backup and the certificate alike."""
+    served = load_certificate(tmp_path, "203.0.113.7")
+    ends_at = x509.load_pem_x509_certificate(served.cert.read_bytes()).not_valid_after_utc.replace(tzinfo=None)
+    clock = FakeClock(ends_at - timedelta(hours=1))
+    count(world.store, world.node, clock)
+    backups = cast("DailyBackup", OneBackup(clock.now() - timedelta(minutes=1)))
+    monitor = Monitor(Process(), backups, served, DriftWatch(world.keys.reconciler), Workers(), clock)
+    clock.advance(seconds=10)
+    vitals = monitor.look()
+    assert (vitals.sampling_lag_s, vitals.backup_age_s, vitals.certificate_expires_in_s) == (10, 70, 3590)

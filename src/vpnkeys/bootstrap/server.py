@@ -177,7 +177,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         guard=guard,
         lock=lock,
         daily_backup=daily_backup,
-        monitor=Monitor(process, daily_backup, served, drift, workers),
+        monitor=Monitor(process, daily_backup, served, drift, workers, clock),
         drift=drift,
         workers=workers,
     )

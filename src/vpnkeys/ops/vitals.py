@@ -1,6 +1,5 @@
 """What a running server tells a monitoring system of itself, read when it is asked."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status as KeyStatus
 from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
+from vpnkeys.interfaces import Clock
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.service.drift import DriftCount, DriftWatch
 from vpnkeys.store.files.certificate import CertificateFiles
@@ -82,52 +82,48 @@ class Restarted(Protocol):
         ...
 
 
+@dataclass(slots=True)
 class Monitor:
     """Takes the vitals of one server, whose traffic it counts from now on."""
 
-    def __init__(
-        self,
-        process: Restarted,
-        backups: DailyBackup,
-        certificate: CertificateFiles,
-        drift: DriftWatch,
-        workers: Workers,
-    ) -> None:
-        self._reconciler = drift.reconciler
-        self._process = process
-        self._backups = backups
-        self._certificate = certificate
-        self._drift = drift
-        self._workers = workers
-        self._lock = Lock()  # two looks at a time would add the same bytes twice
-        self._odometer = Odometer()
-        self._gaps = 0
+    process: Restarted
+    backups: DailyBackup
+    certificate: CertificateFiles
+    drift: DriftWatch
+    workers: Workers
+    clock: Clock
+    _lock: Lock = field(default_factory=Lock, init=False)  # two looks at a time would add the same bytes twice
+    _odometer: Odometer = field(default_factory=Odometer, init=False)
+    _gaps: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        """What was counted before is not new."""
         self._read()
 
     def look(self) -> Vitals:
         """The numbers now; nothing here waits for Xray longer than a second."""
-        node, now = self._reconciler.node, datetime.now(UTC).replace(tzinfo=None)
+        node, now = self.drift.reconciler.node, self.clock.now()
         stored = self._read()
         sampled_at = stored.tally.sampled_at if stored else None
         return Vitals(
             is_database_up=stored is not None,
             is_xray_up=node.is_up(),
-            xray_restarts=self._process.restarts,
+            xray_restarts=self.process.restarts,
             keys=_by_status(stored.keys) if stored else None,
             traffic=self._odometer.total,
             traffic_by_key=_by_id(stored) if stored else {},
             gaps=self._gaps if stored else None,
             sampling_lag_s=(now - sampled_at).total_seconds() if sampled_at else None,
-            drift=self._drift.last(),
+            drift=self.drift.last(),
             targets={seen.server_name: seen.is_usable for seen in node.targets_seen()},
             names_ready=len(node.ready_names()),
-            backup_age_s=_backup_age_s(self._backups, now),
-            certificate_expires_in_s=_certificate_expires_in_s(self._certificate),
-            workers=self._workers.statuses(),
+            backup_age_s=_backup_age_s(self.backups, now),
+            certificate_expires_in_s=_certificate_expires_in_s(self.certificate, now),
+            workers=self.workers.statuses(),
         )
 
     def _read(self) -> _Stored | None:
-        store = self._reconciler.store
+        store = self.drift.reconciler.store
         try:
             with self._lock:
                 stored = _Stored(store.keys(), store.tally())
@@ -153,9 +149,9 @@ def _backup_age_s(backups: DailyBackup, now: datetime) -> float | None:
     return None if newest is None else (now - newest.created_at).total_seconds()
 
 
-def _certificate_expires_in_s(certificate: CertificateFiles) -> float | None:
+def _certificate_expires_in_s(certificate: CertificateFiles, now: datetime) -> float | None:
     try:
         served = x509.load_pem_x509_certificate(certificate.cert.read_bytes())
     except (OSError, ValueError):
         return None
-    return served.not_valid_after_utc.timestamp() - time.time()
+    return (served.not_valid_after_utc - now.replace(tzinfo=UTC)).total_seconds()

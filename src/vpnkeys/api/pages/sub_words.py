@@ -13,7 +13,7 @@ _QUALITY = re.compile(r"(?:q=([01](?:\.[0-9]{0,3})?))?")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One language. `used_of` has places for what was used, the limit and the window; `units` begin with bytes."""
+    """One language. `used` has a place for the window, `of` for the limit and the window; `units` begin with bytes."""
 
     language: str
     statuses: dict[Status, str]

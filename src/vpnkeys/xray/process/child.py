@@ -55,8 +55,8 @@ class XrayCommand:
     environment: Mapping[str, str]
 
 
-# Run by a Python of its own, which becomes Xray. The prctl cannot be done in a `preexec_fn`: that would be a plain fork
-# of a process with gRPC's threads, whose fork handlers abort some of the children (3 of 80, measured).
+# Run by a Python of its own, which becomes Xray. The prctl cannot be done in a `preexec_fn`: that would run Python in a
+# fork of a process with threads, where a lock that another thread held at that moment is never released.
 _DIE_WITH_PARENT = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(int(sys.argv[1]), int(sys.argv[2]))
