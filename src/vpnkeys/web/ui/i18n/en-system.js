@@ -23,7 +23,7 @@ export default {
   "drift.legend.unknown": "unknown",
   "drift.summary": { one: "{n} working key in the database.", other: "{n} working keys in the database." },
   "drift.summary-side": "{missing} missing, {different} different, {extra} strangers.",
-  "drift.strangers": { one: "{n} stranger in all.", other: "{n} strangers in all." },
+  "drift.extras": { one: "{n} stranger in all.", other: "{n} strangers in all." },
 
   "repair.title": "Repairs",
   "repair.text": "Each shows what it would change before anything happens.",

@@ -101,7 +101,7 @@ export default {
   "keys.search": "Search names, notes, ports",
   "keys.filter": "Status",
   "keys.sort": "Order",
-  "keys.deeds": "Actions",
+  "keys.actions": "Actions",
   "keys.choose": "Select {name}",
   "keys.choose-all": "Select all keys shown",
   "keys.count": { one: "{n} key", other: "{n} keys" },

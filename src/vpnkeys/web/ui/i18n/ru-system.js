@@ -23,7 +23,7 @@ export default {
   "drift.legend.unknown": "неизвестно",
   "drift.summary": { one: "В базе {n} работающий ключ.", few: "В базе {n} работающих ключа.", many: "В базе {n} работающих ключей.", other: "В базе {n} работающего ключа." },
   "drift.summary-side": "отсутствует {missing}, отличается {different}, чужих {extra}.",
-  "drift.strangers": { one: "Всего {n} чужой.", few: "Всего {n} чужих.", many: "Всего {n} чужих.", other: "Всего {n} чужого." },
+  "drift.extras": { one: "Всего {n} чужой.", few: "Всего {n} чужих.", many: "Всего {n} чужих.", other: "Всего {n} чужого." },
 
   "repair.title": "Исправления",
   "repair.text": "Каждое сначала показывает, что изменит.",

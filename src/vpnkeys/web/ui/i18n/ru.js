@@ -101,7 +101,7 @@ export default {
   "keys.search": "Поиск: имя, заметка, порт",
   "keys.filter": "Состояние",
   "keys.sort": "Порядок",
-  "keys.deeds": "Действия",
+  "keys.actions": "Действия",
   "keys.choose": "Выбрать {name}",
   "keys.choose-all": "Выбрать все показанные ключи",
   "keys.count": { one: "{n} ключ", few: "{n} ключа", many: "{n} ключей", other: "{n} ключа" },

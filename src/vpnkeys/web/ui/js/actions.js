@@ -1,60 +1,82 @@
-// What can be done with keys, wherever they are shown.
+// What the list of keys and the view of one key let the user do.
 import { get, keyPath, patch, post, remove } from "./api.js";
-import { h } from "./dom.js";
+import { h, selectAll } from "./dom.js";
 import { openDialog } from "./dialog.js";
 import { field, numberInput } from "./form.js";
 import { icon } from "./icons.js";
 import { t } from "./i18n.js";
 import { wrong } from "./errors.js";
 import { copy, download, fileName, named } from "./parts.js";
-import { dropKeys, keyOf, may, putKey, state, tell } from "./store.js";
+import { dropKeys, emit, putKey, state } from "./store.js";
 import { toast, undoable } from "./toast.js";
 
+/**
+ * Returns the key's link.
+ * @param {Api.Key} key
+ */
 export const linkOf = async (key) => (await get(keyPath(key.id, "/config"))).vless_url;
 
+/** @param {Api.Key} key */
 export const copyLink = async (key) => copy(await linkOf(key), t("link.copied"));
 
+/**
+ * Enables or disables a key.
+ * @param {Api.Key} key
+ * @param {boolean} isActive
+ */
 export async function switchKey(key, isActive) {
   putKey(await patch(keyPath(key.id), { is_active: isActive }));
   toast(t(isActive ? "key.enabled" : "key.disabled"));
 }
 
+/**
+ * Enables or disables the keys, one after the other.
+ * @param {Api.Key[]} keys
+ * @param {boolean} isActive
+ */
 export async function switchMany(keys, isActive) {
   for (const key of keys) putKey(await patch(keyPath(key.id), { is_active: isActive }));
   toast(t(isActive ? "bulk.enabled" : "bulk.disabled", { n: keys.length }));
 }
 
-// The keys are out of sight at once, and gone when the time for saying stop is over.
+/**
+ * Hides the keys at once, and deletes them when the time to undo it is over.
+ * @param {Api.Key[]} keys
+ */
 export function deleteKeys(keys) {
   const ids = keys.map((key) => key.id);
   ids.forEach((id) => state.leaving.add(id));
-  tell("keys");
-  const come = () => {
+  emit("keys");
+  const showAgain = () => {
     ids.forEach((id) => state.leaving.delete(id));
-    tell("keys");
+    emit("keys");
   };
   undoable({
     text: keys.length === 1 ? t("delete.one", { name: shorten(keys[0].name) }) : t("delete.many", { n: keys.length }),
-    undo: come,
+    undo: showAgain,
     run: async ({ keepalive }) => {
       if (ids.length === 1) await remove(keyPath(ids[0]), { keepalive });
       else await post("/api/keys/bulk/delete", { ids }, { keepalive });
       dropKeys(ids);
-      come();
+      showAgain();
     },
   });
 }
 
-// First strong isolate … pop: a name that turns the reading direction turns nothing but itself.
+/**
+ * Returns the name within "first strong isolate" … "pop": a right-to-left name does not turn the text around it.
+ * @param {string} name
+ */
 const shorten = (name) => `\u2068${name.length > 40 ? `${name.slice(0, 39)}…` : name}\u2069`;
 
+/** @param {Api.Key[]} keys */
 export function extendDialog(keys) {
   const days = numberInput({ value: 30, min: 1, max: 3650, step: 1, inputmode: "numeric" });
   const endless = keys.filter((key) => !key.expires_at).length;
   openDialog({
     title: t("extend.title", { n: keys.length }),
     body: [
-      h("div", { class: "presets" }, [7, 30, 90, 365].map((n) => h("button", { type: "button", class: "button small", onclick: () => (days.value = n) }, t("extend.days", { n })))),
+      h("div", { class: "presets" }, [7, 30, 90, 365].map((n) => h("button", { type: "button", class: "button small", onclick: () => (days.value = String(n)) }, t("extend.days", { n })))),
       field(t("extend.by"), days, { unit: t("extend.unit") }),
       endless > 0 && h("p", { class: "hint" }, t("extend.endless", { n: endless })),
     ],
@@ -74,20 +96,32 @@ export function extendDialog(keys) {
   });
 }
 
-export async function linksOf(keys) {
+/**
+ * Returns the links of all keys, each on its line.
+ * @param {Api.Key[]} keys
+ */
+async function linksOf(keys) {
   const links = [];
   for (const key of keys) links.push(await linkOf(key));
   return `${links.join("\n")}\n`;
 }
 
+/** @param {Api.Key[]} keys */
 export const copyLinks = async (keys) => copy(await linksOf(keys), t("bulk.copied", { n: keys.length }));
+/** @param {Api.Key[]} keys */
 export const downloadLinks = async (keys) => download("vpn-links.txt", await linksOf(keys));
 
+/** @param {Api.Key} key */
 export async function linkDialog(key) {
   const link = await linkOf(key);
   openDialog({ title: t("link.title"), wide: true, body: linkBody(key, link), actions: [{ label: t("action.close") }] });
 }
 
+/**
+ * Returns the link of a key as text and QR code.
+ * @param {Api.Key} key
+ * @param {string} link
+ */
 export function linkBody(key, link) {
   return h(
     "div",
@@ -97,7 +131,7 @@ export function linkBody(key, link) {
       "div",
       { class: "link-words" },
       h("p", {}, named(key.name)),
-      h("textarea", { class: "mono", readOnly: true, rows: 7, "aria-label": t("link.text"), spellcheck: "false", onfocus: (event) => event.target.select(), value: link }),
+      h("textarea", { class: "mono", readOnly: true, rows: 7, "aria-label": t("link.text"), spellcheck: "false", onfocus: selectAll, value: link }),
       h(
         "div",
         { class: "row wrap" },
@@ -109,7 +143,11 @@ export function linkBody(key, link) {
   );
 }
 
-export async function resetTraffic(key) {
+/**
+ * Asks before the key's traffic is counted from zero.
+ * @param {Api.Key} key
+ */
+export function resetTraffic(key) {
   openDialog({
     title: t("reset.title"),
     body: [h("p", {}, named(key.name)), h("p", {}, t("reset.text"))],
@@ -125,6 +163,3 @@ export async function resetTraffic(key) {
     ],
   });
 }
-
-export const mayChange = () => may("keys");
-export const known = (id) => keyOf(id);

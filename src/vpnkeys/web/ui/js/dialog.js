@@ -1,48 +1,64 @@
 // Dialogs: the browser's own, which hold the focus, close by Esc, and give the focus back.
-import { describe } from "./errors.js";
+import { describe, fieldOf } from "./errors.js";
 import { h, newId, replace } from "./dom.js";
 import { icon } from "./icons.js";
 import { t } from "./i18n.js";
 
-// actions: [{label, kind, icon, run}]; `run` may be a promise: the button waits, and a refusal is shown in the dialog.
-// What `run` returns ends the dialog, unless it is `false`. Without `run` the button just closes.
-export function openDialog({ title, body, actions = [], wide = false, onclose }) {
+/**
+ * Opens a dialog and returns it. An action closes it when its `run` is done; while `run` is at work its button waits, and
+ * its error is shown in the dialog. An action without `run` only closes.
+ * @param {{ title: string, body: Page.Child, actions?: Page.DialogAction[], wide?: boolean }} content
+ */
+export function openDialog({ title, body, actions = [], wide = false }) {
   const id = newId("dialog");
   const problem = h("div", { class: "problem", role: "alert", hidden: true });
-  const footer = h("footer", { class: "dialog-actions" });
+  const buttons = actions.map(button);
   const dialog = h(
     "dialog",
     { class: wide ? "dialog wide" : "dialog", "aria-labelledby": id },
     h(
       "form",
       { class: "dialog-form", novalidate: true, onsubmit: submit },
-      h("header", { class: "dialog-head" }, h("h2", { id }, title), closer()),
+      h("header", { class: "dialog-head" }, h("h2", { id }, title), closeButton()),
       h("div", { class: "dialog-body" }, body, problem),
-      footer,
+      h("footer", { class: "dialog-actions", hidden: actions.length === 0 }, buttons),
     ),
   );
-  const returnTo = document.activeElement;
+  const opener = document.activeElement;
 
-  function closer() {
-    const close = { type: "button", class: "icon-button", "aria-label": t("action.close"), onclick: () => dialog.close() };
-    return h("button", close, icon("close"));
+  function closeButton() {
+    const label = t("action.close");
+    return h("button", { type: "button", class: "icon-button", "aria-label": label, onclick: close }, icon("close"));
   }
 
-  function button(action, place) {
-    const main = place === actions.length - 1;
-    const look = `button ${action.kind ?? (main ? "primary" : "")}`;
-    const type = main && action.run ? "submit" : "button";
-    const element = h("button", { type, class: look }, action.icon && icon(action.icon), action.label);
-    if (type === "button") element.addEventListener("click", () => (action.run ? perform(action, element) : dialog.close()));
+  function close() {
+    dialog.close();
+  }
+
+  /**
+   * Returns the button of an action. The last one is the main one, which Enter presses.
+   * @param {Page.DialogAction} action
+   * @param {number} index
+   */
+  function button(action, index) {
+    const isMain = index === actions.length - 1;
+    const type = isMain && action.run ? "submit" : "button";
+    const element = h("button", { type, class: `button ${action.kind ?? (isMain ? "primary" : "")}` }, action.icon && icon(action.icon), action.label);
+    if (type === "button") element.addEventListener("click", () => (action.run ? perform(action.run, element) : close()));
     return element;
   }
 
-  async function perform(action, element) {
+  /**
+   * @param {() => unknown} run
+   * @param {HTMLElement} element
+   */
+  async function perform(run, element) {
     if (element.getAttribute("aria-busy") === "true") return;
     element.setAttribute("aria-busy", "true");
     problem.hidden = true;
     try {
-      if ((await action.run()) !== false) dialog.close();
+      await run();
+      close();
     } catch (error) {
       fail(error);
     } finally {
@@ -50,30 +66,34 @@ export function openDialog({ title, body, actions = [], wide = false, onclose })
     }
   }
 
+  /** @param {unknown} error */
   function fail(error) {
     replace(problem, describe(error));
     problem.hidden = false;
-    error.field?.focus();
-    if (!error.field) problem.scrollIntoView({ block: "nearest" });
+    const field = fieldOf(error);
+    if (field) field.focus();
+    else problem.scrollIntoView({ block: "nearest" });
   }
 
+  /** @param {Event} event */
   function submit(event) {
     event.preventDefault();
-    const action = actions.at(-1);
-    if (action?.run) perform(action, footer.lastElementChild);
+    const run = actions.at(-1)?.run;
+    const element = buttons.at(-1);
+    if (run && element) perform(run, element);
   }
 
   dialog.addEventListener("close", () => {
     dialog.remove();
-    // What opened it may be gone: a row that was deleted, a view that was redrawn.
-    if (!returnTo?.isConnected) document.querySelector("main h1")?.focus();
-    onclose?.();
+    // The opener may be gone: a row that was deleted, a view that was drawn again.
+    if (!opener?.isConnected) document.querySelector("main")?.querySelector("h1")?.focus();
   });
-  replace(footer, actions.map(button));
-  footer.hidden = actions.length === 0;
   document.body.append(dialog);
   dialog.showModal();
   return dialog;
 }
 
-export const closeAllDialogs = () => document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+/** Closes every dialog. */
+export function closeAllDialogs() {
+  for (const dialog of document.querySelectorAll("dialog")) if (dialog.open) dialog.close();
+}

@@ -1,69 +1,121 @@
-// Words and numbers in the reader's language. Messages are plain text with {places}; plurals are by Intl.PluralRules.
+// Words and numbers in the reader's language. Messages are plain text with {names}; plurals are by Intl.PluralRules.
 import en from "../i18n/en.js";
 import ru from "../i18n/ru.js";
 
+/** @typedef {"en" | "ru"} Language */
+
+/** @type {Record<Language, Page.Translation>} */
 const LANGUAGES = { en, ru };
 const KEPT_AS = "vpnkeys.language";
 
+/** @type {Language} */
 let language = "en";
-const kept = new Map();
 
+/** Returns the language of the page. */
 export const currentLanguage = () => language;
-export const languages = Object.keys(LANGUAGES);
 
+/** Uses the language chosen before, else the first one of the browser that there are messages in, else English. */
 export function startLanguage() {
-  const wished = localStorage.getItem(KEPT_AS) ?? navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) => tag in LANGUAGES);
-  use(wished in LANGUAGES ? wished : "en");
+  const wanted = [localStorage.getItem(KEPT_AS), ...navigator.languages.map((tag) => tag.slice(0, 2))];
+  use(wanted.find(isLanguage) ?? "en");
 }
 
+/** @param {Language} chosen */
 export function chooseLanguage(chosen) {
   localStorage.setItem(KEPT_AS, chosen);
   use(chosen);
 }
 
+/**
+ * @param {string | null} tag
+ * @returns {tag is Language}
+ */
+const isLanguage = (tag) => tag !== null && Object.hasOwn(LANGUAGES, tag);
+
+/** @param {Language} chosen */
 function use(chosen) {
   language = chosen;
-  kept.clear();
+  formats.clear();
   document.documentElement.lang = chosen;
 }
 
+/**
+ * Returns a message in the reader's language, with its {names} replaced by the values.
+ * @param {Page.MessageName} name
+ * @param {Page.Values} values `n` chooses the plural form
+ */
 export function t(name, values = {}) {
-  const message = LANGUAGES[language][name] ?? en[name] ?? name;
-  const text = typeof message === "string" ? message : message[made("plural", () => new Intl.PluralRules(language)).select(values.n)];
-  return text.replace(/\{(\w+)\}/g, (place, value) => shown(values[value] ?? place));
+  const message = LANGUAGES[language][name] ?? name;
+  const text = typeof message === "string" ? message : (message[pluralForm(Number(values.n))] ?? message.other ?? name);
+  return text.replace(/\{(\w+)\}/g, (whole, value) => shown(values[value] ?? whole));
 }
 
-// Whether there are words for it: codes that a newer server may send are shown as they are.
-export const has = (name) => name in en;
+/**
+ * Returns whether there is a message of this name: codes of a newer server have none and are shown as they are.
+ * @param {string} name
+ * @returns {name is Page.MessageName}
+ */
+export const has = (name) => Object.hasOwn(en, name);
 
-const shown = (value) => (typeof value === "number" ? number(value) : String(value));
+/** @param {string | number} value */
+const shown = (value) => (typeof value === "number" ? number(value) : value);
 
-function made(name, make) {
-  if (!kept.has(name)) kept.set(name, make());
-  return kept.get(name);
+/** @param {number} n */
+const pluralForm = (n) => cached("plural", () => new Intl.PluralRules(language)).select(n);
+
+// Making an Intl format costs far more than using it.
+/** @type {Map<string, unknown>} */
+const formats = new Map();
+
+/**
+ * Returns the format of this name, made once for each language.
+ * @template Format
+ * @param {string} name
+ * @param {() => Format} make
+ */
+function cached(name, make) {
+  if (!formats.has(name)) formats.set(name, make());
+  return /** @type {Format} */ (formats.get(name));
 }
 
-// `least` digits are there even when they are zero: a number that moves keeps its width.
+/**
+ * Returns the number in the reader's way of writing.
+ * @param {number} value
+ * @param {number} [digits] at most so many after the point
+ * @param {number} [least] so many even when they are zero: a number that changes keeps its width
+ */
 export const number = (value, digits = 0, least = 0) =>
-  made(`n${digits}.${least}`, () => new Intl.NumberFormat(language, { maximumFractionDigits: digits, minimumFractionDigits: least })).format(value);
+  cached(`n${digits}.${least}`, () => new Intl.NumberFormat(language, { maximumFractionDigits: digits, minimumFractionDigits: least })).format(value);
 
-// Three digits are enough for any eye: 9.87, 98.7, 987.
-function scaled(value, units, moves) {
+/**
+ * Returns the value with three digits and its unit: 9.87, 98.7, 987.
+ * @param {number} value
+ * @param {string[]} units each a thousand of the one before
+ * @param {boolean} keepsWidth
+ */
+function scaled(value, units, keepsWidth) {
   let step = 0;
   while (Math.abs(value) >= 999.5 && step < units.length - 1) {
     value /= 1000;
     step += 1;
   }
   const digits = step === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
-  return `${number(value, digits, moves ? digits : 0)}\u00a0${units[step]}`;
+  return `${number(value, digits, keepsWidth ? digits : 0)}\u00a0${units[step]}`;
 }
 
-export const bytes = (value) => scaled(value, t("unit.bytes").split(" "));
+/** @param {number} value */
+export const bytes = (value) => scaled(value, t("unit.bytes").split(" "), false);
+
+/** @param {number} bytesPerSecond */
 export const rate = (bytesPerSecond) => scaled(bytesPerSecond * 8, t("unit.rate").split(" "), true);
 
-// The API tells times in UTC without an offset, or in Unix seconds.
+/**
+ * Returns the moment of a time of the API: text in UTC without an offset, or Unix seconds.
+ * @param {string | number} value
+ */
 export const moment = (value) => new Date(typeof value === "number" ? value * 1000 : value.endsWith("Z") ? value : `${value}Z`);
 
+/** @satisfies {Record<string, Intl.DateTimeFormatOptions>} */
 const DATES = {
   date: { dateStyle: "medium" },
   time: { dateStyle: "medium", timeStyle: "short" },
@@ -74,15 +126,22 @@ const DATES = {
   day: { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" },
   monthday: { day: "numeric", month: "short", timeZone: "UTC" },
 };
+/** @typedef {keyof typeof DATES} DateStyle */
 
 // English and Russian are written in many countries: the browser's own of them, if it has one.
-const place = () => navigator.languages.find((tag) => tag.slice(0, 2) === language) ?? language;
+const country = () => navigator.languages.find((tag) => tag.slice(0, 2) === language) ?? language;
 
+/**
+ * Returns the time in the reader's way of writing.
+ * @param {string | number} value
+ * @param {DateStyle} [style]
+ */
 export function date(value, style = "time") {
-  return made(`d${style}`, () => new Intl.DateTimeFormat(place(), { ...DATES[style], hourCycle: "h23" })).format(moment(value));
+  return cached(`d${style}`, () => new Intl.DateTimeFormat(country(), { ...DATES[style], hourCycle: "h23" })).format(moment(value));
 }
 
-// [unit, its length, from how many seconds on it is used]: "in 40 days" says more than "next month".
+// Each with its length, and from how many seconds on it is used: "in 40 days" says more than "next month".
+/** @type {[Intl.RelativeTimeFormatUnit, number, number][]} */
 const SPANS = [
   ["year", 31_536_000, 63_072_000],
   ["month", 2_628_000, 7_884_000],
@@ -91,13 +150,23 @@ const SPANS = [
   ["minute", 60, 60],
 ];
 
-// "in 3 days", "5 minutes ago"; below a minute "just now".
+/**
+ * Returns "in 3 days" or "5 minutes ago"; below a minute "just now".
+ * @param {string | number} value
+ * @param {number} [now]
+ */
 export function relative(value, now = Date.now()) {
   const seconds = (moment(value).getTime() - now) / 1000;
-  const [unit, length] = SPANS.find(([, , least]) => Math.abs(seconds) >= least) ?? [];
-  if (!unit) return t("time.now");
-  return made("relative", () => new Intl.RelativeTimeFormat(language, { numeric: "always" })).format(Math.round(seconds / length), unit);
+  const span = SPANS.find(([, , least]) => Math.abs(seconds) >= least);
+  if (!span) return t("time.now");
+  const [unit, length] = span;
+  return cached("relative", () => new Intl.RelativeTimeFormat(language, { numeric: "always" })).format(Math.round(seconds / length), unit);
 }
 
+/**
+ * Orders two texts as the reader's language does, numbers in them by value.
+ * @param {string} one
+ * @param {string} other
+ */
 export const compare = (one, other) =>
-  made("collator", () => new Intl.Collator(language, { numeric: true, sensitivity: "base" })).compare(one, other);
+  cached("collator", () => new Intl.Collator(language, { numeric: true, sensitivity: "base" })).compare(one, other);

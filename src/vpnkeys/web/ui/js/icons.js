@@ -1,7 +1,7 @@
-// Drawn on a grid of 16 with a stroke of 1.5; they inherit colour and are decoration: the words beside them say it.
+// Icons are drawn on a grid of 16 with a stroke of 1.5. They inherit the colour and are decoration: words say the same.
 import { svg } from "./dom.js";
 
-const PATHS = {
+export const PATHS = {
   key: "M10.2 9.3a3.6 3.6 0 1 0-3.5-2.7L2 11.3V14h2.7v-1.6h1.6v-1.6h1.6l1.1-1.1a3.6 3.6 0 0 0 1.2-.4ZM11 5h.01",
   chart: "M2 13.5h12M4 11V7.5M8 11V3.5M12 11V6",
   system: "M2.5 3h11v4h-11zM2.5 9h11v4h-11zM5 5h.01M5 11h.01",
@@ -33,6 +33,10 @@ const PATHS = {
   hook: "M5 6.5a3 3 0 1 1 4.6 2.6M5.2 6.6 3.4 10M9.8 9.2h1.6a2.3 2.3 0 1 1-2.2 3M3.6 9.6a2.3 2.3 0 1 0 2.6 2.6h3",
 };
 
+/**
+ * Returns an icon.
+ * @param {Page.IconName} name
+ */
 export function icon(name) {
   return svg(
     "svg",
@@ -41,7 +45,7 @@ export function icon(name) {
   );
 }
 
-// Three teeth of a key, cut from a square: also the page's favicon.
+/** Returns the product's mark, a key on a square, which is also the page's favicon. */
 export function mark() {
   return svg(
     "svg",

@@ -1,16 +1,18 @@
-// What the server tells by itself (/api/events). Lost connections come back, ever more slowly, up to 15 seconds.
+// The server's stream of changes (/api/events). A lost connection is opened again, after pauses of up to 15 seconds.
 import { get } from "./api.js";
-import { setKeys, setTraffic, state, tell } from "./store.js";
+import { emit, setHealth, setKeys, setTraffic, state } from "./store.js";
 
 const LONGEST_PAUSE_MS = 15_000;
-// A server that says nothing for so long is gone, even if the connection does not know yet.
+// The server sends something at least every few seconds: after this silence the connection is dead, though still open.
 const SILENCE_MS = 20_000;
 
+/** @type {EventSource | null} */
 let source = null;
 let pause = 1000;
-let again = 0;
-let watch = 0;
+let retryTimer = 0;
+let silenceTimer = 0;
 
+/** Opens the stream; one that is open already is closed first. */
 export function startLive() {
   stopLive();
   source = new EventSource("/api/events");
@@ -18,40 +20,48 @@ export function startLive() {
     pause = 1000;
     setLive("open");
   };
-  source.onerror = lost;
-  source.addEventListener("keys", heard((data) => setKeys(data)));
-  source.addEventListener("traffic", heard((data) => setTraffic(data)));
-  source.addEventListener("health", heard((data) => ((state.health = data), tell("health"))));
-  listen();
+  source.onerror = reconnect;
+  receive("keys", setKeys);
+  receive("traffic", setTraffic);
+  receive("health", setHealth);
+  watchSilence();
 }
 
+/** Closes the stream and stops its timers. */
 export function stopLive() {
   source?.close();
   source = null;
-  clearTimeout(again);
-  clearTimeout(watch);
+  clearTimeout(retryTimer);
+  clearTimeout(silenceTimer);
 }
 
-function heard(take) {
-  return (event) => {
-    listen();
+/**
+ * Passes what an event of this name carries to the function.
+ * @template Data
+ * @param {string} name
+ * @param {(data: Data) => void} take
+ */
+function receive(name, take) {
+  source?.addEventListener(name, (event) => {
+    watchSilence();
     take(JSON.parse(event.data));
-  };
+  });
 }
 
-function listen() {
-  clearTimeout(watch);
-  watch = setTimeout(lost, SILENCE_MS);
+function watchSilence() {
+  clearTimeout(silenceTimer);
+  silenceTimer = setTimeout(reconnect, SILENCE_MS);
 }
 
-function lost() {
+function reconnect() {
   stopLive();
   setLive("lost");
-  again = setTimeout(retry, pause * (0.8 + Math.random() / 5));
+  // Not all pages at the same moment when a server comes back.
+  retryTimer = setTimeout(retry, pause * (0.8 + Math.random() / 5));
   pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
 }
 
-// Also by a plain request: it shows what is, where something on the way swallows events, and finds a session's end.
+// The plain request shows the present keys where a proxy holds events back, and notices that the session is over.
 async function retry() {
   try {
     setKeys(await get("/api/keys"));
@@ -61,7 +71,8 @@ async function retry() {
   if (state.session) startLive();
 }
 
+/** @param {Page.State["live"]} now */
 function setLive(now) {
   state.live = now;
-  tell("live");
+  emit("live");
 }

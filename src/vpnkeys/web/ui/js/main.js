@@ -1,4 +1,4 @@
-// The page begins here: who is signed in, which view is asked for, and what changes both.
+// The page starts here: it finds the session, and shows the view of the address, or the sign-in form.
 import { get } from "./api.js";
 import { closeAllDialogs } from "./dialog.js";
 import { startLanguage } from "./i18n.js";
@@ -8,19 +8,19 @@ import { buildShell } from "./shell.js";
 import { forgetEverything, on, state } from "./store.js";
 import { startTheme } from "./theme.js";
 import { startUndo } from "./toast.js";
-import { accessView } from "./views/access.js";
+import { tokensView } from "./views/access/tokens.js";
 import { auditView } from "./views/audit.js";
-import { backupsView } from "./views/backups.js";
-import { driftView } from "./views/drift.js";
-import { keyView } from "./views/key.js";
-import { keysView } from "./views/keys.js";
-import { portsView } from "./views/ports.js";
+import { backupsView } from "./views/system/backups.js";
+import { driftView } from "./views/system/drift.js";
+import { keyView } from "./views/keys/key.js";
+import { keysView } from "./views/keys/keys.js";
+import { portsView } from "./views/system/ports.js";
 import { signInView } from "./views/signin.js";
-import { targetsView } from "./views/targets.js";
+import { targetsView } from "./views/system/targets.js";
 import { trafficView } from "./views/traffic.js";
-import { webhooksView } from "./views/webhooks.js";
+import { webhooksView } from "./views/access/webhooks.js";
 
-// Says only that a session was begun here: whoever has none is not asked about it in vain.
+// Holds only that there was a session here: without one, the first request would be refused for nothing.
 const WAS_SIGNED_IN = "vpnkeys.signed-in";
 
 route("/keys", keysView);
@@ -30,13 +30,15 @@ route("/system", driftView);
 route("/system/ports", portsView);
 route("/system/targets", targetsView);
 route("/system/backups", backupsView);
-route("/access", accessView);
+route("/access", tokensView);
 route("/access/webhooks", webhooksView);
 route("/audit", auditView);
 otherwise("#/keys");
 
+/** @type {ReturnType<typeof buildShell> | null} */
 let shell = null;
 
+/** @param {Api.Session} session */
 function enter(session) {
   state.session = session;
   localStorage.setItem(WAS_SIGNED_IN, "yes");
@@ -47,7 +49,7 @@ function enter(session) {
 function draw({ focus = false } = {}) {
   shell = buildShell({ onlanguage: () => draw(), onleft: left });
   document.body.replaceChildren(...shell.elements);
-  shell.showPlace();
+  shell.markSection();
   show(shell.main, { focus });
 }
 
@@ -58,7 +60,7 @@ function left() {
   closeAllDialogs();
   forgetEverything();
   shell = null;
-  signInView({ enter, again: left });
+  signInView(enter, left);
 }
 
 async function start() {
@@ -69,7 +71,7 @@ async function start() {
   addEventListener("hashchange", () => {
     if (!shell) return;
     closeAllDialogs();
-    shell.showPlace();
+    shell.markSection();
     show(shell.main, { focus: true });
   });
   const session = localStorage.getItem(WAS_SIGNED_IN) ? await get("/ui/session").catch(() => null) : null;

@@ -4,26 +4,42 @@ import { icon } from "./icons.js";
 import { bytes, date, relative, t } from "./i18n.js";
 import { toast, toastError } from "./toast.js";
 
+/** @param {string} text */
 export function title(text) {
   document.title = `${text} · vpnkeys`;
 }
 
-export function button(label, { onclick, kind = "", name, ...more } = {}) {
+/**
+ * Returns a button that waits while its work is being done.
+ * @param {string} label
+ * @param {{ onclick: () => unknown, kind?: string, name?: Page.IconName, "aria-label"?: string }} options
+ */
+export function button(label, { onclick, kind = "", name, ...more }) {
   return h("button", { type: "button", class: `button ${kind}`, onclick: busyWhile(onclick), ...more }, name && icon(name), label);
 }
 
+/**
+ * Returns a button that is only an icon; its label is for the pointer and for screen readers.
+ * @param {Page.IconName} name
+ * @param {string} label
+ * @param {() => unknown} onclick
+ * @param {Page.Props} [more]
+ */
 export function iconButton(name, label, onclick, more = {}) {
   return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick: busyWhile(onclick), ...more }, icon(name));
 }
 
-// A second press while the first is at work does nothing; what goes wrong is told.
+/**
+ * Returns a listener that does the work, ignores presses while it is at work, and shows its error.
+ * @param {() => unknown} work
+ */
 export function busyWhile(work) {
-  return async (event) => {
+  return async (/** @type {Event} */ event) => {
     const element = event.currentTarget;
-    if (element.getAttribute("aria-busy") === "true") return;
+    if (!(element instanceof HTMLElement) || element.getAttribute("aria-busy") === "true") return;
     element.setAttribute("aria-busy", "true");
     try {
-      await work(event);
+      await work();
     } catch (error) {
       toastError(error);
     } finally {
@@ -32,8 +48,14 @@ export function busyWhile(work) {
   };
 }
 
+/** @param {Api.Status} status */
 export const badge = (status) => h("span", { class: `badge ${status}`, data: { status } }, t(`status.${status}`));
 
+/**
+ * Changes a badge where its status differs.
+ * @param {HTMLElement} element
+ * @param {Api.Status} status
+ */
 export function setBadge(element, status) {
   if (element.dataset.status === status) return;
   element.className = `badge ${status}`;
@@ -41,83 +63,137 @@ export function setBadge(element, status) {
   element.textContent = t(`status.${status}`);
 }
 
-// A name as somebody wrote it: its direction is its own and ends with it.
-export const named = (text, props = {}) => h("bdi", { class: "name", dir: "auto", ...props }, text);
+/**
+ * Returns a name that a user wrote; its reading direction ends with it.
+ * @param {string} text
+ */
+export const named = (text) => h("bdi", { class: "name", dir: "auto" }, text);
 
+/**
+ * Returns a time with the exact one in its title; a dash where there is none.
+ * @param {string | null} value
+ * @param {"relative" | import("./i18n.js").DateStyle} [style]
+ */
 export function when(value, style = "relative") {
   if (!value) return h("span", { class: "muted" }, "—");
-  const exact = date(value, "exact");
   const text = style === "relative" ? relative(value) : date(value, style);
-  return h("time", { datetime: value.endsWith?.("Z") ? value : `${value}Z`, title: exact }, text);
+  return h("time", { datetime: value.endsWith("Z") ? value : `${value}Z`, title: date(value, "exact") }, text);
 }
 
-export function card(heading, { actions = [], level = "h2", ...more } = {}, ...content) {
+/**
+ * Returns a section with a heading, and actions beside it.
+ * @param {string} heading
+ * @param {{ actions?: Page.Child[], class?: string }} options
+ * @param {...Page.Child} content
+ */
+export function card(heading, { actions = [], ...more }, ...content) {
   const id = newId("card");
   return h(
     "section",
     { class: "card", "aria-labelledby": id, ...more },
-    h("header", { class: "card-head" }, h(level, { id }, heading), actions.length > 0 && h("div", { class: "row" }, actions)),
+    h("header", { class: "card-head" }, h("h2", { id }, heading), actions.length > 0 && h("div", { class: "row" }, actions)),
     content,
   );
 }
 
+/**
+ * Returns links to the views of one section.
+ * @param {string} label
+ * @param {[address: string, text: string][]} entries
+ * @param {string} current
+ */
 export function tabs(label, entries, current) {
-  const link = ([address, text]) => h("li", {}, h("a", { href: address, "aria-current": address === current ? "page" : null }, text));
-  return h("nav", { class: "tabs", "aria-label": label }, h("ul", { role: "list" }, entries.map(link)));
+  const links = entries.map(([address, text]) => h("li", {}, h("a", { href: address, "aria-current": address === current ? "page" : null }, text)));
+  return h("nav", { class: "tabs", "aria-label": label }, h("ul", { role: "list" }, links));
 }
 
+/**
+ * Returns a row of choices of which one is chosen.
+ * @template {string} Value
+ * @param {string} label
+ * @param {(readonly [value: Value, text: string])[]} choices
+ * @param {Value} current
+ * @param {(value: Value) => void} choose
+ */
 export function segments(label, choices, current, choose) {
   const name = newId("segment");
-  const choice = ([value, text]) =>
+  const segment = choices.map(([value, text]) =>
     h(
       "label",
       { class: "segment" },
       h("input", { type: "radio", name, value, checked: value === current, onchange: () => choose(value) }),
       h("span", {}, text),
-    );
-  return h("fieldset", { class: "segments" }, h("legend", { class: "sr-only" }, label), choices.map(choice));
+    ),
+  );
+  return h("fieldset", { class: "segments" }, h("legend", { class: "sr-only" }, label), segment);
 }
 
-export async function copy(text, said) {
+/**
+ * Puts the text into the clipboard and shows the message.
+ * @param {string} text
+ * @param {string} message
+ */
+export async function copy(text, message) {
   await navigator.clipboard.writeText(text);
-  toast(said);
+  toast(message);
 }
 
+/**
+ * Lets the browser save the text as a file.
+ * @param {string} name
+ * @param {string} text
+ */
 export function download(name, text) {
   const url = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-// A file's name is made of letters and digits alone, whatever the key is called.
-export const fileName = (name, ending) => `${name.normalize("NFKC").replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "").slice(0, 60) || "key"}.${ending}`;
+/**
+ * Returns a file name of letters and digits alone, whatever the key is called.
+ * @param {string} name
+ * @param {string} ending
+ */
+export function fileName(name, ending) {
+  const stem = name.normalize("NFKC").replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "").slice(0, 60);
+  return `${stem || "key"}.${ending}`;
+}
 
-// How much of its limit is used: a bar where there is one.
+/**
+ * Returns an element for how much of its limit a key has used: a bar where there is a limit.
+ * @returns {Page.UsageBar}
+ */
 export function usageBar() {
   const text = h("span", { class: "usage-text" });
-  const fillBar = h("i");
-  const bar = h("span", { class: "bar", "aria-hidden": "true" }, fillBar);
-  const element = h("span", { class: "usage" }, text, bar);
-  element.show = (used, limit) => {
+  const level = h("i");
+  const bar = h("span", { class: "bar", "aria-hidden": "true" }, level);
+  /** @type {Page.UsageBar["show"]} */
+  const show = (used, limit) => {
     setText(text, limit ? t("usage.of", { used: bytes(used), limit: bytes(limit) }) : bytes(used));
     bar.hidden = !limit;
     const share = limit ? Math.min(used / limit, 1) : 0;
-    fillBar.style.setProperty("inline-size", `${(share * 100).toFixed(1)}%`);
+    level.style.setProperty("inline-size", `${(share * 100).toFixed(1)}%`);
     bar.dataset.level = share >= 1 ? "full" : share > 0.85 ? "high" : "fine";
   };
-  return element;
+  return Object.assign(h("span", { class: "usage" }, text, bar), { show });
 }
 
-// The last two minutes as a line; the number beside it says what it is now.
+/**
+ * Returns an element that draws the rates of the last two minutes as a line.
+ * @returns {Page.Sparkline}
+ */
 export function sparkline(width = 72, height = 20) {
   const line = svg("polyline", { points: "" });
-  const element = svg("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true", focusable: "false", preserveAspectRatio: "none" }, line);
-  element.show = (values, samples = 30) => {
-    const shown = [...Array(samples).fill(0), ...values].slice(-samples);
+  const box = { viewBox: `0 0 ${width} ${height}`, width, height, preserveAspectRatio: "none" };
+  const element = svg("svg", { class: "spark", ...box, "aria-hidden": "true", focusable: "false" }, line);
+  /** @type {Page.Sparkline["show"]} */
+  const show = (rates, samples = 30) => {
+    const shown = [...Array(samples).fill(0), ...rates].slice(-samples);
     const top = Math.max(...shown, 12_500);
     const step = width / (samples - 1);
-    line.setAttribute("points", shown.map((value, place) => `${(place * step).toFixed(1)},${(height - 1.5 - (value / top) * (height - 3)).toFixed(1)}`).join(" "));
+    const y = (/** @type {number} */ value) => height - 1.5 - (value / top) * (height - 3);
+    line.setAttribute("points", shown.map((value, index) => `${(index * step).toFixed(1)},${y(value).toFixed(1)}`).join(" "));
     element.classList.toggle("still", !shown.some((value) => value > 0));
   };
-  return element;
+  return Object.assign(element, { show });
 }

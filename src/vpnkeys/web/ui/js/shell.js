@@ -1,4 +1,4 @@
-// What is around every view: where one can go, how the server is, who is signed in, language and theme.
+// What surrounds every view: navigation, the server's health, the signed-in user, language and theme.
 import { remove } from "./api.js";
 import { h, replace, setText } from "./dom.js";
 import { icon, mark } from "./icons.js";
@@ -9,53 +9,66 @@ import { may, on, state } from "./store.js";
 import { chooseTheme, currentTheme, themes } from "./theme.js";
 import { finishAll } from "./toast.js";
 
-const PLACES = [
-  ["/keys", "key", "nav.keys", "read"],
-  ["/traffic", "chart", "nav.traffic", "read"],
-  ["/system", "system", "nav.system", "read"],
-  ["/access", "access", "nav.access", "admin"],
-  ["/audit", "audit", "nav.audit", "admin"],
+/** @type {{ address: string, icon: Page.IconName, label: Page.MessageName, scope: Api.Scope }[]} */
+const SECTIONS = [
+  { address: "/keys", icon: "key", label: "nav.keys", scope: "read" },
+  { address: "/traffic", icon: "chart", label: "nav.traffic", scope: "read" },
+  { address: "/system", icon: "system", label: "nav.system", scope: "read" },
+  { address: "/access", icon: "access", label: "nav.access", scope: "admin" },
+  { address: "/audit", icon: "audit", label: "nav.audit", scope: "admin" },
 ];
 
+/** @type {Record<import("./theme.js").Theme, Page.IconName>} */
 const THEME_ICONS = { auto: "auto", light: "sun", dark: "moon" };
 
-let over = null;
+/** @type {AbortController | null} */
+let built = null;
 
+/**
+ * Returns the elements of the page, and the one that views are shown in; listeners of the shell before end.
+ * @param {{ onlanguage: () => void, onleft: () => void }} events
+ */
 export function buildShell({ onlanguage, onleft }) {
-  over?.abort();
-  over = new AbortController();
-  const links = PLACES.filter(([, , , scope]) => may(scope)).map(([address, name, label]) => ({
+  built?.abort();
+  built = new AbortController();
+  const links = SECTIONS.filter(({ scope }) => may(scope)).map(({ address, icon: name, label }) => ({
     address,
     element: h("a", { href: `#${address}` }, icon(name), h("span", {}, t(label))),
   }));
   const main = h("main", { id: "main" });
-  const nav = h("nav", { class: "places", "aria-label": t("nav.label") }, h("ul", { role: "list" }, links.map(({ element }) => h("li", {}, element))));
+  const nav = h("nav", { class: "sections", "aria-label": t("nav.label") }, h("ul", { role: "list" }, links.map(({ element }) => h("li", {}, element))));
   const header = h(
     "header",
     { class: "top" },
     h("a", { class: "brand", href: "#/keys", "aria-label": t("nav.home") }, mark(), h("span", { "aria-hidden": "true" }, "vpnkeys")),
     nav,
-    statusLine(over.signal),
-    h("div", { class: "me" }, whoami(), h("div", { class: "row tools" }, languageButton(onlanguage), themeButton(), signOut(onleft))),
+    statusLine(built.signal),
+    h("div", { class: "me" }, userName(), h("div", { class: "row tools" }, languageButton(onlanguage), themeButton(), signOut(onleft))),
   );
   const skip = h("button", { type: "button", class: "skip", onclick: () => skipTo(main) }, t("nav.skip"));
   const toasts = h("div", { id: "toasts", role: "status", "aria-live": "polite", "aria-label": t("nav.messages") });
-  return { main, elements: [skip, header, main, toasts], showPlace: () => showPlace(links) };
+  return { main, elements: [skip, header, main, toasts], markSection: () => markSection(links) };
 }
 
+/** @param {HTMLElement} main */
 function skipTo(main) {
   const heading = main.querySelector("h1");
   heading?.setAttribute("tabindex", "-1");
   heading?.focus();
 }
 
-function showPlace(links) {
+/**
+ * Marks the link of the section that is shown.
+ * @param {{ address: string, element: HTMLElement }[]} links
+ */
+function markSection(links) {
   for (const { address, element } of links) {
     if (path() === address || path().startsWith(`${address}/`)) element.setAttribute("aria-current", "page");
     else element.removeAttribute("aria-current");
   }
 }
 
+/** @param {AbortSignal} signal */
 function statusLine(signal) {
   const text = h("span");
   const element = h("p", { class: "health", role: "status" }, h("i", { class: "dot", "aria-hidden": "true" }), text);
@@ -69,21 +82,29 @@ function statusLine(signal) {
   return element;
 }
 
-const whoami = () =>
-  h("p", { class: "whoami" }, h("bdi", { class: "name" }, state.session.name), h("span", { class: "muted" }, t(`scope.${state.session.scope}`)));
-
-function languageButton(onlanguage) {
-  const other = currentLanguage() === "en" ? "ru" : "en";
-  const change = () => {
-    chooseLanguage(other);
-    onlanguage();
-    document.querySelector(".language")?.focus();
-  };
-  // In the language it leads to: whoever needs it reads it.
-  const name = { en: "English", ru: "Русский" }[other];
-  return h("button", { type: "button", class: "icon-button language", lang: other, "aria-label": name, title: name, onclick: change }, other.toUpperCase());
+function userName() {
+  const { session } = state;
+  return session && h("p", { class: "whoami" }, h("bdi", { class: "name" }, session.name), h("span", { class: "muted" }, t(`scope.${session.scope}`)));
 }
 
+/** @type {Record<import("./i18n.js").Language, { next: import("./i18n.js").Language, name: string }>} */
+const OTHER_LANGUAGES = { en: { next: "ru", name: "Русский" }, ru: { next: "en", name: "English" } };
+
+/** Returns the other language, with its name in itself: only its readers need to understand the button. */
+export const otherLanguage = () => OTHER_LANGUAGES[currentLanguage()];
+
+/** @param {() => void} onlanguage */
+function languageButton(onlanguage) {
+  const { next, name } = otherLanguage();
+  const change = () => {
+    chooseLanguage(next);
+    onlanguage();
+    /** @type {HTMLElement | null} */ (document.querySelector(".language"))?.focus();
+  };
+  return h("button", { type: "button", class: "icon-button language", lang: next, "aria-label": name, title: name, onclick: change }, next.toUpperCase());
+}
+
+/** Returns a button that goes through the themes. */
 export function themeButton() {
   const button = h("button", { type: "button", class: "icon-button", onclick: next });
   function draw() {
@@ -100,6 +121,7 @@ export function themeButton() {
   return button;
 }
 
+/** @param {() => void} onleft */
 function signOut(onleft) {
   const leave = async () => {
     await finishAll();

@@ -1,71 +1,115 @@
-// What the page knows at this moment, and who wants to hear when it changes. Nothing of it outlives the page.
+// What the page knows at this moment, and events for its changes. Nothing here outlives the page.
 
+/** @type {Page.State} */
 export const state = {
-  session: null, // {csrf, id, name, scope}
-  keys: null, // as GET /api/keys; null: not known yet
-  health: null, // as GET /health
-  usage: new Map(), // key id -> {total, devices, lastSeen, rate, rates}
+  session: null,
+  keys: null, // null: not loaded yet
+  health: null,
+  usage: new Map(), // by the key's id
   totalRate: 0,
   totalRates: [], // the newest last, one every two seconds
-  live: "connecting", // or "open", "lost"
-  leaving: new Set(), // ids of keys that are deleted unless somebody says stop
+  live: "connecting",
+  leaving: new Set(), // ids of keys whose deletion can still be undone
 };
 
 const SAMPLES = 60;
+/** @type {Page.Usage} */
+const NO_USAGE = { total: 0, devices: 0, lastSeen: null, rate: 0, rates: [] };
+
 const bus = new EventTarget();
 let sampledAt = 0;
 
-export const tell = (topic) => bus.dispatchEvent(new Event(topic));
+/**
+ * Calls the topic's listeners.
+ * @param {Page.Topic} topic
+ */
+export const emit = (topic) => bus.dispatchEvent(new Event(topic));
 
+/**
+ * Calls the listener at every change of the topics, until the signal ends.
+ * @param {Page.TopicList} topics separated by a space
+ * @param {() => unknown} listener
+ * @param {AbortSignal} [signal]
+ */
 export function on(topics, listener, signal) {
   for (const topic of topics.split(" ")) bus.addEventListener(topic, listener, { signal });
 }
 
+/** @param {Api.Key[]} keys */
 export function setKeys(keys) {
   state.keys = keys;
-  tell("keys");
+  emit("keys");
 }
 
+/** @param {Api.Health} health */
+export function setHealth(health) {
+  state.health = health;
+  emit("health");
+}
+
+/** Returns the keys without those that are being deleted. */
 export const visibleKeys = () => (state.keys ?? []).filter((key) => !state.leaving.has(key.id));
+
+/**
+ * Returns the key with this id or UUID.
+ * @param {string} id
+ */
 export const keyOf = (id) => state.keys?.find((key) => key.id === id || key.uuid === id);
-export const usageOf = (id) => state.usage.get(id) ?? NOTHING;
 
-const NOTHING = { total: 0, devices: 0, lastSeen: null, rate: 0, rates: [] };
+/**
+ * Returns what the key has used; zeros where nothing is known yet.
+ * @param {string} id
+ */
+export const usageOf = (id) => state.usage.get(id) ?? NO_USAGE;
 
-// A change that the API confirmed shows at once, without waiting for the event that tells everybody.
+/**
+ * Adds or replaces a key that the API answered with, so that the change shows before its event comes.
+ * @param {Api.Key} key
+ */
 export function putKey(key) {
-  const others = (state.keys ?? []).filter((other) => other.id !== key.id);
-  const place = (state.keys ?? []).findIndex((other) => other.id === key.id);
-  others.splice(place < 0 ? others.length : place, 0, key);
-  setKeys(others);
+  const keys = state.keys ?? [];
+  const isKnown = keys.some((other) => other.id === key.id);
+  setKeys(isKnown ? keys.map((other) => (other.id === key.id ? key : other)) : [...keys, key]);
 }
 
+/** @param {string[]} ids */
 export function dropKeys(ids) {
   if (state.keys) setKeys(state.keys.filter((key) => !ids.includes(key.id)));
 }
 
+/**
+ * Takes a sample of all counters; a rate is the difference to the sample before.
+ * @param {Api.Traffic} traffic
+ */
 export function setTraffic(traffic) {
   const now = performance.now();
   const seconds = (now - sampledAt) / 1000;
-  const known = new Map();
+  const usage = new Map();
   state.totalRate = 0;
   for (const one of traffic.keys) {
     const before = state.usage.get(one.key_id);
     const rate = before && seconds > 0.5 ? Math.max(0, one.total_bytes - before.total) / seconds : 0;
     const rates = [...(before?.rates ?? []), rate].slice(-SAMPLES);
-    known.set(one.key_id, { total: one.total_bytes, devices: one.devices, lastSeen: one.last_seen, rate, rates });
+    usage.set(one.key_id, { total: one.total_bytes, devices: one.devices, lastSeen: one.last_seen, rate, rates });
     state.totalRate += rate;
   }
   state.totalRates = [...state.totalRates, state.totalRate].slice(-SAMPLES);
-  state.usage = known;
+  state.usage = usage;
   sampledAt = now;
-  tell("traffic");
+  emit("traffic");
 }
 
+/** Forgets everything that belonged to the session. */
 export function forgetEverything() {
   Object.assign(state, { session: null, keys: null, health: null, usage: new Map(), totalRate: 0, totalRates: [] });
   state.leaving.clear();
 }
 
+/** @type {Api.Scope[]} */
 const SCOPES = ["read", "keys", "admin"];
-export const may = (scope) => SCOPES.indexOf(state.session?.scope) >= SCOPES.indexOf(scope);
+
+/**
+ * Returns whether the session's scope includes this one.
+ * @param {Api.Scope} scope
+ */
+export const may = (scope) => state.session !== null && SCOPES.indexOf(state.session.scope) >= SCOPES.indexOf(scope);

@@ -1,92 +1,141 @@
-// Short messages at the edge, read aloud as they come; and deeds that wait until it is too late to say stop.
+// Short messages at the edge of the page, which screen readers read at once, and actions that can be undone for a while.
 import { sentence } from "./errors.js";
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { t } from "./i18n.js";
 
 const SHOWN_MS = 5_000;
-export const UNDO_MS = 7_000;
+const UNDO_MS = 7_000;
 
+/**
+ * An action that waits for its time to be over.
+ * @typedef {object} Pending
+ * @property {Page.UndoableAction} action
+ * @property {HTMLElement} element
+ * @property {number} left milliseconds that remain
+ * @property {number} since when the timer was started
+ * @property {number} timer 0 while it is held
+ * @property {boolean} over
+ */
+
+/** @type {Set<Pending>} */
 const pending = new Set();
 
-const tray = () => document.getElementById("toasts");
+/**
+ * Shows an element at the edge. On the sign-in page there is no edge, and nothing to show there.
+ * @param {HTMLElement} element
+ */
+const show = (element) => document.getElementById("toasts")?.append(element);
 
-export function toast(text, { kind = "done", lang = null } = {}) {
-  const shown = h("div", { class: `toast ${kind}` }, icon(kind === "error" ? "warn" : "check"), h("p", { lang }, text));
+/**
+ * Shows a message: for some seconds, or an error until it is dismissed.
+ * @param {string} text
+ * @param {{ kind?: "done" | "error" }} [options]
+ */
+export function toast(text, { kind = "done" } = {}) {
+  const shown = h("div", { class: `toast ${kind}` }, icon(kind === "error" ? "warn" : "check"), h("p", {}, text));
   if (kind === "error") shown.append(dismiss(() => shown.remove()));
-  tray().append(shown);
+  show(shown);
   if (kind !== "error") setTimeout(() => shown.remove(), SHOWN_MS);
 }
 
-export const toastError = (error) => toast([sentence(error), error.code && `(${error.code})`].filter(Boolean).join(" "), { kind: "error" });
+/** @param {unknown} error */
+export function toastError(error) {
+  const { code } = /** @type {Page.Problem} */ (error ?? {});
+  toast([sentence(error), code && `(${code})`].filter(Boolean).join(" "), { kind: "error" });
+}
 
+/** @param {() => void} close */
 function dismiss(close) {
   return h("button", { type: "button", class: "icon-button", "aria-label": t("action.dismiss"), onclick: close }, icon("close"));
 }
 
-// `run({keepalive})` is called when the time is over, or at once when the page is left; `undo` when somebody says stop.
-export function undoable({ text, run, undo }) {
-  const deed = { text, run, undo, left: UNDO_MS, since: 0, timer: 0, over: false };
-  deed.element = h(
+/**
+ * Runs an action when the time to undo it is over, or at once when the page is left.
+ * @param {Page.UndoableAction} action
+ */
+export function undoable(action) {
+  const element = h(
     "div",
     { class: "toast undo", style: { "--undo": `${UNDO_MS}ms` } },
     h("i", { class: "undo-clock", "aria-hidden": "true" }),
-    h("p", {}, text),
-    h("button", { type: "button", class: "button small", onclick: () => takeBack(deed) }, t("action.undo")),
+    h("p", {}, action.text),
+    h("button", { type: "button", class: "button small", onclick: () => undo(waiting) }, t("action.undo")),
   );
-  // Who is about to press the button has all the time in the world.
-  for (const event of ["pointerenter", "focusin"]) deed.element.addEventListener(event, () => hold(deed));
-  for (const event of ["pointerleave", "focusout"]) deed.element.addEventListener(event, () => wait(deed));
-  pending.add(deed);
-  tray().append(deed.element);
-  wait(deed);
+  /** @type {Pending} */
+  const waiting = { action, element, left: UNDO_MS, since: 0, timer: 0, over: false };
+  // The time does not run while the pointer or the focus is on the message.
+  for (const event of ["pointerenter", "focusin"]) element.addEventListener(event, () => hold(waiting));
+  for (const event of ["pointerleave", "focusout"]) element.addEventListener(event, () => wait(waiting));
+  pending.add(waiting);
+  show(element);
+  wait(waiting);
 }
 
-function hold(deed) {
-  if (!deed.timer) return;
-  clearTimeout(deed.timer);
-  deed.timer = 0;
-  deed.left -= performance.now() - deed.since;
-  deed.element.classList.add("held");
+/** @param {Pending} waiting */
+function hold(waiting) {
+  if (!waiting.timer) return;
+  clearTimeout(waiting.timer);
+  waiting.timer = 0;
+  waiting.left -= performance.now() - waiting.since;
+  waiting.element.classList.add("held");
 }
 
-function wait(deed) {
-  if (deed.timer || deed.over || deed.element.matches(":hover, :focus-within")) return;
-  deed.since = performance.now();
-  deed.timer = setTimeout(() => finish(deed), Math.max(deed.left, 0));
-  deed.element.classList.remove("held");
+/** @param {Pending} waiting */
+function wait(waiting) {
+  if (waiting.timer || waiting.over || waiting.element.matches(":hover, :focus-within")) return;
+  waiting.since = performance.now();
+  waiting.timer = setTimeout(() => finish(waiting), Math.max(waiting.left, 0));
+  waiting.element.classList.remove("held");
 }
 
-function end(deed) {
-  deed.over = true;
-  clearTimeout(deed.timer);
-  pending.delete(deed);
-  deed.element.remove();
+/** @param {Pending} waiting */
+function end(waiting) {
+  waiting.over = true;
+  clearTimeout(waiting.timer);
+  pending.delete(waiting);
+  waiting.element.remove();
 }
 
-function takeBack(deed) {
-  end(deed);
-  deed.undo();
+/** @param {Pending} waiting */
+function undo(waiting) {
+  end(waiting);
+  waiting.action.undo();
   toast(t("undo.done"));
 }
 
-async function finish(deed, keepalive = false) {
-  end(deed);
+/**
+ * Runs the action now; one that fails is undone.
+ * @param {Pending} waiting
+ * @param {boolean} [keepalive]
+ */
+async function finish(waiting, keepalive = false) {
+  end(waiting);
   try {
-    await deed.run({ keepalive });
+    await waiting.action.run({ keepalive });
   } catch (error) {
-    deed.undo();
+    waiting.action.undo();
     toastError(error);
   }
 }
 
-export const undoNewest = () => pending.size > 0 && takeBack([...pending].at(-1));
-export const finishAll = (keepalive = false) => Promise.all([...pending].map((deed) => finish(deed, keepalive)));
+/** Undoes the newest action and returns whether there was one. */
+function undoNewest() {
+  const newest = [...pending].at(-1);
+  if (newest) undo(newest);
+  return newest !== undefined;
+}
 
+/** Runs all actions that still wait. */
+export const finishAll = (keepalive = false) => Promise.all([...pending].map((waiting) => finish(waiting, keepalive)));
+
+/** Lets Ctrl+Z undo, and runs what waits when the page is left. */
 export function startUndo() {
   addEventListener("pagehide", () => finishAll(true));
   addEventListener("keydown", (event) => {
-    const writing = event.target.closest?.("input:not([type=checkbox]), textarea, select, dialog");
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !event.shiftKey && !writing && undoNewest()) event.preventDefault();
+    const isUndo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !event.shiftKey;
+    // In a text field and in a dialog it is the browser's own.
+    const isElsewhere = event.target instanceof Element && event.target.closest("input:not([type=checkbox]), textarea, select, dialog");
+    if (isUndo && !isElsewhere && undoNewest()) event.preventDefault();
   });
 }

@@ -1,44 +1,50 @@
-// Tokens: who may ask the API for what, until when.
-import { get, post, query, remove } from "../api.js";
-import { openDialog } from "../dialog.js";
-import { h, replace } from "../dom.js";
-import { empty, failure, loading, wrong } from "../errors.js";
-import { field, fromLocalInput, numberInput, select, textInput } from "../form.js";
-import { t } from "../i18n.js";
-import { button, card, named, title, when } from "../parts.js";
-import { state } from "../store.js";
-import { toast, undoable } from "../toast.js";
-import { accessHead } from "./access-tabs.js";
+// API tokens: each with its scope and its end.
+import { get, isAbort, post, query, remove } from "../../api.js";
+import { openDialog } from "../../dialog.js";
+import { h, replace } from "../../dom.js";
+import { empty, failure, loading, wrong } from "../../errors.js";
+import { field, fromLocalInput, numberInput, select, textInput } from "../../form.js";
+import { t } from "../../i18n.js";
+import { button, card, named, title, when } from "../../parts.js";
+import { state } from "../../store.js";
+import { toast, undoable } from "../../toast.js";
+import { accessHead } from "./tabs.js";
 import { secretDialog } from "./secret.js";
 
+/** @type {Api.Scope[]} */
 const SCOPES = ["read", "keys", "admin"];
+/** @type {Set<string>} */
 const revoking = new Set();
 
-export function accessView({ main, signal }) {
+/** @param {Page.ViewContext} context */
+export function tokensView({ main, signal }) {
   title(t("access.tokens"));
-  const place = h("div", {}, loading());
+  const content = h("div", {}, loading());
+  /** @type {Api.Token[]} */
   let tokens = [];
   const make = button(t("tokens.new"), { kind: "primary", name: "plus", onclick: () => createDialog(load) });
-  replace(main, accessHead("#/access"), card(t("access.tokens"), { actions: [make] }, h("p", { class: "muted" }, t("tokens.text")), place));
+  replace(main, accessHead("#/access"), card(t("access.tokens"), { actions: [make] }, h("p", { class: "muted" }, t("tokens.text")), content));
 
   async function load() {
     try {
       tokens = await get("/api/tokens", { signal });
       draw();
     } catch (error) {
-      if (error.name !== "AbortError") replace(place, failure(error, load));
+      if (!isAbort(error)) replace(content, failure(error, load));
     }
   }
 
   function draw() {
     const shown = tokens.filter((token) => !revoking.has(token.id));
-    if (shown.length === 0) return replace(place, empty(t("tokens.none"), t("tokens.none-text")));
-    const heads = ["tokens.name", "tokens.scope", "tokens.prefix", "tokens.used", "tokens.expires"].map((name) => h("th", { scope: "col" }, t(name)));
-    return replace(place, h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": t("access.tokens") }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, heads, h("td"))), h("tbody", {}, shown.map(row)))));
+    if (shown.length === 0) return replace(content, empty(t("tokens.none"), t("tokens.none-text")));
+    const names = /** @type {const} */ (["tokens.name", "tokens.scope", "tokens.prefix", "tokens.used", "tokens.expires"]);
+    const heads = names.map((name) => h("th", { scope: "col" }, t(name)));
+    return replace(content, h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": t("access.tokens") }, h("table", { class: "plain" }, h("thead", {}, h("tr", {}, heads, h("td"))), h("tbody", {}, shown.map(row)))));
   }
 
+  /** @param {Api.Token} token */
   function row(token) {
-    const deeds = token.is_valid
+    const actions = token.is_valid
       ? [
           button(t("tokens.rotate"), { kind: "small", onclick: () => rotateDialog(token, load), "aria-label": `${t("tokens.rotate")}: ${token.name}` }),
           button(t("tokens.revoke"), { kind: "small danger", onclick: () => revoke(token), "aria-label": `${t("tokens.revoke")}: ${token.name}` }),
@@ -47,30 +53,32 @@ export function accessView({ main, signal }) {
     return h(
       "tr",
       { class: token.is_valid ? "" : "off" },
-      h("th", { scope: "row" }, named(token.name), token.id === state.session.id && h("span", { class: "muted" }, ` · ${t("tokens.you")}`)),
+      h("th", { scope: "row" }, named(token.name), token.id === state.session?.id && h("span", { class: "muted" }, ` · ${t("tokens.you")}`)),
       h("td", {}, t(`scope.${token.scope}`)),
       h("td", {}, h("code", { class: "mono" }, `${token.prefix}…`)),
       h("td", {}, when(token.last_used_at)),
       h("td", {}, token.expires_at ? when(token.expires_at, "date") : h("span", { class: "muted" }, t("limits.never"))),
-      h("td", { class: "deeds" }, h("div", { class: "row" }, deeds)),
+      h("td", { class: "actions" }, h("div", { class: "row" }, actions)),
     );
   }
 
+  /** @param {Api.Token} token */
   function revoke(token) {
     revoking.add(token.id);
     draw();
-    const come = () => {
+    const showAgain = () => {
       revoking.delete(token.id);
       if (!signal.aborted) load();
     };
-    undoable({ text: t("tokens.revoking", { name: `\u2068${token.name}\u2069` }), undo: come, run: async ({ keepalive }) => (await remove(`/api/tokens/${encodeURIComponent(token.id)}`, { keepalive }), come()) });
+    undoable({ text: t("tokens.revoking", { name: `\u2068${token.name}\u2069` }), undo: showAgain, run: async ({ keepalive }) => (await remove(`/api/tokens/${encodeURIComponent(token.id)}`, { keepalive }), showAgain()) });
   }
   load();
 }
 
+/** @param {() => Promise<void>} done */
 function createDialog(done) {
   const name = textInput({ maxlength: 128, required: true, dir: "auto" });
-  const scope = select(SCOPES.map((value) => [value, `${t(`scope.${value}`)} — ${t(`scope.${value}.text`)}`]), "read");
+  const scope = select(SCOPES.map((value) => /** @type {const} */ ([value, `${t(`scope.${value}`)} — ${t(`scope.${value}.text`)}`])), "read");
   const expires = h("input", { type: "datetime-local" });
   openDialog({
     title: t("tokens.new"),
@@ -81,7 +89,7 @@ function createDialog(done) {
         label: t("tokens.make"),
         run: async () => {
           if (!name.value.trim()) throw wrong(t("key.name-wrong"), name);
-          const made = await post("/api/tokens", { name: name.value.trim(), scope: scope.value, expires_at: fromLocalInput(expires.value) });
+          const made = await post("/api/tokens", { name: name.value.trim(), scope: SCOPES[scope.selectedIndex], expires_at: fromLocalInput(expires.value) });
           await done();
           setTimeout(() => secretDialog(t("tokens.made"), t("tokens.once"), made.token));
         },
@@ -90,6 +98,10 @@ function createDialog(done) {
   });
 }
 
+/**
+ * @param {Api.Token} token
+ * @param {() => Promise<void>} done
+ */
 function rotateDialog(token, done) {
   const hours = numberInput({ value: 24, min: 0, max: 720, step: 1, inputmode: "numeric" });
   openDialog({

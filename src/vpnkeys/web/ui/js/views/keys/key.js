@@ -1,20 +1,22 @@
-// One key: what it uses, its link, what it may, whether it works, and what was done to it.
-import { deleteKeys, extendDialog, linkBody, linkOf, resetTraffic, switchKey } from "../actions.js";
-import { h, replace, setText } from "../dom.js";
-import { empty, failure, loading } from "../errors.js";
-import { historyCard } from "../history.js";
-import { icon } from "../icons.js";
-import { bytes, number, rate, t } from "../i18n.js";
-import { badge, button, card, copy, named, setBadge, sparkline, title, usageBar, when } from "../parts.js";
-import { go } from "../router.js";
-import { keyOf, may, on, state, usageOf } from "../store.js";
-import { auditTable } from "./audit.js";
-import { subscriptionPart } from "./key-subscription.js";
-import { editDialog } from "./key-form.js";
-import { testCard } from "./key-test.js";
+// One key: its traffic, its link, its limits, a test of it, and its changes.
+import { deleteKeys, extendDialog, linkBody, linkOf, resetTraffic, switchKey } from "../../actions.js";
+import { h, replace, setText } from "../../dom.js";
+import { empty, failure, loading } from "../../errors.js";
+import { historyCard } from "../../history.js";
+import { icon } from "../../icons.js";
+import { bytes, number, rate, t } from "../../i18n.js";
+import { badge, button, card, copy, named, setBadge, sparkline, title, usageBar, when } from "../../parts.js";
+import { go } from "../../router.js";
+import { keyOf, may, on, state, usageOf } from "../../store.js";
+import { auditTable } from "../audit.js";
+import { subscriptionPart } from "./subscription.js";
+import { editDialog } from "./form.js";
+import { testCard } from "./test.js";
 
+/** @param {Page.ViewContext} context */
 export function keyView({ main, params, signal }) {
   title(t("key.title"));
+  /** @type {AbortController | null} */
   let shown = null;
 
   function draw() {
@@ -28,7 +30,7 @@ export function keyView({ main, params, signal }) {
     if (!shown) {
       shown = new AbortController();
       signal.addEventListener("abort", () => shown?.abort());
-      drawKey(main, key.id, shown.signal);
+      drawKey(main, key, shown.signal);
     }
     title(key.name);
     return undefined;
@@ -39,9 +41,15 @@ export function keyView({ main, params, signal }) {
 
 const back = () => h("a", { class: "back", href: "#/keys" }, icon("back"), t("nav.keys"));
 
-function drawKey(main, id, signal) {
-  const now = () => keyOf(id);
-  const key = now();
+/**
+ * Draws the view once; after that only what changes is set.
+ * @param {HTMLElement} main
+ * @param {Api.Key} key
+ * @param {AbortSignal} signal
+ */
+function drawKey(main, key, signal) {
+  const id = key.id;
+  const now = () => keyOf(id) ?? key;
   const name = named(key.name);
   const status = badge(key.status);
   const note = h("p", { class: "key-note", dir: "auto" });
@@ -73,7 +81,7 @@ function drawKey(main, id, signal) {
       h(
         "div",
         { class: "stack" },
-        historyCard(t("key.traffic"), `/api/keys/${encodeURIComponent(id)}/traffic/history`, signal, { below: facts.usage }),
+        historyCard(t("key.traffic"), `/api/keys/${encodeURIComponent(id)}/traffic/history`, signal, facts.usage),
         card(t("key.facts"), {}, facts.list),
         may("admin") && auditCard(id, signal),
       ),
@@ -83,7 +91,6 @@ function drawKey(main, id, signal) {
 
   function update() {
     const current = now();
-    if (!current) return;
     setText(name, current.name);
     setBadge(status, current.status);
     setText(note, current.note);
@@ -99,35 +106,44 @@ function factsPart() {
   const bar = usageBar();
   const live = h("span", { class: "rate" });
   const spark = sparkline(96, 24);
-  const reset = may("keys") && button(t("reset.open"), { kind: "small", name: "refresh", onclick: () => resetTraffic(current) });
+  const reset = may("keys") && button(t("reset.open"), { kind: "small", name: "refresh", onclick: () => current && resetTraffic(current) });
   const usage = h("div", { class: "key-usage" }, h("div", {}, h("span", { class: "label" }, t("column.used")), bar), h("div", {}, h("span", { class: "label" }, t("column.live")), h("span", { class: "row" }, spark, live)), reset);
   const list = h("dl", { class: "facts" });
+  /** @type {Api.Key | null} */
   let current = null;
-  let told = "";
+  let drawn = "";
+  /** @param {Api.Key} key */
   function update(key) {
     const used = usageOf(key.id);
     current = key;
     bar.show(used.total, key.traffic_limit_window === "total" ? key.traffic_limit_bytes : null);
     spark.show(used.rates);
     setText(live, rate(used.rate));
-    // Only what changed is drawn: what is selected for copying stays selected.
+    // Drawn only when something changed: text that is selected for copying stays selected.
     const rows = factsOf(key, used);
     const text = JSON.stringify([key, used.devices, used.lastSeen, Math.floor(Date.now() / 60_000)]);
-    if (text === told) return;
-    told = text;
+    if (text === drawn) return;
+    drawn = text;
     replace(list, rows.map(([label, ...value]) => h("div", {}, h("dt", {}, t(label)), h("dd", {}, value))));
   }
   return { usage, list, update };
 }
 
 const none = () => h("span", { class: "muted" }, t("limits.none"));
+/** @param {string} text */
 const mono = (text) => [h("code", { class: "mono" }, text), copyButton(text)];
 
+/** @param {string} text */
 function copyButton(text) {
   const label = t("action.copy");
   return h("button", { type: "button", class: "icon-button tiny", "aria-label": `${label}: ${text}`, title: label, onclick: () => copy(text, t("copied")) }, icon("copy"));
 }
 
+/**
+ * @param {Api.Key} key
+ * @param {Page.Usage} used
+ * @returns {[label: Page.MessageName, ...value: Page.Child[]][]}
+ */
 function factsOf(key, used) {
   const limit = key.traffic_limit_bytes;
   return [
@@ -144,20 +160,26 @@ function factsOf(key, used) {
   ];
 }
 
+/** @param {string} id */
 function linkCard(id) {
-  const place = h("div", {}, loading());
+  const content = h("div", {}, loading());
   const subscription = may("keys") && subscriptionPart(id);
   const load = async () => {
     try {
-      replace(place, linkBody(keyOf(id), await linkOf(keyOf(id))));
+      const key = keyOf(id);
+      if (key) replace(content, linkBody(key, await linkOf(key)));
     } catch (error) {
-      replace(place, failure(error, load));
+      replace(content, failure(error, load));
     }
   };
   load();
-  return card(t("link.title"), { class: "card link-card" }, place, subscription);
+  return card(t("link.title"), { class: "card link-card" }, content, subscription);
 }
 
+/**
+ * @param {string} id
+ * @param {AbortSignal} signal
+ */
 function auditCard(id, signal) {
   const { element } = auditTable(signal, { subject: id, compact: true });
   return card(t("key.audit"), {}, element);

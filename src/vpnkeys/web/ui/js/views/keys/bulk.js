@@ -1,13 +1,17 @@
-// What can be done with all chosen keys at once.
-import { copyLinks, deleteKeys, downloadLinks, extendDialog, switchMany } from "../actions.js";
-import { h, setText } from "../dom.js";
-import { t } from "../i18n.js";
-import { button, iconButton } from "../parts.js";
-import { may } from "../store.js";
+// The bar of actions for all chosen keys.
+import { copyLinks, deleteKeys, downloadLinks, extendDialog, switchMany } from "../../actions.js";
+import { h, setText } from "../../dom.js";
+import { t } from "../../i18n.js";
+import { button, iconButton } from "../../parts.js";
+import { may } from "../../store.js";
 
+/**
+ * @param {() => Api.Key[]} chosenKeys
+ * @param {() => void} clear
+ */
 export function bulkBar(chosenKeys, clear) {
   const count = h("p", { role: "status" });
-  const then = (work) => async () => {
+  const then = (/** @type {(keys: Api.Key[]) => unknown} */ work) => async () => {
     await work(chosenKeys());
     clear();
   };

@@ -1,34 +1,40 @@
-// The sites that REALITY borrows its face from: whether each is fit for it now.
-import { get } from "../api.js";
-import { h, replace } from "../dom.js";
-import { empty, failure, loading } from "../errors.js";
-import { icon } from "../icons.js";
-import { moment, relative, t } from "../i18n.js";
-import { card, iconButton, title } from "../parts.js";
-import { on } from "../store.js";
-import { systemHead } from "./system-tabs.js";
+// The sites whose TLS handshake REALITY uses, each with the result of its last check.
+import { get, isAbort } from "../../api.js";
+import { h, replace } from "../../dom.js";
+import { empty, failure, loading } from "../../errors.js";
+import { icon } from "../../icons.js";
+import { moment, relative, t } from "../../i18n.js";
+import { card, iconButton, title } from "../../parts.js";
+import { on } from "../../store.js";
+import { systemHead } from "./tabs.js";
 
+/** @param {Page.ViewContext} context */
 export function targetsView({ main, signal }) {
   title(t("system.targets"));
-  const place = h("div", { class: "stack" }, loading());
-  replace(main, systemHead("#/system/targets"), place);
+  const content = h("div", { class: "stack" }, loading());
+  replace(main, systemHead("#/system/targets"), content);
 
   async function load() {
     try {
       const { targets, timestamp } = await get("/api/system/targets", { signal });
-      replace(place, draw(targets, timestamp, load));
+      replace(content, draw(targets, timestamp, load));
     } catch (error) {
-      if (error.name !== "AbortError") replace(place, failure(error, load));
+      if (!isAbort(error)) replace(content, failure(error, load));
     }
   }
   on("health", load, signal);
   load();
 }
 
+/**
+ * @param {Api.Target[]} targets
+ * @param {number} timestamp
+ * @param {() => Promise<void>} load
+ */
 function draw(targets, timestamp, load) {
-  const row = (target) => {
-    const good = target.usable ?? target.ok;
-    const lines = [...target.problems, ...(target.warnings ?? [])];
+  const row = (/** @type {Api.Target} */ target) => {
+    const good = target.usable;
+    const lines = [...target.problems, ...target.warnings];
     return h(
       "li",
       { class: "target" },

@@ -1,21 +1,29 @@
-// All keys: searched, sorted, chosen, and watched while they work.
-import { h, reconcile, replace, setText } from "../dom.js";
-import { empty, loading } from "../errors.js";
-import { icon } from "../icons.js";
-import { bytes, compare, number, rate, t } from "../i18n.js";
-import { select } from "../form.js";
-import { button, sparkline, title } from "../parts.js";
-import { may, on, state, usageOf, visibleKeys } from "../store.js";
-import { bulkBar } from "./keys-bulk.js";
-import { makeRow, updateLive, updateRow } from "./keys-row.js";
-import { createDialog } from "./key-form.js";
+// The list of all keys, with search, order and choice; it follows their traffic.
+import { h, reconcile, replace, setText } from "../../dom.js";
+import { empty, loading } from "../../errors.js";
+import { icon } from "../../icons.js";
+import { bytes, compare, number, rate, t } from "../../i18n.js";
+import { select } from "../../form.js";
+import { button, sparkline, title } from "../../parts.js";
+import { may, on, state, usageOf, visibleKeys } from "../../store.js";
+import { bulkBar } from "./bulk.js";
+import { makeRow, updateLive, updateRow } from "./row.js";
+import { createDialog } from "./form.js";
 
-// Kept while the page lives: who comes back from a key finds the list as it was left.
-const wish = { text: "", status: "all", by: "created", down: false };
+/** @typedef {"all" | Api.Status} Filter */
+/** @typedef {"name" | "status" | "live" | "devices" | "used" | "expires" | "port"} Column */
+/** @typedef {Column | "created"} Order */
+
+// Kept while the page lives: after a look at one key the list is as it was.
+/** @type {{ text: string, status: Filter, by: Order, down: boolean }} */
+const shown = { text: "", status: "all", by: "created", down: false };
+/** @type {Set<string>} */
 const chosen = new Set();
 
+/** @type {Filter[]} */
 const STATUSES = ["all", "active", "disabled", "expired", "limited"];
 const NEVER = "9999";
+/** @type {Record<Order, (one: Api.Key, other: Api.Key) => number>} */
 const ORDERS = {
   name: (one, other) => compare(one.name, other.name),
   status: (one, other) => compare(t(`status.${one.status}`), t(`status.${other.status}`)),
@@ -26,29 +34,33 @@ const ORDERS = {
   port: (one, other) => one.port - other.port,
   created: (one, other) => compare(one.created_at, other.created_at),
 };
-// What a column is first asked for: the most, the latest.
+const ORDER_NAMES = /** @type {Order[]} */ (Object.keys(ORDERS));
+// Of these columns the largest values come first.
+/** @type {Set<Order>} */
 const DOWN_FIRST = new Set(["live", "devices", "used"]);
+/** @type {Column[]} */
 const COLUMNS = ["name", "status", "live", "devices", "used", "expires", "port"];
 
+/** @param {Page.ViewContext} context */
 export function keysView({ main, signal }) {
   title(t("nav.keys"));
   const search = h("input", {
-    type: "search", id: "search", value: wish.text, placeholder: t("keys.search"), "aria-label": t("keys.search"),
-    autocomplete: "off", spellcheck: "false", oninput: () => ((wish.text = search.value), draw()),
+    type: "search", id: "search", value: shown.text, placeholder: t("keys.search"), "aria-label": t("keys.search"),
+    autocomplete: "off", spellcheck: "false", oninput: () => find(),
   });
   const count = h("p", { class: "count muted", role: "status" });
   const body = h("tbody", { role: "rowgroup" });
   const all = h("input", { type: "checkbox", "aria-label": t("keys.choose-all"), onchange: () => chooseAll() });
-  const heads = new Map(COLUMNS.map((name) => [name, head(name)]));
+  const heads = new Map(COLUMNS.map((name) => /** @type {const} */ ([name, head(name)])));
   const table = h(
     "table",
     { class: "keys", role: "table", "aria-label": t("nav.keys") },
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, h("th", { role: "columnheader", class: "pick" }, all), [...heads.values()], h("th", { role: "columnheader", class: "deeds" }, h("span", { class: "sr-only" }, t("keys.deeds"))))),
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, h("th", { role: "columnheader", class: "pick" }, all), [...heads.values()], h("th", { role: "columnheader", class: "actions" }, h("span", { class: "sr-only" }, t("keys.actions"))))),
     body,
   );
   const none = h("div");
-  const filter = h("select", { "aria-label": t("keys.filter"), class: "filter", onchange: () => ((wish.status = filter.value), draw()) });
-  const order = select(Object.keys(ORDERS).map((name) => [name, t(`sort.${name}`)]), wish.by, { class: "order", "aria-label": t("keys.sort"), onchange: () => sortBy(order.value) });
+  const filter = h("select", { "aria-label": t("keys.filter"), class: "filter", onchange: () => chooseStatus() });
+  const order = select(ORDER_NAMES.map((name) => /** @type {const} */ ([name, t(`sort.${name}`)])), shown.by, { class: "order", "aria-label": t("keys.sort"), onchange: () => sortBy(ORDER_NAMES[order.selectedIndex]) });
   const bulk = bulkBar(() => chosenKeys(), () => (chosen.clear(), draw()));
   const figures = summary();
 
@@ -61,29 +73,45 @@ export function keysView({ main, signal }) {
     bulk.element,
   );
 
+  function find() {
+    shown.text = search.value;
+    draw();
+  }
+
+  function chooseStatus() {
+    shown.status = STATUSES[filter.selectedIndex];
+    draw();
+  }
+
+  /** @param {Column} name */
   function head(name) {
     const sort = h("button", { type: "button", class: "sort", onclick: () => sortBy(name) }, t(`column.${name}`), h("i", { class: "arrow", "aria-hidden": "true" }));
     return h("th", { role: "columnheader", scope: "col", class: `c-${name}` }, sort);
   }
 
+  /** @param {Order} name */
   function sortBy(name) {
-    Object.assign(wish, { by: name, down: name === wish.by ? !wish.down : DOWN_FIRST.has(name) });
+    Object.assign(shown, { by: name, down: name === shown.by ? !shown.down : DOWN_FIRST.has(name) });
     draw();
   }
 
   const chosenKeys = () => visibleKeys().filter((key) => chosen.has(key.id));
 
   function found() {
-    const words = wish.text.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-    const fits = (key) => {
+    const words = shown.text.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+    const fits = (/** @type {Api.Key} */ key) => {
       const text = `${key.name}\n${key.note}\n${key.port}\n${key.uuid}\n${key.id}`.toLocaleLowerCase();
       return words.every((word) => text.includes(word));
     };
-    const keys = visibleKeys().filter((key) => (wish.status === "all" || key.status === wish.status) && fits(key));
-    const sign = wish.down ? -1 : 1;
-    return keys.sort((one, other) => sign * ORDERS[wish.by](one, other) || ORDERS.created(one, other));
+    const keys = visibleKeys().filter((key) => (shown.status === "all" || key.status === shown.status) && fits(key));
+    const sign = shown.down ? -1 : 1;
+    return keys.sort((one, other) => sign * ORDERS[shown.by](one, other) || ORDERS.created(one, other));
   }
 
+  /**
+   * @param {Api.Key} key
+   * @param {boolean} isChosen
+   */
   function choose(key, isChosen) {
     if (isChosen) chosen.add(key.id);
     else chosen.delete(key.id);
@@ -98,11 +126,12 @@ export function keysView({ main, signal }) {
     draw();
   }
 
+  /** @param {Api.Key[]} keys */
   function drawChoice(keys) {
     const inView = keys.filter((key) => chosen.has(key.id)).length;
     all.checked = keys.length > 0 && inView === keys.length;
     all.indeterminate = inView > 0 && inView < keys.length;
-    for (const row of body.children) row.classList.toggle("chosen", chosen.has(row.dataset.key));
+    for (const row of body.rows) row.classList.toggle("chosen", chosen.has(row.dataset.key ?? ""));
     bulk.update();
   }
 
@@ -117,8 +146,8 @@ export function keysView({ main, signal }) {
     replace(none, keys.length > 0 ? [] : nothing());
     const of = visibleKeys().length;
     setText(count, keys.length === of ? t("keys.count", { n: of }) : t("keys.count-of", { found: keys.length, n: of }));
-    for (const [name, cell] of heads) cell.setAttribute("aria-sort", name !== wish.by ? "none" : wish.down ? "descending" : "ascending");
-    order.value = wish.by;
+    for (const [name, cell] of heads) cell.setAttribute("aria-sort", name !== shown.by ? "none" : shown.down ? "descending" : "ascending");
+    order.value = shown.by;
     drawFilter();
     drawChoice(keys);
     figures.update();
@@ -126,11 +155,11 @@ export function keysView({ main, signal }) {
   }
 
   function drawFilter() {
-    const counts = (status) => visibleKeys().filter((key) => status === "all" || key.status === status).length;
+    const counts = (/** @type {Filter} */ status) => visibleKeys().filter((key) => status === "all" || key.status === status).length;
     const options = STATUSES.map((status) => `${t(`filter.${status}`)} · ${number(counts(status))}`);
     if (filter.options.length === 0) replace(filter, STATUSES.map((status) => h("option", { value: status })));
-    options.forEach((text, place) => setText(filter.options[place], text));
-    filter.value = wish.status;
+    options.forEach((text, index) => setText(filter.options[index], text));
+    filter.value = shown.status;
   }
 
   function nothing() {
@@ -140,13 +169,13 @@ export function keysView({ main, signal }) {
   }
 
   function clear() {
-    Object.assign(wish, { text: "", status: "all" });
+    Object.assign(shown, { text: "", status: "all" });
     search.value = "";
     draw();
     search.focus();
   }
 
-  const moving = () => ["live", "used", "devices"].includes(wish.by) && !body.matches(":hover, :focus-within");
+  const moving = () => ["live", "used", "devices"].includes(shown.by) && !body.matches(":hover, :focus-within");
   on("keys", draw, signal);
   on(
     "traffic",
@@ -170,7 +199,10 @@ export function keysView({ main, signal }) {
   draw();
 }
 
-// A row that goes takes the focus with it: then the next row has it, or the one before, or the heading.
+/**
+ * Returns a function that gives the focus to the next row, the row before or the search where the focused row is gone.
+ * @param {HTMLElement} body
+ */
 function focusKeeper(body) {
   const row = document.activeElement?.closest?.("tr");
   if (!row || row.parentElement !== body) return () => null;
@@ -183,7 +215,7 @@ function focusKeeper(body) {
 }
 
 function summary() {
-  const figure = (label, ...more) => {
+  const figure = (/** @type {string} */ label, /** @type {Page.Child} */ more = null) => {
     const value = h("dd");
     return { value, element: h("div", {}, h("dt", {}, label), value, more) };
   };
@@ -193,7 +225,7 @@ function summary() {
     const keys = visibleKeys();
     const usages = keys.map((key) => usageOf(key.id));
     setText(active.value, t("figure.of", { n: keys.filter((key) => key.status === "active").length, all: keys.length }));
-    setText(online.value, number(usages.filter((usage) => usage.devices > 0).length));
+    setText(online.value, number(usages.filter((usage) => (usage.devices ?? 0) > 0).length));
     setText(now.value, rate(state.totalRate));
     setText(used.value, bytes(usages.reduce((sum, usage) => sum + usage.total, 0)));
     spark.show(state.totalRates, 60);

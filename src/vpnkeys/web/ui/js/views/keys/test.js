@@ -1,12 +1,13 @@
-// Does the link work? A real client on the server tries it.
-import { keyPath, post } from "../api.js";
-import { h, replace } from "../dom.js";
-import { describe } from "../errors.js";
-import { icon } from "../icons.js";
-import { currentLanguage, has, number, t } from "../i18n.js";
-import { button, card } from "../parts.js";
-import { may } from "../store.js";
+// A test of the key: a real client on the server connects by its link.
+import { keyPath, post } from "../../api.js";
+import { h, replace } from "../../dom.js";
+import { describe } from "../../errors.js";
+import { icon } from "../../icons.js";
+import { currentLanguage, has, number, t } from "../../i18n.js";
+import { button, card } from "../../parts.js";
+import { may } from "../../store.js";
 
+/** @param {string} id */
 export function testCard(id) {
   if (!may("keys")) return null;
   const result = h("div", { role: "status", class: "test-result" }, h("p", { class: "muted" }, t("test.text")));
@@ -21,9 +22,12 @@ export function testCard(id) {
   return card(t("test.title"), { actions: [button(t("test.do"), { name: "pulse", onclick: run })] }, result);
 }
 
+/** @param {Api.KeyTest} test */
 function shown(test) {
-  const ms = (value) => (value === null ? "—" : t("unit.ms", { n: number(value) }));
-  const translated = has(`test.code.${test.code}`);
+  const ms = (/** @type {number | null} */ value) => (value === null ? "—" : t("unit.ms", { n: number(value) }));
+  const message = `test.code.${test.code}`;
+  const translated = has(message) ? t(message) : null;
+  /** @type {[Page.MessageName, string][]} */
   const facts = [
     ["test.handshake", ms(test.handshake_ms)],
     ["test.first-byte", ms(test.first_byte_ms)],
@@ -31,7 +35,7 @@ function shown(test) {
   ];
   return [
     h("p", { class: `verdict ${test.works ? "good" : "bad"}` }, icon(test.works ? "check" : "warn"), h("b", {}, t(test.works ? "test.works" : "test.fails"))),
-    h("p", { lang: translated || currentLanguage() === "en" ? null : "en" }, translated ? t(`test.code.${test.code}`) : test.detail),
+    h("p", { lang: translated || currentLanguage() === "en" ? null : "en" }, translated ?? test.detail),
     test.works && h("dl", { class: "facts" }, facts.map(([label, value]) => h("div", {}, h("dt", {}, t(label)), h("dd", {}, value)))),
   ];
 }

@@ -1,13 +1,17 @@
-// Repairs. Each shows what it would do before the button that does it.
-import { get, post } from "../api.js";
-import { openDialog } from "../dialog.js";
-import { h } from "../dom.js";
-import { icon } from "../icons.js";
-import { t } from "../i18n.js";
-import { button, named } from "../parts.js";
-import { keyOf } from "../store.js";
-import { toast } from "../toast.js";
+// Repairs: each shows its plan before the button that runs it.
+import { get, post } from "../../api.js";
+import { openDialog } from "../../dialog.js";
+import { h } from "../../dom.js";
+import { icon } from "../../icons.js";
+import { t } from "../../i18n.js";
+import { button, named } from "../../parts.js";
+import { keyOf } from "../../store.js";
+import { toast } from "../../toast.js";
 
+/**
+ * @typedef {{ name: "sync" | "verify" | "restart" | "keys", path: keyof Api.PostAnswers, restarts: boolean }} Repair
+ * @type {Repair[]}
+ */
 const REPAIRS = [
   { name: "sync", path: "/api/system/sync-config", restarts: false },
   { name: "verify", path: "/api/system/verify-reality", restarts: false },
@@ -15,8 +19,9 @@ const REPAIRS = [
   { name: "keys", path: "/api/system/fix-reality-keys", restarts: true },
 ];
 
+/** @param {() => Promise<void>} done */
 export function repairButtons(done) {
-  const entry = (repair) =>
+  const entry = (/** @type {Repair} */ repair) =>
     h(
       "li",
       { class: "repair" },
@@ -26,6 +31,10 @@ export function repairButtons(done) {
   return h("ul", { class: "repairs", role: "list" }, REPAIRS.map(entry));
 }
 
+/**
+ * @param {Repair} repair
+ * @param {() => Promise<void>} done
+ */
 async function repairDialog(repair, done) {
   const plan = await get("/api/system/plan");
   openDialog({
@@ -46,8 +55,13 @@ async function repairDialog(repair, done) {
   });
 }
 
+/**
+ * @param {Page.IconName} name
+ * @param {...Page.Child} text
+ */
 const note = (name, ...text) => h("p", { class: "plan-note" }, icon(name), h("span", {}, text));
 
+/** @param {Api.RepairPlan} plan */
 function planPart(plan) {
   if (plan.in_sync) return h("section", { class: "plan" }, note("check", t("plan.nothing")));
   return h(
@@ -63,18 +77,24 @@ function planPart(plan) {
   );
 }
 
+/**
+ * @param {Page.IconName} name
+ * @param {string} heading
+ * @param {Api.PlannedInbound[]} list
+ */
 function inbounds(name, heading, list) {
   if (list.length === 0) return null;
-  const line = ({ tag, port, key_id: id }) => {
+  const line = (/** @type {Api.PlannedInbound} */ { tag, port, key_id: id }) => {
     const key = keyOf(id);
     return h("li", {}, key ? named(key.name) : h("code", { class: "mono" }, tag), port && h("span", { class: "muted figure" }, ` ${t("plan.port", { port: String(port) })}`));
   };
   return h("div", {}, note(name, heading), h("ul", { class: "plan-list" }, list.map(line)));
 }
 
+/** @param {() => Promise<void>} done */
 export async function resetPortsDialog(done) {
   const { changed } = await get("/api/system/ports/plan");
-  const row = (move) => h("tr", {}, h("th", { scope: "row" }, named(move.name)), h("td", { class: "figure" }, String(move.old_port)), h("td", {}, "→"), h("td", { class: "figure" }, String(move.new_port)));
+  const row = (/** @type {Api.PortMove} */ move) => h("tr", {}, h("th", { scope: "row" }, named(move.name)), h("td", { class: "figure" }, String(move.old_port)), h("td", {}, "→"), h("td", { class: "figure" }, String(move.new_port)));
   openDialog({
     title: t("ports.reset"),
     body: [

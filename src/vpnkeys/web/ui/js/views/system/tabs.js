@@ -1,10 +1,12 @@
-// The rooms of the system.
-import { t } from "../i18n.js";
-import { h } from "../dom.js";
-import { tabs } from "../parts.js";
-import { may } from "../store.js";
+// Heading and tabs of the section "System".
+import { t } from "../../i18n.js";
+import { h } from "../../dom.js";
+import { tabs } from "../../parts.js";
+import { may } from "../../store.js";
 
+/** @param {string} current */
 export function systemHead(current) {
+  /** @type {[string, string][]} */
   const entries = [
     ["#/system", t("system.drift")],
     ["#/system/ports", t("system.ports")],

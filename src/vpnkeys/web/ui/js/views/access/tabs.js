@@ -1,9 +1,11 @@
-// Who is let in, and who is told.
-import { h } from "../dom.js";
-import { t } from "../i18n.js";
-import { tabs } from "../parts.js";
+// Heading and tabs of the section "Access".
+import { h } from "../../dom.js";
+import { t } from "../../i18n.js";
+import { tabs } from "../../parts.js";
 
+/** @param {string} current */
 export function accessHead(current) {
+  /** @type {[string, string][]} */
   const entries = [
     ["#/access", t("access.tokens")],
     ["#/access/webhooks", t("access.webhooks")],

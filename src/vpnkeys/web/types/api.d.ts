@@ -1,0 +1,465 @@
+// The API's answers and request bodies that the dashboard uses. tests/api/test_page_types.py compares every route and every
+// property with the server's OpenAPI document; it reads this file as text: one property on each line, no nested braces.
+
+declare namespace Api {
+  type Scope = "read" | "keys" | "admin";
+  type Status = "active" | "disabled" | "expired" | "limited";
+  type Window = "total" | "day" | "week" | "month";
+  type Step = "hour" | "day";
+  type Outcome = "done" | "taken_back" | "failed";
+  type Kind = "key.created" | "key.changed" | "key.deleted" | "key.limited" | "key.expired" | "key.active" | "traffic.gap" | "drift.found" | "ping";
+
+  // The dashboard receives "/health" and "/api/traffic" as events; they have the same shape.
+  interface GetAnswers {
+    "/health": Health;
+    "/api/keys": Key[];
+    [keyConfig: `/api/keys/${string}/config`]: KeyConfig;
+    [keyHistory: `/api/keys/${string}/traffic/history`]: KeyHistory;
+    [keySubscription: `/api/keys/${string}/subscription`]: Subscription;
+    "/api/traffic": Traffic;
+    "/api/traffic/history": TotalHistory;
+    "/api/system/ports": Ports;
+    "/api/system/ports/status": PortsStatus;
+    "/api/system/ports/plan": PortsPlan;
+    "/api/system/xray/validate-sync": SyncStatus;
+    "/api/system/plan": RepairPlan;
+    "/api/system/targets": Targets;
+    "/api/tokens": Token[];
+    "/api/webhooks": Webhook[];
+    [deliveries: `/api/webhooks/${string}/deliveries`]: Delivery[];
+    "/api/audit": AuditRecord[];
+    "/api/backups": Backup[];
+    "/ui/session": Session;
+  }
+
+  // `unknown`: the dashboard looks at nothing of the answer.
+  interface PostAnswers {
+    "/api/keys": Key;
+    "/api/keys/bulk": Key[];
+    "/api/keys/bulk/delete": unknown;
+    "/api/keys/bulk/extend": Key[];
+    [keyTest: `/api/keys/${string}/test`]: KeyTest;
+    [keyReset: `/api/keys/${string}/traffic/reset`]: unknown;
+    [keySubscription: `/api/keys/${string}/subscription`]: NewSubscription;
+    "/api/system/sync-config": unknown;
+    "/api/system/verify-reality": unknown;
+    "/api/system/xray/sync-config": unknown;
+    "/api/system/fix-reality-keys": unknown;
+    "/api/system/ports/reset": unknown;
+    "/api/tokens": CreatedToken;
+    [rotation: `/api/tokens/${string}/rotate`]: CreatedToken;
+    "/api/webhooks": CreatedWebhook;
+    [webhookTest: `/api/webhooks/${string}/test`]: WebhookTest;
+    "/api/backups": Backup;
+    "/ui/session": Session;
+  }
+
+  interface PatchAnswers {
+    [key: `/api/keys/${string}`]: Key;
+    [webhook: `/api/webhooks/${string}`]: Webhook;
+  }
+
+  interface DeleteAnswers {
+    [key: `/api/keys/${string}`]: unknown;
+    [keySubscription: `/api/keys/${string}/subscription`]: unknown;
+    [token: `/api/tokens/${string}`]: unknown;
+    [webhook: `/api/webhooks/${string}`]: unknown;
+    "/ui/session": unknown;
+  }
+
+  interface PostBodies {
+    "/api/keys": NewKey;
+    "/api/keys/bulk": NewKeys;
+    "/api/keys/bulk/delete": KeyIds;
+    "/api/keys/bulk/extend": Extension;
+    "/api/tokens": NewToken;
+    "/api/webhooks": NewWebhook;
+    "/ui/session": SignIn;
+  }
+
+  interface PatchBodies {
+    [key: `/api/keys/${string}`]: KeyChange;
+    [webhook: `/api/webhooks/${string}`]: WebhookChange;
+  }
+
+  interface Health {
+    status: "healthy" | "degraded" | "unhealthy";
+    timestamp: number;
+    version: "2.3.4";
+    service_version: string;
+    services: ServiceStates;
+    uptime_seconds: number;
+    connection_cut: "available" | "unavailable";
+    udp_full_cone: "available" | "unavailable";
+    server_names_ready: number;
+  }
+
+  interface ServiceStates {
+    api: "running";
+    xray: "running" | "down";
+    database: "ok" | "down";
+  }
+
+  interface Key {
+    id: string;
+    name: string;
+    uuid: string;
+    created_at: string;
+    is_active: boolean;
+    port: number;
+    short_id: string;
+    sni: string;
+    status: Status;
+    note: string;
+    expires_at: string | null;
+    traffic_limit_bytes: number | null;
+    traffic_limit_window: Window;
+    max_devices: number | null;
+    speed_limit_mbps: number | null;
+  }
+
+  interface KeyChange {
+    is_active?: boolean;
+    note?: string;
+    expires_at?: string | null;
+    traffic_limit_bytes?: number | null;
+    traffic_limit_window?: Window;
+    max_devices?: number | null;
+    speed_limit_mbps?: number | null;
+    name?: string;
+  }
+
+  interface NewKey {
+    is_active?: boolean;
+    note?: string;
+    expires_at?: string | null;
+    traffic_limit_bytes?: number | null;
+    traffic_limit_window?: Window;
+    max_devices?: number | null;
+    speed_limit_mbps?: number | null;
+    name: string;
+  }
+
+  interface NewKeys {
+    keys: NewKey[];
+  }
+
+  interface KeyIds {
+    ids: string[];
+  }
+
+  interface Extension {
+    ids: string[];
+    days: number;
+  }
+
+  interface KeyConfig {
+    key: Key;
+    client_config: string;
+    vless_url: string;
+    short_id: string;
+  }
+
+  interface KeyTest {
+    key_id: string;
+    works: boolean;
+    handshake_ms: number | null;
+    first_byte_ms: number | null;
+    bytes_received: number;
+    counted: boolean;
+    egress: Egress;
+    detail: string;
+    code: string;
+  }
+
+  interface Egress {
+    works: boolean | null;
+    detail: string;
+  }
+
+  interface Subscription {
+    key_id: string;
+    exists: boolean;
+    created_at: string | null;
+  }
+
+  interface NewSubscription {
+    key_id: string;
+    url: string;
+    created_at: string;
+  }
+
+  interface Traffic {
+    timestamp: number;
+    total_bytes: number;
+    keys: KeyTraffic[];
+  }
+
+  interface KeyTraffic {
+    key_id: string;
+    total_bytes: number;
+    devices: number | null;
+    last_seen: string | null;
+  }
+
+  interface KeyHistory {
+    key_id: string;
+    key_uuid: string;
+    step: Step;
+    from: string;
+    to: string;
+    points: Point[];
+  }
+
+  interface TotalHistory {
+    step: Step;
+    from: string;
+    to: string;
+    points: Point[];
+  }
+
+  interface Point {
+    time: string;
+    up_bytes: number;
+    down_bytes: number;
+  }
+
+  interface Ports {
+    port_assignments: PortAssignments;
+    used_ports: number;
+    available_ports: number;
+    max_ports: number;
+    port_range: string;
+    timestamp: number;
+  }
+
+  interface PortAssignments {
+    used_ports: Record<string, UsedPort>;
+    port_assignments: Record<string, AssignedPort>;
+    created_at: string | null;
+    last_updated: string | null;
+  }
+
+  interface UsedPort {
+    uuid: string;
+    key_id: string;
+    key_name: string;
+    assigned_at: string;
+    is_active: boolean;
+  }
+
+  interface AssignedPort {
+    port: number;
+    key_id: string;
+    key_name: string;
+    assigned_at: string;
+  }
+
+  interface PortsStatus {
+    validation: PortValidation;
+    timestamp: number;
+  }
+
+  interface PortValidation {
+    valid: boolean;
+    issues: string[];
+    total_assignments: number;
+    total_used_ports: number;
+  }
+
+  interface PortsPlan {
+    changed: PortMove[];
+    timestamp: number;
+  }
+
+  interface PortMove {
+    key_id: string;
+    uuid: string;
+    name: string;
+    old_port: number;
+    new_port: number;
+  }
+
+  interface SyncStatus {
+    validation: Validation;
+    timestamp: number;
+  }
+
+  interface Validation {
+    synced: boolean;
+    synchronized: boolean;
+    uuid_synced: boolean;
+    short_id_synced: boolean;
+    keys_count: number;
+    config_count: number;
+    total_keys: number;
+    total_config_clients: number;
+    key_uuids: string[];
+    config_uuids: string[];
+    missing_in_config: string[];
+    extra_in_config: string[];
+    short_id_mismatches: ShortIdMismatch[];
+    short_id_mismatches_count: number;
+    config: Comparison;
+    runtime: Comparison;
+    problem: string;
+  }
+
+  interface ShortIdMismatch {
+    uuid: string;
+    name: string;
+    db_short_id: string;
+    config_short_id: string;
+  }
+
+  interface Comparison {
+    synced: boolean;
+    missing: string[];
+    extra: string[];
+    different: string[];
+    settings: Record<string, string[]>;
+    reachable: boolean;
+  }
+
+  interface RepairPlan {
+    in_sync: boolean;
+    running: boolean;
+    file: PlannedFile;
+    remove: PlannedInbound[];
+    add: PlannedInbound[];
+    cut: number[];
+    timestamp: number;
+  }
+
+  interface PlannedFile {
+    rewrite: boolean;
+    problem: string;
+  }
+
+  interface PlannedInbound {
+    tag: string;
+    port: number | null;
+    key_id: string;
+  }
+
+  interface Targets {
+    targets: Target[];
+    timestamp: number;
+  }
+
+  interface Target {
+    server_name: string;
+    target: string;
+    usable: boolean;
+    problems: string[];
+    warnings: string[];
+  }
+
+  interface Token {
+    id: string;
+    name: string;
+    prefix: string;
+    scope: Scope;
+    is_valid: boolean;
+    created_at: string;
+    expires_at: string | null;
+    revoked_at: string | null;
+    last_used_at: string | null;
+  }
+
+  interface CreatedToken {
+    id: string;
+    name: string;
+    prefix: string;
+    scope: Scope;
+    is_valid: boolean;
+    created_at: string;
+    expires_at: string | null;
+    revoked_at: string | null;
+    last_used_at: string | null;
+    token: string;
+  }
+
+  interface NewToken {
+    name: string;
+    scope: Scope;
+    expires_at?: string | null;
+  }
+
+  interface Webhook {
+    id: string;
+    url: string;
+    events: Kind[];
+    is_active: boolean;
+    created_at: string;
+  }
+
+  interface CreatedWebhook {
+    id: string;
+    url: string;
+    events: Kind[];
+    is_active: boolean;
+    created_at: string;
+    secret: string;
+  }
+
+  interface NewWebhook {
+    url: string;
+    events?: Kind[];
+  }
+
+  interface WebhookChange {
+    url?: string | null;
+    events?: Kind[] | null;
+    is_active?: boolean | null;
+  }
+
+  interface WebhookTest {
+    event_id: string;
+    delivered: boolean;
+    status: number | null;
+    last_error: string | null;
+    duration_ms: number;
+  }
+
+  interface Delivery {
+    id: string;
+    event: Kind;
+    created_at: string;
+    attempts: number;
+    delivered_at: string | null;
+    next_try_at: string | null;
+    last_error: string | null;
+  }
+
+  interface AuditRecord {
+    id: number;
+    at: string;
+    actor: string;
+    origin: string;
+    request_id: string;
+    action: string;
+    subject: string;
+    before: Record<string, unknown>;
+    after: Record<string, unknown>;
+    outcome: Outcome;
+    detail: string;
+  }
+
+  interface Backup {
+    name: string;
+    size_bytes: number;
+    created_at: string;
+  }
+
+  interface Session {
+    csrf: string;
+    id: string;
+    name: string;
+    scope: Scope;
+  }
+
+  interface SignIn {
+    token: string;
+  }
+}
