@@ -111,11 +111,11 @@ def test_so_is_every_dialog(visit: Visit, service: Service, keys: list[Key], wid
     drifts["a key missing in config.json"].make(service, keys[0])
     drifts["an inbound added to the running Xray"].make(service, keys[1])
     page.get_by_role("button", name="Refresh").click()
-    expect(page.get_by_text("Something is out of line")).to_be_visible()
+    expect(page.get_by_text("There are differences")).to_be_visible()
     look("drift")
-    page.get_by_role("button", name="Show plan: Bring everything in line").click()
+    page.get_by_role("button", name="Show plan: Synchronize everything").click()
     look("dialog-plan")
-    page.get_by_role("button", name="Bring in line").click()
+    page.get_by_role("button", name="Synchronize").click()
     expect(page.get_by_text("Database, config.json and Xray agree")).to_be_visible()
 
 

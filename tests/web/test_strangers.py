@@ -84,10 +84,10 @@ def test_nor_what_is_read_from_files_and_errors(admin: Visitor, service: Service
     write_config(service, stranger % (key["port"] + 1))
     admin.go("#/system")
     expect(page.locator(".findings")).to_contain_text("<img src=x")
-    page.get_by_role("button", name="Show plan: Bring everything in line").click()
-    expect(page.locator("dialog[open]")).to_contain_text("config.json is written anew")
+    page.get_by_role("button", name="Show plan: Synchronize everything").click()
+    expect(page.locator("dialog[open]")).to_contain_text("config.json is rewritten")
     _harmless(page)
-    page.get_by_role("button", name="Bring in line").click()
+    page.get_by_role("button", name="Synchronize").click()
     expect(page.get_by_text("Database, config.json and Xray agree")).to_be_visible()
 
 

@@ -33,7 +33,7 @@ def _differs(service: Service) -> bool:
     [
         (1440, "a key missing in config.json", "missing", "is missing"),
         (360, "a wrong short_id in config.json", "different", "shortIds"),
-        (1440, "an inbound added to the running Xray", "extra", "is in no database"),
+        (1440, "an inbound added to the running Xray", "extra", "is not in the database"),
         (360, "an inbound removed from the running Xray", "missing", "is missing"),
     ],
     indirect=["anywhere"],
@@ -49,14 +49,14 @@ def test_drift_is_seen_explained_and_repaired(
     expect(page.get_by_text(_GOOD)).to_be_visible()
     _DRIFTS[name].make(service, key)
     page.get_by_role("button", name="Refresh").click()
-    expect(page.get_by_text("Something is out of line")).to_be_visible()
+    expect(page.get_by_text("There are differences")).to_be_visible()
     expect(page.locator(f".drift-rows .square.{square}")).to_have_count(1)
     expect(page.locator(".findings")).to_contain_text(words)
-    page.get_by_role("button", name="Show plan: Bring everything in line").click()
+    page.get_by_role("button", name="Show plan: Synchronize everything").click()
     dialog = page.locator("dialog[open]")
     expect(dialog.get_by_role("heading", name="What would change")).to_be_visible()
     assert _differs(service), "the plan alone changes nothing"
-    dialog.get_by_role("button", name="Bring in line").click()
+    dialog.get_by_role("button", name="Synchronize").click()
     expect(page.get_by_text(_GOOD)).to_be_visible()
     assert not _differs(service)
 
@@ -96,11 +96,11 @@ def test_ports_are_a_map(anywhere: Visitor, service: Service) -> None:
     anywhere.go("#/system/ports")
     expect(page.locator(".port")).to_have_count(len(service.ports))
     expect(page.locator(".port.used")).to_have_count(1)
-    page.get_by_role("button", name="Hand out anew").click()
+    page.get_by_role("button", name="Reassign ports").click()
     dialog = page.locator("dialog[open]")
     expect(dialog).to_contain_text("1 key gets another port")
     expect(dialog.get_by_role("row", name="second")).to_contain_text(str(second["port"]))
-    dialog.get_by_role("button", name="Hand out anew").click()
+    dialog.get_by_role("button", name="Reassign ports").click()
     expect(dialog).to_have_count(0)
     assert service.client.get(f"/api/keys/{second['id']}").json()["port"] == first["port"]
     page.get_by_role("link", name="second").click()
@@ -108,10 +108,10 @@ def test_ports_are_a_map(anywhere: Visitor, service: Service) -> None:
 
 
 def test_targets_are_listed(anywhere: Visitor, service: Service) -> None:
-    """Each server name with its target and whether it is fit."""
+    """Each server name has its target, and whether it is usable."""
     anywhere.go("#/system/targets")
     for name in service.env["VPNKEYS_REALITY_SERVER_NAMES"].split(","):
-        expect(anywhere.page.locator(".target", has_text=name)).to_contain_text("fit")
+        expect(anywhere.page.locator(".target", has_text=name).get_by_text("usable", exact=True)).to_be_visible()
 
 
 def test_a_backup_is_made_and_taken_away(anywhere: Visitor, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_the_customers_page_is_shown_once(admin: Visitor, service: Service) -> N
     assert "/sub/" in address
     page.get_by_role("button", name="New address").click()
     expect(shown).not_to_have_value(address)
-    page.get_by_role("button", name="End it").click()
+    page.get_by_role("button", name="Remove address").click()
     expect(page.get_by_role("button", name="Make address")).to_be_visible()
     assert service.client.get(f"/api/keys/{key['id']}/subscription").json()["exists"] is False
 

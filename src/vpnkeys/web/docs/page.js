@@ -4,8 +4,8 @@ SwaggerUIBundle({
   dom_id: "#swagger-ui",
   deepLinking: true,
   displayRequestDuration: true,
-  // Else the browser asks validator.swagger.io about this server.
+  // Without this, the browser sends the address of the description to validator.swagger.io.
   validatorUrl: null,
-  // The API key stays in this tab and is gone with it.
+  // The API key is kept only as long as this tab is open.
   persistAuthorization: false,
 });
