@@ -1,4 +1,4 @@
-"""The short way and the long way give the same answer, to the byte, whatever is asked."""
+"""One key and all of them, as every caller gets them: the same answer, to the byte, never an old one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def service(target: RealityTarget) -> Iterator[Service]:
 
 
 def both(service: Service, path: str) -> tuple[httpx.Response, httpx.Response]:
-    """The same question by the short way (the API key in its header) and by the long one (a browser's session)."""
+    """The same question with the API key in its header, and in a browser's session."""
     with service.new_client(api_key="") as browser:
         browser.post("/ui/session", json={"token": service.api_key}).raise_for_status()
         return service.client.get(path), browser.get(path)
@@ -42,14 +42,14 @@ def told(answer: httpx.Response) -> tuple[int, bytes, dict[str, str]]:
     return answer.status_code, content, headers
 
 
-def test_both_ways_answer_alike(service: Service) -> None:
+def test_bots_and_browsers_get_the_same(service: Service) -> None:
     """The list, each key by its id and its UUID, and whatever is not there."""
     keys = service.client.get("/api/keys").json()
     paths = ["/api/keys", "/api/keys?x=1", "/api/keys/nobody", "/api/keys/", "/api/keys/bulk"]
     paths += [f"/api/keys/{key[name]}" for key in keys for name in ("id", "uuid")]
     for path in paths:
-        short, long = both(service, path)
-        assert told(short) == told(long), path
+        bot, browser = both(service, path)
+        assert told(bot) == told(browser), path
 
 
 def test_a_change_is_in_the_next_answer(service: Service) -> None:
@@ -76,14 +76,14 @@ def test_a_change_is_in_the_next_answer(service: Service) -> None:
         ({"X-API-Key": "wrong", "Authorization": "Bearer KEY"}, 401),
     ],
 )
-def test_nobody_gets_in_by_the_short_way_alone(service: Service, headers: dict[str, str], status: int) -> None:
-    """It lets in whom the long way lets in."""
+def test_who_is_let_in(service: Service, headers: dict[str, str], status: int) -> None:
+    """By the API key in either header; X-API-Key goes first."""
     shown = {name: value.replace("KEY", service.api_key) for name, value in headers.items()}
     with service.new_client(api_key="") as client:
         assert client.get("/api/keys", headers=shown).status_code == status
 
 
-def test_limits_hold_on_the_short_way(target: RealityTarget) -> None:
+def test_limits_hold(target: RealityTarget) -> None:
     """Counted once each, with the numbers on every answer."""
     with Service(target, settings={"VPNKEYS_RATE_LIMITS": "list=3/minute,get=2/minute"}) as service:
         answers = [service.client.get("/api/keys") for _ in range(5)]

@@ -1,5 +1,6 @@
 """What every ledger promises: the one in memory, and SQL on a SQLite file."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -259,19 +260,19 @@ def test_a_clock_set_back_an_hour_costs_no_byte(store: Store) -> None:
     node.start_xray()
     traffic = TrafficService(store, node, clock)
     node.counters[ONE.uuid] = Bytes(100, 100)
-    assert traffic.of([ONE.uuid])[ONE.uuid].total_bytes == 200
+    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 200
     clock.advance(hours=-1)
     node.counters[ONE.uuid] = Bytes(110, 110)
-    assert traffic.of([ONE.uuid])[ONE.uuid].total_bytes == 220
+    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 220
     traffic.reset(ONE)
     node.counters[ONE.uuid] = Bytes(111, 110)
-    assert traffic.of([ONE.uuid])[ONE.uuid].total_bytes == 1
+    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 1
     node.start_xray()
     clock.advance(seconds=1)
     node.counters[ONE.uuid] = Bytes(5, 5)
-    assert traffic.of([ONE.uuid])[ONE.uuid].total_bytes == 11
+    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 11
     assert in_hours(store) == 231
-    assert all(gap.since <= gap.until for gap in traffic.of([TWO.uuid])[TWO.uuid].gaps)
+    assert all(gap.since <= gap.until for gap in asyncio.run(traffic.sampled(TWO.uuid)).gaps)
 
 
 def test_huge_counters_stay_exact_to_the_json(store: Store) -> None:

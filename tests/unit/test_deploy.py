@@ -13,9 +13,9 @@ from vpnkeys.api.counts import Metrics
 from vpnkeys.api.exposition import expose
 from vpnkeys.cli.main import _COMMANDS
 from vpnkeys.domain.traffic import Bytes
-from vpnkeys.ops.vitals import Vitals
 from vpnkeys.server.requests import Served
 from vpnkeys.service.drift import DriftCount
+from vpnkeys.service.vitals import Vitals
 from vpnkeys.worker import Status
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

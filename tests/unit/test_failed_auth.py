@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vpnkeys.api.auth.failed_auth import FailedAuthLimiter
-from vpnkeys.api.auth.rate_limits import Limits, TooManyRequests
+from vpnkeys.api.auth.rate_limits import RateLimits
+from vpnkeys.api.errors import TooManyRequests
 
 
 class Clock:
@@ -43,16 +44,16 @@ def test_memory_is_bounded() -> None:
 
 def test_changing_address_within_a_subnet_does_not_help() -> None:
     """FailedAuthLimiter from a whole /64 count together; another one is let guess."""
-    limits = Limits({"guess": "10/minute"})
+    limits = RateLimits({"guess": "10/minute"})
     for host in range(10):
-        limits.guessed_wrong(f"2001:db8::{host:x}")
+        limits.count_failure(f"2001:db8::{host:x}")
     with pytest.raises(TooManyRequests):
-        limits.guessed_wrong("2001:db8::ffff")
-    limits.guessed_wrong("2001:db8:0:1::1")
+        limits.count_failure("2001:db8::ffff")
+    limits.count_failure("2001:db8:0:1::1")
 
 
 def test_no_limit_is_none() -> None:
     """Where guessing is not limited nobody is refused."""
-    limits = Limits({})
+    limits = RateLimits({})
     for _ in range(100):
-        limits.guessed_wrong("192.0.2.1")
+        limits.count_failure("192.0.2.1")

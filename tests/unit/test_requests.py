@@ -12,7 +12,7 @@ import pytest
 from fastapi import Depends, FastAPI
 
 from vpnkeys.domain.actor import Actor, set_actor
-from vpnkeys.server.requests import Lines, Requests, Served, current_request_id
+from vpnkeys.server.requests import AccessLog, LogRateLimiter, Served, current_request_id
 
 
 async def bot_asks() -> None:
@@ -45,12 +45,12 @@ class Rig:
 
     caplog: pytest.LogCaptureFixture
     served: list[Served] = field(default_factory=list)
-    app: Requests = field(init=False)
+    app: AccessLog = field(init=False)
 
     def __post_init__(self) -> None:
-        self.app = Requests(made_up(), self.served.append)
+        self.app = AccessLog(made_up(), self.served.append)
         now = time.monotonic()
-        for lines in (self.app._reads, self.app._strangers):
+        for lines in (self.app._reads, self.app._unauthenticated):
             lines._clock = lambda: now  # however long the requests take here, no second passes
 
     def ask(self, *asked: str, method: str = "GET", **headers: str) -> list[httpx.Response]:
@@ -130,7 +130,7 @@ def test_a_caller_who_left_is_counted_as_one(rig: Rig) -> None:
     async def nothing(*_: object) -> dict[str, object]:
         return {}
 
-    app = Requests(gives_up, rig.served.append)
+    app = AccessLog(gives_up, rig.served.append)
     with pytest.raises(ConnectionError):
         asyncio.run(app({"type": "http", "method": "GET", "headers": []}, nothing, nothing))  # type: ignore[arg-type]
     assert [served.status for served in rig.served] == [499]
@@ -139,9 +139,9 @@ def test_a_caller_who_left_is_counted_as_one(rig: Rig) -> None:
 def test_strangers_do_not_fill_the_log() -> None:
     """A hundred lines at once, ten a second from then on, and the number of those without."""
     now = [0.0]
-    lines = Lines("requests", at_once=100, per_s=10, clock=lambda: now[0])
+    lines = LogRateLimiter("requests", at_once=100, per_s=10, clock=lambda: now[0])
     assert sum(lines.take() for _ in range(1000)) == 100
-    assert (lines.untold(), lines.untold()) == (900, 0)
+    assert (lines.dropped(), lines.dropped()) == (900, 0)
     now[0] += 1
     assert sum(lines.take() for _ in range(1000)) == 10
     now[0] += 3600
@@ -155,7 +155,7 @@ def test_a_flood_of_strangers_is_counted_whole_and_those_who_are_known_keep_thei
     lines = rig.lines()
     assert lines[-1].startswith("GET /known/{name} 200")
     assert sum(line.startswith("GET unmatched") for line in lines) < 150
-    assert any("more requests of nobody known" in line for line in lines[-2:])
+    assert any("more unauthenticated requests" in line for line in lines[-2:])
 
 
 def test_a_bot_that_polls_leaves_the_log_to_what_matters(rig: Rig) -> None:

@@ -1,5 +1,6 @@
 """Merging samples: however many, in whatever order, by whomever. And what a silent Xray costs those who wait."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -161,4 +162,70 @@ def test_a_silent_database_is_no_silence_of_xray() -> None:
         service.collect()
     store.memory.answering = True
     service.collect()
+    assert node.samples_taken == 2
+
+
+async def _taken(node: Gate, samples: int) -> None:
+    """Wait until so many samples have begun."""
+    while node.samples_taken < samples:  # noqa: ASYNC110 - a thread counts
+        await asyncio.sleep(0.001)
+
+
+def test_requests_that_come_meanwhile_share_the_next_sample_without_a_thread_each() -> None:
+    """Forty requests of an event loop, two samples, and of each key its own traffic."""
+    service, node = _service()
+    store = service.store
+    assert isinstance(store, FakeStore)
+    add(store, key(2))
+
+    async def act() -> None:
+        first = asyncio.create_task(service.sampled(KEY.uuid))
+        await _taken(node, 1)
+        threads = threading.active_count()
+        others = [asyncio.create_task(service.sampled(uuid)) for uuid in (KEY.uuid, key(2).uuid) * 20]
+        await asyncio.sleep(0.05)
+        assert threading.active_count() <= threads + 1
+        node.counters[KEY.uuid] = Bytes(5, 0)
+        node.let.release(2)
+        assert (await first).total_bytes == 5
+        assert [traffic.total_bytes for traffic in await asyncio.gather(*others)] == [5, 0] * 20
+
+    asyncio.run(act())
+    assert node.samples_taken == 2
+
+
+def test_a_caller_who_goes_away_takes_nobodys_answer_with_him() -> None:
+    """The others are answered."""
+    service, node = _service()
+
+    async def act() -> None:
+        with service.held():  # no sample begins before both have asked
+            hasty, patient = (asyncio.create_task(service.sampled(KEY.uuid)) for _ in range(2))
+            await asyncio.sleep(0)
+        await _taken(node, 1)
+        hasty.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hasty
+        node.let.release()
+        assert (await patient).total_bytes == 0
+
+    asyncio.run(act())
+    assert node.samples_taken == 1
+
+
+def test_what_goes_wrong_is_told_to_those_who_shared_it_and_to_nobody_else() -> None:
+    """The next request asks anew."""
+    service, node = _service()
+    node.end_xray()
+    node.let.release(2)
+
+    async def act() -> None:
+        with service.held():
+            asked = [asyncio.create_task(service.sampled(KEY.uuid)) for _ in range(2)]
+            await asyncio.sleep(0)
+        assert [type(one) for one in await asyncio.gather(*asked, return_exceptions=True)] == [XrayUnavailable] * 2
+        node.start_xray()
+        assert (await service.sampled(KEY.uuid)).total_bytes == 0
+
+    asyncio.run(act())
     assert node.samples_taken == 2

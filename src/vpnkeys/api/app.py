@@ -1,4 +1,4 @@
-"""The HTTP application of a server."""
+"""Puts the HTTP application of a server together."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,12 +9,13 @@ from starlette.types import ASGIApp
 
 from vpnkeys import __version__
 from vpnkeys.api import errors
-from vpnkeys.api.auth.rate_limits import ExtraHeaders, Limits
+from vpnkeys.api.auth.access import AccessControl
+from vpnkeys.api.auth.rate_limits import RateLimits
 from vpnkeys.api.auth.sessions import Sessions
 from vpnkeys.api.bodylimit import BodyLimit
 from vpnkeys.api.counts import Metrics
 from vpnkeys.api.pages import docs, sub, ui
-from vpnkeys.api.reads import KeptReads
+from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.routes import (
     audit,
     backups,
@@ -33,15 +34,15 @@ from vpnkeys.api.routes import (
     traffic,
     webhooks,
 )
-from vpnkeys.api.together import Together
-from vpnkeys.bootstrap import Server
-from vpnkeys.server.requests import Requests
+from vpnkeys.api.routing import Dispatcher
+from vpnkeys.api.services import Services
+from vpnkeys.server.requests import AccessLog
 
 _THREADS = 4
-"""Handlers that wait for disk or Xray run in threads; more of them only fight for the interpreter's lock (measured)."""
+"""Handlers that wait for disk or Xray run in threads; more of them compete for the interpreter's lock (measured)."""
 
 
-_ROOMS = (
+_PARTS = (
     docs,
     info,
     keys,
@@ -70,8 +71,12 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def create_app(server: Server) -> ASGIApp:
-    """The application that serves this server, which has been started."""
+def create_app(services: Services) -> ASGIApp:
+    """Return the application that serves these services, which have been started.
+
+    From the outside in: a request gets its id, its line in the log and its limit of size, then it finds its route,
+    which admits the caller and calls the handler.
+    """
     app = docs.DescribedApi(
         title="VPN Key Management API",
         version="2.3.4",
@@ -81,14 +86,11 @@ def create_app(server: Server) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.server = server
-    app.state.sessions = Sessions()
-    app.state.limits = Limits(server.settings.rate_limits)
-    app.state.sampled = Together(server.traffic.of)
-    app.state.metrics = Metrics(server.monitor.look, server.xray_version)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(ExtraHeaders)
-    for room in _ROOMS:
-        app.include_router(room.router)
+    app.state.services = services
+    app.state.access_control = AccessControl(services.tokens, Sessions(), RateLimits(services.rate_limits))
+    app.state.metrics = Metrics(services.vitals, services.xray_version)
+    app.state.rendered_keys = RenderedKeys(services.keys.list)
+    # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
+    app.router.routes.extend(route for part in _PARTS for route in part.router.routes)
     errors.install(app)
-    return Requests(KeptReads(app, server, app.state.limits), app.state.metrics.count)
+    return AccessLog(BodyLimit(Dispatcher(app)), app.state.metrics.count)

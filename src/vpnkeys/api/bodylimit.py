@@ -26,8 +26,12 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._max_bytes:
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length")
+        if announced is None and b"transfer-encoding" not in headers:
+            await self._app(scope, receive, send)  # it has no body
+            return
+        if announced is not None and announced.isdigit() and int(announced) > self._max_bytes:
             await self._refuse(scope, receive, send)
             return
         seen = 0

@@ -1,4 +1,4 @@
-"""Errors to answers: `application/problem+json` (RFC 9457), translated here and nowhere else."""
+"""Turns errors into answers, `application/problem+json` (RFC 9457), here and nowhere else."""
 
 import logging
 from http import HTTPStatus
@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from vpnkeys.api.auth.rate_limits import TooManyRequests
 from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
 from vpnkeys.domain.token import Scope
 from vpnkeys.server.problem import problem
@@ -38,35 +37,54 @@ class ScopeTooSmall(Exception):
         super().__init__(f"This token has the scope {given}; this needs {needed}. Ask the operator for another.")
 
 
+class TooManyRequests(Exception):
+    """The rate limit was reached; in `retry_after_s` seconds there is room again."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many requests; ask again in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
+
+
+class RepeatedHeader(Rejected):
+    """A header that says who asks was sent more than once."""
+
+    code = "repeated_header"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The header {name} was sent more than once; send it once.")
+
+
 def install(app: FastAPI) -> None:
     """Let the app answer every error as a problem."""
-    app.add_exception_handler(VpnKeysError, _on_vpnkeys_error)
-    app.add_exception_handler(Unauthorized, _on_unauthorized)
-    app.add_exception_handler(ScopeTooSmall, _on_scope_too_small)
-    app.add_exception_handler(TooManyRequests, _on_too_many_requests)
+    for kind in (VpnKeysError, Unauthorized, ScopeTooSmall, TooManyRequests, Exception):
+        app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_bug)
 
 
-async def _on_vpnkeys_error(_request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
-    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    headers = {"Retry-After": _RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return problem(status, error.code, str(error), headers)
+def answer(error: Exception) -> Response:
+    """Return what is answered to an error of ours. Any other is a bug: traced in the log, silent outside."""
+    match error:
+        case VpnKeysError():
+            status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+            headers = {"Retry-After": _RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+            return problem(status, error.code, str(error), headers)
+        case Unauthorized():
+            detail = "The API key is missing or wrong; send it in the header X-API-Key."
+            return problem(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
+        case ScopeTooSmall():
+            challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+            return problem(HTTPStatus.UNAUTHORIZED, "insufficient_scope", str(error), challenge)
+        case TooManyRequests():
+            headers = {"Retry-After": str(error.retry_after_s)}
+            return problem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", str(error), headers)
+    _log.error("unexpected error while answering", exc_info=error)  # without the path: it may hold a key's id
+    detail = "Something unexpected went wrong; the log of the server says what."
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
 
 
-async def _on_unauthorized(_request: Request, _error: Exception) -> Response:
-    detail = "The API key is missing or wrong; send it in the header X-API-Key."
-    return problem(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
-
-
-async def _on_scope_too_small(_request: Request, error: Exception) -> Response:
-    challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
-    return problem(HTTPStatus.UNAUTHORIZED, "insufficient_scope", str(error), challenge)
-
-
-async def _on_too_many_requests(_request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
-    return problem(error.status, error.code, str(error), {"Retry-After": str(error.retry_after_s)})
+async def _on_error(_request: Request, error: Exception) -> Response:
+    return answer(error)
 
 
 async def _on_invalid_request(request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
@@ -88,22 +106,12 @@ async def _on_http_exception(request: Request, error: Any) -> Response:  # noqa:
 
 
 def _allowed_methods(request: Request) -> set[str]:
-    """All methods of this path, by asking: an included router names none, and Starlette only those of one route."""
+    """Return all methods of this path; Starlette names only those of one route."""
     return {
         method
         for method in _METHODS
         if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
     }
-
-
-async def _on_bug(request: Request, error: Exception) -> Response:
-    """Traced in the log, silent outside. The path is left out: it may hold a key's id."""
-    _log.error("unexpected error while answering %s", request.method, exc_info=error)
-    return problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "internal_error",
-        "Something unexpected went wrong; the log of the server says what.",
-    )
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from vpnkeys import __version__
 from vpnkeys.api.counts import BUCKETS_S, Metrics
-from vpnkeys.ops.vitals import Vitals
+from vpnkeys.service.vitals import Vitals
 from vpnkeys.worker import Status
 
 _PROCESS = ProcessCollector(registry=None)

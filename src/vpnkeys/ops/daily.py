@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
+from vpnkeys.domain.backup import BackupFile
 from vpnkeys.ops.backup import BACKUPS, database_file, stamp, write_backup
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.worker import NEVER, Job, Worker
@@ -27,14 +27,6 @@ _JOB = Job(
     late_after_s=2 * _AFTER_FAILURE_S,
     expected=(Exception,),  # whatever it is, serving goes on, and the message says it
 )
-
-
-class BackupFile(NamedTuple):
-    """A backup in the data directory."""
-
-    name: str
-    size_bytes: int
-    created_at: datetime
 
 
 @dataclass(slots=True)

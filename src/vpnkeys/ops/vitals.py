@@ -10,37 +10,14 @@ from cryptography import x509
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import Status as KeyStatus
+from vpnkeys.domain.limits import Status
 from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
 from vpnkeys.interfaces import Clock
 from vpnkeys.ops.daily import DailyBackup
-from vpnkeys.service.drift import DriftCount, DriftWatch
+from vpnkeys.service.drift import DriftWatch
+from vpnkeys.service.vitals import Vitals
 from vpnkeys.store.files.certificate import CertificateFiles
-from vpnkeys.worker import Status, Workers
-
-
-@dataclass(frozen=True, slots=True)
-class Vitals:
-    """The numbers of one moment; None where one cannot be told now.
-
-    `traffic` is what was counted since this server started, of all keys, also of those deleted since; `traffic_by_key`
-    (by key id) what was ever counted of each. Neither falls: resets do not matter. Ages and times in seconds.
-    """
-
-    is_database_up: bool
-    is_xray_up: bool
-    xray_restarts: int
-    keys: Mapping[str, int] | None
-    traffic: Bytes
-    traffic_by_key: Mapping[str, Bytes]
-    gaps: int | None
-    sampling_lag_s: float | None
-    drift: DriftCount | None
-    targets: Mapping[str, bool]
-    names_ready: int
-    backup_age_s: float | None
-    certificate_expires_in_s: float | None
-    workers: tuple[Status, ...]
+from vpnkeys.worker import Workers
 
 
 @dataclass(slots=True)
@@ -137,7 +114,7 @@ class Monitor:
 
 def _by_status(keys: tuple[Key, ...]) -> dict[str, int]:
     statuses = [key.status for key in keys]
-    return {status.value: statuses.count(status) for status in KeyStatus}
+    return {status.value: statuses.count(status) for status in Status}
 
 
 def _by_id(stored: _Stored) -> dict[str, Bytes]:

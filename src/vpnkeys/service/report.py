@@ -7,9 +7,10 @@ from vpnkeys.domain.errors import ConfigRefused
 from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
-from vpnkeys.domain.plan import Observed, compare, differences, file_is_right, running_drift, uuids_of
+from vpnkeys.domain.plan import Observed, Plan, compare, differences, file_is_right, running_drift, uuids_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
+from vpnkeys.domain.target import TargetReport
 from vpnkeys.service.reconcile import Reconciler
 
 
@@ -88,6 +89,14 @@ class Reporter:
             runtime=None if drift is None else _compare(desired, _ours(running, observed), synced=not drift),
             problem=observed.file.problem,
         )
+
+    def plan(self) -> tuple[Observed, Plan]:
+        """Return what is observed, and what bringing it to the database would change."""
+        return self.reconciler.compare()
+
+    def targets(self) -> tuple[TargetReport, ...]:
+        """Return how the REALITY targets were when they were last looked at."""
+        return self.reconciler.node.targets_seen()
 
     def xray_file(self) -> XrayFileReport:
         """config.json by itself, with Xray's own verdict on it."""

@@ -4,10 +4,11 @@ Whoever samples, the service every ten seconds, the timer, a request, does the s
 in one write transaction. How often, in what order and by how many processes makes no difference (`domain.traffic`).
 """
 
+import asyncio
 import logging
 import threading
-import time
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -15,7 +16,7 @@ from datetime import date, datetime, timedelta
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Unavailable, XrayUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.traffic import Point, Samples, Step, Traffic, by_day
+from vpnkeys.domain.traffic import Point, Samples, Step, Total, Traffic, by_day
 from vpnkeys.interfaces import Clock, Counters, Node, Store
 from vpnkeys.worker import Job, Worker
 
@@ -42,6 +43,14 @@ def count(store: Store, counters: Counters, clock: Clock) -> None:
 
 
 @dataclass(slots=True)
+class _Flight:
+    """A sample that is yet to begin, shared by all who ask before it does, and the keys whose use they ask for."""
+
+    uuids: set[str] = field(default_factory=set)
+    answer: Future[Mapping[str, Traffic]] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
 class TrafficService:
     """The use cases about traffic."""
 
@@ -49,8 +58,8 @@ class TrafficService:
     node: Node
     clock: Clock
     _sampling: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _last_began: float = field(default=0.0, init=False)
-    _silence: tuple[float, str] = field(default=(0.0, ""), init=False)
+    _boarding: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _next: _Flight | None = field(default=None, init=False)
     _folded_on: date | None = field(default=None, init=False)
 
     def collect(self) -> None:
@@ -59,25 +68,61 @@ class TrafficService:
         Requests that come while one is taken share the next: it begins after all of them, so it has all their bytes.
         When Xray turns out to be silent, all who waited hear of it: one after the other they would wait for minutes.
         """
-        asked = time.monotonic()
+        flight, leads = self._join(())
+        if leads:
+            self._fly(flight)
+        flight.answer.result()
+
+    async def sampled(self, uuid: str) -> Traffic:
+        """Return what a key has used, sampled now. Raises Unavailable.
+
+        It is `collect` for an event loop: all who share a sample wait without a thread of their own, and their keys
+        are looked up together.
+        """
+        flight, leads = self._join((uuid,))
+        if leads:
+            asyncio.get_running_loop().run_in_executor(None, self._fly, flight)
+        # Shielded, because a caller who goes away must not take the answer from the others.
+        return (await asyncio.shield(asyncio.wrap_future(flight.answer)))[uuid]
+
+    def _join(self, uuids: Collection[str]) -> tuple[_Flight, bool]:
+        """Return the sample that begins next, and whether the caller is its first and has to take it."""
+        with self._boarding:
+            leads = self._next is None
+            flight = self._next = self._next or _Flight()
+            flight.uuids.update(uuids)
+            return flight, leads
+
+    def _fly(self, flight: _Flight) -> None:
+        """Take the sample, and answer all who share it."""
         with self._sampling:
-            if self._last_began > asked:
+            if not self._depart(flight):
                 return
-            silent_at, silence = self._silence
-            if silent_at > asked:
-                raise XrayUnavailable(silence)
-            began = time.monotonic()
             try:
                 count(self.store, self.node, self.clock)
-            except XrayUnavailable as error:
-                self._silence = time.monotonic(), str(error)
-                raise
-            self._last_began = began
+                flight.answer.set_result(self.store.traffic_of(flight.uuids) if flight.uuids else {})
+            except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must not wait for ever
+                flight.answer.set_exception(error)
+                if isinstance(error, XrayUnavailable):
+                    self._cancel_next(error)
 
-    def of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
-        """What keys have used, by UUID, sampled now. Raises Unavailable."""
-        self.collect()
-        return self.store.traffic_of(uuids)
+    def _depart(self, flight: _Flight) -> bool:
+        """Let nobody else share this sample; return whether it is still to be taken."""
+        with self._boarding:
+            if self._next is flight:
+                self._next = None
+            return not flight.answer.done()
+
+    def _cancel_next(self, error: XrayUnavailable) -> None:
+        """Tell those who wait for the next sample that Xray is silent, instead of asking it once more."""
+        with self._boarding:
+            waiting, self._next = self._next, None
+        if waiting is not None:
+            waiting.answer.set_exception(XrayUnavailable(str(error)))
+
+    def totals(self) -> Mapping[str, Total]:
+        """Return what each key has used, by UUID, as last sampled."""
+        return self.store.totals()
 
     def reset(self, key: Key) -> None:
         """Let a key's total start again from zero: sample and reset in one transaction. Raises Unavailable."""

@@ -1,33 +1,21 @@
-"""How often one may ask: moving windows per API key, and per address for those who guess keys."""
+"""How often each API key may ask, and each address may send a wrong one, both in moving windows."""
 
 import math
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from vpnkeys.api.auth.failed_auth import FailedAuthLimiter
+from vpnkeys.api.errors import TooManyRequests
 from vpnkeys.server.connection_limits import source_of
-
-_SCOPE_KEY = "vpnkeys.headers"
-
-
-class TooManyRequests(Exception):
-    """Asked too often; in `retry_after_s` seconds there is room again."""
-
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    code = "rate_limited"
-
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"Too many requests; ask again in {retry_after_s} s.")
-        self.retry_after_s = retry_after_s
+from vpnkeys.server.requests import add_headers
 
 
-class Limits:
+class RateLimits:
     """The moving windows of one server; a name without a limit in `by_name` is not limited."""
 
     def __init__(self, by_name: Mapping[str, str]) -> None:
@@ -55,10 +43,10 @@ class Limits:
         if not taken:
             raise TooManyRequests(_seconds_until(reset_at))
 
-    def guessed_wrong(self, address: str) -> None:
+    def count_failure(self, address: str) -> None:
         """Count a wrong API key from an address. Raises TooManyRequests when there were too many.
 
-        Only wrong keys are counted and refused: whoever has the right one gets in, also from behind the same proxy.
+        Only wrong keys are counted and refused: the right one is let in, also from behind the same proxy.
         """
         if self._failed_auth is None:
             return
@@ -69,30 +57,3 @@ class Limits:
 
 def _seconds_until(moment: float) -> int:
     return max(1, math.ceil(moment - time.time()))
-
-
-def add_headers(scope: Scope, headers: Mapping[str, str]) -> None:
-    """Let the answer to this request carry these headers, be it a success or a problem."""
-    scope.setdefault(_SCOPE_KEY, {}).update(headers)
-
-
-def added_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
-    """What `add_headers` collected, as ASGI has it."""
-    return [(name.lower().encode(), value.encode()) for name, value in scope.get(_SCOPE_KEY, {}).items()]
-
-
-class ExtraHeaders:
-    """Puts what `add_headers` collected onto the answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start" and _SCOPE_KEY in scope:
-                message = {**message, "headers": [*message.get("headers", ()), *added_headers(scope)]}
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)

@@ -1,10 +1,15 @@
 """Traffic as answers."""
 
+import time
 from datetime import UTC, datetime
 
+from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.traffic import Point, Traffic
+from vpnkeys.domain.traffic import Point, Total, Traffic
+from vpnkeys.service.traffic import TrafficService
 from vpnkeys.wire import traffic as wire
+
+_NEVER = Total(0)
 
 
 def now() -> datetime:
@@ -27,3 +32,25 @@ def traffic_answer(key: Key, traffic: Traffic) -> wire.Traffic:
 def point_answer(point: Point) -> wire.TrafficPoint:
     """Return the use of an hour or a day as the API shows it."""
     return wire.TrafficPoint(time=point.begin, up_bytes=point.usage.up, down_bytes=point.usage.down)
+
+
+def traffic_of_all(keys: tuple[Key, ...], traffic: TrafficService) -> wire.AllTraffic:
+    """Return the traffic of these keys at this moment as the API shows it. Raises StoreUnavailable."""
+    totals, online = traffic.totals(), _online(keys, traffic)
+    shown = tuple(
+        wire.KeyUsage(
+            key_id=key.id,
+            total_bytes=(total := totals.get(key.uuid, _NEVER)).total_bytes,
+            devices=None if online is None else online.get(key.uuid, 0),
+            last_seen=total.last_seen_at,
+        )
+        for key in keys
+    )
+    return wire.AllTraffic(timestamp=int(time.time()), total_bytes=sum(one.total_bytes for one in shown), keys=shown)
+
+
+def _online(keys: tuple[Key, ...], traffic: TrafficService) -> dict[str, int] | None:
+    try:
+        return traffic.online_by_key(keys)
+    except XrayUnavailable:
+        return None

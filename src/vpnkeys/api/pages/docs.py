@@ -8,13 +8,15 @@ from functools import cache
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Path, Response
+from fastapi import FastAPI, Path, Response
 from starlette.exceptions import HTTPException
 
 from vpnkeys.api import problems
+from vpnkeys.api.auth.access import public
 from vpnkeys.api.pages.static import AcceptEncoding, IfNoneMatch, StaticFiles, read
+from vpnkeys.api.routing import SECURITY_SCHEMES, ApiRouter
 
-router = APIRouter(include_in_schema=False)
+router = ApiRouter(include_in_schema=False)
 
 _MEDIA_TYPES = {
     "index.html": "text/html; charset=utf-8",
@@ -48,7 +50,8 @@ class DescribedApi(FastAPI):
             for path in schema["paths"].values():
                 for operation in path.values():
                     operation["responses"].pop("422", None)
-            described = schema.setdefault("components", {}).setdefault("schemas", {})
+            schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+            described = schema["components"]["schemas"]
             for unused in ("HTTPValidationError", "ValidationError"):
                 described.pop(unused, None)
             described.update(problems.schemas())
@@ -56,12 +59,14 @@ class DescribedApi(FastAPI):
 
 
 @router.get("/docs")
+@public
 def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
     """The page."""
     return _files().answer("index.html", if_none_match, accept_encoding)
 
 
 @router.get("/docs/{name}")
+@public
 def page_file(
     name: Annotated[str, Path()], if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = ""
 ) -> Response:

@@ -10,21 +10,22 @@ from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from vpnkeys.api.auth.rate_limits import Limits
-from vpnkeys.api.deps import ServerDep
+from vpnkeys.api.auth.access import address_of, public
+from vpnkeys.api.deps import AccessControlDep, ServicesDep
 from vpnkeys.api.pages.entity_tag import has, tag_of
 from vpnkeys.api.pages.sub_formats import Asker, Document, Format, choose, write
 from vpnkeys.api.pages.sub_page import POLICY, Access, render_page
 from vpnkeys.api.pages.sub_words import words_for
-from vpnkeys.bootstrap import Server
+from vpnkeys.api.routing import ApiRouter
+from vpnkeys.api.services import Services
 from vpnkeys.domain.key import Key
 
 # Not in the OpenAPI document: it is for customers' clients, and whoever has no token should not come to think of it.
-router = APIRouter(include_in_schema=False)
+router = ApiRouter(include_in_schema=False)
 
 _UPDATE_EVERY_HOURS = "12"
 _HEADERS = {
@@ -41,35 +42,40 @@ _FILE_NAME_MARKS = "-_.@() "
 
 @router.api_route("/sub/{token}", methods=["GET", "HEAD"])
 @router.api_route("/sub/{token}/", methods=["GET", "HEAD"])
+@public
 async def get_subscription(
-    token: str, request: Request, server: ServerDep, wanted: Annotated[str | None, Query(alias="format")] = None
+    token: str,
+    request: Request,
+    services: ServicesDep,
+    access: AccessControlDep,
+    wanted: Annotated[str | None, Query(alias="format")] = None,
 ) -> Response:
     """A subscription. A token is looked up before anything else is done, in one way for all tokens."""
-    key = server.subscriptions.find(token)
+    key = services.subscriptions.find(token)
     if key is None:
-        limits: Limits = request.app.state.limits
-        limits.guessed_wrong(request.client.host if request.client else "")
+        access.limits.count_failure(address_of(request.scope))
         raise HTTPException(HTTPStatus.NOT_FOUND)
-    return await run_in_threadpool(_answer, request, server, key, token, wanted)
+    return await run_in_threadpool(_answer, request, services, key, token, wanted)
 
 
 @router.api_route("/sub/{token}", methods=["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
 @router.api_route("/sub/{token}/", methods=["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
+@public
 async def nothing_here() -> None:
     """As on any path where there is nothing; a 405 would tell that there is something."""
     raise HTTPException(HTTPStatus.NOT_FOUND)
 
 
-def _answer(request: Request, server: Server, key: Key, token: str, wanted: str | None) -> Response:
+def _answer(request: Request, services: Services, key: Key, token: str, wanted: str | None) -> Response:
     asker = Asker(request.headers.get("user-agent", ""), request.headers.get("accept", ""))
     form = choose(wanted, asker)
-    used = server.subscriptions.used_bytes(key)
+    used = services.subscriptions.used_bytes(key)
     if form is Format.HTML:
-        access = Access(key, server.keys.link(key), server.subscriptions.url(token), used)
+        access = Access(key, services.keys.link(key), services.subscriptions.url(token), used)
         words = words_for(request.headers.get("accept-language", ""))
         document = Document(render_page(access, words), "text/html; charset=utf-8")
     else:
-        document = write(form, key, server.reconciler.site, asker)
+        document = write(form, key, services.site(), asker)
     content = document.text.encode()
     tag = tag_of(content)
     headers = {**_HEADERS, **_profile(key, used), "ETag": tag}

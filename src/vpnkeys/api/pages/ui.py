@@ -9,12 +9,14 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from starlette.responses import RedirectResponse
 
+from vpnkeys.api.auth.access import public
 from vpnkeys.api.pages.static import AcceptEncoding, IfNoneMatch, StaticFiles
+from vpnkeys.api.routing import ApiRouter
 
-router = APIRouter(include_in_schema=False)
+router = ApiRouter(include_in_schema=False)
 
 _MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",
@@ -55,18 +57,21 @@ def _files() -> StaticFiles:
 
 
 @router.get("/ui")
+@public
 async def to_the_page() -> RedirectResponse:
     """The page's address ends with a slash, so that what it names is below it."""
     return RedirectResponse("/ui/")
 
 
 @router.get("/ui/")
+@public
 async def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
     """The page."""
     return _files().answer("", if_none_match, accept_encoding)
 
 
 @router.get("/ui/{name:path}")
+@public
 async def page_file(name: str, if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
     """What the page consists of; kept by browsers for good, since another edition has other names."""
     return _files().answer(name, if_none_match, accept_encoding, caching=_FOR_EVER)

@@ -2,27 +2,29 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
-from vpnkeys.api.deps import ServerDep, administering
+from vpnkeys.api.auth.access import requires
+from vpnkeys.api.deps import AuditDep
 from vpnkeys.api.problems import problems
+from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.audit import Record
+from vpnkeys.domain.token import Scope
 from vpnkeys.wire.audit import AuditRecord
 
-router = APIRouter(
-    prefix="/api/audit", tags=["audit"], dependencies=[administering], responses=problems(400, 401, 429, 500, 503)
-)
+router = ApiRouter(prefix="/api/audit", tags=["audit"], responses=problems(400, 401, 429, 500, 503))
 
 
 @router.get("")
+@requires(Scope.ADMIN)
 def list_records(
-    server: ServerDep,
+    audit: AuditDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="only records older than this id")] = None,
     subject: Annotated[str | None, Query(max_length=64, description="only what was done to this key or token")] = None,
 ) -> list[AuditRecord]:
     """The newest changes, newest first; the next page is `before` the last id of this one."""
-    return [_answer(record) for record in server.reconciler.store.audit(limit, before, subject)]
+    return [_answer(record) for record in audit.newest(limit, before, subject)]
 
 
 def _answer(record: Record) -> AuditRecord:

@@ -3,49 +3,42 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from starlette.responses import FileResponse
 
-from vpnkeys.api.deps import ServerDep, administering
+from vpnkeys.api.auth.access import requires
+from vpnkeys.api.deps import BackupsDep
 from vpnkeys.api.problems import problems
-from vpnkeys.domain.audit import Entry, Outcome
-from vpnkeys.domain.errors import BackupFailed, BackupNotFound
-from vpnkeys.service.audited import audited
+from vpnkeys.api.routing import ApiRouter
+from vpnkeys.domain.token import Scope
 from vpnkeys.wire.backups import BackupFile
 
-router = APIRouter(
+router = ApiRouter(
     prefix="/api/backups",
     tags=["backups"],
-    dependencies=[administering],
     responses=problems(400, 401, 404, 429, 500, 503),
 )
 
 
 @router.get("")
-def list_backups(server: ServerDep) -> list[BackupFile]:
+@requires(Scope.ADMIN)
+def list_backups(backups: BackupsDep) -> list[BackupFile]:
     """The backups that there are, newest first."""
-    return [_shown(*file) for file in server.daily_backup.files()]
+    return [_shown(*file) for file in backups.list()]
 
 
 @router.post("")
-def make_backup(server: ServerDep) -> BackupFile:
+@requires(Scope.ADMIN)
+def make_backup(backups: BackupsDep) -> BackupFile:
     """Make a backup now, beside the daily ones; the oldest beyond ten goes."""
-    with audited(server.reconciler.store, "backup.made") as facts:
-        if not server.daily_backup.make():
-            raise BackupFailed("The backup could not be made; the log of the server says why. Is the disk full?")
-        newest = server.daily_backup.files()[0]
-        facts["name"] = newest.name
-    return _shown(*newest)
+    return _shown(*backups.make())
 
 
 @router.get("/{name}", response_class=FileResponse)
-def get_backup(name: Annotated[str, Path(max_length=128)], server: ServerDep) -> FileResponse:
+@requires(Scope.ADMIN)
+def get_backup(name: Annotated[str, Path(max_length=128)], backups: BackupsDep) -> FileResponse:
     """A backup as a file. It holds every secret of the server: keep it as you would keep a password."""
-    file = server.daily_backup.find(name)
-    if file is None:
-        raise BackupNotFound("There is no backup of this name; GET /api/backups lists those that are.")
-    server.reconciler.store.record(Entry("backup.downloaded", after={"name": name}), Outcome.DONE)
-    return FileResponse(file, media_type="application/octet-stream", filename=name)
+    return FileResponse(backups.open(name), media_type="application/octet-stream", filename=name)
 
 
 def _shown(name: str, size_bytes: int, created_at: datetime) -> BackupFile:

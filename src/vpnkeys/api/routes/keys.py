@@ -9,23 +9,29 @@ from functools import partial
 from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Header
+from fastapi import Header, Request, Response
 
+from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer
-from vpnkeys.api.deps import KeyId, KeysDep, changing_keys, limited, reading
+from vpnkeys.api.deps import KeyDep, KeyId, KeysDep, rendered_keys
 from vpnkeys.api.problems import problems
+from vpnkeys.api.routing import ApiRouter
+from vpnkeys.domain.token import Scope
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.wire.keys import Deleted, DeletedMany, Extension, Key, KeyChange, KeyConfig, KeyIds, NewKey, NewKeys
 
-router = APIRouter(
+router = ApiRouter(
     prefix="/api/keys",
     tags=["keys"],
-    dependencies=[reading],
     responses=problems(400, 401, 404, 429, 500, 503),
 )
 
 
-@router.post("", dependencies=[changing_keys, Depends(limited("create"))])
+_JSON = "application/json"
+
+
+@router.post("")
+@requires(Scope.KEYS, limit="create")
 async def create_key(
     new: NewKey,
     keys: KeysDep,
@@ -44,54 +50,61 @@ async def create_key(
     return key_answer(await run_sync(keys.create, draft, repeat))
 
 
-@router.post("/bulk", dependencies=[changing_keys, Depends(limited("create"))])
+@router.post("/bulk")
+@requires(Scope.KEYS, limit="create")
 async def create_keys(new: NewKeys, keys: KeysDep) -> list[Key]:
     """Make several keys, all of them or none."""
     made = await run_sync(keys.create_many, [draft_of(one) for one in new.keys])
     return [key_answer(key) for key in made]
 
 
-@router.post("/bulk/delete", dependencies=[changing_keys, Depends(limited("delete"))])
+@router.post("/bulk/delete")
+@requires(Scope.KEYS, limit="delete")
 async def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:
     """Delete several keys, all of them or none."""
     deleted = await run_sync(keys.delete, *which.ids)
     return DeletedMany(message="Keys deleted successfully", deleted=len(deleted))
 
 
-@router.post("/bulk/extend", dependencies=[changing_keys])
+@router.post("/bulk/extend")
+@requires(Scope.KEYS)
 async def extend_keys(extension: Extension, keys: KeysDep) -> list[Key]:
     """Let several keys expire later, all of them or none; those that never expire stay so."""
     extended = await run_sync(keys.extend, extension.ids, timedelta(days=extension.days))
     return [key_answer(key) for key in extended]
 
 
-@router.get("", dependencies=[Depends(limited("list"))])
-async def list_keys(keys: KeysDep) -> list[Key]:
+@router.plain("", response_model=list[Key])
+@requires(Scope.READ, limit="list")
+def list_keys(request: Request) -> Response:
     """All keys, oldest first."""
-    return [key_answer(key) for key in keys.list()]
+    return Response(rendered_keys(request).all(), media_type=_JSON)
 
 
-@router.get("/{key_id}", dependencies=[Depends(limited("get"))])
-async def get_key(key_id: KeyId, keys: KeysDep) -> Key:
+@router.plain("/{key_id}", response_model=Key)
+@requires(Scope.READ, limit="get")
+def get_key(request: Request, key_id: KeyId) -> Response:
     """One key."""
-    return key_answer(keys.get(key_id))
+    return Response(rendered_keys(request).one(key_id), media_type=_JSON)
 
 
 @router.get("/{key_id}/config")
-async def get_key_config(key_id: KeyId, keys: KeysDep) -> KeyConfig:
+@requires(Scope.READ)
+async def get_key_config(key: KeyDep, keys: KeysDep) -> KeyConfig:
     """A key and the link for its customer."""
-    key = keys.get(key_id)
     link = keys.link(key)
     return KeyConfig(key=key_answer(key), client_config=link, vless_url=link, short_id=key.short_id)
 
 
-@router.patch("/{key_id}", dependencies=[changing_keys])
+@router.patch("/{key_id}")
+@requires(Scope.KEYS)
 async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> Key:
     """Change a key. When this answers, it works, or no longer, accordingly; its link stays the same."""
     return key_answer(await run_sync(keys.change, key_id, partial(changed_draft, change)))
 
 
-@router.delete("/{key_id}", dependencies=[changing_keys, Depends(limited("delete"))])
+@router.delete("/{key_id}")
+@requires(Scope.KEYS, limit="delete")
 async def delete_key(key_id: KeyId, keys: KeysDep) -> Deleted:
     """Delete a key. When this answers, nobody gets in with it and its open connections are cut."""
     await run_sync(keys.delete, key_id)

@@ -2,24 +2,25 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import Header, Response
 
-from vpnkeys.api.counts import Metrics
-from vpnkeys.api.deps import reading
+from vpnkeys.api.auth.access import requires
+from vpnkeys.api.deps import MetricsDep
 from vpnkeys.api.problems import problems
+from vpnkeys.api.routing import ApiRouter
+from vpnkeys.domain.token import Scope
 
-router = APIRouter(tags=["system"])
+router = ApiRouter(tags=["system"])
 
 
 @router.get(
     "/metrics",
-    dependencies=[reading],
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(401, 429, 500)},
 )
-def get_metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:
+@requires(Scope.READ)
+def get_metrics(metrics: MetricsDep, accept: Annotated[str, Header()] = "") -> Response:
     """Metrics for Prometheus; it can send an API token with the scope `read` as its bearer token."""
-    metrics: Metrics = request.app.state.metrics
     from vpnkeys.api.exposition import expose  # noqa: PLC0415 - most servers are never asked, and it is large
 
     body, content_type = expose(metrics, accept)

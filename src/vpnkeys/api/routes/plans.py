@@ -3,38 +3,40 @@
 import time
 from collections.abc import Mapping
 
-from fastapi import APIRouter
-
+from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.system import move_answer, target_answer
-from vpnkeys.api.deps import ServerDep, reading
+from vpnkeys.api.deps import ReporterDep, SystemDep
 from vpnkeys.api.problems import problems
+from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.inbound import KEY_TAG_PREFIX, AnyInbound
 from vpnkeys.domain.plan import Observed, Plan
+from vpnkeys.domain.token import Scope
 from vpnkeys.wire.plans import PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets
 
-router = APIRouter(
-    prefix="/api/system", tags=["system"], dependencies=[reading], responses=problems(400, 401, 429, 500, 503)
-)
+router = ApiRouter(prefix="/api/system", tags=["system"], responses=problems(400, 401, 429, 500, 503))
 
 
 @router.get("/plan")
-def get_plan(server: ServerDep) -> SyncPlan:
+@requires(Scope.READ)
+def get_plan(reporter: ReporterDep) -> SyncPlan:
     """What bringing config.json and the running Xray to the database would change; nothing is changed."""
-    return _plan_answer(*server.reconciler.compare())
+    return _plan_answer(*reporter.plan())
 
 
 @router.get("/ports/plan")
-def get_ports_plan(server: ServerDep) -> PortsPlan:
+@requires(Scope.READ)
+def get_ports_plan(system: SystemDep) -> PortsPlan:
     """Which keys would get other ports; nothing is changed."""
-    moves = tuple(move_answer(move) for move in server.system.planned_moves())
+    moves = tuple(move_answer(move) for move in system.planned_moves())
     return PortsPlan(changed=moves, timestamp=int(time.time()))
 
 
 @router.get("/targets")
-async def get_targets(server: ServerDep) -> Targets:
+@requires(Scope.READ)
+async def get_targets(reporter: ReporterDep) -> Targets:
     """How the REALITY targets are; they are looked at every minute."""
-    seen = server.reconciler.node.targets_seen()
-    return Targets(targets=tuple(target_answer(report) for report in seen), timestamp=int(time.time()))
+    seen = tuple(target_answer(report) for report in reporter.targets())
+    return Targets(targets=seen, timestamp=int(time.time()))
 
 
 def _plan_answer(observed: Observed, todo: Plan) -> SyncPlan:

@@ -1,20 +1,22 @@
 """`/api/keys/{key_id}/test`: whether the key's link carries traffic."""
 
-from fastapi import APIRouter, Depends
-
-from vpnkeys.api.deps import KeyId, ServerDep, changing_keys, limited
+from vpnkeys.api.auth.access import requires
+from vpnkeys.api.deps import KeyDep, SelfTestDep
 from vpnkeys.api.problems import problems
+from vpnkeys.api.routing import ApiRouter
+from vpnkeys.domain.token import Scope
 from vpnkeys.domain.trial import NOT_TRIED
 from vpnkeys.service.selftest import KeyTest as Tested
 from vpnkeys.wire.keys import EgressTest, KeyTest
 
-router = APIRouter(prefix="/api/keys", tags=["keys"], responses=problems(401, 404, 429, 500, 503))
+router = ApiRouter(prefix="/api/keys", tags=["keys"], responses=problems(401, 404, 429, 500, 503))
 
 
-@router.post("/{key_id}/test", dependencies=[changing_keys, Depends(limited("sync"))])
-def test_key(key_id: KeyId, server: ServerDep) -> KeyTest:
+@router.post("/{key_id}/test")
+@requires(Scope.KEYS, limit="sync")
+def test_key(key: KeyDep, selftest: SelfTestDep) -> KeyTest:
     """Let a real client try the key's link, within ten seconds; its few kilobytes count as the customer's."""
-    return _answer(server.selftest.of(server.keys.get(key_id)))
+    return _answer(selftest.of(key))
 
 
 def _answer(test: Tested) -> KeyTest:

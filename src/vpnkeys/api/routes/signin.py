@@ -1,42 +1,44 @@
 """`/ui/session`: a browser signs in with a token, and out."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
-from vpnkeys.api.auth.sessions import COOKIE, Session, Sessions
-from vpnkeys.api.deps import IdentityDep, ServerDep, recognised
+from vpnkeys.api.auth.access import public, requires
+from vpnkeys.api.auth.credentials import COOKIE
+from vpnkeys.api.auth.sessions import Session
+from vpnkeys.api.deps import AccessControlDep
 from vpnkeys.api.errors import Unauthorized
 from vpnkeys.api.problems import problems
+from vpnkeys.api.routing import ApiRouter
+from vpnkeys.domain.token import Scope
 from vpnkeys.wire.sessions import SignedIn, SignedOut, SignIn
 
-router = APIRouter(prefix="/ui/session", tags=["sign-in"], responses=problems(400, 401, 429, 500))
-
-
-def _sessions(request: Request) -> Sessions:
-    found: Sessions = request.app.state.sessions
-    return found
+router = ApiRouter(prefix="/ui/session", tags=["sign-in"], responses=problems(400, 401, 429, 500))
 
 
 @router.post("")
-async def sign_in(given: SignIn, request: Request, response: Response, server: ServerDep) -> SignedIn:
+@public
+async def sign_in(given: SignIn, request: Request, response: Response, access: AccessControlDep) -> SignedIn:
     """Exchange a token for a session cookie that no script can read."""
-    cookie, session = _sessions(request).open(recognised(request, server, given.token))
+    cookie, session = access.sessions.open(access.recognise(given.token, request.scope))
     response.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
     return _answer(session)
 
 
 @router.get("")
-async def get_session(request: Request, _who: IdentityDep) -> SignedIn:
+@requires(Scope.READ)
+async def get_session(request: Request, access: AccessControlDep) -> SignedIn:
     """Who is signed in; 401 when nobody is."""
-    session = _sessions(request).find(request.cookies.get(COOKIE))
+    session = access.sessions.find(request.cookies.get(COOKIE, ""))
     if session is None:
         raise Unauthorized
     return _answer(session)
 
 
 @router.delete("")
-async def sign_out(request: Request, response: Response, _who: IdentityDep) -> SignedOut:
+@requires(Scope.READ)
+async def sign_out(request: Request, response: Response, access: AccessControlDep) -> SignedOut:
     """End the session."""
-    _sessions(request).close(request.cookies.get(COOKIE))
+    access.sessions.close(request.cookies.get(COOKIE, ""))
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
     return SignedOut(message="Signed out")
 

@@ -2,11 +2,12 @@
 
 import time
 
-from fastapi import APIRouter, Depends
-
+from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.system import fix_answer, inbound_answer, move_answer, target_answer, validation_answer
-from vpnkeys.api.deps import ServerDep, administering, limited, reading
+from vpnkeys.api.deps import KeysDep, ReporterDep, SystemDep
 from vpnkeys.api.problems import problems
+from vpnkeys.api.routing import ApiRouter
+from vpnkeys.domain.token import Scope
 from vpnkeys.service.report import XrayFileReport
 from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
 from vpnkeys.wire.system import (
@@ -22,10 +23,9 @@ from vpnkeys.wire.system import (
     XrayValidated,
 )
 
-router = APIRouter(
+router = ApiRouter(
     prefix="/api/system",
     tags=["system"],
-    dependencies=[reading],
     responses=problems(401, 429, 500, 503),
 )
 
@@ -34,22 +34,24 @@ def _now() -> int:
     return int(time.time())
 
 
-@router.post("/sync-config", dependencies=[administering, Depends(limited("sync"))])
-def sync_config(server: ServerDep) -> Synced:
+@router.post("/sync-config")
+@requires(Scope.ADMIN, limit="sync")
+def sync_config(reporter: ReporterDep, system: SystemDep) -> Synced:
     """Bring config.json and the running Xray to the database, without a restart."""
-    server.system.sync()
+    system.sync()
     return Synced(
         message="Configuration synchronized successfully",
         status="synced",
-        validation=validation_answer(server.reporter.sync()),
+        validation=validation_answer(reporter.sync()),
         timestamp=_now(),
     )
 
 
 @router.get("/config-status")
-def config_status(server: ServerDep) -> ConfigStatus:
+@requires(Scope.READ)
+def config_status(reporter: ReporterDep) -> ConfigStatus:
     """Whether config.json is what the database says."""
-    report = server.reporter.sync()
+    report = reporter.sync()
     return ConfigStatus(
         synchronized=report.file.synced,
         keys_json_count=len(report.key_uuids),
@@ -61,10 +63,11 @@ def config_status(server: ServerDep) -> ConfigStatus:
     )
 
 
-@router.post("/verify-reality", dependencies=[administering])
-def verify_reality(server: ServerDep) -> RealityVerified:
+@router.post("/verify-reality")
+@requires(Scope.ADMIN)
+def verify_reality(system: SystemDep) -> RealityVerified:
     """Compare every REALITY setting with the database, repair what differs, and look at every target."""
-    done, targets = server.system.verify_reality()
+    done, targets = system.verify_reality()
     return RealityVerified(
         message="Reality settings verified and updated successfully",
         status="verified",
@@ -77,65 +80,68 @@ def verify_reality(server: ServerDep) -> RealityVerified:
 
 
 @router.get("/ports")
-async def ports(server: ServerDep) -> Ports:
+@requires(Scope.READ)
+async def ports(keys: KeysDep) -> Ports:
     """Which key has which port."""
-    keys = sorted(server.keys.list(), key=lambda key: key.port)
-    pool = server.keys.pool
-    moments = [key.port_assigned_at or key.created_at for key in keys]
+    by_port = sorted(keys.list(), key=lambda key: key.port)
+    moments = [key.port_assigned_at or key.created_at for key in by_port]
     return Ports(
         port_assignments=PortTable(
             used_ports={
                 str(key.port): UsedPort(
                     uuid=key.uuid, key_id=key.id, key_name=key.name, assigned_at=at, is_active=key.is_active
                 )
-                for key, at in zip(keys, moments, strict=True)
+                for key, at in zip(by_port, moments, strict=True)
             },
             port_assignments={
                 key.uuid: AssignedPort(port=key.port, key_id=key.id, key_name=key.name, assigned_at=at)
-                for key, at in zip(keys, moments, strict=True)
+                for key, at in zip(by_port, moments, strict=True)
             },
             created_at=min(moments, default=None),
             last_updated=max(moments, default=None),
         ),
-        used_ports=len(keys),
-        available_ports=len(set(pool.ports) - {key.port for key in keys}),
-        max_ports=len(pool),
-        port_range=str(pool),
+        used_ports=len(by_port),
+        available_ports=len(set(keys.pool.ports) - {key.port for key in by_port}),
+        max_ports=len(keys.pool),
+        port_range=str(keys.pool),
         timestamp=_now(),
     )
 
 
-@router.post("/ports/reset", dependencies=[administering], responses=problems(400))
-def reset_ports(server: ServerDep) -> PortsReset:
+@router.post("/ports/reset", responses=problems(400))
+@requires(Scope.ADMIN)
+def reset_ports(system: SystemDep) -> PortsReset:
     """Hand out all ports again from the bottom; a key whose port stays keeps its connections."""
     return PortsReset(
         message="All ports reset successfully",
         status="reset",
-        changed=tuple(move_answer(move) for move in server.system.reset_ports()),
+        changed=tuple(move_answer(move) for move in system.reset_ports()),
         timestamp=_now(),
     )
 
 
 @router.get("/ports/status")
-def ports_status(server: ServerDep) -> PortsStatus:
+@requires(Scope.READ)
+def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
     """What is wrong with ports, found on this host."""
-    issues = tuple(server.reporter.port_issues())
-    keys = server.keys.list()
+    issues = tuple(reporter.port_issues())
+    assigned = [key.port for key in keys.list()]
     return PortsStatus(
         validation=PortsValidation(
             valid=not issues,
             issues=issues,
-            total_assignments=len(keys),
-            total_used_ports=len({key.port for key in keys}),
+            total_assignments=len(assigned),
+            total_used_ports=len(set(assigned)),
         ),
         timestamp=_now(),
     )
 
 
 @router.get("/xray/config-status")
-def xray_config_status(server: ServerDep) -> XrayConfigStatus:
+@requires(Scope.READ)
+def xray_config_status(reporter: ReporterDep) -> XrayConfigStatus:
     """config.json by itself, with Xray's own verdict."""
-    return XrayConfigStatus(config_status=_xray_config(server.reporter.xray_file()), timestamp=_now())
+    return XrayConfigStatus(config_status=_xray_config(reporter.xray_file()), timestamp=_now())
 
 
 def _xray_config(report: XrayFileReport) -> XrayConfigSummary:
@@ -153,18 +159,20 @@ def _xray_config(report: XrayFileReport) -> XrayConfigSummary:
 
 
 @router.get("/xray/inbounds")
-def xray_inbounds(server: ServerDep) -> XrayInbounds:
+@requires(Scope.READ)
+def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
     """The VLESS inbounds of config.json."""
-    report = server.reporter.inbounds()
+    report = reporter.inbounds()
     return XrayInbounds(
         inbounds=tuple(inbound_answer(inbound) for inbound in report), timestamp=_now(), source="config.json"
     )
 
 
-@router.post("/xray/sync-config", dependencies=[administering])
-def xray_sync_config(server: ServerDep) -> XraySynced:
+@router.post("/xray/sync-config")
+@requires(Scope.ADMIN)
+def xray_sync_config(system: SystemDep) -> XraySynced:
     """Rewrite config.json and restart Xray, with no byte lost. Answers when clients get through again."""
-    fixed = tuple(fix_answer(mismatch) for mismatch in server.system.sync_and_restart())
+    fixed = tuple(fix_answer(mismatch) for mismatch in system.sync_and_restart())
     return XraySynced(
         message="Xray configuration synchronized successfully",
         status="synced",
@@ -174,13 +182,15 @@ def xray_sync_config(server: ServerDep) -> XraySynced:
 
 
 @router.get("/xray/validate-sync")
-def xray_validate_sync(server: ServerDep) -> XrayValidated:
+@requires(Scope.READ)
+def xray_validate_sync(reporter: ReporterDep) -> XrayValidated:
     """Database, config.json and running Xray, compared at this moment."""
-    return XrayValidated(validation=validation_answer(server.reporter.sync()), timestamp=_now())
+    return XrayValidated(validation=validation_answer(reporter.sync()), timestamp=_now())
 
 
-@router.post("/fix-reality-keys", dependencies=[administering])
-def fix_reality_keys(server: ServerDep) -> RealityFixed:
+@router.post("/fix-reality-keys")
+@requires(Scope.ADMIN)
+def fix_reality_keys(system: SystemDep) -> RealityFixed:
     """Put the stored key pair back into config.json and restart Xray, with no byte lost."""
-    server.system.fix_reality_keys()
+    system.fix_reality_keys()
     return RealityFixed(message="Reality keys fixed successfully", status="fixed", timestamp=_now())

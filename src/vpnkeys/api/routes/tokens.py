@@ -3,16 +3,18 @@
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
-from vpnkeys.api.deps import IdentityDep, ServerDep, administering
+from vpnkeys.api.auth.access import requires
+from vpnkeys.api.deps import IdentityDep, TokensDep
 from vpnkeys.api.problems import problems
+from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.key import parse_name
 from vpnkeys.domain.token import Scope
 from vpnkeys.domain.token import Token as Known
 from vpnkeys.wire.tokens import Me, NewToken, Token, TokenMade
 
-router = APIRouter(prefix="/api/tokens", tags=["tokens"], responses=problems(400, 401, 404, 429, 500, 503))
+router = ApiRouter(prefix="/api/tokens", tags=["tokens"], responses=problems(400, 401, 404, 429, 500, 503))
 
 TokenId = Annotated[str, Path(description="the token's id, the middle part of its visible prefix")]
 _MOST_OVERLAP_HOURS = 30 * 24
@@ -20,42 +22,47 @@ _SHOWN = ("id", "name", "prefix", "scope", "created_at", "expires_at", "revoked_
 
 
 @router.get("/me")
+@requires(Scope.READ)
 async def get_me(who: IdentityDep) -> Me:
     """Who you are to this server, and what you may do."""
     return Me(id=who.id, name=who.name, scope=who.scope)
 
 
-@router.get("", dependencies=[administering])
-async def list_tokens(server: ServerDep) -> list[Token]:
+@router.get("")
+@requires(Scope.ADMIN)
+async def list_tokens(tokens: TokensDep) -> list[Token]:
     """All tokens, also those that open nothing any more, oldest first."""
-    now = server.tokens.clock.now()
-    return [_answer(token, now) for token in server.tokens.list()]
+    now = tokens.clock.now()
+    return [_answer(token, now) for token in tokens.list()]
 
 
-@router.post("", dependencies=[administering])
-def create_token(new: NewToken, server: ServerDep) -> TokenMade:
+@router.post("")
+@requires(Scope.ADMIN)
+def create_token(new: NewToken, tokens: TokensDep) -> TokenMade:
     """Make a token. Its text is in this answer and nowhere else."""
-    token, text = server.tokens.create(parse_name(new.name), Scope(new.scope), new.expires_at)
-    return _made(token, text, server.tokens.clock.now())
+    token, text = tokens.create(parse_name(new.name), Scope(new.scope), new.expires_at)
+    return _made(token, text, tokens.clock.now())
 
 
-@router.post("/{token_id}/rotate", dependencies=[administering])
+@router.post("/{token_id}/rotate")
+@requires(Scope.ADMIN)
 def rotate_token(
     token_id: TokenId,
-    server: ServerDep,
+    tokens: TokensDep,
     overlap_hours: Annotated[
         int, Query(ge=0, le=_MOST_OVERLAP_HOURS, description="for how long the old one still works")
     ] = 0,
 ) -> TokenMade:
     """Make a successor with the same name, scope and expiry; the old token ends, at once unless an overlap is given."""
-    token, text = server.tokens.rotate(token_id, timedelta(hours=overlap_hours))
-    return _made(token, text, server.tokens.clock.now())
+    token, text = tokens.rotate(token_id, timedelta(hours=overlap_hours))
+    return _made(token, text, tokens.clock.now())
 
 
-@router.delete("/{token_id}", dependencies=[administering])
-def revoke_token(token_id: TokenId, server: ServerDep) -> Token:
+@router.delete("/{token_id}")
+@requires(Scope.ADMIN)
+def revoke_token(token_id: TokenId, tokens: TokensDep) -> Token:
     """End a token, at once."""
-    return _answer(server.tokens.revoke(token_id), server.tokens.clock.now())
+    return _answer(tokens.revoke(token_id), tokens.clock.now())
 
 
 def _answer(token: Known, now: datetime) -> Token:

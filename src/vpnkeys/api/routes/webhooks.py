@@ -2,12 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
-from vpnkeys.api.deps import ServerDep, administering
+from vpnkeys.api.auth.access import requires
+from vpnkeys.api.deps import WebhooksDep
 from vpnkeys.api.problems import problems
+from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain import webhook as known
 from vpnkeys.domain.event import Kind
+from vpnkeys.domain.token import Scope
 from vpnkeys.service.webhooks import Change, Trial
 from vpnkeys.wire.webhooks import (
     Delivery,
@@ -19,10 +22,9 @@ from vpnkeys.wire.webhooks import (
     WebhookTried,
 )
 
-router = APIRouter(
+router = ApiRouter(
     prefix="/api/webhooks",
     tags=["webhooks"],
-    dependencies=[administering],
     responses=problems(400, 401, 404, 429, 500, 503),
 )
 
@@ -30,42 +32,48 @@ WebhookId = Annotated[str, Path(description="the webhook's id")]
 
 
 @router.get("")
-async def list_webhooks(server: ServerDep) -> list[Webhook]:
+@requires(Scope.ADMIN)
+async def list_webhooks(webhooks: WebhooksDep) -> list[Webhook]:
     """All webhooks, oldest first."""
-    return [_answer(webhook) for webhook in server.webhooks.list()]
+    return [_answer(webhook) for webhook in webhooks.list()]
 
 
 @router.post("")
-def create_webhook(new: NewWebhook, server: ServerDep) -> WebhookMade:
+@requires(Scope.ADMIN)
+def create_webhook(new: NewWebhook, webhooks: WebhooksDep) -> WebhookMade:
     """Make a webhook. Its secret is in this answer and nowhere else."""
-    made = server.webhooks.create(new.url, [Kind(kind) for kind in new.events])
+    made = webhooks.create(new.url, [Kind(kind) for kind in new.events])
     return WebhookMade(secret=made.secret, **_answer(made).model_dump())
 
 
 @router.patch("/{webhook_id}")
-def change_webhook(webhook_id: WebhookId, change: WebhookChange, server: ServerDep) -> Webhook:
+@requires(Scope.ADMIN)
+def change_webhook(webhook_id: WebhookId, change: WebhookChange, webhooks: WebhooksDep) -> Webhook:
     """Change a webhook. What it has still to be told is tried again at once."""
     events = None if change.events is None else [Kind(kind) for kind in change.events]
-    return _answer(server.webhooks.change(webhook_id, Change(change.url, events, change.is_active)))
+    return _answer(webhooks.change(webhook_id, Change(change.url, events, change.is_active)))
 
 
 @router.delete("/{webhook_id}")
-def delete_webhook(webhook_id: WebhookId, server: ServerDep) -> WebhookDeleted:
+@requires(Scope.ADMIN)
+def delete_webhook(webhook_id: WebhookId, webhooks: WebhooksDep) -> WebhookDeleted:
     """Remove a webhook, with all that it has still to be told."""
-    server.webhooks.delete(webhook_id)
+    webhooks.delete(webhook_id)
     return WebhookDeleted(message="Webhook deleted successfully")
 
 
 @router.post("/{webhook_id}/test")
-async def test_webhook(webhook_id: WebhookId, server: ServerDep) -> WebhookTried:
+@requires(Scope.ADMIN)
+async def test_webhook(webhook_id: WebhookId, webhooks: WebhooksDep) -> WebhookTried:
     """Send a `ping` now, and wait for what the receiver says, ten seconds at most."""
-    return _trial_answer(await server.webhooks.test(webhook_id))
+    return _trial_answer(await webhooks.test(webhook_id))
 
 
 @router.get("/{webhook_id}/deliveries")
-def list_deliveries(webhook_id: WebhookId, server: ServerDep) -> list[Delivery]:
+@requires(Scope.ADMIN)
+def list_deliveries(webhook_id: WebhookId, webhooks: WebhooksDep) -> list[Delivery]:
     """What the webhook was told and has still to be told, the newest hundred, newest first."""
-    return [_delivery_answer(delivery) for delivery in server.webhooks.deliveries(webhook_id)]
+    return [_delivery_answer(delivery) for delivery in webhooks.deliveries(webhook_id)]
 
 
 def _answer(webhook: known.Webhook) -> Webhook:

@@ -10,12 +10,15 @@ import typer
 
 from vpnkeys import __version__
 from vpnkeys.api.app import create_app
+from vpnkeys.api.services import Services
 from vpnkeys.bootstrap import Server, build
 from vpnkeys.domain.errors import Unavailable, VpnKeysError
 from vpnkeys.interfaces import Store
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
 from vpnkeys.server.serving import Beside, check_certificate, serve_until_asked
+from vpnkeys.service.audit import AuditLog
+from vpnkeys.service.backups import BackupService
 from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, admin_socket, load_settings
 from vpnkeys.xray.process.binary import obtain
 
@@ -61,10 +64,33 @@ def _serve(settings: Settings) -> None:
         is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.introduce
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
         beside = Beside(accompany, server.workers)
-        serve_until_asked(create_app(server), settings.listen, server.certificate, socket, beside)
+        serve_until_asked(create_app(_services(server)), settings.listen, server.certificate, socket, beside)
     finally:
         notifier.tell("STOPPING=1", "STATUS=Ending in order")
         server.stop()
+
+
+def _services(server: Server) -> Services:
+    """Return what the API calls of the server."""
+    store = server.reconciler.store
+    return Services(
+        audit=AuditLog(store),
+        backups=BackupService(store, server.daily_backup),
+        enforcer=server.enforcer,
+        health=server.health,
+        keys=server.keys,
+        rate_limits=server.settings.rate_limits,
+        reporter=server.reporter,
+        selftest=server.selftest,
+        site=lambda: server.reconciler.site,
+        subscriptions=server.subscriptions,
+        system=server.system,
+        tokens=server.tokens,
+        traffic=server.traffic,
+        vitals=server.monitor.look,
+        webhooks=server.webhooks,
+        xray_version=server.xray_version,
+    )
 
 
 def _answers(store: Store) -> bool:

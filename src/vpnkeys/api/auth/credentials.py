@@ -1,0 +1,48 @@
+"""The headers by which a request says who sends it."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from starlette.requests import cookie_parser
+
+from vpnkeys.api.errors import RepeatedHeader
+
+COOKIE = "__Host-vpnkeys"
+CSRF_HEADER = "X-CSRF-Token"
+
+_API_KEY, _AUTHORIZATION, _COOKIE, _CSRF = b"x-api-key", b"authorization", b"cookie", CSRF_HEADER.lower().encode()
+_NAMES = frozenset({_API_KEY, _AUTHORIZATION, _COOKIE, _CSRF})
+
+
+class Credentials(NamedTuple):
+    """What a request shows. `token` is an API key or a token, `cookie` a browser's session; empty where not given."""
+
+    token: str
+    cookie: str
+    csrf: str
+
+
+def credentials_in(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
+    """Return what the headers show. Existing bots send the API key in either header; X-API-Key goes first.
+
+    Raises RepeatedHeader: a proxy in front may have looked at another one of two than we would.
+    """
+    given: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _NAMES:
+            if name in given:
+                raise RepeatedHeader(name.decode("ascii"))
+            given[name] = value
+    csrf = given.get(_CSRF, b"")
+    token = given.get(_API_KEY, b"") or _bearer(given.get(_AUTHORIZATION, b""))
+    return Credentials(token.decode("latin-1"), _session(given.get(_COOKIE, b"")), csrf.decode("latin-1"))
+
+
+def _bearer(authorization: bytes) -> bytes:
+    """Return the credentials of the scheme Bearer, whose name may be written in any case."""
+    scheme, _, credentials = authorization.partition(b" ")
+    return credentials.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _session(cookies: bytes) -> str:
+    return cookie_parser(cookies.decode("latin-1")).get(COOKIE, "") if cookies else ""

@@ -1,0 +1,58 @@
+"""The keys as JSON, rendered once for each state of the database.
+
+Bots ask for the same keys all day. The store tells in microseconds whether anybody has written keys since, and returns
+the same tuple until then, so that what is kept here is never stale, no matter who wrote.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vpnkeys.api.convert.keys import key_answer
+from vpnkeys.domain.key import Key
+from vpnkeys.service.keys import find
+
+
+def json_of(key: Key) -> bytes:
+    """Return a key as the API shows it."""
+    return key_answer(key).model_dump_json().encode()
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    """One state of the database, and what has been rendered of it."""
+
+    keys: tuple[Key, ...]
+    one: dict[str, bytes] = field(default_factory=dict)
+    all: bytes | None = None
+
+
+class RenderedKeys:
+    """Keeps the JSON of each key, and of all of them, from when it is first asked for until a key changes."""
+
+    def __init__(self, keys: Callable[[], tuple[Key, ...]], render: Callable[[Key], bytes] = json_of) -> None:
+        """Take `keys`, which returns the same tuple until one of them changes."""
+        self._keys = keys
+        self._render = render
+        self._snapshot = _Snapshot(())
+
+    def one(self, id_or_uuid: str) -> bytes:
+        """Return the key with this id or UUID. Raises KeyNotFound, StoreUnavailable."""
+        snapshot = self._now()
+        kept = snapshot.one.get(id_or_uuid)
+        if kept is None:
+            kept = snapshot.one[id_or_uuid] = self._render(find(snapshot.keys, id_or_uuid))
+        return kept
+
+    def all(self) -> bytes:
+        """Return all keys, oldest first. Raises StoreUnavailable."""
+        snapshot = self._now()
+        if snapshot.all is None:
+            snapshot.all = b"[%s]" % b",".join(map(self._render, snapshot.keys))
+        return snapshot.all
+
+    def _now(self) -> _Snapshot:
+        # In a variable, because the stream of events asks in a thread of its own and may put another one there.
+        snapshot, keys = self._snapshot, self._keys()
+        if snapshot.keys is not keys:
+            snapshot = self._snapshot = _Snapshot(keys)
+        return snapshot

@@ -1,0 +1,133 @@
+"""Routes that admit their callers before anything else, and the dispatcher of those that answer from ready bytes.
+
+A plain route's handler is called with the request and the path's parameters, without the framework's middlewares,
+dependencies and models, which cost several times what such an answer does (docs/adr/0012-plain-routes.md).
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute, APIRouter
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from vpnkeys.api import errors
+from vpnkeys.api.auth.access import AccessControl, Endpoint, needs_of
+
+SECURITY: list[dict[str, list[str]]] = [{"APIKeyHeader": []}, {"HTTPBearer": []}]
+"""How OpenAPI names the ways to authenticate; `SECURITY_SCHEMES` says what they are."""
+
+SECURITY_SCHEMES = {
+    "APIKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "HTTPBearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+class ApiRoute(APIRoute):
+    """A route that admits its callers, whichever way a request came to it."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:  # noqa: ANN401 - FastAPI's own
+        self.needs = needs_of(endpoint)
+        if self.needs.scope is not None:
+            more["openapi_extra"] = {"security": SECURITY, **(more.get("openapi_extra") or {})}
+        super().__init__(path, endpoint, **more)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for this path, or for another method of it: that is 405."""
+        if scope["method"] in (self.methods or ()):
+            self.admit(scope)
+        await super().handle(scope, receive, send)
+
+    def admit(self, scope: Scope) -> None:
+        """Let the caller in. Raises what `AccessControl.admit` raises."""
+        access: AccessControl = scope["app"].state.access_control
+        access.admit(self.needs, scope)
+
+
+class PlainRoute(ApiRoute):
+    """A route whose handler is no coroutine, waits for nothing, and returns the answer itself.
+
+    Of its signature the framework reads what stands in the OpenAPI document; nothing is validated or converted.
+    """
+
+    def answer(self, scope: Scope) -> Response:
+        """Return the answer. Raises what `AccessControl.admit` and the handler raise."""
+        self.admit(scope)
+        answer: Response = self.endpoint(Request(scope), **scope["path_params"])
+        return answer
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that came through the framework."""
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+        else:
+            await self.answer(scope)(scope, receive, send)
+
+
+class ApiRouter(APIRouter):
+    """The routes of one part of the API."""
+
+    def __init__(self, **more: Any) -> None:  # noqa: ANN401 - FastAPI's own
+        super().__init__(route_class=ApiRoute, **more)
+
+    def plain(self, path: str, *, response_model: object) -> Callable[[Endpoint], Endpoint]:
+        """Add a plain route for GET; `response_model` says in the OpenAPI document what its answer is."""
+
+        def add(endpoint: Endpoint) -> Endpoint:
+            self.add_api_route(
+                path, endpoint, methods=["GET"], response_model=response_model, route_class_override=PlainRoute
+            )
+            return endpoint
+
+        return add
+
+
+class _Entry(NamedTuple):
+    pattern: re.Pattern[str]
+    route: Route
+
+
+class Dispatcher:
+    """Takes requests for plain routes straight to them, and all others through the framework.
+
+    All routes are in its table, in the framework's order, so that it finds the one that the framework would.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._by_method = _by_method(app.routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        route = self._find(scope) if scope["type"] == "http" else None
+        if route is None:
+            await self._app(scope, receive, send)
+        else:
+            await self._answer(route, scope)(scope, receive, send)
+
+    def _find(self, scope: Scope) -> PlainRoute | None:
+        """Return the plain route that a request is for, which its scope names from here on."""
+        for pattern, route in self._by_method.get(scope["method"], ()):
+            if match := pattern.match(scope["path"]):
+                if not isinstance(route, PlainRoute):
+                    return None
+                scope.update(app=self._app, route=route, path_params=match.groupdict())
+                return route
+        return None
+
+    def _answer(self, route: PlainRoute, scope: Scope) -> ASGIApp:
+        try:
+            return route.answer(scope)
+        except Exception as error:  # noqa: BLE001 - as the framework does for other routes
+            return errors.answer(error)
+
+
+def _by_method(routes: Iterable[BaseRoute]) -> dict[str, list[_Entry]]:
+    table: dict[str, list[_Entry]] = {}
+    for route in routes:
+        if isinstance(route, Route):
+            for method in route.methods or ():
+                table.setdefault(method, []).append(_Entry(route.path_regex, route))
+    return table

@@ -1,0 +1,41 @@
+"""The services that the API's handlers call: all that this room knows of the rest of the server."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.service.audit import AuditLog
+from vpnkeys.service.backups import BackupService
+from vpnkeys.service.enforcer import Enforcer
+from vpnkeys.service.health import Health
+from vpnkeys.service.keys import KeyService
+from vpnkeys.service.report import Reporter
+from vpnkeys.service.selftest import SelfTest
+from vpnkeys.service.subscriptions import SubscriptionService
+from vpnkeys.service.system import SystemService
+from vpnkeys.service.tokens import TokenService
+from vpnkeys.service.traffic import TrafficService
+from vpnkeys.service.vitals import Vitals
+from vpnkeys.service.webhooks import WebhookService
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services of one server. `site` returns the server's identity of this moment: its key pair can be reloaded."""
+
+    audit: AuditLog
+    backups: BackupService
+    enforcer: Enforcer
+    health: Health
+    keys: KeyService
+    rate_limits: Mapping[str, str]
+    reporter: Reporter
+    selftest: SelfTest
+    site: Callable[[], ServerIdentity]
+    subscriptions: SubscriptionService
+    system: SystemService
+    tokens: TokenService
+    traffic: TrafficService
+    vitals: Callable[[], Vitals]
+    webhooks: WebhookService
+    xray_version: str

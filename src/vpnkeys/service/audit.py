@@ -1,0 +1,17 @@
+"""Read the audit log."""
+
+from dataclasses import dataclass
+
+from vpnkeys.domain.audit import Record
+from vpnkeys.interfaces import Store
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    """The use cases about the audit log."""
+
+    store: Store
+
+    def newest(self, limit: int, before_id: int | None, subject: str | None) -> tuple[Record, ...]:
+        """Return the newest records, newest first; only those before a record, or about a subject, where given."""
+        return self.store.audit(limit, before_id, subject)

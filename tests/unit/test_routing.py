@@ -1,0 +1,186 @@
+"""Every route admits its callers, by whichever way a request comes to it."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp
+from tests.contract.test_store import key
+from tests.fake_store import FakeStore
+from tests.fakes import FakeClock
+
+from vpnkeys.api.app import create_app
+from vpnkeys.api.auth.access import needs_of, requires
+from vpnkeys.api.routing import ApiRoute, ApiRouter, Dispatcher, PlainRoute
+from vpnkeys.api.services import Services
+from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.token import Scope
+from vpnkeys.service.tokens import TokenService
+
+KEYS = (key(1), key(2))
+API_KEY = "the-first-key"
+
+
+def application(
+    rate_limits: dict[str, str] | None = None, keys: Callable[[], tuple[Key, ...]] = lambda: KEYS
+) -> ASGIApp:
+    """An application with two keys, an API key, and no other service."""
+    services = dict.fromkeys(Services.__dataclass_fields__, cast("Any", None))
+    services["keys"] = SimpleNamespace(list=keys)
+    services["tokens"] = TokenService(FakeStore(), FakeClock(), lambda text: text == API_KEY)
+    return create_app(Services(**{**services, "rate_limits": rate_limits or {}}))
+
+
+def dispatcher_of(app: ASGIApp) -> Dispatcher:
+    """The dispatcher inside the middlewares."""
+    while not isinstance(app, Dispatcher):
+        app = cast("Any", app)._app
+    return app
+
+
+def framework_of(app: ASGIApp) -> FastAPI:
+    """The framework's application, behind the dispatcher."""
+    return dispatcher_of(app)._app
+
+
+def without_the_dispatcher(app: ASGIApp) -> ASGIApp:
+    """The same application, all of whose requests go through the framework."""
+    dispatcher_of(app)._by_method.clear()
+    return app
+
+
+def ask(app: ASGIApp, *asked: tuple[str, str, list[tuple[str, str]]]) -> list[httpx.Response]:
+    """The answers to these requests: method, path and headers of each."""
+
+    async def all_of_them() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://test") as client:
+            return [await client.request(method, path, headers=headers) for method, path, headers in asked]
+
+    return asyncio.run(all_of_them())
+
+
+def told(answer: httpx.Response) -> tuple[int, str, dict[str, str]]:
+    """All of an answer but what differs each time."""
+    headers = dict(answer.headers)
+    request_id = headers.pop("x-request-id")
+    headers.pop("x-ratelimit-reset", None)
+    return answer.status_code, answer.text.replace(request_id, "ID"), headers
+
+
+RIGHT = ("X-API-Key", API_KEY)
+RIGHT_TOO = ("Authorization", f"Bearer {API_KEY}")
+NOTHING: list[tuple[str, str]] = []
+SHOWN: dict[str, list[tuple[str, str]]] = {
+    "nothing": NOTHING,
+    "the API key": [RIGHT],
+    "the API key as a bearer token": [("Authorization", f"bearer {API_KEY}")],
+    "a wrong one": [("X-API-Key", "wrong")],
+    "a wrong one, and the right one as a bearer token": [
+        ("X-API-Key", "wrong"),
+        ("Authorization", f"Bearer {API_KEY}"),
+    ],
+    "an empty one, and the right one as a bearer token": [("X-API-Key", ""), RIGHT_TOO],
+    "another scheme": [("Authorization", f"Basic {API_KEY}")],
+    "two": [RIGHT, ("X-API-Key", "wrong")],
+    "twice the same": [RIGHT, RIGHT],
+    "two bearer tokens": [("Authorization", "Bearer wrong"), RIGHT_TOO],
+    "a cookie of nobody": [("Cookie", "__Host-vpnkeys=x; other=y")],
+}
+PATHS = ["/api/keys", "/api/keys?x=1", *(f"/api/keys/{one.id}" for one in KEYS), f"/api/keys/{KEYS[0].uuid}"]
+PATHS += ["/api/keys/nobody", "/api/keys/", "/api/keys/bulk", "/api/keys/a%2Fb", "/api/nothing"]
+
+
+@pytest.mark.parametrize("shown", SHOWN.values(), ids=SHOWN)
+def test_the_dispatcher_answers_as_the_framework_does(shown: list[tuple[str, str]]) -> None:
+    """To the byte, whoever asks for whatever."""
+    asked = [(method, path, shown) for path in PATHS for method in ("GET", "HEAD", "PUT")]
+    limits = {"list": "5/minute", "get": "5/minute", "guess": "20/minute"}
+    short, long = ask(application(limits), *asked), ask(without_the_dispatcher(application(limits)), *asked)
+    assert [told(answer) for answer in short] == [told(answer) for answer in long]
+
+
+@pytest.mark.parametrize("name", ["two", "twice the same", "two bearer tokens"])
+@pytest.mark.parametrize("path", ["/api/keys", "/api/tokens/me"])
+def test_a_header_that_says_who_asks_is_sent_once(name: str, path: str) -> None:
+    """Else a proxy and this server may each look at another one."""
+    (answer,) = ask(application(), ("GET", path, SHOWN[name]))
+    assert (answer.status_code, answer.json()["code"]) == (400, "repeated_header")
+
+
+def test_errors_of_plain_routes_are_answered_too() -> None:
+    """A database that does not answer, and a bug."""
+
+    def silent() -> tuple[Key, ...]:
+        raise StoreUnavailable("The database does not answer.")
+
+    def broken() -> tuple[Key, ...]:
+        raise RuntimeError
+
+    (unavailable,) = ask(application(keys=silent), ("GET", "/api/keys", [RIGHT]))
+    assert (unavailable.status_code, unavailable.headers["retry-after"]) == (503, "2")
+    (bug,) = ask(application(keys=broken), ("GET", "/api/keys", [RIGHT]))
+    assert (bug.status_code, bug.json()["code"]) == (500, "internal_error")
+
+
+def test_plain_routes_are_dispatched_directly() -> None:
+    """Without the framework, which is not asked at all."""
+    app = application()
+
+    async def refuses(*_: object) -> None:
+        raise AssertionError
+
+    dispatcher_of(app)._app.middleware_stack = refuses
+    answers = ask(app, ("GET", "/api/keys", [RIGHT]), ("GET", f"/api/keys/{KEYS[0].id}", [RIGHT]))
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def test_every_route_says_who_may_call_it() -> None:
+    """And those that only their pages and what anybody may know are open; the rest answers nobody with 401."""
+    app = application()
+    routes = [route for route in framework_of(app).routes if isinstance(route, Route)]
+    assert {route.path for route in routes if not isinstance(route, ApiRoute)} == {"/openapi.json"}
+    known = [route for route in routes if isinstance(route, ApiRoute)]
+    opened = {route.path for route in known if route.needs.scope is None}
+    assert {path.split("/")[1] for path in opened} == {"", "api", "health", "docs", "sub", "ui"}
+    assert {path for path in opened if path.startswith("/api")} == {"/api", "/api/"}
+    closed = [route for route in known if route.needs.scope is not None]
+    asked = [(method, route.path, NOTHING) for route in closed for method in sorted(route.methods or ())]
+    assert len(asked) > 50
+    assert {answer.status_code for answer in ask(app, *asked)} == {401}
+
+
+def test_the_table_finds_the_route_that_the_framework_finds() -> None:
+    """Also where two templates fit one path."""
+    framework = framework_of(application())
+    ways = dispatcher_of(application())
+    for route in framework.routes:
+        for method in getattr(route, "methods", None) or ():
+            path = cast("Any", route).path_format.format_map(_Anything())
+            scope = {"type": "http", "method": method, "path": path, "root_path": ""}
+            found = next(one for one in framework.routes if one.matches(scope)[0] is Match.FULL)
+            plain = ways._find({**scope})
+            assert (plain and plain.path) == (found.path if isinstance(found, PlainRoute) else None)
+
+
+class _Anything(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return "x"
+
+
+def test_a_route_that_does_not_say_who_may_call_it_is_none() -> None:
+    """It fails when it is written, not when it is called."""
+    router = ApiRouter()
+    with pytest.raises(TypeError, match="does not say who may call it"):
+        router.get("/")(lambda: None)
+
+    @requires(Scope.KEYS, limit="create")
+    def endpoint() -> None: ...
+
+    assert needs_of(endpoint) == (Scope.KEYS, "create")
