@@ -1,4 +1,4 @@
-"""No request body is larger than any request needs."""
+"""Limits the size of request bodies."""
 
 from contextlib import suppress
 from http import HTTPStatus
@@ -11,7 +11,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 class TooLarge(Exception):
-    """More came than is taken."""
+    """The body is larger than the limit."""
 
 
 class BodyLimit:
@@ -22,7 +22,7 @@ class BodyLimit:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""How requests went, in numbers, ready for whoever asks for metrics."""
+"""Counts requests and how long they took, for `/metrics`."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -12,19 +12,19 @@ BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 
 @dataclass(slots=True)
 class Durations:
-    """How long requests of one route took: how many fell into each bucket (and above the last), and their sum."""
+    """How long requests of one route took: the number in each bucket (and above the last), and the sum."""
 
     in_bucket: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     sum_s: float = 0.0
 
     def add(self, duration_s: float) -> None:
-        """One more."""
+        """Count one more."""
         self.in_bucket[bisect_left(BUCKETS_S, duration_s)] += 1
         self.sum_s += duration_s
 
 
 class Metrics:
-    """The metrics of one server. Requests are counted here in numbers; they become Prometheus' when it asks."""
+    """The metrics of one server. Requests are plain numbers here, which become Prometheus' types when it asks."""
 
     def __init__(self, look: Callable[[], Vitals], xray_version: str) -> None:
         self.look = look
@@ -33,7 +33,7 @@ class Metrics:
         self.durations: dict[tuple[str, str], Durations] = {}
 
     def count(self, served: Served) -> None:
-        """Take in a request that was answered."""
+        """Count a request that was answered."""
         kind = (served.method, served.route, served.status)
         self.requests[kind] = self.requests.get(kind, 0) + 1
         durations = self.durations.get(kind[:2])

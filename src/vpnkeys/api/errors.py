@@ -88,7 +88,7 @@ async def _on_error(_request: Request, error: Exception) -> Response:
 
 
 async def _on_invalid_request(request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
-    """Always 400. What was sent is not repeated: it may be long, odd, or secret."""
+    """Answer 400, always. What was sent is not repeated: it may be long, odd, or secret."""
     faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
     if "json" not in request.headers.get("content-type", "json"):
         faults.append("send the body as JSON, with the header Content-Type: application/json")
@@ -96,7 +96,7 @@ async def _on_invalid_request(request: Request, error: Any) -> Response:  # noqa
 
 
 async def _on_http_exception(request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
-    """Starlette's own: no such path, wrong method, a body that cannot be parsed."""
+    """Answer Starlette's own errors: no such path, wrong method, a body that cannot be parsed."""
     status = HTTPStatus(error.status_code)
     code = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
     headers = dict(error.headers or {})
@@ -115,6 +115,6 @@ def _allowed_methods(request: Request) -> set[str]:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """`("body", "name")` as `name`; the body itself as `body`. A JSON error's place is a number of characters."""
+    """Return `("body", "name")` as `name`, the body itself as `body`; a JSON error's place is a character's number."""
     *_, last = location
     return "body" if isinstance(last, int) else str(last)

@@ -1,4 +1,4 @@
-"""What is counted and known, in the families that Prometheus' own library writes."""
+"""Turns the metrics into the families that Prometheus' own library writes."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -18,7 +18,7 @@ _PROCESS = ProcessCollector(registry=None)
 
 
 def expose(metrics: Metrics, accept: str) -> tuple[bytes, str]:
-    """All of a server's metrics, and their media type."""
+    """Return all of a server's metrics, and their media type."""
     encode, content_type = choose_encoder(accept)
     registry = CollectorRegistry(auto_describe=False)
     for collector in (_RequestsCollector(metrics), _PROCESS, _ServerCollector(metrics)):
@@ -27,13 +27,13 @@ def expose(metrics: Metrics, accept: str) -> tuple[bytes, str]:
 
 
 class _RequestsCollector(Collector):
-    """How requests went."""
+    """Collects the counts and times of requests."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        """Counts, and times until answers began."""
+        """Yield counts, and times until answers began."""
         requests = CounterMetricFamily(
             "vpnkeys_http_requests", "Requests answered.", labels=("method", "route", "status")
         )
@@ -53,14 +53,14 @@ class _RequestsCollector(Collector):
 
 
 class _ServerCollector(Collector):
-    """Looks at the server when Prometheus asks."""
+    """Collects the state of the server when Prometheus asks."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._look = metrics.look
         self._build = (__version__, metrics.xray_version)
 
     def collect(self) -> Iterator[Metric]:
-        """All that is known now; what is not known is left out."""
+        """Yield all that is known now; what is not known is left out."""
         vitals = self._look()
         build = GaugeMetricFamily("vpnkeys_build_info", "The versions.", labels=("version", "xray_version"))
         build.add_metric(self._build, 1)
@@ -70,7 +70,7 @@ class _ServerCollector(Collector):
 
 
 def _numbers(vitals: Vitals) -> Iterator[Metric]:
-    """What is one number each."""
+    """Yield the metrics that are one number each."""
     gauges: tuple[tuple[str, str, float | None], ...] = (
         ("vpnkeys_database_up", "Whether the database answers.", vitals.is_database_up),
         ("vpnkeys_xray_up", "Whether Xray takes connections on its API.", vitals.is_xray_up),
@@ -92,7 +92,7 @@ def _numbers(vitals: Vitals) -> Iterator[Metric]:
 
 
 def _families(vitals: Vitals) -> Iterator[Metric]:
-    """What has labels."""
+    """Yield the metrics that have labels."""
     keys = GaugeMetricFamily("vpnkeys_keys", "Keys by status.", labels=("status",))
     for status, count in (vitals.keys or {}).items():
         keys.add_metric((status,), count)
@@ -118,7 +118,7 @@ def _families(vitals: Vitals) -> Iterator[Metric]:
 
 
 def _of_workers(workers: tuple[Status, ...]) -> tuple[Metric, ...]:
-    """How each background loop gets on."""
+    """Return how each background worker gets on."""
     ages = GaugeMetricFamily(
         "vpnkeys_worker_last_success_age_seconds", "Time since a background worker last succeeded.", labels=("worker",)
     )

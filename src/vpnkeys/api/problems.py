@@ -1,4 +1,4 @@
-"""How OpenAPI tells of the errors that a route may answer with."""
+"""Describes in OpenAPI the errors that a route may answer with."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _REFERENCE = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route."""
+    """Return the `responses` of a route."""
     return {
         status: {"description": _WORDS[status], "content": {"application/problem+json": {"schema": _REFERENCE}}}
         for status in statuses
@@ -24,5 +24,5 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def schemas() -> dict[str, Any]:
-    """The schema that they all refer to, by its name."""
+    """Return the schema that they all refer to, by its name."""
     return {Problem.__name__: Problem.model_json_schema(mode="serialization")}

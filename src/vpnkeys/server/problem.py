@@ -1,4 +1,4 @@
-"""Errors as answers: `application/problem+json` (RFC 9457)."""
+"""Writes errors as answers, `application/problem+json` (RFC 9457)."""
 
 from http import HTTPStatus
 

@@ -1,4 +1,4 @@
-"""List, make and hand out backups; each that is made or handed out stands in the audit log."""
+"""Lists, makes and hands out backups; each that is made or handed out stands in the audit log."""
 
 from dataclasses import dataclass
 from pathlib import Path

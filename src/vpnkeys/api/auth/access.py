@@ -1,4 +1,4 @@
-"""Who may call a route, and how often: decided here for every route, before its handler or a body is looked at.
+"""Decides for every route who may call it, and how often, before its handler or a body is looked at.
 
 A route says what it needs by a decorator, and has no other way in (`api/routing.py`).
 """
@@ -41,7 +41,7 @@ def requires(scope: TokenScope, *, limit: str | None = None) -> Callable[[Endpoi
 
 
 def public(endpoint: Endpoint) -> Endpoint:
-    """Let everybody in: nothing that this route shows is a secret, or it looks at its callers itself."""
+    """Let all in: nothing that this route shows is a secret, or it checks its callers itself."""
     return _marked(endpoint, Needs(None))
 
 

@@ -1,4 +1,4 @@
-"""The headers by which a request says who sends it."""
+"""Reads the headers by which a request says who sends it."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

@@ -1,18 +1,18 @@
-"""Wrong API keys, counted for each place they come from, in so much memory and no more."""
+"""Counts wrong API keys by the network they come from, in bounded memory."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 _MOST_KEPT = 100_000
-"""Moments of guesses that are remembered, about 12 MB of them at worst."""
+"""How many moments of wrong keys are remembered in all; they take about 12 MB at worst."""
 
 
 class FailedAuthLimiter:
-    """A moving window of `amount` guesses in `window_s` seconds for each source.
+    """A moving window of `amount` wrong keys in `window_s` seconds for each source.
 
-    When there are too many sources, the one that has been quiet longest is forgotten: whoever owns more networks than
-    are kept is let guess a little more, and a key cannot be guessed in any number of attempts that one can send.
+    When there are too many sources, the one that has been quiet longest is forgotten. An owner of more networks
+    than are kept may guess a little more often, and no number of attempts that can be sent is enough to guess a key.
     """
 
     def __init__(self, amount: int, window_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,7 +26,7 @@ class FailedAuthLimiter:
         return len(self._moments)
 
     def note(self, source: str) -> float:
-        """Count one guess; the seconds until there is room again, 0 when there was room for this one."""
+        """Count one wrong key; return the seconds until another may come, 0 when this one was within the limit."""
         now = self._clock()
         recent = [moment for moment in self._moments.pop(source, ()) if moment > now - self._window_s]
         self._moments[source] = recent

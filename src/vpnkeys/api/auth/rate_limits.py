@@ -1,4 +1,4 @@
-"""How often each API key may ask, and each address may send a wrong one, both in moving windows."""
+"""Limits how often each API key may ask and each address may send a wrong one, both in moving windows."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Health as answers."""
+"""Converts health to answers."""
 
 import time
 

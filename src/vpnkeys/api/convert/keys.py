@@ -1,4 +1,4 @@
-"""Keys as answers, and request bodies as what the use cases take."""
+"""Converts keys to answers, and request bodies to what the use cases take."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Comparisons, targets and moves of ports as answers."""
+"""Converts comparisons, targets and moves of ports to answers."""
 
 from vpnkeys.domain.inbound import ForeignInbound
 from vpnkeys.domain.target import TargetReport

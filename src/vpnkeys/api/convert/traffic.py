@@ -1,4 +1,4 @@
-"""Traffic as answers."""
+"""Converts traffic to answers."""
 
 import time
 from datetime import UTC, datetime

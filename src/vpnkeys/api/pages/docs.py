@@ -1,7 +1,7 @@
-"""The API described to programs (`/openapi.json`) and to people (`/docs`).
+"""Describes the API to programs (`/openapi.json`) and to people (`/docs`).
 
-Everything the page needs comes from this package: it works without the internet, and tells nobody that it was read.
-Both are open: they say what any installation could do, and nothing of what this one holds.
+Everything the page needs comes from this package: it works without the internet, and no other server learns that it
+was read. Both are open: they say what any installation could do, and nothing of what this one holds.
 """
 
 from functools import cache
@@ -36,15 +36,15 @@ _PAGE_POLICY = (
 
 @cache
 def _files() -> StaticFiles:
-    """Read when the first one looks: two megabytes that most servers never show."""
+    """Return the page's files, read when first asked for: two megabytes that most servers never show."""
     return StaticFiles({name: read("docs", name) for name in _MEDIA_TYPES}, _MEDIA_TYPES, _PAGE_POLICY)
 
 
 class DescribedApi(FastAPI):
-    """An application whose description says what it really answers."""
+    """An application whose description matches what it answers."""
 
     def openapi(self) -> dict[str, Any]:
-        """OpenAPI 3.1. FastAPI promises 422 wherever there is something to check; this API answers 400."""
+        """Return the OpenAPI document. FastAPI promises 422 wherever it checks something; this API answers 400."""
         if self.openapi_schema is None:
             schema = super().openapi()
             for path in schema["paths"].values():
@@ -61,7 +61,7 @@ class DescribedApi(FastAPI):
 @router.get("/docs")
 @public
 def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
-    """The page."""
+    """Return the page."""
     return _files().answer("index.html", if_none_match, accept_encoding)
 
 
@@ -70,7 +70,7 @@ def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") 
 def page_file(
     name: Annotated[str, Path()], if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = ""
 ) -> Response:
-    """What the page consists of."""
+    """Return a file of the page."""
     if name == "index.html":
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file.")
     return _files().answer(name, if_none_match, accept_encoding)

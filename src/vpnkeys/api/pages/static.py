@@ -1,4 +1,4 @@
-"""Files of this package as pages: closed tables of files, sent once to each browser, and nothing of another origin."""
+"""Serves files of this package as pages: from closed tables, sent to each browser once, nothing of another origin."""
 
 import gzip
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ IfNoneMatch = Annotated[str, Header(alias="If-None-Match")]
 AcceptEncoding = Annotated[str, Header(alias="Accept-Encoding")]
 
 ASK_EACH_TIME = "no-cache"
-"""Kept by browsers, and asked after each time: after an upgrade nobody sees half of the old page."""
+"""Browsers keep the file and ask each time whether it changed: after an upgrade none shows half of the old page."""
 
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -38,7 +38,7 @@ class Asset(NamedTuple):
 
 @cache
 def _asset(content: bytes, media_type: str, *, pack: bool) -> Asset:
-    """Plain and packed are two representations, with a tag each. Both are small enough to be kept."""
+    """Return a file ready to be sent. Plain and packed are two representations, with a tag each; both are kept."""
     packed = pack and media_type not in _PACKED_ALREADY
     content = gzip.compress(content, mtime=0) if packed else content
     return Asset(content, tag_of(content), packed)
@@ -48,13 +48,13 @@ class StaticFiles:
     """The files of one page, and no others: what a browser asks for is looked up here, never joined to a path."""
 
     def __init__(self, contents: Mapping[str, bytes], media_types: Mapping[str, str], policy: str) -> None:
-        """The bytes and the media type of each file by name, and the Content-Security-Policy of them all."""
+        """Take the bytes and the media type of each file by name, and the Content-Security-Policy of all."""
         self._contents = dict(contents)
         self._media_types = dict(media_types)
         self._headers = {"Content-Security-Policy": policy, **_HEADERS}
 
     def answer(self, name: str, if_none_match: str, accept_encoding: str, *, caching: str = ASK_EACH_TIME) -> Response:
-        """A file, or 304 for who has it already. Raises HTTPException (404)."""
+        """Return a file, or 304 when the browser has it. Raises HTTPException (404)."""
         if name not in self._contents:
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file.")
         media_type = self._media_types[name]
@@ -68,7 +68,7 @@ class StaticFiles:
 
 
 def read(folder: str, name: str) -> bytes:
-    """A file of a folder of this package's web pages."""
+    """Return a file of a folder of this package's web pages."""
     return files("vpnkeys").joinpath("web", folder, *name.split("/")).read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""`/sub/{token}`: what a customer gets, in the form that fits the client. A token that is nobody's finds nothing here.
+"""`/sub/{token}` gives a customer the subscription, in the format that fits the client; unknown tokens get 404.
 
 Headers that clients read: `subscription-userinfo` (bytes, and Unix seconds), `profile-update-interval` (hours) and
 `profile-title`, all as the clash and sing-box clients have them; what is not limited is left out.
@@ -24,7 +24,7 @@ from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.services import Services
 from vpnkeys.domain.key import Key
 
-# Not in the OpenAPI document: it is for customers' clients, and whoever has no token should not come to think of it.
+# Not in the OpenAPI document: it is for customers' clients only, and of no use without a token.
 router = ApiRouter(include_in_schema=False)
 
 _UPDATE_EVERY_HOURS = "12"
@@ -50,7 +50,7 @@ async def get_subscription(
     access: AccessControlDep,
     wanted: Annotated[str | None, Query(alias="format")] = None,
 ) -> Response:
-    """A subscription. A token is looked up before anything else is done, in one way for all tokens."""
+    """Return a subscription. The token is looked up before anything else, in the same way for all tokens."""
     key = services.subscriptions.find(token)
     if key is None:
         access.limits.count_failure(address_of(request.scope))
@@ -62,7 +62,7 @@ async def get_subscription(
 @router.api_route("/sub/{token}/", methods=["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
 @public
 async def nothing_here() -> None:
-    """As on any path where there is nothing; a 405 would tell that there is something."""
+    """Answer 404 as on any unknown path; a 405 would show that there is something."""
     raise HTTPException(HTTPStatus.NOT_FOUND)
 
 
@@ -87,9 +87,9 @@ def _answer(request: Request, services: Services, key: Key, token: str, wanted: 
 
 
 def _profile(key: Key, used_bytes: int) -> dict[str, str]:
-    """What clients show beside a subscription.
+    """Return the headers that clients show beside a subscription.
 
-    All use is told as download: clients add both up, and what was reset or imported is known of both together only.
+    All use counts as download: clients add both up, and of what was reset or imported only the sum is known.
     """
     limits = key.limits
     info = [f"upload=0; download={used_bytes}"]
@@ -105,6 +105,6 @@ def _profile(key: Key, used_bytes: int) -> dict[str, str]:
 
 
 def _file_name(name: str) -> str:
-    """A name that is one file's name on every system, and neither hidden nor another directory's."""
+    """Return a name that is a valid file name on every system, neither hidden nor in another directory."""
     safe = "".join(char if char.isalnum() or char in _FILE_NAME_MARKS else "_" for char in name)
     return safe.strip(". ") or "vpn"

@@ -1,4 +1,4 @@
-"""In what form a customer's client gets its subscription: which one it asks for, and how each is written."""
+"""Chooses the format of a subscription for a client, and writes it."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ class UnknownFormat(Rejected):
 
 
 class Format(StrEnum):
-    """What `?format=` may say."""
+    """The values of `?format=`."""
 
     LINK = "link"
     BASE64 = "base64"
@@ -31,7 +31,7 @@ class Format(StrEnum):
 
 
 class Asker(NamedTuple):
-    """What a client says of itself."""
+    """The headers by which a client says what it is."""
 
     user_agent: str
     accept: str
@@ -58,7 +58,7 @@ _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def choose(wanted: str | None, asker: Asker) -> Format:
-    """What is asked for by name, else what fits the client; most take the base64 list. Raises UnknownFormat."""
+    """Return the format asked for by name, else what fits the client, mostly base64. Raises UnknownFormat."""
     if wanted is not None:
         try:
             return Format(wanted)
@@ -72,7 +72,7 @@ def choose(wanted: str | None, asker: Asker) -> Format:
 
 
 def write(form: Format, key: Key, site: ServerIdentity, asker: Asker) -> Document:
-    """A subscription in any form but HTML. Of a key that does not work no link is told."""
+    """Return a subscription in any format but HTML; without a link when the key does not work."""
     address, public_key = site.server_address, site.public_key
     link = f"{render_link(key, address, public_key)}\n" if key.status is Status.ACTIVE else ""
     match form:

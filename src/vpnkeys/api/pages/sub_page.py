@@ -1,4 +1,4 @@
-"""A customer's page: the link as text and as a picture, and what was used. No script, and nothing from elsewhere.
+"""Renders a customer's page: the link as text and picture, and what was used. No script, nothing from elsewhere.
 
 Every value is escaped where it is put in: a key's name comes from strangers.
 """
@@ -32,7 +32,7 @@ _APPS = {
     "Linux": "Hiddify, sing-box",
 }
 
-# How apps are told to add a subscription; the places are for its address and its name, encoded.
+# Links by which apps add a subscription; the places are for its address and its name, encoded.
 _ADD_TO = {
     "Hiddify": "hiddify://import/{}#{}",
     "sing-box": "sing-box://import-remote-profile?url={}#{}",
@@ -51,7 +51,7 @@ class Access:
 
 
 def render_page(access: Access, words: Words) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     key = access.key
     cards = [_usage(access, words)]
     if key.status is Status.ACTIVE:

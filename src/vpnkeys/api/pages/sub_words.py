@@ -1,4 +1,4 @@
-"""What a customer's page says, in the languages that it speaks."""
+"""The texts of a customer's page, in each of its languages."""
 
 import re
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Words:
     comma: str
 
     def size(self, count: int) -> str:
-        """A number of bytes that a person can grasp."""
+        """Return a number of bytes with a unit that keeps it short."""
         size, unit = float(count), 0
         while size >= _STEP and unit < len(self.units) - 1:
             size, unit = size / _STEP, unit + 1
@@ -43,7 +43,7 @@ class Words:
         return f"{digits.replace('.', self.comma)} {self.units[unit]}"
 
     def expiry(self, moment: datetime | None) -> str:
-        """Until when."""
+        """Return until when the access works."""
         return self.never if moment is None else self.expires.format(moment.strftime(self.date))
 
 
@@ -56,8 +56,8 @@ ENGLISH = Words(
         Status.LIMITED: "Used up",
     },
     why={
-        Status.DISABLED: "This access has been switched off. Please ask whoever gave it to you.",
-        Status.EXPIRED: "The time of this access is over. Please ask whoever gave it to you to extend it.",
+        Status.DISABLED: "This access has been switched off. Please ask the person who gave it to you.",
+        Status.EXPIRED: "The time of this access is over. Please ask the person who gave it to you to extend it.",
         Status.LIMITED: "The traffic of this access is used up. It comes back with the next period, or when extended.",
     },
     windows={Window.TOTAL: "in all", Window.DAY: "today", Window.WEEK: "this week", Window.MONTH: "this month"},
@@ -70,7 +70,7 @@ ENGLISH = Words(
     open_app="Open in the app",
     by_hand="Or copy it and choose “import from clipboard” in the app:",
     itself="An address that keeps itself up to date",
-    itself_hint="Add it in the app as a subscription. Whoever knows it can use your access: keep it to yourself.",
+    itself_hint="Add it in the app as a subscription. It opens your access: keep it to yourself.",
     apps="Apps",
     date="%Y-%m-%d %H:%M UTC",
     units=("B", "KiB", "MiB", "GiB", "TiB", "PiB"),
@@ -116,7 +116,7 @@ _LANGUAGES = {words.language: words for words in (ENGLISH, RUSSIAN)}
 
 
 def words_for(accept_language: str) -> Words:
-    """The language that a browser likes best of those there are; English when it likes none of them."""
+    """Return the words of the language that a browser prefers; English when it names none of them."""
     liked: dict[str, float] = {}
     for offer in accept_language.lower().split(","):
         tag, _, quality = offer.partition(";")
@@ -128,6 +128,6 @@ def words_for(accept_language: str) -> Words:
 
 
 def _quality(parameter: str) -> float:
-    """1 when it is not given; what is no quality counts for nothing."""
+    """Return a preference: 1 when it is not given, 0 when it cannot be read."""
     found = _QUALITY.fullmatch(parameter.strip())
     return float(found[1] or 1) if found else 0.0

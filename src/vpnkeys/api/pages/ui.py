@@ -1,6 +1,6 @@
-"""The dashboard at `/ui/`: files of this package, under a policy that lets the page do nothing but its work.
+"""Serves the dashboard at `/ui/`, under a policy that lets the page do nothing but its work.
 
-The page itself is open, as a sign-in form is; everything it shows it asks of the API, as whoever has signed in.
+The page itself is open, as a sign-in form is; all that it shows comes from the API, by the session of its user.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ def _walk(folder: Traversable, above: str = "") -> Iterator[tuple[str, bytes]]:
 
 @cache
 def _files() -> StaticFiles:
-    """The files under names that begin with their edition, a digest of all: what has a name never changes."""
+    """Return the files. Names begin with the edition, a digest of all, so that what has a name never changes."""
     contents = dict(_walk(files("vpnkeys").joinpath("web", "ui")))
     edition = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()[:12]
     page = contents.pop("index.html").replace(_EDITION, edition.encode())
@@ -59,19 +59,19 @@ def _files() -> StaticFiles:
 @router.get("/ui")
 @public
 async def to_the_page() -> RedirectResponse:
-    """The page's address ends with a slash, so that what it names is below it."""
+    """Redirect to the page, whose address ends with a slash, so that its relative names are below it."""
     return RedirectResponse("/ui/")
 
 
 @router.get("/ui/")
 @public
 async def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
-    """The page."""
+    """Return the page."""
     return _files().answer("", if_none_match, accept_encoding)
 
 
 @router.get("/ui/{name:path}")
 @public
 async def page_file(name: str, if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
-    """What the page consists of; kept by browsers for good, since another edition has other names."""
+    """Return a file of the page; browsers keep it for good, since another edition has other names."""
     return _files().answer(name, if_none_match, accept_encoding, caching=_FOR_EVER)

@@ -1,4 +1,4 @@
-"""`/api/audit`: every change, who made it, and how it ended."""
+"""`/api/audit` shows every change, who made it, and how it ended."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ def list_records(
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="only records older than this id")] = None,
     subject: Annotated[str | None, Query(max_length=64, description="only what was done to this key or token")] = None,
 ) -> list[AuditRecord]:
-    """The newest changes, newest first; the next page is `before` the last id of this one."""
+    """Return the newest changes, newest first; the next page is `before` the last id of this one."""
     return [_answer(record) for record in audit.newest(limit, before, subject)]
 
 

@@ -1,4 +1,4 @@
-"""`/api/backups`: the backups in the data directory, made every day or when asked for."""
+"""`/api/backups` lists, makes and hands out the backups in the data directory."""
 
 from datetime import datetime
 from typing import Annotated
@@ -23,21 +23,21 @@ router = ApiRouter(
 @router.get("")
 @requires(Scope.ADMIN)
 def list_backups(backups: BackupsDep) -> list[BackupFile]:
-    """The backups that there are, newest first."""
+    """Return the backups that there are, newest first."""
     return [_shown(*file) for file in backups.list()]
 
 
 @router.post("")
 @requires(Scope.ADMIN)
 def make_backup(backups: BackupsDep) -> BackupFile:
-    """Make a backup now, beside the daily ones; the oldest beyond ten goes."""
+    """Make a backup now, beside the daily ones; the oldest beyond ten is removed."""
     return _shown(*backups.make())
 
 
 @router.get("/{name}", response_class=FileResponse)
 @requires(Scope.ADMIN)
 def get_backup(name: Annotated[str, Path(max_length=128)], backups: BackupsDep) -> FileResponse:
-    """A backup as a file. It holds every secret of the server: keep it as you would keep a password."""
+    """Return a backup as a file. It holds every secret of the server: keep it as you would keep a password."""
     return FileResponse(backups.open(name), media_type="application/octet-stream", filename=name)
 
 

@@ -1,4 +1,4 @@
-"""What anybody may ask: what this is, and whether it is well."""
+"""Name, version and health, which are open to all."""
 
 from http import HTTPStatus
 
@@ -19,14 +19,14 @@ router = ApiRouter(tags=["info"])
 @router.get("/")
 @public
 async def info() -> Info:
-    """The API's name and version."""
+    """Return the API's name and version."""
     return Info(message="VPN Key Management API", version=API_VERSION, status="running", service_version=__version__)
 
 
 @router.get("/health", responses={503: {"model": Health, "description": "Unhealthy"}})
 @public
 def health(states: HealthDep, response: Response) -> Health:
-    """How everything is; 503 when it is unhealthy."""
+    """Return how each part of the server is; 503 when it is unhealthy."""
     shown = health_answer(states.report())
     if shown.status == "unhealthy":
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE

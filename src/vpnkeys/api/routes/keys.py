@@ -1,7 +1,7 @@
-"""`/api/keys`: make, list, show and delete keys.
+"""`/api/keys` makes, lists, shows, changes and deletes keys.
 
-What waits for disk or Xray does so in a thread. A handler that is none itself would have its answer rendered in
-another one: one change of threads more, of which each takes as long as a commit.
+What waits for disk or Xray does so in a thread, and its handler is a coroutine: the answer of a handler that is none
+would be rendered in a second thread, and each change of threads takes as long as a commit.
 """
 
 from datetime import timedelta
@@ -77,21 +77,21 @@ async def extend_keys(extension: Extension, keys: KeysDep) -> list[Key]:
 @router.plain("", response_model=list[Key])
 @requires(Scope.READ, limit="list")
 def list_keys(request: Request) -> Response:
-    """All keys, oldest first."""
+    """Return all keys, oldest first."""
     return Response(rendered_keys(request).all(), media_type=_JSON)
 
 
 @router.plain("/{key_id}", response_model=Key)
 @requires(Scope.READ, limit="get")
 def get_key(request: Request, key_id: KeyId) -> Response:
-    """One key."""
+    """Return one key."""
     return Response(rendered_keys(request).one(key_id), media_type=_JSON)
 
 
 @router.get("/{key_id}/config")
 @requires(Scope.READ)
 async def get_key_config(key: KeyDep, keys: KeysDep) -> KeyConfig:
-    """A key and the link for its customer."""
+    """Return a key and the link for its customer."""
     link = keys.link(key)
     return KeyConfig(key=key_answer(key), client_config=link, vless_url=link, short_id=key.short_id)
 
@@ -106,6 +106,6 @@ async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> Key:
 @router.delete("/{key_id}")
 @requires(Scope.KEYS, limit="delete")
 async def delete_key(key_id: KeyId, keys: KeysDep) -> Deleted:
-    """Delete a key. When this answers, nobody gets in with it and its open connections are cut."""
+    """Delete a key. When this answers, no client gets in with it and its open connections are cut."""
     await run_sync(keys.delete, key_id)
     return Deleted(message="Key deleted successfully")

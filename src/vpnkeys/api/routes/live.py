@@ -1,4 +1,4 @@
-"""`/api/events`: what changes, told while it changes, as server-sent events.
+"""`/api/events` streams changes as they happen, as server-sent events.
 
 The format is that of the HTML standard, "Server-sent events": `event:` and `data:` lines, and an empty line after each.
 """
@@ -31,7 +31,7 @@ _HEALTH_FIELDS_THAT_MOVE = {"timestamp", "uptime_seconds"}
 
 
 class EventStream(StreamingResponse):
-    """An answer that goes on until one of both sides ends it."""
+    """An answer that goes on until the caller or the server ends it."""
 
     media_type = "text/event-stream"
 
@@ -39,7 +39,7 @@ class EventStream(StreamingResponse):
 @router.get("/api/events", response_class=EventStream)
 @requires(Scope.READ)
 async def get_events(services: ServicesDep, rendered: RenderedKeysDep, who: IdentityDep) -> EventStream:
-    """What changes, while it changes.
+    """Stream changes as they happen.
 
     `keys`: as GET /api/keys, at first and after every change. `traffic`: as GET /api/traffic, every two seconds.
     `health`: as GET /health, at first and when it changes.
@@ -50,20 +50,20 @@ async def get_events(services: ServicesDep, rendered: RenderedKeysDep, who: Iden
 
 
 async def _events(look: "_Look", who: Identity) -> AsyncIterator[bytes]:
-    """Events, until the token is not valid any more. Nothing is told twice but traffic, as a sign of life."""
-    told: dict[str, object] = {}
+    """Yield events until the token is not valid any more. Only traffic is sent unchanged, as a sign of life."""
+    sent: dict[str, object] = {}
     tick = 0
     while look.services.tokens.renew(who) is not None:
         for name, data, essence in await to_thread.run_sync(look.now, tick % _TRAFFIC_EVERY_TICKS == 0):
-            if told.get(name) != essence:
-                told[name] = essence
+            if sent.get(name) != essence:
+                sent[name] = essence
                 yield b"event: %s\ndata: %s\n\n" % (name.encode(), data)
         tick += 1
         await asyncio.sleep(_TICK_S)
 
 
 class _Look(NamedTuple):
-    """Looks at all that the stream tells of."""
+    """Looks at everything that the stream reports."""
 
     services: Services
     rendered: RenderedKeys

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: how requests went, and how the server is."""
+"""`/metrics` reports requests and the state of the server to Prometheus."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ router = ApiRouter(tags=["system"])
 )
 @requires(Scope.READ)
 def get_metrics(metrics: MetricsDep, accept: Annotated[str, Header()] = "") -> Response:
-    """Metrics for Prometheus; it can send an API token with the scope `read` as its bearer token."""
+    """Return metrics for Prometheus; it can send an API token with the scope `read` as its bearer token."""
     from vpnkeys.api.exposition import expose  # noqa: PLC0415 - most servers are never asked, and it is large
 
     body, content_type = expose(metrics, accept)

@@ -1,4 +1,4 @@
-"""`/api/traffic`: what all keys together use, and each of them."""
+"""`/api/traffic` shows what all keys together use, and each of them."""
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.traffic import point_answer, traffic_of_all
@@ -16,7 +16,7 @@ router = ApiRouter(prefix="/api/traffic", tags=["traffic"], responses=problems(4
 @router.get("")
 @requires(Scope.READ)
 def get_traffic_of_all(keys: KeysDep, traffic: TrafficDep) -> AllTraffic:
-    """What each key uses and from how many addresses it is online."""
+    """Return what each key uses and from how many addresses it is online."""
     return traffic_of_all(keys.list(), traffic)
 
 
@@ -28,7 +28,7 @@ def get_history_of_all(
     until: Until = None,
     step: Step = Step.HOUR,
 ) -> AllHistory:
-    """What all keys together used by hour (90 days long, then by day) or day, UTC."""
+    """Return what all keys together used by hour (90 days long, then by day) or day, UTC."""
     begin, end = span(since, until, step, traffic.clock.now())
     points = tuple(point_answer(point) for point in traffic.history(None, begin, end, step))
     return AllHistory(step=step, since=begin, until=end, points=points)

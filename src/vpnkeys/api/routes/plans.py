@@ -1,4 +1,4 @@
-"""What a repair would do, before it is asked for."""
+"""`/api/system/…/plan` shows what a repair would do."""
 
 import time
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ router = ApiRouter(prefix="/api/system", tags=["system"], responses=problems(400
 @router.get("/plan")
 @requires(Scope.READ)
 def get_plan(reporter: ReporterDep) -> SyncPlan:
-    """What bringing config.json and the running Xray to the database would change; nothing is changed."""
+    """Return what bringing config.json and the running Xray to the database would change; nothing is changed."""
     return _plan_answer(*reporter.plan())
 
 
 @router.get("/ports/plan")
 @requires(Scope.READ)
 def get_ports_plan(system: SystemDep) -> PortsPlan:
-    """Which keys would get other ports; nothing is changed."""
+    """Return which keys would get other ports; nothing is changed."""
     moves = tuple(move_answer(move) for move in system.planned_moves())
     return PortsPlan(changed=moves, timestamp=int(time.time()))
 
@@ -34,7 +34,7 @@ def get_ports_plan(system: SystemDep) -> PortsPlan:
 @router.get("/targets")
 @requires(Scope.READ)
 async def get_targets(reporter: ReporterDep) -> Targets:
-    """How the REALITY targets are; they are looked at every minute."""
+    """Return how the REALITY targets are; they are looked at every minute."""
     seen = tuple(target_answer(report) for report in reporter.targets())
     return Targets(targets=seen, timestamp=int(time.time()))
 

@@ -1,4 +1,4 @@
-"""A key's link as a picture."""
+"""`/api/keys/{key_id}/qr.svg` shows a key's link as a picture."""
 
 import io
 
@@ -16,7 +16,7 @@ router = ApiRouter(prefix="/api/keys", tags=["keys"], responses=problems(401, 40
 @router.get("/{key_id}/qr.svg", response_class=Response)
 @requires(Scope.READ, limit="get")
 async def get_qr(key: KeyDep, keys: KeysDep) -> Response:
-    """The link for a customer's camera, as SVG; dark on white, so that it can be read on any page."""
+    """Return the link for a customer's camera, as SVG; dark on white, so that it can be read on any page."""
     import segno  # noqa: PLC0415 - most servers are never asked for one, and it is large
 
     picture = io.BytesIO()

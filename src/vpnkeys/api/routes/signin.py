@@ -1,4 +1,4 @@
-"""`/ui/session`: a browser signs in with a token, and out."""
+"""`/ui/session` signs a browser in with a token, and out."""
 
 from fastapi import Request, Response
 
@@ -27,7 +27,7 @@ async def sign_in(given: SignIn, request: Request, response: Response, access: A
 @router.get("")
 @requires(Scope.READ)
 async def get_session(request: Request, access: AccessControlDep) -> SignedIn:
-    """Who is signed in; 401 when nobody is."""
+    """Return who is signed in; 401 without a session."""
     session = access.sessions.find(request.cookies.get(COOKIE, ""))
     if session is None:
         raise Unauthorized

@@ -1,4 +1,4 @@
-"""`/api/keys/{key_id}/subscription`: an address that a customer can be given, replaced and taken away."""
+"""`/api/keys/{key_id}/subscription` makes, replaces and revokes a customer's subscription address."""
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.deps import KeyDep, SubscriptionsDep
@@ -17,7 +17,7 @@ router = ApiRouter(
 @router.post("")
 @requires(Scope.KEYS)
 def make_subscription(key: KeyDep, subscriptions: SubscriptionsDep) -> SubscriptionMade:
-    """Make a subscription. The one that the key has is replaced, and its address leads nowhere from now on."""
+    """Make a subscription. It replaces the one that the key has, whose address is not found from now on."""
     made, token = subscriptions.rotate(key)
     return SubscriptionMade(key_id=made.key_id, url=subscriptions.url(token), created_at=made.created_at)
 
@@ -25,7 +25,7 @@ def make_subscription(key: KeyDep, subscriptions: SubscriptionsDep) -> Subscript
 @router.get("")
 @requires(Scope.READ)
 async def get_subscription_state(key: KeyDep, subscriptions: SubscriptionsDep) -> Subscription:
-    """Whether a key has a subscription."""
+    """Return whether a key has a subscription."""
     found = subscriptions.of(key)
     return Subscription(key_id=key.id, exists=found is not None, created_at=found.created_at if found else None)
 
@@ -33,6 +33,6 @@ async def get_subscription_state(key: KeyDep, subscriptions: SubscriptionsDep) -
 @router.delete("")
 @requires(Scope.KEYS)
 def revoke_subscription(key: KeyDep, subscriptions: SubscriptionsDep) -> SubscriptionRevoked:
-    """Take a key's subscription away, at once; the key itself stays as it is."""
+    """Revoke a key's subscription at once; the key itself stays as it is."""
     subscriptions.revoke(key)
     return SubscriptionRevoked(message="Subscription revoked successfully")

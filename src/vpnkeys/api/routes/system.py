@@ -1,4 +1,4 @@
-"""`/api/system`: what is, and repairs."""
+"""`/api/system` shows the state of database, config.json, Xray and ports, and repairs it."""
 
 import time
 
@@ -50,7 +50,7 @@ def sync_config(reporter: ReporterDep, system: SystemDep) -> Synced:
 @router.get("/config-status")
 @requires(Scope.READ)
 def config_status(reporter: ReporterDep) -> ConfigStatus:
-    """Whether config.json is what the database says."""
+    """Return whether config.json is what the database says."""
     report = reporter.sync()
     return ConfigStatus(
         synchronized=report.file.synced,
@@ -82,7 +82,7 @@ def verify_reality(system: SystemDep) -> RealityVerified:
 @router.get("/ports")
 @requires(Scope.READ)
 async def ports(keys: KeysDep) -> Ports:
-    """Which key has which port."""
+    """Return which key has which port."""
     by_port = sorted(keys.list(), key=lambda key: key.port)
     moments = [key.port_assigned_at or key.created_at for key in by_port]
     return Ports(
@@ -123,7 +123,7 @@ def reset_ports(system: SystemDep) -> PortsReset:
 @router.get("/ports/status")
 @requires(Scope.READ)
 def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
-    """What is wrong with ports, found on this host."""
+    """Return what is wrong with ports, as found on this host."""
     issues = tuple(reporter.port_issues())
     assigned = [key.port for key in keys.list()]
     return PortsStatus(
@@ -140,7 +140,7 @@ def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
 @router.get("/xray/config-status")
 @requires(Scope.READ)
 def xray_config_status(reporter: ReporterDep) -> XrayConfigStatus:
-    """config.json by itself, with Xray's own verdict."""
+    """Return config.json in numbers, with Xray's own verdict."""
     return XrayConfigStatus(config_status=_xray_config(reporter.xray_file()), timestamp=_now())
 
 
@@ -161,7 +161,7 @@ def _xray_config(report: XrayFileReport) -> XrayConfigSummary:
 @router.get("/xray/inbounds")
 @requires(Scope.READ)
 def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
-    """The VLESS inbounds of config.json."""
+    """Return the VLESS inbounds of config.json."""
     report = reporter.inbounds()
     return XrayInbounds(
         inbounds=tuple(inbound_answer(inbound) for inbound in report), timestamp=_now(), source="config.json"
@@ -184,7 +184,7 @@ def xray_sync_config(system: SystemDep) -> XraySynced:
 @router.get("/xray/validate-sync")
 @requires(Scope.READ)
 def xray_validate_sync(reporter: ReporterDep) -> XrayValidated:
-    """Database, config.json and running Xray, compared at this moment."""
+    """Compare database, config.json and running Xray now."""
     return XrayValidated(validation=validation_answer(reporter.sync()), timestamp=_now())
 
 

@@ -1,4 +1,4 @@
-"""`/api/tokens`: who may ask this API for what."""
+"""`/api/tokens` makes, lists, rotates and revokes API tokens."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -24,14 +24,14 @@ _SHOWN = ("id", "name", "prefix", "scope", "created_at", "expires_at", "revoked_
 @router.get("/me")
 @requires(Scope.READ)
 async def get_me(who: IdentityDep) -> Me:
-    """Who you are to this server, and what you may do."""
+    """Return whose token this is, and what it may do."""
     return Me(id=who.id, name=who.name, scope=who.scope)
 
 
 @router.get("")
 @requires(Scope.ADMIN)
 async def list_tokens(tokens: TokensDep) -> list[Token]:
-    """All tokens, also those that open nothing any more, oldest first."""
+    """Return all tokens, also those that are not valid any more, oldest first."""
     now = tokens.clock.now()
     return [_answer(token, now) for token in tokens.list()]
 
@@ -61,7 +61,7 @@ def rotate_token(
 @router.delete("/{token_id}")
 @requires(Scope.ADMIN)
 def revoke_token(token_id: TokenId, tokens: TokensDep) -> Token:
-    """End a token, at once."""
+    """Revoke a token, at once."""
     return _answer(tokens.revoke(token_id), tokens.clock.now())
 
 

@@ -1,4 +1,4 @@
-"""`/api/keys/{key_id}/traffic` and `/online`: what a key has used, and who is there."""
+"""`/api/keys/{key_id}/traffic` and `/online` show what a key has used, and whether its customer is online."""
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.traffic import now, point_answer, traffic_answer
@@ -20,7 +20,7 @@ router = ApiRouter(
 @router.get("/traffic")
 @requires(Scope.READ)
 async def get_traffic(key: KeyDep, traffic: TrafficDep) -> Traffic:
-    """What a key has used, with Xray's counters of this moment."""
+    """Return what a key has used, with Xray's counters of this moment."""
     return traffic_answer(key, await traffic.sampled(key.uuid))
 
 
@@ -48,7 +48,7 @@ def get_history(
     until: Until = None,
     step: Step = Step.HOUR,
 ) -> TrafficHistory:
-    """What a key used by hour (90 days long, then by day) or day, UTC."""
+    """Return what a key used by hour (90 days long, then by day) or day, UTC."""
     begin, end = span(since, until, step, traffic.clock.now())
     points = traffic.history(key, begin, end, step)
     return TrafficHistory(
@@ -64,7 +64,7 @@ def get_history(
 @router.get("/online")
 @requires(Scope.READ)
 def get_online(key: KeyDep, traffic: TrafficDep) -> Online:
-    """Whether a key's customer is online now, from how many addresses, and when last."""
+    """Return whether a key's customer is online now, from how many addresses, and when last."""
     presence = traffic.online(key)
     return Online(
         key_id=key.id,

@@ -1,4 +1,4 @@
-"""`/api/webhooks`: who is told of events, and what came of telling them."""
+"""`/api/webhooks` makes, changes and deletes webhooks, and shows what was delivered."""
 
 from typing import Annotated
 
@@ -34,7 +34,7 @@ WebhookId = Annotated[str, Path(description="the webhook's id")]
 @router.get("")
 @requires(Scope.ADMIN)
 async def list_webhooks(webhooks: WebhooksDep) -> list[Webhook]:
-    """All webhooks, oldest first."""
+    """Return all webhooks, oldest first."""
     return [_answer(webhook) for webhook in webhooks.list()]
 
 
@@ -49,7 +49,7 @@ def create_webhook(new: NewWebhook, webhooks: WebhooksDep) -> WebhookMade:
 @router.patch("/{webhook_id}")
 @requires(Scope.ADMIN)
 def change_webhook(webhook_id: WebhookId, change: WebhookChange, webhooks: WebhooksDep) -> Webhook:
-    """Change a webhook. What it has still to be told is tried again at once."""
+    """Change a webhook. What is still to be delivered is tried again at once."""
     events = None if change.events is None else [Kind(kind) for kind in change.events]
     return _answer(webhooks.change(webhook_id, Change(change.url, events, change.is_active)))
 
@@ -57,7 +57,7 @@ def change_webhook(webhook_id: WebhookId, change: WebhookChange, webhooks: Webho
 @router.delete("/{webhook_id}")
 @requires(Scope.ADMIN)
 def delete_webhook(webhook_id: WebhookId, webhooks: WebhooksDep) -> WebhookDeleted:
-    """Remove a webhook, with all that it has still to be told."""
+    """Delete a webhook, with all that is still to be delivered to it."""
     webhooks.delete(webhook_id)
     return WebhookDeleted(message="Webhook deleted successfully")
 
@@ -65,14 +65,14 @@ def delete_webhook(webhook_id: WebhookId, webhooks: WebhooksDep) -> WebhookDelet
 @router.post("/{webhook_id}/test")
 @requires(Scope.ADMIN)
 async def test_webhook(webhook_id: WebhookId, webhooks: WebhooksDep) -> WebhookTried:
-    """Send a `ping` now, and wait for what the receiver says, ten seconds at most."""
+    """Send a `ping` now, and wait for the receiver's answer, ten seconds at most."""
     return _trial_answer(await webhooks.test(webhook_id))
 
 
 @router.get("/{webhook_id}/deliveries")
 @requires(Scope.ADMIN)
 def list_deliveries(webhook_id: WebhookId, webhooks: WebhooksDep) -> list[Delivery]:
-    """What the webhook was told and has still to be told, the newest hundred, newest first."""
+    """Return what was and what is to be delivered, the newest hundred, newest first."""
     return [_delivery_answer(delivery) for delivery in webhooks.deliveries(webhook_id)]
 
 
