@@ -187,7 +187,7 @@ def test_an_upgrade_that_does_not_serve_is_taken_back(site: Installed, link: Vle
         done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.79")
         assert done.returncode == 1, done.stderr
         assert "broken start" in done.stderr
-        assert "0.1.77 serves again" in done.stderr
+        assert "0.1.77 runs again" in done.stderr
         assert pings.broken is None
     assert (server_version(site), revision(site), releases(site)) == ("0.1.77", HEAD, kept)
     assert site.cli("keys", "list") == keys
@@ -255,7 +255,7 @@ def test_an_xray_that_does_not_serve_is_taken_back(site: Installed, link: VlessL
     before = site.guest.ok("readlink", "-f", "/opt/vpnkeys/xray/current"), xrays(site)
     done = site.run("vpnkeys", "upgrade-xray", "/opt/xray-trial-only")
     assert done.returncode == 1, done.stderr
-    assert "the old one serves again" in done.stderr
+    assert "the old one runs again" in done.stderr
     assert (site.guest.ok("readlink", "-f", "/opt/vpnkeys/xray/current"), xrays(site)) == before
     with XrayClient(link) as client:
         site.wait_carries(client.socks)

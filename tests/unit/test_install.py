@@ -11,7 +11,7 @@ from tests.support.process import REPOSITORY
 
 from vpnkeys import __version__
 from vpnkeys.install import services
-from vpnkeys.install.host import InstallFailed, alone, run
+from vpnkeys.install.host import InstallFailed, one_at_a_time, run
 from vpnkeys.install.layout import Layout, led_to, point, write_wrapper
 from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
 from vpnkeys.install.releases import Release, check_source, digest_of, next_directory, prune
@@ -128,7 +128,7 @@ def test_what_is_no_source_tree_is_refused(source: Path, spoil: str) -> None:
     """A directory with a part missing is told from a source tree."""
     assert check_source(source) == "1.2.3"
     (source / spoil).rename(source / "elsewhere")
-    with pytest.raises(InstallFailed, match="no source tree"):
+    with pytest.raises(InstallFailed, match="not a source tree"):
         check_source(source)
 
 
@@ -214,9 +214,10 @@ def test_a_database_that_is_not_there_has_no_revision(tmp_path: Path) -> None:
 
 def test_one_installation_at_a_time(tmp_path: Path) -> None:
     """A second one is refused while the first is at work."""
-    with alone(tmp_path / "lock"), pytest.raises(InstallFailed, match="another"), alone(tmp_path / "lock"):
+    lock = tmp_path / "lock"
+    with one_at_a_time(lock), pytest.raises(InstallFailed, match="another"), one_at_a_time(lock):
         pass
-    with alone(tmp_path / "lock"):
+    with one_at_a_time(lock):
         pass
 
 

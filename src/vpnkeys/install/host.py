@@ -1,4 +1,4 @@
-"""What is asked of the host: programs run as root or as the server's user, and told apart by what they say."""
+"""Programs of this host, run as root or as the server's user, with failures as InstallFailed."""
 
 import fcntl
 import os
@@ -12,23 +12,23 @@ from typing import TypeAlias
 from vpnkeys.domain.errors import Rejected
 
 USER = "vpnkeys"
-"""The system's user, and group, that the server runs as."""
+"""The system user and group that the server runs as."""
 
 Say: TypeAlias = Callable[[str], None]
 
-_TOLD_LINES = 12
+_TAIL_LINES = 12
 _LONG_S = 900.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class InstallFailed(Rejected):
-    """Something did not work; what is as it was before, and what to do next, is in the message."""
+    """An installation step failed. The message says what is unchanged and what to do next."""
 
     code = "install_failed"
 
 
 def require_systemd_and_root() -> None:
-    """Raises InstallFailed where this host cannot have services, or we may not make them."""
+    """Raise InstallFailed where this host has no systemd, or we are not root."""
     if os.geteuid() != 0:
         raise InstallFailed("this needs root: run it again with sudo")
     if not Path("/run/systemd/system").is_dir():
@@ -39,34 +39,40 @@ def require_systemd_and_root() -> None:
 
 
 @contextmanager
-def alone(lock: Path = Path("/run/vpnkeys-install.lock")) -> Iterator[None]:
-    """One installation at a time. Raises InstallFailed while there is another."""
+def one_at_a_time(lock: Path = Path("/run/vpnkeys-install.lock")) -> Iterator[None]:
+    """Hold the lock for installations during the block. Raises InstallFailed while another process holds it."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InstallFailed("another installation or upgrade is at work; try again when it has ended") from error
+            raise InstallFailed("another installation or upgrade is running; try again when it has ended") from error
         yield
 
 
 def run(*command: str | Path, timeout_s: float = _LONG_S) -> str:
-    """What a program of the host says, run as root. Raises InstallFailed with its last words."""
+    """Run a program as root and return its standard output. Raises InstallFailed with its last lines.
+
+    Our own settings and Python's are removed from its environment: they are meant for this process.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VPNKEYS_", "PYTHON"))}
-    return _finished(command, timeout_s, environment, None)
+    return _output_of(command, timeout_s, environment, None)
 
 
 def run_as_server(*command: str | Path, data_dir: Path, timeout_s: float = _LONG_S) -> str:
-    """What one of our own programs says, run as the server's user on a data directory. Raises InstallFailed."""
+    """Run one of our own programs as the server's user on a data directory and return its standard output.
+
+    Raises InstallFailed.
+    """
     environment = {"PATH": _PATH, "HOME": str(data_dir), "LANG": "C.UTF-8", "VPNKEYS_DATA_DIR": str(data_dir)}
-    return _finished(command, timeout_s, environment, USER)
+    return _output_of(command, timeout_s, environment, USER)
 
 
 def tail(text: str) -> str:
-    """Its last lines, which tell most."""
-    return "\n".join(text.strip().splitlines()[-_TOLD_LINES:]) or "(it said nothing)"
+    """Return the last lines of a program's output."""
+    return "\n".join(text.strip().splitlines()[-_TAIL_LINES:]) or "(it printed nothing)"
 
 
-def _finished(command: tuple[str | Path, ...], timeout_s: float, environment: dict[str, str], user: str | None) -> str:
+def _output_of(command: tuple[str | Path, ...], timeout_s: float, environment: dict[str, str], user: str | None) -> str:
     name = " ".join(str(part) for part in command[:3])
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Making an installation, or bringing one up to date: all of it, or nothing that was not there before."""
+"""Installations: the first one and upgrades. A step that fails takes back all the steps before it."""
 
 import os
 import pwd
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vpnkeys.files import write_atomically
 from vpnkeys.install import services
-from vpnkeys.install.host import USER, Say, alone, run, run_as_server
+from vpnkeys.install.host import USER, Say, one_at_a_time, run, run_as_server
 from vpnkeys.install.layout import Layout, point, write_wrapper
 from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
 from vpnkeys.install.releases import Release, build, current_release, digest_of
@@ -20,32 +20,32 @@ from vpnkeys.store.files.secrets import API_KEY_FILE, load_api_key
 
 
 def settings_of(layout: Layout) -> Settings:
-    """The services' settings, as the operator has them in `vpnkeys.env`. Raises SettingsError."""
+    """Return the services' settings, with the operator's changes in `vpnkeys.env`. Raises SettingsError."""
     own = {"DATA_DIR": layout.data_dir, "XRAY_SUPERVISOR": "systemd", "XRAY_BIN": layout.current_xray}
     return load_settings({f"{PREFIX}{name}": str(value) for name, value in own.items()})
 
 
 def install(layout: Layout, source: Path, xray: Path | None, say: Say) -> None:
-    """Make an installation of a source tree, or bring the present one to it. Raises SettingsError, InstallFailed.
+    """Install a source tree, or upgrade the present installation to it. Raises SettingsError or InstallFailed.
 
-    No connection of a customer drops when there is an installation already.
+    An upgrade drops no connection of a customer. `xray` is the binary to copy; None: one is found or fetched.
     """
-    with alone():
+    with one_at_a_time():
         settings = settings_of(layout)
         present = current_release(layout)
         if present is None:
-            _first(layout, settings, source, xray, say)
+            _install_first(layout, settings, source, xray, say)
         else:
-            _bring_to(layout, present, source, xray, say)
+            _upgrade_to(layout, present, source, xray, say)
 
 
 def upgrade(layout: Layout, source: Path | None, say: Say) -> None:
-    """Bring the installation to a source tree, by default the one that it was made of. Raises as `install` does."""
+    """Upgrade to a source tree, by default the one that the installation was made from. Raises as `install` does."""
     present = current_release(layout)
     install(layout, source or Path(present.source if present else "."), None, say)
 
 
-def _bring_to(layout: Layout, present: Release, source: Path, xray: Path | None, say: Say) -> None:
+def _upgrade_to(layout: Layout, present: Release, source: Path, xray: Path | None, say: Say) -> None:
     make_user(layout)
     runs = present.runs(layout)
     if runs and present.digest == digest_of(source):
@@ -53,7 +53,7 @@ def _bring_to(layout: Layout, present: Release, source: Path, xray: Path | None,
         write_wrapper(layout.wrapper)
         services.write_units(layout, present.units())
         services.start(layout)
-        say(f"vpnkeys {present.version} is installed, of this very tree: there is nothing to do.")
+        say(f"vpnkeys {present.version} is already installed from this source tree; there is nothing to do.")
         return
     keep_xray(layout, xray, say)
     with ExitStack() as undo:
@@ -63,11 +63,12 @@ def _bring_to(layout: Layout, present: Release, source: Path, xray: Path | None,
         undo.pop_all()
     write_wrapper(layout.wrapper)
     services.start(layout)
-    say(f"vpnkeys {new.version} serves ({new.directory.name}); before it was {present.version}.")
+    say(f"vpnkeys {new.version} runs ({new.directory.name}); before it was {present.version}.")
 
 
-def _first(layout: Layout, settings: Settings, source: Path, xray: Path | None, say: Say) -> None:
+def _install_first(layout: Layout, settings: Settings, source: Path, xray: Path | None, say: Say) -> None:
     keep_xray(layout, xray, say)
+    # Each step registers how to undo it, before it starts; `pop_all` at the end keeps everything.
     with ExitStack() as undo:
         release = build(layout, source, say)
         undo.callback(shutil.rmtree, release.directory, ignore_errors=True)
@@ -91,11 +92,11 @@ def _first(layout: Layout, settings: Settings, source: Path, xray: Path | None, 
     for line in firewall_hints(settings, lambda program: shutil.which(program) is not None):
         say(line)
     if shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
-        say("nftables is missing: calls and games get no full cone, and keys no speed limits. apt-get install nftables")
+        say("nftables is missing: calls and games may fail, and speed limits do not work. apt-get install nftables")
 
 
 def make_user(layout: Layout) -> None:
-    """The system's user that the server runs as, unless there is one."""
+    """Create the server's system user, unless it exists."""
     try:
         pwd.getpwnam(USER)
     except KeyError:
@@ -104,7 +105,7 @@ def make_user(layout: Layout) -> None:
 
 
 def own_data_dir(layout: Layout, settings: Settings) -> None:
-    """The data directory for the server's user alone, with a settings file, and with whatever is in it already."""
+    """Make the data directory with its settings file, and give it, with all that is in it, to the server's user."""
     layout.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.data_dir.chmod(0o700)
     if not layout.env_file.exists():
@@ -114,7 +115,7 @@ def own_data_dir(layout: Layout, settings: Settings) -> None:
 
 
 def _make_api_key(settings: Settings, undo: ExitStack) -> str | None:
-    """An API key of our making, so that the server never prints one into the journal; None when there is one."""
+    """Make an API key and return it; None when there is one. Made here, it is never printed into the journal."""
     file = settings.data_dir / API_KEY_FILE
     if settings.api_key is not None or file.exists():
         return None

@@ -1,4 +1,4 @@
-"""Where an installation has its parts."""
+"""The paths of an installation."""
 
 import shutil
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from vpnkeys.settings import SYSTEM_DATA_DIR
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The places. The units name the same ones; a test holds them together."""
+    """The paths of an installation. The units name the same ones; a test compares them."""
 
     opt: Path = Path("/opt/vpnkeys")
     data_dir: Path = SYSTEM_DATA_DIR
@@ -19,7 +19,7 @@ class Layout:
 
     @property
     def releases(self) -> Path:
-        """A directory for each release."""
+        """The directory of all releases."""
         return self.opt / "releases"
 
     @property
@@ -29,22 +29,25 @@ class Layout:
 
     @property
     def xrays(self) -> Path:
-        """A directory for each Xray, and a link `current`."""
+        """The directory of all Xray versions, with a link `current`."""
         return self.opt / "xray"
 
     @property
     def current_xray(self) -> Path:
-        """The Xray in use, by the link."""
+        """The Xray in use, through the link."""
         return self.xrays / "current" / "xray"
 
     @property
     def env_file(self) -> Path:
-        """The operator's settings."""
+        """The operator's settings file."""
         return self.data_dir / "vpnkeys.env"
 
 
 def point(link: Path, target: Path) -> None:
-    """Let a link lead to a neighbour, or something below it, in one durable step, whatever it led to before."""
+    """Make a symbolic link, or replace one, in one durable step. The target must be in the link's directory or below.
+
+    The new link is made under another name and renamed: rename(2) replaces the old one atomically.
+    """
     fresh = link.with_name(f".{link.name}.new")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target.relative_to(link.parent))
@@ -53,12 +56,12 @@ def point(link: Path, target: Path) -> None:
 
 
 def led_to(link: Path) -> Path | None:
-    """The directory that a link leads to, or None."""
+    """Return the directory that a link leads to, or None."""
     return link.resolve() if link.is_symlink() and link.is_dir() else None
 
 
 def write_wrapper(path: Path) -> None:
-    """The command for people."""
+    """Write the `vpnkeys` command that users call."""
     source = Path(__file__).with_name("wrapper.sh")
     fresh = path.with_name(f".{path.name}.new")
     path.parent.mkdir(parents=True, exist_ok=True)

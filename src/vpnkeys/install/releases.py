@@ -1,4 +1,4 @@
-"""Releases: each a directory that is made once, with a virtual environment of its own, and never changed."""
+"""Releases. A release is a directory with its own virtual environment, made once and never changed."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ _PYTHONS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release that was completed. `digest` tells the tree that it was made of."""
+    """A complete release. `digest` identifies the source tree that it was made from."""
 
     directory: Path
     version: str
@@ -37,7 +37,7 @@ class Release:
 
     @classmethod
     def at(cls, directory: Path) -> Self | None:
-        """The release in this directory, or None when there is none or it was not completed."""
+        """Return the release in this directory, or None when there is none or it is incomplete."""
         try:
             return cls(directory, **json.loads((directory / _RECORD).read_bytes()))
         except (OSError, TypeError, ValueError):
@@ -45,23 +45,23 @@ class Release:
 
     @property
     def python(self) -> Path:
-        """Its interpreter."""
+        """The Python interpreter of the release."""
         return self.directory / "venv" / "bin" / "python"
 
     @property
     def program(self) -> Path:
-        """Its `vpnkeys`."""
+        """The `vpnkeys` program of the release."""
         return self.directory / "venv" / "bin" / "vpnkeys"
 
     def units(self) -> Path:
-        """The directory of its units. Raises InstallFailed when it has none."""
+        """Return the directory of its systemd units. Raises InstallFailed when it has none."""
         found = sorted((self.directory / "venv" / "lib").glob("python*/site-packages/vpnkeys/install/units"))
         if not found:
-            raise InstallFailed(f"{self.directory} has no units; it is no vpnkeys that can be installed")
+            raise InstallFailed(f"{self.directory} has no systemd units; install another version of vpnkeys")
         return found[-1]
 
     def runs(self, layout: Layout) -> bool:
-        """Whether it still starts: an upgrade of the system may have taken its Python away."""
+        """Return whether it still starts: an upgrade of the system may have removed its Python."""
         try:
             return run_as_server(self.program, "version", data_dir=layout.data_dir).strip() == self.version
         except InstallFailed:
@@ -69,13 +69,13 @@ class Release:
 
 
 def current_release(layout: Layout) -> Release | None:
-    """The release in use."""
+    """Return the release in use, or None."""
     directory = led_to(layout.current)
     return Release.at(directory) if directory else None
 
 
 def digest_of(source: Path) -> str:
-    """What tells a source tree from every other: the names and contents of all that goes into a release."""
+    """Return a digest of a source tree: of the names and contents of all files that go into a release."""
     digest = hashlib.sha256()
     for path in sorted(_members(source)):
         content = path.read_bytes()
@@ -92,7 +92,7 @@ def _members(source: Path) -> Iterator[Path]:
 
 
 def check_source(source: Path) -> str:
-    """The version that a source tree says it is. Raises InstallFailed when it is no tree of ours."""
+    """Return the version of a source tree. Raises InstallFailed when it is not a source tree of vpnkeys."""
     try:
         project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         name, version = str(project["name"]), str(project["version"])
@@ -100,18 +100,18 @@ def check_source(source: Path) -> str:
     except (OSError, KeyError, ValueError):
         is_ours, version = False, ""
     if not is_ours or re.fullmatch(r"[0-9A-Za-z.+!]+", version) is None:
-        raise InstallFailed(f"{source} is no source tree of vpnkeys; give the directory of a clone")
+        raise InstallFailed(f"{source} is not a source tree of vpnkeys; give the directory of a clone")
     return version
 
 
 def next_directory(releases: Path, version: str) -> Path:
-    """Where the next release goes: numbers rise for ever, so that no path means two things."""
+    """Return the directory for the next release. Its number is new, so that a path never means two releases."""
     taken = [int(match[1]) for path in releases.glob("*-*") if (match := _NUMBERED.fullmatch(path.name))]
     return releases / f"{version}-{max(taken, default=0) + 1}"
 
 
 def build(layout: Layout, source: Path, say: Say) -> Release:
-    """Make a release of a source tree, beside the others. Raises InstallFailed; then nothing of it is left."""
+    """Make a release from a source tree, and return it. Raises InstallFailed; then nothing of it is left."""
     version, python = check_source(source), find_python()
     _remove_unfinished(layout)
     directory = next_directory(layout.releases, version)
@@ -138,14 +138,14 @@ def _fill(directory: Path, source: Path, python: Path) -> Release:
 
 
 def find_python() -> Path:
-    """A Python that the server's user can run: none that lives in somebody's home. Raises InstallFailed."""
+    """Return a Python that the server's user can run, so none in a home directory. Raises InstallFailed."""
     own = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     for python in (own, *map(Path, _PYTHONS)):
         if python.is_file() and not str(python.resolve()).startswith(_HOMES) and _is_fit(python):
             return python
     raise InstallFailed(
-        "the system has no Python from 3.11 on with its venv module, and one in somebody's home is out of reach for "
-        "services; install it (Debian, Ubuntu: apt-get install -y python3-venv), then try again"
+        "there is no Python 3.11 or later with its venv module outside of home directories, which services cannot "
+        "read; install it (Debian, Ubuntu: apt-get install -y python3-venv), then try again"
     )
 
 
@@ -154,7 +154,7 @@ def _is_fit(python: Path) -> bool:
 
 
 def _remove_unfinished(layout: Layout) -> None:
-    """What an installation that was killed left half done."""
+    """Remove incomplete releases, which killed installations leave behind."""
     for directory in layout.releases.iterdir() if layout.releases.is_dir() else ():
         if Release.at(directory) is None and directory != led_to(layout.current):
             shutil.rmtree(directory, ignore_errors=True)

@@ -1,27 +1,27 @@
-"""Taking an installation away. The data stay."""
+"""The removal of an installation. The data stay."""
 
 import shutil
 import subprocess
 
 from vpnkeys.install import services
-from vpnkeys.install.host import Say, alone
+from vpnkeys.install.host import Say, one_at_a_time
 from vpnkeys.install.layout import Layout
 from vpnkeys.xray.host.guard import table_of
 
 
 def uninstall(layout: Layout, say: Say) -> None:
-    """Stop and remove all but the data and the user. May be repeated. Raises InstallFailed."""
-    with alone():
+    """Stop and remove everything except the data and the user. It may be repeated. Raises InstallFailed."""
+    with one_at_a_time():
         services.remove_units(layout)
         _remove_tables(layout)
         layout.wrapper.unlink(missing_ok=True)
         shutil.rmtree(layout.opt, ignore_errors=True)
     say(f"vpnkeys is removed. {layout.data_dir} and the user vpnkeys are kept: ./run --install finds every key again.")
-    say(f"To remove them too, for ever:  rm -rf {layout.data_dir} && userdel vpnkeys")
+    say(f"To delete all keys and data for ever:  rm -rf {layout.data_dir} && userdel vpnkeys")
 
 
 def _remove_tables(layout: Layout) -> None:
-    """What the server leaves in the kernel for Xray, which has ended by now."""
+    """Delete the nft tables that the server keeps for Xray, also while the server is stopped; Xray has ended by now."""
     nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
     for name in (table_of(layout.data_dir), f"{table_of(layout.data_dir)}_speed"):
         if nft is not None:  # a table that is not there is as good as removed

@@ -1,4 +1,4 @@
-"""The services as systemd sees them: written, started, and asked whether they serve."""
+"""The services in systemd: writing their units, starting and stopping them, waiting until they answer."""
 
 import time
 from contextlib import suppress
@@ -18,7 +18,7 @@ _LOOK_EVERY_S = 0.2
 
 
 def write_units(layout: Layout, packaged: Path) -> bool:
-    """Let systemd have these units and no other ones of ours; whether anything changed."""
+    """Give systemd exactly these units of ours, and return whether anything changed."""
     wanted = {path.name: path.read_text(encoding="ascii") for path in packaged.iterdir()}
     present = {path.name: path.read_text(encoding="ascii") for path in installed_units(layout)}
     for name in present.keys() - wanted.keys():
@@ -36,12 +36,12 @@ def write_units(layout: Layout, packaged: Path) -> bool:
 
 
 def installed_units(layout: Layout) -> list[Path]:
-    """The units of ours that systemd has; none that an operator wrote, whatever its name."""
+    """Return our units in systemd's directory; an operator's own are left out, whatever their names."""
     return sorted(path for path in layout.units.glob("vpnkeys*.*") if path.is_file() and _is_ours(path))
 
 
 def remove_units(layout: Layout) -> None:
-    """Stop our services, the server before Xray, and take them from systemd."""
+    """Stop our services and remove their units. The server stops first, so that it takes Xray's last counters."""
     units = installed_units(layout)
     if (layout.units / SERVER) in units:
         run("systemctl", "stop", SERVER)
@@ -55,34 +55,34 @@ def remove_units(layout: Layout) -> None:
 
 
 def start(layout: Layout) -> None:
-    """Start what does not run, and let all of it come back at the next boot. Raises InstallFailed."""
+    """Start the services that do not run, and enable all of them for the next boot. Raises InstallFailed."""
     names = [unit.name for unit in installed_units(layout) if "[Install]" in unit.read_text(encoding="ascii")]
-    _or_with_log(["enable", "--now", *names])
+    _systemctl(["enable", "--now", *names])
 
 
 def restart_server() -> None:
-    """Restart the server alone, until it says that it is ready. Raises InstallFailed with its last words."""
-    _or_with_log(["restart", SERVER])
+    """Restart the server, not Xray, and wait until it is ready. Raises InstallFailed with its last log lines."""
+    _systemctl(["restart", SERVER])
 
 
 def stop_server() -> None:
-    """Stop the server alone."""
+    """Stop the server; Xray goes on."""
     run("systemctl", "stop", SERVER)
 
 
 def wait_for_answer(layout: Layout, version: str, timeout_s: float = _ANSWER_TIMEOUT_S) -> None:
-    """Until the server says, by the socket for this machine's own commands, that it is well and of this version.
+    """Wait until the server answers on its admin socket that it is healthy and has this version.
 
-    Raises InstallFailed when it does not in time.
+    Raises InstallFailed when it does not within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
-    while (trouble := _trouble(layout, version)) and time.monotonic() < deadline:
+    while (problem := _problem(layout, version)) and time.monotonic() < deadline:
         time.sleep(_LOOK_EVERY_S)
-    if trouble:
-        raise InstallFailed(f"{trouble}; its log:\n{last_words()}")
+    if problem:
+        raise InstallFailed(f"{problem}; its log:\n{last_log_lines()}")
 
 
-def _trouble(layout: Layout, version: str) -> str:
+def _problem(layout: Layout, version: str) -> str:
     try:
         with Client.local(admin_socket(layout.data_dir), timeout=10.0) as server:
             health = server.health()
@@ -93,19 +93,19 @@ def _trouble(layout: Layout, version: str) -> str:
     return "the server answers that it is unhealthy" if health.status == "unhealthy" else ""
 
 
-def last_words() -> str:
-    """What the server said last."""
+def last_log_lines() -> str:
+    """Return the server's last log lines."""
     try:
         return run("journalctl", "--unit", SERVER, "--lines", "15", "--no-pager", "--output", "cat").strip()
     except InstallFailed as error:
         return str(error)
 
 
-def _or_with_log(command: list[str]) -> None:
+def _systemctl(command: list[str]) -> None:
     try:
         run("systemctl", *command)
     except InstallFailed as error:
-        raise InstallFailed(f"the server does not start: {error}\nIts log:\n{last_words()}") from error
+        raise InstallFailed(f"the server does not start: {error}\nIts log:\n{last_log_lines()}") from error
 
 
 def _disable(name: str) -> None:

@@ -1,4 +1,4 @@
-"""A trial of an Xray: a server of it on loopback with a key pair of its own, and a client through it."""
+"""A test of an Xray program: it runs as a server on loopback with its own key pair, and a client connects to it."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from vpnkeys.xray.probe.client import ClientFailed, Way, connect, running_client
 from vpnkeys.xray.process.child import spawn
 from vpnkeys.xray.process.launch import xray_environment
 
-# REALITY looks at its target first, for five seconds at most, and lets a client wait that comes before the end.
+# REALITY probes its target first, for up to five seconds, and makes clients wait that connect during the probe.
 _PATIENCE_S = 9.0
 _AGAIN_S = 0.3
 _HOST = "trial.invalid"
@@ -28,16 +28,17 @@ _REQUEST = f"GET / HTTP/1.1\r\nHost: {_HOST}\r\n\r\n".encode("ascii")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A server and the client to try it with."""
+    """The Xray programs for the server and for the client of one test."""
 
     server: Path
     client: Path
 
 
 def carries(pair: Pair, settings: Settings) -> bool:
-    """Whether a byte comes back through the pair, with any of the configured server names and its target.
+    """Return whether a byte comes back through the pair, with any of the configured server names.
 
-    Nothing is needed of the internet but one REALITY target: Xray itself answers the client's request. Raises OSError.
+    It needs the internet only for one REALITY target: the server's Xray answers the client's request itself (a
+    blackhole outbound with an HTTP response). Raises OSError.
     """
     pair_of_keys = KeyPair.new()
     with tempfile.TemporaryDirectory(prefix="vpnkeys-trial-") as room:
@@ -99,7 +100,7 @@ async def _any_answers(client: Path, settings: Settings, room: Path, ways: Seque
 
 
 async def _answers(door: Path) -> None:
-    """Return when a byte has come back."""
+    """Repeat a request until a byte has come back."""
     while True:
         try:
             reader, writer = await connect(door, _HOST, 80)

@@ -1,4 +1,4 @@
-"""From one release to another, with a way back: the new one proves itself on a copy before it gets the data."""
+"""Upgrades: the new release is tested on a copy of the data, then gets the data; a failure restores the old one."""
 
 import os
 import pwd
@@ -18,15 +18,15 @@ _PREFIX = "before-upgrade-"
 
 
 def change(layout: Layout, old: Release, new: Release, say: Say, *, old_runs: bool) -> None:
-    """Put a new release in the place of the old one; Xray is not touched. `old_runs`: the old one's Python is there.
+    """Replace the old release by the new one; Xray is not touched. `old_runs` says that the old one still starts.
 
-    Raises InstallFailed; then the old one serves as before, with the data as they were.
+    Raises InstallFailed; then the old one runs as before, with the data as they were.
     """
     backup = _back_up(layout, (old if old_runs else new).program)
-    say("The new release tries the present settings, and a copy of the present data.")
+    say("Testing the new release with the present settings and a copy of the present data.")
     prove(layout, new, backup)
     revision = revision_of(layout.data_dir)
-    say("Switching; only the server is restarted, Xray goes on.")
+    say("Switching to the new release; only the server is restarted, Xray goes on.")
     with ExitStack() as undo:
         undo.callback(_go_back, layout, old, backup, revision, say)
         services.write_units(layout, new.units())
@@ -38,7 +38,10 @@ def change(layout: Layout, old: Release, new: Release, say: Say, *, old_runs: bo
 
 
 def prove(layout: Layout, new: Release, backup: Path | None) -> None:
-    """Let a release show, as the server's user, that it can work here. Raises InstallFailed; nothing was changed."""
+    """Test as the server's user whether a release works here. Raises InstallFailed; nothing was changed.
+
+    `backup` is restored into a temporary directory, which migrates it, so that a migration cannot fail later.
+    """
     try:
         run_as_server(new.program, "serve", "--help", data_dir=layout.data_dir)
         run_as_server(new.python, "-I", "-m", "vpnkeys.xray.binary", layout.current_xray, data_dir=layout.data_dir)
@@ -48,13 +51,11 @@ def prove(layout: Layout, new: Release, backup: Path | None) -> None:
                 os.chown(room, user.pw_uid, user.pw_gid)
                 run_as_server(new.program, "restore", backup, data_dir=Path(room))
     except InstallFailed as error:
-        raise InstallFailed(
-            f"the new release is not fit for this installation; nothing was changed. {error}"
-        ) from error
+        raise InstallFailed(f"the new release does not work here; nothing was changed. {error}") from error
 
 
 def revision_of(data_dir: Path) -> str | None:
-    """Which version the database has; None when there is none."""
+    """Return the version of the database's schema; None when there is no database."""
     database = data_dir / "vpnkeys.db"
     if not database.is_file():
         return None
@@ -67,7 +68,7 @@ def revision_of(data_dir: Path) -> str | None:
 
 
 def _back_up(layout: Layout, program: Path) -> Path | None:
-    """A backup by the code that made the data; None when there are none yet."""
+    """Make a backup with the release that wrote the data, and return its file; None when there are no data yet."""
     if revision_of(layout.data_dir) is None:
         return None
     directory = layout.data_dir / "backups"
@@ -82,8 +83,8 @@ def _back_up(layout: Layout, program: Path) -> Path | None:
 
 
 def _go_back(layout: Layout, old: Release, backup: Path | None, revision: str | None, say: Say) -> None:
-    """The old release, with the database as it can read it. Says by itself what does not work."""
-    say("The new release does not serve; going back to the old one.")
+    """Restore the old release, and the database if it was migrated. Failures are printed, not raised."""
+    say("The new release does not answer; going back to the old one.")
     try:
         services.stop_server()
         point(layout.current, old.directory)
@@ -93,8 +94,8 @@ def _go_back(layout: Layout, old: Release, backup: Path | None, revision: str | 
         services.restart_server()
         services.wait_for_answer(layout, old.version)
     except InstallFailed as error:
-        say(f"The old release does not serve either: {error}")
+        say(f"The old release does not answer either: {error}")
         if backup is not None:
-            say(f"The data as they were: systemctl stop vpnkeys && vpnkeys restore --force {backup}")
+            say(f"To restore the data as they were: systemctl stop vpnkeys && vpnkeys restore --force {backup}")
     else:
-        say(f"vpnkeys {old.version} serves again, with the data as they were.")
+        say(f"vpnkeys {old.version} runs again, with the data as they were.")

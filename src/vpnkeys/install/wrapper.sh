@@ -1,5 +1,5 @@
 #!/bin/sh
-# Written by `vpnkeys install`: the release in use, with the settings of the services.
+# Written by `vpnkeys install`. It runs the release in use with the settings of the services.
 : "${VPNKEYS_DATA_DIR:=/var/lib/vpnkeys}"
 : "${VPNKEYS_XRAY_SUPERVISOR:=systemd}"
 : "${VPNKEYS_XRAY_BIN:=/opt/vpnkeys/xray/current/xray}"
@@ -7,16 +7,16 @@ export VPNKEYS_DATA_DIR VPNKEYS_XRAY_SUPERVISOR VPNKEYS_XRAY_BIN
 vpnkeys=/opt/vpnkeys/current/venv/bin/vpnkeys
 case "$(id -u) ${1-}" in
     "0 restore" | "0 import")
-        # A server that runs steps aside for the moment; Xray and its connections do not.
+        # The server must not run meanwhile, so it is stopped; Xray and its connections go on.
         serves=
         if [ "$VPNKEYS_DATA_DIR" = /var/lib/vpnkeys ] && systemctl is-active --quiet vpnkeys.service; then
-            echo "vpnkeys.service is stopped for the moment; open VPN connections go on." >&2
+            echo "vpnkeys.service is stopped for now; open VPN connections go on." >&2
             serves=yes
             systemctl stop vpnkeys-traffic.timer vpnkeys.service
         fi
         "$vpnkeys" "$@"
         status=$?
-        # What root writes there is the server's.
+        # What root has written there must belong to the server's user.
         chown -R --no-dereference vpnkeys:vpnkeys "$VPNKEYS_DATA_DIR"
         if [ "$serves" ]; then
             systemctl start vpnkeys.service vpnkeys-traffic.timer || status=1

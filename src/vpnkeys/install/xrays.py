@@ -1,4 +1,4 @@
-"""The Xray of an installation: copies by version, the one in use by a link, and the change to another one."""
+"""The Xray programs of an installation: a copy for each version, a link to the one in use, and the change of it."""
 
 import shutil
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 from vpnkeys.client import ApiError, Client
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.files import sha256_of
-from vpnkeys.install.host import InstallFailed, Say, alone
+from vpnkeys.install.host import InstallFailed, Say, one_at_a_time
 from vpnkeys.install.layout import Layout, led_to, point
 from vpnkeys.install.trial import Pair, carries
 from vpnkeys.settings import Settings, admin_socket
@@ -20,34 +20,35 @@ _LOOK_EVERY_S = 0.2
 
 
 class HostOffline(Unavailable):
-    """No REALITY target can be reached, so that nothing can be tried."""
+    """No REALITY target can be reached, so that no Xray can be tested."""
 
     code = "host_offline"
 
 
 def keep_xray(layout: Layout, given: Path | None, say: Say) -> None:
-    """Have an Xray in use: the present one, if it is fit; else the given one, or one that is found or fetched.
+    """Keep the present Xray if it is supported; else put the given one, or one that is found or fetched, into use.
 
-    Raises InstallFailed when there is none.
+    Raises InstallFailed when none is found.
     """
     if led_to(layout.current_xray.parent) is not None:
         try:
             obtain(layout.current_xray, say)
         except XrayUnfit as error:
-            say(f"The Xray in use is not fit for this version and is replaced: {error}")
+            say(f"The present Xray does not work with this version of vpnkeys and is replaced: {error}")
         else:
             return
     point(layout.xrays / "current", copy_xray(layout, _obtained(given, say)))
 
 
 def upgrade_xray(layout: Layout, settings: Settings, wanted: str, say: Say) -> bool:
-    """Change to another Xray, a file or a version ("" for the one this vpnkeys was made with); whether it is another.
+    """Change to another Xray, and return whether it differs from the present one.
 
-    It is tried on loopback first, and the old one comes back when clients do not get in with it. Customers' connections
-    end once, at the restart. Raises InstallFailed, or Unavailable when the server does not answer or nothing can be
-    tried now; then the old one is in use.
+    `wanted` is a file or a version; "" means the version this vpnkeys was made with. The new Xray is tested on loopback
+    first; when clients cannot connect with it, the old one comes back. Customers' connections end once, at the restart.
+    Raises InstallFailed, or Unavailable when the server does not answer or no test is possible now; then the old one is
+    in use.
     """
-    with alone():
+    with one_at_a_time():
         old = led_to(layout.xrays / "current")
         if old is None:
             raise InstallFailed("there is no installation; make one: ./run --install")
@@ -66,7 +67,7 @@ def upgrade_xray(layout: Layout, settings: Settings, wanted: str, say: Say) -> b
 
 
 def copy_xray(layout: Layout, obtained: tuple[Path, str]) -> Path:
-    """The directory of this very program among the installation's; copied when it is not there yet."""
+    """Copy an Xray into the installation, unless the same program is there, and return its directory."""
     program, version = obtained
     for directory in _names(layout.xrays, version):
         if not (directory / "xray").is_file():
@@ -82,7 +83,7 @@ def copy_xray(layout: Layout, obtained: tuple[Path, str]) -> Path:
 
 
 def _names(xrays: Path, version: str) -> Iterator[Path]:
-    """Other programs may call themselves the same version."""
+    """Yield directory names for a version, more than one because different programs may report the same version."""
     yield xrays / version
     yield from (xrays / f"{version}-{number}" for number in range(2, 1000))
 
@@ -105,23 +106,23 @@ def _wanted(layout: Layout, wanted: str, say: Say) -> tuple[Path, str]:
     program, version = _obtained(None, say)
     if wanted and wanted != version:
         raise InstallFailed(
-            f"{wanted} is no file, and {version} is the version of Xray that can be found or fetched here; for another "
-            "one put its binary on this host and give its path"
+            f"{wanted} is not a file, and only version {version} of Xray can be found or fetched here; for another, "
+            "copy its binary to this host and give its path"
         )
     return program, version
 
 
 def _try(new: Path, old: Path, settings: Settings, say: Say) -> None:
-    """With the client of today, which customers have, and with its own, which the server uses to keep names warm."""
-    say("Trying the new Xray on loopback, beside the one in use.")
+    """Test the new Xray with the old one as client, as customers do, and with itself, as the server's probes do."""
+    say("Testing the new Xray on loopback, beside the one in use.")
     if all(carries(Pair(new, client), settings) for client in (old, new)):
         return
     if carries(Pair(old, old), settings):
-        raise InstallFailed("no client gets through the new Xray, and one does through the old; nothing was changed")
+        raise InstallFailed("clients cannot connect through the new Xray, but can through the old; nothing was changed")
     names = ", ".join(settings.reality_server_names)
     raise HostOffline(
-        f"no REALITY target answers from here ({settings.reality_target or names}), so that no Xray can be tried, the "
-        "present one neither; nothing was changed. Check that this host is online, then try again"
+        f"no REALITY target answers here ({settings.reality_target or names}), so no Xray can be tested, not even the "
+        "present one; nothing was changed. Check that this host is online, then try again"
     )
 
 
@@ -134,10 +135,10 @@ def _switch(layout: Layout, settings: Settings, new: Path, old: Path, say: Say) 
             server.system.xray_sync_config()
             _wait_for_clients(server, names)
         except (ApiError, InstallFailed) as error:
-            say("It does not serve; going back to the old one.")
+            say("The new Xray does not work; going back to the old one.")
             point(layout.xrays / "current", old)
             _go_back(server, names)
-            raise InstallFailed(f"the new Xray did not serve ({error}); the old one serves again") from error
+            raise InstallFailed(f"the new Xray did not work ({error}); the old one runs again") from error
         except BaseException:
             point(layout.xrays / "current", old)
             raise
@@ -148,7 +149,7 @@ def _go_back(server: Client, names: int) -> None:
         server.system.xray_sync_config()
         _wait_for_clients(server, names)
     except (ApiError, InstallFailed) as error:
-        msg = f"the new Xray did not serve, and the old one does not yet ({error}); see journalctl -u vpnkeys-xray"
+        msg = f"the new Xray did not work, and the old one does not yet ({error}); see journalctl -u vpnkeys-xray"
         raise InstallFailed(msg) from error
 
 
@@ -156,7 +157,7 @@ def _ready_names(server: Client) -> int:
     try:
         return server.health().server_names_ready or 0
     except ApiError as error:
-        msg = f"the server has to run for this, and does not answer ({error}); systemctl start vpnkeys"
+        msg = f"the server does not answer ({error}), and has to run for this: systemctl start vpnkeys"
         raise Unavailable(msg) from error
 
 
@@ -167,7 +168,7 @@ def _wait_for_clients(server: Client, names: int) -> None:
         if health.services.get("xray") == "running" and (health.server_names_ready or 0) >= min(names, 1):
             return
         time.sleep(_LOOK_EVERY_S)
-    raise InstallFailed("no client gets in")
+    raise InstallFailed(f"no client can connect within {_CLIENTS_WAIT_S:.0f} s")
 
 
 def _prune(layout: Layout, keep: set[Path]) -> None:
