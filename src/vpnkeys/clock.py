@@ -1,11 +1,11 @@
-"""The time of day."""
+"""The system's clock."""
 
 from datetime import UTC, datetime
 
 
 class SystemClock:
-    """The host's clock."""
+    """A clock that reads the host's time."""
 
     def now(self) -> datetime:
-        """UTC, without an offset."""
+        """Return the time in UTC, without an offset."""
         return datetime.now(UTC).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""Files: written whole and durably, known again, and the process behind a Unix socket."""
+"""Atomic and durable writes, marks and digests of files, and the process that listens on a Unix socket."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gi
 
 
 class Mark(NamedTuple):
-    """What a file is known by without reading it: replacing or changing the file leaves another mark."""
+    """A mark identifies one version of a file without reading it: replacing or changing the file changes its mark."""
 
     inode: int
     size: int
@@ -19,7 +19,7 @@ class Mark(NamedTuple):
 
     @classmethod
     def of(cls, state: os.stat_result) -> Self:
-        """The mark of a file."""
+        """Return the mark of a file from its stat(2) result."""
         return cls(state.st_ino, state.st_size, state.st_mtime_ns)
 
     @classmethod
@@ -32,10 +32,10 @@ class Mark(NamedTuple):
 
 
 def write_atomically(path: Path, content: bytes) -> Mark:
-    """Replace a file, readable by its owner alone, and make it durable before this returns; its mark. Raises OSError.
+    """Replace a file durably, readable only by its owner, and return its mark. Raises OSError.
 
-    The new content goes to a neighbour first, is brought to the disk, and takes the name in one step; then the
-    directory is brought to the disk too, or a power cut could bring the old file back.
+    The content is written to a temporary file in the same directory and synced, and the file is renamed over the old
+    one. Then the directory is synced too, or a power cut could bring the old file back.
     """
     fresh = staging_path(path)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -55,18 +55,18 @@ def write_atomically(path: Path, content: bytes) -> Mark:
 
 
 def staging_path(path: Path) -> Path:
-    """Where the new content of a file waits; the same ending, by which Xray tells the format."""
+    """Return the path of the temporary file. It keeps the suffix, from which Xray detects the format."""
     return path.with_name(f".{path.stem}.new{path.suffix}")
 
 
 def _put_in_place(fresh: Path, path: Path) -> None:
-    """Give a durable file its name, durably."""
+    """Rename a synced file to its final name, and sync the directory."""
     fresh.replace(path)
     sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:
-    """Bring the names in a directory to the disk: a power cut could bring the old ones back. Raises OSError."""
+    """Sync the names in a directory, or a power cut could bring the old ones back. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -83,13 +83,13 @@ def is_at(descriptor: int, path: Path) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the digest of a file's content, in hex. Raises OSError."""
+    """Return the SHA-256 digest of a file's content, in hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def listener_pid(path: Path, timeout_s: float) -> int:
-    """Return the process that listens on a Unix socket. Raises OSError when there is none, or it does not answer."""
+    """Return the pid of the process that listens on a Unix socket. Raises OSError when none answers in time."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
         # A stopped process takes no connection off its queue; when that is full, connecting would wait for ever.
         peer.settimeout(timeout_s)

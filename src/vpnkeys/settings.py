@@ -1,4 +1,4 @@
-"""The only place that reads settings: each with its default, and what is wrong with it."""
+"""The settings: their names, defaults and checks. No other module reads the environment for them."""
 
 import os
 import re
@@ -24,10 +24,10 @@ SYSTEM_DATA_DIR = Path("/var/lib/vpnkeys")
 
 PASSPHRASE = f"{PREFIX}PASSPHRASE"
 
-# Options of other commands; `serve` leaves them alone, as both may run in one environment.
+# Options of other commands. `serve` ignores them: both may run in one environment.
 CLI_NAMES = frozenset({f"{PREFIX}URL", f"{PREFIX}FINGERPRINT", f"{PREFIX}CA", PASSPHRASE})
 
-# TLS 1.3 with h2 and their own network; large sites that many connections to are no surprise.
+# Sites with TLS 1.3, h2 and their own networks, large enough that many connections to them do not stand out.
 DEFAULT_SERVER_NAMES = "www.microsoft.com,www.nvidia.com,www.amd.com,www.cisco.com,www.samsung.com,www.asus.com"
 
 DEFAULT_RATE_LIMITS: Mapping[str, str] = MappingProxyType(
@@ -45,18 +45,18 @@ _MAX_PORT = 65535
 
 
 class SettingsError(Exception):
-    """One or more settings are wrong; the message names all of them."""
+    """One or more settings are wrong; the message has a line for each."""
 
 
 class Address(NamedTuple):
-    """A host and a port."""
+    """An IP address and a port."""
 
     host: str
     port: int
 
 
 class Egress(NamedTuple):
-    """A private destination that customers may reach; any port when `port` is None."""
+    """A private network that customers may reach; all its ports when `port` is None."""
 
     cidr: str
     port: int | None
@@ -131,7 +131,7 @@ def _server_address(value: Any) -> str:  # noqa: ANN401 - raw input
 
 
 def _rate_limits(value: Any) -> Mapping[str, str]:  # noqa: ANN401 - raw input
-    """Limits by name; those that are not given keep their defaults, `name=0` and `off` are none."""
+    """Return limits by name. Missing ones keep their defaults; `name=0` removes one, `off` all."""
     if value == "off":
         return {}
     given = dict(item.partition("=")[::2] for item in _items(value))
@@ -160,7 +160,7 @@ def _items(value: Any) -> list[str]:  # noqa: ANN401 - raw input
 
 
 class Settings(BaseModel):
-    """All settings, checked. `database_url` and `server_address` have been filled in where they were not given."""
+    """All settings, checked. `database_url` and `server_address` have their defaults where they were not given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -189,16 +189,16 @@ class Settings(BaseModel):
 
     @property
     def panel_port(self) -> int | None:
-        """The API's port, unless it is for this host alone."""
+        """The API's port; None when the API listens on loopback only."""
         return None if ip_address(self.listen.host).is_loopback else self.listen.port
 
 
 def load_settings(
     environment: Mapping[str, str] = ENVIRONMENT, *, data_dir: Path | None = None, is_root_install: bool = False
 ) -> Settings:
-    """Return the settings from `<data dir>/vpnkeys.env` and the environment, which wins, but not over `data_dir`.
+    """Return the settings from the environment, else from `<data dir>/vpnkeys.env`; `data_dir` overrides its setting.
 
-    Raises SettingsError with all faults.
+    Raises SettingsError, which names every wrong setting.
     """
     default_dir = SYSTEM_DATA_DIR if is_root_install else Path("data")
     data_dir = (data_dir or Path(environment.get(f"{PREFIX}DATA_DIR") or default_dir)).absolute()
@@ -223,13 +223,13 @@ def load_settings(
 
 
 def data_dirs(environment: Mapping[str, str] = ENVIRONMENT) -> tuple[Path, ...]:
-    """Where a server of this machine may have its data: the directory that is set, else the defaults."""
+    """Return the directories where a server of this machine may have its data: the set one, else the defaults."""
     given = environment.get(f"{PREFIX}DATA_DIR")
     return (Path(given).absolute(),) if given else (Path("data").absolute(), SYSTEM_DATA_DIR)
 
 
 def admin_socket(data_dir: Path) -> Path:
-    """The Unix socket of the server with this data directory; who can open it needs no API key."""
+    """Return the Unix socket of the server with this data directory. Its file mode replaces the API key."""
     return data_dir / "run" / "admin.sock"
 
 
@@ -239,12 +239,12 @@ def backup_passphrase(environment: Mapping[str, str] = ENVIRONMENT) -> str | Non
 
 
 def journal_stream(environment: Mapping[str, str] = ENVIRONMENT) -> str | None:
-    """What systemd says of the stream that it connected to the journal, as `device:inode` (systemd.exec(5))."""
+    """Return `device:inode` of the stream that systemd connected to the journal (systemd.exec(5)), or None."""
     return environment.get("JOURNAL_STREAM")
 
 
 def _validated(values: Mapping[str, object]) -> tuple[Settings | None, list[str]]:
-    """The settings, or everything that is wrong with them."""
+    """Return the settings, or None and one line for each wrong setting."""
     try:
         return Settings.model_validate(values), []
     except ValidationError as error:
@@ -255,9 +255,12 @@ def _validated(values: Mapping[str, object]) -> tuple[Settings | None, list[str]
 
 
 def default_address() -> str:
-    """The address of the default route: what this host would use to reach the internet. Nothing is sent."""
+    """Return the address that this host uses to reach the internet; 127.0.0.1 without a default route.
+
+    Connecting a UDP socket makes the kernel choose the source address without sending anything.
+    """
     for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        # Also a host without this protocol raises.
+        # A host without this protocol raises OSError too.
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((somewhere, 9))
             return str(probe.getsockname()[0])

@@ -49,7 +49,7 @@ def test_everything_comes_back(tmp_path: Path, old: Settings, file: Path) -> Non
 def test_a_file_is_not_overwritten_unasked(old: Settings, file: Path) -> None:
     """A slip of the hand does not cost the last good backup."""
     before = file.read_bytes()
-    with pytest.raises(BackupRefused, match="is there already"):
+    with pytest.raises(BackupRefused, match="exists already"):
         write_backup(old, file)
     assert file.read_bytes() == before
     write_backup(old, file, force=True)

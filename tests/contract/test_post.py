@@ -180,7 +180,7 @@ def test_trouble_is_told_in_words_without_the_path(monkeypatch: pytest.MonkeyPat
         answers = [send(f"{url}secret-path") for url in urls]
     assert all(answer.status is None and answer.error for answer in answers)
     assert "secret-path" not in str(answers)
-    assert [answer.error for answer in answers[:2]] == ["it takes no connections", "its name cannot be resolved"]
+    assert [answer.error for answer in answers[:2]] == ["it accepts no connections", "its name cannot be resolved"]
 
 
 def test_an_endless_answer_is_not_read() -> None:

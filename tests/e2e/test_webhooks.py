@@ -157,7 +157,7 @@ def test_a_receiver_that_was_down_misses_nothing(service: Service) -> None:
     keys = [make_key(service, f"down {number}") for number in range(3)]
     service.child.wait_for(lambda: deliveries(service, webhook)[-1]["attempts"] >= 2, "a second try")
     *waiting, first = deliveries(service, webhook)
-    assert first["last_error"] == "it takes no connections"
+    assert first["last_error"] == "it accepts no connections"
     assert {one["attempts"] for one in waiting} == {0}
     with Receiver(port=port) as back:
         assert service.client.post(f"/api/webhooks/{webhook['id']}/test").json()["delivered"]

@@ -1,1 +1,1 @@
-"""The way out to the receivers of webhooks."""
+"""The HTTP client that sends events to webhooks."""

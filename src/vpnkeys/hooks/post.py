@@ -1,4 +1,4 @@
-"""POSTs over HTTP to wherever an operator says, and to nowhere that would be an abuse of this machine's place."""
+"""Sends events by HTTP to webhooks, but never to addresses that only this machine can reach, such as cloud metadata."""
 
 import asyncio
 import socket
@@ -16,14 +16,15 @@ TIMEOUT_S = 10.0
 
 
 class _Refused(Exception):
-    """The name leads where nothing is sent."""
+    """The URL leads to an address to which nothing may be sent."""
 
 
 class HttpPost:
-    """Keeps the promise of `domain.webhook.Post`: one request, one answer, of which only the status is read.
+    """Implements `domain.webhook.Post`: it sends one request and reads only the status of the answer.
 
-    The name is resolved here, every address of it is looked at, and one of those is what is connected to: a name that
-    means something else a moment later leads nowhere new. No proxy of the environment is used for the same reason.
+    It resolves the name itself, checks every address, and connects to one of the checked addresses: a name that
+    resolves to another address a moment later (DNS rebinding) has no effect. Proxies from the environment are not
+    used, because a proxy would resolve the name again.
     """
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
@@ -31,7 +32,7 @@ class HttpPost:
         self._context = ssl.create_default_context()
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: str) -> Answer:
-        """Send it. All of it, from the name to the status, has the one timeout."""
+        """Send one event and return the answer. One timeout covers all of it, from resolving the name to the status."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._send(httpx.URL(url), headers, body.encode())
@@ -52,23 +53,23 @@ class HttpPost:
     async def _send_to(
         self, client: httpx.AsyncClient, address: str, url: httpx.URL, headers: Mapping[str, str], body: bytes
     ) -> Answer:
-        """To this address, as the host that the URL names: in the request, and in what the certificate has to say."""
-        about_us = {"Host": url.netloc.decode("ascii"), "User-Agent": f"vpnkeys/{__version__}"}
-        here = url.copy_with(host=address)
+        """Send to this address with the URL's host in the request, in SNI and in the check of the certificate."""
+        own_headers = {"Host": url.netloc.decode("ascii"), "User-Agent": f"vpnkeys/{__version__}"}
+        by_address = url.copy_with(host=address)
         as_host = {"sni_hostname": url.host}
         # The body of an answer is never read: it may be endless.
         async with client.stream(
-            "POST", here, headers={**headers, **about_us}, content=body, extensions=as_host
+            "POST", by_address, headers={**headers, **own_headers}, content=body, extensions=as_host
         ) as answer:
             return Answer(answer.status_code)
 
 
 async def _addresses(url: httpx.URL) -> list[str]:
-    """Where the URL's host is. Raises _Refused when any of its addresses is where nothing is sent."""
+    """Return all addresses of the URL's host. Raises _Refused when nothing may be sent to one of them."""
     addresses = await _resolve(url.host)
     is_local = is_this_machine(url.host)
     if url.scheme == "http" and not is_local:
-        raise _Refused("without TLS nothing is sent to another machine")
+        raise _Refused("events are sent to other machines by https only")
     for address in addresses:
         if why := refusal_reason(address, is_local=is_local):
             raise _Refused(why)
@@ -76,13 +77,17 @@ async def _addresses(url: httpx.URL) -> list[str]:
 
 
 async def _resolve(host: str) -> list[str]:
-    """All addresses of a host, in a thread that nobody waits for when the program ends: DNS may take half a minute."""
+    """Return all addresses of a host.
+
+    They are resolved in a daemon thread, not in an executor: DNS may take half a minute, and Python waits for an
+    executor's threads when the program ends.
+    """
     loop = asyncio.get_running_loop()
     found: asyncio.Future[list[str]] = loop.create_future()
 
-    def tell(answer: list[str] | OSError) -> None:
+    def deliver(answer: list[str] | OSError) -> None:
         if found.done():
-            return  # whoever asked has gone
+            return  # the caller has timed out
         if isinstance(answer, OSError):
             found.set_exception(answer)
         else:
@@ -91,19 +96,19 @@ async def _resolve(host: str) -> list[str]:
     def work() -> None:
         answer: list[str] | OSError
         try:
-            places = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            answer = list(dict.fromkeys(str(place[0]) for *_, place in places))
+            entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            answer = list(dict.fromkeys(str(address[0]) for *_, address in entries))
         except OSError as error:
             answer = error
         with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(tell, answer)
+            loop.call_soon_threadsafe(deliver, answer)
 
     threading.Thread(target=work, name="webhook-name", daemon=True).start()
     return await found
 
 
 def _in_words(error: Exception) -> str:
-    """What went wrong, for the operator; never the URL, whose path may be a secret."""
+    """Return the reason of a failure for the operator, without the URL, whose path may be a secret."""
     root: BaseException = error
     while (below := root.__cause__ or root.__context__) is not None:
         root = below
@@ -114,5 +119,5 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, _Refused):
         return str(error)
     if isinstance(error, httpx.ConnectError):
-        return "it takes no connections"
+        return "it accepts no connections"
     return f"the connection broke ({type(error).__name__})"

@@ -1,1 +1,1 @@
-"""Work on a data directory as a whole: backup, restore, daily work, vital signs."""
+"""Operations of a running or stopped server: its data directory, backups, monitoring, and adopting a running Xray."""

@@ -1,4 +1,4 @@
-"""Backups of a data directory, made beside a running server; and restored, all or nothing, while none runs."""
+"""Backups of a data directory. Making one is possible beside a running server; restoring one needs it stopped."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ _LIST = "members.json"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A backup that was made."""
+    """A backup file that was written. `size` is in bytes."""
 
     file: Path
     size: int
@@ -44,7 +44,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A backup that was restored, and where the content before it is kept, if there was any."""
+    """A restored backup, the keys' ports, and the path to which the content before it was moved, if there was any."""
 
     backup: Backup
     ports: tuple[int, ...]
@@ -52,7 +52,7 @@ class Restored:
 
 
 def database_file(settings: Settings) -> Path:
-    """The SQLite file. Raises SettingsError for any other database."""
+    """Return the SQLite file. Raises SettingsError for any other database."""
     url = make_url(settings.database_url)
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         msg = (
@@ -64,14 +64,14 @@ def database_file(settings: Settings) -> Path:
 
 
 def write_backup(settings: Settings, file: Path, passphrase: str | None = None, *, force: bool = False) -> Written:
-    """Back the data directory up into one file that its owner alone can read, whether or not a server runs.
+    """Write the data directory into one file that only its owner can read; a server may run meanwhile.
 
-    Raises SettingsError, BackupRefused when the file is there already, VpnKeysError or OSError when something cannot
-    be read or written; then no file was made.
+    Raises SettingsError, BackupRefused when the file exists, VpnKeysError or OSError when something cannot be read or
+    written; then no file was made.
     """
     database = database_file(settings)
     if file.exists() and not force:
-        raise BackupRefused(f"{file} is there already; give another name, or --force to replace it")
+        raise BackupRefused(f"{file} exists already; give another name, or --force to replace it")
     members = _collect(settings.data_dir, database)
     created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     raw = pack(Backup(__version__, created_at, members), passphrase)
@@ -82,11 +82,11 @@ def write_backup(settings: Settings, file: Path, passphrase: str | None = None, 
 def restore_backup(
     settings: Settings, backup: Backup, settings_in: Callable[[Path], Settings], *, force: bool = False
 ) -> Restored:
-    """Make the data directory what it was when the backup was made, or leave it as it is. `config.json` stays.
+    """Replace the data directory's content by the backup's, completely or not at all. `config.json` stays.
 
-    `settings_in` tells the settings that a server with another data directory would have: those that come with the
-    backup are looked at before they are put in place. Raises SettingsError while a server runs, BackupRefused,
-    VpnKeysError or OSError; then nothing was changed.
+    `settings_in` returns the settings of a server with another data directory, so that those in the backup are checked
+    before they are used. Raises SettingsError while a server runs, BackupRefused, VpnKeysError or OSError; then nothing
+    was changed.
 
     In order, each step durable before the next:
 
@@ -103,12 +103,12 @@ def restore_backup(
         is_interrupted = (settings.data_dir / _COMMITTED).is_dir()
         present = _present(settings.data_dir)
         if present and not (force or is_interrupted):
-            msg = f"{settings.data_dir} is in use ({', '.join(present)}); --force replaces it and keeps the old aside"
+            msg = f"{settings.data_dir} has data ({', '.join(present)}); --force moves them to {BACKUPS}/ and restores"
             raise BackupRefused(msg)
         try:
             ports = _stage(staging, backup.members)
-            _check_place(settings.data_dir, settings_in(staging), staging)
-            # What an interrupted restore replaced is aside already, and what it brought is in its own file.
+            _check_database_path(settings.data_dir, settings_in(staging), staging)
+            # After an interrupted restore the old content is in backups/ already, and the new one in its backup file.
             finish_restore(settings.data_dir)
             aside = _keep_aside(settings) if present and not is_interrupted else None
             staging.rename(settings.data_dir / _COMMITTED)
@@ -121,23 +121,23 @@ def restore_backup(
 
 
 def take_whole(data_dir: Path) -> IO[str]:
-    """The data directory and its lock, as `take` gives them, with no restore left half done in it.
+    """Lock the data directory as `take` does, and complete an interrupted restore first.
 
-    Raises SettingsError as `take` does, and after it has completed an interrupted restore: the settings that were read
-    before may be the old ones.
+    Raises SettingsError as `take` does, and after completing a restore: the settings that the caller has read may be
+    the old ones.
     """
     lock = take(data_dir)
     if finish_restore(data_dir):
         lock.close()
-        msg = "a restore had been interrupted; it is complete now. Start again, with the restored settings"
+        msg = "an interrupted restore was completed; start again, to use the restored settings"
         raise SettingsError(msg)
     return lock
 
 
 def finish_restore(data_dir: Path) -> bool:
-    """Move what a restore has decided on to its places; whether there was any. Only with the lock in hand.
+    """Move the files of a committed restore to their places, and return whether there was one.
 
-    Each step may have been done before a crash: what is no longer in `.restore` has been moved.
+    The caller holds the lock. Each step may be repeated after a crash: a file that is not in `.restore` was moved.
     """
     committed = data_dir / _COMMITTED
     if not committed.is_dir():
@@ -149,26 +149,26 @@ def finish_restore(data_dir: Path) -> bool:
             _remove(target)
         elif source.exists():
             if name == DATABASE:
-                # The old one goes first, so that nobody opens it and leaves a log beside the new one.
+                # The old one goes first with its write-ahead log, which SQLite would apply to the new one.
                 _remove(target)
             target.parent.mkdir(mode=0o700, exist_ok=True)
             source.replace(target)
             sync_directory(target.parent)
     sync_directory(data_dir)
-    # No longer decided, in one step; only then taken apart.
+    # The rename ends the restore in one step; a crash during the removal below then repeats nothing.
     committed.rename(data_dir / f"{_COMMITTED}.done")
     shutil.rmtree(data_dir / f"{_COMMITTED}.done")
     return True
 
 
 def stamp() -> str:
-    """This second, for names of files."""
+    """Return the current UTC time to the second, for file names: 20261231-235959."""
     return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
 def _collect(data_dir: Path, database: Path) -> dict[str, bytes]:
     if (data_dir / _COMMITTED).is_dir():
-        msg = f"a restore of {data_dir} was interrupted; start the server or restore again, which completes it"
+        msg = f"a restore of {data_dir} was interrupted; start the server or restore again to complete it"
         raise BackupRefused(msg)
     if not database.is_file():
         msg = f"VPNKEYS_DATA_DIR: there is no database {database}; start the server once (vpnkeys serve)"
@@ -178,15 +178,15 @@ def _collect(data_dir: Path, database: Path) -> dict[str, bytes]:
         if name != DATABASE and (data_dir / name).is_file():
             members[name] = (data_dir / name).read_bytes()
     if REALITY_FILE not in members:
-        msg = f"{data_dir} has no {REALITY_FILE}, without which no link can be restored; start the server once"
+        msg = f"{data_dir} has no {REALITY_FILE}, which every link depends on; start the server once to make it"
         raise BackupRefused(msg)
     return members
 
 
 def _stage(staging: Path, members: Mapping[str, bytes]) -> tuple[int, ...]:
-    """Write the new state and check it; the keys' ports."""
+    """Write the new content to the staging directory, check it, and return the keys' ports."""
     if DATABASE not in members or REALITY_FILE not in members:
-        raise BackupRefused(f"it holds no {DATABASE} or no {REALITY_FILE}")
+        raise BackupRefused(f"the backup lacks {DATABASE} or {REALITY_FILE}")
     shutil.rmtree(staging, ignore_errors=True)
     shutil.rmtree(staging.with_name(f"{_COMMITTED}.done"), ignore_errors=True)
     staging.mkdir(mode=0o700)
@@ -199,13 +199,13 @@ def _stage(staging: Path, members: Mapping[str, bytes]) -> tuple[int, ...]:
         if API_KEY_FILE in members:
             load_api_key(staging, None)
     except ValueError as error:
-        raise BackupRefused(f"a secret in it is damaged: {error}") from error
+        raise BackupRefused(f"a secret in the backup is damaged: {error}") from error
     write_atomically(staging / _LIST, json.dumps(list(members)).encode())
     return ports
 
 
-def _check_place(data_dir: Path, found: Settings, staging: Path) -> None:
-    """A server that starts with the restored settings has to find the restored database."""
+def _check_database_path(data_dir: Path, found: Settings, staging: Path) -> None:
+    """Raise SettingsError unless a server with the restored settings would open the restored database."""
     if database_file(found) not in (staging / DATABASE, data_dir / DATABASE):
         msg = (
             f"VPNKEYS_DATABASE_URL: the server would use {database_file(found)}, and a backup is restored to "
@@ -219,11 +219,11 @@ def _present(data_dir: Path) -> list[str]:
 
 
 def _keep_aside(settings: Settings) -> Path:
-    """The content of the data directory as a backup; as plain copies where it is too damaged for one."""
+    """Save the old content in `backups/` and return its path: a backup file, or plain copies where it is damaged."""
     directory = settings.data_dir / BACKUPS
     directory.mkdir(mode=0o700, exist_ok=True)
     aside = _free_name(directory, f"before-restore-{stamp()}")
-    # The copies first: SQLite may drop or apply a damaged log as soon as it opens the database.
+    # The copies come first: opening the database for a backup may make SQLite drop or apply a damaged log.
     _copy(settings.data_dir, database_file(settings), aside)
     try:
         file = write_backup(settings, aside.with_name(f"{aside.name}.backup")).file

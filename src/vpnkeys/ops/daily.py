@@ -1,4 +1,4 @@
-"""The backup that a running server makes every day."""
+"""The daily backup of a running server."""
 
 import logging
 import re
@@ -21,11 +21,11 @@ _LEFTOVER = re.compile(r"\.vpnkeys-\d{8}-\d{6}\.new\.backup")
 _DAY_S, _AFTER_START_S, _AFTER_FAILURE_S = 86400.0, 300.0, 3600.0
 _JOB = Job(
     name="daily-backup",
-    failing="the daily backup failed, and is tried again every hour",
+    failing="the daily backup failed and will be retried every hour",
     every_s=_DAY_S,
     back_off_s=(_AFTER_FAILURE_S,),
     late_after_s=2 * _AFTER_FAILURE_S,
-    expected=(Exception,),  # whatever it is, serving goes on, and the message says it
+    expected=(Exception,),  # any failure is logged, and the server goes on
 )
 
 
@@ -41,11 +41,11 @@ class DailyBackup:
     _making: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
-        """A backup that is being written when the worker must end is not there afterwards, or it is whole."""
+        """Create the worker. It may be ended while it writes a backup: the file is then complete or absent."""
         self.worker = Worker(_JOB, self._step)
 
     def make(self) -> bool:
-        """One backup now; whether it worked. What went wrong is said once, until it works again."""
+        """Make one backup now, and return whether it worked. A failure is logged once, until a backup works again."""
         try:
             self._make()
         except Exception as error:  # noqa: BLE001 - whatever it is, serving goes on
@@ -60,13 +60,13 @@ class DailyBackup:
         directory = self.settings.data_dir / BACKUPS
         with self._making:
             directory.mkdir(mode=0o700, exist_ok=True)
-            # A second one within a second takes the place of the first.
+            # Names have whole seconds: a second backup in the same second replaces the first.
             made = write_backup(self.settings, directory / f"vpnkeys-{stamp()}.backup", force=True).file
             _thin_out(directory, made)
         _log.info("daily backup: %s", made)
 
     def files(self) -> tuple[BackupFile, ...]:
-        """The backups that there are, newest first; also those that were put aside by a restore."""
+        """Return all backups, newest first, those made by a restore included."""
         found = [path for path in _listed(self.settings.data_dir / BACKUPS) if path.suffix == ".backup"]
         files = [(path.name, path.stat()) for path in found if not path.name.startswith(".")]
         moments = [(name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)) for name, status in files]
@@ -74,12 +74,12 @@ class DailyBackup:
         return tuple(BackupFile(name, size, at.replace(tzinfo=None)) for name, size, at in newest_first)
 
     def find(self, name: str) -> Path | None:
-        """The file of this name; nothing outside the directory of backups has one."""
+        """Return the path of the backup with this name, or None. Names with a path are never found."""
         known = {file.name for file in self.files()}
         return self.settings.data_dir / BACKUPS / name if name in known else None
 
     def first_delay_s(self) -> float:
-        """How long after the start the first one is due: a day after the last; at once when keys have none at all."""
+        """Return the seconds until the first backup: a day after the last, at once when only keys exist."""
         stamps = [
             match[1] for path in _listed(self.settings.data_dir / BACKUPS) if (match := _NAME.fullmatch(path.name))
         ]
@@ -90,10 +90,10 @@ class DailyBackup:
         except ValueError:
             return _AFTER_START_S
         due = _DAY_S - (datetime.now(UTC) - last).total_seconds()
-        return min(max(due, _AFTER_START_S), _DAY_S)  # a clock that was wrong must not put it off for years
+        return min(max(due, _AFTER_START_S), _DAY_S)  # a clock that was wrong must not delay it for years
 
     def _step(self) -> float | None:
-        """The first step plans; each one after it makes a backup."""
+        """Plan at the first step, make a backup at each later one, and return the pause before the next step."""
         if self._is_planned:
             self._make()
             return None
@@ -101,7 +101,7 @@ class DailyBackup:
         try:
             database_file(self.settings)
         except SettingsError:
-            _log.info("there is no daily backup of this kind of database; use its own tools")
+            _log.info("this database is not SQLite, so there is no daily backup; back it up with its own tools")
             return NEVER
         try:
             return self.first_delay_s()
@@ -114,7 +114,7 @@ def _listed(directory: Path) -> list[Path]:
 
 
 def _thin_out(directory: Path, made: Path) -> None:
-    """Keep the newest ten and whatever is not ours. The one made now stays, even where the clock went back."""
+    """Remove old daily backups and leftovers; the newest ten stay, the one just made among them whatever its time."""
     ours = sorted(path for path in _listed(directory) if _NAME.fullmatch(path.name) and path != made)
     for path in ours[: max(len(ours) - (_KEPT - 1), 0)]:
         path.unlink(missing_ok=True)

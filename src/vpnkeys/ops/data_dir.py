@@ -1,4 +1,4 @@
-"""The data directory: made, locked for one server, and what is kept in it loaded or made."""
+"""The data directory: its lock, and the secrets and certificate in it, which are made at the first start."""
 
 import fcntl
 from pathlib import Path
@@ -11,7 +11,10 @@ from vpnkeys.store.files.secrets import ApiKeyHash, load_api_key, load_key_pair
 
 
 def take(data_dir: Path) -> IO[str]:
-    """Make the data directory and lock it for as long as this process lives: one server on one directory."""
+    """Make the data directory, lock it, and return the lock, which lasts until it is closed or this process ends.
+
+    Raises SettingsError when the directory cannot be used or another process holds the lock.
+    """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         data_dir.chmod(0o700)
@@ -24,13 +27,13 @@ def take(data_dir: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        msg = f"VPNKEYS_DATA_DIR: another vpnkeys serves {data_dir} already; stop that one first"
+        msg = f"VPNKEYS_DATA_DIR: another vpnkeys uses {data_dir}; stop that one first"
         raise SettingsError(msg) from error
     return lock
 
 
 def key_pair(settings: Settings) -> KeyPair:
-    """The server's REALITY key pair. Raises SettingsError when it is damaged."""
+    """Return the server's REALITY key pair. Raises SettingsError when it is damaged."""
     try:
         return load_key_pair(settings.data_dir)
     except ValueError as error:
@@ -38,7 +41,7 @@ def key_pair(settings: Settings) -> KeyPair:
 
 
 def api_key(settings: Settings) -> tuple[ApiKeyHash, str | None]:
-    """The API key's hash; and the key itself when it was made just now. Raises SettingsError when it is damaged."""
+    """Return the API key's hash, and the key itself when it was made just now. Raises SettingsError when damaged."""
     given = settings.api_key.get_secret_value() if settings.api_key else None
     try:
         return load_api_key(settings.data_dir, given)
@@ -47,12 +50,12 @@ def api_key(settings: Settings) -> tuple[ApiKeyHash, str | None]:
 
 
 def certificate(settings: Settings) -> CertificateFiles:
-    """The operator's certificate, or one of our own."""
+    """Return the operator's certificate, or one of our own."""
     if settings.tls_cert is not None and settings.tls_key is not None:
         return CertificateFiles(settings.tls_cert, settings.tls_key)
     return load_certificate(settings.data_dir, settings.server_address)
 
 
 def api_socket(settings: Settings) -> Path:
-    """The Unix socket of Xray's API."""
+    """Return the Unix socket of Xray's API."""
     return settings.data_dir / "run" / "api.sock"

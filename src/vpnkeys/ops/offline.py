@@ -1,4 +1,4 @@
-"""The data directory without a server of our own."""
+"""Access to the data directory by commands, without a server in this process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +21,9 @@ from vpnkeys.xray.rpc.counters import XrayCounters
 
 @contextmanager
 def offline_store(settings: Settings) -> Iterator[SqlStore]:
-    """The database, brought up to date, while no server runs on the data directory and none can start.
+    """Open the database for the block, migrated to this version. The lock keeps servers from running meanwhile.
 
-    Raises SettingsError when one does.
+    Raises SettingsError when a server runs.
     """
     with take_whole(settings.data_dir):
         engine = open_engine(settings.database_url)
@@ -36,10 +36,10 @@ def offline_store(settings: Settings) -> Iterator[SqlStore]:
 
 
 def collect_traffic(settings: Settings) -> None:
-    """Count what Xray has counted, beside a running server or without one.
+    """Add Xray's counters to the keys' totals, whether or not a server runs.
 
-    Nothing is made and nothing is migrated: that is for the server, which holds the data directory's lock. Raises
-    SettingsError when there is no database of this version, Unavailable when it or Xray does not answer.
+    The database is neither made nor migrated: only the server does that, as it holds the data directory's lock. Raises
+    SettingsError when there is no database of this version, and Unavailable when it or Xray does not answer.
     """
     counters = XrayCounters(api_socket(settings))
     with _store_as_it_is(settings.database_url) as store:
@@ -51,7 +51,7 @@ def collect_traffic(settings: Settings) -> None:
 
 @contextmanager
 def _store_as_it_is(database_url: str) -> Iterator[SqlStore]:
-    """A database that a server has made and brought up to date."""
+    """Open the database for the block if it has this version. Raises SettingsError or StoreUnavailable."""
     _require_file(database_url)
     engine = open_engine(database_url)
     try:
@@ -59,7 +59,7 @@ def _store_as_it_is(database_url: str) -> Iterator[SqlStore]:
         if revision != HEAD:
             msg = (
                 f"VPNKEYS_DATABASE_URL: the database is at version {revision or 'none'}, this vpnkeys needs {HEAD}; "
-                "start the server once (vpnkeys serve), which brings it up to date"
+                "start the server once (vpnkeys serve) to migrate it"
             )
             raise SettingsError(msg)
         store = SqlStore(engine)
@@ -76,15 +76,15 @@ def _store_as_it_is(database_url: str) -> Iterator[SqlStore]:
 
 
 def _require_file(database_url: str) -> None:
-    """Opening an SQLite file that is not there would make it."""
+    """Raise SettingsError when the SQLite file does not exist: opening it would create it."""
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite" or url.database is None:
         return
     try:
         if Path(url.database).is_file():
             return
-        why = "is not there; start the server once (vpnkeys serve), which makes it"
+        why = "does not exist; start the server once (vpnkeys serve) to make it"
     except OSError as error:
-        why = f"cannot be read: {error.strerror}; be the server's own user, or root"
+        why = f"cannot be read: {error.strerror}; run this as the server's user or root"
     msg = f"VPNKEYS_DATABASE_URL: the database {url.database} {why}"
     raise SettingsError(msg)

@@ -1,4 +1,4 @@
-"""A server takes over an Xray that runs already: left in peace when it runs with what is wanted, else restarted."""
+"""A new server adopts an Xray that runs already: it restarts Xray only when its base configuration is outdated."""
 
 import logging
 from contextlib import suppress
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Takeover:
-    """What is done when an Xray is seen that somebody else started, be it old or new."""
+    """Adopts an Xray that a supervisor started, at the server's start and after each restart of Xray."""
 
     node: LocalNode
     reconciler: Reconciler
@@ -25,41 +25,41 @@ class Takeover:
     _has_restarted: bool = field(default=False, init=False)
 
     def xray_is_up(self, pid: int) -> None:
-        """Let it have the keys that are wanted; if it runs with another base, only after a restart.
+        """Schedule a repair that gives this Xray its keys; restart it first when its base configuration is outdated.
 
-        Which is done once: an Xray that nobody notes the start of would be restarted for ever.
+        It restarts Xray once at most: one whose start is never recorded would be restarted for ever.
         """
         why = self._obstacle(pid)
         if why and self._has_restarted:
-            _log.error("%s, also after a restart: have it started by `vpnkeys xray run`", why)
+            _log.error("%s, even after a restart; let its supervisor start it with `vpnkeys xray run`", why)
         elif why:
             self._has_restarted = True
             self._restart(why)
         self.reconciler.repair_soon()
 
     def _obstacle(self, pid: int) -> str:
-        """What only a restart would put right, or nothing."""
+        """Return the reason why Xray needs a restart, or ""."""
         file = self.node.file
         start = last_start(self.node.api_socket.parent)
         try:
             document = read_document(file.path)
             if document is None:
-                return ""  # is written anew, and the next life has it
+                return ""  # the repair writes the file, and the next start of Xray reads it
             if start is None or start.epoch != epoch_of(pid):
-                return "it is not known what Xray was started with"
+                return "the configuration that Xray was started with is unknown"
         except OSError:
-            return ""  # gone meanwhile, or nothing that a restart would help
+            return ""  # Xray has ended meanwhile, or a restart would not help
         if start.base == base_digest(document, file.base.pool):
             return ""
-        return "Xray was started with other settings than config.json has now"
+        return "Xray was started with a configuration that differs from config.json"
 
     def _restart(self, why: str) -> None:
-        """With no byte lost, as when somebody asks for it."""
-        _log.warning("%s; it is restarted, which ends open connections", why)
+        """Restart Xray after a final sample, so that no byte is lost."""
+        _log.warning("%s; restarting Xray, which ends open connections", why)
         try:
             with self.reconciler.changing, self.traffic.held(), self.reconciler.or_repair():
                 with suppress(XrayUnavailable):
                     self.traffic.close_epoch(self.node.quiesce())
                 self.node.restart()
         except Unavailable as error:
-            _log.warning("Xray was not restarted in order: %s", error)
+            _log.warning("restarting Xray failed: %s", error)

@@ -1,4 +1,4 @@
-"""What a running server tells a monitoring system of itself, read when it is asked."""
+"""The figures of a running server for monitoring systems, read at each request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,18 +22,18 @@ from vpnkeys.worker import Workers
 
 @dataclass(slots=True)
 class Odometer:
-    """What all keys together were counted since the first look, which never falls.
+    """The bytes of all keys since the first reading, a number that never falls.
 
-    A sum over the keys that are there would fall with each deletion, and a counter that falls is taken for one that
-    began again at zero, all of it used anew. So this begins at zero with each server, and adds what each key has more
-    than when it was last looked at. What a key used between the last look and its deletion is not in it.
+    A sum over the existing keys would fall with each deletion, and Prometheus takes a counter that falls for one that
+    restarted at zero. So this starts at zero with each server and adds the growth of each key since the last reading.
+    Bytes between a key's last reading and its deletion are missing.
     """
 
     total: Bytes = NOTHING
     _seen: Mapping[str, Bytes] | None = field(default=None, init=False)
 
     def look(self, by_key: Mapping[str, Bytes]) -> None:
-        """Add what is new."""
+        """Add the growth since the last reading."""
         before = by_key if self._seen is None else self._seen
         more = [(now, before.get(uuid, NOTHING)) for uuid, now in by_key.items()]
         up = sum(max(0, now.up - then.up) for now, then in more)
@@ -44,24 +44,24 @@ class Odometer:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What the database holds."""
+    """The keys and totals that the database holds."""
 
     keys: tuple[Key, ...]
     tally: Tally
 
 
 class Restarted(Protocol):
-    """A process that is started again when it ends."""
+    """A process that its supervisor restarts when it ends."""
 
     @property
     def restarts(self) -> int:
-        """How often that was."""
+        """The number of restarts."""
         ...
 
 
 @dataclass(slots=True)
 class Monitor:
-    """Takes the vitals of one server, whose traffic it counts from now on."""
+    """Reads the figures of one server, and counts its traffic from now on."""
 
     process: Restarted
     backups: DailyBackup
@@ -105,7 +105,7 @@ class Monitor:
             with self._lock:
                 stored = _Stored(store.keys(), store.tally())
                 self._odometer.look(stored.tally.by_key)
-                # A life that was taken for ended may turn out to go on; a counter must not fall for that.
+                # An Xray taken for dead may turn out to run on, which removes its gap; a counter must not fall.
                 self._gaps = max(self._gaps, stored.tally.gaps)
                 return stored
         except Unavailable:
