@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from vpnkeys.cli.output.rates import Board
+from vpnkeys.cli.output.rates import LiveUsage
 from vpnkeys.client import Event, UnexpectedAnswer
 from vpnkeys.client._events import events_in
 
@@ -48,32 +48,32 @@ def traffic(**totals: int) -> Event:
 
 def test_rates_are_between_the_last_two_samples() -> None:
     """The busiest first, then who used most; nobody has a rate before the second sample."""
-    board = Board()
-    board.take(traffic(a=1000, b=10, c=20), 100.0)
+    board = LiveUsage()
+    board.add(traffic(a=1000, b=10, c=20), 100.0)
     assert not board.has_rates
     assert [(one.key_id, one.rate_bytes_per_s) for one in board.usage()] == [("a", None), ("c", None), ("b", None)]
-    board.take(traffic(a=1000, b=500, c=20), 101.0)
-    board.take(traffic(a=1000, b=600, c=20), 103.0)
+    board.add(traffic(a=1000, b=500, c=20), 101.0)
+    board.add(traffic(a=1000, b=600, c=20), 103.0)
     assert [(one.key_id, one.rate_bytes_per_s) for one in board.usage()] == [("b", 50.0), ("a", 0.0), ("c", 0.0)]
     assert board.as_json()["rate_bytes_per_s"] == 50.0
 
 
 def test_a_reset_total_and_a_new_key_are_no_rate() -> None:
     """Neither less than nothing, nor all that was ever used at once."""
-    board = Board()
-    board.take(traffic(a=1000), 0.0)
-    board.take(traffic(a=10, b=5000), 2.0)
+    board = LiveUsage()
+    board.add(traffic(a=1000), 0.0)
+    board.add(traffic(a=10, b=5000), 2.0)
     assert {one.key_id: one.rate_bytes_per_s for one in board.usage()} == {"a": 0.0, "b": 0.0}
 
 
 def test_names_come_from_the_keys() -> None:
     """As soon as they were told; a key that is gone is nobody's any more."""
-    board = Board()
-    board.take(traffic(a=1), 0.0)
+    board = LiveUsage()
+    board.add(traffic(a=1), 0.0)
     assert board.usage()[0].name == ""
     key = {"id": "a", "name": ODD, "uuid": "u", "created_at": "2025-08-05T12:00:00", "is_active": False, "port": 1}
-    board.take(Event("keys", [key]), 0.0)
+    board.add(Event("keys", [key]), 0.0)
     assert (board.usage()[0].name, board.usage()[0].status, board.usage()[0].port) == (ODD, "disabled", 1)
-    board.take(Event("news of a newer server", None), 0.0)
+    board.add(Event("news of a newer server", None), 0.0)
     with pytest.raises(ValidationError):
-        board.take(Event("traffic", {"keys": 1}), 0.0)
+        board.add(Event("traffic", {"keys": 1}), 0.0)

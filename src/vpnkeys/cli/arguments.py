@@ -1,44 +1,37 @@
-"""Arguments and options that several commands have."""
+"""Arguments and options shared by several commands."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from vpnkeys.cli.remote import wrong_usage
-
-
-class Step(StrEnum):
-    """What a line of a history is about."""
-
-    HOUR = "hour"
-    DAY = "day"
+from vpnkeys.domain.traffic import Step
 
 
 def is_name(value: str) -> str:
-    """What can stand in a path of the API."""
+    """Return an id that can be part of a URL path. Raises BadParameter for the special segments."""
     if value in {"", ".", ".."}:
-        raise typer.BadParameter("this is no id")
+        raise typer.BadParameter("this is not an id")
     return value
 
 
 def are_names(values: list[str]) -> list[str]:
-    """The same for several."""
+    """Return several ids, each checked by `is_name`."""
     return [is_name(value) for value in values]
 
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id or its UUID.", callback=is_name)]
 KeyIds = Annotated[list[str], typer.Argument(metavar="ID...", help="The keys' ids or UUIDs.", callback=are_names)]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even on a terminal.")]
-Qr = Annotated[bool, typer.Option("--qr", help="Draw the link as a QR code, for a phone to read from the screen.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Qr = Annotated[bool, typer.Option("--qr", help="Also draw the link as a QR code for a phone to scan.")]
 Since = Annotated[str | None, typer.Option("--from", metavar="TIME", help="ISO 8601; default: a day ago, or 30 days.")]
 Until = Annotated[str | None, typer.Option("--to", metavar="TIME", help="ISO 8601; default: now.")]
-StepOption = Annotated[Step, typer.Option("--step", help="A line for each hour or each day, UTC.")]
+StepOption = Annotated[Step, typer.Option("--step", help="One line per hour or per day, UTC.")]
 
 
 def moment_of(option: str, text: str, *, instead: str = "") -> datetime:
-    """ISO 8601, UTC unless it has an offset. What is none is a wrong command line."""
+    """Return the time in an ISO 8601 text, UTC unless it has an offset. Another text ends the command with code 2."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -46,6 +39,6 @@ def moment_of(option: str, text: str, *, instead: str = "") -> datetime:
 
 
 def span_of(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
-    """The moments of --from and --to."""
+    """Return the times of --from and --to, None where one is missing."""
     begin = None if since is None else moment_of("--from", since)
     return begin, None if until is None else moment_of("--to", until)

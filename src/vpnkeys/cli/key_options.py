@@ -1,6 +1,5 @@
-"""The options of `vpnkeys keys add` and `keys set`: what may be decided about a key."""
+"""The options of `vpnkeys keys add` and `vpnkeys keys set`: a key's note, switch and limits."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -8,18 +7,10 @@ import typer
 from vpnkeys.cli.arguments import moment_of
 from vpnkeys.cli.remote import wrong_usage
 from vpnkeys.client import KeyLimits
+from vpnkeys.domain.limits import Window
 
 _NONE = "none"
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-class Window(StrEnum):
-    """The time that a traffic limit is about."""
-
-    TOTAL = "total"
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
 
 
 def _size(text: str) -> int:
@@ -27,7 +18,7 @@ def _size(text: str) -> int:
     return round(float(number) * _UNITS[unit])
 
 
-NoteOption = Annotated[str | None, typer.Option("--note", help="For yourself.")]
+NoteOption = Annotated[str | None, typer.Option("--note", help="A note for yourself; customers do not see it.")]
 ActiveOption = Annotated[bool | None, typer.Option("--active/--inactive", help="Switch the key on or off.")]
 ExpiresOption = Annotated[
     str | None, typer.Option("--expires", metavar="TIME", help="ISO 8601, UTC unless it has an offset; or none.")
@@ -35,11 +26,17 @@ ExpiresOption = Annotated[
 TrafficOption = Annotated[
     str | None, typer.Option("--traffic-limit", metavar="BYTES", help="Such as 500M or 20G (powers of 1024); or none.")
 ]
-WindowOption = Annotated[Window | None, typer.Option("--window", help="The limit begins anew with each; UTC.")]
-DevicesOption = Annotated[
-    str | None, typer.Option("--devices", metavar="NUMBER", help="Addresses that may be online at once; or none.")
+WindowOption = Annotated[
+    Window | None,
+    typer.Option("--window", help="The period of the traffic limit: usage restarts at zero with each; UTC."),
 ]
-SpeedOption = Annotated[str | None, typer.Option("--speed", metavar="MBIT/S", help="Each way; or none.")]
+DevicesOption = Annotated[
+    str | None,
+    typer.Option("--devices", metavar="NUMBER", help="How many IP addresses may be online at once; or none."),
+]
+SpeedOption = Annotated[
+    str | None, typer.Option("--speed", metavar="MBIT/S", help="The speed limit in each direction; or none.")
+]
 
 
 def limits_of(  # noqa: PLR0913 - one for each option
@@ -52,7 +49,7 @@ def limits_of(  # noqa: PLR0913 - one for each option
     devices: str | None,
     speed: str | None,
 ) -> KeyLimits:
-    """Those that were given. What is no value is a wrong command line."""
+    """Return the limits that were given. A text that is no value ends the command with code 2."""
     fields: KeyLimits = {}
     if note is not None:
         fields["note"] = note

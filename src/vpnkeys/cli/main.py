@@ -1,4 +1,4 @@
-"""The commands, and how they are found."""
+"""The table of commands, and the entry point that loads the one that is called."""
 
 import os
 import sys
@@ -33,14 +33,14 @@ _COMMANDS = {
     "upgrade-xray": ("install", "upgrade_xray"),
     "completion": ("completion", "completion"),
 }
-"""Each command with its module and what stands there for it: a function, or an app of several commands."""
+"""For each command its module, and the function or Typer app in it."""
 
 
 def main() -> None:
-    """The entry point.
+    """Run the command line.
 
-    Only the module of the command that was asked for is loaded: what serving needs takes most of a second to import,
-    and a person who lists keys should not wait for that.
+    Only the module of the called command is imported: the imports of `serve` take most of a second, and listing keys
+    should not wait for them.
     """
     completed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")  # zsh and fish; bash
     is_completing = "_VPNKEYS_COMPLETE" in os.environ
@@ -52,9 +52,9 @@ def main() -> None:
 
 
 def build_app(names: Iterable[str], only_named: Iterable[str] = ()) -> typer.Typer:
-    """The command line with these commands, and with `version`. Of some only the names may be needed, by a shell."""
+    """Return the command line with these commands and `version`. `only_named` have names only, for shell completion."""
     app = typer.Typer(name="vpnkeys", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
-    app.callback()(_about)  # without it, Typer takes a single command for the whole program
+    app.callback()(_about)  # without it, Typer would make a single command the whole program
     app.command("version")(version)
     for name in names:
         module, attribute = _COMMANDS[name]
@@ -69,9 +69,9 @@ def build_app(names: Iterable[str], only_named: Iterable[str] = ()) -> typer.Typ
 
 
 def _about() -> None:
-    """The server of VPN keys, and the commands that ask it."""
+    """Manage VPN keys: the server, and the commands for it."""
 
 
 def version() -> None:
-    """The version of vpnkeys."""
+    """Print the version of vpnkeys."""
     print(__version__)

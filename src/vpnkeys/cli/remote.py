@@ -1,7 +1,7 @@
-"""What all commands that ask a server share: which server, how to say what it answered, and the exit code.
+"""The shared part of all commands that ask a server: the choice of the server, the output, and the exit codes.
 
-0 it was done; 1 it was refused, or there is no such thing; 2 the command line or the settings are wrong; 3 the server
-does not answer, or cannot do it now.
+0 done; 1 the server refused, or what was named does not exist; 2 the command line or the settings are wrong; 3 the
+server does not answer, or cannot do it now.
 """
 
 import functools
@@ -53,19 +53,19 @@ def _options(
         Path | None, typer.Option(envvar="VPNKEYS_CA", help="PEM file of certificates to trust instead.")
     ] = None,
 ) -> tuple[bool, str, str, str, Path | None]:
-    """The options of every such command, in Typer's own words."""
+    """Return the options that every such command has. Typer reads them from this signature."""
     return as_json, url, api_key, fingerprint, ca
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """A server to ask, and somebody to tell."""
+class Remote:
+    """The server that a command asks, and the output for its user."""
 
     server: Client
     as_json: bool
 
-    def tell(self, value: Any, *for_people: RenderableType) -> None:  # noqa: ANN401 - JSON
-        """The JSON value for a program, or the same for people."""
+    def show(self, value: Any, *for_people: RenderableType) -> None:  # noqa: ANN401 - JSON
+        """Print the answer: `value` as JSON with --json, else the parts for people."""
         if self.as_json:
             print(plain_json(value))
             return
@@ -73,48 +73,48 @@ class Session:
         for part in for_people:
             console.print(Plain(part))
 
-    def show_people(self, *parts: RenderableType) -> None:
-        """What a person should know before deciding, beside the answer; a program gets the answer alone."""
+    def show_notice(self, *parts: RenderableType) -> None:
+        """Print to standard error what a person should know before confirming; nothing for programs."""
         if not self.as_json or can_ask():
             console = console_for(sys.stderr)
             for part in parts:
                 console.print(Plain(part))
 
     def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask whoever sits at the terminal, unless it was said before; "no" ends the command with 1."""
+        """Ask for confirmation on a terminal, unless --yes was given; "no" ends the command with code 1."""
         if not yes and can_ask():
             typer.confirm(plain(question), abort=True, err=True)
 
     def busy(self, doing: str) -> AbstractContextManager[object]:
-        """Show on a terminal that something goes on."""
+        """Show a progress sign on a terminal during the block."""
         return Console(stderr=True).status(plain(doing))
 
 
 def can_ask() -> bool:
-    """Whether somebody sits there."""
+    """Return whether a person can answer questions: standard input and standard error are terminals."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def console_for(file: IO[str]) -> Console:
-    """A console that takes text for what it is. Where there is no terminal, lines are long rather than folded."""
+    """Return a console that interprets no markup in text. Without a terminal its lines are long, not folded."""
     console = Console(file=file, highlight=False, markup=False, emoji=False)
     if console.is_terminal:
         return console
     return Console(file=file, highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
 
 
-def asks_server(command: Callable[Concatenate[Session, P], None]) -> Callable[..., None]:
-    """Give a command the options that say which server, hand it a session, and end as an error demands."""
+def asks_server(command: Callable[Concatenate[Remote, P], None]) -> Callable[..., None]:
+    """Return a Typer command with the options for the server. It calls `command`, and turns errors into exit codes."""
     options = inspect.signature(_options, eval_str=True).parameters
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         as_json, url, api_key, fingerprint, ca = _options(**{name: kwargs.pop(name) for name in options})  # type: ignore[arg-type]
-        with _errors_told(as_json=as_json), _connect(url, api_key, fingerprint, ca) as server:
-            command(Session(server, as_json), *args, **kwargs)
+        with _errors_reported(as_json=as_json), _connect(url, api_key, fingerprint, ca) as server:
+            command(Remote(server, as_json), *args, **kwargs)
 
-    # Typer reads both: the parameters from one, their types from the other.
+    # Typer reads the parameters from the signature, and their types from the annotations.
     run.__signature__ = inspect.Signature([*own, *options.values()])  # type: ignore[attr-defined]
     hints = {**get_type_hints(command, include_extras=True), **get_type_hints(_options, include_extras=True)}
     run.__annotations__ = {parameter.name: hints[parameter.name] for parameter in [*own, *options.values()]}
@@ -123,13 +123,13 @@ def asks_server(command: Callable[Concatenate[Session, P], None]) -> Callable[..
 
 
 def wrong_usage(message: str) -> NoReturn:
-    """The command line or the settings do not fit together."""
+    """Print the message and end with code 2: the command line or the settings are wrong."""
     print(f"vpnkeys: {plain(message)}", file=sys.stderr)
     raise typer.Exit(_USAGE)
 
 
 def refused(message: str) -> NoReturn:
-    """It was not done, and would not be if it were asked for again."""
+    """Print the message and end with code 1: nothing was done, and a repeat would not help."""
     print(f"vpnkeys: {plain(message)}", file=sys.stderr)
     raise typer.Exit(_REFUSED)
 
@@ -146,22 +146,24 @@ def _connect(url: str, api_key: str, fingerprint: str, ca: Path | None) -> Clien
 
 
 def _local() -> Client:
-    """The server on this machine."""
-    places = [admin_socket(directory) for directory in data_dirs()]
-    for place in places:
+    """Return a client of the server on this machine, or end the command when none runs."""
+    sockets = [admin_socket(directory) for directory in data_dirs()]
+    for socket in sockets:
         try:
-            if place.is_socket():
-                return Client.local(place)
+            if socket.is_socket():
+                return Client.local(socket)
         except PermissionError:
-            wrong_usage(f"{place} is for the server's own user and root; be one of them, or give --url and --api-key")
-    where = " or ".join(str(place.parent.parent) for place in places)
+            wrong_usage(
+                f"only the server's user and root can open {socket}; run as one of them, or give --url and --api-key"
+            )
+    where = " or ".join(str(socket.parent.parent) for socket in sockets)
     print(f"vpnkeys: no server runs on {where}; start one (vpnkeys serve), or give --url", file=sys.stderr)
     raise typer.Exit(_UNAVAILABLE)
 
 
 @contextmanager
-def _errors_told(*, as_json: bool) -> Iterator[None]:
-    """What the server refused, on standard error; and the exit code for it."""
+def _errors_reported(*, as_json: bool) -> Iterator[None]:
+    """Print the API's errors in the block to standard error, and end the command with their exit codes."""
     try:
         yield
     except ApiError as error:

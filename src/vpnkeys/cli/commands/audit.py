@@ -1,4 +1,4 @@
-"""`vpnkeys audit`: every change, who made it, and how it ended."""
+"""`vpnkeys audit`: the log of changes, with their actors and outcomes."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ import typer
 
 from vpnkeys.cli.output.plain import plain, plain_json
 from vpnkeys.cli.output.tables import table_of, to_second
-from vpnkeys.cli.remote import Session, asks_server
+from vpnkeys.cli.remote import Remote, asks_server
 from vpnkeys.client import AuditRecord
 
 _MOST = 1000
@@ -19,43 +19,43 @@ _EVERY_S = 1.0
 
 @asks_server
 def audit(
-    session: Session,
+    remote: Remote,
     *,
     subject: Annotated[
-        str | None, typer.Option("--key", "--subject", metavar="ID", help="Only what was done to this key or token.")
+        str | None, typer.Option("--key", "--subject", metavar="ID", help="Only changes of this key or token.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="How many of the newest.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="How many records to show, the newest ones.")] = 100,
     before: Annotated[int | None, typer.Option(min=1, help="Only records older than the one with this number.")] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what happens now, a line each, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Keep printing new records, one per line, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """The newest changes, newest first; with --follow oldest first, and as JSON one document a line."""
-    records = session.server.audit.list(limit, before, subject)
+    """Show the newest changes, newest first; with --follow oldest first, and with --json one document per line."""
+    records = remote.server.audit.list(limit, before, subject)
     if follow:
         with suppress(KeyboardInterrupt):
-            _follow(session, records, subject)
+            _follow(remote, records, subject)
         return
     rows = [(one.id, to_second(one.at), _who(one), one.action, one.subject, one.outcome, _what(one)) for one in records]
     titles = (">No", "At (UTC)", "Who", "What", "Subject", "Outcome", "Change")
-    session.tell([one.as_sent() for one in records], table_of(titles, rows))
+    remote.show([one.as_sent() for one in records], table_of(titles, rows))
 
 
-def _follow(session: Session, records: list[AuditRecord], subject: str | None) -> None:
+def _follow(remote: Remote, records: list[AuditRecord], subject: str | None) -> None:
     last = 0
     while True:
         for record in reversed(records):
-            print(plain_json(record.as_sent(), indent=None) if session.as_json else _line(record))
+            print(plain_json(record.as_sent(), indent=None) if remote.as_json else _line(record))
         sys.stdout.flush()
         last = records[0].id if records else last
         time.sleep(_EVERY_S)
-        records = list(_newer_than(last, session, subject))
+        records = list(_newer_than(last, remote, subject))
 
 
-def _newer_than(last: int, session: Session, subject: str | None) -> Iterator[AuditRecord]:
-    """Newest first, over as many pages as it takes."""
+def _newer_than(last: int, remote: Remote, subject: str | None) -> Iterator[AuditRecord]:
+    """Yield all records newer than `last`, newest first, from as many pages as needed."""
     before = None
-    while page := session.server.audit.list(_MOST, before, subject):
+    while page := remote.server.audit.list(_MOST, before, subject):
         yield from (record for record in page if record.id > last)
         before = page[-1].id
         if before <= last:
@@ -63,8 +63,8 @@ def _newer_than(last: int, session: Session, subject: str | None) -> Iterator[Au
 
 
 def _line(record: AuditRecord) -> str:
-    told = (to_second(record.at), _who(record), record.action, record.subject, record.outcome, _what(record))
-    return plain("  ".join(str(part) for part in told if part))
+    parts = (to_second(record.at), _who(record), record.action, record.subject, record.outcome, _what(record))
+    return plain("  ".join(str(part) for part in parts if part))
 
 
 def _who(record: AuditRecord) -> str:
@@ -72,12 +72,12 @@ def _who(record: AuditRecord) -> str:
 
 
 def _what(record: AuditRecord) -> str:
-    """What differs, as people say it; the reason of a failure first."""
+    """Return the changes of a record as text, after the reason of a failure."""
     names = dict.fromkeys([*record.before, *record.after])
     changes = [_change(name, record.before.get(name), record.after.get(name)) for name in names]
     return ", ".join(part for part in (record.detail, *changes) if part)
 
 
 def _change(name: str, before: Any, after: Any) -> str:  # noqa: ANN401 - JSON
-    told = [str(value) for value in (before, after) if value is not None and value != ""]
-    return f"{name} {' → '.join(told)}" if told else ""
+    values = [str(value) for value in (before, after) if value is not None and value != ""]
+    return f"{name} {' → '.join(values)}" if values else ""

@@ -1,4 +1,4 @@
-"""`vpnkeys backup` and `vpnkeys restore`: a data directory in one file, and back."""
+"""`vpnkeys backup` and `vpnkeys restore`: saving a data directory in one file, and restoring it."""
 
 import getpass
 import os
@@ -18,26 +18,26 @@ from vpnkeys.store.files.backup import Backup, BackupRefused, is_encrypted, unpa
 
 _REFUSED, _SETTINGS = 1, 2
 
-_File = Annotated[Path, typer.Argument(help="the backup", show_default=False)]
+_File = Annotated[Path, typer.Argument(help="the backup file", show_default=False)]
 _PassphraseFile = Annotated[
-    Path | None, typer.Option(help=f"a file with the passphrase; else {PASSPHRASE}, else a terminal is asked")
+    Path | None, typer.Option(help=f"a file with the passphrase; without it {PASSPHRASE}, else a terminal is asked")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="for programs")]
+_Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 def backup(
     file: _File,
     passphrase_file: _PassphraseFile = None,
-    force: Annotated[bool, typer.Option("--force", help="replace a file that is there")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace an existing file")] = False,
     as_json: _Json = False,
 ) -> None:
     """Write keys, traffic, key pair, API key hash, certificate and settings into one file; the server may run.
 
-    Without a passphrase whoever has the file has every key. Exit codes: 0 done; 1 refused, and nothing was written;
-    2 wrong command line or settings, or nothing to back up.
+    Without a passphrase the file is not encrypted, and everyone who can read it can use every key. Exit codes: 0 done;
+    1 refused, and nothing was written; 2 wrong command line or settings, or nothing to back up.
     """
-    os.umask(0o077)  # SQLite makes its files by this alone
-    with _told("back up", as_json=as_json):
+    os.umask(0o077)  # SQLite creates its files with this mask
+    with _errors_reported("back up", as_json=as_json):
         settings = load_settings()
         passphrase = _given(passphrase_file) or _new_from_terminal()
         written = write_backup(settings, file, passphrase, force=force)
@@ -47,15 +47,15 @@ def backup(
 def restore(
     file: _File,
     passphrase_file: _PassphraseFile = None,
-    force: Annotated[bool, typer.Option("--force", help="replace what is there; it is kept aside")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace existing data; they are kept in backups/")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Make the data directory what it was when the backup was made, all or nothing; stop the server first.
+    """Restore the data directory from a backup, completely or not at all; stop the server first.
 
-    Exit codes: 0 done; 1 refused, and nothing was changed; 2 wrong command line or settings, or a server that runs.
+    Exit codes: 0 done; 1 refused, and nothing was changed; 2 wrong command line or settings, or the server runs.
     """
     os.umask(0o077)
-    with _told("restore", as_json=as_json):
+    with _errors_reported("restore", as_json=as_json):
         settings = load_settings()
         found = _opened(file, _given(passphrase_file))
         restored = restore_backup(settings, found, _settings_in, force=force)
@@ -63,8 +63,8 @@ def restore(
 
 
 @contextmanager
-def _told(what: str, *, as_json: bool) -> Iterator[None]:
-    """Every failure in one line or document."""
+def _errors_reported(what: str, *, as_json: bool) -> Iterator[None]:
+    """Print failures in the block as one line or one JSON document, and end with their exit codes."""
     try:
         yield
     except SettingsError as error:
@@ -88,15 +88,15 @@ def _settings_in(data_dir: Path) -> Settings:
 
 
 def _given(file: Path | None) -> str | None:
-    """The passphrase from the file, or else from the environment; an argument would be seen by everybody."""
+    """Return the passphrase from the file, else from the environment: other users can see a program's arguments."""
     if file is None:
         return backup_passphrase()
     try:
         found = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
-        raise BackupRefused(f"{file} is no UTF-8 text") from error
+        raise BackupRefused(f"{file} is not a UTF-8 text; give a file with the passphrase") from error
     if not found:
-        raise BackupRefused(f"{file} holds no passphrase")
+        raise BackupRefused(f"{file} is empty; write the passphrase into it")
     return found
 
 
@@ -125,23 +125,23 @@ def _opened(file: Path, passphrase: str | None) -> Backup:
 
 def _backup_notes(settings: Settings, written: Written) -> Iterator[str]:
     if not written.is_encrypted:
-        yield "It is not encrypted: whoever has this file has every key. Keep it as you keep a password."
+        yield "It is not encrypted: everyone who can read it can use every key. Keep it as safe as a password."
     if settings.tls_cert is not None:
         yield f"Your own certificate ({settings.tls_cert}) is not in it."
 
 
 def _restore_notes(restored: Restored) -> Iterator[str]:
-    """What the operator has to see to, because it is not in our files."""
+    """Yield what the operator has to check, because it is not in the backup."""
     yield (
-        "The links in use name a host; its DNS name or address has to lead here, and VPNKEYS_SERVER_ADDRESS is what "
-        "new links say."
+        "Existing links work only if their host's name or address leads to this machine; new links use "
+        "VPNKEYS_SERVER_ADDRESS."
     )
     if restored.ports:
         yield (
-            f"The keys listen on ports from {restored.ports[0]} to {restored.ports[-1]}: VPNKEYS_PORT_RANGE has to "
-            "hold them, and the firewall to let them in."
+            f"The keys have ports from {restored.ports[0]} to {restored.ports[-1]}: VPNKEYS_PORT_RANGE must include "
+            "them, and the firewall must let them in."
         )
-    yield "What was set in the environment of the old server, and not in vpnkeys.env, has to be set here too."
+    yield "Settings in the old server's environment are not in the backup; set them here too."
 
 
 def _report_backup(written: Written, notes: Iterator[str], *, as_json: bool) -> None:
@@ -178,11 +178,11 @@ def _report_restore(settings: Settings, restored: Restored, notes: Iterator[str]
         )
         return
     print(
-        f"{settings.data_dir} is what it was at {made.created_at}, with {len(restored.ports)} keys "
-        f"(made by vpnkeys {made.created_by}). Start the server."
+        f"{settings.data_dir} is restored as of {made.created_at}, with {len(restored.ports)} keys "
+        f"(backup by vpnkeys {made.created_by}). Start the server."
     )
     if restored.kept_aside is not None:
-        print(f"what was there before: {restored.kept_aside}")
+        print(f"the data before the restore: {restored.kept_aside}")
     for note in notes:
         print(f"note: {note}")
 

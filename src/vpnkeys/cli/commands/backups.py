@@ -1,4 +1,4 @@
-"""`vpnkeys backups`: the backups that the server keeps, from anywhere."""
+"""`vpnkeys backups`: listing, making and downloading the backups on the server."""
 
 import os
 from collections.abc import Iterator
@@ -13,58 +13,59 @@ from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from vpnkeys.cli.arguments import is_name
 from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of, to_second
-from vpnkeys.cli.remote import EXIT_CODES, Session, asks_server, refused
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, refused
 
 app = typer.Typer(
-    name="backups", no_args_is_help=True, help="The backups that the server keeps, from anywhere.", epilog=EXIT_CODES
+    name="backups", no_args_is_help=True, help="List, make and download backups on the server.", epilog=EXIT_CODES
 )
 
 
 @app.command("list")
 @asks_server
-def list_backups(session: Session) -> None:
-    """The backups that there are, newest first."""
-    backups = session.server.backups.list()
+def list_backups(remote: Remote) -> None:
+    """List the backups, newest first."""
+    backups = remote.server.backups.list()
     rows = [(one.name, short_bytes(one.size_bytes), to_second(one.created_at)) for one in backups]
-    session.tell([one.as_sent() for one in backups], table_of(("Name", ">Size", "Made (UTC)"), rows))
+    remote.show([one.as_sent() for one in backups], table_of(("Name", ">Size", "Made (UTC)"), rows))
 
 
 @app.command("make")
 @asks_server
-def make(session: Session) -> None:
-    """Make a backup now, on the server, beside the daily ones; the oldest beyond ten goes."""
-    with session.busy("Making a backup"):
-        backup = session.server.backups.make()
-    session.tell(backup.as_sent(), f"{backup.name}: {human_bytes(backup.size_bytes)}")
+def make(remote: Remote) -> None:
+    """Make a backup on the server now, besides the daily ones. The server keeps the newest ten."""
+    with remote.busy("Making a backup"):
+        backup = remote.server.backups.make()
+    remote.show(backup.as_sent(), f"{backup.name}: {human_bytes(backup.size_bytes)}")
 
 
 @app.command("get")
 @asks_server
 def get(
-    session: Session,
-    name: Annotated[str, typer.Argument(help="Its name, as `list` shows it.", callback=is_name)],
+    remote: Remote,
+    name: Annotated[str, typer.Argument(help="The backup's name, as `list` shows it.", callback=is_name)],
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to put it; default: here, under its name.")
+        Path | None,
+        typer.Option("--output", "-o", help="The file to write; default: its name, in the current directory."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Fetch a backup. It holds every secret of the server: keep it as you keep a password."""
+    """Download a backup. It holds every secret of the server: keep it as safe as a password."""
     file = output or Path(Path(name).name)
     if file.exists() and not force:
-        refused(f"{file} is there already; give --force, or another name with --output")
-    with _written(file) as out, session.server.backups.open(name) as chunks, _progress() as progress:
+        refused(f"{file} exists already; give --force, or another name with --output")
+    with _written(file) as out, remote.server.backups.open(name) as chunks, _progress() as progress:
         task = progress.add_task("", total=None)
         for chunk in chunks:
             out.write(chunk)
             progress.advance(task, len(chunk))
     size = file.stat().st_size
-    session.tell({"name": name, "file": str(file), "bytes": size}, f"{file}: {human_bytes(size)}")
+    remote.show({"name": name, "file": str(file), "bytes": size}, f"{file}: {human_bytes(size)}")
 
 
 @contextmanager
 def _written(file: Path) -> Iterator[IO[bytes]]:
-    """A file for its owner alone, which is there when it is whole, and not before."""
+    """Open a file that only its owner can read, and give it its name only when it is complete."""
     try:
         with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as out:
             part = Path(out.name)

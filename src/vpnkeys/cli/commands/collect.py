@@ -1,4 +1,4 @@
-"""`vpnkeys traffic collect`: what a timer runs, whether or not the server is up."""
+"""`vpnkeys traffic collect`: counts traffic for a timer, whether or not the server runs."""
 
 import json
 import os
@@ -15,17 +15,17 @@ _SETTINGS, _UNAVAILABLE = 2, 3
 
 
 def collect(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False) -> None:
-    """Count what Xray has counted for all keys: on the server's own machine, with its settings, as its own user.
+    """Add Xray's counters to the totals of all keys; run it on the server's machine, with its settings, as its user.
 
     It may run at any time, beside the server and beside itself: no byte is counted twice.
 
     Exit codes: 0 done; 2 wrong command line or settings, or no database of this version; 3 Xray or the database does
     not answer, and nothing was changed.
     """
-    # What this needs takes far longer to import than what its neighbours `show` and `reset` need.
+    # Imported here, because it takes far longer than the imports of the commands `show` and `reset`.
     from vpnkeys.ops.offline import collect_traffic  # noqa: PLC0415
 
-    os.umask(0o077)  # SQLite makes its files by this alone
+    os.umask(0o077)  # SQLite creates its files with this mask
     try:
         collect_traffic(load_settings())
     except SettingsError as error:
@@ -37,6 +37,6 @@ def collect(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
 
 
 def _fail(code: str, detail: str, status: int, *, as_json: bool) -> NoReturn:
-    told = json.dumps({"error": {"code": code, "detail": detail}}, ensure_ascii=False) if as_json else detail
-    print(told if as_json else f"vpnkeys: {told}", file=sys.stderr)
+    document = json.dumps({"error": {"code": code, "detail": detail}}, ensure_ascii=False)
+    print(document if as_json else f"vpnkeys: {detail}", file=sys.stderr)
     raise typer.Exit(status)

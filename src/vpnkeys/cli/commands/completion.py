@@ -1,4 +1,4 @@
-"""`vpnkeys completion`: what lets a shell complete our commands."""
+"""`vpnkeys completion`: the script with which a shell completes our commands."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -8,17 +8,17 @@ from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
 
 class Shell(StrEnum):
-    """The shells that are known."""
+    """The shells with completion."""
 
     BASH = "bash"
     ZSH = "zsh"
     FISH = "fish"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="For which shell.")]) -> None:
-    """Print the script that completes our commands: in bash, `eval "$(vpnkeys completion bash)"`.
+def completion(shell: Annotated[Shell, typer.Argument(help="The shell.")]) -> None:
+    """Print a shell's completion script; in bash, `eval "$(vpnkeys completion bash)"` uses it.
 
-    `vpnkeys --install-completion` writes it where the shell of this terminal finds it. Exit codes: 0 done; 2 wrong
-    command line.
+    `vpnkeys --install-completion` installs it for the shell of this terminal. Exit codes: 0 done; 2 wrong command
+    line.
     """
     print(get_completion_script(prog_name="vpnkeys", complete_var="_VPNKEYS_COMPLETE", shell=shell.value))

@@ -1,4 +1,4 @@
-"""`vpnkeys doctor`: what is wrong with the server and its host, and what mends it."""
+"""`vpnkeys doctor`: the checks of the server and its host, with a repair command for each problem."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -26,10 +26,10 @@ def doctor(
         bool, typer.Option("--self-test/--no-self-test", help="Make a key, send bytes through it, delete it.")
     ] = True,
 ) -> None:
-    """Look at the server of this machine from all sides; each finding names the command that mends it.
+    """Check the server of this machine and its host; each problem is shown with the command that repairs it.
 
-    Nothing is changed, but for the key of the self-test, which is gone in the end. Without a running server what can be
-    seen without it is looked at.
+    Nothing is changed, except that the self-test makes a key and deletes it again. While the server does not run, only
+    the checks that do not need it are made.
 
     Exit codes: 0 nothing failed, warnings aside; 1 something failed; 2 wrong command line or settings; 3 the server
     does not run or does not answer.

@@ -1,4 +1,4 @@
-"""`vpnkeys import legacy`: take over an installation of the 2.3 line."""
+"""`vpnkeys import legacy`: imports an installation of version 2.3."""
 
 import os
 import sys
@@ -23,17 +23,17 @@ from vpnkeys.store.files.legacy import read_legacy_database
 from vpnkeys.store.files.secrets import save_key_pair
 from vpnkeys.store.files.snapshot import peek_key_pair, peek_keys
 
-Outcome = Literal["imported", "would_import", "nothing_to_do", "clashes"]
+ImportStatus = Literal["imported", "would_import", "nothing_to_do", "clashes"]
 
-_HEADLINES: dict[Outcome, str] = {
-    "imported": "Imported {keys} keys; {unchanged} were here already.",
-    "would_import": "{keys} keys would be imported; {unchanged} are here already. Nothing was written.",
-    "nothing_to_do": "Nothing to do: all {unchanged} keys are here already.",
-    "clashes": "Nothing was imported. {clashes} clashes stand in the way:",
+_HEADLINES: dict[ImportStatus, str] = {
+    "imported": "Imported {keys} keys; {unchanged} existed already.",
+    "would_import": "{keys} keys would be imported; {unchanged} exist already. Nothing was written.",
+    "nothing_to_do": "Nothing to do: all {unchanged} keys exist already.",
+    "clashes": "Nothing was imported, because of {clashes} conflicts:",
 }
-_TABLE_WIDTH = 160  # where there is no terminal to ask
+_TABLE_WIDTH = 160  # without a terminal
 
-app = typer.Typer(name="import", help="Take keys over from elsewhere.", no_args_is_help=True)
+app = typer.Typer(name="import", help="Import keys from another installation.", no_args_is_help=True)
 
 
 def _server_name(value: str) -> str:
@@ -45,46 +45,48 @@ def _server_name(value: str) -> str:
 
 @app.callback()
 def group() -> None:
-    """Take keys over from elsewhere."""
+    """Import keys from another installation."""
 
 
 @app.command("legacy")
 def legacy(  # noqa: PLR0913, PLR0917 - one for each option
     database: Annotated[Path, typer.Option(help="the old server's SQLite database")],
-    config: Annotated[Path, typer.Option(help="the config.json that the old Xray ran with")],
+    config: Annotated[Path, typer.Option(help="the config.json of the old Xray")],
     keys: Annotated[Path, typer.Option(help="the old keys.env, with PRIVATE_KEY and PUBLIC_KEY")],
-    sni: Annotated[str, typer.Option(help="the sni in links of keys whose own is unknown", callback=_server_name)] = "",
+    sni: Annotated[
+        str, typer.Option(help="the sni in the links of keys whose sni is unknown", callback=_server_name)
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would happen, write nothing")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Take over an installation of the 2.3 line: links go on working, totals carry on.
+    """Import an installation of version 2.3: its links keep working, and its totals are kept.
 
-    Stop the old server first, so that its totals are the last word, and vpnkeys too. Where clashes are found, all are
-    listed, nothing is written, and the exit status is 1. What is here already is left alone, so running it again is
-    safe.
+    Stop the old server first, so that its totals are final, and stop vpnkeys too. If there are conflicts, all are
+    listed, nothing is written, and the exit code is 1. Keys that exist already are not changed, so the import can be
+    repeated.
     """
-    os.umask(0o077)  # SQLite makes its files by this alone
+    os.umask(0o077)  # SQLite creates its files with this mask
     try:
         settings = load_settings()
         installation = read_installation(read_legacy_database(database), _text(config), _text(keys), sni)
-        outcome, plan = _import(settings, installation, dry_run=dry_run)
+        status, plan = _import(settings, installation, dry_run=dry_run)
     except SettingsError as error:
         _fail("settings", str(error), as_json=as_json, status=2)
     except VpnKeysError as error:
         _fail(error.code, str(error), as_json=as_json, status=1)
     except OSError as error:
         _fail("unwritable", f"{error}; nothing was imported.", as_json=as_json, status=1)
-    notes = () if outcome == "nothing_to_do" else (*installation.notes, *_advice(outcome, plan, settings))
+    notes = () if status == "nothing_to_do" else (*installation.notes, *_advice(status, plan, settings))
     if as_json:
-        _print_json(outcome, plan, notes)
+        _print_json(status, plan, notes)
     else:
-        _print(outcome, plan, notes)
-    if outcome == "clashes":
+        _print(status, plan, notes)
+    if status == "clashes":
         raise typer.Exit(1)
 
 
-def _import(settings: Settings, installation: LegacyInstallation, *, dry_run: bool) -> tuple[Outcome, ImportPlan]:
-    """Plan without touching anything; write only when there is something to write and nothing in the way."""
+def _import(settings: Settings, installation: LegacyInstallation, *, dry_run: bool) -> tuple[ImportStatus, ImportPlan]:
+    """Return the plan and its status. It plans on a copy of the data, and writes only without conflicts."""
     pair = peek_key_pair(settings.data_dir)
     plan = plan_import(installation, peek_keys(settings.database_url), settings.port_range, pair)
     if plan.clashes:
@@ -92,7 +94,7 @@ def _import(settings: Settings, installation: LegacyInstallation, *, dry_run: bo
     if not plan or dry_run:
         return ("would_import" if plan else "nothing_to_do"), plan
     with offline_store(settings) as store, store.write() as transaction:
-        # Once more, now that nobody else can write: the first look was at a copy.
+        # Planned again now that the data are locked: the copy may be outdated.
         pair = peek_key_pair(settings.data_dir)
         plan = plan_import(installation, transaction.keys(), settings.port_range, pair)
         carry_out(plan, transaction, lambda new: save_key_pair(settings.data_dir, new))
@@ -105,23 +107,23 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise LegacyUnreadable(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise LegacyUnreadable(f"{path} is no UTF-8 text; is it the right file?") from error
+        raise LegacyUnreadable(f"{path} is not a UTF-8 text; check that it is the right file.") from error
 
 
-def _advice(outcome: Outcome, plan: ImportPlan, settings: Settings) -> Iterable[str]:
-    """What the operator has to see to, because it is not in our files."""
-    if outcome not in ("imported", "would_import"):
+def _advice(status: ImportStatus, plan: ImportPlan, settings: Settings) -> Iterable[str]:
+    """Yield what the operator has to do besides the import."""
+    if status not in ("imported", "would_import"):
         return
     cold = sorted({key.sni for key in plan.keys if key.is_active} - set(settings.reality_server_names))
     if cold:
         names = ",".join([*settings.reality_server_names, *cold])
         yield (
-            f"Add {', '.join(cold)} to the server names (VPNKEYS_REALITY_SERVER_NAMES={names}): else the first client "
-            "of each of these names waits five seconds after every start of Xray."
+            f"Add {', '.join(cold)} to the server names (VPNKEYS_REALITY_SERVER_NAMES={names}); otherwise the first "
+            "client with each of these names waits five seconds after every start of Xray."
         )
     yield (
-        f"The links in use name a host; it has to lead here, and VPNKEYS_SERVER_ADDRESS ({settings.server_address}) "
-        "is what new links will say. Stop the old server and its Xray before vpnkeys is started: both want the ports."
+        f"Existing links work only if their host leads to this machine; new links use VPNKEYS_SERVER_ADDRESS "
+        f"({settings.server_address}). Stop the old server and its Xray before you start vpnkeys: both use the ports."
     )
 
 
@@ -133,10 +135,10 @@ def _fail(code: str, message: str, *, as_json: bool, status: int) -> NoReturn:
     raise typer.Exit(status)
 
 
-def _print_json(outcome: Outcome, plan: ImportPlan, notes: Iterable[str]) -> None:
+def _print_json(status: ImportStatus, plan: ImportPlan, notes: Iterable[str]) -> None:
     _write_json(
         {
-            "status": outcome,
+            "status": status,
             "keys": [_row(key, plan.accounts[key.uuid]) for key in plan.keys],
             "unchanged": [key.uuid for key in plan.unchanged],
             "key_pair": "kept" if plan.key_pair is None else "taken_over",
@@ -165,11 +167,11 @@ def _row(key: Key, total_bytes: int) -> dict[str, object]:
     }
 
 
-def _print(outcome: Outcome, plan: ImportPlan, notes: Iterable[str]) -> None:
+def _print(status: ImportStatus, plan: ImportPlan, notes: Iterable[str]) -> None:
     if plan.keys:
         Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(Plain(_table(plan)))
     counts = {"keys": len(plan.keys), "unchanged": len(plan.unchanged), "clashes": len(plan.clashes)}
-    print(_HEADLINES[outcome].format(**counts))
+    print(_HEADLINES[status].format(**counts))
     for clash in plan.clashes:
         print(f"  {plain(clash.message)}")
     for note in notes:
@@ -180,6 +182,6 @@ def _table(plan: ImportPlan) -> Table:
     table = Table("name", "uuid", "port", "short id", "sni", "flow", "active", "bytes")
     for key in plan.keys:
         cells = (key.uuid, str(key.port), key.short_id, key.sni, key.flow or "none", "yes" if key.is_active else "no")
-        # As Text: a name may look like markup.
+        # Text, because rich would interpret markup in a plain string, and a name may look like markup.
         table.add_row(*map(Text, (key.name, *cells, str(plan.accounts[key.uuid]))))
     return table

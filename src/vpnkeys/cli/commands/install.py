@@ -1,4 +1,4 @@
-"""`vpnkeys install`, `uninstall`, `upgrade` and `upgrade-xray`: the services of this host, for root."""
+"""`vpnkeys install`, `uninstall`, `upgrade` and `upgrade-xray`: root manages the services of this host."""
 
 import os
 import signal
@@ -24,23 +24,24 @@ _REFUSED, _SETTINGS, _UNAVAILABLE = 1, 2, 3
 def install(
     source: Annotated[Path, typer.Argument(help="the source tree", show_default="the present directory")] = Path(),
     xray: Annotated[
-        Path | None, typer.Option(envvar="VPNKEYS_XRAY_BIN", help="the Xray to copy; else one is found or fetched")
+        Path | None,
+        typer.Option(envvar="VPNKEYS_XRAY_BIN", help="the Xray program to copy; without it, one is found or fetched"),
     ] = None,
 ) -> None:
-    """Install vpnkeys as services of this host, or bring the installation to this source tree; ./run --install.
+    """Install vpnkeys as services of this host, or upgrade the installation to this source tree; as ./run --install.
 
-    May be repeated. Exit codes: 0 done; 1 it did not work, and nothing new is left; 2 wrong command line or settings.
+    It may be repeated. Exit codes: 0 done; 1 it failed, and nothing new is left; 2 wrong command line or settings.
     """
-    with _told("install"):
+    with _errors_reported("install"):
         installing.install(Layout(), source.absolute(), xray, _say)
 
 
 def uninstall() -> None:
-    """Stop and remove the services and programs; keys and settings stay. ./run --uninstall.
+    """Stop and remove the services and programs; keys and settings stay. The same as ./run --uninstall.
 
-    Exit codes: 0 done; 1 it did not work; run it again.
+    Exit codes: 0 done; 1 it failed; run it again.
     """
-    with _told("uninstall"):
+    with _errors_reported("uninstall"):
         removing.uninstall(Layout(), _say)
 
 
@@ -49,11 +50,11 @@ def upgrade(
         Path | None, typer.Argument(help="a newer source tree", show_default="the one it was installed from")
     ] = None,
 ) -> None:
-    """Bring the installation to a newer source tree. No connection of a customer drops.
+    """Upgrade the installation to a newer source tree. No connection of a customer drops.
 
-    Exit codes: 0 done; 1 it did not work, and the old version serves as before; 2 wrong command line or settings.
+    Exit codes: 0 done; 1 it failed, and the old version runs as before; 2 wrong command line or settings.
     """
-    with _told("upgrade"):
+    with _errors_reported("upgrade"):
         installing.upgrade(Layout(), source.absolute() if source else None, _say)
 
 
@@ -62,22 +63,22 @@ def upgrade_xray(
         str, typer.Argument(help="a binary, or a version", show_default="the version this vpnkeys was made with")
     ] = "",
 ) -> None:
-    """Change to another Xray, tried on loopback first. Customers' connections end once.
+    """Change to another Xray, which is tested on loopback first. Customers' connections end once.
 
-    Exit codes: 0 done; 1 it did not work, and the old Xray is in use; 2 wrong command line or settings; 3 the server
-    does not answer, or no REALITY target can be reached.
+    Exit codes: 0 done; 1 it failed, and the old Xray is in use; 2 wrong command line or settings; 3 the server does not
+    answer, or no REALITY target can be reached.
     """
-    with _told("upgrade Xray"):
+    with _errors_reported("upgrade Xray"):
         layout = Layout()
         is_other = xrays.upgrade_xray(layout, installing.settings_of(layout), wanted, _say)
-        _say("Done: clients get in through the new Xray." if is_other else "This very Xray is in use already.")
+        _say("Done: clients can connect through the new Xray." if is_other else "This Xray is in use already.")
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Every failure in words, and the exit code for it."""
-    os.umask(0o022)  # the server's user has to read what root installs; what is secret says so by itself
-    # Half an upgrade is worse than either: a lost terminal ends nothing, and SIGTERM leaves by the way back.
+def _errors_reported(what: str) -> Iterator[None]:
+    """Print failures in the block, and end with their exit codes."""
+    os.umask(0o022)  # the server's user has to read what root installs; secret files set their own modes
+    # Half an upgrade is worse than none: a lost terminal is ignored, and SIGTERM undoes what was done.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

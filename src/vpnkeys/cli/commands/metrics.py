@@ -1,20 +1,20 @@
-"""`vpnkeys metrics`: what Prometheus is told."""
+"""`vpnkeys metrics`: the server's metrics, as Prometheus reads them."""
 
 import math
 
 from vpnkeys.cli.output.plain import plain_lines
-from vpnkeys.cli.remote import Session, asks_server
+from vpnkeys.cli.remote import Remote, asks_server
 from vpnkeys.client import UnexpectedAnswer
 
 
 @asks_server
-def metrics(session: Session) -> None:
-    """The metrics of this moment, in Prometheus' text format, or as a list of name, labels and value."""
-    text = session.server.metrics()
-    if not session.as_json:
+def metrics(remote: Remote) -> None:
+    """Print the current metrics in Prometheus' text format, or with --json as a list of name, labels and value."""
+    text = remote.server.metrics()
+    if not remote.as_json:
         print(plain_lines(text), end="")
         return
-    # Takes long to import, and nobody else here needs it.
+    # Imported here because it takes long, and only --json needs it.
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415
 
     try:
@@ -22,9 +22,9 @@ def metrics(session: Session) -> None:
     except ValueError as error:
         detail = "The server's answer is not in Prometheus' text format."
         raise UnexpectedAnswer(None, "unexpected_answer", detail) from error
-    session.tell([{"name": one.name, "labels": one.labels, "value": _number(one.value)} for one in samples])
+    remote.show([{"name": one.name, "labels": one.labels, "value": _number(one.value)} for one in samples])
 
 
 def _number(value: float) -> float | str:
-    """JSON has neither infinity nor NaN."""
+    """Return the value, as text when JSON has no number for it: infinity and NaN."""
     return value if math.isfinite(value) else str(value)

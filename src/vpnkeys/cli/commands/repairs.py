@@ -1,4 +1,4 @@
-"""Repairs: what would be done is shown first, and whoever sits at a terminal is asked."""
+"""The repair commands. On a terminal they first show what they would do, and ask for confirmation."""
 
 from collections.abc import Iterable, Iterator
 from typing import Annotated
@@ -8,75 +8,75 @@ from rich.console import RenderableType
 
 from vpnkeys.cli.arguments import Yes
 from vpnkeys.cli.output.tables import table_of, table_of_fields
-from vpnkeys.cli.remote import Session, asks_server
+from vpnkeys.cli.remote import Remote, asks_server
 from vpnkeys.client import Move, PlannedInbound, PortsPlan, SyncPlan, TargetState
 
-_RESTART = "Xray is started anew: open connections end once, and come back."
+_RESTART = "Xray is restarted: open connections end once, and clients reconnect."
 
 
 @asks_server
 def sync(
-    session: Session,
+    remote: Remote,
     *,
     restart: Annotated[
-        bool, typer.Option("--restart", help="And restart Xray: everybody is disconnected for a moment.")
+        bool, typer.Option("--restart", help="Also restart Xray, which disconnects all customers for a moment.")
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Bring config.json and the running Xray to what the database says; who needs no repair notices nothing."""
-    system = session.server.system
-    _approve_sync(session, restarts=restart, yes=yes)
-    with session.busy("Restarting Xray" if restart else "Synchronizing"):
+    """Make config.json and the running Xray match the database. Keys that match already keep their connections."""
+    system = remote.server.system
+    _approve_sync(remote, restarts=restart, yes=yes)
+    with remote.busy("Restarting Xray" if restart else "Synchronizing"):
         answer = system.xray_sync_config() if restart else system.sync_config()
-    session.tell(answer.as_sent(), answer.message)
+    remote.show(answer.as_sent(), answer.message)
 
 
 @asks_server
-def fix_reality_keys(session: Session, *, yes: Yes = False) -> None:
+def fix_reality_keys(remote: Remote, *, yes: Yes = False) -> None:
     """Put the stored REALITY key pair back into config.json and restart Xray."""
-    _approve_sync(session, restarts=True, yes=yes)
-    with session.busy("Restarting Xray"):
-        answer = session.server.system.fix_reality_keys()
-    session.tell(answer.as_sent(), answer.message)
+    _approve_sync(remote, restarts=True, yes=yes)
+    with remote.busy("Restarting Xray"):
+        answer = remote.server.system.fix_reality_keys()
+    remote.show(answer.as_sent(), answer.message)
 
 
 @asks_server
-def verify_reality(session: Session, *, yes: Yes = False) -> None:
-    """Compare every REALITY setting with the database, repair what differs, and look at every target."""
-    _approve_sync(session, restarts=False, yes=yes)
-    with session.busy("Looking at every target"):
-        answer = session.server.system.verify_reality()
-    session.tell(answer.as_sent(), answer.message, *(f"warning: {line}" for line in answer.warnings))
+def verify_reality(remote: Remote, *, yes: Yes = False) -> None:
+    """Compare every REALITY setting with the database, repair differences, and check every target."""
+    _approve_sync(remote, restarts=False, yes=yes)
+    with remote.busy("Checking every target"):
+        answer = remote.server.system.verify_reality()
+    remote.show(answer.as_sent(), answer.message, *(f"warning: {line}" for line in answer.warnings))
 
 
 @asks_server
-def reset_ports(session: Session, *, yes: Yes = False) -> None:
-    """Hand out all ports again from the lowest. Keys that get another one need a new link: the old one is dead."""
-    planned = session.server.system.ports_plan()
-    session.show_people(*_ports_plan(planned))
+def reset_ports(remote: Remote, *, yes: Yes = False) -> None:
+    """Assign all ports again, starting at the lowest. Keys whose port changes need new links; old ones stop working."""
+    planned = remote.server.system.ports_plan()
+    remote.show_notice(*_ports_plan(planned))
     if planned.changed:
-        session.confirm(f"{len(planned.changed)} links will stop working. Go on?", yes=yes)
-    with session.busy("Handing out ports"):
-        answer = session.server.system.reset_ports()
-    session.tell(answer.as_sent(), answer.message, *([_table_of_moves(answer.changed)] if answer.changed else []))
+        remote.confirm(f"{len(planned.changed)} links will stop working. Go on?", yes=yes)
+    with remote.busy("Assigning ports"):
+        answer = remote.server.system.reset_ports()
+    remote.show(answer.as_sent(), answer.message, *([_table_of_moves(answer.changed)] if answer.changed else []))
 
 
 @asks_server
-def plan(session: Session) -> None:
-    """What `vpnkeys sync` would do now; nothing is changed."""
-    found = session.server.system.plan()
-    session.tell(found.as_sent(), *_sync_plan(found, restarts=False))
+def plan(remote: Remote) -> None:
+    """Show what `vpnkeys sync` would do now; change nothing."""
+    found = remote.server.system.plan()
+    remote.show(found.as_sent(), *_sync_plan(found, restarts=False))
 
 
 @asks_server
-def ports_plan(session: Session) -> None:
-    """Which keys would get other ports by ports-reset; nothing is changed."""
-    found = session.server.system.ports_plan()
-    session.tell(found.as_sent(), *_ports_plan(found))
+def ports_plan(remote: Remote) -> None:
+    """Show which keys would get other ports by ports-reset; change nothing."""
+    found = remote.server.system.ports_plan()
+    remote.show(found.as_sent(), *_ports_plan(found))
 
 
 def table_of_targets(targets: tuple[TargetState, ...]) -> RenderableType:
-    """One line a target."""
+    """Return a table with one row per target."""
     rows = [
         (one.server_name, one.target, "usable" if one.usable else "unfit", "; ".join((*one.problems, *one.warnings)))
         for one in targets
@@ -84,12 +84,12 @@ def table_of_targets(targets: tuple[TargetState, ...]) -> RenderableType:
     return table_of(("Server name", "Target", "Status", "What is wrong"), rows)
 
 
-def _approve_sync(session: Session, *, restarts: bool, yes: bool) -> None:
-    """Nobody is asked about what changes nothing."""
-    found = session.server.system.plan()
-    session.show_people(*_sync_plan(found, restarts=restarts))
+def _approve_sync(remote: Remote, *, restarts: bool, yes: bool) -> None:
+    """Show the plan, and ask for confirmation unless the plan changes nothing."""
+    found = remote.server.system.plan()
+    remote.show_notice(*_sync_plan(found, restarts=restarts))
     if restarts or not found.in_sync:
-        session.confirm("Go on?", yes=yes)
+        remote.confirm("Go on?", yes=yes)
 
 
 def _sync_plan(found: SyncPlan, *, restarts: bool) -> Iterator[RenderableType]:

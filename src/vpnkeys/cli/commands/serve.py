@@ -1,4 +1,4 @@
-"""`vpnkeys serve`: the server in the foreground."""
+"""`vpnkeys serve`: runs the server in the foreground."""
 
 import os
 import signal
@@ -24,17 +24,17 @@ from vpnkeys.xray.process.binary import obtain
 
 
 def say(line: str) -> None:
-    """A line for whoever watches the start."""
+    """Print a line to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def serve() -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C.
 
-    Exit codes: 0 asked to end; 1 it cannot start; 2 wrong command line or settings.
+    Exit codes: 0 ended on request; 1 it cannot start; 2 wrong command line or settings.
     """
-    os.umask(0o077)  # SQLite makes its files by this alone
-    # uvicorn ends in order and then sends itself what it got once more: without a handler of ours that would kill us.
+    os.umask(0o077)  # SQLite creates its files with this mask
+    # uvicorn shuts down and then raises the signal again, which without our own handler would kill the process.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     try:
@@ -94,7 +94,7 @@ def _services(server: Server) -> Services:
 
 
 def _answers(store: Store) -> bool:
-    """Whether the server can do its work. Without Xray it still can, and a restart of the server would not help."""
+    """Return whether the database answers. A missing Xray does not count: restarting the server would not help."""
     try:
         store.keys()
     except Unavailable:
@@ -103,13 +103,13 @@ def _answers(store: Store) -> bool:
 
 
 def _states_of(settings: Settings) -> tuple[str, str]:
-    """What the service manager shows of a server that is well, and of one whose database does not answer."""
+    """Return the status lines for systemd: for a healthy server, and for one whose database does not answer."""
     where = f"{settings.listen.host}:{settings.listen.port}"
     return f"Serving on {where}", f"Listening on {where}, but the database does not answer"
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
-    """Leave by all `finally`s: asked to end is a success."""
+    """End with code 0, through all `finally` blocks: being asked to end is no failure."""
     raise typer.Exit(0)
 
 

@@ -1,4 +1,4 @@
-"""`vpnkeys system`: what is, and repairs."""
+"""`vpnkeys system`: showing the state of the server, and repairing it."""
 
 import typer
 
@@ -11,18 +11,20 @@ from vpnkeys.cli.commands.repairs import (
     verify_reality,
 )
 from vpnkeys.cli.output.tables import table_of, table_of_fields, yes_or_no
-from vpnkeys.cli.remote import EXIT_CODES, Session, asks_server
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
 
-app = typer.Typer(name="system", no_args_is_help=True, help="Look at the server, and repair it.", epilog=EXIT_CODES)
+app = typer.Typer(
+    name="system", no_args_is_help=True, help="Show the state of the server, and repair it.", epilog=EXIT_CODES
+)
 
 
 @app.command("info")
 @asks_server
-def info(session: Session) -> None:
-    """What answers there, in which version."""
-    found = session.server.info()
+def info(remote: Remote) -> None:
+    """Show the name and version of the server that answers."""
+    found = remote.server.info()
     fields = [("Answers", found.message), ("API", found.version), ("Program", found.service_version)]
-    session.tell(found.as_sent(), table_of_fields(fields))
+    remote.show(found.as_sent(), table_of_fields(fields))
 
 
 app.command("plan")(plan)
@@ -30,9 +32,9 @@ app.command("plan")(plan)
 
 @app.command("validate")
 @asks_server
-def validate(session: Session) -> None:
-    """Compare the database with config.json and the running Xray, setting by setting; nothing is changed."""
-    answer = session.server.system.xray_validate_sync()
+def validate(remote: Remote) -> None:
+    """Compare the database with config.json and the running Xray, setting by setting; change nothing."""
+    answer = remote.server.system.xray_validate_sync()
     found = answer.validation
     runtime = found.runtime
     fields = [
@@ -43,71 +45,71 @@ def validate(session: Session) -> None:
         ("Short IDs", None if found.short_id_synced is None else _agree(found.short_id_synced)),
         ("Xray", None if runtime is None else _agree(runtime.synced) if runtime.reachable else "does not answer"),
     ]
-    session.tell(answer.as_sent(), table_of_fields(fields))
+    remote.show(answer.as_sent(), table_of_fields(fields))
 
 
 @app.command("config-status")
 @asks_server
-def config_status(session: Session) -> None:
-    """Whether config.json follows the database, and the numbers of keys on both sides."""
-    found = session.server.system.config_status()
+def config_status(remote: Remote) -> None:
+    """Show whether config.json matches the database, with the number of keys in each."""
+    found = remote.server.system.config_status()
     fields = [
         ("Agree", yes_or_no(found.synchronized)),
         ("Keys", found.keys_json_count),
         ("In config.json", found.config_json_count),
     ]
-    session.tell(found.as_sent(), table_of_fields(fields))
+    remote.show(found.as_sent(), table_of_fields(fields))
 
 
 @app.command("xray-config")
 @asks_server
-def xray_config(session: Session) -> None:
-    """What config.json holds, and whether Xray finds it fit."""
-    answer = session.server.system.xray_config_status()
+def xray_config(remote: Remote) -> None:
+    """Show a summary of config.json, and whether Xray accepts it."""
+    answer = remote.server.system.xray_config_status()
     found = answer.config_status
     fields = [
         ("Status", found.status),
-        ("Fit for Xray", None if found.config_valid is None else yes_or_no(found.config_valid)),
+        ("Valid for Xray", None if found.config_valid is None else yes_or_no(found.config_valid)),
         ("Inbounds", found.total_inbounds),
         ("Of keys", found.vless_inbounds),
     ]
-    session.tell(answer.as_sent(), table_of_fields(fields))
+    remote.show(answer.as_sent(), table_of_fields(fields))
 
 
 @app.command("inbounds")
 @asks_server
-def inbounds(session: Session) -> None:
-    """The VLESS inbounds of config.json."""
-    answer = session.server.system.xray_inbounds()
+def inbounds(remote: Remote) -> None:
+    """List the VLESS inbounds of config.json."""
+    answer = remote.server.system.xray_inbounds()
     rows = [(one.tag, one.port, one.client_count, ", ".join(one.server_names), one.dest) for one in answer.inbounds]
-    session.tell(answer.as_sent(), table_of(("Tag", ">Port", ">Clients", "Server names", "Target"), rows))
+    remote.show(answer.as_sent(), table_of(("Tag", ">Port", ">Clients", "Server names", "Target"), rows))
 
 
 @app.command("targets")
 @asks_server
-def targets(session: Session) -> None:
-    """How the REALITY targets were when they were last looked at, which is every minute."""
-    found = session.server.system.targets()
-    session.tell(found.as_sent(), table_of_targets(found.targets))
+def targets(remote: Remote) -> None:
+    """Show the last check of the REALITY targets; the server repeats it every minute."""
+    found = remote.server.system.targets()
+    remote.show(found.as_sent(), table_of_targets(found.targets))
 
 
 @app.command("ports")
 @asks_server
-def ports(session: Session) -> None:
-    """Which key has which port, and how many are left."""
-    found = session.server.system.ports()
+def ports(remote: Remote) -> None:
+    """Show the port of each key, and how many ports are free."""
+    found = remote.server.system.ports()
     rows = [(port, one.key_id, one.key_name) for port, one in found.port_assignments.used_ports.items()]
-    left = f"{found.available_ports} of {found.max_ports} ports are left ({found.port_range})."
-    session.tell(found.as_sent(), table_of((">Port", "ID", "Name"), rows), left)
+    left = f"{found.available_ports} of {found.max_ports} ports are free ({found.port_range})."
+    remote.show(found.as_sent(), table_of((">Port", "ID", "Name"), rows), left)
 
 
 @app.command("ports-status")
 @asks_server
-def ports_status(session: Session) -> None:
-    """What is wrong with the ports, found on the server's host."""
-    answer = session.server.system.ports_status()
+def ports_status(remote: Remote) -> None:
+    """Check the ports on the server's host, and show the problems."""
+    answer = remote.server.system.ports_status()
     issues = answer.validation.issues
-    session.tell(answer.as_sent(), *(issues or ("Nothing is wrong with the ports.",)))
+    remote.show(answer.as_sent(), *(issues or ("Nothing is wrong with the ports.",)))
 
 
 app.command("ports-plan")(ports_plan)

@@ -1,4 +1,4 @@
-"""`vpnkeys tokens`: who may ask this server for what."""
+"""`vpnkeys tokens`: managing API tokens and their scopes."""
 
 from typing import Annotated
 
@@ -7,11 +7,11 @@ import typer
 from vpnkeys.cli.arguments import Yes, is_name, moment_of
 from vpnkeys.cli.output.plain import plain
 from vpnkeys.cli.output.tables import table_of, table_of_fields, to_minute, to_second, yes_or_no
-from vpnkeys.cli.remote import EXIT_CODES, Session, asks_server, wrong_usage
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
 from vpnkeys.client import Token, TokenMade
 from vpnkeys.domain.token import Scope
 
-app = typer.Typer(name="tokens", no_args_is_help=True, help="Who may ask this server for what.", epilog=EXIT_CODES)
+app = typer.Typer(name="tokens", no_args_is_help=True, help="Manage API tokens and their scopes.", epilog=EXIT_CODES)
 
 _MOST_OVERLAP_HOURS = 30 * 24
 
@@ -21,74 +21,74 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the token and 
 
 @app.command("list")
 @asks_server
-def list_tokens(session: Session) -> None:
-    """All tokens, also those that open nothing any more, oldest first."""
-    tokens = session.server.tokens.list()
+def list_tokens(remote: Remote) -> None:
+    """List all tokens, revoked and expired ones included, oldest first."""
+    tokens = remote.server.tokens.list()
     rows = [
         (one.id, one.name, one.scope, _state(one), *map(to_minute, (one.created_at, one.expires_at, one.last_used_at)))
         for one in tokens
     ]
     titles = ("ID", "Name", "Scope", "Valid", "Made (UTC)", "Expires (UTC)", "Last used (UTC)")
-    session.tell([one.as_sent() for one in tokens], table_of(titles, rows))
+    remote.show([one.as_sent() for one in tokens], table_of(titles, rows))
 
 
 @app.command("add")
 @asks_server
 def add(
-    session: Session,
-    name: Annotated[str, typer.Argument(help="Who will have it.")],
+    remote: Remote,
+    name: Annotated[str, typer.Argument(help="The token's name, such as the program that will use it.")],
     *,
-    scope: Annotated[Scope, typer.Option(help="read: look; keys: also change keys; admin: everything.")],
+    scope: Annotated[Scope, typer.Option(help="read: read only; keys: also change keys; admin: everything.")],
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="TIME", help="ISO 8601; without it, never.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Make a token and print its text, which cannot be shown again."""
-    _refuse_both(session, quiet=quiet)
+    _refuse_both(remote, quiet=quiet)
     expires_at = None if expires is None else moment_of("--expires", expires)
-    _tell(session, session.server.tokens.create(name, scope.value, expires_at), quiet=quiet)
+    _print_token(remote, remote.server.tokens.create(name, scope.value, expires_at), quiet=quiet)
 
 
 @app.command("rotate")
 @asks_server
 def rotate(
-    session: Session,
+    remote: Remote,
     token_id: TokenId,
     *,
     overlap_hours: Annotated[
-        int, typer.Option(min=0, max=_MOST_OVERLAP_HOURS, help="For how long the old one still works.")
+        int, typer.Option(min=0, max=_MOST_OVERLAP_HOURS, help="How many hours the old token still works.")
     ] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Make a token's successor, with the same name, scope and expiry; the old one ends."""
-    _refuse_both(session, quiet=quiet)
-    _tell(session, session.server.tokens.rotate(token_id, overlap_hours), quiet=quiet)
+    """Replace a token by a new one with the same name, scope and expiry; the old one stops working."""
+    _refuse_both(remote, quiet=quiet)
+    _print_token(remote, remote.server.tokens.rotate(token_id, overlap_hours), quiet=quiet)
 
 
 @app.command("revoke")
 @asks_server
-def revoke(session: Session, token_id: TokenId, *, yes: Yes = False) -> None:
-    """End a token, at once."""
-    session.confirm(f"Revoke the token {token_id}? Whoever uses it is locked out at once.", yes=yes)
-    token = session.server.tokens.revoke(token_id)
-    session.tell(token.as_sent(), f"The token {token.id} of {token.name} opens nothing any more.")
+def revoke(remote: Remote, token_id: TokenId, *, yes: Yes = False) -> None:
+    """Revoke a token at once."""
+    remote.confirm(f"Revoke the token {token_id}? Programs that use it lose access at once.", yes=yes)
+    token = remote.server.tokens.revoke(token_id)
+    remote.show(token.as_sent(), f"The token {token.id} ({token.name}) is revoked.")
 
 
 @app.command("me")
 @asks_server
-def me(session: Session) -> None:
-    """Who you are to the server, and what you may do."""
-    who = session.server.tokens.me()
-    session.tell(who.as_sent(), table_of_fields([("Name", who.name), ("ID", who.id), ("Scope", who.scope)]))
+def me(remote: Remote) -> None:
+    """Show the name and scope of the token or API key that you use."""
+    who = remote.server.tokens.me()
+    remote.show(who.as_sent(), table_of_fields([("Name", who.name), ("ID", who.id), ("Scope", who.scope)]))
 
 
-def _refuse_both(session: Session, *, quiet: bool) -> None:
-    if quiet and session.as_json:
-        wrong_usage("give --quiet or --json")
+def _refuse_both(remote: Remote, *, quiet: bool) -> None:
+    if quiet and remote.as_json:
+        wrong_usage("give --quiet or --json, not both")
 
 
-def _tell(session: Session, made: TokenMade, *, quiet: bool) -> None:
+def _print_token(remote: Remote, made: TokenMade, *, quiet: bool) -> None:
     fields = [
         ("Name", made.name),
         ("ID", made.id),
@@ -96,8 +96,8 @@ def _tell(session: Session, made: TokenMade, *, quiet: bool) -> None:
         ("Expires (UTC)", to_second(made.expires_at) or "never"),
     ]
     if not quiet:
-        session.tell(made.as_sent(), table_of_fields(fields), "\nThe token, shown this once:")
-    if not session.as_json:
+        remote.show(made.as_sent(), table_of_fields(fields), "\nThe token, shown this once:")
+    if not remote.as_json:
         print(plain(made.token))
 
 

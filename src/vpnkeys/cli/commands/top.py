@@ -1,4 +1,4 @@
-"""`vpnkeys top`: who uses how much, live."""
+"""`vpnkeys top`: a live view of the keys' rates."""
 
 import os
 import select
@@ -21,79 +21,79 @@ from rich.live import Live
 from rich.text import Text
 
 from vpnkeys.cli.output.plain import Plain
-from vpnkeys.cli.output.rates import Board, Usage
+from vpnkeys.cli.output.rates import KeyUsage, LiveUsage
 from vpnkeys.cli.output.tables import short_bytes, table_of
-from vpnkeys.cli.remote import Session, asks_server, console_for, wrong_usage
+from vpnkeys.cli.remote import Remote, asks_server, console_for, wrong_usage
 from vpnkeys.client import Client, Event, Unavailable, UnexpectedAnswer
 
 _LOOK_S = 0.25
 _LINES_AROUND = 5
 _TITLES = ("Name", ">Rate", ">Online", ">Used", "Status", ">Port", "ID")
 
-_Told = SimpleQueue[tuple[float, Event] | Exception]
+_Received = SimpleQueue[tuple[float, Event] | Exception]
 
 
 @asks_server
 def top(
-    session: Session,
+    remote: Remote,
     *,
     once: Annotated[bool, typer.Option("--once", help="Measure for two seconds, print once, and end.")] = False,
 ) -> None:
-    """Who uses how much at this moment, live, the busiest first; q or Ctrl-C ends it."""
+    """Show the current rate of each key, live, the highest first; q or Ctrl-C ends it."""
     if once:
-        board = _measured(session.server)
-        session.tell(board.as_json(), _drawn(board))
-    elif session.as_json or not sys.stdout.isatty():
-        wrong_usage("top is for a terminal; give --once, which goes with --json")
+        usage = _measured(remote.server)
+        remote.show(usage.as_json(), _drawn(usage))
+    elif remote.as_json or not sys.stdout.isatty():
+        wrong_usage("top needs a terminal; elsewhere, or with --json, give --once")
     else:
         with suppress(KeyboardInterrupt):
-            _live(session.server)
+            _live(remote.server)
 
 
-def _measured(server: Client) -> Board:
-    """What was told until there are rates."""
-    board = Board()
+def _measured(server: Client) -> LiveUsage:
+    """Return the usage as soon as it has rates."""
+    usage = LiveUsage()
     for event in server.events():
-        _take(board, event, time.monotonic())
-        if board.has_rates:
-            return board
+        _add(usage, event, time.monotonic())
+        if usage.has_rates:
+            return usage
     raise _ended()
 
 
 def _live(server: Client) -> None:
-    told: _Told = SimpleQueue()
-    threading.Thread(target=_listen, args=(server, told), name="events", daemon=True).start()
-    board, console = Board(), console_for(sys.stdout)
+    received: _Received = SimpleQueue()
+    threading.Thread(target=_listen, args=(server, received), name="events", daemon=True).start()
+    usage, console = LiveUsage(), console_for(sys.stdout)
     with _calm_end(), _keyboard() as asked_to_end, Live(console=console, screen=True, auto_refresh=False) as live:
         while not asked_to_end(_LOOK_S):
             with suppress(Empty):
                 while True:
-                    _take_told(board, told.get_nowait())
-            live.update(Plain(_drawn(board, console.height - _LINES_AROUND)), refresh=True)
+                    _add_received(usage, received.get_nowait())
+            live.update(Plain(_drawn(usage, console.height - _LINES_AROUND)), refresh=True)
 
 
-def _listen(server: Client, told: _Told) -> None:
+def _listen(server: Client, received: _Received) -> None:
     try:
         for event in server.events():
-            told.put((time.monotonic(), event))
-        told.put(_ended())
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where somebody can tell it
-        told.put(error)
+            received.put((time.monotonic(), event))
+        received.put(_ended())
+    except Exception as error:  # noqa: BLE001 - any failure is raised again in the main thread
+        received.put(error)
 
 
-def _take_told(board: Board, what: tuple[float, Event] | Exception) -> None:
+def _add_received(usage: LiveUsage, what: tuple[float, Event] | Exception) -> None:
     if isinstance(what, Exception):
         raise what
     at_s, event = what
-    _take(board, event, at_s)
+    _add(usage, event, at_s)
 
 
-def _take(board: Board, event: Event, at_s: float) -> None:
+def _add(usage: LiveUsage, event: Event, at_s: float) -> None:
     try:
-        board.take(event, at_s)
+        usage.add(event, at_s)
     except ValidationError as error:
         raise UnexpectedAnswer(
-            None, "unexpected_answer", f"The server's event {event.name} is not as it should be."
+            None, "unexpected_answer", f"The server's event {event.name} does not have the expected form."
         ) from error
 
 
@@ -103,7 +103,7 @@ def _ended() -> Unavailable:
 
 @contextmanager
 def _calm_end() -> Iterator[None]:
-    """Asked by a signal to end, leave by all `finally`s; not to be stopped in the middle of the screen."""
+    """Let signals end the block through all `finally` blocks, so that the terminal is restored; ignore Ctrl-Z."""
     before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     try:
@@ -119,7 +119,7 @@ def _end(number: int, _frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def _keyboard() -> Iterator[Callable[[float], bool]]:
-    """Waits for so many seconds whether q is pressed. Keys come one by one meanwhile, and are not shown."""
+    """Yield a function that waits up to some seconds and returns whether q was pressed. Typed keys are not shown."""
     if not sys.stdin.isatty():
         yield _wait
         return
@@ -137,18 +137,18 @@ def _wait(wait_s: float) -> bool:
     return False
 
 
-def _drawn(board: Board, rows: int | None = None) -> RenderableType:
-    """The board, as many keys of it as fit."""
-    usage = board.usage()
+def _drawn(live: LiveUsage, rows: int | None = None) -> RenderableType:
+    """Return the table of the busiest keys, at most `rows` of them."""
+    usage = live.usage()
     lines = [_line(one) for one in usage[: None if rows is None else max(rows, 1)]]
     online = sum(1 for one in usage if one.devices)
-    rate = _rate(sum(one.rate_bytes_per_s or 0 for one in usage) if board.has_rates else None) or "measuring"
-    health = board.health.status if board.health else "connecting"
+    rate = _rate(sum(one.rate_bytes_per_s or 0 for one in usage) if live.has_rates else None) or "measuring"
+    health = live.health.status if live.health else "connecting"
     head = f"{health}   {len(usage)} keys   {online} online   {rate}"
     return Group(Text(head, style="bold"), Text(), table_of(_TITLES, lines))
 
 
-def _line(one: Usage) -> tuple[object, ...]:
+def _line(one: KeyUsage) -> tuple[object, ...]:
     rate, used = _rate(one.rate_bytes_per_s), short_bytes(one.total_bytes)
     return one.name, rate, one.devices, used, one.status, one.port, one.key_id
 

@@ -1,4 +1,4 @@
-"""`vpnkeys webhooks`: who is told of events, and what came of telling them."""
+"""`vpnkeys webhooks`: the receivers of events, and the deliveries to them."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -9,10 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from vpnkeys.cli.output.tables import table_of_fields
-from vpnkeys.cli.remote import EXIT_CODES, Session, asks_server, wrong_usage
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
 from vpnkeys.client import Delivery, Webhook
 
-app = typer.Typer(name="webhooks", no_args_is_help=True, help="Who is told of events.", epilog=EXIT_CODES)
+app = typer.Typer(
+    name="webhooks", no_args_is_help=True, help="Manage webhooks, which receive events.", epilog=EXIT_CODES
+)
 
 _NOT_DELIVERED = 1
 
@@ -21,81 +23,81 @@ WebhookId = Annotated[str, typer.Argument(metavar="ID", help="The webhook's id."
 
 @app.command("list")
 @asks_server
-def list_webhooks(session: Session) -> None:
-    """All webhooks, oldest first."""
-    webhooks = session.server.webhooks.list()
+def list_webhooks(remote: Remote) -> None:
+    """List all webhooks, oldest first."""
+    webhooks = remote.server.webhooks.list()
     rows = [(one.id, one.url, _events(one), _status(one)) for one in webhooks]
-    session.tell([one.as_sent() for one in webhooks], _table(("ID", "URL", "Events", "Status"), rows))
+    remote.show([one.as_sent() for one in webhooks], _table(("ID", "URL", "Events", "Status"), rows))
 
 
 @app.command("add")
 @asks_server
 def add(
-    session: Session,
+    remote: Remote,
     address: Annotated[
-        str, typer.Argument(metavar="URL", help="https:// anywhere, http:// to the server itself alone.")
+        str, typer.Argument(metavar="URL", help="https:// to any host; http:// only to the server itself.")
     ],
     *,
     event: Annotated[
-        list[str] | None, typer.Option("--event", help="Of what to tell, such as key.expired; may be repeated.")
+        list[str] | None, typer.Option("--event", help="Send only this event, such as key.expired; may be repeated.")
     ] = None,
 ) -> None:
-    """Make a webhook and print its secret, by which a receiver knows what is genuine. It cannot be shown again."""
-    made = session.server.webhooks.create(address, event or ())
+    """Make a webhook and print its secret, with which the receiver checks signatures. It cannot be shown again."""
+    made = remote.server.webhooks.create(address, event or ())
     fields = [("ID", made.id), ("URL", made.url), ("Events", _events(made)), ("Secret", made.secret)]
-    session.tell(made.as_sent(), table_of_fields(fields))
+    remote.show(made.as_sent(), table_of_fields(fields))
 
 
 @app.command("set")
 @asks_server
 def change(
-    session: Session,
+    remote: Remote,
     webhook_id: WebhookId,
     *,
-    to: Annotated[str | None, typer.Option("--to", metavar="URL", help="Send to this address instead.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="URL", help="Send to this URL instead.")] = None,
     event: Annotated[
-        list[str] | None, typer.Option("--event", help="Of what to tell from now on; may be repeated.")
+        list[str] | None, typer.Option("--event", help="Send only this event from now on; may be repeated.")
     ] = None,
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Switch it on or off.")] = None,
 ) -> None:
-    """Change a webhook; what is not given stays as it is, and so does the secret."""
+    """Change a webhook. What is not given stays, and the secret stays the same."""
     if to is None and not event and active is None:
         wrong_usage("give what to change, such as --to or --inactive")
-    changed = session.server.webhooks.change(webhook_id, url=to, events=event or None, is_active=active)
+    changed = remote.server.webhooks.change(webhook_id, url=to, events=event or None, is_active=active)
     fields = [("ID", changed.id), ("URL", changed.url), ("Events", _events(changed)), ("Status", _status(changed))]
-    session.tell(changed.as_sent(), table_of_fields(fields))
+    remote.show(changed.as_sent(), table_of_fields(fields))
 
 
 @app.command("rm")
 @asks_server
-def remove(session: Session, webhook_id: WebhookId) -> None:
-    """Remove a webhook, with all that it has still to be told."""
-    done = session.server.webhooks.delete(webhook_id)
-    session.tell(done.as_sent(), done.message)
+def remove(remote: Remote, webhook_id: WebhookId) -> None:
+    """Remove a webhook and its pending deliveries."""
+    done = remote.server.webhooks.delete(webhook_id)
+    remote.show(done.as_sent(), done.message)
 
 
 @app.command("test")
 @asks_server
-def test(session: Session, webhook_id: WebhookId) -> None:
-    """Send a ping now. One that does not arrive ends this with 1."""
-    tried = session.server.webhooks.test(webhook_id)
+def test(remote: Remote, webhook_id: WebhookId) -> None:
+    """Send a test event now. The exit code is 1 when it does not arrive."""
+    tried = remote.server.webhooks.test(webhook_id)
     fields = [
         ("Arrived", "yes" if tried.delivered else "no"),
         ("Answer", None if tried.status is None else f"HTTP {tried.status}"),
-        ("Trouble", tried.last_error),
+        ("Error", tried.last_error),
     ]
-    session.tell(tried.as_sent(), table_of_fields(fields))
+    remote.show(tried.as_sent(), table_of_fields(fields))
     if not tried.delivered:
         raise typer.Exit(_NOT_DELIVERED)
 
 
 @app.command("deliveries")
 @asks_server
-def deliveries(session: Session, webhook_id: WebhookId) -> None:
-    """What a webhook was told and has still to be told, newest first."""
-    found = session.server.webhooks.deliveries(webhook_id)
-    rows = [(f"{one.created_at:%Y-%m-%d %H:%M:%S}", one.event, str(one.attempts), _fate(one)) for one in found]
-    session.tell([one.as_sent() for one in found], _table(("At (UTC)", "Event", "Tries", "Fate"), rows))
+def deliveries(remote: Remote, webhook_id: WebhookId) -> None:
+    """List the deliveries to a webhook, pending ones included, newest first."""
+    found = remote.server.webhooks.deliveries(webhook_id)
+    rows = [(f"{one.created_at:%Y-%m-%d %H:%M:%S}", one.event, str(one.attempts), _state(one)) for one in found]
+    remote.show([one.as_sent() for one in found], _table(("At (UTC)", "Event", "Tries", "State"), rows))
 
 
 def _events(webhook: Webhook) -> str:
@@ -106,7 +108,7 @@ def _status(webhook: Webhook) -> str:
     return "active" if webhook.is_active else "off"
 
 
-def _fate(delivery: Delivery) -> str:
+def _state(delivery: Delivery) -> str:
     if delivery.delivered_at is not None:
         return f"delivered {delivery.delivered_at:%Y-%m-%d %H:%M:%S}"
     why = f": {delivery.last_error}" if delivery.last_error else ""

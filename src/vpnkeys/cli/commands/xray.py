@@ -1,4 +1,4 @@
-"""`vpnkeys xray run`: becomes Xray, for a supervisor that keeps it running beside the server."""
+"""`vpnkeys xray run`: starts Xray for a supervisor, which keeps it running independently of the server."""
 
 import os
 import sys
@@ -23,14 +23,14 @@ def _about() -> None:
 
 @app.command("run")
 def run() -> None:
-    """Become Xray, as soon as the server has written its config.json. For VPNKEYS_XRAY_SUPERVISOR=systemd.
+    """Replace this process by Xray, once the server has written config.json; for VPNKEYS_XRAY_SUPERVISOR=systemd.
 
-    The server may then be restarted without an end to any connection. Whoever runs this has to run it again when it
+    The server can then be restarted without ending connections. The supervisor has to start this command again when it
     ends, as systemd does with Restart=always, as the same user and with the same settings as the server.
 
     Exit codes: Xray's own; 1 Xray cannot be started; 2 wrong command line or settings.
     """
-    os.umask(0o077)  # Xray makes its sockets by this
+    os.umask(0o077)  # Xray creates its sockets with this mask
     try:
         settings = _settings()
         xray = obtain(settings.xray_bin, _say).path

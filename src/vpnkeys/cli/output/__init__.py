@@ -1,1 +1,1 @@
-"""What commands print: tables, harmless text, rates."""
+"""The output of commands: tables, text that is safe for terminals, live rates."""

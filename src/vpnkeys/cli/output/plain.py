@@ -1,7 +1,7 @@
-"""Text of strangers, made harmless for a terminal: it shows what it is, and moves neither cursor nor neighbours.
+"""Escapes untrusted text, so that a terminal shows it and does not obey it.
 
-Names are chosen by customers, errors by whatever server is asked. A terminal obeys control characters (ECMA-48), and
-shows what stands beside directional marks (UAX #9) in another order than it is in.
+Names may come from customers, and errors from any server. A terminal obeys control characters (ECMA-48), and
+reorders text around directional marks (UAX #9).
 """
 
 import json
@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 
-# Controls, marks of direction, ends of line, what is invisible, and surrogates, which no terminal can be sent. Joiners
-# (U+200C, U+200D) stay: Persian and emoji need them.
+# Control characters, directional marks, line ends, invisible characters, and surrogates, which cannot be encoded.
+# Joiners (U+200C, U+200D) stay: Persian and emoji need them.
 _UNSAFE = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb"
     "\\ud800-\\udfff\\U000e0000-\\U000e007f]"
@@ -20,29 +20,29 @@ _UNSAFE = re.compile(
 
 
 def plain(text: str) -> str:
-    """The text in one line, with what is not harmless written out as Python writes it."""
+    """Return the text in one line, with unsafe characters as Python escapes."""
     return _UNSAFE.sub(_written_out, text)
 
 
 def plain_lines(text: str) -> str:
-    """The same, but for its ends of line."""
+    """Return the text with its line ends kept, and other unsafe characters as Python escapes."""
     return "\n".join(plain(line) for line in text.split("\n"))
 
 
 def plain_json(value: Any, indent: int | None = 2) -> str:  # noqa: ANN401 - JSON
-    """JSON that means the same and is harmless as well."""
+    """Return the value as JSON, with unsafe characters as JSON escapes, so that it still means the same."""
     lines = json.dumps(value, ensure_ascii=False, indent=indent).split("\n")
     return "\n".join(_UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], line) for line in lines)
 
 
 class Plain:
-    """Whatever rich can draw, with all of its text made harmless: the last net, behind that of the tables."""
+    """A rich renderable with all its text escaped: a second protection after the one in the tables' cells."""
 
     def __init__(self, inner: RenderableType) -> None:
         self._inner = inner
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Its segments; rich's own control codes, such as colours, are not text."""
+        """Yield its segments, with the text escaped; rich's own control codes, such as colours, stay."""
         for segment in console.render(self._inner, options):
             yield segment if segment.control else Segment(plain_lines(segment.text), segment.style)
 

@@ -1,4 +1,4 @@
-"""Who uses how much at this moment, from what the server tells while it happens."""
+"""The current rate of each key, computed from the server's live events."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,8 +12,8 @@ _KEYS, _TRAFFIC, _HEALTH = TypeAdapter(list[Key]), TypeAdapter(AllTraffic), Type
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """A key and what goes through it now, both directions together; the rate is None until there were two samples."""
+class KeyUsage:
+    """A key's usage, both directions together. The rate is None until there were two samples."""
 
     key_id: str
     name: str
@@ -34,15 +34,15 @@ class _Sample:
 
 
 @dataclass(slots=True)
-class Board:
-    """What the server has told so far; `at_s` is a moment of any clock that only goes forward."""
+class LiveUsage:
+    """The keys, samples and health received so far. `at_s` is the time of any monotonic clock, in seconds."""
 
     health: Health | None = None
     _keys: dict[str, Key] = field(default_factory=dict)
     _samples: tuple[_Sample, ...] = ()
 
-    def take(self, event: Event, at_s: float) -> None:
-        """Take in what was told. Raises pydantic's ValidationError for what is no such event."""
+    def add(self, event: Event, at_s: float) -> None:
+        """Add an event. Raises pydantic's ValidationError when its data do not have the expected form."""
         if event.name == "keys":
             self._keys = {key.id: key for key in _KEYS.validate_python(event.data)}
         elif event.name == "traffic":
@@ -52,16 +52,16 @@ class Board:
 
     @property
     def has_rates(self) -> bool:
-        """Whether there were two samples."""
+        """Whether two samples were received, which a rate needs."""
         return len(self._samples) > 1
 
-    def usage(self) -> list[Usage]:
-        """All keys, the busiest first, and of equally busy ones those that used most."""
+    def usage(self) -> list[KeyUsage]:
+        """Return all keys by rate, the highest first, then by total."""
         if not self._samples:
             return []
         rates = self._rates()
         found = [
-            Usage(
+            KeyUsage(
                 key_id=one.key_id,
                 name=key.name if key else "",
                 status=status_of(key) if key else "",
@@ -76,13 +76,13 @@ class Board:
         return sorted(found, key=lambda one: (-(one.rate_bytes_per_s or 0), -one.total_bytes))
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the usage as JSON values."""
         usage = self.usage()
         rate = sum(one.rate_bytes_per_s or 0 for one in usage)
         return {"rate_bytes_per_s": rate, "keys": [asdict(one) for one in usage]}
 
     def _rates(self) -> dict[str, float]:
-        """Bytes per second between the last two samples; a total that was reset in between counts as nothing."""
+        """Return bytes per second between the last two samples, by key id; 0 when a total was reset in between."""
         if not self.has_rates:
             return {}
         before, now = self._samples

@@ -1,4 +1,4 @@
-"""Answers as tables for people. Nothing is cut off: what does not fit is folded."""
+"""Tables for people. Long cells are folded, never cut off."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,7 +15,7 @@ _STEP = 1024
 
 
 def table_of(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
-    """One line a row; None is an empty cell. A title that begins with `>` is that of a column of numbers."""
+    """Return a table. None is an empty cell; a title that starts with `>` marks a right-aligned column of numbers."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for title in titles:
         table.add_column(title.lstrip(">"), overflow="fold", justify="right" if title.startswith(">") else "left")
@@ -29,33 +29,33 @@ def _cell(value: object) -> Text:
 
 
 def table_of_keys(keys: Iterable[Key]) -> Table:
-    """One line a key."""
+    """Return a table with one row per key."""
     rows = ((key.id, key.name, status_of(key), key.port, key.sni, to_minute(key.created_at)) for key in keys)
     return table_of(("ID", "Name", "Status", ">Port", "SNI", "Made (UTC)"), rows)
 
 
 def to_minute(moment: datetime | None) -> str | None:
-    """A moment for people."""
+    """Return a time to the minute, or None."""
     return None if moment is None else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def to_second(moment: datetime | None) -> str | None:
-    """A moment for people who compare it with a log."""
+    """Return a time to the second, which can be compared with a log, or None."""
     return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def yes_or_no(value: bool) -> str:
-    """For people."""
+    """Return "yes" or "no"."""
     return "yes" if value else "no"
 
 
 def status_of(key: Key) -> str:
-    """Whether a key works, and if not, why; servers without limits know only whether it is switched on."""
+    """Return the key's status. Older servers send only whether it is switched on."""
     return key.status or ("active" if key.is_active else "disabled")
 
 
 def table_of_fields(fields: Iterable[tuple[str, object]]) -> Table:
-    """One line a field; those without a value are left out."""
+    """Return a table with one row per field, without the fields whose value is None."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -66,7 +66,7 @@ def table_of_fields(fields: Iterable[tuple[str, object]]) -> Table:
 
 
 def key_fields(key: Key) -> list[tuple[str, object]]:
-    """A key's fields, in the order in which people look for them."""
+    """Return titles and values of a key's fields, the most wanted first."""
     return [
         ("Name", key.name),
         ("ID", key.id),
@@ -91,13 +91,13 @@ def _traffic_limit(key: Key) -> str | None:
 
 
 def human_bytes(count: int) -> str:
-    """A size that a person can grasp, and the exact one behind it."""
+    """Return a size in a binary unit with the exact number of bytes behind it."""
     short = short_bytes(count)
     return short if short.endswith(" B") else f"{short} ({count} B)"
 
 
 def short_bytes(count: float) -> str:
-    """A size that a person can grasp, in powers of 1024."""
+    """Return a size in a binary unit, such as 1.5 MiB."""
     size, unit = float(count), 0
     while size >= _STEP and unit < len(_UNITS) - 1:
         size, unit = size / _STEP, unit + 1

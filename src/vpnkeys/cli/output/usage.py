@@ -1,55 +1,56 @@
-"""What keys use, as tables."""
+"""The commands that print the traffic of keys."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
 from rich.table import Table
 
-from vpnkeys.cli.arguments import KeyId, Since, Step, StepOption, Until, span_of
+from vpnkeys.cli.arguments import KeyId, Since, StepOption, Until, span_of
 from vpnkeys.cli.output.tables import short_bytes, table_of, table_of_fields, to_minute, to_second, yes_or_no
-from vpnkeys.cli.remote import Session, asks_server
+from vpnkeys.cli.remote import Remote, asks_server
 from vpnkeys.client import TrafficPoint
+from vpnkeys.domain.traffic import Step
 
 
 @asks_server
 def key_history(
-    session: Session, key_id: KeyId, *, since: Since = None, until: Until = None, step: StepOption = Step.HOUR
+    remote: Remote, key_id: KeyId, *, since: Since = None, until: Until = None, step: StepOption = Step.HOUR
 ) -> None:
-    """What a key used by hour or day; those in which nothing was counted are left out."""
-    history = session.server.keys.history(key_id, *span_of(since, until), step.value)
-    session.tell(history.as_sent(), *_history(history.since, history.until, history.points))
+    """Show a key's traffic by hour or day, without the hours or days that have none."""
+    history = remote.server.keys.history(key_id, *span_of(since, until), step.value)
+    remote.show(history.as_sent(), *_history(history.since, history.until, history.points))
 
 
 @asks_server
-def history_of_all(session: Session, *, since: Since = None, until: Until = None, step: StepOption = Step.HOUR) -> None:
-    """What all keys together used by hour or day; those in which nothing was counted are left out."""
-    history = session.server.traffic.history(*span_of(since, until), step.value)
-    session.tell(history.as_sent(), *_history(history.since, history.until, history.points))
+def history_of_all(remote: Remote, *, since: Since = None, until: Until = None, step: StepOption = Step.HOUR) -> None:
+    """Show the traffic of all keys together by hour or day, without the hours or days that have none."""
+    history = remote.server.traffic.history(*span_of(since, until), step.value)
+    remote.show(history.as_sent(), *_history(history.since, history.until, history.points))
 
 
 @asks_server
-def online(session: Session, key_id: KeyId) -> None:
-    """Whether a key's customer is online now, from how many addresses, and when last."""
-    found = session.server.keys.online(key_id)
+def online(remote: Remote, key_id: KeyId) -> None:
+    """Show whether a key is in use now, from how many addresses, and when it was last used."""
+    found = remote.server.keys.online(key_id)
     fields = [
         ("Online", yes_or_no(found.online)),
         ("Devices", found.devices),
         ("Last seen (UTC)", to_second(found.last_seen)),
     ]
-    session.tell(found.as_sent(), table_of_fields(fields))
+    remote.show(found.as_sent(), table_of_fields(fields))
 
 
 @asks_server
-def all_traffic(session: Session) -> None:
-    """What each key has used and from how many addresses it is online, those that used most first."""
-    traffic = session.server.traffic.now()
-    names = {key.id: key.name for key in session.server.keys.list()}
+def all_traffic(remote: Remote) -> None:
+    """Show each key's total and the number of addresses online, the highest total first."""
+    traffic = remote.server.traffic.now()
+    names = {key.id: key.name for key in remote.server.keys.list()}
     rows = [
         (one.key_id, names.get(one.key_id), short_bytes(one.total_bytes), one.devices, to_minute(one.last_seen))
         for one in sorted(traffic.keys, key=lambda one: -one.total_bytes)
     ]
     table = table_of(("ID", "Name", ">Used", ">Online", "Last seen (UTC)"), rows)
-    session.tell(traffic.as_sent(), table, f"All: {short_bytes(traffic.total_bytes)}")
+    remote.show(traffic.as_sent(), table, f"All: {short_bytes(traffic.total_bytes)}")
 
 
 def _history(since: datetime, until: datetime, points: Iterable[TrafficPoint]) -> tuple[Table, str]:
