@@ -54,7 +54,7 @@ def test_a_wrong_token_is_refused_in_words(visit: Visit) -> None:
     person.open()
     person.page.get_by_label("API token").fill("not-a-token-of-this-server")
     person.page.get_by_role("button", name="Sign in").click()
-    expect(person.page.get_by_role("alert")).to_contain_text("opens nothing")
+    expect(person.page.get_by_role("alert")).to_contain_text("is not valid")
     expect(person.page.get_by_label("API token")).to_be_focused()
 
 
