@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -147,20 +148,13 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     post = LatePost()
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
     drift, workers = DriftWatch(reconciler), Workers()
-    system = SystemService(
-        reconciler,
-        reporter,
-        traffic,
-        clock,
-        settings.port_range,
-        lambda: _reload_key_pair(settings.data_dir, reconciler),
-    )
+    reload_key_pair = partial(_reload_key_pair, settings.data_dir, reconciler)
     server = Server(
         settings=settings,
         keys=keys,
         traffic=traffic,
         reporter=reporter,
-        system=system,
+        system=SystemService(reconciler, reporter, traffic, clock, settings.port_range, reload_key_pair),
         enforcer=Enforcer(keys, traffic, node),
         reconciler=reconciler,
         health=Health(node, reconciler.store, can_cut=sockets.can_cut(), full_cone=guard is not None),

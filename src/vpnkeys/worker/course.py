@@ -4,8 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-import vpnkeys.worker.job as jobs
-from vpnkeys.worker.job import Job, Progress, Status
+from vpnkeys.worker.job import Job, Progress, Status, begun, failed, first, succeeded
 
 
 class Course:
@@ -21,7 +20,7 @@ class Course:
 
     def start(self) -> None:
         """Count from now on, unless it was started before."""
-        self._progress = self._progress or jobs.first(self._job, self._now())
+        self._progress = self._progress or first(self._job, self._now())
 
     def wake(self, *, at_once: bool) -> None:
         """Bring the next step forward."""
@@ -36,14 +35,14 @@ class Course:
     def begin(self) -> None:
         """Note that a step begins. Whoever wakes the worker from here on wants another one."""
         woken_at, self._woken_at, self._at_once = self._woken_at, None, False
-        self._progress = jobs.begun(self._present(), woken_at)
+        self._progress = begun(self._present(), woken_at)
 
     def succeed(self, wait_s: float | None = None) -> None:
         """Note that the step succeeded; log it when the one before had failed."""
         before, now = self._present(), self._now()
         if before.failing_since is not None and (before.has_told or before.has_told_bug):
             self._log.info("%s: works again after %.1f s", self._job.name, now - before.failing_since)
-        self._progress = jobs.succeeded(self._job, now, wait_s)
+        self._progress = succeeded(self._job, now, wait_s)
 
     def note_success(self) -> None:
         """Note that the step under way has got where it was to get; whatever it was woken for is done, too."""
@@ -53,7 +52,7 @@ class Course:
     def fail(self, error: BaseException) -> None:
         """Note that the step failed; log it when that is new."""
         now = self._now()
-        after = jobs.failed(self._job, self._present(), now, error)
+        after = failed(self._job, self._present(), now, error)
         if not isinstance(error, self._job.expected):
             if not after.has_told_bug:
                 self._log.error("%s (unexpected error): %s", self._job.failing, after.last_error, exc_info=error)
@@ -68,4 +67,4 @@ class Course:
         return self._progress.status(self._job, self._now(), self._woken_at) if self._progress else None
 
     def _present(self) -> Progress:
-        return self._progress or jobs.first(self._job, self._now())
+        return self._progress or first(self._job, self._now())
