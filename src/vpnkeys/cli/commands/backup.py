@@ -96,7 +96,7 @@ def _given(file: Path | None) -> str | None:
     except UnicodeDecodeError as error:
         raise BackupRefused(f"{file} is not a UTF-8 text; give a file with the passphrase") from error
     if not found:
-        raise BackupRefused(f"{file} is empty; write the passphrase into it")
+        raise BackupRefused(f"{file} has no passphrase; write one into it")
     return found
 
 

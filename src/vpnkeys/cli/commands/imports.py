@@ -61,9 +61,10 @@ def legacy(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Import an installation of version 2.3: its links keep working, and its totals are kept.
 
-    Stop the old server first, so that its totals are final, and stop vpnkeys too. If there are conflicts, all are
-    listed, nothing is written, and the exit code is 1. Keys that exist already are not changed, so the import can be
-    repeated.
+    Stop the old server first, so that its totals are final, and stop vpnkeys too. Keys that exist already are not
+    changed, so the import can be repeated.
+
+    Exit codes: 0 done; 1 refused: all conflicts are listed, and nothing was written; 2 wrong command line or settings.
     """
     os.umask(0o077)  # SQLite creates its files with this mask
     try:
