@@ -20,7 +20,7 @@ seen: set[str] = set()  # in a real receiver: a table with a unique key
 
 
 def is_genuine(secret: str, timestamp: str, signature: str, body: bytes, now_s: float) -> bool:
-    """Whether a request is from your server, and of the last five minutes. `body` is as it came, not parsed."""
+    """Return whether your server sent a request within the last five minutes. `body` is the raw body, not parsed."""
     if not timestamp.isdecimal() or abs(now_s - int(timestamp)) > WINDOW_S:
         return False
     signed = timestamp.encode() + b"." + body

@@ -69,16 +69,16 @@ class Monitor:
     drift: DriftWatch
     workers: Workers
     clock: Clock
-    _lock: Lock = field(default_factory=Lock, init=False)  # two looks at a time would add the same bytes twice
+    _lock: Lock = field(default_factory=Lock, init=False)  # two readings at once would add the same bytes twice
     _odometer: Odometer = field(default_factory=Odometer, init=False)
     _gaps: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        """What was counted before is not new."""
+        """Read the totals once: bytes counted before this server started are not part of its traffic."""
         self._read()
 
     def look(self) -> Vitals:
-        """The numbers now; nothing here waits for Xray longer than a second."""
+        """Return the figures of this moment. It waits for Xray for at most a second."""
         node, now = self.drift.reconciler.node, self.clock.now()
         stored = self._read()
         sampled_at = stored.tally.sampled_at if stored else None
