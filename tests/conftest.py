@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,15 @@ _LONGEST_FIRST = (
     "tests/api/test_schema.py",
     "tests/e2e/",
 )
+
+
+def pytest_configure() -> None:
+    """Let children be interrupted, also where the tests run in the background of a shell.
+
+    Such a shell ignores SIGINT for its jobs, and a child inherits that for good; a handler is reset when it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -45,7 +45,7 @@ def test_a_crash_leaves_the_old_or_the_new(
             restore(new, file, force=not is_decided)
         else:
             if is_decided:
-                with pytest.raises(SettingsError, match="it is complete now"):
+                with pytest.raises(SettingsError, match="an interrupted restore was completed"):
                     take_whole(new.data_dir)
             take_whole(new.data_dir).close()
         is_new = keys_in(new.data_dir) == [1, 2]
