@@ -6,6 +6,7 @@ from datetime import datetime
 
 from tests.fake_outbox import FakeOutbox
 from vpnkeys.domain.audit import Record
+from vpnkeys.domain.change import Answer, Intent, Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
@@ -41,7 +42,9 @@ class Tables:
     hours: dict[tuple[str, datetime], Bytes] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     lives: dict[str, Life] = field(default_factory=dict)
-    answers: dict[str, tuple[str, str, datetime]] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    intents: dict[str, Intent] = field(default_factory=dict)
+    stops: dict[str, Stop] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)

@@ -4,15 +4,16 @@ import copy
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tests.fake_ledger import FakeLedger, Tables
 from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
-from vpnkeys.domain.actor import SERVER, current_actor
-from vpnkeys.domain.audit import Entry, Outcome, Record, key_changed, key_created, key_deleted, key_moved
-from vpnkeys.domain.errors import StoreUnavailable, VpnKeysError
+from vpnkeys.domain.actor import current_actor
+from vpnkeys.domain.audit import Entry, Outcome, Record, key_created, key_deleted, key_updated
+from vpnkeys.domain.change import Answer, Intent, Stop
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import News, news_of_gap, news_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
@@ -28,6 +29,7 @@ class Memory:
     tables: Tables = field(default_factory=Tables)
     lock: threading.Lock = field(default_factory=threading.Lock)
     answering: bool = True
+    is_full: bool = False
 
 
 @dataclass(slots=True)
@@ -50,15 +52,17 @@ class FakeTransaction:
         self.tables.keys[key.id] = key
         self.entries.append(key_created(key))
 
-    def update(self, key: Key) -> None:
-        """Change a key that is there. Raises ValueError when something changes that stays."""
-        before = self.tables.keys.get(key.id)
-        if before is not None:
-            if (before.uuid, before.port) != (key.uuid, key.port):
+    def update(self, *keys: Key) -> None:
+        """Change keys that are there. Raises ValueError when a UUID changes, or two would have one port."""
+        there = {key.id: key for key in keys if key.id in self.tables.keys}
+        for key in there.values():
+            before = self.tables.keys[key.id]
+            if before.uuid != key.uuid:
                 raise ValueError(f"not the same key: {key}")
-            self.tables.keys[key.id] = key
-            if key != before:
-                self.entries.append(key_changed(before, key))
+            self.entries += key_updated(before, key)
+        self.tables.keys |= there
+        if len({key.port for key in self.tables.keys.values()}) != len(self.tables.keys):
+            raise ValueError(f"two keys on one port: {keys}")
 
     def delete(self, key_id: str) -> None:
         """Remove a key and what it used."""
@@ -69,16 +73,6 @@ class FakeTransaction:
             self.tables.accounts.pop(gone.uuid, None)
             self.tables.usage = {place: used for place, used in self.tables.usage.items() if place[0] != gone.uuid}
             self.tables.hours = {place: used for place, used in self.tables.hours.items() if place[0] != gone.uuid}
-
-    def move(self, ports: Mapping[str, int], at: datetime) -> None:
-        """Give keys other ports. Raises ValueError when two would have the same."""
-        self.entries += [key_moved(key, ports[key.id]) for key in self.keys() if key.id in ports]
-        moved = {
-            key_id: replace(self.tables.keys[key_id], port=port, port_assigned_at=at) for key_id, port in ports.items()
-        }
-        self.tables.keys |= moved
-        if len({key.port for key in self.tables.keys.values()}) != len(self.tables.keys):
-            raise ValueError(f"two keys on one port: {ports}")
 
     @property
     def ledger(self) -> FakeLedger:
@@ -114,18 +108,44 @@ class FakeTransaction:
         """If there is one."""
         self.tables.subscriptions.pop(key_id, None)
 
-    def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
-        """What was answered."""
-        body, answer, at = self.tables.answers.get(key_hash, ("", "", datetime.min))  # noqa: DTZ901 - likewise
-        return (body, answer) if answer and at >= since else None
+    def record_taken_back(self, entries: Iterable[Entry], why: str) -> None:
+        """At once."""
+        _log(self.tables, entries, Outcome.TAKEN_BACK, why)
 
-    def remember(self, key_hash: str, body_hash: str, answer: str, at: datetime) -> None:
+    def intents(self) -> tuple[Intent, ...]:
+        """In any order."""
+        return tuple(self.tables.intents.values())
+
+    def put_intents(self, intents: Iterable[Intent]) -> None:
+        """Reserve. Raises ValueError when something is another's."""
+        for intent in intents:
+            keys = [key for key in self.tables.keys.values() if key.id != intent.key_id]
+            held: set[object] = {value for key in keys for value in (key.uuid, key.port, key.short_id)}
+            held |= {value for one in self.intents() for value in (one.key_id, one.uuid, one.port, one.short_id)}
+            if held & {intent.key_id, intent.uuid, intent.port, intent.short_id}:
+                raise ValueError(f"not free: {intent}")
+            self.tables.intents[intent.key_id] = intent
+
+    def drop_intents(self) -> None:
+        """All."""
+        self.tables.intents = {}
+
+    def put_stops(self, stops: Iterable[Stop]) -> None:
+        """One a key."""
+        self.tables.stops |= {stop.key_id: stop for stop in stops}
+
+    def drop_stops(self, key_ids: Iterable[str]) -> None:
+        """If there are any."""
+        for key_id in key_ids:
+            self.tables.stops.pop(key_id, None)
+
+    def remember(self, answer: Answer) -> None:
         """Keep an answer."""
-        self.tables.answers[key_hash] = (body_hash, answer, at)
+        self.tables.answers[answer.key_hash] = answer
 
     def forget(self, before: datetime) -> None:
         """Drop older answers."""
-        self.tables.answers = {name: kept for name, kept in self.tables.answers.items() if kept[2] >= before}
+        self.tables.answers = {name: kept for name, kept in self.tables.answers.items() if kept.at >= before}
 
 
 @dataclass(slots=True)
@@ -140,6 +160,22 @@ class FakeStore:
         """All keys as last committed."""
         self._answer()
         return FakeTransaction(self.memory.tables).keys()
+
+    def intents(self) -> tuple[Intent, ...]:
+        """As last committed."""
+        self._answer()
+        return tuple(self.memory.tables.intents.values())
+
+    def stops(self) -> tuple[Stop, ...]:
+        """As last committed."""
+        self._answer()
+        return tuple(self.memory.tables.stops.values())
+
+    def answered(self, key_hash: str, since: datetime) -> Answer | None:
+        """As last committed."""
+        self._answer()
+        known = self.memory.tables.answers.get(key_hash)
+        return known if known is not None and known.at >= since else None
 
     def traffic(self, uuid: str) -> Traffic:
         """What a key has used, as last committed."""
@@ -211,20 +247,17 @@ class FakeStore:
         _log(self.memory.tables, [entry], outcome, detail)
 
     @contextmanager
-    def write(self) -> Iterator[FakeTransaction]:
+    def write(self, *, durable: bool = True) -> Iterator[FakeTransaction]:
         """Work on a copy; the copy becomes the truth when the block ends well."""
         self._answer()
         if not self.memory.lock.acquire(timeout=self.busy_timeout_s):
             raise StoreUnavailable("somebody else writes")
         try:
             transaction = FakeTransaction(copy.deepcopy(self.memory.tables))
-            try:
-                yield transaction
-            except VpnKeysError as error:
-                if current_actor() != SERVER and not isinstance(error, StoreUnavailable):
-                    _log(self.memory.tables, transaction.entries, Outcome.TAKEN_BACK, str(error))
-                raise
+            yield transaction
             self._answer()
+            if self.memory.is_full:
+                raise StoreUnavailable("the disk is full")
             _log(transaction.tables, transaction.entries, Outcome.DONE)
             news = [*transaction.news, *news_of_keys(FakeTransaction(self.memory.tables).keys(), transaction.keys())]
             transaction.outbox.tell(news, datetime.now(UTC).replace(tzinfo=None))

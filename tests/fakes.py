@@ -3,7 +3,7 @@
 The Store is in `tests.fake_store`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -76,6 +76,7 @@ class FakeNode:
     """A Node in memory: a config.json, an Xray that can be down, and customers who hold connections.
 
     Xray refuses to add the tags in `refuses` and whatever would listen on a port in `occupied` by another program.
+    When it does not answer, a change that it was asked for is never made, or if it `is_late`, by `make_late_changes`.
     """
 
     steps: Steps = field(default_factory=Steps)
@@ -93,10 +94,13 @@ class FakeNode:
     applied: list[Plan] = field(default_factory=list)
     speeds: dict[int, int] = field(default_factory=dict)
     can_limit_speeds: bool = True
+    answers: bool = True
+    is_late: bool = False
+    late: list[Callable[[], object]] = field(default_factory=list)
 
     def observe(self) -> Observed:
         """What is."""
-        running = None if self.running is None else RunningView(dict(self.running), self._epoch())
+        running = None if self.running is None or not self.answers else RunningView(dict(self.running), self._epoch())
         return Observed(replace(self.file, inbounds=dict(self.file.inbounds)), running)
 
     def apply(self, plan: Plan) -> None:
@@ -105,16 +109,22 @@ class FakeNode:
         if plan.file is not None:
             self._write(plan.file)
         for tag in plan.remove:
+            self._ask(lambda tag=tag: self._remove_late(tag))  # type: ignore[misc]
             self._xray().pop(tag, None)
         for port in plan.cut:
             self.steps.step()
             self._close(port)
-        refused = [inbound.tag for inbound in plan.add if not self._add(inbound)]
+        refused = []
+        for inbound in plan.add:
+            self._ask(lambda inbound=inbound: self._add_late(inbound))  # type: ignore[misc]
+            if not self._add(inbound):
+                refused.append(inbound.tag)
         if refused:
             raise XrayRefused(f"Xray refuses {refused}")
 
     def sample(self) -> Samples:
         """The counters of this life."""
+        self._ask()
         self._xray()
         return Samples(self._epoch(), dict(self.counters))
 
@@ -128,6 +138,7 @@ class FakeNode:
 
     def quiesce(self) -> Samples:
         """Customers out, then the last counters."""
+        self._ask()
         for tag, inbound in list(self._xray().items()):
             if inbound.port is not None:
                 del self._xray()[tag]
@@ -159,6 +170,7 @@ class FakeNode:
     def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Where open connections come from."""
         if uuids:
+            self._ask()
             self._xray()
         return {uuid: tuple({c.address for c in self.connections if c.is_open and c.uuid == uuid}) for uuid in uuids}
 
@@ -201,6 +213,7 @@ class FakeNode:
         """Xray dies; its connections and its counters die with it."""
         self.running = None
         self.counters = {}
+        self.answers, self.late = True, []
         for connection in self.connections:
             connection.is_open = False
 
@@ -221,6 +234,27 @@ class FakeNode:
 
     def _epoch(self) -> str:
         return f"life-{self.lives}"
+
+    def make_late_changes(self) -> None:
+        """Make the changes that this life of Xray was asked for while it did not answer."""
+        changes, self.late = self.late, []
+        for change in changes:
+            change()
+
+    def _ask(self, late: Callable[[], object] | None = None) -> None:
+        if self.running is not None and not self.answers:
+            if late is not None and self.is_late:
+                self.late.append(late)
+            raise XrayUnavailable("Xray hangs")
+
+    def _remove_late(self, tag: str) -> None:
+        if self.running is not None:
+            self.running.pop(tag, None)
+
+    def _add_late(self, inbound: Inbound) -> None:
+        """As Xray does it: what is there already stays."""
+        if self.running is not None and inbound.tag not in self.running and self.is_free(inbound.port or 0):
+            self.running[inbound.tag] = inbound
 
     def _xray(self) -> dict[str, AnyInbound]:
         self.steps.step()

@@ -1,4 +1,4 @@
-"""What every Node promises: the one in memory, and a real Xray on this host."""
+"""What every Node and its Host promise: the one in memory, and a real Xray on this host."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from vpnkeys.domain.errors import ConfigUnwritable, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound, ServerIdentity
 from vpnkeys.domain.plan import FileState, Plan, plan
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.interfaces import Node
+from vpnkeys.interfaces import Host, Node
 from vpnkeys.xray.config.document import BaseConfig
 from vpnkeys.xray.config.file import ConfigFile, xray_checker
 from vpnkeys.xray.host.sockets import can_cut
@@ -38,6 +38,7 @@ class World:
     """A node, and hands to move what is around it. `connect` opens a connection to a port, from an address."""
 
     node: Node
+    host: Host
     ports: range
     target: str
     connect: Callable[..., IsOpen]
@@ -72,7 +73,7 @@ def fake_world(ports: range, target: str) -> World:
     def make_unwritable() -> None:
         node.writable = False
 
-    return World(node, ports, target, connect, node.start_xray, node.end_xray, make_unwritable, node.occupied.add)
+    return World(node, node, ports, target, connect, node.start_xray, node.end_xray, make_unwritable, node.occupied.add)
 
 
 @contextmanager
@@ -114,7 +115,7 @@ def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
             file.path.unlink(missing_ok=True)
             file.path.mkdir()
 
-        yield World(node, ports, target, connect, start, process.stop, make_unwritable, occupy)
+        yield World(node, node, ports, target, connect, start, process.stop, make_unwritable, occupy)
 
 
 def _is_open(customer: socket.socket) -> bool:
@@ -196,9 +197,9 @@ def test_a_listening_port_is_not_free(running: World) -> None:
     """Neither one of ours nor one of another program, as long as it listens."""
     running.bring_to(running.inbound(0))
     running.occupy(running.ports[1])
-    assert [running.node.is_free(port) for port in running.ports] == [False, False, True, True]
+    assert [running.host.is_free(port) for port in running.ports] == [False, False, True, True]
     running.bring_to()
-    assert running.node.is_free(running.ports[0])
+    assert running.host.is_free(running.ports[0])
 
 
 @pytest.mark.skipif(not can_cut(), reason="cutting needs CAP_NET_ADMIN")
@@ -220,9 +221,9 @@ def test_a_device_is_cut_alone(running: World) -> None:
     running.bring_to(running.inbound(0), running.inbound(1))
     ended = [running.connect(running.ports[0], "127.0.0.3") for _ in range(2)]
     kept = [running.connect(running.ports[0], "127.0.0.2"), running.connect(running.ports[1], "127.0.0.3")]
-    running.node.cut_device(running.ports[0], "127.0.0.3")
+    running.host.cut_device(running.ports[0], "127.0.0.3")
     assert [is_open() for is_open in (*ended, *kept)] == [False, False, True, True]
-    running.node.cut_device(running.ports[0], "2001:db8::1")
+    running.host.cut_device(running.ports[0], "2001:db8::1")
     assert [is_open() for is_open in kept] == [True, True]
 
 
@@ -265,16 +266,16 @@ def test_samples_belong_to_a_life(running: World) -> None:
     assert observed.running is not None
     assert first.epoch == observed.running.epoch == running.node.sample().epoch
     assert dict(first.usage) == {}
-    running.node.restart()
+    running.host.restart()
     assert running.node.sample().epoch != first.epoch
 
 
 def test_quiet_means_that_nobody_is_in(running: World) -> None:
     """No inbound of a customer listens, and the last counters are given."""
     running.bring_to(running.inbound(0))
-    assert running.node.quiesce() == running.node.sample()
-    assert running.node.is_free(running.ports[0])
-    running.node.restart()
+    assert running.host.quiesce() == running.node.sample()
+    assert running.host.is_free(running.ports[0])
+    running.host.restart()
     observed = running.node.observe()
     assert observed.running is not None
     assert set(observed.running.inbounds) == {"key-0"}

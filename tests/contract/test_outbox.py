@@ -79,7 +79,7 @@ def test_each_webhook_is_told_what_it_wants(store: Store) -> None:
     with store.write() as transaction:
         transaction.update(key(1, name="other", limit_status=Status.LIMITED))
     with store.write() as transaction:
-        transaction.move({"id-1": 20000}, NOON)
+        transaction.update(replace(transaction.keys()[0], port=20000, port_assigned_at=NOON))
         transaction.tell(News(Kind.DRIFT_FOUND, {"added": 1}))
     with store.write() as transaction:
         transaction.delete("id-1")

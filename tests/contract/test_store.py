@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.fake_store import FakeStore, Memory
 from tests.strategies import key_lists
 
+from vpnkeys.domain.change import Answer, Intent, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.interfaces import Store, Transaction
@@ -172,10 +173,12 @@ def test_ports_can_be_swapped(store: Store) -> None:
     add(store, key(1), key(2), key(3))
     later = NOON.replace(hour=13)
     with store.write() as transaction:
-        transaction.move({"id-1": 10003, "id-2": 10002}, later)
+        transaction.update(
+            key(1, port=10003, port_assigned_at=later), key(2, port=10002, port_assigned_at=later, name="moved")
+        )
     assert store.keys() == (
         key(1, port=10003, port_assigned_at=later),
-        key(2, port=10002, port_assigned_at=later),
+        key(2, port=10002, port_assigned_at=later, name="moved"),
         key(3),
     )
 
@@ -212,7 +215,7 @@ def test_concurrent_writers_lose_nothing(database: Database) -> None:
         for _ in range(50):
             with store.write() as transaction:
                 (only,) = transaction.keys()
-                transaction.move({only.id: only.port + 1}, NOON)
+                transaction.update(replace(only, port=only.port + 1))
 
     threads = [threading.Thread(target=work, args=(stores[n % 2],)) for n in range(8)]
     for thread in threads:
@@ -228,17 +231,80 @@ def test_concurrent_writers_lose_nothing(database: Database) -> None:
 def test_answers_are_remembered_for_a_time(store: Store) -> None:
     """The last answer under a hash, if it is young enough; old ones can be forgotten."""
     later = NOON.replace(hour=13)
+    second, third = Answer("k", "b2", "second", NOON), Answer("young", "b", "third", later)
     with store.write() as transaction:
-        assert transaction.remembered("k", NOON) is None
-        transaction.remember("k", "b1", "first", NOON)
-        transaction.remember("k", "b2", "second", NOON)
-        transaction.remember("young", "b", "third", later)
+        transaction.remember(Answer("k", "b1", "first", NOON))
+        transaction.remember(second)
+        transaction.remember(third)
+        assert store.answered("k", NOON) is None
+    assert store.answered("k", NOON) == second
+    assert store.answered("k", later) is None
     with store.write() as transaction:
-        assert transaction.remembered("k", NOON) == ("b2", "second")
-        assert transaction.remembered("k", later) is None
         transaction.forget(later)
-        assert transaction.remembered("k", NOON) is None
-        assert transaction.remembered("young", NOON) == ("b", "third")
+    assert store.answered("k", NOON) is None
+    assert store.answered("young", NOON) == third
+
+
+def test_intents_reserve_and_are_no_keys(database: Database, store: Store) -> None:
+    """Nobody sees a key in them; they are seen by every store at once, until they are dropped."""
+    add(store, key(1))
+    other = database.open()
+    again = Intent.of(key(1), NOON)  # a key that is there is started again
+    with store.write(durable=False) as transaction:
+        transaction.put_intents([Intent.of(key(2), NOON), again])
+        assert {*transaction.intents()} == {Intent.of(key(2), NOON), again}
+    for one in (store, other):
+        assert {*one.intents()} == {Intent.of(key(2), NOON), again}
+        assert one.keys() == (key(1),)
+    with other.write() as transaction:
+        transaction.drop_intents()
+        transaction.insert(key(2))
+    assert store.intents() == other.intents() == ()
+    assert store.keys() == (key(1), key(2))
+    other.close()
+
+
+@pytest.mark.parametrize("field", ["uuid", "port", "short_id"])
+@pytest.mark.parametrize("there", ["key", "intent"])
+def test_an_intent_has_nothing_of_another(database: Database, store: Store, field: str, there: str) -> None:
+    """Neither of a key nor of another intent; nothing of the attempt is left."""
+    mine, others = key(1), key(2)
+    with store.write() as transaction:
+        if there == "key":
+            transaction.insert(others)
+        else:
+            transaction.put_intents([Intent.of(others, NOON)])
+    before = store.intents()
+    double = replace(Intent.of(mine, NOON), **{field: getattr(others, field)})
+    with pytest.raises((ValueError, database.conflict)), store.write() as transaction:
+        transaction.put_intents([double])
+    assert store.intents() == before
+
+
+def test_stops_are_kept_beyond_their_keys(database: Database, store: Store) -> None:
+    """One a key, changed and dropped by the key's id; the key itself may be gone."""
+    add(store, key(1), key(2))
+    one, two = (Stop(f"id-{number}", f"uuid-{number}", 10001 + number, NOON) for number in (1, 2))
+    with store.write() as transaction:
+        transaction.put_stops([one, two])
+        transaction.delete("id-1")
+    other = database.open()
+    assert {*store.stops()} == {*other.stops()} == {one, two}
+    confirmed = replace(one, is_confirmed=True)
+    with other.write(durable=False) as transaction:
+        transaction.put_stops([confirmed])
+        transaction.drop_stops(["id-2", "never"])
+    assert store.stops() == other.stops() == (confirmed,)
+    other.close()
+
+
+def test_ports_and_other_settings_change_at_once(store: Store) -> None:
+    """A key that moves may be renamed in the same go; the log tells the two apart."""
+    add(store, key(1))
+    with store.write() as transaction:
+        transaction.update(key(1, port=10003, name="moved"))
+    assert store.keys() == (key(1, port=10003, name="moved"),)
+    assert [record.entry.action for record in store.audit(2)] == ["key.changed", "key.moved"]
 
 
 def test_a_lock_that_somebody_keeps_is_no_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +340,7 @@ def test_many_processes_lose_nothing(tmp_path: Path) -> None:
     for _ in range(200):
         with store.write() as transaction:
             (only,) = transaction.keys()
-            transaction.move({only.id: only.port + 1}, NOON)
+            transaction.update(replace(only, port=only.port + 1))
     for child in children:
         with child:
             assert child.wait(60) == 0
@@ -283,7 +349,7 @@ def test_many_processes_lose_nothing(tmp_path: Path) -> None:
 
 
 _ADD_100_TIMES = """
-import datetime, sys
+import dataclasses, sys
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.store import SqlStore
 
@@ -294,7 +360,7 @@ sys.stdin.read()
 for _ in range(100):
     with store.write() as transaction:
         (only,) = transaction.keys()
-        transaction.move({only.id: only.port + 1}, datetime.datetime(2025, 1, 1))
+        transaction.update(dataclasses.replace(only, port=only.port + 1))
 """
 
 

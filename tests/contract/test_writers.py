@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 from tests.support.greedy import Turn, most_overtaken, turns_of
 from tests.support.process import wait_until
 
+from vpnkeys.domain.change import Answer
 from vpnkeys.store.sql import writers as queue
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import migrate
@@ -79,9 +80,8 @@ def test_the_dead_hold_nobody_up(url: str, store: SqlStore, monkeypatch: pytest.
             holder.kill()
             third.result(30)
     assert _places(tmp_path) == 0
-    with store.write() as transaction:
-        assert transaction.remembered("third", NOON) is not None
-        assert transaction.remembered("other", NOON) is None
+    assert store.answered("third", NOON) is not None
+    assert store.answered("other", NOON) is None
 
 
 def test_a_stopped_waiter_holds_the_others_up_for_a_time(
@@ -115,7 +115,7 @@ def test_without_a_place_there_is_a_turn(tmp_path: Path) -> None:
 
 def _write(store: SqlStore, name: str) -> None:
     with store.write() as transaction:
-        transaction.remember(name, "", "", NOON)
+        transaction.remember(Answer(name, "", "", NOON))
 
 
 def _places(directory: Path) -> int:

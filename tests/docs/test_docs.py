@@ -29,7 +29,7 @@ import vpnkeys
 from vpnkeys.cli.main import _COMMANDS, build_app
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.trial import Outcome
-from vpnkeys.interfaces import Node
+from vpnkeys.interfaces import Host, Node
 from vpnkeys.service.selftest import EGRESS_FAILED, NOT_COUNTED
 from vpnkeys.settings import DEFAULT_RATE_LIMITS, PREFIX, Settings, load_settings
 
@@ -159,5 +159,5 @@ def test_the_receiver_verifies_as_the_page_does() -> None:
 def test_adr_3_lists_what_a_node_must_be_able_to_do() -> None:
     """Every verb of the promise, and none that is gone."""
     choice = (REPOSITORY / "docs" / "adr" / "0003-node-verbs.md").read_text().partition("**Why.**")[0]
-    verbs = {name for name in vars(Node) if not name.startswith("_")}
+    verbs = {name for promise in (Node, Host) for name in vars(promise) if not name.startswith("_")}
     assert set(re.findall(r"`([a-z_]+)`", choice)) == verbs

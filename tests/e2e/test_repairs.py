@@ -20,7 +20,7 @@ from tests.support.drift import DRIFTS, Drift
 from tests.support.keys import Key, carries, delete_key, link_of, make_key
 from tests.support.service import Service
 from tests.support.slowness import slowness
-from tests.support.streams import ByteServer, Echo, PingPong, transfer
+from tests.support.streams import ByteServer, Echo, PingPong, ended_within, transfer
 from tests.support.target import RealityTarget
 
 pytestmark = pytest.mark.e2e
@@ -96,7 +96,6 @@ def test_a_hanging_xray_is_not_synced_but_can_be_restarted(service: Service, byt
     service.child.wait_for(lambda: _post(service, "sync-config").status_code == 503, "503 while Xray is stopped")
     for answer in (
         service.client.post("/api/keys", json={"name": "never"}),
-        service.client.delete(f"/api/keys/{key['id']}"),
         service.client.get(f"/api/keys/{key['id']}/traffic"),
         _post(service, "verify-reality"),
     ):
@@ -138,23 +137,35 @@ def _assert_refused_unchanged(service: Service, xray_pid: int, paths: tuple[str,
 def test_a_disk_that_takes_nothing_changes_nothing(
     tmp_path: Path, target: RealityTarget, byte_server: ByteServer, trouble: str
 ) -> None:
-    """When config.json cannot be written, every repair, creation and deletion is 503 and says so; later all is well."""
+    """When config.json cannot be written, every repair, and creation is 503 and says so; later all is well.
+
+    Deleting ends the customer all the same: what is not written yet is written as soon as it can be.
+    """
     with (
         _small_disk(tmp_path / "d") as disk,
         Service(target, data_dir=disk, egress_allow=[byte_server.egress_rule]) as service,
     ):
         service.wait_ready()
-        key = make_key(service)
+        key, gone = make_key(service), make_key(service)
         _drift("wrong short_id").make(service, key)
         _make_unwritable(disk, trouble)
         _assert_refused_unchanged(service, service.xray_pid(), WRITERS, "config.json cannot be written")
         assert service.client.post("/api/keys", json={"name": "never"}).status_code == 503
-        assert service.client.delete(f"/api/keys/{key['id']}").status_code == 503
-        with XrayClient(link_of(service, key)) as client:
-            assert carries(client.socks, byte_server)
+        with XrayClient.many([link_of(service, key), link_of(service, gone)]) as client:
+            stays, goes = client.proxies
+            with byte_server.open(goes) as open_sock:
+                transfer(open_sock, 1_000, 1_000)
+                answer = service.client.delete(f"/api/keys/{gone['id']}")
+                assert (answer.status_code, answer.json()["code"]) == (503, "not_written")
+                assert ended_within(open_sock, 1.0)
+            assert not carries(goes, byte_server, timeout=2.0)
+            assert carries(stays, byte_server)
+        assert [key["id"]] == [key["id"] for key in service.client.get("/api/keys").json()]
         _make_writable(disk, trouble)
         assert _post(service, "sync-config").status_code == 200
-        assert agreement(service) == []
+        service.child.wait_for(lambda: agreement(service) == [], "the same everywhere")
+        service.child.wait_for(lambda: service.client.delete(f"/api/keys/{gone['id']}").status_code == 200, "deleted")
+        assert service.client.delete(f"/api/keys/{gone['id']}").status_code == 404
         assert [key["id"]] == [key["id"] for key in service.client.get("/api/keys").json()]
 
 

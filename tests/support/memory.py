@@ -11,6 +11,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.keys import Draft, KeyService
 from vpnkeys.service.reconcile import Reconciler
@@ -27,10 +28,10 @@ class CountingStore(FakeStore):
     writes: int = 0
 
     @contextmanager
-    def write(self) -> Iterator[FakeTransaction]:
+    def write(self, *, durable: bool = True) -> Iterator[FakeTransaction]:
         """One more."""
         self.writes += 1
-        with FakeStore.write(self) as transaction:
+        with FakeStore.write(self, durable=durable) as transaction:
             yield transaction
 
 
@@ -46,9 +47,9 @@ class World:
 
     def __post_init__(self) -> None:
         """Start it."""
-        reconciler = Reconciler(self.store, self.node, SITE)
-        self.keys = KeyService(reconciler, self.clock, PortRange(10001, 10004))
-        self.enforcer = Enforcer(self.keys, TrafficService(self.store, self.node, self.clock), self.node)
+        reconciler = Reconciler(self.store, self.node, self.node, SITE)
+        self.keys = KeyService(KeyChanger(reconciler, self.clock), PortRange(10001, 10004))
+        self.enforcer = Enforcer(self.keys, TrafficService(self.store, self.node, self.clock))
         self.node.apply(reconciler.compare()[1])
         self.node.start_xray()
         reconciler.reconcile()
@@ -57,6 +58,15 @@ class World:
         """A key."""
         self.clock.advance(seconds=1)
         return self.keys.create(Draft("x", limits=limits))
+
+    def make_fails(self, *errors: type[Exception]) -> tuple[Key, ...]:
+        """Make a key in vain; the keys that there are more than before."""
+        before = self.keys.list()
+        try:
+            self.make()
+        except errors:
+            return tuple(key for key in self.keys.list() if key not in before)
+        raise AssertionError("made")
 
     def customer(self, key: Key, address: str = HOME) -> Connection:
         """Somebody who is in."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.fakes import Connection, FakeClock
 from tests.support.memory import HOME, World
 
-from vpnkeys.domain.errors import SpeedLimitImpossible, XrayUnavailable
+from vpnkeys.domain.errors import SpeedLimitImpossible, StopPending, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, Window
 from vpnkeys.service.enforcer import arrivals
@@ -194,17 +194,19 @@ def test_a_key_that_cannot_come_back_keeps_no_other_going(world: World) -> None:
     assert world.status(back) is Status.ACTIVE
 
 
-def test_while_xray_is_down_limits_wait(world: World) -> None:
-    """It is said, nothing is half done, and the first look after it is back does it."""
+def test_limits_strike_while_xray_is_down(world: World) -> None:
+    """What stops is written down at once and holds, whenever Xray comes back and with whatever file."""
     key = world.make(Limits(expires_at=world.clock.now() + timedelta(hours=1)))
     world.clock.advance(hours=1)
+    file = world.node.file
     world.node.end_xray()
-    with pytest.raises(XrayUnavailable):
+    with pytest.raises(StopPending):
         world.look()
-    assert world.status(key) is Status.ACTIVE
-    world.node.start_xray()
-    world.look()
     assert world.status(key) is Status.EXPIRED
+    world.node.file = file
+    world.node.start_xray()
+    assert world.node.connect(key) is not None, "the file of before has it"
+    world.keys.reconciler.reconcile()
     assert world.node.connect(key) is None
 
 

@@ -1,52 +1,56 @@
 """The same request again gives the first answer; another request does not."""
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fake_store import FakeStore
 from tests.fakes import FakeClock
-from tests.strategies import keys
+from tests.strategies import key_lists, keys
+from tests.support.memory import World
 
+from vpnkeys.domain.change import KeyChanges
 from vpnkeys.domain.errors import IdempotencyKeyReused
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits
+from vpnkeys.service.change.rows import write_keys
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.keys import Draft
 
 DRAFT = Draft("Мария", "a note", Limits(traffic_bytes=5, max_devices=2))
 
 
-def never() -> Key:
-    """What must not be asked for."""
-    raise AssertionError("made twice")
+def remember(store: FakeStore, repeat: Repeat, key: Key, at: datetime) -> None:
+    """Make a key and remember it, in one commit."""
+    changes = repeat.remember(KeyChanges(insert=(key,)), at)
+    with store.write() as transaction:
+        write_keys(transaction, changes)
 
 
 @given(keys(), st.text(), st.floats(0, 24))
 def test_the_first_answer_again(key: Key, idempotency_key: str, hours: float) -> None:
-    """To the last field of the key, for 24 hours, and nothing is made."""
+    """To the last field of the key, for 24 hours."""
     store, clock = FakeStore(), FakeClock()
     repeat = Repeat.of(idempotency_key, DRAFT)
-    with store.write() as transaction:
-        assert repeat.find(transaction, clock.now()) is None
-        assert repeat.once(transaction, clock.now(), lambda: key) == key
+    assert repeat.find(store, clock.now()) is None
+    remember(store, repeat, key, clock.now())
+    assert store.keys() == (key,)
     clock.advance(hours=hours)
-    with store.write() as transaction:
-        assert Repeat.of(idempotency_key, DRAFT).once(transaction, clock.now(), never) == key
-        assert repeat.find(transaction, clock.now()) == key
+    assert Repeat.of(idempotency_key, DRAFT).find(store, clock.now()) == key
 
 
-@given(keys(), keys())
-def test_after_a_day_it_is_a_new_request(first: Key, second: Key) -> None:
+@given(key_lists().filter(lambda some: len(some) > 1))
+def test_after_a_day_it_is_a_new_request(some: list[Key]) -> None:
     """Another key is made, and remembered in the place of the first."""
     store, clock = FakeStore(), FakeClock()
     repeat = Repeat.of("order-1", DRAFT)
-    with store.write() as transaction:
-        repeat.once(transaction, clock.now(), lambda: first)
+    remember(store, repeat, some[0], clock.now())
     clock.advance(hours=24, seconds=1)
-    with store.write() as transaction:
-        assert repeat.find(transaction, clock.now()) is None
-        assert repeat.once(transaction, clock.now(), lambda: second) == second
-        assert repeat.once(transaction, clock.now(), never) == second
+    assert repeat.find(store, clock.now()) is None
+    remember(store, repeat, some[1], clock.now())
+    assert repeat.find(store, clock.now()) == some[1]
 
 
 @pytest.mark.parametrize(
@@ -63,12 +67,21 @@ def test_after_a_day_it_is_a_new_request(first: Key, second: Key) -> None:
 def test_another_body_under_the_same_key_is_refused(other: Draft, key: Key) -> None:
     """Whatever differs: it would be a mistake to give the first answer, and a mistake to make another key."""
     store, clock = FakeStore(), FakeClock()
-    with store.write() as transaction:
-        Repeat.of("order-1", DRAFT).once(transaction, clock.now(), lambda: key)
-        with pytest.raises(IdempotencyKeyReused):
-            Repeat.of("order-1", other).find(transaction, clock.now())
-        with pytest.raises(IdempotencyKeyReused):
-            Repeat.of("order-1", other).once(transaction, clock.now(), never)
+    remember(store, Repeat.of("order-1", DRAFT), key, clock.now())
+    with pytest.raises(IdempotencyKeyReused):
+        Repeat.of("order-1", other).find(store, clock.now())
+
+
+def test_the_same_request_twice_makes_one_key() -> None:
+    """Also when both come at once: the second waits for the first, and gets its answer."""
+    world = World()
+    repeat = Repeat.of("order-1", DRAFT)
+    with ThreadPoolExecutor(2) as pool:
+        made = {*pool.map(lambda _: world.keys.create(DRAFT, repeat), range(4))}
+    assert made == {*world.keys.list()}
+    assert len(made) == 1
+    with pytest.raises(IdempotencyKeyReused):
+        world.keys.create(Draft("other"), Repeat.of("order-1", Draft("other")))
 
 
 def test_nothing_that_was_sent_is_kept() -> None:

@@ -1,6 +1,7 @@
 """REALITY's keys, short ids and server names."""
 
 import base64
+from random import Random, SystemRandom
 
 import pytest
 from hypothesis import given
@@ -89,8 +90,12 @@ def test_any_32_bytes_are_a_private_key(private: str) -> None:
 
 
 def test_new_short_ids() -> None:
-    """16 hex digits each, never the same."""
-    made = {new_short_id() for _ in range(1000)}
+    """16 hex digits each, never the same, also when chance has the same again."""
+    first = new_short_id(Random(1))  # noqa: S311 - to be repeated, not to be secret
+    assert new_short_id(Random(1), {first}) != first  # noqa: S311 - likewise
+    made: set[str] = set()
+    for _ in range(1000):
+        made.add(new_short_id(SystemRandom(), made))
     assert len(made) == 1000
     assert all(is_short_id(short_id) and len(short_id) == 16 for short_id in made)
 

@@ -1,28 +1,40 @@
 """Anything may happen to a server, in any order: afterwards it is what a dictionary of keys says.
 
-The service dies between any two steps, Xray crashes, hands reach into the file and into Xray, ports are taken by
-others, limits strike and are lifted. The model is in `tests.support.model`; the real thing is the service on a fake
-Node and a fake Store.
+The service dies between any two steps, Xray crashes, answers late or never, hands reach into the file and into Xray,
+ports are taken by others, limits strike and are lifted. The model is in `tests.support.model`; the real thing is the
+service on a fake Node and a fake Store.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from random import Random
+from typing import TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, consumes, initialize, invariant, multiple, precondition, rule
 from tests.fake_store import FakeStore, Memory
 from tests.fakes import Connection, Crash, FakeClock, FakeNode, Steps
 from tests.support.model import Model
 from tests.support.troubles import POOL, Troubles
 
-from vpnkeys.domain.errors import PortsExhausted, SpeedLimitImpossible, Unavailable
+from vpnkeys.domain.change import ANSWERS_KEPT_FOR
+from vpnkeys.domain.errors import (
+    KeyNotFound,
+    NotWritten,
+    PortsExhausted,
+    SpeedLimitImpossible,
+    StopPending,
+    Unavailable,
+)
 from vpnkeys.domain.inbound import ForeignInbound, ServerIdentity, key_inbound, warm_inbounds
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.service.change.changer import KeyChanger
+from vpnkeys.service.change.late_calls import QUIET_S
 from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.keys import Draft, KeyService
 from vpnkeys.service.reconcile import Reconciler
@@ -30,6 +42,8 @@ from vpnkeys.service.traffic import TrafficService
 
 SITE = ServerIdentity("127.0.0.1", KeyPair.of_private("A" * 43).private_key, "/run/vpnkeys", ("a.example", "b.example"))
 OPERATORS = ForeignInbound("operator", 443)
+T = TypeVar("T")
+hangs = st.sampled_from([None, None, None, True, False])
 deaths = st.none() | st.integers(0, 8)
 """After how many steps the service dies, if it does."""
 
@@ -54,6 +68,10 @@ class Server(Troubles):
         """An empty server."""
         self.xray_is_ours = xray_is_ours
         self.memory, self.steps, self.clock, self.model = Memory(), Steps(), FakeClock(), Model()
+        self.seconds = 0.0
+        self.chance = Random(0)  # noqa: S311 - to be repeated, not to be secret
+        self.ended: dict[str, Key] = {}
+        self.unanswered: dict[str, tuple[Key, datetime | None]] = {}
         self.node = FakeNode(self.steps, names=frozenset(SITE.server_names))
         self.node.file = FileView(FileState.OK, {}, foreign=(OPERATORS,))
         self.start_service()
@@ -63,8 +81,11 @@ class Server(Troubles):
     def start_service(self) -> None:
         """A new life of the service: nothing is left of the old one but disk, Xray and customers."""
         store = FakeStore(self.memory, self.steps, busy_timeout_s=0.1)
-        self.service = KeyService(Reconciler(store, self.node, SITE), self.clock, POOL)
-        self.enforcer = Enforcer(self.service, TrafficService(store, self.node, self.clock), self.node)
+        self.service = KeyService(
+            KeyChanger(Reconciler(store, self.node, self.node, SITE), self.clock, self.chance), POOL
+        )
+        self.service.reconciler._late_calls.clock = lambda: self.seconds
+        self.enforcer = Enforcer(self.service, TrafficService(store, self.node, self.clock))
 
     def after_death(self) -> None:
         """Nobody got an answer: what the database says now counts. Xray dies with it if it is ours."""
@@ -73,7 +94,9 @@ class Server(Troubles):
         if self.xray_is_ours:
             self.end_xray()
             self.node.start_xray()
-        self.model.keys = {key.id: key for key in self.service.list()}
+        left = {key.id: key for key in self.service.list()}
+        self.unanswered |= {key.id: (key, None) for key in self.model.keys.values() if key.id not in left}
+        self.model.keys = left
         # Whoever had come by a door of their own may stay when the death falls between its removal and the cut.
         self.node.connections = [one for one in self.node.connections if one not in self.strangers]
 
@@ -94,11 +117,16 @@ class Server(Troubles):
         """Let everything work again, repair, and compare with the model."""
         self.node.writable, self.node.refuses_all, self.node.can_limit_speeds = True, False, True
         self.node.occupied -= {key.port for key in self.model.keys.values()}
+        self.node.answers = True
         if not self.node.is_up():
             self.service.reconciler.node.apply(self.service.reconciler.compare()[1])
             self.node.start_xray()
         self.service.reconciler.reconcile()
+        self.xray_is_quiet()
+        self.service.reconciler.reconcile()
         self.is_as_the_model_says()
+        assert all(stop.is_confirmed for stop in self.service.reconciler.stops.all())
+        assert self.service.reconciler.store.intents() == ()
 
     def is_as_the_model_says(self) -> None:
         """Database, file, Xray, customers and speeds agree, and there is nothing more to repair."""
@@ -115,13 +143,32 @@ class Server(Troubles):
         entitled = {(key.uuid, key.port) for key in self.model.working}
         assert {(connection.uuid, connection.port) for connection in self.open_connections()} <= entitled
 
-    def attempt(self, action: Callable[[], tuple[Key, ...]], dies: int | None) -> tuple[Key, ...] | None:
-        """What was answered; None when nothing was, and then nothing has changed, unless the service died."""
+    def attempt(
+        self,
+        action: Callable[[], tuple[T, ...]],
+        dies: int | None,
+        hangs: bool | None,
+        stopped: dict[str, Key] | None = None,
+    ) -> tuple[T, ...] | None:
+        """What was answered; None when nothing was, and then nothing has changed, unless the service died.
+
+        Xray `hangs` meanwhile: True is late, False never does what it was asked for. `stopped` are the keys as they are
+        when a stop is written, and not confirmed yet.
+        """
+        if hangs is not None and self.node.is_up():
+            self.node.answers, self.node.is_late = False, hangs
         self.steps.left = dies
         try:
             return action()
         except Crash:
             self.after_death()
+        except (StopPending, NotWritten):
+            assert stopped is not None, "a start is never pending"
+            assert {key.id: key for key in self.service.list()} == stopped
+            self.unanswered |= {
+                key.id: (key, self.clock.now()) for key in self.model.keys.values() if key.id not in stopped
+            }
+            self.model.keys = stopped
         except Unavailable:
             assert {key.id: key for key in self.service.list()} == self.model.keys
         except SpeedLimitImpossible:
@@ -129,16 +176,25 @@ class Server(Troubles):
             assert {key.id: key for key in self.service.list()} == self.model.keys
         finally:
             self.steps.left = None
+            if hangs is not None:
+                self.node.answers = True
         return None
 
     @rule(
-        target=keys, count=st.sampled_from([1, 1, 1, 2, 5]), is_active=st.booleans(), given=limits_from_now, dies=deaths
+        target=keys,
+        count=st.sampled_from([1, 1, 1, 2, 5]),
+        is_active=st.booleans(),
+        given=limits_from_now,
+        dies=deaths,
+        hangs=hangs,
     )
-    def create(self, count: int, is_active: bool, given: tuple[int | None, Limits], dies: int | None) -> object:
+    def create(
+        self, count: int, is_active: bool, given: tuple[int | None, Limits], dies: int | None, hangs: bool | None
+    ) -> object:
         """Keys are answered and work, or nothing is left of them."""
         self.clock.advance(seconds=1)
         draft = Draft("Мария", "note", self.limits_of(given), is_active or count == 1)
-        taken = {key.port for key in self.service.list()}
+        taken = {key.port for key in self.service.list()} | self.reserved_ports()
         free = [port for port in POOL.ports if port not in taken and self.node.is_free(port)]
         others = self.open_connections()
         if count > len(free) and self.node.is_up():
@@ -147,7 +203,7 @@ class Server(Troubles):
             except (PortsExhausted, SpeedLimitImpossible):
                 return multiple()
             raise AssertionError("more keys than ports")
-        made = self.attempt(lambda: self.service.create_many([draft] * count), dies)
+        made = self.attempt(lambda: self.service.create_many([draft] * count), dies, hangs)
         if made is None:
             return multiple()
         assert [key.port for key in made] == free[:count]
@@ -157,29 +213,43 @@ class Server(Troubles):
         self.model.put(*made)
         return multiple(*made)
 
+    def reserved_ports(self) -> set[int]:
+        """Those of starts that the service died over, and of stops that the node has not confirmed."""
+        pending = {stop.port for stop in self.service.reconciler.stops.unconfirmed()}
+        return pending | {intent.port for intent in FakeStore(self.memory).intents()}
+
     def limits_of(self, given: tuple[int | None, Limits]) -> Limits:
         """With the expiry as a date."""
         hours, limits = given
         return limits if hours is None else replace(limits, expires_at=self.clock.now() + timedelta(hours=hours))
 
-    @rule(target=gone, first=consumes(keys), more=st.lists(keys, max_size=2), dies=deaths)
-    def delete(self, first: Key, more: list[Key], dies: int | None) -> object:
+    @rule(target=gone, first=consumes(keys), more=st.lists(keys, max_size=2), dies=deaths, hangs=hangs)
+    def delete(self, first: Key, more: list[Key], dies: int | None, hangs: bool | None) -> object:
         """After the answer nobody is in and nobody gets in; without an answer the keys may be there or not."""
         chosen = {key.id: key for key in (first, *more)}
         if not chosen.keys() <= self.model.keys.keys():
             return multiple()
         ports = {key.port for key in chosen.values()}
         others = [connection for connection in self.open_connections() if connection.port not in ports]
-        if self.attempt(lambda: self.service.delete(*chosen, first.uuid), dies) is None:
+        rest = {key_id: key for key_id, key in self.model.keys.items() if key_id not in chosen}
+        if self.attempt(lambda: self.service.delete(*chosen, first.uuid), dies, hangs, rest) is None:
             return multiple()
-        self.model.keys = {key_id: key for key_id, key in self.model.keys.items() if key_id not in chosen}
+        self.model.keys = rest
+        self.ended.update(chosen)
         for key in chosen.values():
             self.is_cut_off(key)
         assert all(connection.is_open for connection in others), "nobody else notices"
         return multiple(*chosen.values())
 
-    @rule(key=keys, is_active=st.booleans(), given=st.none() | limits_from_now, dies=deaths)
-    def change(self, key: Key, is_active: bool, given: tuple[int | None, Limits] | None, dies: int | None) -> None:
+    @rule(key=keys, is_active=st.booleans(), given=st.none() | limits_from_now, dies=deaths, hangs=hangs)
+    def change(
+        self,
+        key: Key,
+        is_active: bool,
+        given: tuple[int | None, Limits] | None,
+        dies: int | None,
+        hangs: bool | None,
+    ) -> None:
         """Switched off or on, or with other limits: it works accordingly when this is answered, and is the same key."""
         now = self.model.keys.get(key.id)
         if now is None:
@@ -187,15 +257,41 @@ class Server(Troubles):
         limits = now.limits if given is None else self.limits_of(given)
         others = [connection for connection in self.open_connections() if connection.port != key.port]
         draft = Draft(key.name, "changed", limits, is_active)
-        answered = self.attempt(lambda: (self.service.change(key.id, lambda _: draft),), dies)
+        wanted = self.model.judged(replace(now, note="changed", limits=limits, is_active=is_active), self.clock.now())
+        stopped = None if wanted.status is Status.ACTIVE else {**self.model.keys, key.id: wanted}
+        answered = self.attempt(lambda: (self.service.change(key.id, lambda _: draft),), dies, hangs, stopped)
         if answered is None:
             return
-        wanted = replace(now, note="changed", limits=limits, is_active=is_active)
-        assert answered == (self.model.judged(wanted, self.clock.now()),)
+        assert answered == (wanted,)
         self.model.put(*answered)
         assert all(connection.is_open for connection in others), "nobody else notices"
         if answered[0].status is not Status.ACTIVE:
             self.is_cut_off(key)
+
+    @precondition(lambda self: self.unanswered)
+    @rule(target=gone, data=st.data(), dies=deaths)
+    def delete_again(self, data: st.DataObject, dies: int | None) -> object:
+        """Somebody who got no answer, or 503, asks again: until it is true, and after that once more."""
+        key, stopped_at = self.unanswered[data.draw(st.sampled_from(sorted(self.unanswered)))]
+        try:
+            if self.attempt(lambda: self.service.delete(key.id), dies, None, dict(self.model.keys)) is None:
+                if not self.knows_stop(key):
+                    self.unanswered[key.id] = (key, None)
+                return multiple()
+        except KeyNotFound:
+            assert stopped_at is None or self.clock.now() - stopped_at >= ANSWERS_KEPT_FOR, "not heard yet"
+        del self.unanswered[key.id]
+        self.ended[key.id] = key
+        self.is_cut_off(key)
+        try:
+            self.service.delete(key.id)
+        except KeyNotFound:
+            return key
+        raise AssertionError("deleted twice")
+
+    def knows_stop(self, key: Key) -> bool:
+        """Whether the service still knows that this key had to stop: it may have died over the very answer."""
+        return key.id in {stop.key_id for stop in self.service.reconciler.stops.all()}
 
     @rule(key=keys, count=st.sampled_from([1, 60, 500]))
     def a_customer_sends(self, key: Key, count: int) -> None:
@@ -234,7 +330,7 @@ class Server(Troubles):
             keeps = failed or (allowed.status is Status.ACTIVE and key.port in self.node.occupied)
             assert key == allowed or (keeps and key == before[key.id])
             self.model.put(key)
-            if key.status is not Status.ACTIVE and key != before[key.id]:
+            if key.status is not Status.ACTIVE and key != before[key.id] and not failed:
                 self.is_cut_off(key)
 
     def open_connections(self) -> list[Connection]:
@@ -246,10 +342,10 @@ class Server(Troubles):
         assert self.node.connect(key) is None
         assert not [connection for connection in self.open_connections() if connection.uuid == key.uuid]
 
-    @rule(key=gone)
-    def gone_for_ever(self, key: Key) -> None:
-        """A deleted key stays deleted, whatever came after it."""
-        if key.id not in self.model.keys:
+    @invariant()
+    def gone_for_ever(self) -> None:
+        """A key whose delete was answered stays deleted, whatever comes after it."""
+        for key in self.ended.values():
             self.is_cut_off(key)
 
     @rule()
@@ -263,10 +359,31 @@ class Server(Troubles):
         self.end_xray()
         self.node.start_xray()
 
+    @rule(is_late=st.booleans())
+    def xray_hangs(self, is_late: bool) -> None:
+        """Its customers notice nothing; what it is asked for it does later, or never."""
+        if self.node.is_up():
+            self.node.answers, self.node.is_late = False, is_late
+
+    @rule(later=st.booleans())
+    def xray_answers_again(self, later: bool) -> None:
+        """And does what it was asked for, now or even later."""
+        self.node.answers = True
+        if not later:
+            self.node.make_late_changes()
+
+    @rule()
+    def xray_is_quiet(self) -> None:
+        """For so long that nothing can be left to do."""
+        if self.node.answers:
+            self.node.make_late_changes()
+        self.seconds += QUIET_S
+
     @rule(dies=deaths)
     def repair(self, dies: int | None) -> None:
         """Everything works again, and the repair may die on its way; the next one is complete."""
         self.node.writable, self.node.refuses_all, self.node.can_limit_speeds = True, False, True
+        self.node.answers = True
         self.steps.left = dies
         try:
             self.service.reconciler.reconcile()

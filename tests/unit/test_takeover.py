@@ -68,9 +68,8 @@ class Found:
         """Nobody else samples."""
         return nullcontext()
 
-    def or_repair(self) -> AbstractContextManager[None]:
+    def expect_drift(self) -> None:
         """As the reconciler's."""
-        return nullcontext()
 
     def repair_soon(self) -> None:
         """Live."""

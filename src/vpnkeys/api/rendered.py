@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vpnkeys.api.convert.keys import key_answer
+from vpnkeys.domain.change import find
 from vpnkeys.domain.key import Key
-from vpnkeys.service.keys import find
 
 
 def json_of(key: Key) -> bytes:

@@ -19,6 +19,7 @@ from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair
 from vpnkeys.ops.takeover import Takeover
 from vpnkeys.ops.vitals import Monitor
+from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.health import Health
@@ -84,7 +85,7 @@ class Server:
         """Put config.json right, start Xray (or find the one that runs) and repair it in the background."""
         if self.guard is not None:
             self.guard.watch()
-        self.keys.judge_before_start()
+        self.keys.enforce_before_start()
         self.node.prepare(self.reconciler.desired(self.reconciler.store.keys()))
         self.node.prober.tidy()
         self.process.start()
@@ -139,9 +140,10 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     guard = build_guard(settings)
     # Node, process and reconciler know each other; each is called only after all of them are there.
     node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
-    reconciler = Reconciler(SqlStore(engine), node, site, on_repaired=node.prober.xray_is_up)
+    reconciler = Reconciler(SqlStore(engine), node, node, site, on_repaired=node.prober.xray_is_up)
     clock = SystemClock()
-    keys = KeyService(reconciler, clock, settings.port_range)
+    changer = KeyChanger(reconciler, clock)
+    keys = KeyService(changer, settings.port_range)
     traffic = TrafficService(reconciler.store, node, clock)
     process = _xray_of(settings, xray, Takeover(node, reconciler, traffic))
     reporter = Reporter(reconciler, settings.port_range)
@@ -154,8 +156,8 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         keys=keys,
         traffic=traffic,
         reporter=reporter,
-        system=SystemService(reconciler, reporter, traffic, clock, settings.port_range, reload_key_pair),
-        enforcer=Enforcer(keys, traffic, node),
+        system=SystemService(changer, reporter, traffic, settings.port_range, reload_key_pair),
+        enforcer=Enforcer(keys, traffic),
         reconciler=reconciler,
         health=Health(node, reconciler.store, can_cut=sockets.can_cut(), full_cone=guard is not None),
         selftest=SelfTest(node),

@@ -1,12 +1,13 @@
 """Entries of the audit log: what changed, with the values before and after. The store writes them."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
 from vpnkeys.domain.actor import Actor
+from vpnkeys.domain.change import KeyChanges
 from vpnkeys.domain.key import Key
 
 Facts = Mapping[str, object]
@@ -68,9 +69,27 @@ def key_moved(key: Key, port: int) -> Entry:
     return Entry("key.moved", key.id, {"port": key.port}, {"port": port})
 
 
+def key_updated(before: Key, after: Key) -> Iterator[Entry]:
+    """Yield what the log says of an update: another port is told apart from other changes."""
+    moved = replace(before, port=after.port, port_assigned_at=after.port_assigned_at)
+    if after.port != before.port:
+        yield key_moved(before, after.port)
+    if after != moved:
+        yield key_changed(moved, after)
+
+
 def key_deleted(key: Key) -> Entry:
     """Return the entry for a deleted key."""
     return Entry("key.deleted", key.id, before=_facts(key))
+
+
+def entries_of(before: Iterable[Key], changes: KeyChanges) -> tuple[Entry, ...]:
+    """Return what the log says of changes of these keys."""
+    named = changes.named
+    was = {key.id: key for key in before if key.id in named}
+    deleted = (key_deleted(was[key_id]) for key_id in changes.delete)
+    updated = (entry for key in changes.update for entry in key_updated(was[key.id], key))
+    return (*deleted, *updated, *(key_created(key) for key in changes.insert))
 
 
 def _facts(key: Key) -> dict[str, object]:

@@ -92,7 +92,7 @@ class IdempotencyKeyReused(Rejected):
 
 
 class Unavailable(VpnKeysError):
-    """A needed part does not answer now; nothing was changed, and a repeat may work."""
+    """A needed part does not answer now; nothing was changed but what the message names. A repeat may work."""
 
     code = "unavailable"
 
@@ -119,6 +119,24 @@ class ConfigRefused(Unavailable):
     """Xray's own test (`xray -test`) rejects the new config.json, so the old one was kept."""
 
     code = "config_refused"
+
+
+class StopPending(Unavailable):
+    """Keys are to stop, which is written down, and the node has not confirmed it yet."""
+
+    code = "stop_pending"
+
+
+class KeysChangedMeanwhile(Unavailable):
+    """Another process changed the keys between a decision and its commit."""
+
+    code = "keys_changed_meanwhile"
+
+
+class NotWritten(Unavailable):
+    """Keys have stopped in the running Xray, which could not be written down yet."""
+
+    code = "not_written"
 
 
 class TargetsUnready(Unavailable):

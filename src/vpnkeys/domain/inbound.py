@@ -12,7 +12,6 @@ from vpnkeys.domain.limits import Status
 from vpnkeys.domain.memo import Memo
 from vpnkeys.domain.reality import pad_short_id
 
-KEY_TAG_PREFIX = "key-"
 WARM_TAG_PREFIX = "warm-"
 
 # Newer Xray versions take an empty minClientVer as "my own version or later", which shuts other clients out

@@ -10,6 +10,7 @@ from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
 NAME_MAX_CHARS = 128
 NOTE_MAX_CHARS = 1000
 VISION = "xtls-rprx-vision"
+KEY_TAG_PREFIX = "key-"
 
 # Cc: control characters; Cs: lone surrogates, which have no UTF-8.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
@@ -45,9 +46,14 @@ class Key:
         return self.limit_status if self.is_active else Status.DISABLED
 
     @property
+    def serves(self) -> bool:
+        """Whether customers get in with this key."""
+        return self.status is Status.ACTIVE
+
+    @property
     def tag(self) -> str:
         """The tag of this key's inbound in Xray, `key-<id>`."""
-        return f"key-{self.id}"
+        return f"{KEY_TAG_PREFIX}{self.id}"
 
 
 def parse_name(raw: str) -> str:

@@ -8,7 +8,9 @@ import base64
 import binascii
 import re
 import secrets
+from collections.abc import Container
 from dataclasses import dataclass
+from random import Random
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -59,9 +61,11 @@ def decode_key(text: str) -> bytes:
     return raw
 
 
-def new_short_id() -> str:
-    """Return 16 hex digits from the operating system's random source."""
-    return secrets.token_hex(SHORT_ID_HEX_DIGITS // 2)
+def new_short_id(chance: Random, taken: Container[str] = ()) -> str:
+    """Return 16 random hex digits that are not taken."""
+    while (short_id := f"{chance.getrandbits(4 * SHORT_ID_HEX_DIGITS):0{SHORT_ID_HEX_DIGITS}x}") in taken:
+        pass
+    return short_id
 
 
 def is_short_id(text: str) -> bool:

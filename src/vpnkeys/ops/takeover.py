@@ -56,8 +56,9 @@ class Takeover:
     def _restart(self, why: str) -> None:
         """Restart Xray after a final sample, so that no byte is lost."""
         _log.warning("%s; restarting Xray, which ends open connections", why)
+        self.reconciler.expect_drift()
         try:
-            with self.reconciler.changing, self.traffic.held(), self.reconciler.or_repair():
+            with self.reconciler.changing, self.traffic.held():
                 with suppress(XrayUnavailable):
                     self.traffic.close_epoch(self.node.quiesce())
                 self.node.restart()

@@ -36,7 +36,7 @@ class DriftCount:
 def count_drift(reconciler: Reconciler) -> DriftCount:
     """Compare now. Raises Unavailable."""
     with reconciler.changing:
-        desired = reconciler.desired(reconciler.store.keys())
+        desired = reconciler.desired(reconciler.stops.keys())
         observed = reconciler.node.observe()
     in_file, in_xray = compare(desired, observed.file.inbounds), running_drift(desired, observed)
     file = len(in_file.missing) + len(in_file.extra) + len(in_file.different)

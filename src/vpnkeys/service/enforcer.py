@@ -9,7 +9,6 @@ from datetime import datetime
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
-from vpnkeys.interfaces import Node
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.worker import Job, Worker
@@ -36,7 +35,6 @@ class Enforcer:
 
     keys: KeyService
     traffic: TrafficService
-    node: Node
     worker: Worker = field(init=False)
     _devices: dict[str, list[str]] = field(default_factory=dict, init=False)
     _sampled_at: float = field(default=float("-inf"), init=False)
@@ -53,11 +51,12 @@ class Enforcer:
     def look(self) -> None:
         """Look at all limits once. Raises Unavailable."""
         keys = self.keys.list()
-        sampled = any(key.limits.traffic_bytes is not None for key in keys) and self._sample_now_and_then()
         now = self.keys.clock.now()
-        if sampled or any(_expiry_is_due(key, now) for key in keys):
+        if any(_expiry_is_due(key, now) for key in keys):
+            self.keys.enforce_limits()  # first: a date is struck also while Xray gives no numbers
+        if any(key.limits.traffic_bytes is not None for key in keys) and self._sample_now_and_then():
             self.keys.enforce_limits()
-        self._turn_away_devices(key for key in self.keys.list() if key.status is Status.ACTIVE)
+        self._turn_away_devices(key for key in self.keys.list() if key.serves)
 
     def _sample_now_and_then(self) -> bool:
         now = time.monotonic()
@@ -70,11 +69,11 @@ class Enforcer:
     def _turn_away_devices(self, keys: Iterable[Key]) -> None:
         """Whoever came first stays; addresses beyond a key's number are cut off, again and again."""
         limited = {key.uuid: key for key in keys if key.limits.max_devices is not None}
-        online = self.node.addresses_online(limited)
+        online = self.keys.reconciler.node.addresses_online(limited)
         self._devices = {uuid: arrivals(self._devices.get(uuid, []), online[uuid]) for uuid in limited}
         for uuid, key in limited.items():
             for address in self._devices[uuid][key.limits.max_devices :]:
-                self.node.cut_device(key.port, address)
+                self.keys.reconciler.host.cut_device(key.port, address)
 
 
 def _expiry_is_due(key: Key, now: datetime) -> bool:

@@ -1,19 +1,17 @@
 """The first answer again, for a client that asks the same twice because it did not hear it."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from vpnkeys.domain.change import ANSWERS_KEPT_FOR, Answer, KeyChanges
 from vpnkeys.domain.errors import IdempotencyKeyReused
 from vpnkeys.domain.key import Key
-from vpnkeys.interfaces import Transaction
-
-_REMEMBERED_FOR = timedelta(hours=24)
+from vpnkeys.interfaces import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +29,20 @@ class Repeat:
         """The request with this Idempotency-Key and this body (anything that pydantic can write as JSON)."""
         return cls(_hash(idempotency_key), _hash(to_json(body).decode()))
 
-    def find(self, transaction: Transaction, at: datetime) -> Key | None:
+    def find(self, store: Store, at: datetime) -> Key | None:
         """The key that was made for this request before. Raises IdempotencyKeyReused when the body was another one."""
-        found = transaction.remembered(self.key_hash, since=at - _REMEMBERED_FOR)
+        found = store.answered(self.key_hash, since=at - ANSWERS_KEPT_FOR)
         if found is None:
             return None
-        body_hash, answer = found
-        if body_hash != self.body_hash:
+        if found.body_hash != self.body_hash:
             msg = "This Idempotency-Key came with another body before; use a new one for a new request."
             raise IdempotencyKeyReused(msg)
-        return _load(answer)
+        return _load(found.answer)
 
-    def once(self, transaction: Transaction, at: datetime, make: Callable[[], Key]) -> Key:
-        """The key that was made for this request before, or the one made now.
-
-        In the transaction that makes the key, so that it is made and remembered, or neither.
-        """
-        known = self.find(transaction, at)
-        if known is not None:
-            return known
-        key = make()
-        transaction.forget(before=at - _REMEMBERED_FOR)
-        transaction.remember(self.key_hash, self.body_hash, _dump(key), at)
-        return key
+    def remember(self, changes: KeyChanges, at: datetime) -> KeyChanges:
+        """Return changes that make one key, to be remembered from the commit that makes it."""
+        (key,) = changes.insert
+        return replace(changes, answer=Answer(self.key_hash, self.body_hash, _dump(key), at))
 
 
 @cache

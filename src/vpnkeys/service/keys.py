@@ -1,23 +1,20 @@
-"""Make, find, show, change and remove keys.
-
-A key exists from the commit of its row, which comes last: after Xray and config.json have it. So nobody ever sees a key
-that does not work, and whatever goes wrong before is put right by the ordinary repair.
-"""
+"""The use cases about keys. What they change they only decide: `service.change` is how it becomes true."""
 
 import logging
-import secrets
-import uuid
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from vpnkeys.domain.errors import KeyNotFound, TargetsUnready
+from vpnkeys.domain.change import KeyChanges, Snapshot, find
+from vpnkeys.domain.errors import TargetsUnready
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, judge, window_start
+from vpnkeys.domain.limits import NO_LIMITS, Limits
 from vpnkeys.domain.link import render_link
 from vpnkeys.domain.portpool import PortRange, lowest_free
 from vpnkeys.domain.reality import new_short_id
-from vpnkeys.interfaces import Clock, Transaction
+from vpnkeys.interfaces import Clock
+from vpnkeys.service.change.changer import KeyChanger
+from vpnkeys.service.change.rows import write_keys
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.reconcile import Reconciler
 
@@ -41,13 +38,22 @@ class Draft:
 class KeyService:
     """The use cases about keys."""
 
-    reconciler: Reconciler
-    clock: Clock
+    changer: KeyChanger
     pool: PortRange
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """Where keys, config.json and Xray are brought together."""
+        return self.changer.reconciler
+
+    @property
+    def clock(self) -> Clock:
+        """The time of day that limits follow."""
+        return self.changer.clock
 
     def list(self) -> tuple[Key, ...]:
         """All keys, oldest first."""
-        return self.reconciler.store.keys()
+        return self.reconciler.stops.keys()
 
     def get(self, id_or_uuid: str) -> Key:
         """The key with this id or UUID. Raises KeyNotFound."""
@@ -63,50 +69,59 @@ class KeyService:
         With `repeat`, the same request again within 24 hours gives the first key and makes none. Raises
         PortsExhausted, SpeedLimitImpossible, TargetsUnready, or another Unavailable after everything was taken back.
         """
-        if repeat is not None and (known := self._remembered(repeat)) is not None:
-            return known
+        if repeat is None:
+            (key,) = self.create_many([draft])
+            return key
+        if (known := self._answered(repeat)) is not None:
+            return known  # without waiting for names
         names = self._names_to_hand_out()
-        with self.reconciler.changing_keys() as transaction:
-            if repeat is None:
-                return self._insert(draft, names, transaction)
-            return repeat.once(transaction, self.clock.now(), lambda: self._insert(draft, names, transaction))
+        with self.reconciler.changing:  # or the same request, twice at once, would make two
+            if (known := self._answered(repeat)) is not None:
+                return known
+            changes = self.changer.change(lambda seen: repeat.remember(self._made(seen, [draft], names), seen.now))
+        (key,) = changes.insert
+        return key
 
     def create_many(self, drafts: Iterable[Draft]) -> tuple[Key, ...]:
         """Make several keys, all of them or none. Raises what `create` raises."""
         names = self._names_to_hand_out()
-        with self.reconciler.changing_keys() as transaction:
-            return tuple(self._insert(draft, names, transaction) for draft in drafts)
+        return self.changer.change(lambda seen: self._made(seen, drafts, names)).insert
 
     def change(self, id_or_uuid: str, draft_of: Callable[[Key], Draft]) -> Key:
         """Let a key be as `draft_of` what it is says; when this returns, it works, or no longer, accordingly.
 
-        Its link stays the same. Raises KeyNotFound, SpeedLimitImpossible, or Unavailable; then nothing was changed.
+        Its link stays the same. Raises KeyNotFound and SpeedLimitImpossible, or StopPending, NotWritten or another
+        Unavailable, as `KeyChanger.change` does.
         """
-        with self.reconciler.changing_keys() as transaction:
-            key = find(transaction.keys(), id_or_uuid)
+
+        def decide(seen: Snapshot) -> KeyChanges:
+            key = seen.find(id_or_uuid)
             draft = draft_of(key)
             changed = replace(key, name=draft.name, note=draft.note, limits=draft.limits, is_active=draft.is_active)
-            return self._update(changed, transaction)
+            return KeyChanges(update=(seen.under_limits(changed),))
+
+        (key,) = self.changer.change(decide).update
+        return key
 
     def extend(self, ids: Iterable[str], by: timedelta) -> tuple[Key, ...]:
         """Let keys expire later, counted from now for those that have expired; keys that never expire stay so."""
-        now = self.clock.now()
-        with self.reconciler.changing_keys() as transaction:
-            keys = transaction.keys()
-            chosen = dict.fromkeys(find(keys, key_id) for key_id in ids)
-            return tuple(self._update(_extended(key, by, now), transaction) for key in chosen)
 
-    def delete(self, *ids: str) -> tuple[Key, ...]:
-        """Remove keys; when this returns, nobody gets in with them and their open connections are cut.
+        def decide(seen: Snapshot) -> KeyChanges:
+            chosen = dict.fromkeys(seen.find(key_id) for key_id in ids)
+            return KeyChanges(update=tuple(seen.under_limits(_extended(key, by, seen.now)) for key in chosen))
 
-        Raises KeyNotFound when one of them is not there, or Unavailable; then nothing was changed.
+        return self.changer.change(decide).update
+
+    def delete(self, *ids: str) -> tuple[str, ...]:
+        """Remove keys; when this returns, nobody gets in with them and their open connections are cut. Their ids.
+
+        Keys that were deleted before are found as long as no client has heard that it is true. Raises KeyNotFound when
+        one of them is not there, and then none is removed; StopPending and NotWritten, and then all are.
         """
-        with self.reconciler.changing_keys() as transaction:
-            keys = transaction.keys()
-            gone = tuple(dict.fromkeys(find(keys, key_id) for key_id in ids))
-            for key in gone:
-                transaction.delete(key.id)
-        _log.info("%d keys removed: %s", len(gone), ", ".join(key.id for key in gone))
+        gone = self.changer.change(
+            lambda seen: KeyChanges(delete=tuple(dict.fromkeys(seen.id_to_stop(key_id) for key_id in ids)))
+        ).delete
+        _log.info("%d keys removed: %s", len(gone), ", ".join(gone))
         return gone
 
     def enforce_limits(self) -> tuple[Key, ...]:
@@ -116,31 +131,24 @@ class KeyService:
         program took meanwhile is waited for. Raises Unavailable.
         """
         with self.reconciler.changing:
-            with self.reconciler.changing_keys() as transaction:
-                keys = {key: self._judged(key, transaction) for key in transaction.keys()}  # noqa: SIM118 - not a dict
-                changed = [judged for key, judged in keys.items() if judged != key]
-                stopping = [key for key in changed if key.status is not Status.ACTIVE]
-                for key in stopping:
-                    transaction.update(key)
-            returning = [key for key in changed if key not in stopping and self.reconciler.node.is_free(key.port)]
-            for key in returning:
-                with self.reconciler.changing_keys() as transaction:
-                    transaction.update(key)
+            seen = self.changer.snapshot()
+            changed = _changed(seen)
+            stopping = tuple(key for key in changed if not key.serves)
+            returning = [key for key in changed if key.serves and seen.is_free(key.port)]
+            for update in (stopping, *((key,) for key in returning)):
+                self.changer.change(lambda _seen, update=update: KeyChanges(update=update))  # type: ignore[misc]
         for key in (*stopping, *returning):
             _log.info("key %s is %s now", key.id, key.status)
         return (*stopping, *returning)
 
-    def judge_before_start(self) -> None:
-        """Judge every key while Xray is not running yet: one that expired meanwhile must not come back for a second."""
+    def enforce_before_start(self) -> None:
+        """Write what limits make of keys while Xray is not running: none that expired may come back for a second."""
+        changed = _changed(self.changer.snapshot())
         with self.reconciler.store.write() as transaction:
-            for key in transaction.keys():  # noqa: SIM118 - not a dict
-                judged = self._judged(key, transaction)
-                if judged != key:
-                    transaction.update(judged)
+            write_keys(transaction, KeyChanges(update=changed))
 
-    def _remembered(self, repeat: Repeat) -> Key | None:
-        with self.reconciler.store.write() as transaction:
-            return repeat.find(transaction, self.clock.now())
+    def _answered(self, repeat: Repeat) -> Key | None:
+        return repeat.find(self.reconciler.store, self.clock.now())
 
     def _names_to_hand_out(self) -> Collection[str]:
         names = self.reconciler.node.ready_names(wait_s=_WAIT_FOR_NAMES_S)
@@ -152,45 +160,31 @@ class KeyService:
             raise TargetsUnready(msg)
         return names
 
-    def _insert(self, draft: Draft, server_names: Collection[str], transaction: Transaction) -> Key:
-        others = transaction.keys()
-        key = Key(
-            id=str(uuid.uuid4()),
-            name=draft.name,
-            uuid=str(uuid.uuid4()),
-            created_at=self.clock.now(),
-            is_active=draft.is_active,
-            port=lowest_free(self.pool, {key.port for key in others}, self.reconciler.node.is_free),
-            short_id=_unique_short_id({key.short_id for key in others}),
-            sni=secrets.choice(sorted(server_names)),
-            note=draft.note,
-            limits=draft.limits,
-        )
-        judged = self._judged(key, transaction)
-        transaction.insert(judged)
-        _log.info("key %s made on port %d", key.id, key.port)
-        return judged
-
-    def _update(self, key: Key, transaction: Transaction) -> Key:
-        judged = self._judged(key, transaction)
-        transaction.update(judged)
-        return judged
-
-    def _judged(self, key: Key, transaction: Transaction) -> Key:
-        """The key with what its limits make of it now."""
-        limits, now, used = key.limits, self.clock.now(), 0
-        if limits.traffic_bytes is not None:
-            used = transaction.ledger.used_bytes(key.uuid, window_start(limits.traffic_window, now))
-        return replace(key, limit_status=judge(limits, used, now))
+    def _made(self, seen: Snapshot, drafts: Iterable[Draft], server_names: Collection[str]) -> KeyChanges:
+        """New keys, one for each draft, each with a port and a short id that no other has."""
+        ports, short_ids, made = set(seen.taken_ports), set(seen.taken_short_ids), []
+        for draft in drafts:
+            ports.add(port := lowest_free(self.pool, ports, seen.is_free))
+            short_ids.add(short_id := new_short_id(seen.chance, short_ids))
+            key = Key(
+                id=seen.new_uuid(),
+                name=draft.name,
+                uuid=seen.new_uuid(),
+                created_at=seen.now,
+                is_active=draft.is_active,
+                port=port,
+                short_id=short_id,
+                sni=seen.chance.choice(sorted(server_names)),
+                note=draft.note,
+                limits=draft.limits,
+            )
+            made.append(seen.under_limits(key))
+        return KeyChanges(insert=tuple(made))
 
 
-def find(keys: Iterable[Key], id_or_uuid: str) -> Key:
-    """The key with this id or UUID. Raises KeyNotFound."""
-    for key in keys:
-        if id_or_uuid in (key.id, key.uuid):
-            return key
-    msg = "There is no key with this id or UUID; GET /api/keys lists those that are."
-    raise KeyNotFound(msg)
+def _changed(seen: Snapshot) -> tuple[Key, ...]:
+    """The keys whose limits make something else of them now than is written, as they should be."""
+    return tuple(now for key in seen.keys if (now := seen.under_limits(key)) != key)
 
 
 def _extended(key: Key, by: timedelta, now: datetime) -> Key:
@@ -200,9 +194,3 @@ def _extended(key: Key, by: timedelta, now: datetime) -> Key:
     start = max(expires_at, now)
     later = start + min(by, datetime.max - start)  # noqa: DTZ901 - UTC without an offset, as everywhere
     return replace(key, limits=replace(key.limits, expires_at=later))
-
-
-def _unique_short_id(taken: Collection[str]) -> str:
-    while (short_id := new_short_id()) in taken:
-        pass
-    return short_id

@@ -2,13 +2,13 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from vpnkeys.domain.errors import (
-    NotFound,
-    Rejected,
+    ConfigRefused,
+    ConfigUnwritable,
     SpeedLimitImpossible,
     StoreUnavailable,
     Unavailable,
@@ -18,8 +18,11 @@ from vpnkeys.domain.errors import (
 from vpnkeys.domain.event import news_of_drift
 from vpnkeys.domain.inbound import Inbound, ServerIdentity, desired_inbounds
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.plan import Observed, Plan, plan, transition
-from vpnkeys.interfaces import Node, Store, Transaction
+from vpnkeys.domain.plan import Observed, Plan, plan
+from vpnkeys.interfaces import Host, Node, Store
+from vpnkeys.service.change.late_calls import LateCalls
+from vpnkeys.service.change.rows import take_back_intents
+from vpnkeys.service.change.stops import PendingStops
 from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
@@ -52,18 +55,21 @@ class Reconciler:
 
     store: Store
     node: Node
+    host: Host
     site: ServerIdentity
     on_repaired: Callable[[], None] = lambda: None
     look_every_s: float = _LOOK_EVERY_S
     worker: Worker = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)
     _is_asked: bool = field(default=False, init=False)
-    _in_place: bool = field(default=False, init=False)  # as far as we know, and nobody else's hand was in it
+    _late_calls: LateCalls = field(default_factory=LateCalls, init=False)
     _is_half_done: bool = field(default=False, init=False)  # what differs may be what is left of a change of ours
     _told: Plan = field(default=Plan(), init=False)
+    stops: PendingStops = field(init=False)
 
     def __post_init__(self) -> None:
         """Nothing is repaired in the background before the worker starts."""
+        self.stops = PendingStops(self.store)
         job = replace(_JOB, every_s=self.look_every_s, first_after_s=self.look_every_s)
         self.worker = Worker(job, self._repair)
 
@@ -75,7 +81,7 @@ class Reconciler:
         """What is, and what would have to be done; nothing is changed."""
         with self.changing:
             observed = self.node.observe()
-            return observed, plan(self.desired(self.store.keys()), observed)
+            return observed, plan(self.desired(self.stops.keys()), observed)
 
     def reconcile(self) -> Plan:
         """Repair whatever differs; what was done.
@@ -83,20 +89,77 @@ class Reconciler:
         Raises what `Node.apply` raises, and XrayUnavailable, with config.json repaired, while Xray does not answer.
         """
         with self.changing:
+            self._take_back_what_is_left()
             observed, todo = self.compare()
-            self._limit_speeds_as_far_as_possible(self.store.keys())  # before customers come back
+            self._limit_speeds_as_far_as_possible(self.stops.keys())  # before customers come back
             if todo:
                 file = "rewritten" if todo.file is not None else "right"
                 _log.info("drift: config.json is %s, %d inbounds go, %d come", file, len(todo.remove), len(todo.add))
                 if todo != self._told:  # not again at each try to repair it
                     self.tell_of_drift(todo)
                     self._told = todo
-                self.node.apply(todo)
+                self._apply_as_far_as_possible(todo)
+            self._hear(observed, as_expected=not todo)
             if observed.running is None:
                 msg = "Xray does not answer on its API; config.json is right, and Xray is repaired when it answers."
                 raise XrayUnavailable(msg)
-            self._in_place, self._is_half_done, self._told = True, False, Plan()
+            self._is_half_done, self._told = False, Plan()
+            self._finish_stops()
+            if self.stops.are_unwritten:
+                with self.store.write() as transaction:
+                    self.stops.write(transaction)
+                self.stops.have_been_written()
             return todo
+
+    def apply(self, todo: Plan) -> None:
+        """Let the node carry a plan out, and remember when it does not answer. Raises what `Node.apply` raises."""
+        if not todo:
+            return
+        try:
+            self.node.apply(todo)
+        except XrayUnavailable:
+            self._late_calls.timed_out()
+            raise
+
+    def _apply_as_far_as_possible(self, todo: Plan) -> None:
+        """The running Xray is repaired also while config.json cannot be; the error comes all the same."""
+        try:
+            self.apply(todo)
+        except (ConfigUnwritable, ConfigRefused):
+            self.apply(replace(todo, file=None))
+            raise
+
+    def is_quiet(self) -> bool:
+        """Return whether no call of ours that timed out can still be carried out by the running Xray."""
+        if not self._late_calls.are_over():
+            self._hear(self.node.observe(), as_expected=True)  # as far as this looks
+        return self._late_calls.are_over()
+
+    def _hear(self, observed: Observed, *, as_expected: bool) -> None:
+        if observed.running is None:
+            self._late_calls.timed_out()
+        else:
+            self._late_calls.heard(observed.running.epoch, as_expected=as_expected)
+
+    def _take_back_what_is_left(self) -> None:
+        """Take back starts that nobody is waiting for any more: the service died over them."""
+        if self.store.intents():
+            with self.store.write() as transaction:
+                take_back_intents(transaction)
+
+    def _finish_stops(self) -> None:
+        """Cut what is open of keys that have to stop, and write down which have stopped for sure.
+
+        Their inbounds are gone by now, perhaps by a call of ours that was carried out late, which cut nothing.
+        """
+        pending = self.stops.unconfirmed()
+        if not pending:
+            return
+        serving = {key.id for key in self.stops.keys() if key.serves}  # noqa: SIM118 - not a dict
+        self.apply(Plan(cut=tuple(stop.port for stop in pending if stop.key_id not in serving)))
+        if self._late_calls.are_over():
+            with suppress(StoreUnavailable), self.store.write(durable=False) as transaction:  # else the next time
+                transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending)
 
     def tell_of_drift(self, todo: Plan) -> None:
         """Let webhooks be told what is about to be repaired, unless it is what is left of a change of ours.
@@ -112,37 +175,6 @@ class Reconciler:
         except StoreUnavailable as error:
             _log.warning("nobody is told of the drift: %s", error)
 
-    @contextmanager
-    def changing_keys(self) -> Iterator[Transaction]:
-        """A write transaction: what it makes of the keys is applied to config.json and Xray before it commits.
-
-        When anything fails, the transaction rolls back, and file and Xray are repaired from what the database says.
-        """
-        with self.changing, self.or_repair(), self.store.write() as transaction:
-            before = transaction.keys()
-            yield transaction
-            after = transaction.keys()
-            self.follow_speeds(before, after)
-            todo = transition(self.desired(before), self.desired(after))
-            if not self._in_place:
-                todo = self._without_strays(todo, before, after)
-            if todo:
-                self.node.apply(todo)
-
-    def _without_strays(self, todo: Plan, before: Iterable[Key], after: Iterable[Key]) -> Plan:
-        """The plan, and an end to inbounds of keys that should have none.
-
-        A change that failed may have left one, and the repair may be still to come: whoever switches a key off or
-        deletes it is told the truth all the same.
-        """
-        running = self.node.observe().running
-        if running is None:
-            return todo
-        tags = {key.tag for key in before} - {inbound.tag for inbound in self.desired(after)} - set(todo.remove)
-        strays = [running.inbounds[tag] for tag in sorted(tags & running.inbounds.keys())]
-        ports = [inbound.port for inbound in strays if inbound.port is not None]
-        return replace(todo, remove=(*todo.remove, *(stray.tag for stray in strays)), cut=(*todo.cut, *ports))
-
     def follow_speeds(self, before: Iterable[Key], after: Iterable[Key]) -> None:
         """Let the speed limits follow a change of keys.
 
@@ -154,36 +186,27 @@ class Reconciler:
             return
         had = {key.id: key.limits.speed_mbps for key in before}
         if any(key.limits.speed_mbps not in {None, had.get(key.id)} for key in after):
-            self.node.limit_speeds(_speeds(after))
+            self.host.limit_speeds(_speeds(after))
         else:
             self._limit_speeds_as_far_as_possible(after)
 
     def _limit_speeds_as_far_as_possible(self, keys: Iterable[Key]) -> None:
         try:
-            self.node.limit_speeds(_speeds(keys))
+            self.host.limit_speeds(_speeds(keys))
         except SpeedLimitImpossible as error:
             _log.error("speed limits are not in force: %s", error)
 
-    @contextmanager
-    def or_repair(self) -> Iterator[None]:
-        """When the block fails, put file and Xray back to what the database says, now or as soon as they answer."""
-        try:
-            yield
-        except (NotFound, Rejected):
-            raise  # nothing was touched
-        except BaseException:
-            self._is_half_done = True
-            self.repair_soon()
-            raise
+    def expect_drift(self) -> None:
+        """What differs from now on until the next repair is of our own making: no webhook is told of it."""
+        self._is_half_done = True
 
     def repair_soon(self) -> None:
         """Ask for a repair in the background, repeated until it works."""
-        self._in_place = False
         self._is_asked = True
         self.worker.wake()
 
-    def _repair(self) -> None:
-        """Repair what differs, and tell when something did or somebody had asked."""
+    def _repair(self) -> float | None:
+        """Repair what differs, and tell when something did or somebody had asked; return when to look next."""
         is_asked, self._is_asked = self._is_asked, False
         try:
             done = self.reconcile()
@@ -196,6 +219,7 @@ class Reconciler:
             raise
         if is_asked or done:
             self.on_repaired()
+        return self._late_calls.look_again_in()
 
 
 def _speeds(keys: Iterable[Key]) -> dict[int, int]:

@@ -74,7 +74,7 @@ class Reporter:
     def sync(self) -> SyncReport:
         """Compare everything now."""
         with self.reconciler.changing:
-            keys = self.reconciler.store.keys()
+            keys = self.reconciler.stops.keys()
             desired = self.reconciler.desired(keys)
             observed = self.reconciler.node.observe()
         active = {key.uuid: key for key in keys if key.status is Status.ACTIVE}
@@ -102,7 +102,7 @@ class Reporter:
         """config.json by itself, with Xray's own verdict on it."""
         observed = self.reconciler.node.observe()
         try:
-            self.reconciler.node.check_file()
+            self.reconciler.host.check_file()
             refusal = ""
         except ConfigRefused as error:
             refusal = str(error)
@@ -122,7 +122,7 @@ class Reporter:
         """What is wrong with ports, found in truth."""
         node = self.reconciler.node
         with self.reconciler.changing:
-            keys = self.reconciler.store.keys()
+            keys = self.reconciler.stops.keys()
             observed = node.observe()
         running = observed.running.inbounds if observed.running else {}
         issues = [*_file_issues(keys, observed, self.pool)]
@@ -131,7 +131,7 @@ class Reporter:
                 issues.append(f"port {key.port} of key {key.id} is outside the range {self.pool}")
             if key.status is not Status.ACTIVE:
                 continue
-            free = node.is_free(key.port)
+            free = self.reconciler.host.is_free(key.port)
             if free:
                 issues.append(f"port {key.port} of key {key.id} is not listening")
             elif key.tag not in running:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from vpnkeys.domain.errors import XrayUnavailable
+from vpnkeys.domain.change import KeyChanges, Snapshot
+from vpnkeys.domain.errors import XrayRefused, XrayUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import Status
-from vpnkeys.domain.plan import Observed, Plan, plan
+from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.portpool import PortRange, lowest_free
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.interfaces import Clock
 from vpnkeys.service.audited import audited
+from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter, ShortIdMismatch
 from vpnkeys.service.traffic import TrafficService
@@ -35,12 +35,16 @@ class Move:
 class SystemService:
     """The use cases about the system as a whole."""
 
-    reconciler: Reconciler
+    changer: KeyChanger
     reporter: Reporter
     traffic: TrafficService
-    clock: Clock
     pool: PortRange
     reload_key_pair: Callable[[], None]
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """Where keys, config.json and Xray are brought together."""
+        return self.changer.reconciler
 
     def sync(self) -> Plan:
         """Bring config.json and the running Xray to the database without a restart; what was done.
@@ -52,7 +56,7 @@ class SystemService:
             observed, todo = reconciler.compare()
             _require_running(observed)
             reconciler.tell_of_drift(todo)
-            reconciler.node.apply(todo)
+            reconciler.apply(todo)
             facts |= {"file_rewritten": todo.file is not None, "removed": len(todo.remove), "added": len(todo.add)}
             return todo
 
@@ -88,47 +92,48 @@ class SystemService:
 
         A key whose port did not change keeps its connections. Raises PortsExhausted, Unavailable.
         """
-        reconciler = self.reconciler
-        with reconciler.changing, reconciler.or_repair(), reconciler.store.write() as transaction:
-            keys = transaction.keys()
-            observed = reconciler.node.observe()
-            _require_running(observed)
-            moves = self._moves(keys)
-            transaction.move({move.key.id: move.key.port for move in moves}, self.clock.now())
-            reconciler.follow_speeds(keys, transaction.keys())
-            reconciler.node.apply(plan(reconciler.desired(transaction.keys()), observed))
-        _log.info("ports handed out again: %d of %d keys moved", len(moves), len(keys))
-        return moves
+        with self.reconciler.changing:
+            _require_running(self.reconciler.node.observe())
+            with suppress(XrayRefused):  # a port that another program took is left below
+                self.reconciler.reconcile()
+            before = {key.id: key.port for key in self.reconciler.stops.keys()}  # noqa: SIM118 - not a dict
+            moved = self.changer.change(lambda seen: KeyChanges(update=self._moved(seen))).update
+        _log.info("ports handed out again: %d of %d keys moved", len(moved), len(before))
+        return tuple(Move(key, before[key.id]) for key in moved)
 
     def planned_moves(self) -> tuple[Move, ...]:
         """What `reset_ports` would do now. Raises PortsExhausted."""
-        return self._moves(self.reconciler.store.keys())
+        seen = self.changer.snapshot()
+        before = {key.id: key.port for key in seen.keys}
+        return tuple(Move(key, before[key.id]) for key in self._moved(seen))
 
-    def _moves(self, keys: tuple[Key, ...]) -> tuple[Move, ...]:
-        ports = self._ports_in_order(keys)
-        return tuple(Move(replace(key, port=ports[key.id]), key.port) for key in keys if ports[key.id] != key.port)
+    def _moved(self, seen: Snapshot) -> tuple[Key, ...]:
+        """The keys that get another port when all are handed out again.
 
-    def _ports_in_order(self, keys: tuple[Key, ...]) -> dict[str, int]:
-        """The port of each key, by id. A port that one of our keys has now will be free by then."""
-        held = {key.port for key in keys if key.status is Status.ACTIVE}
-        ports: dict[str, int] = {}
-        for key in keys:
-            ports[key.id] = lowest_free(
-                self.pool, ports.values(), lambda port: port in held or self.reconciler.node.is_free(port)
-            )
-        return ports
+        A port on which Xray listens for a key now will be free by then; that of a pending stop may not.
+        """
+        running = self.reconciler.node.observe().running
+        ours = {key.port for key in seen.keys if key.serves and (running is None or key.tag in running.inbounds)}
+        taken, moved = set(seen.taken_ports.difference(key.port for key in seen.keys)), []
+        for key in seen.keys:
+            port = lowest_free(self.pool, taken, lambda port: port in ours or seen.is_free(port))
+            taken.add(port)
+            if port != key.port:
+                moved.append(replace(key, port=port, port_assigned_at=seen.now))
+        return tuple(moved)
 
     def _restart(self) -> None:
         """File first, and tested: when Xray could not come back, it is not ended."""
         reconciler = self.reconciler
-        desired = reconciler.desired(reconciler.store.keys())
-        reconciler.node.check(desired)
-        reconciler.node.apply(Plan(file=desired))
+        desired = reconciler.desired(reconciler.stops.keys())
+        reconciler.host.check(desired)
+        reconciler.apply(Plan(file=desired))
         # A hanging Xray gives no last sample; restarting it is the remedy, and the gap is noted.
-        with suppress(XrayUnavailable), reconciler.or_repair():
-            self.traffic.close_epoch(reconciler.node.quiesce())
-        with reconciler.or_repair():
-            reconciler.node.restart()
+        reconciler.expect_drift()
+        reconciler.repair_soon()  # however it ends
+        with suppress(XrayUnavailable):
+            self.traffic.close_epoch(reconciler.host.quiesce())
+        reconciler.host.restart()
 
     def _wait_for_clients(self, names: frozenset[str]) -> None:
         """Until the server names that worked before work again: Xray has to probe their targets anew."""

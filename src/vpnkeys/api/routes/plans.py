@@ -8,7 +8,8 @@ from vpnkeys.api.convert.system import move_answer, target_answer
 from vpnkeys.api.deps import ReporterDep, SystemDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
-from vpnkeys.domain.inbound import KEY_TAG_PREFIX, AnyInbound
+from vpnkeys.domain.inbound import AnyInbound
+from vpnkeys.domain.key import KEY_TAG_PREFIX
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.token import Scope
 from vpnkeys.wire.plans import PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vpnkeys.domain.change import KeyChanges
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.interfaces import Transaction
+from vpnkeys.service.change.rows import write_keys
 
 _UNIQUE = ("id", "uuid", "port", "short_id")
 """What no two keys have in common."""
@@ -87,14 +89,16 @@ def plan_import(
 def carry_out(plan: ImportPlan, transaction: Transaction, save_key_pair: Callable[[KeyPair], object]) -> None:
     """Write a plan without clashes, inside a transaction that the caller commits right after.
 
+    It is the end of the road that all changes of keys take (`service.change`); no server runs, so no node is asked.
+
     The order makes a crash at any point harmless. Rows first, uncommitted: whatever the database refuses is refused
     while nothing has changed. Then the key pair, and only then the commit. A crash between the two leaves the right
     pair and no row, which the next run completes. The other way round it would leave rows with a foreign pair: their
     links would be dead as soon as the server starts, and the next run would have to take them for somebody else's.
     The old pair is no loss: it is replaced only while no key was made with it.
     """
+    write_keys(transaction, KeyChanges(insert=plan.keys))
     for key in plan.keys:
-        transaction.insert(key)
         transaction.ledger.open_account(key.uuid, plan.accounts[key.uuid])
     if plan.key_pair is not None:
         save_key_pair(plan.key_pair)

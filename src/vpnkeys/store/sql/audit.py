@@ -1,7 +1,7 @@
 """The audit log in an SQL database: rows are added and read, never altered."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, select
 
@@ -11,6 +11,11 @@ from vpnkeys.store.sql.rows import record_row, to_record
 from vpnkeys.store.sql.tables import audit
 
 _INSERT = insert(audit)
+
+
+def utc_now() -> datetime:
+    """The time of a record: UTC, without an offset."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def write_records(

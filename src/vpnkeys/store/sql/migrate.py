@@ -5,7 +5,7 @@ from sqlalchemy import Engine, inspect, text
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.writers import Writers
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
 

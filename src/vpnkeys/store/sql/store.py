@@ -1,11 +1,10 @@
 """Keys, tokens, traffic and the audit log in an SQL database."""
 
-import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -13,31 +12,34 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from vpnkeys.domain.actor import SERVER, current_actor
 from vpnkeys.domain.audit import Entry, Outcome, Record
-from vpnkeys.domain.errors import StoreUnavailable, VpnKeysError
+from vpnkeys.domain.change import Answer, Intent, Stop
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import news_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Point, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
-from vpnkeys.store.sql.audit import read_records, write_records
+from vpnkeys.store.sql.audit import read_records, utc_now, write_records
 from vpnkeys.store.sql.engine import Watcher
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_unsettled, read_webhooks
 from vpnkeys.store.sql.rows import to_key, to_token
+from vpnkeys.store.sql.tables import idempotency
+from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
+from vpnkeys.store.sql.tables import stops as stops_table
 from vpnkeys.store.sql.tables import subscriptions as subscriptions_table
 from vpnkeys.store.sql.tables import tokens as tokens_table
 from vpnkeys.store.sql.transaction import SqlTransaction
 from vpnkeys.store.sql.writers import Writers
 
-_log = logging.getLogger(__name__)
-
 _ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
 _ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
 _ALL_SUBSCRIPTIONS = select(subscriptions_table)
+_ALL_INTENTS = select(intents_table)
+_ALL_STOPS = select(stops_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class _Kept:
     tokens: tuple[Token, ...] = ()
     subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
     webhooks: tuple[Webhook, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    stops: tuple[Stop, ...] = ()
 
 
 class SqlStore:
@@ -57,8 +61,8 @@ class SqlStore:
 
     On SQLite what `_Kept` has is read once and kept until somebody changes it: `PRAGMA data_version` of a connection
     that never writes tells, in microseconds, whether any other connection has committed, of this process or another,
-    and the tables' generations which of them that has changed. What a transaction here makes of the keys is kept on,
-    and not read back.
+    and the tables' generations which of them that has changed. What a transaction here makes of keys, intents and
+    stops is kept on, and not read back.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -84,6 +88,22 @@ class SqlStore:
     def webhooks(self) -> tuple[Webhook, ...]:
         """All webhooks, oldest first."""
         return self._now().webhooks
+
+    def intents(self) -> tuple[Intent, ...]:
+        """The keys that are being started."""
+        return self._now().intents
+
+    def stops(self) -> tuple[Stop, ...]:
+        """The keys that have to stop."""
+        return self._now().stops
+
+    def answered(self, key_hash: str, since: datetime) -> Answer | None:
+        """The answer that was remembered since then."""
+        kept = idempotency.c
+        wanted = select(idempotency).where(kept.key_hash == key_hash, kept.created_at >= since)
+        with _Translated(), self._engine.begin() as connection:
+            row = connection.execute(wanted).first()
+        return None if row is None else Answer(*row)
 
     def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
         """What a webhook has still to be told, oldest first."""
@@ -151,57 +171,49 @@ class SqlStore:
 
     def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
         """Add to the audit log."""
-        self._record([entry], outcome, detail)
-
-    def _record(self, entries: list[Entry], outcome: Outcome, detail: str) -> None:
         with _Translated(), self._writing() as connection:
-            write_records(connection, entries, _utc_now(), outcome, detail)
+            write_records(connection, [entry], utc_now(), outcome, detail)
 
     @contextmanager
-    def write(self) -> Iterator[SqlTransaction]:
+    def write(self, *, durable: bool = True) -> Iterator[SqlTransaction]:
         """A write transaction that commits at its end."""
-        entries: list[Entry] = []
-        try:
-            with _Translated(), self._writing() as connection:
-                # Nobody else writes from here on, so that what was kept, if it is still right, stays right.
-                kept = _read(connection) if self._reader is None else self._now()
-                transaction = SqlTransaction(connection, kept.keys, SqlOutbox(connection, kept.webhooks), entries)
-                yield transaction
-                now = _utc_now()
-                write_records(connection, entries, now, Outcome.DONE)
-                transaction.outbox.tell(chain(transaction.news, news_of_keys(kept.keys, transaction.keys())), now)
-                generations = {} if self._reader is None else Watcher(connection).generations()
-        except VpnKeysError as error:
-            self._note_failure(entries, error)
-            raise
-        self._keep_on(kept, transaction.keys(), generations)
+        with _Translated(), self._writing(durable=durable) as connection:
+            # Nobody else writes from here on, so that what was kept, if it is still right, stays right.
+            kept = _read(connection) if self._reader is None else self._now()
+            outbox = SqlOutbox(connection, kept.webhooks)
+            transaction = SqlTransaction(connection, kept.keys, kept.intents, kept.stops, outbox)
+            yield transaction
+            now = utc_now()
+            write_records(connection, transaction.entries, now, Outcome.DONE)
+            transaction.outbox.tell(chain(transaction.news, news_of_keys(kept.keys, transaction.keys())), now)
+            generations = {} if self._reader is None else Watcher(connection).generations()
+        self._keep_on(kept, transaction, generations)
 
-    def _keep_on(self, before: _Kept, keys: tuple[Key, ...], generations: Mapping[str, int]) -> None:
-        """Take over the keys that a transaction has left behind, unless somebody has read newer ones meanwhile."""
-        mark = keys_table.name
+    def _keep_on(self, before: _Kept, transaction: SqlTransaction, generations: Mapping[str, int]) -> None:
+        """Take over what a transaction has left behind, unless somebody has read something newer meanwhile."""
+        left: dict[str, Any] = {
+            "keys": transaction.keys(),
+            "intents": transaction.intents(),
+            "stops": transaction.stops(),
+        }
         with self._lock:
-            if generations.get(mark) != before.generations.get(mark) == self._kept.generations.get(mark):
-                numbers = {**self._kept.generations, mark: generations[mark]}
-                self._kept = replace(self._kept, keys=keys, generations=numbers)
+            known = self._kept.generations
+            changed = [
+                name for name in left if generations.get(name) != before.generations.get(name) == known.get(name)
+            ]
+            if changed:
+                numbers = {**known, **{name: generations[name] for name in changed}}
+                self._kept = replace(self._kept, generations=numbers, **{name: left[name] for name in changed})
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, *, durable: bool = True) -> Iterator[Connection]:
         # The turn comes first, so that those who wait for theirs leave the pool's connections to readers.
         with (
             self._writers.turn(),
-            self._engine.connect().execution_options(writes=True) as connection,
+            self._engine.connect().execution_options(writes=True, durable=durable) as connection,
             connection.begin(),
         ):
             yield connection
-
-    def _note_failure(self, entries: list[Entry], error: VpnKeysError) -> None:
-        """Let the log tell of what somebody tried in vain; what the server tries by itself, it tries again."""
-        if not entries or current_actor() == SERVER or isinstance(error, StoreUnavailable):
-            return
-        try:
-            self._record(entries, Outcome.TAKEN_BACK, str(error))
-        except StoreUnavailable as silence:
-            _log.warning("a change that was taken back is missing from the audit log: %s", silence)
 
     def close(self) -> None:
         """Close all connections."""
@@ -235,17 +247,23 @@ def _read_subscriptions(connection: Connection) -> dict[str, Subscription]:
     return {subscription.token_hash: subscription for subscription in found}
 
 
+def _read_intents(connection: Connection) -> tuple[Intent, ...]:
+    return tuple(Intent(*row) for row in connection.execute(_ALL_INTENTS))
+
+
+def _read_stops(connection: Connection) -> tuple[Stop, ...]:
+    return tuple(Stop(*row) for row in connection.execute(_ALL_STOPS))
+
+
 # By the names of the tables, which are those of what is kept.
 _READERS: Mapping[str, Callable[[Connection], Any]] = {
     "keys": _read_keys,
     "tokens": _read_tokens,
     "subscriptions": _read_subscriptions,
     "webhooks": read_webhooks,
+    "intents": _read_intents,
+    "stops": _read_stops,
 }
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 class _Translated:

@@ -112,6 +112,29 @@ idempotency = Table(
     Column("created_at", DateTime, nullable=False, index=True),
 )
 
+# Keys that are being started: reserved, and visible to nobody. What is left here of a life before is taken back.
+intents = Table(
+    "intents",
+    metadata,
+    Column("key_id", String(36), primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("port", Integer, nullable=False, unique=True),
+    Column("short_id", String(16), nullable=False, unique=True),
+    Column("at", DateTime, nullable=False),
+)
+
+# Keys that must not work any more, be their rows still there or not, until the node has confirmed it and the client
+# that asked for it has heard so.
+stops = Table(
+    "stops",
+    metadata,
+    Column("key_id", String(36), primary_key=True),
+    Column("uuid", String(36), nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("at", DateTime, nullable=False),
+    Column("is_confirmed", Boolean, nullable=False),
+)
+
 # API tokens. The token itself is not kept: `digest` recognises it, `prefix` is what its owner sees of it.
 tokens = Table(
     "tokens",
@@ -200,7 +223,7 @@ generations = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-KEPT = (keys, tokens, subscriptions, webhooks)
+KEPT = (keys, tokens, subscriptions, webhooks, intents, stops)
 _GROWS = "UPDATE generations SET number = number + 1 WHERE name ="
 _COUNTING = (
     *(f"INSERT INTO generations (name, number) VALUES ('{table.name}', 0)" for table in KEPT),  # noqa: S608 - our own

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
-from vpnkeys.domain.inbound import KEY_TAG_PREFIX, WARM_TAG_PREFIX, AnyInbound, Client, ForeignInbound, Inbound, Reality
+from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, Client, ForeignInbound, Inbound, Reality
+from vpnkeys.domain.key import KEY_TAG_PREFIX
 from vpnkeys.domain.memo import Memo
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id

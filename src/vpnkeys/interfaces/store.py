@@ -1,29 +1,18 @@
-"""The promises between the rooms: whatever keeps them can stand in (the real thing, a remote one, a fake)."""
+"""The promises of a database."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
 from vpnkeys.domain.audit import Entry, Outcome, Record
+from vpnkeys.domain.change import Answer, Intent, Stop
 from vpnkeys.domain.event import News
-from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.subscription import Subscription
-from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Point, Samples, Tally, Total, Traffic
-from vpnkeys.domain.trial import Trial
 from vpnkeys.domain.webhook import Delivery, Webhook
-
-
-class Clock(Protocol):
-    """The time of day."""
-
-    def now(self) -> datetime:
-        """UTC, without an offset."""
-        ...
 
 
 class Ledger(Protocol):
@@ -79,31 +68,30 @@ class Outbox(Protocol):
 
 
 class Transaction(Protocol):
-    """A write transaction: nobody else writes meanwhile. Leaving it commits durably; an exception rolls it back.
+    """A write transaction: nobody else writes meanwhile. Leaving it commits; an exception rolls it back.
 
-    Every change of keys stands in the audit log from the same commit on, with whoever acts (`domain.actor`); when it is
-    rolled back for a reason that can be told, that stands there instead, unless it was the server that tried by itself.
-    In the same commit webhooks are to be told of it (`domain.event`), and of every gap that the ledger finds.
+    Every change of keys stands in the audit log from the same commit on, with whoever acts (`domain.actor`). In that
+    commit webhooks are to be told of it (`domain.event`), and of every gap that the ledger finds.
     """
 
     def keys(self) -> tuple[Key, ...]:
         """All keys as this transaction sees them, oldest first."""
         ...
 
+    def intents(self) -> tuple[Intent, ...]:
+        """The keys that are being started, as this transaction sees them."""
+        ...
+
     def insert(self, key: Key) -> None:
         """Add a key. Its id, UUID, port and short id must be new."""
         ...
 
-    def update(self, key: Key) -> None:
-        """Change a key; its id, UUID and port stay."""
+    def update(self, *keys: Key) -> None:
+        """Change keys; their ids and UUIDs stay. Ports change all at once, so that keys may swap theirs."""
         ...
 
     def delete(self, key_id: str) -> None:
         """Remove a key and all that belongs to it. A missing one is no error."""
-        ...
-
-    def move(self, ports: Mapping[str, int], at: datetime) -> None:
-        """Give keys (by id) other ports, all at once, so that they may swap."""
         ...
 
     @property
@@ -124,6 +112,26 @@ class Transaction(Protocol):
         """Write something into the audit log that this transaction cannot know by itself."""
         ...
 
+    def record_taken_back(self, entries: Iterable[Entry], why: str) -> None:
+        """Write into the audit log what was begun and taken back, and why."""
+        ...
+
+    def put_intents(self, intents: Iterable[Intent]) -> None:
+        """Reserve ports, UUIDs and short ids; no other key may have them, and no other intent."""
+        ...
+
+    def drop_intents(self) -> None:
+        """Remove all intents."""
+        ...
+
+    def put_stops(self, stops: Iterable[Stop]) -> None:
+        """Add stops, or change those of the same keys."""
+        ...
+
+    def drop_stops(self, key_ids: Iterable[str]) -> None:
+        """Remove the stops of these keys. A missing one is no error."""
+        ...
+
     def put_token(self, token: Token) -> None:
         """Add a token, or change the one with its id."""
         ...
@@ -136,11 +144,7 @@ class Transaction(Protocol):
         """Take a key's subscription away. A missing one is no error."""
         ...
 
-    def remembered(self, key_hash: str, since: datetime) -> tuple[str, str] | None:
-        """The body's hash and the answer that were remembered under this hash since then."""
-        ...
-
-    def remember(self, key_hash: str, body_hash: str, answer: str, at: datetime) -> None:
+    def remember(self, answer: Answer) -> None:
         """Remember an answer, in place of an older one."""
         ...
 
@@ -154,6 +158,18 @@ class Store(Protocol):
 
     def keys(self) -> tuple[Key, ...]:
         """All keys, oldest first, as last committed by anyone. Cheap enough to ask for each time."""
+        ...
+
+    def intents(self) -> tuple[Intent, ...]:
+        """The keys that are being started. Cheap enough to ask for each time."""
+        ...
+
+    def stops(self) -> tuple[Stop, ...]:
+        """The keys that have to stop, or whose clients have not heard that they did. Cheap enough to ask each time."""
+        ...
+
+    def answered(self, key_hash: str, since: datetime) -> Answer | None:
+        """The answer that was remembered under this hash since then."""
         ...
 
     def traffic(self, uuid: str) -> Traffic:
@@ -208,96 +224,10 @@ class Store(Protocol):
         """Write into the audit log what is no matter of the database."""
         ...
 
-    def write(self) -> AbstractContextManager[Transaction]:
-        """Begin a write transaction."""
+    def write(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
+        """Begin a write transaction. One that need not be durable may be lost to a power cut, as a whole."""
         ...
 
     def close(self) -> None:
         """Let go of the database."""
-        ...
-
-
-class Counters(Protocol):
-    """The counters of one Xray."""
-
-    def sample(self) -> Samples:
-        """The cumulative counters. Never resets them. Raises XrayUnavailable."""
-        ...
-
-
-class Node(Protocol):
-    """One Xray and its config.json."""
-
-    def observe(self) -> Observed:
-        """What the file and the running Xray are at this moment."""
-        ...
-
-    def apply(self, plan: Plan) -> None:
-        """Carry a plan out; safe to repeat after `observe`.
-
-        Raises ConfigUnwritable or ConfigRefused before anything was changed, XrayUnavailable or XrayRefused when the
-        running Xray did not follow.
-        """
-        ...
-
-    def sample(self) -> Samples:
-        """The cumulative counters. Never resets them. Raises XrayUnavailable."""
-        ...
-
-    def check(self, desired: tuple[Inbound, ...]) -> None:
-        """Let Xray itself test a config.json with these inbounds; nothing is written. Raises what `apply` raises."""
-        ...
-
-    def quiesce(self) -> Samples:
-        """End all customers' connections, let no new ones in, and give the last counters. Raises XrayUnavailable.
-
-        Meant for just before `restart`: whatever passes after these counters were read would not be counted.
-        """
-        ...
-
-    def restart(self) -> None:
-        """End the running Xray and return when a new one answers. Raises XrayUnavailable when none does in time."""
-        ...
-
-    def limit_speeds(self, mbps_by_port: Mapping[int, int]) -> None:
-        """Limit what goes through these ports, each way, and no other. Raises SpeedLimitImpossible."""
-        ...
-
-    def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """From which addresses customers are online now, by key UUID. Raises XrayUnavailable."""
-        ...
-
-    def cut_device(self, port: int, address: str) -> None:
-        """End the open connections from this address to this port."""
-        ...
-
-    def is_up(self) -> bool:
-        """Whether the running Xray takes connections on its API."""
-        ...
-
-    def is_free(self, port: int) -> bool:
-        """Whether nothing listens on this TCP port of the host."""
-        ...
-
-    def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
-        """The server names that can be handed out: a client gets in at once, and their targets are fit.
-
-        Waits up to `wait_s` for the first one.
-        """
-        ...
-
-    def targets_seen(self) -> tuple[TargetReport, ...]:
-        """What was seen of the targets when they were last looked at, which is every minute."""
-        ...
-
-    def look_at_targets(self) -> tuple[TargetReport, ...]:
-        """Look at the targets of all server names now."""
-        ...
-
-    def try_link(self, key: Key) -> Trial:
-        """Let a real client go through the key's own port and back; within ten seconds, and nothing is left of it."""
-        ...
-
-    def check_file(self) -> None:
-        """Let Xray itself test config.json as it is. Raises ConfigRefused."""
         ...

@@ -1,0 +1,259 @@
+"""A change of keys as values: what a decision sees, what it asks for, and in which order that becomes true. Pure.
+
+Stops are written down before the node is asked, starts only after it has them:
+
+    before ──(stops, for good)──▶ stopped ──(starts, or not at all)──▶ after
+"""
+
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import Random
+
+from vpnkeys.domain.errors import KeyNotFound
+from vpnkeys.domain.key import KEY_TAG_PREFIX, Key
+from vpnkeys.domain.limits import judge, window_start
+
+ANSWERS_KEPT_FOR = timedelta(hours=24)
+"""How long an answer is remembered for a client that asks the same twice because it did not hear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A key that is being started: its port, UUID and short id are reserved, and nobody sees it yet."""
+
+    key_id: str
+    uuid: str
+    port: int
+    short_id: str
+    at: datetime
+
+    @classmethod
+    def of(cls, key: Key, at: datetime) -> "Intent":
+        """Return the intent to start this key."""
+        return cls(key.id, key.uuid, key.port, key.short_id, at)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A key that must not work, whatever the node says, until the node has confirmed it and its client has heard so.
+
+    It stands here from the commit that stops the key, and keeps the port from being handed out until it is confirmed.
+    """
+
+    key_id: str
+    uuid: str
+    port: int
+    at: datetime
+    is_confirmed: bool = False
+
+    @classmethod
+    def of(cls, intent: Intent) -> "Stop":
+        """Return the stop of a key whose start is taken back: the node may have begun to let customers in."""
+        return cls(intent.key_id, intent.uuid, intent.port, intent.at)
+
+    @property
+    def tag(self) -> str:
+        """The tag of the inbound that has to go."""
+        return f"{KEY_TAG_PREFIX}{self.key_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request that may come again, by the hash of its Idempotency-Key."""
+
+    key_hash: str
+    body_hash: str
+    answer: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanges:
+    """What a decision asks for. `update` holds whole new keys, also with other ports; `delete` holds ids.
+
+    An id in `update` or `delete` whose key is already so changes nothing, but asks whether that is true by now.
+    """
+
+    insert: tuple[Key, ...] = ()
+    update: tuple[Key, ...] = ()
+    delete: tuple[str, ...] = ()
+    answer: Answer | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.insert or self.update or self.delete)
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The ids of all keys that the change is about."""
+        return frozenset((*(key.id for key in (*self.insert, *self.update)), *self.delete))
+
+    def applied_to(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
+        """Return the keys after this change, oldest first."""
+        if not self:
+            return keys
+        gone, changed = set(self.delete), {key.id: key for key in self.update}
+        stayed = (changed.get(key.id, key) for key in keys if key.id not in gone)
+        return tuple(sorted((*stayed, *self.insert), key=lambda key: (key.created_at, key.id)))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a decision may look at. The callables answer from what is at hand; none of them changes anything."""
+
+    keys: tuple[Key, ...]
+    intents: tuple[Intent, ...]
+    stops: tuple[Stop, ...]
+    now: datetime
+    used_bytes: Callable[[str, datetime | None], int]
+    is_free: Callable[[int], bool]
+    chance: Random
+
+    @property
+    def taken_ports(self) -> frozenset[int]:
+        """The ports that no new key may have: of keys, of those being started, and of those not known to be stopped."""
+        pending = (stop.port for stop in self.stops if not stop.is_confirmed)
+        return frozenset((*(key.port for key in self.keys), *(intent.port for intent in self.intents), *pending))
+
+    @property
+    def old_stops(self) -> tuple[str, ...]:
+        """The keys whose stop was confirmed, and whose clients have not asked in a day."""
+        old = self.now - ANSWERS_KEPT_FOR
+        return tuple(stop.key_id for stop in self.stops if stop.is_confirmed and stop.at < old)
+
+    @property
+    def taken_short_ids(self) -> frozenset[str]:
+        """The short ids that no new key may have."""
+        return frozenset((*(key.short_id for key in self.keys), *(intent.short_id for intent in self.intents)))
+
+    def new_uuid(self) -> str:
+        """Return a random UUID (version 4)."""
+        return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
+
+    def find(self, id_or_uuid: str) -> Key:
+        """Return the key with this id or UUID. Raises KeyNotFound."""
+        return find(self.keys, id_or_uuid)
+
+    def id_to_stop(self, id_or_uuid: str) -> str:
+        """Return the id of a key that is there, or was deleted without its client hearing so. Raises KeyNotFound."""
+        for stop in self.stops:
+            if id_or_uuid in (stop.key_id, stop.uuid):
+                return stop.key_id
+        return self.find(id_or_uuid).id
+
+    def under_limits(self, key: Key) -> Key:
+        """Return the key with the status that its limits give it now."""
+        limits, used = key.limits, 0
+        if limits.traffic_bytes is not None:
+            used = self.used_bytes(key.uuid, window_start(limits.traffic_window, self.now))
+        return replace(key, limit_status=judge(limits, used, self.now))
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """A change in the order in which it becomes true: `first` before the node is asked, `last` after it has agreed.
+
+    `stops` are the keys that work before and no longer after, with those that are deleted beside them. `asked` are
+    earlier stops that this change asks about.
+    """
+
+    before: tuple[Key, ...]
+    stopped: tuple[Key, ...]
+    after: tuple[Key, ...]
+    first: KeyChanges
+    last: KeyChanges
+    stops: tuple[Stop, ...]
+    asked: tuple[Stop, ...]
+    intents: tuple[Intent, ...]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, changes: KeyChanges) -> "Stages":
+        """Return the stages of these changes."""
+        named = changes.named
+        was = {key.id: key for key in snapshot.keys if key.id in named}
+        first, last = split(was, changes)
+        stopped = first.applied_to(snapshot.keys)
+        after = last.applied_to(stopped)
+        asked = tuple(stop for stop in snapshot.stops if stop.key_id in named)
+        serving = {key.id for key in after if key.id in named and key.serves}
+        return cls(
+            before=snapshot.keys,
+            stopped=stopped,
+            after=after,
+            first=first,
+            last=last,
+            stops=_stops(was, first, serving, snapshot.now, is_pending=any(not stop.is_confirmed for stop in asked)),
+            asked=asked,
+            intents=tuple(Intent.of(key, snapshot.now) for key in (*last.insert, *last.update)),
+        )
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """The keys whose stop can be forgotten once this change is answered.
+
+        Not that of a key which is started again before the node has confirmed it: an earlier call may still be carried
+        out, and its next stop must know of that.
+        """
+        known = (stop for stop in self.asked if stop.is_confirmed or stop in self.unconfirmed)
+        return tuple(stop.key_id for stop in (*self.stops, *known))
+
+    @property
+    def unconfirmed(self) -> tuple[Stop, ...]:
+        """The earlier stops that this change asks about and that nobody has confirmed yet."""
+        starting = {intent.key_id for intent in self.intents}
+        return tuple(stop for stop in self.asked if not stop.is_confirmed and stop.key_id not in starting)
+
+
+def _stops(
+    was: Mapping[str, Key], first: KeyChanges, serving: Collection[str], at: datetime, *, is_pending: bool
+) -> tuple[Stop, ...]:
+    """Return the stops that a change makes.
+
+    Keys that are deleted without having worked have nothing to stop. They are noted with those that have, or that are
+    pending, since a client that has to ask again asks for all of them.
+    """
+    stops = [Stop(key.id, key.uuid, key.port, at) for key in was.values() if key.serves and key.id not in serving]
+    if stops or is_pending:
+        idle = [was[key_id] for key_id in first.delete if not was[key_id].serves]
+        stops += [Stop(key.id, key.uuid, key.port, at, is_confirmed=True) for key in idle]
+    return tuple(stops)
+
+
+def split(was: Mapping[str, Key], changes: KeyChanges) -> tuple[KeyChanges, KeyChanges]:
+    """Return what is written before the node is asked, and what only after it has agreed.
+
+    Where nothing starts, all is written at once. Else whatever is no stop waits for the starts: all of it, or none.
+    """
+    update = tuple(key for key in changes.update if key != was.get(key.id))
+    delete = tuple(key_id for key_id in changes.delete if key_id in was)
+    whole = replace(changes, update=update, delete=delete)
+    if not any(_starts(was.get(key.id), key) for key in (*changes.insert, *update)):
+        return whole, KeyChanges()
+    stops = tuple(key for key in update if was[key.id].serves and not key.serves)
+    return (
+        KeyChanges(update=stops, delete=delete),
+        KeyChanges(
+            insert=changes.insert, update=tuple(key for key in update if key not in stops), answer=changes.answer
+        ),
+    )
+
+
+def find(keys: Iterable[Key], id_or_uuid: str) -> Key:
+    """Return the key with this id or UUID. Raises KeyNotFound."""
+    for key in keys:
+        if id_or_uuid in (key.id, key.uuid):
+            return key
+    msg = "There is no key with this id or UUID; GET /api/keys lists those that are."
+    raise KeyNotFound(msg)
+
+
+def _starts(was: Key | None, key: Key) -> bool:
+    """Whether the node has to let customers in with this key in another way than before."""
+    if not key.serves:
+        return False
+    return was is None or not was.serves or _way_in(was) != _way_in(key)
+
+
+def _way_in(key: Key) -> tuple[object, ...]:
+    return key.uuid, key.port, key.short_id, key.sni, key.flow

@@ -1,0 +1,83 @@
+"""Xray does not answer, or answers late: what was stopped is stopped, what was not started is nowhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.support.agreement import agreement
+from tests.support.clients import XrayClient
+from tests.support.keys import Key, carries, link_of, list_keys, make_key
+from tests.support.service import Service
+from tests.support.streams import ByteServer, ended_within, transfer
+from tests.support.target import RealityTarget
+
+pytestmark = pytest.mark.e2e
+
+LATE_S = 1.0
+
+
+@pytest.fixture
+def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
+    """A service of the test's own."""
+    with Service(target, egress_allow=egress) as service:
+        service.wait_ready()
+        yield service
+
+
+def _delete(service: Service, key: Key) -> httpx.Response:
+    return service.client.delete(f"/api/keys/{key['id']}")
+
+
+def _is_pending(answer: httpx.Response) -> bool:
+    assert int(answer.headers["retry-after"]) > 0
+    return (answer.status_code, answer.json()["code"]) == (503, "stop_pending")
+
+
+def test_stops_hold_and_starts_leave_nothing(service: Service, byte_server: ByteServer) -> None:
+    """Deleted while Xray hangs: written at once, 503 until it is true, then 200 once, then 404. The other stays."""
+    deleted, disabled, stays = (make_key(service) for _ in range(3))
+    with XrayClient.many([link_of(service, key) for key in (deleted, disabled, stays)]) as client:
+        with byte_server.open(client.proxies[0]) as open_sock:
+            transfer(open_sock, 1_000, 1_000)
+            os.kill(service.xray_pid(), signal.SIGSTOP)
+            try:
+                assert service.client.post("/api/keys", json={"name": "never"}).status_code == 503
+                assert _is_pending(_delete(service, deleted))
+                off = service.client.patch(f"/api/keys/{disabled['id']}", json={"is_active": False})
+                assert _is_pending(off)
+                assert service.client.get(f"/api/keys/{deleted['id']}").status_code == 404
+                assert service.client.get(f"/api/keys/{disabled['id']}").json()["status"] == "disabled"
+                assert _is_pending(_delete(service, deleted))
+                assert [key["id"] for key in list_keys(service)] == [disabled["id"], stays["id"]]
+            finally:
+                os.kill(service.xray_pid(), signal.SIGCONT)
+            service.child.wait_for(lambda: _delete(service, deleted).status_code == 200, "the delete to be true")
+            assert ended_within(open_sock, 1.0)
+        assert _delete(service, deleted).status_code == 404
+        off = service.client.patch(f"/api/keys/{disabled['id']}", json={"is_active": False})
+        assert off.status_code == 200
+        time.sleep(LATE_S)
+        assert agreement(service) == []
+        assert [carries(proxy, byte_server, timeout=3.0) for proxy in client.proxies] == [False, False, True]
+
+
+def test_a_stop_outlives_the_service(service: Service, byte_server: ByteServer) -> None:
+    """Killed while a stop is pending, the next life knows of it: the client hears that it is true, once."""
+    deleted, stays = make_key(service), make_key(service)
+    links = [link_of(service, key) for key in (deleted, stays)]
+    os.kill(service.xray_pid(), signal.SIGSTOP)
+    assert _is_pending(_delete(service, deleted))
+    service.kill()
+    service.start()
+    service.wait_ready()
+    service.child.wait_for(lambda: _delete(service, deleted).status_code == 200, "the delete to be true")
+    assert _delete(service, deleted).status_code == 404
+    assert [key["id"] for key in list_keys(service)] == [stays["id"]]
+    with XrayClient.many(links) as client:
+        assert [carries(proxy, byte_server, timeout=3.0) for proxy in client.proxies] == [False, True]
+    assert agreement(service) == []
