@@ -259,6 +259,7 @@ def default_address() -> str:
 
     Connecting a UDP socket makes the kernel choose the source address without sending anything.
     """
+    # Addresses reserved for documentation (RFC 5737, RFC 3849): they have the default route, and no host has them.
     for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         # A host without this protocol raises OSError too.
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -274,4 +275,5 @@ def _ours(environment: Mapping[str, str]) -> dict[str, str]:
 def _env_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
+    # No interpolation: a `$` in a password is only a `$`.
     return {name: value or "" for name, value in dotenv_values(path, interpolate=False).items()}

@@ -11,6 +11,7 @@ from vpnkeys.domain.traffic import Step
 
 def is_name(value: str) -> str:
     """Return an id that can be part of a URL path. Raises BadParameter for the special segments."""
+    # HTTP clients remove these segments from a path, so that the request would be another one.
     if value in {"", ".", ".."}:
         raise typer.BadParameter("this is not an id")
     return value

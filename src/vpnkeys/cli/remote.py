@@ -27,6 +27,7 @@ EXIT_CODES = (
 
 _REFUSED, _USAGE, _UNAVAILABLE = 1, 2, 3
 _PIPE_WIDTH = 200
+"""Without a terminal rich would fold tables at 80 columns, which breaks scripts that read lines."""
 
 P = ParamSpec("P")
 

@@ -83,7 +83,7 @@ def _listener(path: Path) -> int | None:
     try:
         return listener_pid(path, _CONNECT_TIMEOUT_S)
     except PermissionError as error:
-        msg = f"{path} is for the server's own user and root; be one of them"
+        msg = f"only the server's user and root can open {path}; run this as one of them"
         raise PermissionError(msg) from error
     except OSError:
         return None
@@ -100,6 +100,7 @@ def _started_with(pid: int | None, environment: Mapping[str, str]) -> dict[str, 
 
 def _answering(path: Path) -> Client | None:
     """Return a client of the server, or None when the server does not answer."""
+    # A short timeout first: a server that hangs must not delay each of the checks.
     with Client.local(path, timeout=_FIRST_ANSWER_TIMEOUT_S) as first, suppress(ApiError):
         first.info()
         return Client.local(path, timeout=_ANSWER_TIMEOUT_S)

@@ -78,7 +78,7 @@ def _sing_box_outbound(key: Key, server_address: str, public_key: str) -> Config
         "tls": {
             "enabled": True,
             "server_name": key.sni,
-            "utls": {"enabled": True, "fingerprint": "chrome"},
+            "utls": {"enabled": True, "fingerprint": "chrome"},  # sing-box requires uTLS for REALITY
             "reality": {"enabled": True, "public_key": public_key, "short_id": key.short_id},
         },
     }

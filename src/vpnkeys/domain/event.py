@@ -56,6 +56,7 @@ class Event:
     def body(self) -> str:
         """Return the JSON text of the request body."""
         document = {"id": self.id, "event": self.kind.value, "created_at": _stamp(self.at), "data": dict(self.data)}
+        # Stored as text and never rendered again: the signature covers exactly these bytes.
         return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -141,6 +141,7 @@ def warm_inbounds(site: ServerIdentity) -> tuple[Inbound, ...]:
 
 def desired_inbounds(keys: Iterable[Key], site: ServerIdentity) -> tuple[Inbound, ...]:
     """Return all inbounds that Xray should run: a warm one for each server name, then those of active keys by port."""
+    # Sorted, so that the same keys always give the same config.json.
     active = sorted((key for key in keys if key.status is Status.ACTIVE), key=lambda key: key.port)
     return (
         *warm_inbounds(site),

@@ -16,9 +16,9 @@ def render_link(key: Key, server_address: str, public_key: str) -> str:
     """Return the `vless://` link of a key. An IPv6 address is put in brackets; the fragment is the key's name."""
     query = {
         "security": "reality",
-        "encryption": "none",
+        "encryption": "none",  # VLESS has none of its own; REALITY encrypts
         "sni": key.sni,
-        "fp": "chrome",
+        "fp": "chrome",  # the browser whose TLS handshake the client imitates (uTLS)
         "pbk": public_key,
         "sid": key.short_id,
         "type": "tcp",

@@ -1,4 +1,4 @@
-"""Results that are kept for the next time, as many as there are arguments now."""
+"""A cache for a pure function, sized by the arguments of the last call."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
@@ -8,10 +8,10 @@ R = TypeVar("R")
 
 
 class Memo(Generic[A, R]):
-    """A pure function over whole collections, which remembers the results of the last collection alone.
+    """A memo applies a pure function to collections, and keeps the results of the last collection only.
 
-    An LRU cache of a fixed size fails all at once when there is one argument more than it holds: each call then pushes
-    out what the next one asks for. One without a size would keep what nobody asks for any more.
+    An LRU cache of a fixed size becomes useless with one argument more than it holds: each call then removes the
+    result that the next one needs. An unlimited one would keep results that are never needed again.
     """
 
     def __init__(self, make: Callable[[A], R]) -> None:
@@ -29,5 +29,5 @@ class Memo(Generic[A, R]):
                 result = self._make(argument)
             kept[argument] = result
             results.append(result)
-        self._kept = kept  # in one step: two threads lose time at worst
+        self._kept = kept  # one assignment, so that concurrent calls at worst compute a result twice
         return results

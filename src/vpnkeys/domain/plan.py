@@ -148,6 +148,7 @@ def transition(before: tuple[Inbound, ...], after: tuple[Inbound, ...]) -> Plan:
     """Return the plan from one desired state, which is in place now, to another. It is empty when they are equal."""
     if before == after:
         return Plan()
+    # A missing file makes the plan write it; what it holds now does not matter.
     running = RunningView({inbound.tag: inbound for inbound in before}, epoch="")
     return plan(after, Observed(FileView(FileState.MISSING, {}), running))
 

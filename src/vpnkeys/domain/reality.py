@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 SHORT_ID_HEX_DIGITS = 16
 _SHORT_ID = re.compile(r"(?:[0-9a-f]{2}){1,8}")
+# RFC 1035: 63 characters a label, 253 in all. The last label starts with a letter, or it might be an IP address.
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 
 

@@ -22,6 +22,7 @@ _LEAST_TRIES = 5
 _PAUSES_S = (1, 5, 30, 120, 600, 3600)
 """The pauses before the second try, the third and so on; the last one repeats."""
 _JITTER = 0.2
+"""Up to this share longer, so that deliveries that failed together are not retried all at once."""
 
 # Nothing is sent to these, nor to a name that resolves to one: clouds serve machine credentials on some of them.
 _FORBIDDEN = tuple(
@@ -199,7 +200,7 @@ def is_this_machine(host: str) -> bool:
 
 def refusal_reason(address: str, *, is_local: bool) -> str:
     """Return why nothing is sent to an IP address, or "". `is_local` says that the URL itself names this machine."""
-    ip = ip_address(address.partition("%")[0])
+    ip = ip_address(address.partition("%")[0])  # without the zone of a link-local address, such as %eth0
     if isinstance(ip, IPv6Address) and any(ip in network for network in _CARRIES_IPV4):
         ip = ip_address(int(ip) & _IPV4_BITS)
     if any(ip in network for network in _FORBIDDEN):

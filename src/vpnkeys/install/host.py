@@ -18,6 +18,7 @@ Say: TypeAlias = Callable[[str], None]
 
 _TAIL_LINES = 12
 _LONG_S = 900.0
+"""Installing packages may take minutes on a slow line."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -41,6 +42,7 @@ def require_systemd_and_root() -> None:
 @contextmanager
 def one_at_a_time(lock: Path = Path("/run/vpnkeys-install.lock")) -> Iterator[None]:
     """Hold the lock for installations during the block. Raises InstallFailed while another process holds it."""
+    # flock, not the file itself, is the lock: the kernel frees it when its process dies.
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,17 +79,17 @@ def _output_of(command: tuple[str | Path, ...], timeout_s: float, environment: d
     try:
         done = subprocess.run(
             [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,  # a program that asks a question fails instead of waiting for ever
             capture_output=True,
             text=True,
             errors="replace",
             timeout=timeout_s,
             check=False,
-            cwd="/",
+            cwd="/",  # the server's user may have no access to the directory of the caller
             env=environment,
             user=user,
             group=user,
-            extra_groups=None if user is None else (),
+            extra_groups=None if user is None else (),  # otherwise root's groups would stay
             umask=0o022 if user is None else 0o077,
         )
     except OSError as error:

@@ -67,13 +67,14 @@ def _upgrade_to(layout: Layout, present: Release, source: Path, xray: Path | Non
 
 
 def _install_first(layout: Layout, settings: Settings, source: Path, xray: Path | None, say: Say) -> None:
-    keep_xray(layout, xray, say)
+    keep_xray(layout, xray, say)  # first, because fetching may fail, and nothing was changed yet
     # Each step registers how to undo it, before it starts; `pop_all` at the end keeps everything.
     with ExitStack() as undo:
         release = build(layout, source, say)
         undo.callback(shutil.rmtree, release.directory, ignore_errors=True)
         make_user(layout)
         own_data_dir(layout, settings)
+        # Imports all of the server, so that a missing library shows before anything is switched.
         run_as_server(release.program, "serve", "--help", data_dir=layout.data_dir)
         api_key = _make_api_key(settings, undo)
         undo.callback(layout.current.unlink, missing_ok=True)

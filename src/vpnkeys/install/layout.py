@@ -67,4 +67,5 @@ def write_wrapper(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, fresh)
     fresh.chmod(0o755)
+    # Replaced, not overwritten: a shell reads a script while it runs it.
     fresh.replace(path)

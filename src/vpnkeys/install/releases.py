@@ -20,6 +20,8 @@ _RECORD = "release.json"
 _NUMBERED = re.compile(r".+-(\d+)")
 _OUR_PYTHON_FILES = ("pyproject.toml", "requirements.txt")
 _HOMES = ("/root/", "/home/", "/run/user/")
+"""The directories that ProtectHome= hides from the services."""
+# Debian's python3 can lack ensurepip (package python3-venv), without which a virtual environment has no pip.
 _ASK_PYTHON = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
 _PYTHONS = tuple(
     f"/usr/{place}bin/python3{minor}" for minor in (".14", ".13", ".12", ".11", "") for place in ("", "local/")
@@ -125,20 +127,24 @@ def build(layout: Layout, source: Path, say: Say) -> Release:
 
 
 def _fill(directory: Path, source: Path, python: Path) -> Release:
+    # Taken before the build: if the tree changes meanwhile, the next upgrade sees another tree and builds it.
     digest = digest_of(source)
     venv = directory / "venv"
+    # -I: neither PYTHONPATH nor the user's own packages may get into the release.
     run(python, "-I", "-m", "venv", venv)
     pip = (venv / "bin" / "python", "-I", "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
     run(*pip, "--require-hashes", "--only-binary=:all:", "--requirement", source / "requirements.txt")
     run(*pip, "--no-index", "--no-deps", "--no-build-isolation", source)
     version = run(venv / "bin" / "vpnkeys", "version").strip()
     record = {"version": version, "digest": digest, "source": str(source)}
+    # The record is written last: a directory without one is an unfinished release.
     write_atomically(directory / _RECORD, json.dumps(record).encode() + b"\n")
     return Release(directory, **record)
 
 
 def find_python() -> Path:
     """Return a Python that the server's user can run, so none in a home directory. Raises InstallFailed."""
+    # Not sys.executable: we may run in a virtual environment, which may be removed later.
     own = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     for python in (own, *map(Path, _PYTHONS)):
         if python.is_file() and not str(python.resolve()).startswith(_HOMES) and _is_fit(python):

@@ -56,6 +56,7 @@ def remove_units(layout: Layout) -> None:
 
 def start(layout: Layout) -> None:
     """Start the services that do not run, and enable all of them for the next boot. Raises InstallFailed."""
+    # A unit without [Install], such as that of a timer, is started by another unit.
     names = [unit.name for unit in installed_units(layout) if "[Install]" in unit.read_text(encoding="ascii")]
     _systemctl(["enable", "--now", *names])
 

@@ -15,6 +15,7 @@ from vpnkeys.install.releases import Release, prune
 
 _KEPT_BACKUPS = 3
 _PREFIX = "before-upgrade-"
+"""Not the prefix of daily backups, whose removal of old ones would remove these too."""
 
 
 def change(layout: Layout, old: Release, new: Release, say: Say, *, old_runs: bool) -> None:
@@ -22,12 +23,14 @@ def change(layout: Layout, old: Release, new: Release, say: Say, *, old_runs: bo
 
     Raises InstallFailed; then the old one runs as before, with the data as they were.
     """
+    # The old code knows the data best; the new one makes the backup only where the old one's Python is gone.
     backup = _back_up(layout, (old if old_runs else new).program)
     say("Testing the new release with the present settings and a copy of the present data.")
     prove(layout, new, backup)
     revision = revision_of(layout.data_dir)
     say("Switching to the new release; only the server is restarted, Xray goes on.")
     with ExitStack() as undo:
+        # Registered before the first step, so that Ctrl-C during any of them goes back too.
         undo.callback(_go_back, layout, old, backup, revision, say)
         services.write_units(layout, new.units())
         point(layout.current, new.directory)
@@ -74,6 +77,7 @@ def _back_up(layout: Layout, program: Path) -> Path | None:
     directory = layout.data_dir / "backups"
     file = directory / f"{_PREFIX}{datetime.now(UTC):%Y%m%d-%H%M%S}.backup"
     user = pwd.getpwnam(USER)
+    # Root may make the directory here, and the server's user has to write into it.
     directory.mkdir(mode=0o700, exist_ok=True)
     os.chown(directory, user.pw_uid, user.pw_gid)
     run_as_server(program, "backup", file, data_dir=layout.data_dir)

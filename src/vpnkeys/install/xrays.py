@@ -16,6 +16,7 @@ from vpnkeys.xray.process.binary import XrayUnfit, obtain
 
 _RESTART_TIMEOUT_S = 90.0
 _CLIENTS_WAIT_S = 45.0
+"""After a restart REALITY probes its targets for up to five seconds, and one round of tests may fail."""
 _LOOK_EVERY_S = 0.2
 
 
@@ -75,6 +76,7 @@ def copy_xray(layout: Layout, obtained: tuple[Path, str]) -> Path:
         if sha256_of(directory / "xray") == sha256_of(program):
             return directory
     directory.mkdir(parents=True, exist_ok=True)
+    # Another name until the copy is complete; renaming also works while the old file is running, writing would not.
     fresh = directory / ".xray.new"
     shutil.copyfile(program, fresh)
     fresh.chmod(0o755)
@@ -139,7 +141,7 @@ def _switch(layout: Layout, settings: Settings, new: Path, old: Path, say: Say) 
             point(layout.xrays / "current", old)
             _go_back(server, names)
             raise InstallFailed(f"the new Xray did not work ({error}); the old one runs again") from error
-        except BaseException:
+        except BaseException:  # Ctrl-C: an Xray that was not tested to the end must not stay in use
             point(layout.xrays / "current", old)
             raise
 
@@ -165,6 +167,7 @@ def _wait_for_clients(server: Client, names: int) -> None:
     deadline = time.monotonic() + _CLIENTS_WAIT_S
     while time.monotonic() < deadline:
         health = server.health()
+        # One name is enough: targets of the others may have failed before the change too.
         if health.services.get("xray") == "running" and (health.server_names_ready or 0) >= min(names, 1):
             return
         time.sleep(_LOOK_EVERY_S)

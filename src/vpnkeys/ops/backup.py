@@ -30,6 +30,7 @@ from vpnkeys.store.files.secrets import API_KEY_FILE, REALITY_FILE, load_api_key
 BACKUPS = "backups"
 _STAGING, _COMMITTED = ".restore.new", ".restore"
 _LIST = "members.json"
+"""Names the members of the backup; files that it does not name are removed by the restore."""
 
 
 @dataclass(frozen=True, slots=True)

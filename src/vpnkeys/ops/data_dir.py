@@ -24,6 +24,7 @@ def take(data_dir: Path) -> IO[str]:
         msg = f"VPNKEYS_DATA_DIR: {data_dir} cannot be used: {error.strerror}"
         raise SettingsError(msg) from error
     try:
+        # The kernel frees the lock when the process dies, however it dies, so that no stale lock is left.
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()

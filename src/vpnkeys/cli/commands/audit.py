@@ -46,9 +46,9 @@ def _follow(remote: Remote, records: list[AuditRecord], subject: str | None) -> 
     while True:
         for record in reversed(records):
             print(plain_json(record.as_sent(), indent=None) if remote.as_json else _line(record))
-        sys.stdout.flush()
+        sys.stdout.flush()  # Python buffers a pipe by blocks, and its reader should get each record at once
         last = records[0].id if records else last
-        time.sleep(_EVERY_S)
+        time.sleep(_EVERY_S)  # polled: the API has no live stream of audit records
         records = list(_newer_than(last, remote, subject))
 
 

@@ -67,6 +67,7 @@ def get(
 def _written(file: Path) -> Iterator[IO[bytes]]:
     """Open a file that only its owner can read, and give it its name only when it is complete."""
     try:
+        # In the same directory, because a rename is atomic only within a file system; its mode is 0600.
         with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as out:
             part = Path(out.name)
             try:

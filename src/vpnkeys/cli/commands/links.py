@@ -113,6 +113,7 @@ def print_address(address: str, *, qr: bool) -> None:
 def picture(address: str, *, is_coloured: bool) -> str:
     """Return a QR code in half-block characters. Without colours it can be scanned on dark terminals only."""
     drawn = io.StringIO()
+    # The lowest error correction gives the smallest code, which fits more terminals.
     segno.make_qr(address, error="l").terminal(drawn, compact=True)
     if not is_coloured:
         return drawn.getvalue()
@@ -127,7 +128,7 @@ def _takes_colours() -> bool:
 
 def _write(file: Path, drawn: str) -> None:
     try:
-        file.touch(0o600)
+        file.touch(0o600)  # the mode first: the picture is a secret as soon as it is written
         file.write_text(drawn, encoding="utf-8")
     except OSError as error:
         refused(f"{file} cannot be written: {error.strerror}")

@@ -17,7 +17,7 @@ def status(remote: Remote) -> None:
     health = remote.server.health()
     try:
         keys_count = len(remote.server.keys.list())
-    except Unavailable:
+    except Unavailable:  # without a database there are no keys, but the health is worth showing
         keys_count = None
     uptime = None if health.uptime_seconds is None else timedelta(seconds=int(health.uptime_seconds))
     fields = [

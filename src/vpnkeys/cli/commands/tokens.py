@@ -98,6 +98,7 @@ def _print_token(remote: Remote, made: TokenMade, *, quiet: bool) -> None:
     if not quiet:
         remote.show(made.as_sent(), table_of_fields(fields), "\nThe token, shown this once:")
     if not remote.as_json:
+        # Printed on a line of its own and never folded, so that it can be copied.
         print(plain(made.token))
 
 

@@ -62,6 +62,7 @@ def _measured(server: Client) -> LiveUsage:
 
 def _live(server: Client) -> None:
     received: _Received = SimpleQueue()
+    # A thread, because reading events blocks, and the keyboard is read meanwhile.
     threading.Thread(target=_listen, args=(server, received), name="events", daemon=True).start()
     usage, console = LiveUsage(), console_for(sys.stdout)
     with _calm_end(), _keyboard() as asked_to_end, Live(console=console, screen=True, auto_refresh=False) as live:
@@ -126,9 +127,10 @@ def _keyboard() -> Iterator[Callable[[float], bool]]:
     keyboard = sys.stdin.fileno()
     before = termios.tcgetattr(keyboard)
     try:
-        tty.setcbreak(keyboard)
+        tty.setcbreak(keyboard)  # keys arrive without Enter; unlike in raw mode, Ctrl-C still interrupts
         yield lambda wait_s: bool(select.select([keyboard], [], [], wait_s)[0]) and os.read(keyboard, 1) in b"qQ"
     finally:
+        # FLUSH drops keys that were typed meanwhile, which the shell would take for a command.
         termios.tcsetattr(keyboard, termios.TCSAFLUSH, before)
 
 

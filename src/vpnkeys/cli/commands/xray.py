@@ -65,6 +65,7 @@ def _launcher(settings: Settings) -> Launcher:
 
 def _become(xray: Path, config: Path, settings: Settings) -> None:
     try:
+        # exec keeps the process id, so that the supervisor's main process is Xray itself.
         os.execve(xray, command_line(xray, config), xray_environment(settings.xray_ca_file))  # noqa: S606 - no shell is meant
     except OSError as error:
         _say(f"Xray cannot start: {xray}: {error.strerror}")

@@ -46,6 +46,7 @@ class LiveUsage:
         if event.name == "keys":
             self._keys = {key.id: key for key in _KEYS.validate_python(event.data)}
         elif event.name == "traffic":
+            # A rate needs two samples, and older ones would only smooth it.
             self._samples = (*self._samples[-1:], _Sample(at_s, _TRAFFIC.validate_python(event.data)))
         elif event.name == "health":
             self.health = _HEALTH.validate_python(event.data)

@@ -41,6 +41,7 @@ def look(installation: Installation) -> ClockFacts:
     names = settings.reality_server_names[:_ASKED]
     asked = [(name, settings.reality_target or f"{name}:443") for name in names]
     offsets = [ahead for ahead in within(_WAIT_S, _ahead_of, asked) if ahead is not None]
+    # The median: one target with a wrong clock must not decide.
     return ClockFacts(_synchronised(), median(offsets) if offsets else None)
 
 

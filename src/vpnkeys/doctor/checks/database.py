@@ -16,6 +16,7 @@ from vpnkeys.store.sql.migrate import HEAD
 _BIG_BYTES = 256 * 2**20
 _PATIENCE_S = 20.0
 _STEPS = 100_000
+"""SQLite calls the progress handler each time its virtual machine has run so many instructions."""
 _SHOWN = 3
 
 
@@ -70,11 +71,13 @@ def judge(facts: DatabaseFacts) -> Iterable[Verdict]:
 
 
 def _checked(file: Path) -> tuple[tuple[str, ...], str]:
+    # quick_check leaves out the slow part, the comparison of every index with its table.
     pragma = "quick_check" if file.stat().st_size > _BIG_BYTES else "integrity_check"
     deadline = time.monotonic() + _PATIENCE_S
     with reading(file) as connection:
         connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS)
         found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}(20)")]
+        # Neither pragma checks foreign keys.
         orphans = [f"{table}: a row without its {parent}" for table, _, parent, _ in _orphans(connection)]
         has_version = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
         version = connection.execute("SELECT version_num FROM alembic_version").fetchone() if has_version else None

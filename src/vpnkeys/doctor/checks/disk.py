@@ -28,6 +28,7 @@ def look(installation: Installation) -> DiskFacts:
     state = os.statvfs(installation.data_dir)
     backups = installation.data_dir / BACKUPS
     sizes = [entry.stat().st_size for entry in backups.iterdir() if entry.is_file()] if backups.is_dir() else []
+    # f_bavail and f_favail leave out what the file system reserves for root, which the server cannot use.
     inodes = state.f_favail if state.f_files else None
     return DiskFacts(str(installation.data_dir), state.f_bavail * state.f_frsize, inodes, sum(sizes))
 

@@ -71,13 +71,14 @@ def _public_ports(installation: Installation) -> Iterator[int]:
     if not ip_address(settings.listen.host).is_loopback:
         yield settings.listen.port
     if not ip_address(settings.inbound_listen).is_loopback:
+        # Before the first key, the first port stands for all.
         yield from active_ports(installation) or (settings.port_range.ports[0],)
 
 
 def _runs(ports: list[int]) -> Iterator[str]:
     """Yield consecutive numbers as `first-last`."""
     start = last = ports[0]
-    for port in [*ports[1:], 0]:
+    for port in [*ports[1:], 0]:  # 0 continues no range, so it ends the last one
         if port != last + 1:
             yield str(start) if start == last else f"{start}-{last}"
             start = port

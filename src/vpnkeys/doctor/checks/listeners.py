@@ -40,6 +40,7 @@ def _listening(table: Path) -> Iterator[tuple[int, str]]:
     for line in lines:
         columns = line.split()
         if columns[_STATE] == _LISTEN:
+            # The port is hexadecimal, the inode decimal.
             yield int(columns[1].rpartition(":")[2], 16), columns[_INODE]
 
 

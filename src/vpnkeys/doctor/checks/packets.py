@@ -116,6 +116,7 @@ class Ruleset:
                 return applies, self._jump(value["target"], table, port, depth)
             elif kind == "vmap":
                 return applies, self._by_map(value, table, port, depth)
+            # xt: an extension of iptables, whose details nft does not print. The others depend on earlier packets.
             elif kind in {"xt", "limit", "ct count", "quota"}:
                 applies = None
         return applies, ChainResult(_CONTINUES, frozenset())
@@ -154,6 +155,7 @@ class Ruleset:
             case {"ct": {"key": "state"}}:
                 return "new" in values
             case {"meta": {"key": "iifname" | "iif"}}:
+                # A connection from another machine never arrives on "lo".
                 return False if values == ("lo",) else None
             case _:
                 return None

@@ -73,6 +73,7 @@ def _of_one(what: str, port: int, holder: int | None, facts: PortFacts, mend: st
     others = sorted(who for who in there if who.pid != holder)
     if others:
         known = [str(who.pid) for who in others if who.pid]
+        # Without a pid, root has to find the program first: /proc hides those of other users.
         stop = f"kill {' '.join(known)}" if known else f"ss -ltnp sport = :{port}"
         yield fail(f"{what}, {port}, is taken by {', '.join(map(str, others))}; stop that program or move it", stop)
     elif holder is not None and not there:

@@ -95,6 +95,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def _program(installation: Installation) -> Path | None:
     if installation.xray_pid is not None:
+        # This link leads to the program that runs, even when its file was replaced or deleted.
         return Path(f"/proc/{installation.xray_pid}/exe")
     found = installation.settings.xray_bin or shutil.which("xray")
     cached = default_cache_dir() / "xray"
