@@ -88,11 +88,13 @@ class Remote:
 
     def busy(self, doing: str) -> AbstractContextManager[object]:
         """Show a progress sign on a terminal during the block."""
+        # On standard error, so that it does not get into the output of a pipe.
         return Console(stderr=True).status(plain(doing))
 
 
 def can_ask() -> bool:
     """Return whether a person can answer questions: standard input and standard error are terminals."""
+    # Standard output does not matter: it may be a pipe while a person answers.
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -170,6 +172,7 @@ def _errors_reported(*, as_json: bool) -> Iterator[None]:
     except ApiError as error:
         if as_json:
             fields = {name: getattr(error, name) for name in ("status", "code", "detail", "retry_after_s")}
+            # In one line, because other lines may follow on standard error.
             print(plain_json({"error": fields}, indent=None), file=sys.stderr)
         else:
             print(f"vpnkeys: {plain(error.detail)}", file=sys.stderr)

@@ -74,7 +74,7 @@ def _sing_box_outbound(key: Key, server_address: str, public_key: str) -> Config
         "server": server_address.strip("[]"),
         "server_port": key.port,
         "uuid": key.uuid,
-        "packet_encoding": "xudp",
+        "packet_encoding": "xudp",  # one session for all peers of a UDP socket, which calls and games need
         "tls": {
             "enabled": True,
             "server_name": key.sni,
@@ -89,6 +89,7 @@ def mihomo_config(key: Key, server_address: str, public_key: str) -> Config:
     """Return mihomo's configuration: a SOCKS and HTTP proxy on loopback; the VPN carries all but local networks."""
     proxies = [_mihomo_proxy(key, server_address, public_key)] if key.status is Status.ACTIVE else []
     names = [proxy["name"] for proxy in proxies] or ["REJECT"]
+    # no-resolve: these rules must not resolve names, which would show them to the local DNS.
     local = [f"{'IP-CIDR6' if ':' in net else 'IP-CIDR'},{net},DIRECT,no-resolve" for net in _LAN]
     return {
         "mixed-port": _MIHOMO_PORT,

@@ -117,11 +117,13 @@ def warm_inbound(server_name: str, site: ServerIdentity) -> Inbound:
     inbound has the same target and name as future keys. It listens on a Unix socket, out of reach for other machines,
     and Xray itself answers its clients (the `warmed` outbound): nothing is forwarded.
     """
+    # Numbered, not named: a Unix socket's path has at most 108 bytes (unix(7)), and a server name may have 253.
     index = site.server_names.index(server_name)
+    # Derived from the private key: the same at every start, and unknown to others.
     digest = hashlib.sha256(f"{server_name} {site.private_key}".encode()).digest()
     return Inbound(
         tag=f"{WARM_TAG_PREFIX}{server_name}",
-        listen=f"{site.socket_dir}/warm-{index}.sock,0600",
+        listen=f"{site.socket_dir}/warm-{index}.sock,0600",  # Xray takes the file mode from behind the comma
         port=None,
         clients=(Client(uuid=str(UUID(bytes=digest[:16], version=4)), email="", flow=""),),
         reality=Reality(

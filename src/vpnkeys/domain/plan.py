@@ -102,6 +102,7 @@ def differences(wanted: Inbound, actual: AnyInbound) -> tuple[str, ...]:
     if isinstance(actual, Inbound):
         seen["listen"] = (wanted.listen, actual.listen)
         seen["privateKey"] = (wanted.reality.private_key, actual.reality.private_key)
+        # Flows are compared for clients on both sides only; missing ones are in "clients" already.
         flows = {client.uuid: client.flow for client in wanted.clients}
         found = {client.uuid: client.flow for client in actual.clients if client.uuid in flows}
         seen["flow"] = ({**flows, **found}, flows)

@@ -54,7 +54,7 @@ class Token:
 
 def new_token(name: str, scope: Scope, now: datetime, expires_at: datetime | None = None) -> tuple[Token, str]:
     """Return a new token and its text. The text cannot be recovered later."""
-    token_id = secrets.token_hex(4)
+    token_id = secrets.token_hex(4)  # it only has to be unique: the secret after it protects the token
     prefix = f"{_MARK}_{token_id}"
     text = f"{prefix}_{secrets.token_urlsafe(32)}"
     return Token(token_id, name, prefix, _digest(text), scope, now, expires_at), text

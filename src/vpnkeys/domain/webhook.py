@@ -164,6 +164,7 @@ def parse_url(raw: str) -> str:
     """
     url = raw.strip()
     parts = _split(url)
+    # [!-~] are the visible ASCII characters.
     if len(url) > URL_MAX_CHARS or re.fullmatch(r"[!-~]+", url) is None:
         msg = f"Give a URL of at most {URL_MAX_CHARS} ASCII characters; other letters in percent-encoding or punycode."
         raise InvalidWebhookUrl(msg)

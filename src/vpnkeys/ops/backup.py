@@ -113,7 +113,7 @@ def restore_backup(
             finish_restore(settings.data_dir)
             aside = _keep_aside(settings) if present and not is_interrupted else None
             staging.rename(settings.data_dir / _COMMITTED)
-        except BaseException:
+        except BaseException:  # Ctrl-C too must leave nothing behind
             shutil.rmtree(staging, ignore_errors=True)
             raise
         sync_directory(settings.data_dir)

@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 _KEPT = 10
 _NAME = re.compile(r"vpnkeys-(\d{8}-\d{6})\.backup")
 _LEFTOVER = re.compile(r"\.vpnkeys-\d{8}-\d{6}\.new\.backup")
+"""The temporary file of a backup that was interrupted."""
 _DAY_S, _AFTER_START_S, _AFTER_FAILURE_S = 86400.0, 300.0, 3600.0
 _JOB = Job(
     name="daily-backup",

@@ -45,6 +45,7 @@ class Takeover:
             document = read_document(file.path)
             if document is None:
                 return ""  # the repair writes the file, and the next start of Xray reads it
+            # An older record is about an earlier run of Xray.
             if start is None or start.epoch != epoch_of(pid):
                 return "the configuration that Xray was started with is unknown"
         except OSError:

@@ -92,6 +92,7 @@ def _given(file: Path | None) -> str | None:
     if file is None:
         return backup_passphrase()
     try:
+        # Editors and echo end the line, and its end is no part of the passphrase.
         found = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise BackupRefused(f"{file} is not a UTF-8 text; give a file with the passphrase") from error

@@ -51,6 +51,7 @@ def get(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Download a backup. It holds every secret of the server: keep it as safe as a password."""
+    # Only the last part of the name, so that a server cannot choose the directory.
     file = output or Path(Path(name).name)
     if file.exists() and not force:
         refused(f"{file} exists already; give --force, or another name with --output")

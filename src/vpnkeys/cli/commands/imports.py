@@ -104,7 +104,7 @@ def _import(settings: Settings, installation: LegacyInstallation, *, dry_run: bo
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")  # some editors start a file with a byte order mark
     except OSError as error:
         raise LegacyUnreadable(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -27,6 +27,7 @@ from vpnkeys.client import Key, KeyConfig, KeyLimits, NewKey
 app = typer.Typer(name="keys", no_args_is_help=True, help="List, add, show, change and remove keys.", epilog=EXIT_CODES)
 
 _MOST_AT_ONCE = 1000
+"""The API's own limit for one request."""
 
 
 @app.command("list")
@@ -70,6 +71,7 @@ def add(  # noqa: PLR0913 - one for each option
     )
     if name is not None and count is None and prefix is None:
         with remote.busy("Making the key"):
+            # The answer to a creation has no link; the key's configuration has.
             config = remote.server.keys.config(remote.server.keys.create(name, **limits).id)
         print_key(remote, config, qr=qr)
     elif name is None and count is not None and prefix is not None:

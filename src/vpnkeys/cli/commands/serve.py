@@ -121,5 +121,6 @@ def _introduce(server: Server, settings: Settings) -> None:
     say(f"certificate (SHA-256): {server.certificate.fingerprint()}")
     if server.new_api_key is not None:
         say(f"\nAPI key, shown this once: {server.new_api_key}\n\nThe first key:\n")
+        # -k, because the certificate of a first start is self-signed, and curl cannot check a fingerprint.
         say(f"  curl -k {url}/api/keys -H 'X-API-Key: {server.new_api_key}' \\")
         say("       -H 'Content-Type: application/json' -d '{\"name\": \"me\"}'\n")

@@ -14,6 +14,7 @@ from vpnkeys.domain.token import Scope
 app = typer.Typer(name="tokens", no_args_is_help=True, help="Manage API tokens and their scopes.", epilog=EXIT_CODES)
 
 _MOST_OVERLAP_HOURS = 30 * 24
+"""The API's own limit."""
 
 TokenId = Annotated[str, typer.Argument(metavar="ID", help="The token's id.", callback=is_name)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the token and nothing else, for scripts.")]

@@ -28,6 +28,7 @@ from vpnkeys.client import Client, Event, Unavailable, UnexpectedAnswer
 
 _LOOK_S = 0.25
 _LINES_AROUND = 5
+"""The lines of the screen around the rows of keys."""
 _TITLES = ("Name", ">Rate", ">Online", ">Used", "Status", ">Port", "ID")
 
 _Received = SimpleQueue[tuple[float, Event] | Exception]
@@ -115,7 +116,7 @@ def _calm_end() -> Iterator[None]:
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+    raise SystemExit(128 + number)  # as shells report a program that was ended by a signal
 
 
 @contextmanager

@@ -88,5 +88,6 @@ class LiveUsage:
             return {}
         before, now = self._samples
         was, is_now, lasted_s = before.totals(), now.totals(), now.at_s - before.at_s
+        # A key that is new in this sample has no growth yet; a total that fell was reset.
         grown = {key_id: max(0, total - was.get(key_id, total)) for key_id, total in is_now.items()}
         return {key_id: round(count / lasted_s, 1) for key_id, count in grown.items()}

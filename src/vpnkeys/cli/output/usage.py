@@ -44,7 +44,7 @@ def online(remote: Remote, key_id: KeyId) -> None:
 def all_traffic(remote: Remote) -> None:
     """Show each key's total and the number of addresses online, the highest total first."""
     traffic = remote.server.traffic.now()
-    names = {key.id: key.name for key in remote.server.keys.list()}
+    names = {key.id: key.name for key in remote.server.keys.list()}  # the traffic has ids only
     rows = [
         (one.key_id, names.get(one.key_id), short_bytes(one.total_bytes), one.devices, to_minute(one.last_seen))
         for one in sorted(traffic.keys, key=lambda one: -one.total_bytes)

@@ -12,6 +12,7 @@ from vpnkeys.doctor.records import sqlite_file
 from vpnkeys.ops.backup import BACKUPS, stamp
 
 _OLD_S = 2 * 86400.0
+"""A running server makes one a day, so at least one has failed by then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from vpnkeys.doctor.installation import Installation
 from vpnkeys.xray.probe.targets import covers
 
 _SOON = timedelta(days=14)
+"""certbot renews 30 days before the end, so by then it has failed many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def judge(facts: CertificateFacts) -> Iterable[Verdict]:
 
 
 def _covers(certificate: x509.Certificate, address: str) -> bool:
+    # Clients compare an IP address only with the certificate's IP addresses, a name only with its DNS names (RFC 9525).
     try:
         wanted = ip_address(address)
     except ValueError:

@@ -39,6 +39,7 @@ def judge(facts: tuple[Descriptors, ...]) -> Iterable[Verdict]:
     """Report processes whose limit is low or nearly reached."""
     for process in facts:
         words = f"{process.name} may have {process.limit} file descriptors and uses {process.used}"
+        # prlimit changes the limit of the running process, so that no connection drops.
         mend = f"prlimit --pid {process.pid} --nofile={_ENOUGH}:{_ENOUGH}"
         if process.used > _FULL * process.limit:
             yield fail(f"{words}: it will soon refuse connections", mend)

@@ -18,6 +18,7 @@ _LIVES = timedelta(minutes=10)
 """The key expires after this, in case this program is killed and never run again."""
 
 _LEFT_BEHIND = timedelta(minutes=1)
+"""A younger key may belong to another doctor that still runs."""
 _PATIENCE_S, _TRY_EVERY_S = 10.0, 0.5
 _ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -36,6 +37,7 @@ def look(server: Client) -> SelfTestFacts:
     A signal to end raises KeyboardInterrupt after the key is deleted. Raises ApiError when the key cannot be deleted.
     """
     limits = KeyLimits(note=_NOTE, expires_at=datetime.now(UTC) + _LIVES)
+    # One idempotency key for all requests: after a lost answer the server returns the key that it made.
     attempt = secrets.token_urlsafe(16)
 
     def make() -> Key:
