@@ -7,7 +7,7 @@ from tests.unit.test_config import FRAME, inbound_of
 from tests.unit.test_link import KEY
 
 from vpnkeys.domain.inbound import desired_inbounds
-from vpnkeys.domain.memo import Memo
+from vpnkeys.memo import Memo
 from vpnkeys.xray.config.document import merge
 
 MANY = 5_000

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from vpnkeys.domain.key import VISION, Key
 from vpnkeys.domain.limits import Status
-from vpnkeys.domain.memo import Memo
 from vpnkeys.domain.reality import pad_short_id
+from vpnkeys.memo import Memo
 
 WARM_TAG_PREFIX = "warm-"
 

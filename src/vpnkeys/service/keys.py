@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from vpnkeys.domain.change import KeyChanges, Snapshot, find
-from vpnkeys.domain.errors import TargetsUnready
+from vpnkeys.domain.errors import PortsExhausted, TargetsUnready
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits
 from vpnkeys.domain.link import render_link
-from vpnkeys.domain.portpool import PortRange, lowest_free
+from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import new_short_id
 from vpnkeys.interfaces import Clock
 from vpnkeys.service.change.changer import KeyChanger
@@ -180,6 +180,18 @@ class KeyService:
             )
             made.append(seen.under_limits(key))
         return KeyChanges(insert=tuple(made))
+
+
+def lowest_free(pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool]) -> int:
+    """Return the lowest port of the pool that no key has and for which `is_free` is true on this host.
+
+    `is_free` tries to listen, so it is called only for ports that no key has. Raises PortsExhausted when none is left.
+    """
+    for port in pool.ports:
+        if port not in taken and is_free(port):
+            return port
+    msg = f"All {len(pool)} ports of {pool} are taken; delete a key, or widen VPNKEYS_PORT_RANGE."
+    raise PortsExhausted(msg)
 
 
 def _changed(seen: Snapshot) -> tuple[Key, ...]:

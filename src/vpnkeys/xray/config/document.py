@@ -11,9 +11,9 @@ from typing import Any
 
 from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, Client, ForeignInbound, Inbound, Reality
 from vpnkeys.domain.key import KEY_TAG_PREFIX
-from vpnkeys.domain.memo import Memo
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
+from vpnkeys.memo import Memo
 
 JsonObject = dict[str, Any]
 
