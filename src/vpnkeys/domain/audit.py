@@ -70,7 +70,7 @@ def key_moved(key: Key, port: int) -> Entry:
 
 
 def key_updated(before: Key, after: Key) -> Iterator[Entry]:
-    """Yield what the log says of an update: another port is told apart from other changes."""
+    """Yield the entries for an updated key: one for a new port, one for all other changes."""
     moved = replace(before, port=after.port, port_assigned_at=after.port_assigned_at)
     if after.port != before.port:
         yield key_moved(before, after.port)
@@ -84,7 +84,7 @@ def key_deleted(key: Key) -> Entry:
 
 
 def entries_of(before: Iterable[Key], changes: KeyChanges) -> tuple[Entry, ...]:
-    """Return what the log says of changes of these keys."""
+    """Return the entries for these changes; `before` are the keys before them."""
     named = changes.named
     was = {key.id: key for key in before if key.id in named}
     deleted = (key_deleted(was[key_id]) for key_id in changes.delete)

@@ -1,6 +1,6 @@
-"""A change of keys as values: what a decision sees, what it asks for, and in which order that becomes true. Pure.
+"""Changes of keys as values: what a decision sees, the changes it returns, and the order in which they are applied.
 
-Stops are written down before the node is asked, starts only after it has them:
+Stops are stored before the node is asked, starts only after the node has applied them:
 
     before ──(stops, for good)──▶ stopped ──(starts, or not at all)──▶ after
 """
@@ -16,12 +16,12 @@ from vpnkeys.domain.key import KEY_TAG_PREFIX, Key
 from vpnkeys.domain.limits import judge, window_start
 
 ANSWERS_KEPT_FOR = timedelta(hours=24)
-"""How long an answer is remembered for a client that asks the same twice because it did not hear it."""
+"""How long an answer is stored for a client that repeats its request because the answer was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A key that is being started: its port, UUID and short id are reserved, and nobody sees it yet."""
+    """An intent to start a key: its port, UUID and short id are reserved, and the API does not show it yet."""
 
     key_id: str
     uuid: str
@@ -37,9 +37,9 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A key that must not work, whatever the node says, until the node has confirmed it and its client has heard so.
+    """A stop of a key, stored until the node has confirmed it and the client has the answer.
 
-    It stands here from the commit that stops the key, and keeps the port from being handed out until it is confirmed.
+    It is stored in the commit that stops the key, and keeps the key's port reserved until it is confirmed.
     """
 
     key_id: str
@@ -50,18 +50,18 @@ class Stop:
 
     @classmethod
     def of(cls, intent: Intent) -> "Stop":
-        """Return the stop of a key whose start is taken back: the node may have begun to let customers in."""
+        """Return the stop of a key whose start is undone: the node may already accept its customers."""
         return cls(intent.key_id, intent.uuid, intent.port, intent.at)
 
     @property
     def tag(self) -> str:
-        """The tag of the inbound that has to go."""
+        """The tag of the inbound to remove."""
         return f"{KEY_TAG_PREFIX}{self.key_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a request that may come again, by the hash of its Idempotency-Key."""
+    """The answer to a request that may be repeated, by the hash of its Idempotency-Key."""
 
     key_hash: str
     body_hash: str
@@ -71,9 +71,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class KeyChanges:
-    """What a decision asks for. `update` holds whole new keys, also with other ports; `delete` holds ids.
+    """The changes that a decision returns. `update` holds complete keys, also with other ports; `delete` holds ids.
 
-    An id in `update` or `delete` whose key is already so changes nothing, but asks whether that is true by now.
+    A key in `update` or `delete` that is already in that state changes nothing, but its earlier stop is confirmed.
     """
 
     insert: tuple[Key, ...] = ()
@@ -86,7 +86,7 @@ class KeyChanges:
 
     @property
     def named(self) -> frozenset[str]:
-        """The ids of all keys that the change is about."""
+        """The ids of all keys in this change."""
         return frozenset((*(key.id for key in (*self.insert, *self.update)), *self.delete))
 
     def applied_to(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
@@ -100,7 +100,7 @@ class KeyChanges:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a decision may look at. The callables answer from what is at hand; none of them changes anything."""
+    """The data that a decision may read. The callables only read too; none of them changes anything."""
 
     keys: tuple[Key, ...]
     intents: tuple[Intent, ...]
@@ -112,13 +112,13 @@ class Snapshot:
 
     @property
     def taken_ports(self) -> frozenset[int]:
-        """The ports that no new key may have: of keys, of those being started, and of those not known to be stopped."""
+        """The ports that no new key may have: of keys, of intents, and of stops that are not confirmed."""
         pending = (stop.port for stop in self.stops if not stop.is_confirmed)
         return frozenset((*(key.port for key in self.keys), *(intent.port for intent in self.intents), *pending))
 
     @property
     def old_stops(self) -> tuple[str, ...]:
-        """The keys whose stop was confirmed, and whose clients have not asked in a day."""
+        """The ids of keys whose stop is confirmed and older than a day, so that no client repeats its request."""
         old = self.now - ANSWERS_KEPT_FOR
         return tuple(stop.key_id for stop in self.stops if stop.is_confirmed and stop.at < old)
 
@@ -136,7 +136,7 @@ class Snapshot:
         return find(self.keys, id_or_uuid)
 
     def id_to_stop(self, id_or_uuid: str) -> str:
-        """Return the id of a key that is there, or was deleted without its client hearing so. Raises KeyNotFound."""
+        """Return the id of a key that exists, or whose deletion was not answered yet. Raises KeyNotFound."""
         for stop in self.stops:
             if id_or_uuid in (stop.key_id, stop.uuid):
                 return stop.key_id
@@ -152,10 +152,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """A change in the order in which it becomes true: `first` before the node is asked, `last` after it has agreed.
+    """The stages of a change: `first` is stored before the node is asked, `last` after the node has applied it.
 
-    `stops` are the keys that work before and no longer after, with those that are deleted beside them. `asked` are
-    earlier stops that this change asks about.
+    `stops` are the keys that work before and not after, and those that are deleted with them. `asked` are earlier
+    stops of the keys in this change.
     """
 
     before: tuple[Key, ...]
@@ -190,17 +190,17 @@ class Stages:
 
     @property
     def answered(self) -> tuple[str, ...]:
-        """The keys whose stop can be forgotten once this change is answered.
+        """The ids of keys whose stop can be deleted once this change is answered.
 
-        Not that of a key which is started again before the node has confirmed it: an earlier call may still be carried
-        out, and its next stop must know of that.
+        Not that of a key that starts again before the node has confirmed its stop: the earlier call may still take
+        effect, and the next stop must wait for it.
         """
         known = (stop for stop in self.asked if stop.is_confirmed or stop in self.unconfirmed)
         return tuple(stop.key_id for stop in (*self.stops, *known))
 
     @property
     def unconfirmed(self) -> tuple[Stop, ...]:
-        """The earlier stops that this change asks about and that nobody has confirmed yet."""
+        """The earlier stops of this change's keys that are not confirmed yet, except of keys that start again."""
         starting = {intent.key_id for intent in self.intents}
         return tuple(stop for stop in self.asked if not stop.is_confirmed and stop.key_id not in starting)
 
@@ -208,10 +208,10 @@ class Stages:
 def _stops(
     was: Mapping[str, Key], first: KeyChanges, serving: Collection[str], at: datetime, *, is_pending: bool
 ) -> tuple[Stop, ...]:
-    """Return the stops that a change makes.
+    """Return the new stops of a change.
 
-    Keys that are deleted without having worked have nothing to stop. They are noted with those that have, or that are
-    pending, since a client that has to ask again asks for all of them.
+    A deleted key that did not work has nothing to stop. It gets a confirmed stop when others of the same request are
+    stopped or pending, because a client that repeats the request names all of them.
     """
     stops = [Stop(key.id, key.uuid, key.port, at) for key in was.values() if key.serves and key.id not in serving]
     if stops or is_pending:
@@ -221,9 +221,9 @@ def _stops(
 
 
 def split(was: Mapping[str, Key], changes: KeyChanges) -> tuple[KeyChanges, KeyChanges]:
-    """Return what is written before the node is asked, and what only after it has agreed.
+    """Return the changes to store before the node is asked, and those to store after the node has applied them.
 
-    Where nothing starts, all is written at once. Else whatever is no stop waits for the starts: all of it, or none.
+    When no key starts, all are stored at once. Otherwise everything except stops waits for the starts: all or nothing.
     """
     update = tuple(key for key in changes.update if key != was.get(key.id))
     delete = tuple(key_id for key_id in changes.delete if key_id in was)
@@ -249,11 +249,11 @@ def find(keys: Iterable[Key], id_or_uuid: str) -> Key:
 
 
 def _starts(was: Key | None, key: Key) -> bool:
-    """Whether the node has to let customers in with this key in another way than before."""
+    """Return whether the node has to add this key, or has to accept it with other settings than before."""
     if not key.serves:
         return False
-    return was is None or not was.serves or _way_in(was) != _way_in(key)
+    return was is None or not was.serves or _access(was) != _access(key)
 
 
-def _way_in(key: Key) -> tuple[object, ...]:
+def _access(key: Key) -> tuple[object, ...]:
     return key.uuid, key.port, key.short_id, key.sni, key.flow

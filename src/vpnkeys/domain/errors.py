@@ -92,7 +92,7 @@ class IdempotencyKeyReused(Rejected):
 
 
 class Unavailable(VpnKeysError):
-    """A needed part does not answer now; nothing was changed but what the message names. A repeat may work."""
+    """A needed part does not answer now. Nothing was changed except what the message names; a repeat may work."""
 
     code = "unavailable"
 
@@ -122,7 +122,7 @@ class ConfigRefused(Unavailable):
 
 
 class StopPending(Unavailable):
-    """Keys are to stop, which is written down, and the node has not confirmed it yet."""
+    """The stop of keys is stored, but the node has not confirmed it yet."""
 
     code = "stop_pending"
 
@@ -134,7 +134,7 @@ class KeysChangedMeanwhile(Unavailable):
 
 
 class NotWritten(Unavailable):
-    """Keys have stopped in the running Xray, which could not be written down yet."""
+    """Keys have stopped in the running Xray, but this could not be stored yet."""
 
     code = "not_written"
 

@@ -47,7 +47,7 @@ class Key:
 
     @property
     def serves(self) -> bool:
-        """Whether customers get in with this key."""
+        """Whether customers can connect with this key."""
         return self.status is Status.ACTIVE
 
     @property
