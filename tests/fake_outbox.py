@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from vpnkeys.domain.event import Event, News
+from vpnkeys.domain.event import Event, NewEvent
 from vpnkeys.domain.webhook import Delivery, Webhook
 
 
@@ -16,9 +16,9 @@ class FakeOutbox:
     rows: list[Delivery] = field(default_factory=list)
     told: int = 0
 
-    def tell(self, news: Iterable[News], at: datetime) -> None:
+    def add_events(self, events: Iterable[NewEvent], at: datetime) -> None:
         """Everybody who wants to know."""
-        for event in [Event.of(one, at) for one in news]:
+        for event in [Event.of(one, at) for one in events]:
             for hook in self.hooks.values():
                 if hook.wants(event.kind):
                     self.told += 1

@@ -14,7 +14,7 @@ from vpnkeys.domain.actor import current_actor
 from vpnkeys.domain.audit import Entry, Outcome, Record, key_created, key_deleted, key_updated
 from vpnkeys.domain.change import Answer, Intent, Stop
 from vpnkeys.domain.errors import StoreUnavailable
-from vpnkeys.domain.event import News, news_of_gap, news_of_keys
+from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
@@ -38,7 +38,7 @@ class FakeTransaction:
 
     tables: Tables
     entries: list[Entry] = field(default_factory=list)
-    news: list[News] = field(default_factory=list)
+    new_events: list[NewEvent] = field(default_factory=list)
 
     def keys(self) -> tuple[Key, ...]:
         """Oldest first."""
@@ -84,13 +84,13 @@ class FakeTransaction:
         """The webhooks."""
         return self.tables.outbox
 
-    def tell(self, news: News) -> None:
+    def add_event(self, event: NewEvent) -> None:
         """One more for webhooks."""
-        self.news.append(news)
+        self.new_events.append(event)
 
     def _tell_of_gap(self, gap: Gap) -> None:
         if any(key.created_at < gap.until for key in self.tables.keys.values()):
-            self.tell(news_of_gap(gap))
+            self.add_event(event_of_gap(gap))
 
     def record(self, entry: Entry) -> None:
         """One more for the log."""
@@ -259,8 +259,11 @@ class FakeStore:
             if self.memory.is_full:
                 raise StoreUnavailable("the disk is full")
             _log(transaction.tables, transaction.entries, Outcome.DONE)
-            news = [*transaction.news, *news_of_keys(FakeTransaction(self.memory.tables).keys(), transaction.keys())]
-            transaction.outbox.tell(news, datetime.now(UTC).replace(tzinfo=None))
+            events = [
+                *transaction.new_events,
+                *events_of_keys(FakeTransaction(self.memory.tables).keys(), transaction.keys()),
+            ]
+            transaction.outbox.add_events(events, datetime.now(UTC).replace(tzinfo=None))
             self.steps.step()
             self.memory.tables = transaction.tables
             self.steps.step()

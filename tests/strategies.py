@@ -9,11 +9,11 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from vpnkeys.domain.inbound import (
     AnyInbound,
-    Client,
     ForeignInbound,
     Inbound,
     Reality,
     ServerIdentity,
+    VlessClient,
     desired_inbounds,
 )
 from vpnkeys.domain.key import VISION, Key
@@ -93,7 +93,7 @@ sites = st.builds(
     forced_target=st.just("") | targets,
 )
 
-clients = st.builds(Client, uuid=uuids, email=uuids | st.just(""), flow=st.sampled_from(["", VISION]))
+clients = st.builds(VlessClient, uuid=uuids, email=uuids | st.just(""), flow=st.sampled_from(["", VISION]))
 _versions = st.lists(st.integers(0, 255), min_size=3, max_size=3).map(lambda parts: ".".join(map(str, parts)))
 
 realities = st.builds(

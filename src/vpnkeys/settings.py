@@ -55,7 +55,7 @@ class Address(NamedTuple):
     port: int
 
 
-class Egress(NamedTuple):
+class AllowedNetwork(NamedTuple):
     """A private network that customers may reach; all its ports when `port` is None."""
 
     cidr: str
@@ -96,11 +96,11 @@ def _target(value: Any) -> str:  # noqa: ANN401 - raw input
     return str(value)
 
 
-def _egress(value: Any) -> tuple[Egress, ...]:  # noqa: ANN401 - raw input
+def _egress(value: Any) -> tuple[AllowedNetwork, ...]:  # noqa: ANN401 - raw input
     return tuple(_one_egress(item) for item in _items(value))
 
 
-def _one_egress(item: str) -> Egress:
+def _one_egress(item: str) -> AllowedNetwork:
     match = re.fullmatch(
         r"(?P<cidr>\[?[0-9a-fA-F.:]+?\]?/\d+|\[?[0-9a-fA-F.]+\]?|\[[0-9a-fA-F.:]+\])(?::(?P<port>\d+))?", item
     )
@@ -112,7 +112,7 @@ def _one_egress(item: str) -> Egress:
     if not cidr or (port is not None and not 0 < port <= _MAX_PORT):
         msg = f"give cidr or cidr:port, comma separated, such as 127.0.0.1/32:8080 or fd00::/8; not: {item}"
         raise ValueError(msg)
-    return Egress(cidr, port)
+    return AllowedNetwork(cidr, port)
 
 
 def _inbound_listen(value: Any) -> str:  # noqa: ANN401 - raw input
@@ -174,7 +174,7 @@ class Settings(BaseModel):
     inbound_listen: Annotated[str, BeforeValidator(_inbound_listen)] = "0.0.0.0"  # noqa: S104 - the contract's default
     reality_server_names: Annotated[tuple[str, ...], BeforeValidator(_server_names)]
     reality_target: Annotated[str, BeforeValidator(_target)] = ""
-    egress_allow: Annotated[tuple[Egress, ...], BeforeValidator(_egress)] = ()
+    egress_allow: Annotated[tuple[AllowedNetwork, ...], BeforeValidator(_egress)] = ()
     xray_bin: Path | None = None
     xray_ca_file: Path | None = None
     xray_supervisor: Literal["vpnkeys", "systemd"] = "vpnkeys"

@@ -11,7 +11,7 @@ from sqlalchemy import event
 from tests.contract.test_store import NOON, Database, add, in_memory, key, sqlite
 
 from vpnkeys.domain.errors import XrayUnavailable
-from vpnkeys.domain.event import Kind, News
+from vpnkeys.domain.event import Kind, NewEvent
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.domain.webhook import Webhook, new_webhook
@@ -80,7 +80,7 @@ def test_each_webhook_is_told_what_it_wants(store: Store) -> None:
         transaction.update(key(1, name="other", limit_status=Status.LIMITED))
     with store.write() as transaction:
         transaction.update(replace(transaction.keys()[0], port=20000, port_assigned_at=NOON))
-        transaction.tell(News(Kind.DRIFT_FOUND, {"added": 1}))
+        transaction.add_event(NewEvent(Kind.DRIFT_FOUND, {"added": 1}))
     with store.write() as transaction:
         transaction.delete("id-1")
     assert waiting(store, every) == [
@@ -107,7 +107,7 @@ def test_what_was_taken_back_is_told_nobody(store: Store) -> None:
         with pytest.raises(kind), store.write() as transaction:  # noqa: PT012 - the whole block
             transaction.insert(key(2))
             transaction.delete("id-1")
-            transaction.tell(News(Kind.DRIFT_FOUND, {}))
+            transaction.add_event(NewEvent(Kind.DRIFT_FOUND, {}))
             raise kind("no")
     with store.write() as transaction:
         transaction.update(key(1))

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from tests.contract.test_store import NOON, key
 
-from vpnkeys.domain.event import Event, Kind, news_of_drift, news_of_gap, news_of_keys
+from vpnkeys.domain.event import Event, Kind, event_of_drift, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status
 from vpnkeys.domain.traffic import Gap
@@ -17,7 +17,7 @@ ONE = key(1)
 
 def kinds(before: list[Key], after: list[Key]) -> list[Kind]:
     """Of a change."""
-    return [news.kind for news in news_of_keys(before, after)]
+    return [event.kind for event in events_of_keys(before, after)]
 
 
 def test_what_did_not_change_is_no_news() -> None:
@@ -63,7 +63,7 @@ def test_nothing_told_lets_anybody_in() -> None:
     """Neither UUID nor short id nor key material, in any event of a key."""
     was = key(1, uuid="11111111-2222-4333-8444-555555555555", short_id="0123456789abcdef")
     changed = replace(was, name="other", limit_status=Status.LIMITED)
-    told = [Event.of(news, NOON).body() for news in news_of_keys([was, key(2)], [changed, key(3)])]
+    told = [Event.of(event, NOON).body() for event in events_of_keys([was, key(2)], [changed, key(3)])]
     assert len(told) == 4
     assert not [body for body in told if was.uuid in body or was.short_id in body]
 
@@ -71,8 +71,8 @@ def test_nothing_told_lets_anybody_in() -> None:
 def test_the_body_says_what_when_and_of_which_key() -> None:
     """In any script, with times in UTC as everywhere in the API."""
     was = key(1, limits=Limits(expires_at=NOON))
-    (news,) = news_of_keys([was], [replace(was, name="Мария")])
-    event = Event.of(news, NOON)
+    (new,) = events_of_keys([was], [replace(was, name="Мария")])
+    event = Event.of(new, NOON)
     body = json.loads(event.body())
     assert (body["id"], body["event"], body["created_at"]) == (event.id, "key.changed", "2025-08-05T12:00:00.000000")
     assert body["data"] == {
@@ -94,16 +94,16 @@ def test_the_body_says_what_when_and_of_which_key() -> None:
 
 def test_two_tellings_of_one_thing_are_two_events() -> None:
     """The id is what a receiver goes by."""
-    (news,) = news_of_keys([], [ONE])
-    assert Event.of(news, NOON).id != Event.of(news, NOON).id
+    (new,) = events_of_keys([], [ONE])
+    assert Event.of(new, NOON).id != Event.of(new, NOON).id
 
 
 def test_gaps_and_drift_in_words() -> None:
     """From when to when; what had to be done."""
-    gap = news_of_gap(Gap(NOON, NOON + timedelta(seconds=9)))
+    gap = event_of_gap(Gap(NOON, NOON + timedelta(seconds=9)))
     assert gap == (
         Kind.TRAFFIC_GAP,
         {"since": "2025-08-05T12:00:00.000000", "until": "2025-08-05T12:00:09.000000"},
     )
-    drift = news_of_drift(file_rewritten=True, removed=1, added=2)
+    drift = event_of_drift(file_rewritten=True, removed=1, added=2)
     assert drift == (Kind.DRIFT_FOUND, {"file_rewritten": True, "removed": 1, "added": 2})

@@ -20,7 +20,7 @@ from tests.support.process import wait_until
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import Kind
-from vpnkeys.domain.webhook import TRIED_FOR, Answer, Delivery, Webhook, new_webhook
+from vpnkeys.domain.webhook import TRIED_FOR, Delivery, SendResult, Webhook, new_webhook
 from vpnkeys.service.sender import Sender
 from vpnkeys.service.webhooks import WebhookService
 
@@ -35,11 +35,11 @@ class Receivers:
     """All receivers, by URL: what each has got, how each answers, and who dies when."""
 
     got: dict[str, list[str]] = field(default_factory=dict)
-    answers: dict[str, Answer] = field(default_factory=dict)
+    answers: dict[str, SendResult] = field(default_factory=dict)
     dies: bool = False
     hangs: set[str] = field(default_factory=set)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: str) -> Answer:
+    async def post(self, url: str, headers: Mapping[str, str], body: str) -> SendResult:
         """One try. What is refused may have been taken all the same."""
         assert headers["X-Vpnkeys-Delivery"] == json.loads(body)["id"]
         if url in self.hangs:
@@ -48,7 +48,7 @@ class Receivers:
         if self.dies:
             self.dies = False
             raise Crash
-        return self.answers.get(url, Answer(200))
+        return self.answers.get(url, SendResult(200))
 
 
 def put(store: FakeStore, webhook: Webhook) -> None:
@@ -105,7 +105,7 @@ class Telling(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["every", "created", "other"]), status=st.sampled_from([None, 200, 302, 404, 500]))
     def a_receiver_changes_its_mind(self, name: str, status: int | None) -> None:
         """Down, well, moved, confused."""
-        self.receivers.answers[f"https://{name}.example/"] = Answer(status, "" if status else "down")
+        self.receivers.answers[f"https://{name}.example/"] = SendResult(status, "" if status else "down")
 
     @rule(seconds=st.sampled_from([0.5, 2, 60, 3700, 90_000]))
     def time_passes(self, seconds: float) -> None:
@@ -119,7 +119,7 @@ class Telling(RuleBasedStateMachine):
         if breaks:
             post = self.receivers.post
 
-            async def post_and_break(url: str, headers: Mapping[str, str], body: str) -> Answer:
+            async def post_and_break(url: str, headers: Mapping[str, str], body: str) -> SendResult:
                 answer = await post(url, headers, body)
                 self.memory.answering = False
                 return answer
@@ -250,7 +250,7 @@ def test_a_webhook_that_is_down_is_named_once_and_nothing_secret_is(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By its id, when it has failed for half a minute, and at each event that is given up."""
-    world.receivers.answers[world.webhook.url] = Answer(None, "down")
+    world.receivers.answers[world.webhook.url] = SendResult(None, "down")
     add(world.store, key(1))
     sender = world.sender()
     for _ in range(40):
@@ -268,7 +268,7 @@ def test_a_trial_that_arrives_lets_what_waits_be_tried_at_once(world: World) -> 
     """One that does not arrive changes nothing; a change of the webhook does the same as one that does."""
     service = WebhookService(world.store, world.clock, world.receivers.post)
     add(world.store, key(1))
-    world.receivers.answers[world.webhook.url] = Answer(500)
+    world.receivers.answers[world.webhook.url] = SendResult(500)
     asyncio.run(world.sender().deliver_due(world.webhook.id))
 
     def is_due() -> bool:

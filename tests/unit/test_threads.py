@@ -11,7 +11,7 @@ WORKERS = {"worker/thread.py", "worker/task.py"}
 NO_LOOPS = {
     "cli/commands/top.py": "a command, which ends with its terminal",
     "doctor/waiting.py": "a command's checks, which end with it",
-    "hooks/post.py": "one look at DNS, which nobody can break off",
+    "hooks/client.py": "one DNS lookup, which cannot be cancelled",
 }
 BEFORE_WORKERS = {"server/logwriter.py": "writes what workers log; it starts before them and ends after them"}
 

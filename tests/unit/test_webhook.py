@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnkeys.domain.event import Event, Kind, News
+from vpnkeys.domain.event import Event, Kind, NewEvent
 from vpnkeys.domain.webhook import (
     TRIED_FOR,
-    Answer,
     Delivery,
     InvalidWebhookUrl,
+    SendResult,
     new_webhook,
     parse_url,
     refusal_reason,
@@ -123,7 +123,7 @@ def test_a_receiver_can_tell_what_is_genuine() -> None:
     is_genuine = manual["is_genuine"]
     assert callable(is_genuine)
     webhook = new_webhook("https://example.com", (), NOON)
-    body = Event.of(News(Kind.PING, {"name": "Мария"}), NOON).body()
+    body = Event.of(NewEvent(Kind.PING, {"name": "Мария"}), NOON).body()
     headers = signed_headers(webhook, "id", Kind.PING, body, NOON)
     timestamp, signature = headers["X-Vpnkeys-Timestamp"], headers["X-Vpnkeys-Signature"]
     raw, now = body.encode(), NOON_S + 299
@@ -194,6 +194,6 @@ def test_what_was_never_tried_is_due_whatever_the_clock_says() -> None:
 )
 def test_only_2xx_is_yes(status: int, is_success: bool) -> None:
     """A redirect is no."""
-    assert Answer(status).is_success is is_success
-    assert bool(Answer(status).trouble) is not is_success
-    assert Answer(None, "no way").trouble == "no way"
+    assert SendResult(status).is_success is is_success
+    assert bool(SendResult(status).trouble) is not is_success
+    assert SendResult(None, "no way").trouble == "no way"

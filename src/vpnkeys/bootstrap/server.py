@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import IO
 
 from vpnkeys.bootstrap.node import build_guard, build_node, xray_command
-from vpnkeys.bootstrap.post import LatePost
+from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
 from vpnkeys.domain.errors import KeyPairDamaged, Unavailable
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.ops.backup import take_whole
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair
-from vpnkeys.ops.takeover import Takeover
 from vpnkeys.ops.vitals import Monitor
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.drift import DriftWatch
@@ -145,9 +145,9 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     changer = KeyChanger(reconciler, clock)
     keys = KeyService(changer, settings.port_range)
     traffic = TrafficService(reconciler.store, node, clock)
-    process = _xray_of(settings, xray, Takeover(node, reconciler, traffic))
+    process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
     reporter = Reporter(reconciler, settings.port_range)
-    post = LatePost()
+    post = LazyWebhookClient()
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
     drift, workers = DriftWatch(reconciler), Workers()
     reload_key_pair = partial(_reload_key_pair, settings.data_dir, reconciler)
@@ -199,11 +199,11 @@ def _gather_workers(server: Server) -> None:
     server.workers.introduce(server.process.worker, server.node.speed.worker, *guard)
 
 
-def _xray_of(settings: Settings, xray: XrayBinary, takeover: Takeover) -> XrayProcess | XrayUnit:
+def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> XrayProcess | XrayUnit:
     """Our child, or somebody else's Xray."""
-    node, reconciler = takeover.node, takeover.reconciler
+    node, reconciler = adopter.node, adopter.reconciler
     if settings.xray_supervisor == "systemd":
-        return XrayUnit(node.api_socket, takeover.xray_is_up, node.prober.xray_is_down)
+        return XrayUnit(node.api_socket, adopter.adopt, node.prober.xray_is_down)
     command = xray_command(settings, xray, node)
     return XrayProcess(command, lambda _pid: reconciler.repair_soon(), node.prober.xray_is_down)
 

@@ -32,7 +32,7 @@ class Kind(StrEnum):
     """A test event, sent on request."""
 
 
-class News(NamedTuple):
+class NewEvent(NamedTuple):
     """A new event, not stored yet, so without id and time. `data` holds nothing that grants access."""
 
     kind: Kind
@@ -49,9 +49,9 @@ class Event:
     data: Facts
 
     @classmethod
-    def of(cls, news: News, at: datetime) -> "Event":
+    def of(cls, event: NewEvent, at: datetime) -> "Event":
         """Return the event with a fresh id, which is the same for all receivers."""
-        return cls(str(uuid.uuid4()), news.kind, at, news.data)
+        return cls(str(uuid.uuid4()), event.kind, at, event.data)
 
     def body(self) -> str:
         """Return the JSON text of the request body."""
@@ -60,7 +60,7 @@ class Event:
         return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
-_STATUS_NEWS = {
+_STATUS_EVENTS = {
     Status.ACTIVE: Kind.KEY_ACTIVE,
     Status.EXPIRED: Kind.KEY_EXPIRED,
     Status.LIMITED: Kind.KEY_LIMITED,
@@ -68,7 +68,7 @@ _STATUS_NEWS = {
 """No entry for `disabled`: an operator disables a key, which `key.changed` says already."""
 
 
-def news_of_keys(before: Iterable[Key], after: Iterable[Key]) -> Iterator[News]:
+def events_of_keys(before: Iterable[Key], after: Iterable[Key]) -> Iterator[NewEvent]:
     """Yield the events that lead from one set of keys to another: deletions first, then changes, then new keys.
 
     A key whose new settings stop it or make it work again causes two: `key.changed`, then the event for its status.
@@ -77,30 +77,30 @@ def news_of_keys(before: Iterable[Key], after: Iterable[Key]) -> Iterator[News]:
     if before == after:
         return
     was, is_now = {key.id: key for key in before}, {key.id: key for key in after}
-    yield from (News(Kind.KEY_DELETED, _facts(key)) for key in before if key.id not in is_now)
+    yield from (NewEvent(Kind.KEY_DELETED, _facts(key)) for key in before if key.id not in is_now)
     for key in after:
         if key.id in was and key != was[key.id]:
-            yield from _news_of_change(was[key.id], key)
-    yield from (News(Kind.KEY_CREATED, _facts(key)) for key in after if key.id not in was)
+            yield from _events_of_change(was[key.id], key)
+    yield from (NewEvent(Kind.KEY_CREATED, _facts(key)) for key in after if key.id not in was)
 
 
-def _news_of_change(before: Key, after: Key) -> Iterator[News]:
+def _events_of_change(before: Key, after: Key) -> Iterator[NewEvent]:
     was, facts = _facts(before), _facts(after)
     changed = [name for name in facts if facts[name] != was[name] and name != "status"]
     if changed:
-        yield News(Kind.KEY_CHANGED, {**facts, "changed": changed})
-    if before.status is not after.status and after.status in _STATUS_NEWS:
-        yield News(_STATUS_NEWS[after.status], facts)
+        yield NewEvent(Kind.KEY_CHANGED, {**facts, "changed": changed})
+    if before.status is not after.status and after.status in _STATUS_EVENTS:
+        yield NewEvent(_STATUS_EVENTS[after.status], facts)
 
 
-def news_of_gap(gap: Gap) -> News:
+def event_of_gap(gap: Gap) -> NewEvent:
     """Return the event for a time in which bytes may have passed uncounted."""
-    return News(Kind.TRAFFIC_GAP, {"since": _stamp(gap.since), "until": _stamp(gap.until)})
+    return NewEvent(Kind.TRAFFIC_GAP, {"since": _stamp(gap.since), "until": _stamp(gap.until)})
 
 
-def news_of_drift(*, file_rewritten: bool, removed: int, added: int) -> News:
+def event_of_drift(*, file_rewritten: bool, removed: int, added: int) -> NewEvent:
     """Return the event for a found drift; `removed` and `added` count the inbounds that the repair changes in Xray."""
-    return News(Kind.DRIFT_FOUND, {"file_rewritten": file_rewritten, "removed": removed, "added": added})
+    return NewEvent(Kind.DRIFT_FOUND, {"file_rewritten": file_rewritten, "removed": removed, "added": added})
 
 
 def _facts(key: Key) -> Facts:

@@ -20,7 +20,7 @@ ANY_CLIENT_VERSION = "0.0.0"
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class VlessClient:
     """A client is a VLESS user of an inbound. `email` names its traffic counters in Xray; we use the UUID."""
 
     uuid: str
@@ -50,7 +50,7 @@ class Inbound:
     tag: str
     listen: str
     port: int | None
-    clients: tuple[Client, ...]
+    clients: tuple[VlessClient, ...]
     reality: Reality
 
 
@@ -99,7 +99,7 @@ def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
         tag=key.tag,
         listen=site.listen,
         port=key.port,
-        clients=(Client(uuid=key.uuid, email=key.uuid, flow=key.flow),),
+        clients=(VlessClient(uuid=key.uuid, email=key.uuid, flow=key.flow),),
         reality=Reality(
             target=site.target(key.sni),
             server_names=(key.sni,),
@@ -125,7 +125,7 @@ def warm_inbound(server_name: str, site: ServerIdentity) -> Inbound:
         tag=f"{WARM_TAG_PREFIX}{server_name}",
         listen=f"{site.socket_dir}/warm-{index}.sock,0600",  # Xray takes the file mode from behind the comma
         port=None,
-        clients=(Client(uuid=str(UUID(bytes=digest[:16], version=4)), email="", flow=""),),
+        clients=(VlessClient(uuid=str(UUID(bytes=digest[:16], version=4)), email="", flow=""),),
         reality=Reality(
             target=site.target(server_name),
             server_names=(server_name,),

@@ -102,8 +102,8 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The receiver's answer: an HTTP status, or in `error` the reason why there is none."""
+class SendResult:
+    """The result of sending an event: the receiver's HTTP status, or in `error` the reason why there is none."""
 
     status: int | None
     error: str = ""
@@ -119,8 +119,8 @@ class Answer:
         return "" if self.is_success else self.error or f"the receiver answered HTTP {self.status}"
 
 
-Post = Callable[[str, Mapping[str, str], str], Awaitable[Answer]]
-"""Sends one POST with headers and a body to a URL, with a timeout. It never raises: a failure is an Answer too."""
+SendWebhook = Callable[[str, Mapping[str, str], str], Awaitable[SendResult]]
+"""Sends one POST with headers and a body to a URL, with a timeout. It never raises: a failure is a SendResult too."""
 
 
 def new_webhook(url: str, events: Iterable[Kind], now: datetime) -> Webhook:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpnkeys.domain.inbound import Client, Inbound, Reality
+from vpnkeys.domain.inbound import Inbound, Reality, VlessClient
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.settings import Settings
 from vpnkeys.xray.config.document import render_inbound
@@ -61,7 +61,7 @@ def _inbounds(settings: Settings, private_key: str) -> list[Inbound]:
             tag=f"trial-{index}",
             listen="127.0.0.1",
             port=_free_port(),
-            clients=(Client(uuid=str(uuid.uuid4()), email=""),),
+            clients=(VlessClient(uuid=str(uuid.uuid4()), email=""),),
             reality=Reality(
                 target=settings.reality_target or f"{name}:443",
                 server_names=(name,),

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.change import Answer, Intent, Stop
-from vpnkeys.domain.event import News
+from vpnkeys.domain.event import NewEvent
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
@@ -104,7 +104,7 @@ class Transaction(Protocol):
         """The webhooks."""
         ...
 
-    def tell(self, news: News) -> None:
+    def add_event(self, event: NewEvent) -> None:
         """Let webhooks be told something that this transaction cannot know by itself."""
         ...
 

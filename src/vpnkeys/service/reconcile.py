@@ -15,7 +15,7 @@ from vpnkeys.domain.errors import (
     XrayRefused,
     XrayUnavailable,
 )
-from vpnkeys.domain.event import news_of_drift
+from vpnkeys.domain.event import event_of_drift
 from vpnkeys.domain.inbound import Inbound, ServerIdentity, desired_inbounds
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan, plan
@@ -168,10 +168,10 @@ class Reconciler:
         """
         if not todo or self._is_half_done:
             return
-        news = news_of_drift(file_rewritten=todo.file is not None, removed=len(todo.remove), added=len(todo.add))
+        event = event_of_drift(file_rewritten=todo.file is not None, removed=len(todo.remove), added=len(todo.add))
         try:
             with self.store.write() as transaction:
-                transaction.tell(news)
+                transaction.add_event(event)
         except StoreUnavailable as error:
             _log.warning("nobody is told of the drift: %s", error)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from vpnkeys.domain.errors import Unavailable
-from vpnkeys.domain.webhook import Delivery, Post, Webhook, signed_headers
+from vpnkeys.domain.webhook import Delivery, SendWebhook, Webhook, signed_headers
 from vpnkeys.interfaces import Clock, Store
 from vpnkeys.worker import AsyncWorker, Job
 
@@ -39,7 +39,7 @@ class Sender:
     """One thread for all webhooks; in it, nobody waits for another's receiver."""
 
     store: Store
-    post: Post
+    post: SendWebhook
     clock: Clock
     chance: Callable[[], float] = random.random
     worker: AsyncWorker = field(init=False)

@@ -10,9 +10,9 @@ from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import NotFound, Rejected
 from vpnkeys.domain.event import Kind
 from vpnkeys.domain.webhook import (
-    Answer,
     Delivery,
-    Post,
+    SendResult,
+    SendWebhook,
     Webhook,
     in_order,
     new_webhook,
@@ -52,7 +52,7 @@ class Trial:
     """What came of a ping."""
 
     event_id: str
-    answer: Answer
+    answer: SendResult
     took_s: float
 
 
@@ -62,7 +62,7 @@ class WebhookService:
 
     store: Store
     clock: Clock
-    post: Post
+    post: SendWebhook
 
     def list(self) -> tuple[Webhook, ...]:
         """All webhooks, oldest first."""

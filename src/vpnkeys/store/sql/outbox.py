@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
-from vpnkeys.domain.event import Event, Kind, News
+from vpnkeys.domain.event import Event, Kind, NewEvent
 from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.store.sql.tables import deliveries, webhooks
 
@@ -27,13 +27,13 @@ class SqlOutbox:
     _connection: Connection
     webhooks: tuple[Webhook, ...]
 
-    def tell(self, news: Iterable[News], at: datetime) -> None:
+    def add_events(self, events: Iterable[NewEvent], at: datetime) -> None:
         """Let everybody who wants to know be told."""
         if not any(webhook.is_active for webhook in self.webhooks):
             return
         rows = [
             _new_row(webhook, event)
-            for event in (Event.of(one, at) for one in news)
+            for event in (Event.of(one, at) for one in events)
             for webhook in self.webhooks
             if webhook.wants(event.kind)
         ]

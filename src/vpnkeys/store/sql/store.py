@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.change import Answer, Intent, Stop
 from vpnkeys.domain.errors import StoreUnavailable
-from vpnkeys.domain.event import news_of_keys
+from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
@@ -185,7 +185,9 @@ class SqlStore:
             yield transaction
             now = utc_now()
             write_records(connection, transaction.entries, now, Outcome.DONE)
-            transaction.outbox.tell(chain(transaction.news, news_of_keys(kept.keys, transaction.keys())), now)
+            transaction.outbox.add_events(
+                chain(transaction.new_events, events_of_keys(kept.keys, transaction.keys())), now
+            )
             generations = {} if self._reader is None else Watcher(connection).generations()
         self._keep_on(kept, transaction, generations)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select, updat
 
 from vpnkeys.domain.audit import Entry, Outcome, key_created, key_deleted, key_updated
 from vpnkeys.domain.change import Answer, Intent, Stop
-from vpnkeys.domain.event import News, news_of_gap
+from vpnkeys.domain.event import NewEvent, event_of_gap
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
@@ -51,7 +51,7 @@ _HOLDER = (
 class SqlTransaction:
     """A write transaction on one connection. It knows keys, intents and stops, and follows its own changes of them.
 
-    `entries` is what the audit log will say of it, `news` what webhooks will be told besides of its keys.
+    `entries` is what the audit log will say of it, `new_events` what webhooks receive besides the events of its keys.
     """
 
     _connection: Connection
@@ -60,7 +60,7 @@ class SqlTransaction:
     _stops: tuple[Stop, ...]
     outbox: SqlOutbox
     entries: list[Entry] = field(default_factory=list)
-    news: list[News] = field(default_factory=list)
+    new_events: list[NewEvent] = field(default_factory=list)
 
     def keys(self) -> tuple[Key, ...]:
         """All keys, oldest first."""
@@ -109,13 +109,13 @@ class SqlTransaction:
         """The accounts of traffic."""
         return SqlLedger(self._connection, self._tell_of_gap)
 
-    def tell(self, news: News) -> None:
+    def add_event(self, event: NewEvent) -> None:
         """Let webhooks be told this too."""
-        self.news.append(news)
+        self.new_events.append(event)
 
     def _tell_of_gap(self, gap: Gap) -> None:
         if any(key.created_at < gap.until for key in self._keys):  # or nobody misses a byte
-            self.tell(news_of_gap(gap))
+            self.add_event(event_of_gap(gap))
 
     def record(self, entry: Entry) -> None:
         """Let the audit log say this too."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
-from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, Client, ForeignInbound, Inbound, Reality
+from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound, Reality, VlessClient
 from vpnkeys.domain.key import KEY_TAG_PREFIX
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
@@ -93,7 +93,7 @@ _ready_made = Memo(render_inbound)
 """Most inbounds of a file are those of the file before. What it returns is shared: not to be changed."""
 
 
-def _render_client(client: Client) -> JsonObject:
+def _render_client(client: VlessClient) -> JsonObject:
     return {"id": client.uuid, "email": client.email, "flow": client.flow}
 
 
@@ -113,7 +113,9 @@ def _parse_inbound(raw: Mapping[str, Any]) -> Inbound:
         tag=_text(raw["tag"]),
         listen=_text(raw["listen"]),
         port=_whole(raw["port"]) if "port" in raw else None,
-        clients=tuple(Client(_text(c["id"]), _text(c["email"]), _text(c["flow"])) for c in raw["settings"]["clients"]),
+        clients=tuple(
+            VlessClient(_text(c["id"]), _text(c["email"]), _text(c["flow"])) for c in raw["settings"]["clients"]
+        ),
         reality=Reality(
             target=_text(reality["target"]),
             server_names=tuple(map(_text, reality["serverNames"])),

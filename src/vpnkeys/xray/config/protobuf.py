@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from vpnkeys.domain.inbound import AnyInbound, Client, ForeignInbound, Inbound, Reality
+from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound, Reality, VlessClient
 from vpnkeys.domain.reality import SHORT_ID_HEX_DIGITS, decode_key, encode_key
 from vpnkeys.xray.config.proto import xray_pb2 as pb
 
@@ -84,7 +84,7 @@ def _short_id(text: str) -> bytes:
     return raw
 
 
-def _vless(clients: tuple[Client, ...]) -> pb.VlessInboundConfig:
+def _vless(clients: tuple[VlessClient, ...]) -> pb.VlessInboundConfig:
     return pb.VlessInboundConfig(
         clients=[
             pb.User(email=client.email, account=_typed(_ACCOUNT, pb.VlessAccount(id=client.uuid, flow=client.flow)))
@@ -108,9 +108,9 @@ def _parse(message: pb.InboundHandlerConfig) -> AnyInbound:
     return Inbound(tag=message.tag, listen=listen, port=port, clients=clients, reality=reality)
 
 
-def _parse_clients(vless: pb.VlessInboundConfig) -> tuple[Client, ...]:
+def _parse_clients(vless: pb.VlessInboundConfig) -> tuple[VlessClient, ...]:
     accounts = [(user.email, _unpack(pb.VlessAccount, _ACCOUNT, user.account)) for user in vless.clients]
-    return tuple(Client(uuid=account.id, email=email, flow=account.flow) for email, account in accounts)
+    return tuple(VlessClient(uuid=account.id, email=email, flow=account.flow) for email, account in accounts)
 
 
 def _parse_reality(reality: pb.RealityConfig) -> Reality:

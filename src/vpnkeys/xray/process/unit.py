@@ -22,7 +22,7 @@ _JOB = Job(
     failing="Xray could not be looked after",
     every_s=_LOOK_EVERY_S,
     back_off_s=(_LOOK_EVERY_S, 1.0, 5.0),
-    late_after_s=30.0,  # a takeover may restart Xray, and waits until it answers
+    late_after_s=30.0,  # adopting a running Xray may restart it, and waits until it answers
     stop_within_s=15.0,
 )
 _PROBES_TAKE_S = 8.0  # five seconds from their handshake on, which begins with Xray

@@ -10,7 +10,7 @@ from contextlib import suppress
 import httpx
 
 from vpnkeys import __version__
-from vpnkeys.domain.webhook import Answer, is_this_machine, refusal_reason
+from vpnkeys.domain.webhook import SendResult, is_this_machine, refusal_reason
 
 TIMEOUT_S = 10.0
 
@@ -19,8 +19,8 @@ class _Refused(Exception):
     """The URL leads to an address to which nothing may be sent."""
 
 
-class HttpPost:
-    """Implements `domain.webhook.Post`: it sends one request and reads only the status of the answer.
+class WebhookClient:
+    """Implements `domain.webhook.SendWebhook`: it sends one request and reads only the status of the answer.
 
     It resolves the name itself, checks every address, and connects to one of the checked addresses: a name that
     resolves to another address a moment later (DNS rebinding) has no effect. Proxies from the environment are not
@@ -31,17 +31,17 @@ class HttpPost:
         self._timeout_s = timeout_s
         self._context = ssl.create_default_context()
 
-    async def __call__(self, url: str, headers: Mapping[str, str], body: str) -> Answer:
+    async def __call__(self, url: str, headers: Mapping[str, str], body: str) -> SendResult:
         """Send one event and return the answer. One timeout covers all of it, from resolving the name to the status."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._send(httpx.URL(url), headers, body.encode())
         except TimeoutError:
-            return Answer(None, f"there was no answer within {self._timeout_s:g} s")
+            return SendResult(None, f"there was no answer within {self._timeout_s:g} s")
         except (_Refused, httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-            return Answer(None, _in_words(error))
+            return SendResult(None, _in_words(error))
 
-    async def _send(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _send(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> SendResult:
         client = httpx.AsyncClient(verify=self._context, trust_env=False, timeout=None)  # noqa: S113 - see above
         async with client:
             *others, last = await _addresses(url)
@@ -52,7 +52,7 @@ class HttpPost:
 
     async def _send_to(
         self, client: httpx.AsyncClient, address: str, url: httpx.URL, headers: Mapping[str, str], body: bytes
-    ) -> Answer:
+    ) -> SendResult:
         """Send to this address with the URL's host in the request, in SNI and in the check of the certificate."""
         own_headers = {"Host": url.netloc.decode("ascii"), "User-Agent": f"vpnkeys/{__version__}"}
         by_address = url.copy_with(host=address)
@@ -61,7 +61,7 @@ class HttpPost:
         async with client.stream(
             "POST", by_address, headers={**headers, **own_headers}, content=body, extensions=as_host
         ) as answer:
-            return Answer(answer.status_code)
+            return SendResult(answer.status_code)
 
 
 async def _addresses(url: httpx.URL) -> list[str]:

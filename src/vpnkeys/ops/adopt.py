@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Takeover:
+class XrayAdopter:
     """Adopts an Xray that a supervisor started, at the server's start and after each restart of Xray."""
 
     node: LocalNode
@@ -24,7 +24,7 @@ class Takeover:
     traffic: TrafficService
     _has_restarted: bool = field(default=False, init=False)
 
-    def xray_is_up(self, pid: int) -> None:
+    def adopt(self, pid: int) -> None:
         """Schedule a repair that gives this Xray its keys; restart it first when its base configuration is outdated.
 
         It restarts Xray once at most: one whose start is never recorded would be restarted for ever.

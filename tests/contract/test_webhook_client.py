@@ -1,4 +1,4 @@
-"""What `domain.webhook.Post` promises, of the real one: one try, in time, to nowhere that it must not go."""
+"""What `domain.webhook.SendWebhook` promises, of the real one: one try, in time, to nowhere that it must not go."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 from tests.support.receiver import Receiver
 
-from vpnkeys.domain.webhook import Answer
-from vpnkeys.hooks.post import HttpPost
+from vpnkeys.domain.webhook import SendResult
+from vpnkeys.hooks.client import WebhookClient
 
 HEADERS = {"Content-Type": "application/json", "X-Vpnkeys-Event": "ping"}
 
 
-def send(url: str, timeout_s: float = 10.0) -> Answer:
+def send(url: str, timeout_s: float = 10.0) -> SendResult:
     """One try."""
     return asyncio.run(_send(url, timeout_s))
 
 
-async def _send(url: str, timeout_s: float) -> Answer:
-    return await HttpPost(timeout_s)(url, HEADERS, '{"name":"Мария"}')
+async def _send(url: str, timeout_s: float) -> SendResult:
+    return await WebhookClient(timeout_s)(url, HEADERS, '{"name":"Мария"}')
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def receiver() -> Iterator[Receiver]:
 def test_it_arrives_as_it_was_sent(receiver: Receiver) -> None:
     """Path, query, headers and body; and the receiver's status comes back."""
     receiver.answer = lambda _: 202
-    assert send(receiver.url) == Answer(202)
+    assert send(receiver.url) == SendResult(202)
     (request,) = receiver.requests
     assert (request.path, request.body) == ("/hook?a=b", '{"name":"Мария"}'.encode())
     assert HEADERS.items() <= request.headers.items()
@@ -102,10 +102,10 @@ def test_https_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     with Receiver(tls=True) as receiver:
         assert "certificate" in send(receiver.url).error
         monkeypatch.setenv("SSL_CERT_FILE", str(receiver.ca_file))
-        assert send(receiver.url) == Answer(200)
-        assert send(f"https://localhost:{receiver.port}/") == Answer(200)
+        assert send(receiver.url) == SendResult(200)
+        assert send(f"https://localhost:{receiver.port}/") == SendResult(200)
         monkeypatch.setattr(
-            "vpnkeys.hooks.post.refusal_reason", lambda *_, **__: ""
+            "vpnkeys.hooks.client.refusal_reason", lambda *_, **__: ""
         )  # so that a wrong name gets that far
         monkeypatch.setattr(socket, "getaddrinfo", names({"other.example": ["127.0.0.1"]}))
         assert "certificate" in send(f"https://other.example:{receiver.port}/").error
@@ -193,7 +193,7 @@ def test_an_endless_answer_is_not_read() -> None:
             connection.sendall(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
 
     with odd_server(endless) as url:
-        assert send(url) == Answer(200)
+        assert send(url) == SendResult(200)
 
 
 def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from tests.unit.test_launch import POOL, document
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.traffic import Samples
-from vpnkeys.ops.takeover import Takeover
+from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.xray.config.file import base_digest
@@ -87,9 +87,9 @@ def found(tmp_path: Path) -> Found:
     return Found(tmp_path)
 
 
-def takeover(found: Found) -> Takeover:
+def adopter_of(found: Found) -> XrayAdopter:
     """The one under test."""
-    return Takeover(cast("LocalNode", found), cast("Reconciler", found), cast("TrafficService", found))
+    return XrayAdopter(cast("LocalNode", found), cast("Reconciler", found), cast("TrafficService", found))
 
 
 STARTED = Start(epoch_of(PID), base_digest(CONTENT, POOL), 0, 0.0)
@@ -99,9 +99,9 @@ IN_ORDER = ["quiesce", "close", "restart", "repair"]
 def test_what_is_wanted_is_left_in_peace(found: Found) -> None:
     """Repaired live, each time it is seen."""
     found.note(STARTED)
-    it = takeover(found)
-    it.xray_is_up(PID)
-    it.xray_is_up(PID)
+    it = adopter_of(found)
+    it.adopt(PID)
+    it.adopt(PID)
     assert found.done == ["repair", "repair"]
 
 
@@ -111,11 +111,11 @@ def test_anything_else_is_restarted_once(found: Found, start: Start | None, capl
     caplog.set_level(logging.WARNING)
     if start is not None:
         found.note(start)
-    it = takeover(found)
-    it.xray_is_up(PID)
+    it = adopter_of(found)
+    it.adopt(PID)
     assert found.done == IN_ORDER
     assert len(caplog.messages) == 1
-    it.xray_is_up(PID)
+    it.adopt(PID)
     assert found.done == [*IN_ORDER, "repair"]
     assert "vpnkeys xray run" in caplog.messages[1]
 
@@ -123,19 +123,19 @@ def test_anything_else_is_restarted_once(found: Found, start: Start | None, capl
 def test_one_that_hangs_is_restarted_without_a_sample(found: Found) -> None:
     """There is none to be had."""
     found.hangs = True
-    takeover(found).xray_is_up(PID)
+    adopter_of(found).adopt(PID)
     assert found.done == ["restart", "repair"]
 
 
 def test_one_that_stays_away_is_repaired_when_it_comes(found: Found) -> None:
     """The server goes on."""
     found.stays_away = True
-    takeover(found).xray_is_up(PID)
+    adopter_of(found).adopt(PID)
     assert found.done == IN_ORDER
 
 
 def test_without_a_config_nothing_is_restarted(found: Found) -> None:
     """It would not start again."""
     (found.run / "config.json").write_text("{")
-    takeover(found).xray_is_up(PID)
+    adopter_of(found).adopt(PID)
     assert found.done == ["repair"]
