@@ -95,7 +95,7 @@ def test_a_second_service_is_refused(service: Service, target: RealityTarget) ->
     finally:
         second.close()
     assert done.returncode == 2
-    assert f"another vpnkeys serves {service.data_dir} already" in done.stderr
+    assert f"another vpnkeys uses {service.data_dir}; stop that one first" in done.stderr
     assert "Traceback" not in done.stderr
     service.wait_healthy()
     make_key(service)

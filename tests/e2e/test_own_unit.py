@@ -163,7 +163,7 @@ def test_other_settings_restart_xray_once(units: Units, byte_server: ByteServer,
         units.restart_server()
         units.restart_server()
     assert (supervisor.xray_pid(), supervisor.starts) == (xray, 2)
-    assert service.log().count("Xray was started with other settings") == 1
+    assert service.log().count("Xray was started with a configuration that differs") == 1
     found = lives(service.data_dir / "vpnkeys.db", key)
     assert [life.ended_cleanly for life in found] == [True, None]
     assert gaps(service, key) == []
