@@ -314,5 +314,5 @@ def test_what_ends_the_server_is_said_in_the_log(tmp_path: Path, capfd: pytest.C
         raise typer.Exit(0)
     assert ended.value.exit_code == 0
     written = capfd.readouterr().err
-    assert written.count("ended by an error that nobody expected") == 1
+    assert written.count("ended by an unexpected error; please report it") == 1
     assert "    RuntimeError: [link]" in written

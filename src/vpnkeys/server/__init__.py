@@ -1,1 +1,1 @@
-"""The HTTP server itself: listener, connections, certificates, log, and what the service manager is told."""
+"""The HTTP server: listener, connections, certificates, logging and the notifications to systemd."""

@@ -1,4 +1,4 @@
-"""A certificate that was replaced on disk is served to new connections; open ones do not notice."""
+"""Reloads the TLS certificate when its files change on disk; connections that are open keep the old one."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ _EVERY_S = 2.0
 _RENEW_EVERY_S = 3600.0
 _JOB = Job(
     name="certificate",
-    failing="the certificate could not be looked at",
+    failing="the certificate files could not be checked",
     every_s=_EVERY_S,
     first_after_s=_EVERY_S,
     back_off_s=(_EVERY_S, 10.0, 60.0),
@@ -26,11 +26,11 @@ _JOB = Job(
 
 
 class CertificateReload:
-    """Keeps a TLS context at what two PEM files hold.
+    """Loads two PEM files, a certificate chain and its key, into a TLS context again after every change.
 
-    Make it before the context is first loaded, so that no change goes unseen. Files that do not fit, as while they are
-    being written, change nothing. There is one warning when they stay so. `renew` is asked now and then to put a
-    certificate right on disk that is about to end.
+    Create it before the context is first loaded, so that no change is missed. A pair that does not fit together, as
+    while the files are being written, is not loaded; one that stays unfit is logged once. `renew` is called about once
+    an hour, and before changed files are loaded, to renew an expiring certificate on disk.
     """
 
     def __init__(self, cert: Path, key: Path, renew: Callable[[], None] = lambda: None) -> None:
@@ -43,15 +43,17 @@ class CertificateReload:
         self._warned = False
 
     def worker(self, context: ssl.SSLContext) -> AsyncWorker:
-        """Return what looks again and again, in the event loop: no other thread may change a context in use."""
+        """Return the worker that checks the files every two seconds, in the event loop that serves the connections."""
 
+        # In the event loop, because handshakes use the context there: an SSL_CTX may not be changed by one
+        # thread while another one makes connections from it.
         async def look() -> None:
             self.look(context)
 
         return AsyncWorker(_JOB, look)
 
     def look(self, context: ssl.SSLContext) -> None:
-        """Take what is new, if it fits."""
+        """Load the files into the context when they have changed and are a valid pair."""
         self._renew_now_and_then()
         versions = self._versions()
         if versions == self._served:
@@ -60,55 +62,54 @@ class CertificateReload:
         try:
             self._take(context)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            # Half a file is no fault: it is whole the next time. Only what stays as it is deserves a word.
+            # The two files cannot be replaced in one step. A pair that is unfit at two checks in a row is logged.
             if versions == self._unfit and not self._warned:
                 _log.warning(
-                    "the new certificate cannot be used, the old one stays in service: %s or %s: %s",
+                    "the new certificate cannot be used, the old one stays in service; check %s and %s: %s",
                     self._cert, self._key, error,
                 )  # fmt: skip
                 self._warned = True
             self._unfit = versions
             return
         self._served, self._unfit, self._warned = versions, None, False
-        _log.info("new connections get the new certificate of %s", self._cert)
+        _log.info("new connections get the new certificate from %s", self._cert)
 
     def _renew_now_and_then(self) -> None:
-        """Once an hour, and whenever the files have changed: they may be an old backup's."""
+        """Call `renew` once an hour, and when the files have changed: they may come from an old backup."""
         now = time.monotonic()
         if now - self._renewed_at < _RENEW_EVERY_S and self._versions() == self._served:
             return
         self._renewed_at = now
-        with suppress(OSError):  # the next time, then; what is served still works
+        with suppress(OSError):  # it is tried again in an hour; the certificate in memory still works
             self._renew()
 
     def _versions(self) -> tuple[Mark | None, ...]:
         return tuple(Mark.at(path) for path in (self._cert, self._key))
 
     def _take(self, context: ssl.SSLContext) -> None:
-        """Raises OSError or ValueError, and has changed nothing then.
-
-        A context that was given a certificate whose key then fails is left without either; so the pair is tried on
-        another context, and what was tried is what is used: bytes read once, not files that change in between.
-        """
+        """Load the pair into the context. Raises OSError or ValueError; the context is unchanged then."""
+        # A context whose key fails to load after its certificate is left without both, so the pair is first loaded into
+        # a context of its own. Copies in memory, because the files may change between the two loads.
         with _in_memory(self._cert) as cert, _in_memory(self._key) as key:
             check_pair(cert, key)
             _load(context, cert, key)
 
 
 def check_pair(cert: str | Path, key: str | Path) -> None:
-    """Raises OSError or ValueError unless these are a certificate and its key, in PEM and without a password."""
+    """Check that these are a certificate and its key, in PEM and without a password. Raises OSError or ValueError."""
     _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
 
 
 def _load(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> None:
-    # Without a password OpenSSL would ask for one on the terminal, and everything would wait for it.
+    # Without a password callback OpenSSL asks on the terminal for an encrypted key's password, and blocks the server.
     context.load_cert_chain(cert, key, password=lambda: "")
 
 
 @contextmanager
 def _in_memory(path: Path) -> Iterator[str]:
-    """The path of a copy of a file; the copy is on no disk."""
+    """Yield the path of a copy of the file in memory (memfd_create(2)); a private key leaves no second file on disk."""
+    # The ssl module loads chains from paths only, so the copy is opened through /proc.
     content = path.read_bytes()
-    with open(os.memfd_create("pem", os.MFD_CLOEXEC), "wb", buffering=0) as copy:  # noqa: PTH123 - it has no path
+    with open(os.memfd_create("pem", os.MFD_CLOEXEC), "wb", buffering=0) as copy:  # noqa: PTH123 - a descriptor
         copy.write(content)
         yield f"/proc/self/fd/{copy.fileno()}"

@@ -1,4 +1,4 @@
-"""One HTTP connection that cannot keep a place, memory or the log busy by being slow, endless or senseless."""
+"""Limits on one HTTP connection: time for each stage, size of a request's head, and requests sent ahead."""
 
 from enum import Enum, auto
 from http import HTTPStatus
@@ -15,44 +15,45 @@ from vpnkeys.server.problem import problem
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
 
+# uvicorn stops reading once a request is queued, but one read may hold thousands of small ones.
 _MOST_PIPELINED = 16
 _CLOSE = {"Connection": "close"}
 
 
 class Stage(Enum):
-    """What a connection waits for."""
+    """What a connection is doing; in all stages but ANSWERING the server waits for the client."""
 
     HEAD = auto()
     BODY = auto()
     UNWANTED_BODY = auto()
-    """The answer went out before the body had come; the client may read it in peace."""
+    """The answer was sent before the whole body had come. Closing at once could reset the answer (RFC 9112, 9.6)."""
     TAKING = auto()
-    """The client leaves too much of the answer lying."""
+    """The client does not read its answer: the write buffer is over its high-water mark."""
     IDLE = auto()
     ANSWERING = auto()
-    """The only one in which it waits for us."""
+    """The client waits for the server."""
 
 
 LIMITS_S = {
     Stage.HEAD: 10.0,
-    Stage.BODY: 30.0,  # the largest body that is taken needs 17 kbit/s
+    Stage.BODY: 30.0,  # the largest body that is accepted, 64 KiB, needs 17 kbit/s
     Stage.UNWANTED_BODY: 2.0,
     Stage.TAKING: 30.0,
-    Stage.IDLE: 40.0,  # uvicorn says goodbye after 5 s, and TLS gives the client 30 s to take what is on its way
+    Stage.IDLE: 40.0,  # uvicorn closes after 5 s without a request, and the TLS shutdown may take the client 30 s
 }
-"""How long the client may let us wait."""
+"""Seconds that the client may take in each stage."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's, with limits on time, on a request's head, and on requests that are sent ahead.
+    """uvicorn's HTTP/1.1 protocol with limits on time, on a request's head and on pipelined requests.
 
-    llhttp, which parses, has no limits of its own on a head or on what may come between the chunks of a body.
+    llhttp, its parser, has no limit on the size of a head, nor on what stands between the chunks of a body.
     """
 
     def __init__(self, connection: Connection, limiter: ConnectionLimiter, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's
         super().__init__(*args, **kwargs)
-        self._guest = connection
-        self._guests = limiter
+        self._connection = connection
+        self._limiter = limiter
         self._stage = Stage.HEAD
         self._head_begun = True
         self._body_awaited = False
@@ -63,27 +64,28 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's own
         """Wait for the first request."""
         super().connection_made(transport)
+        # After uvicorn's own set-up: its flow control keeps the bare transport, which is what pauses and resumes.
         self.transport = OneWrite(transport, self.loop)
-        self._guest.hang_up = transport.abort
-        self._guests.wait_for(self._guest, LIMITS_S[Stage.HEAD])
+        self._connection.hang_up = transport.abort
+        self._limiter.wait_for(self._connection, LIMITS_S[Stage.HEAD])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
-        self._guests.leave(self._guest)
+        """Release the connection's slot in the limiter."""
+        self._limiter.leave(self._connection)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and count what the parser keeps to itself: a line without end reaches none of its callbacks."""
+        """Parse the bytes, and count those for which the parser called back nothing, such as a line without an end."""
         if not self._body_awaited:
             self._head_begun = True
         self._unread_bytes += len(data)
         super().data_received(data)
         if self._unread_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_head_too_large())
-        self._tell()
+        self._report_stage()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or after the body a trailer, of a request."""
+        """Add a header, or after the body a trailer, to the request. Raises HttpParserError when there are too many."""
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
             self._refusal = _head_too_large()
@@ -91,7 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start answering."""
+        """Start the request's handler. Raises HttpParserError when too many requests were sent ahead."""
         if len(self.pipeline) >= _MOST_PIPELINED:
             raise HttpParserError("too many requests sent ahead")
         self._unread_bytes = self._head_bytes = 0
@@ -100,57 +102,59 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Hand on a part of the body."""
+        """Pass a part of the body to the handler."""
         self._unread_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The whole request is here."""
+        """End the request's body: from here on the client waits for the server."""
         self._unread_bytes = self._head_bytes = 0
         self._body_awaited = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """It is the client's turn again, unless it has sent the next request already."""
+        """Wait for the next request, unless it has come already."""
         super().on_response_complete()
-        self._tell()
+        self._report_stage()
 
     def pause_writing(self) -> None:
-        """The client does not take what it asked for."""
+        """Start the time limit for a client that does not read its answer."""
         super().pause_writing()
-        self._tell()
+        self._report_stage()
 
     def resume_writing(self) -> None:
-        """It takes it."""
+        """End that time limit: the client reads again."""
         super().resume_writing()
-        self._tell()
+        self._report_stage()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be parsed. uvicorn calls this from within the parser's exception."""
+        """Answer 400 or 431 to bytes that cannot be parsed; uvicorn calls this on the parser's exception."""
         self._refuse(self._refusal or problem(HTTPStatus.BAD_REQUEST, "not_http", msg, _CLOSE))
 
     def _refuse(self, answer: Response) -> None:
         if not self._is_answered():
-            self.transport.abort()  # an answer is on its way, and another one must not be mixed into it
+            self.transport.abort()  # another answer may be half sent, and this one would be read as part of it
             return
+        # Written by hand: there is no parsed request, and so no ASGI cycle that could send the answer.
         head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
         status = HTTPStatus(answer.status_code)
         line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
         self.transport.write(line + head + b"\r\n" + bytes(answer.body))
         self.transport.close()
 
-    def _tell(self) -> None:
-        stage = self._now()
+    def _report_stage(self) -> None:
+        stage = self._current_stage()
         if stage is self._stage:
             return
         self._stage = stage
         if stage is Stage.ANSWERING:
-            self._guests.serve(self._guest)
+            self._limiter.serve(self._connection)
         else:
-            self._guests.wait_for(self._guest, LIMITS_S[stage])
+            self._limiter.wait_for(self._connection, LIMITS_S[stage])
 
-    def _now(self) -> Stage:
+    def _current_stage(self) -> Stage:
         answered = self._is_answered()
+        # First: a paused answer may belong to an earlier request while the next one is arriving.
         if self.flow.write_paused:
             return Stage.TAKING
         if self._body_awaited:
@@ -160,7 +164,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return Stage.HEAD if self._head_begun else Stage.IDLE
 
     def _is_answered(self) -> bool:
-        return bool(getattr(self.cycle, "response_complete", True))  # there is none before the first request
+        return bool(getattr(self.cycle, "response_complete", True))  # no cycle exists before the first request
 
 
 def _head_too_large() -> Response:

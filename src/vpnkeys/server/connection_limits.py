@@ -1,4 +1,4 @@
-"""Who may be connected: so many in all, so many from one place, and who has to go when another one comes."""
+"""Limits how many connections are open, in all and from one source, and chooses which one a new one replaces."""
 
 import ipaddress
 import time
@@ -8,16 +8,16 @@ MAX_CONNECTIONS = 2_000
 MAX_OF_ONE_SOURCE = 256
 
 _V6_SUBNET_BITS = 64
-"""What one customer of a provider has at least; each address in it costs him nothing."""
+"""The prefix of one subnet (RFC 4291, 2.5.1): a customer has all of its addresses."""
 
-_NEWCOMER_S = 4.0
-"""Enough for a handshake and a request over a slow path."""
+_GRACE_S = 4.0
+"""Time for a handshake and a first request over a slow path, during which a connection is closed last."""
 
 
 def source_of(address: str) -> str:
-    """Where an address belongs: an IPv4 address is a place of its own, an IPv6 address is its /64.
+    """Return the source that an address is counted under: the IPv4 address itself, or the IPv6 address's /64.
 
-    What is no address (a Unix socket has none) is a place of its own too.
+    Text that is no IP address, as for a Unix socket, is returned as it is.
     """
     try:
         parsed = ipaddress.ip_address(address)
@@ -27,13 +27,13 @@ def source_of(address: str) -> str:
         return str(parsed)
     if parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
-    # The scope of a link-local address says which network card it came by.
+    # Without a link-local address's scope ("%eth0"), which is no part of the subnet.
     plain = ipaddress.IPv6Address(int(parsed))
     return str(ipaddress.IPv6Network((plain, _V6_SUBNET_BITS), strict=False))
 
 
 class Connection:
-    """One connection, from its first packet on. `hang_up` ends it at once, whatever it is doing."""
+    """One accepted connection, from before its TLS handshake on. `hang_up` closes it at once, at any stage."""
 
     __slots__ = ("deadline", "entered_at", "hang_up", "source")
 
@@ -45,13 +45,15 @@ class Connection:
 
 
 class ConnectionLimiter:
-    """All connections of one listener.
+    """Counts the connections of one listener, and closes one when a new one comes and there is no room.
 
-    One is *waited for* while it is its turn: to finish the handshake, to send a request, to take its answer. When
-    somebody comes and all places are taken, such a one has to go: of the source that has most of them, the one that has
-    been waited for longest, newcomers last. Where it is one source that takes all its places, newcomers do not have to
-    go at all: they get to say what they want though others of that source come and go all the time. One whose whole
-    request is here, and so waits for us, never has to.
+    A connection *waits for its client* while the client has to finish the handshake, send a request or read its answer.
+    Only such a connection is closed: of the source with most of them, the one that has waited longest; one younger than
+    four seconds last. When it is the new connection's own source that is full, one of that source is closed, and none
+    younger than four seconds: else a flood from that source would close each before its request had come. A connection
+    whose whole request has come is never closed. Measurements: docs/adr/0010-connections.md.
+
+    Not thread-safe: it belongs to the listener's event loop.
     """
 
     def __init__(
@@ -65,81 +67,88 @@ class ConnectionLimiter:
         self._clock = clock
         self._count = 0
         self.departed = 0
-        self._here: dict[str, set[Connection]] = {}
-        # Dictionaries keep the order in which they were filled: the first one has been waited for longest.
-        self._waited_for: dict[str, dict[Connection, None]] = {}
+        self._by_source: dict[str, set[Connection]] = {}
+        # A dictionary as an ordered set: the first connection of each source has waited longest.
+        self._awaiting_client: dict[str, dict[Connection, None]] = {}
 
     def __len__(self) -> int:
         return self._count
 
     def enter(self, connection: Connection, limit_s: float) -> bool:
-        """Let somebody in, who is waited for from now on, and hang up on somebody else if need be.
+        """Admit a connection, which has `limit_s` seconds for its first stage; close another one when it is full.
 
-        False when there is no room at this moment, which is seldom a long one.
+        Return False when there is no room and no connection may be closed; try again a moment later.
         """
         now = self._clock()
         if self._is_full_for(connection):
-            leaving = self._who_goes_for(connection, now)
-            if leaving is None:
+            evicted = self._connection_to_evict(connection, now)
+            if evicted is None:
                 return False
-            self._end(leaving)
+            self._end(evicted)
         connection.entered_at = now
-        self._here.setdefault(connection.source, set()).add(connection)
+        self._by_source.setdefault(connection.source, set()).add(connection)
         self._count += 1
         self.wait_for(connection, limit_s)
         return True
 
     def wait_for(self, connection: Connection, limit_s: float) -> None:
-        """It is the client's turn now, for so many seconds."""
-        if connection not in self._here.get(connection.source, ()):
-            return  # somebody else has the place already
+        """Wait for the client, for `limit_s` seconds at most."""
+        if connection not in self._by_source.get(connection.source, ()):
+            return  # closed already; its protocol may report a stage after that
         self.serve(connection)
         connection.deadline = self._clock() + limit_s
-        self._waited_for.setdefault(connection.source, {})[connection] = None
+        self._awaiting_client.setdefault(connection.source, {})[connection] = None
 
     def serve(self, connection: Connection) -> None:
-        """It is our turn now."""
-        crowd = self._waited_for.get(connection.source, {})
-        if connection in crowd:
-            del crowd[connection]
-            if not crowd:
-                del self._waited_for[connection.source]
+        """Stop waiting for the client: its whole request has come."""
+        waiting = self._awaiting_client.get(connection.source, {})
+        if connection in waiting:
+            del waiting[connection]
+            if not waiting:
+                del self._awaiting_client[connection.source]
 
     def leave(self, connection: Connection) -> None:
-        """The connection is over, perhaps said twice."""
+        """Remove a connection that has ended. A second call does nothing."""
         self.serve(connection)
-        neighbours = self._here.get(connection.source, set())
-        if connection in neighbours:
-            neighbours.remove(connection)
+        same_source = self._by_source.get(connection.source, set())
+        if connection in same_source:
+            same_source.remove(connection)
             self._count -= 1
             self.departed += 1
-            if not neighbours:
-                del self._here[connection.source]
+            if not same_source:
+                del self._by_source[connection.source]
 
     def hang_up_on_late(self) -> None:
-        """End what has been waited for too long."""
+        """Close the connections whose clients have used up their time."""
         now = self._clock()
-        late = [connection for crowd in self._waited_for.values() for connection in crowd if connection.deadline <= now]
+        # A list first: closing changes the dictionaries.
+        late = [
+            connection
+            for waiting in self._awaiting_client.values()
+            for connection in waiting
+            if connection.deadline <= now
+        ]
         for connection in late:
             self._end(connection)
 
-    def _has_its_fill(self, source: str) -> bool:
-        return len(self._here.get(source, ())) >= self._of_one_source
+    def _is_source_full(self, source: str) -> bool:
+        return len(self._by_source.get(source, ())) >= self._of_one_source
 
     def _is_full_for(self, connection: Connection) -> bool:
-        return self._count >= self._total or self._has_its_fill(connection.source)
+        return self._count >= self._total or self._is_source_full(connection.source)
 
-    def _who_goes_for(self, connection: Connection, now: float) -> Connection | None:
-        if self._has_its_fill(connection.source):
-            return _settled(self._waited_for.get(connection.source, {}), now)
-        crowd = max(self._waited_for.values(), key=len, default={})  # the first of the largest
-        return _settled(crowd, now) or next(iter(crowd), None)
+    def _connection_to_evict(self, connection: Connection, now: float) -> Connection | None:
+        if self._is_source_full(connection.source):
+            return _first_past_grace(self._awaiting_client.get(connection.source, {}), now)
+        waiting = max(self._awaiting_client.values(), key=len, default={})
+        # Of the largest source, so that a client that is alone on its address, such as the operator, is spared.
+        return _first_past_grace(waiting, now) or next(iter(waiting), None)
 
     def _end(self, connection: Connection) -> None:
         self.leave(connection)
         connection.hang_up()
 
 
-def _settled(crowd: Iterable[Connection], now: float) -> Connection | None:
-    """The first who is no newcomer."""
-    return next((connection for connection in crowd if connection.entered_at <= now - _NEWCOMER_S), None)
+def _first_past_grace(waiting: Iterable[Connection], now: float) -> Connection | None:
+    """Return the first connection that is older than the grace time."""
+    return next((connection for connection in waiting if connection.entered_at <= now - _GRACE_S), None)

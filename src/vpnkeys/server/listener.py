@@ -1,4 +1,4 @@
-"""The public listener: TLS for everybody who fits in, and nobody else's connection the longer for it."""
+"""The public TLS listener: accepts connections, counts them before their handshake, and hands them to uvicorn."""
 
 import asyncio
 import ctypes
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 _HANDSHAKE_S = 10.0
 _LOOK_EVERY_S = 1.0
-_BREATH_S = 0.1
+_RETRY_S = 0.1
 _JOB = Job(
     name="connections",
     failing="late connections could not be ended",
@@ -29,23 +29,27 @@ _JOB = Job(
     late_after_s=10.0,
 )
 _ACCEPT_AT_ONCE = 32
-_KNOCKS = 80
-_MOST_AT_THE_DOOR = 256
+# A connection without room asks again this often: 80 times 0.1 s is longer than the limiter's grace time of 4 s.
+_ADMISSION_TRIES = 80
+_MAX_QUEUED = 256
+# After this many ended connections, memory is given back: 14 to 75 ms, measured in docs/adr/0010-connections.md.
 _TRIM_AFTER = 1_000
 
+# The kernel uses the smaller of this and net.core.somaxconn (listen(2)).
 _BACKLOG = 2048
 _RECEIVE_BUFFER_BYTES = 32 * 1024
-"""What the kernel and then TLS may hold of one connection, about twice. No request is much larger."""
+"""SO_RCVBUF of a connection, which the kernel doubles (socket(7)). A request's head and body fit into it."""
 
 _WANTED_FILES = 65_536
 _OWN_FILES = 512
-"""For the database, Xray, its clients and this machine's own commands."""
+"""Descriptors that are kept free for the database, Xray's API, test clients and the Unix socket."""
 
 
 def raise_file_limit() -> int:
-    """Let this process open as many files as it may, to a sane bound; how many limiter that leaves room for.
+    """Raise the soft limit on open files (RLIMIT_NOFILE); return how many connections there is room for.
 
-    The bound is for hosts without a limit, where programs that go through all possible files would take minutes.
+    The limit is set to 65,536 at most: some programs close every possible descriptor when they start, which takes
+    minutes where the limit is a billion.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
@@ -57,14 +61,15 @@ def raise_file_limit() -> int:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A TCP socket that listens there. Raises OSError."""
+    """Return a non-blocking TCP socket that listens on the address. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
+            # Without this "::" also takes the IPv4 port, or not, as net.ipv6.bindv6only says (ipv6(7)).
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # Connections have these from their listener.
+        # Accepted sockets inherit these. SO_RCVBUF must be set before listen() (tcp(7)).
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, port))
@@ -77,89 +82,91 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class TlsListener(uvicorn.Server):
-    """uvicorn behind a gate of ours: it accepts nothing itself, so that no connection escapes the count."""
+    """A uvicorn server that accepts its connections itself: uvicorn and uvloop report one only after its handshake."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket, limiter: ConnectionLimiter) -> None:
         super().__init__(config)
         self._listener = listener
-        self._guests = limiter
-        self._greetings: set[asyncio.Task[None]] = set()
-        self._at_the_door = 0
+        self._limiter = limiter
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._queued = 0
         self._trimmed_at = 0
-        self.worker = AsyncWorker(_JOB, self._look_after)
+        self.worker = AsyncWorker(_JOB, self._end_late)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Start the application, then open the gate."""
+        """Start the application, then accept connections."""
         await super().startup(sockets=[])
         if self.config.ssl is not None:
+            # TLS 1.2 lets a client ask for new handshakes on one connection, each at the price of a first one.
             self.config.ssl.options |= ssl.OP_NO_RENEGOTIATION
         self._loop = asyncio.get_running_loop()
-        self._look = asyncio.create_task(self.worker.run())
-        self._open()
+        self._worker_task = asyncio.create_task(self.worker.run())
+        self._resume_accepting()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the gate, then let uvicorn end what is open."""
+        """Stop accepting, then let uvicorn end the open connections."""
         self._loop.remove_reader(self._listener)
         self._listener.close()
-        for task in (self._look, *self._greetings):
+        for task in (self._worker_task, *self._handshakes):
             task.cancel()
         await super().shutdown(sockets)
 
     def _accept(self) -> None:
-        """Take in who waits; not all at once, so that those who are in get their turn as well."""
+        """Accept up to 32 connections, then return to the event loop, so that open ones are served meanwhile."""
         for _ in range(_ACCEPT_AT_ONCE):
             try:
                 sock, address = self._listener.accept()
             except BlockingIOError:
                 return
             except ConnectionError:
-                continue  # hung up before it was its turn
+                continue  # reset by the client before accept (ECONNABORTED)
             except OSError as error:
-                # Out of files or memory, as a whole machine: trying on would only take its processor too.
+                # Out of descriptors or memory. The socket stays readable, and the loop would spin on it.
                 _log.debug("accept: %s", error)
                 self._loop.remove_reader(self._listener)
-                self._loop.call_later(_BREATH_S, self._open)
+                self._loop.call_later(_RETRY_S, self._resume_accepting)
                 return
             sock.settimeout(0)
-            self._meet(sock, address)
+            self._start_handshake(sock, address)
 
-    def _open(self) -> None:
+    def _resume_accepting(self) -> None:
         if self._listener.fileno() >= 0:
             self._loop.add_reader(self._listener, self._accept)
 
-    def _meet(self, sock: socket.socket, address: Sequence[object]) -> None:
+    def _start_handshake(self, sock: socket.socket, address: Sequence[object]) -> None:
+        # A task from before the handshake on: `hang_up` can cancel it at any moment until the protocol takes over.
         connection = Connection(source_of(str(address[0])))
-        greeting = asyncio.create_task(self._greet(connection, sock))
-        connection.hang_up = greeting.cancel
-        self._greetings.add(greeting)
-        greeting.add_done_callback(self._greetings.discard)
+        handshake = asyncio.create_task(self._handshake(connection, sock))
+        connection.hang_up = handshake.cancel
+        self._handshakes.add(handshake)
+        handshake.add_done_callback(self._handshakes.discard)
 
-    async def _let_in(self, connection: Connection) -> bool:
-        """Find a place, for which it may have to wait a little until somebody has his answer."""
-        if self._guests.enter(connection, _HANDSHAKE_S):
+    async def _admit(self, connection: Connection) -> bool:
+        """Return whether the limiter admits the connection, within eight seconds."""
+        if self._limiter.enter(connection, _HANDSHAKE_S):
             return True
-        if self._at_the_door >= _MOST_AT_THE_DOOR:
+        if self._queued >= _MAX_QUEUED:
             return False
-        self._at_the_door += 1
+        self._queued += 1
         try:
-            for _ in range(_KNOCKS):
-                await asyncio.sleep(_BREATH_S)
-                if self._guests.enter(connection, _HANDSHAKE_S):
+            for _ in range(_ADMISSION_TRIES):
+                await asyncio.sleep(_RETRY_S)
+                if self._limiter.enter(connection, _HANDSHAKE_S):
                     return True
         finally:
-            self._at_the_door -= 1
+            self._queued -= 1
         return False
 
-    async def _greet(self, connection: Connection, sock: socket.socket) -> None:
-        """Bring a connection through its handshake; from then on the protocol looks after it."""
-        if not await self._let_in(connection):
+    async def _handshake(self, connection: Connection, sock: socket.socket) -> None:
+        """Do the TLS handshake of one connection; from then on its protocol reports its stages to the limiter."""
+        if not await self._admit(connection):
             sock.close()
             return
 
         def protocol() -> GuardedProtocol:
             return GuardedProtocol(
                 connection,
-                self._guests,
+                self._limiter,
                 config=self.config,
                 server_state=self.server_state,
                 app_state=self.lifespan.state,
@@ -170,19 +177,19 @@ class TlsListener(uvicorn.Server):
                 protocol, sock, ssl=self.config.ssl, ssl_handshake_timeout=_HANDSHAKE_S
             )
         except OSError:  # not TLS, hung up, or too slow
-            self._guests.leave(connection)
+            self._limiter.leave(connection)
         except asyncio.CancelledError:
-            self._guests.leave(connection)
+            self._limiter.leave(connection)
             raise
 
-    async def _look_after(self) -> None:
-        self._guests.hang_up_on_late()
-        if self._guests.departed - self._trimmed_at >= _TRIM_AFTER:
-            self._trimmed_at = self._guests.departed
+    async def _end_late(self) -> None:
+        self._limiter.hang_up_on_late()
+        if self._limiter.departed - self._trimmed_at >= _TRIM_AFTER:
+            self._trimmed_at = self._limiter.departed
             _trim()
 
 
 def _trim() -> None:
-    """Give back to the system what a crowd has left behind, in holes too small for the allocator to do so itself."""
-    with suppress(OSError, AttributeError):  # only glibc has it
+    """Return freed memory to the system: glibc keeps what many closed connections leave (malloc_trim(3))."""
+    with suppress(OSError, AttributeError):  # other C libraries, such as musl, do not have it
         ctypes.CDLL(None).malloc_trim(0)

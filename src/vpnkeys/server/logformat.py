@@ -1,4 +1,4 @@
-"""What a line of the log looks like: for people or as JSON, one event a line, without secrets."""
+"""Formats log records as text or as JSON, one event a line, without secrets."""
 
 import logging
 import re
@@ -17,9 +17,9 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 
 
 class LineFormatter(logging.Formatter):
-    """Formats a record as one line, for people with the traceback indented below.
+    """Formats a record as one line of text, with the traceback indented below, or as one JSON object.
 
-    journald has a clock of its own: for the journal every line begins with its priority, and has no time.
+    For the journal every line begins with its priority (sd-daemon(3)) and has no time: journald adds its own.
     """
 
     converter = staticmethod(time.gmtime)
@@ -33,7 +33,8 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of this record, without the last line break."""
-        # Our own words name keys by ids, which look like UUIDs; `xray` passes on what Xray says.
+        # Our own messages name keys by their ids, which look like UUIDs. Loggers below `xray` repeat Xray's output,
+        # where a UUID is a customer's credential.
         is_ours = record.name.startswith("vpnkeys.") and not record.name.startswith("vpnkeys.xray.")
         trace = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         fields: Mapping[str, object] = getattr(record, "fields", {})
@@ -46,6 +47,7 @@ class LineFormatter(logging.Formatter):
         if not self._for_journal:
             return text
         priority = next((number for least, number in _PRIORITIES if record.levelno >= least), 7)
+        # Each line of a traceback needs the prefix: journald makes an entry of each line.
         return textwrap.indent(text, f"<{priority}>", lambda _: True)
 
     def _human(self, record: logging.LogRecord, message: str, fields: Mapping[str, object], trace: str) -> str:
@@ -65,6 +67,7 @@ class LineFormatter(logging.Formatter):
             **fields,
             "exception": trace,
         }
+        # JSON escapes C0 only; DEL, C1 and U+2028 end a line for some readers, or control a terminal.
         line = orjson.dumps({name: value for name, value in document.items() if value != ""}, default=str).decode()
         return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
@@ -74,10 +77,10 @@ def _request_id(record: logging.LogRecord) -> str:
 
 
 def _clean(text: str, *, is_ours: bool = True) -> str:
-    """Return the text without secrets, and in UTF-8, which lone surrogates are not."""
+    """Return the text without secrets and lone surrogates, which cannot be encoded in UTF-8."""
     return redact(text.encode("utf-8", "backslashreplace").decode(), is_ours=is_ours) if text else ""
 
 
 def _one_line(text: str) -> str:
-    """Return the text with control characters written out: no words of others start a line or colour a terminal."""
+    """Return the text with control characters escaped: logged input cannot forge a line or control a terminal."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

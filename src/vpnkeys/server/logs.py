@@ -1,4 +1,4 @@
-"""The server's log: where it goes, and who is heard."""
+"""Sets up the server's log: its outputs, its levels, and the errors that end a thread or the process."""
 
 import logging
 import os
@@ -19,9 +19,9 @@ _log = logging.getLogger("vpnkeys.log")
 
 @contextmanager
 def logging_as_set(settings: Settings) -> Iterator[None]:
-    """Let everything that is said in the block go to standard error and, when there is one, to the log file.
+    """Send the log of the block to standard error and, when one is set, to the log file.
 
-    uvicorn, asyncio, Alembic and all others are heard from warnings on; what ends a thread is said here too.
+    Libraries (uvicorn, asyncio, Alembic) log from WARNING on. An exception that ends a thread, or the block, is logged.
     """
     as_json = settings.log_format == "json"
     stderr = Stderr()
@@ -44,8 +44,8 @@ def logging_as_set(settings: Settings) -> Iterator[None]:
     except typer.Exit:
         raise
     except Exception as error:
-        # Said here, and not by Python on the way out, whose traceback would go past the net for secrets.
-        _log.critical("ended by an error that nobody expected", exc_info=error)
+        # Logged here, because Python's own traceback at exit would not pass through the redaction.
+        _log.critical("ended by an unexpected error; please report it", exc_info=error)
         raise typer.Exit(1) from error
     finally:
         threading.excepthook = before
@@ -55,7 +55,8 @@ def logging_as_set(settings: Settings) -> Iterator[None]:
 
 
 def is_journal(stream: str | None) -> bool:
-    """Whether standard error is what systemd connected to the journal: its JOURNAL_STREAM, see systemd.exec(5)."""
+    """Return whether standard error is the journal: JOURNAL_STREAM is its "device:inode" (systemd.exec(5))."""
+    # The variable alone proves nothing: it is inherited also where standard error is redirected to a file.
     try:
         status = os.fstat(_STDERR)
     except OSError:
@@ -67,7 +68,7 @@ def _say_what_ended_a_thread(ended: threading.ExceptHookArgs) -> None:
     if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
         name = ended.thread.name if ended.thread else "unknown"
         _log.critical(
-            "thread %s ended by an error that nobody expected",
+            "thread %s ended by an unexpected error; please report it",
             name,
             exc_info=(ended.exc_type, ended.exc_value, ended.exc_traceback),
         )

@@ -1,4 +1,4 @@
-"""Writing the log so that no caller ever waits for it: neither for a full disk nor for a pipe that nobody reads."""
+"""Writes the log in threads of its own, so that no caller waits for a slow disk or a pipe that is not read."""
 
 import copy
 import logging
@@ -27,7 +27,7 @@ _format_trace = logging.Formatter().formatException
 
 
 class Stderr(logging.Handler):
-    """Writes to standard error. What cannot be written is lost: there is nobody left to tell."""
+    """Writes to standard error. A line that cannot be written is lost: there is no other place to report it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
@@ -36,9 +36,9 @@ class Stderr(logging.Handler):
 
 
 class LogFile(RotatingFileHandler):
-    """A file for its owner alone, begun anew when it is full, moved away or removed.
+    """Writes to a file with mode 0600, and starts a new one when it is full, was moved or was removed.
 
-    When it cannot be written, that is logged once, and it is tried again every few seconds.
+    A failure to write is logged once. The file is tried again every five seconds; then it says how many lines are lost.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LogFile(RotatingFileHandler):
         self._try_at = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record, after the number of those that were lost before it."""
+        """Write one record; after a failure, first the number of records that were lost."""
         if self._lost and self._clock() < self._try_at:
             self._lost += 1
             return
@@ -62,7 +62,11 @@ class LogFile(RotatingFileHandler):
             self._append(record)
         except OSError as error:
             if not self._lost:
-                _log.warning("the log file %s cannot be written (%s); it is tried again", self._path, error.strerror)
+                _log.warning(
+                    "the log file %s cannot be written (%s); it is tried again every 5 s",
+                    self._path,
+                    error.strerror,
+                )
             self._lost += 1
             self._try_at = self._clock() + _TRY_AGAIN_AFTER_S
 
@@ -76,23 +80,23 @@ class LogFile(RotatingFileHandler):
         try:
             _write_whole(file, line)
         except OSError:
-            os.ftruncate(file, size)  # half a line is none
+            os.ftruncate(file, size)  # a full disk may have taken half of the line
             raise
 
     def _descriptor(self) -> int:
-        """Return the file of this name, also after logrotate has moved the one before."""
+        """Return a descriptor of the file that has the path now, also after logrotate has moved the one before."""
         if self.stream is not None and not is_at(self.stream.fileno(), self._path):
             self.stream.close()
             self.stream = None
         if self.stream is None:
             self.stream = self._open()
-            if stat.S_ISREG(os.fstat(self.stream.fileno()).st_mode):  # /dev/null stays everybody's
+            if stat.S_ISREG(os.fstat(self.stream.fileno()).st_mode):  # never change the mode of /dev/null or a terminal
                 os.fchmod(self.stream.fileno(), 0o600)
         return self.stream.fileno()
 
 
 class Outlet(QueueHandler):
-    """Hands records to a thread that writes them with a handler, and counts those for which there is no room."""
+    """Passes records to a thread that writes them with a handler; drops and counts them when 10,000 are waiting."""
 
     def __init__(self, handler: logging.Handler, waiting_max: int = _WAITING_MAX) -> None:
         self._waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
@@ -103,7 +107,8 @@ class Outlet(QueueHandler):
         self._writer.start()
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Return a copy that says the same in another thread, and later."""
+        """Return a copy with its message, request id and traceback rendered, for another thread at a later time."""
+        # Arguments may change before the thread formats them, and the request id is a context variable of this thread.
         record = copy.copy(record)
         record.msg, record.args = record.getMessage(), None
         record.request_id = current_request_id()
@@ -112,7 +117,7 @@ class Outlet(QueueHandler):
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Take one record if there is room."""
+        """Queue one record, or count it as dropped."""
         if self._waiting.qsize() >= self._waiting_max:
             self._dropped += 1
             return
@@ -120,12 +125,12 @@ class Outlet(QueueHandler):
         self._waiting.put_nowait(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Say that a record makes no sense, in place of it: a slip in a message ends nothing."""
+        """Log that a record could not be formatted, in its place: a mistake in a log call must not fail its caller."""
         message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         self.enqueue(_about_us(f"{record.name}: {message} (its arguments do not fit)"))
 
     def stop(self) -> None:
-        """Write what is waiting, as far as that can be done soon."""
+        """Write the waiting records, for two seconds at most, and end the thread."""
         self._tell_dropped()
         self._writer.stop()
 
@@ -136,18 +141,19 @@ class Outlet(QueueHandler):
 
 
 class _Writer(QueueListener):
-    """The thread of an outlet."""
+    """The thread of an `Outlet`."""
 
     def handle(self, record: logging.LogRecord) -> None:
-        """Write one record; without the handler's lock, for which an exit would wait as long as for a stuck reader."""
+        """Write one record, without taking the handler's lock."""
+        # logging.shutdown() takes the lock at exit, and would wait for a write to a pipe that is not read.
         for handler in self.handlers:
             try:
                 handler.emit(record)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next ones may fare better
+            except Exception as error:  # noqa: BLE001 - the thread goes on with the next record
                 handler.emit(_about_us(f"an event of {record.name} cannot be written: {type(error).__name__}"))
 
     def stop(self) -> None:
-        """End the thread, but let no reader that is stuck hold up the end of the server."""
+        """End the thread; leave it behind, a daemon, when its write does not return within two seconds."""
         self.enqueue_sentinel()
         if self._thread is not None:
             self._thread.join(_LAST_WORDS_S)

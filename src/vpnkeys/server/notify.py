@@ -1,6 +1,6 @@
-"""What the service manager is told: when the server serves, that it still does, and that it ends (sd_notify(3)).
+"""Notifies systemd that the server is ready, alive or stopping (sd_notify(3)).
 
-Without NOTIFY_SOCKET, which only a manager that listens sets, nothing is told.
+Without NOTIFY_SOCKET in the environment nothing is sent.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ _MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Tells whoever listens at `address`, nobody when it is empty. `watchdog_s` is how often a sign of life is due."""
+    """Sends notifications to the socket `address`, if any. WATCHDOG=1 is due every `watchdog_s` seconds."""
 
     address: str = ""
     watchdog_s: float | None = None
 
     def tell(self, *states: str) -> None:
-        """Send states, such as READY=1, in one message. Never fails: serving matters more than being known to."""
+        """Send states, such as READY=1, in one datagram. A failure is logged, never raised: the server goes on."""
         if not self.address:
             return
-        # A first "@" stands for the null byte of Linux's abstract addresses.
+        # A leading "@" stands for the null byte of an abstract socket address (unix(7)).
         address = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(_PATIENCE_S)
                 sender.sendto("\n".join(states).encode(), address)
         except OSError as error:
-            _log.warning("the service manager cannot be told: %s", error)
+            _log.warning("systemd could not be notified: %s", error)
 
     async def accompany(
         self,
@@ -46,10 +46,11 @@ class Notifier:
         ill: str,
         introduce: Callable[[AsyncWorker], None] = lambda _: None,
     ) -> None:
-        """Tell that the server serves; then give signs of life while this event loop turns and `is_alive` says so.
+        """Send READY=1; then, where systemd has a watchdog, WATCHDOG=1 twice in its time while `is_alive` returns True.
 
-        `is_alive` is asked in a thread. Without a sign in time the manager restarts the server. `well` or `ill` is what
-        the manager shows meanwhile. `introduce` gets the worker that does so.
+        Without it in time systemd kills and restarts the server. `well` or `ill` is the status text that it shows.
+        `is_alive` runs in a thread; that the signal is sent from here proves that the event loop runs. `introduce`
+        receives the worker that sends the signals.
         """
         self.tell("READY=1", f"STATUS={well}")
         if not self.address or self.watchdog_s is None:
@@ -61,10 +62,10 @@ class Notifier:
             else:
                 self.tell(f"STATUS={ill}")
 
-        every_s = self.watchdog_s / 2
+        every_s = self.watchdog_s / 2  # as sd_watchdog_enabled(3) recommends
         job = Job(
             name="watchdog",
-            failing="the service manager got no sign of life",
+            failing="systemd got no watchdog signal",
             every_s=every_s,
             back_off_s=(every_s,),
             late_after_s=every_s,
@@ -75,10 +76,11 @@ class Notifier:
 
 
 def notifier_of(environment: Mapping[str, str]) -> Notifier:
-    """The service manager's, as it says in the environment. WATCHDOG_PID names the process that is meant."""
+    """Return the notifier that NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID describe."""
     watchdog_s = None
     with suppress(KeyError, ValueError):
         watchdog_s = int(environment["WATCHDOG_USEC"]) / _MICROSECONDS
+    # Children inherit the variables; WATCHDOG_PID says which process systemd watches.
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         watchdog_s = None
     return Notifier(environment.get("NOTIFY_SOCKET", ""), watchdog_s or None)

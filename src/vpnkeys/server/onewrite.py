@@ -1,12 +1,12 @@
-"""The head of an answer and the beginning of its body leave in one piece: one TLS record, one packet."""
+"""Joins the head of an answer and the start of its body into one write: one TLS record, one packet."""
 
 import asyncio
 
 
 class OneWrite(asyncio.Transport):
-    """A connection's transport as uvicorn sees it, which writes an answer's head and body one after the other.
+    """A transport for uvicorn, which writes the head and the body of an answer in two calls.
 
-    A head is held back until the body comes, but never longer than until the event loop turns: then it leaves alone.
+    A head is held back until the body's write, or until the next turn of the event loop, and then sent alone.
     Encrypting and sending twice is most of what a small answer costs (docs/adr/0014-speed.md).
     """
 
@@ -17,28 +17,29 @@ class OneWrite(asyncio.Transport):
         self._held: bytes = b""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send, or hold back what is a head."""
+        """Send the bytes; hold them back when they are the head of an answer."""
         if self._held:
             held, self._held = self._held, b""
             self._transport.write(held + data)
         elif data[:5] == b"HTTP/":
+            # A body that begins so is sent a turn later, and unchanged.
             self._held = bytes(data)
             self._loop.call_soon(self._flush)
         else:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Send what is held back, then end the connection in order."""
+        """Send a head that is held back, then close the connection after its buffer is sent."""
         self._flush()
         self._transport.close()
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """Close the connection at once, without sending its buffer."""
         self._held = b""
         self._transport.abort()
 
     def is_closing(self) -> bool:
-        """Whether it is ending or has ended."""
+        """Return whether the connection is closing or closed."""
         return self._transport.is_closing()
 
     def _flush(self) -> None:

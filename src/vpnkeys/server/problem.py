@@ -11,6 +11,6 @@ _MEDIA_TYPE = "application/problem+json"
 
 
 def problem(status: HTTPStatus, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an answer that says what went wrong."""
+    """Return a problem document: `code` for programs, `detail` for people, and the id of the request."""
     body = Problem(title=status.phrase, status=status, detail=detail, code=code, request_id=current_request_id())
     return Response(body.model_dump_json(), status, headers, _MEDIA_TYPE)

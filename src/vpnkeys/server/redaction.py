@@ -1,6 +1,6 @@
-"""The last net under the log: what looks like a secret, or like where a visitor comes from, is not written.
+"""Replaces secrets and IP addresses in log lines before they are written.
 
-Nothing of ours logs such things. But Xray, uvicorn and exceptions bring words of their own.
+Our own messages contain none; those of Xray, of libraries and of exceptions may.
 """
 
 import re
@@ -15,22 +15,22 @@ _SECRETS = (
     (re.compile(r"(?i)\bbearer\s+[\w.~+/-]+=*"), "Bearer [secret]"),
     (re.compile(r"(/sub/)[\w-]+"), r"\1[token]"),
     (re.compile(r"(://[^\s/:@]*:)[^\s/@]+@"), r"\1[secret]@"),  # the password in a URL, such as a database's
-    # What token_urlsafe(32) and X25519 keys look like: long, without a gap, of all kinds of letters.
+    # token_urlsafe(32) and X25519 keys: 40 or more of the base64url alphabet, with upper and lower case and a digit.
     (re.compile(r"(?<![\w-])(?=[\w-]{40})(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?=[A-Za-z_-]*\d)[\w-]+"), "[secret]"),
     (re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64}(?![0-9A-Fa-f])"), "[digest]"),
 )  # fmt: skip
 
-# Colons alone are time, slices and C++; `ip_address` has the last word.
+# Wider than addresses are: times, slices and "C++::x" have colons too. `ip_address` decides.
 _ADDRESS = re.compile(
     r"(?<![\w.:])(?:(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)|(?=[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:)[0-9A-Fa-f:.]*[0-9A-Fa-f](?![\w:]))"
 )
 
-# The UUID in `key-UUID` is an id, which lets nobody in; Xray also knows those that do.
+# "key-UUID" is a tag with a key's id, which is public. A bare UUID in Xray's output may be a VLESS credential.
 _UUID = re.compile(r"(?<!key-)\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b")
 
 
 def redact(text: str, *, is_ours: bool = True) -> str:
-    """The text without secrets and IP addresses; unless it `is_ours`, without UUIDs too, which keys' ids look like."""
+    """Return the text without secrets and IP addresses, and without UUIDs unless the message `is_ours`."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     text = _ADDRESS.sub(_without_address, text)

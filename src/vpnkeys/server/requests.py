@@ -1,4 +1,4 @@
-"""Gives every request an id, one line in the log, and its place in the metrics."""
+"""Gives every request an id, logs it and counts it, as plain ASGI in front of the framework."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ _ADDED = "vpnkeys.headers"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 UNMATCHED = "unmatched"
-"""The route of a request that no route of ours is for, or that was refused before the route was known."""
+"""The route label of a request without a matching route, or refused before its route was known."""
 
 _READS = frozenset({"GET", "HEAD"})
 _METHODS = _READS | {"DELETE", "OPTIONS", "PATCH", "POST", "PUT"}
@@ -35,14 +35,14 @@ def current_request_id() -> str:
 
 
 def add_headers(scope: Scope, headers: Mapping[str, str]) -> None:
-    """Let the answer to this request carry these headers, whether it succeeds or not."""
+    """Add headers to the answer to this request, also to an error."""
     scope[_ADDED] += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 class Served(NamedTuple):
     """A request that was answered.
 
-    `route` is the route's template, never the path: ids and tokens stay out. `duration_s` lasts until the answer began.
+    `route` is the route's template, not the path, which holds ids and tokens. `duration_s` ends where the answer began.
     """
 
     method: str
@@ -52,9 +52,9 @@ class Served(NamedTuple):
 
 
 class LogRateLimiter:
-    """Limits how many lines are written for requests of one kind: some at once, then a few each second.
+    """A token bucket for the log lines of one kind of request: `at_once` lines, refilled with `per_s` a second.
 
-    A flood of requests must not fill the disk, nor push out of the log what matters. The metrics count every request.
+    A flood of requests must not fill the disk or rotate other lines out of the log. The metrics count every request.
     """
 
     def __init__(self, kind: str, at_once: int, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -78,15 +78,16 @@ class LogRateLimiter:
         return True
 
     def dropped(self) -> int:
-        """Return how many lines were dropped since this was last asked."""
+        """Return how many lines were dropped since the last call."""
         dropped, self._dropped = self._dropped, 0
         return dropped
 
 
 class AccessLog:
-    """Logs and counts the requests of an application, and puts an id on every answer, also on those to our own errors.
+    """ASGI middleware that logs and counts requests, and adds X-Request-ID to every answer.
 
-    A caller's own id is kept when it is a sane one: up to 64 letters, digits, dots, dashes and underscores.
+    A caller's own id is kept when it has up to 64 letters, digits, dots, dashes and underscores: any other could forge
+    log lines.
     """
 
     def __init__(self, app: ASGIApp, on_served: Callable[[Served], None]) -> None:
@@ -101,15 +102,15 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         request_id = _id_of(scope)
-        _current.set(request_id)  # for the rest of the task, which is this request's own
+        _current.set(request_id)  # uvicorn runs each request in a task of its own, so there is nothing to reset
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id)
         scope[_ADDED] = answer.headers
-        set_actor(SERVER)  # until the caller is known; the one before on this connection may have been another
+        set_actor(SERVER)  # until the caller is authenticated
         try:
             await self._app(scope, receive, answer.send)
         except Exception:
-            # It was traced and answered; raised further, it would be traced once more.
+            # The error handler has logged and answered it; raised further, uvicorn would log it again.
             if not answer.is_whole:
                 raise
         finally:
@@ -118,7 +119,7 @@ class AccessLog:
     def _log(self, scope: Scope, answer: "_Answer") -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         route = getattr(scope.get("route"), "path", None) or UNMATCHED
-        # A caller who left before there was an answer got none: 499, as proxies write it.
+        # The client hung up before an answer: 499, nginx's status for that.
         served = Served(method, route, answer.status or 499, answer.duration_s())
         self._on_served(served)
         limiter = self._limiter_of(served)
@@ -130,14 +131,14 @@ class AccessLog:
         _log.info("%s %s %d in %.1f ms", method, route, served.status, served.duration_s * 1000, extra=_fields(served))
 
     def _limiter_of(self, served: Served) -> LogRateLimiter | None:
-        """Return what limits a request's line; nothing for a known caller's changes and refusals."""
+        """Return the rate limiter of a request's line; None for changes and refusals of an authenticated caller."""
         if current_actor() is SERVER:
             return self._unauthenticated
         return self._reads if served.method in _READS and served.status < HTTPStatus.BAD_REQUEST else None
 
 
 class _Answer:
-    """Sends an answer, with the headers that were added to it, and keeps what the log needs of it."""
+    """Sends an answer with its added headers, and keeps its status and times for the log."""
 
     __slots__ = ("_began", "_send", "_started", "headers", "is_whole", "status")
 
@@ -160,12 +161,12 @@ class _Answer:
         await self._send(message)
 
     def duration_s(self) -> float:
-        """Return how long the answer took to begin, or takes so far."""
+        """Return the seconds until the answer began; until now when it has not."""
         return (self._started or time.perf_counter()) - self._began
 
 
 def _id_of(scope: Scope) -> str:
-    """Return the caller's own id where it is sane, else a new one: 16 hex digits."""
+    """Return the caller's own id where it is acceptable, else a new one: 16 hex digits."""
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     for name, value in headers:
         if name == _HEADER and _SANE.fullmatch(given := value.decode("latin-1")):
@@ -174,7 +175,7 @@ def _id_of(scope: Scope) -> str:
 
 
 def _fields(served: Served) -> dict[str, object]:
-    """Return what the log's JSON says by name; the actor too, where the caller was authenticated."""
+    """Return the fields of the JSON log line, with the actor when the caller was authenticated."""
     fields: dict[str, object] = {
         "method": served.method,
         "route": served.route,

@@ -1,4 +1,4 @@
-"""Where the application is served: HTTPS for everybody, a Unix socket for this machine's own commands."""
+"""Serves the application on HTTPS, and on a Unix socket for commands on this machine."""
 
 import asyncio
 import contextlib
@@ -25,9 +25,10 @@ _LOOK_EVERY_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What else runs in the event loop of the application.
+    """What runs in the application's event loop beside it.
 
-    `while_serving` does from when it listens until it ends; `workers` gets to know the workers that serving needs.
+    `while_serving` runs from when the server listens until it ends. `workers` receives the server's own workers, for
+    their status.
     """
 
     while_serving: Callable[[], Awaitable[None]]
@@ -35,7 +36,7 @@ class Beside:
 
 
 def check_certificate(certificate: CertificateFiles) -> None:
-    """Raises SettingsError when it cannot be served."""
+    """Check that the certificate can be served. Raises SettingsError."""
     try:
         check_pair(certificate.cert, certificate.key)
     except (OSError, ValueError) as error:
@@ -49,14 +50,14 @@ def check_certificate(certificate: CertificateFiles) -> None:
 def serve_until_asked(
     app: ASGIApp, listen: Address, certificate: CertificateFiles, admin_socket: Path, beside: Beside
 ) -> None:
-    """Serve on both until SIGTERM or SIGINT; then end what is open, in order.
+    """Serve on both until SIGTERM or SIGINT; then end the open connections within a second.
 
-    Whoever can open `admin_socket`, which is the owner of this process and root, needs no API key there.
+    Requests on `admin_socket` need no API key: only this process's user and root can open it.
     """
     limiter = ConnectionLimiter(total=raise_file_limit())
     config = _config(app, ssl_certfile=str(certificate.cert), ssl_keyfile=str(certificate.key))
     api = TlsListener(config, _public_socket(listen), limiter)
-    # The application starts and ends once, with the API: it is the same one.
+    # One application on two listeners: only the API's server runs its lifespan, or it would start twice.
     admin = _Admin(_config(Trusted(app), lifespan="off"))
     with (
         _private_socket(admin_socket) as listener,
@@ -67,11 +68,11 @@ def serve_until_asked(
 
 def _config(app: ASGIApp, **more: object) -> uvicorn.Config:
     common = {
-        "log_level": "error",  # what it warns of is what somebody sent: nobody shall fill the disk with that
-        "log_config": None,  # its loggers go where all others go
+        "log_level": "error",  # its warnings are about malformed requests, with which anybody could fill the disk
+        "log_config": None,  # else uvicorn installs handlers of its own
         "access_log": False,
         "server_header": False,
-        "proxy_headers": False,  # whoever may set X-Forwarded-For may guess API keys under any address
+        "proxy_headers": False,  # a forged X-Forwarded-For would evade the limit on wrong API keys
         "timeout_graceful_shutdown": _GRACE_S,
         "loop": "uvloop",
         "http": "httptools",
@@ -105,16 +106,16 @@ async def _serve(
 
 
 async def _once_started(api: uvicorn.Server, then: Callable[[], Awaitable[None]]) -> None:
-    while not api.started:  # noqa: ASYNC110 - nobody tells
+    while not api.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(_LOOK_EVERY_S)
     await then()
 
 
 class _Admin(uvicorn.Server):
-    """Leaves the signals to the server that it stands beside, and sleeps until that one ends.
+    """The server of the Unix socket: it handles no signals, and ends when the API's server asks it to.
 
-    uvicorn wakes ten times a second for the Date of its answers, which is half of what an idle server does. Nobody on
-    this machine needs to be told the time.
+    uvicorn's main loop wakes ten times a second for the Date header, which is half of an idle server's CPU time. The
+    answers on this socket have no Date.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -122,17 +123,17 @@ class _Admin(uvicorn.Server):
         self._asked = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Wait to be asked to end."""
+        """Wait until `ask_to_end`."""
         await self._asked.wait()
 
     def ask_to_end(self) -> None:
-        """Let `serve` come to its end."""
+        """End `serve`."""
         self.should_exit = True
         self._asked.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Do nothing."""
+        """Leave the signal handlers to the API's server."""
         yield
 
 
@@ -146,13 +147,11 @@ def _public_socket(listen: Address) -> socket.socket:
 
 @contextlib.contextmanager
 def _private_socket(path: Path) -> Iterator[socket.socket]:
-    """A Unix socket that only this user and root can open, removed at the end.
-
-    What lies there is from a server that was killed: there is never a second one on the same data directory.
-    """
+    """Yield a Unix socket that only this user and root can open; its file is removed at the end."""
+    # A file that is there was left by a killed server: the data directory's lock allows only one.
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(path))  # in a directory with mode 0700, so that nobody is quicker than the next line
+        listener.bind(str(path))  # its directory has mode 0700, so no other user can connect before the chmod
         path.chmod(0o600)
         try:
             yield listener

@@ -1,8 +1,7 @@
-"""Marks requests that need no API key, because they came by the Unix socket.
+"""Marks requests that came by the Unix socket and so need no API key.
 
-The server also listens on a Unix socket that only its own user and root can open. They could read the database as
-well, so an API key would protect nothing. What marks such a request is put into its scope by the application that is
-served on that socket, and only there: no header, path or query of a request makes a scope's keys.
+Only the server's own user and root can open that socket. They could read the database as well, so an API key would
+protect nothing. The mark is a key of the ASGI scope, which no header, path or query of a request can set.
 """
 
 from collections.abc import Mapping
@@ -20,10 +19,10 @@ class Trusted:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, with the mark in its scope."""
         await self._app({**scope, _MARK: True}, receive, send)
 
 
 def is_trusted(scope: Mapping[str, Any]) -> bool:
-    """Return whether a request came in where no API key is needed."""
+    """Return whether a request came by the Unix socket."""
     return scope.get(_MARK) is True
