@@ -70,7 +70,7 @@ class Rig:
 
     def run(self) -> list[float]:
         """When the steps came, from the start on."""
-        self.worker._course.start()
+        self.worker._tracker.start()
         self.worker.run()
         return [round(at, 6) for at in self.steps]
 
@@ -301,7 +301,7 @@ def test_stop_waits_no_longer_than_it_may(held: Held, caplog: pytest.LogCaptureF
     assert worker.is_alive
     assert [message for _, message in lines(caplog)] == [
         "held could not be interrupted",
-        "held did not end within 0.0 s and is left behind",
+        "held did not end within 0.0 s; its thread is left running",
     ]
 
 

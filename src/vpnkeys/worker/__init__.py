@@ -1,4 +1,4 @@
-"""Background loops that go on whatever happens to them, and that tell how they get on."""
+"""Background loops that no exception ends, and that report their status."""
 
 from vpnkeys.worker.job import NEVER, Job, Status
 from vpnkeys.worker.task import AsyncWorker, Interruptible

@@ -1,6 +1,6 @@
-"""When the steps of a background loop come, and how it gets on: plain values, without a thread and without a clock.
+"""The schedule and the status of a background loop, as values and pure functions without a thread or a clock.
 
-All times are seconds of a monotonic clock: somebody who sets the time of day neither hurries nor delays a step.
+All times are seconds of a monotonic clock, so that setting the time of day neither hurries nor delays a step.
 """
 
 import math
@@ -9,24 +9,24 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 WAKE_FLOOR_S: Final = 1.0
-"""A step that failed is not repeated sooner when the worker is woken: many may wake it while what it needs is away."""
+"""The least wait after a failure when the worker is woken: every request may wake it while Xray does not answer."""
 
 NEVER: Final = math.inf
 
 BackOff = tuple[float, ...]
-"""The waits after the first, the second, … failure in a row; the last one for ever."""
+"""Seconds to wait after the first, the second, … failure in a row; the last one repeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker does, and when.
+    """Describes a worker's schedule and its messages.
 
     A step that succeeds is followed by the next after `every_s` (NEVER: when the worker is woken), unless it returns
     another wait. `back_off_s` follows one that fails; `back_offs_s` has other waits for some classes of exceptions.
 
-    `failing` says what is true while steps fail, for the log. `expected` are the exceptions that are no bugs: they are
-    logged without a traceback, and only after they have gone on for `quiet_s`. The worker is late when a step that was
-    due has not succeeded for `late_after_s`. A stop waits for the step under way for `stop_within_s` at most.
+    `failing` is the log's text for the state in which steps fail. Exceptions of the classes `expected` are logged
+    without a traceback, and only when they have lasted for `quiet_s`; all others are bugs. The worker is late when a
+    step has been due for `late_after_s` without a success. A stop waits up to `stop_within_s` for the present step.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Job:
     stop_within_s: float = 5.0
 
     def waits_after(self, error: BaseException) -> BackOff:
-        """Return the waits for this failure: those of its nearest class that has its own, else the usual ones."""
+        """Return the waits for this failure: those of its nearest class in `back_offs_s`, else `back_off_s`."""
         return next((self.back_offs_s[kind] for kind in _classes(error) if kind in self.back_offs_s), self.back_off_s)
 
 
@@ -50,9 +50,10 @@ def _classes(error: BaseException) -> tuple[type[Exception], ...]:
 
 
 class Status(NamedTuple):
-    """How one worker gets on, at the moment of asking. `last_error` is empty and `failing_for_s` None when it is well.
+    """The status of one worker at the time of the call.
 
-    `last_success_age_s` is None before the first success.
+    `last_success_age_s` is None before the first success. `failing_for_s` is None, and `last_error` empty, unless the
+    last step failed.
     """
 
     name: str
@@ -65,11 +66,11 @@ class Status(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What has become of a worker's steps so far.
+    """The results of a worker's steps so far.
 
-    `ended_at` is when the last one ended, `wait_s` what it is followed by, and `due_at` the time from which a success
-    is missing. `failures` counts those in a row that were followed by the same list of waits. `has_told` and
-    `has_told_bug` keep a failure that goes on from being logged again.
+    `ended_at` is when the last step ended, `wait_s` the wait after it, `due_at` when a success was due. `failures`
+    counts those in a row with the same list of waits. `is_logged` and `is_bug_logged`: a failure that lasts is logged
+    once.
     """
 
     ended_at: float
@@ -80,16 +81,16 @@ class Progress:
     last_error: str = ""
     waits: BackOff = ()
     failures: int = 0
-    has_told: bool = False
-    has_told_bug: bool = False
+    is_logged: bool = False
+    is_bug_logged: bool = False
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last step failed."""
+        """Return whether the last step failed."""
         return self.failing_since is not None
 
     def next_at(self, *, is_woken: bool, at_once: bool) -> float:
-        """Return when the next step comes."""
+        """Return the time of the next step."""
         if at_once:
             return self.ended_at
         if is_woken:
@@ -97,7 +98,7 @@ class Progress:
         return self.ended_at + self.wait_s
 
     def status(self, job: Job, now: float, woken_at: float | None) -> Status:
-        """Return how the worker gets on. Being woken makes a step due."""
+        """Return the status at `now`. A wake makes a step due from then on."""
         due_at = self.due_at if woken_at is None else min(self.due_at, woken_at)
         return Status(
             name=job.name,
@@ -115,18 +116,18 @@ def first(job: Job, now: float) -> Progress:
 
 
 def begun(progress: Progress, woken_at: float | None) -> Progress:
-    """Return the progress with a step begun: what it was woken for is due since then."""
+    """Return the progress with a step begun; if it was woken, a success is due since the wake."""
     return progress if woken_at is None else replace(progress, due_at=min(progress.due_at, woken_at))
 
 
 def succeeded(job: Job, now: float, wait_s: float | None) -> Progress:
-    """Return the progress after a step that succeeded, and is followed by this wait or by the usual one."""
+    """Return the progress after a step that succeeded; the next comes after `wait_s`, or the job's `every_s`."""
     wait_s = job.every_s if wait_s is None else wait_s
     return Progress(ended_at=now, wait_s=wait_s, due_at=now + wait_s, succeeded_at=now)
 
 
 def failed(job: Job, progress: Progress, now: float, error: BaseException) -> Progress:
-    """Return the progress after a step that failed. Its success is missing since it was due."""
+    """Return the progress after a step that failed; `due_at` stays, so that lateness counts from the first failure."""
     waits = job.waits_after(error)
     failures = progress.failures + 1 if waits == progress.waits else 1
     return replace(
@@ -142,8 +143,8 @@ def failed(job: Job, progress: Progress, now: float, error: BaseException) -> Pr
 
 
 def describe(error: BaseException) -> str:
-    """Return what an exception says; the name of its class when it says nothing, or fails even at that."""
+    """Return an exception's text; its class name when the text is empty or `__str__` raises."""
     try:
         return str(error) or type(error).__name__
-    except Exception:  # noqa: BLE001 - any class may come here, also one with a broken __str__
+    except Exception:  # noqa: BLE001 - a broken __str__ may raise anything
         return type(error).__name__

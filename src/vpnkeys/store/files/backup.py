@@ -1,4 +1,4 @@
-r"""A backup is one file; this is its format, and what is needed of SQLite to fill and to check it.
+r"""Packs and unpacks backup files, and copies and checks the SQLite database in them.
 
 Format 1, in this order:
 
@@ -9,9 +9,9 @@ Format 1, in this order:
     the SHA-256 of everything above, 32 raw bytes
 
 With a passphrase `encryption` is {"kdf": "scrypt", "n": 32768, "r": 8, "p": 1, "salt": hex, "cipher": "aes-256-gcm",
-"nonce": hex}, and in the body's place stands its ciphertext with the tag; the two lines above it are the associated
-data. The SHA-256 at the end is there too: it tells a damaged file from a wrong passphrase. Only the tag tells who has
-made the file: a SHA-256 can be computed by anybody.
+"nonce": hex}, and the body is replaced by its ciphertext with the tag; the two lines above it are the associated data.
+The SHA-256 at the end tells a damaged file from a wrong passphrase. It does not authenticate the file, as anybody can
+compute it; the tag does.
 """
 
 import hashlib
@@ -39,15 +39,17 @@ from vpnkeys.store.sql.migrate import current_revision, migrate
 
 DATABASE = "vpnkeys.db"
 MEMBERS = (DATABASE, "reality.json", "api-key.json", "tls/cert.pem", "tls/key.pem", "vpnkeys.env")
-"""Everything that a backup can hold, by its path in the data directory."""
+"""The files that a backup may contain, by their paths in the data directory."""
 COMPANIONS = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database and would apply to whatever stands there."""
+"""Files that SQLite keeps beside a database, and would apply to another database put in its place."""
 
 _MAGIC = b"vpnkeys backup\n"
 _FORMAT = 1
 _HEADER_MAX_BYTES = 4096
 _DIGEST_BYTES = 32
 _SALT_BYTES, _NONCE_BYTES = 16, 12
+# 32 MB and about 0.1 s for each guess (RFC 7914). Written into the header, and compared on reading: other parameters
+# from a file that was tampered with could take any amount of memory.
 _KDF: Mapping[str, object] = {"kdf": "scrypt", "n": 2**15, "r": 8, "p": 1, "cipher": "aes-256-gcm"}
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
@@ -56,14 +58,14 @@ _FOREIGN = "it is no backup of vpnkeys"
 
 
 class BackupRefused(Rejected):
-    """A file is no whole backup that this version can use, or cannot be used in this place."""
+    """Raised for a file that is not an intact backup, or that this version or installation cannot restore."""
 
     code = "backup_refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What is in a backup, and where it comes from. `created_at` is UTC, written out."""
+    """The contents of a backup: files by name, the version that made it, and when: ISO 8601 in UTC."""
 
     created_by: str
     created_at: str
@@ -71,7 +73,7 @@ class Backup:
 
 
 def pack(backup: Backup, passphrase: str | None = None) -> bytes:
-    """The file. With a passphrase nobody without it can read or make it."""
+    """Return the backup as the bytes of a file; encrypted and authenticated when a passphrase is given."""
     salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
     encryption = None if passphrase is None else {**_KDF, "salt": salt.hex(), "nonce": nonce.hex()}
     header = {
@@ -92,7 +94,7 @@ def pack(backup: Backup, passphrase: str | None = None) -> bytes:
 
 
 def unpack(raw: bytes, passphrase: str | None = None) -> Backup:
-    """What is in the file, every byte of it checked. Raises BackupRefused."""
+    """Return the contents of a backup file; every byte of it is checked. Raises BackupRefused."""
     header, opening = _opening(raw)
     end = len(raw) - _DIGEST_BYTES
     view = memoryview(raw)
@@ -102,27 +104,27 @@ def unpack(raw: bytes, passphrase: str | None = None) -> Backup:
     if header["encryption"] is not None:
         body = _decrypted(header["encryption"], opening, body, passphrase)
     elif passphrase is not None:
-        # Else whoever can swap files could pass off one of his own on a reader who relies on the passphrase.
+        # Else an attacker could replace an encrypted backup by a plain one of his own, and it would be restored.
         msg = "it is not encrypted, and a passphrase was given: leave the passphrase out if that is as it should be"
         raise BackupRefused(msg)
     return Backup(str(header["created_by"]), str(header["created_at"]), _members(body))
 
 
 def is_encrypted(raw: bytes) -> bool:
-    """Whether a passphrase is needed. Raises BackupRefused when it is no backup at all."""
+    """Return whether a passphrase is needed. Raises BackupRefused when the file is no backup."""
     return _opening(raw)[0]["encryption"] is not None
 
 
 def copy_database(database: Path) -> bytes:
-    """A sound copy of an SQLite database as it is between two transactions, whoever writes to it meanwhile.
+    """Return a consistent copy of an SQLite database, which others may write to meanwhile.
 
-    Raises StoreUnavailable when it cannot be copied or is damaged: no good backup should give way to a bad one.
+    Raises StoreUnavailable when it cannot be copied or is damaged, before a bad backup replaces a good one.
     """
     with tempfile.TemporaryDirectory(prefix="vpnkeys-") as directory:
         copy = Path(directory) / DATABASE
         try:
-            # In one step: between two, every write would make SQLite begin anew, under load for ever. Writers do not
-            # wait for it, as the database has a write-ahead log.
+            # All pages in one step: a write between two steps makes the backup start again, under load for ever
+            # (sqlite3_backup_step()). In WAL mode its read transaction does not hold up writers.
             uri = f"{database.absolute().as_uri()}?mode=rw"
             with closing(sqlite3.connect(uri, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
                 source.backup(target, pages=-1)
@@ -134,9 +136,9 @@ def copy_database(database: Path) -> bytes:
 
 
 def make_fit(database: Path) -> tuple[int, ...]:
-    """Check a database out of a backup and bring it up to date; the ports of its keys. Raises BackupRefused.
+    """Check the database of a backup, migrate it to this version, and return its keys' ports. Raises BackupRefused.
 
-    It is one file afterwards, with nothing beside it, and on the disk.
+    Afterwards it is a single file, without -wal or -journal, and synced to disk.
     """
     try:
         _check_integrity(database)
@@ -144,7 +146,9 @@ def make_fit(database: Path) -> tuple[int, ...]:
     except (sqlite3.Error, DatabaseError) as error:
         raise BackupRefused(f"its database is damaged: {error}") from error
     if any(database.with_name(database.name + end).exists() for end in COMPANIONS):
-        raise BackupRefused("its database cannot be made one file; somebody else holds it open")
+        raise BackupRefused(
+            "its database cannot be made one file: another process has it open; end that one and try again"
+        )
     with database.open("rb+") as file:
         os.fsync(file.fileno())
     return ports
@@ -173,11 +177,11 @@ def _migrate(engine: Engine) -> None:
     try:
         migrate(engine)
     except StoreUnavailable as error:
-        raise BackupRefused(f"its database is of a newer vpnkeys; use that one: {error}") from error
+        raise BackupRefused(f"its database is from a newer vpnkeys; use that version: {error}") from error
 
 
 def _opening(raw: bytes) -> tuple[dict[str, Any], bytes]:
-    """The header, and the two lines as they stand."""
+    """Return the parsed header, and the two lines before the body as bytes."""
     if not raw.startswith(_MAGIC):
         raise BackupRefused(_ALTERED if raw and _MAGIC.startswith(raw) else _FOREIGN)
     end = raw.find(b"\n", len(_MAGIC), len(_MAGIC) + _HEADER_MAX_BYTES)
@@ -201,7 +205,7 @@ def _decrypted(encryption: object, opening: bytes, sealed: bytes, passphrase: st
     try:
         return AESGCM(_derive(passphrase, salt)).decrypt(nonce, sealed, opening)
     except InvalidTag as error:
-        msg = "the passphrase is wrong, or somebody without it has altered the file"
+        msg = "the passphrase is wrong, or the file was altered without it"
         raise BackupRefused(msg) from error
 
 
@@ -215,7 +219,7 @@ def _members(body: bytes) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     at = end + 1
     for name, size, digest in listed:
-        # Names become paths: none but those that are known, none twice.
+        # Names become paths in the data directory: only known ones ("../" must not work), and none twice.
         if name not in MEMBERS or name in members or size < 0:
             raise BackupRefused(f"it holds {name!r}, which has no place in a backup")
         members[name] = body[at : at + size]
@@ -228,7 +232,7 @@ def _members(body: bytes) -> dict[str, bytes]:
 
 
 def _derive(passphrase: str, salt: bytes) -> bytes:
-    # The same letters can be typed as different code points.
+    # Keyboards of different systems compose "é" differently; NFC makes the same passphrase the same bytes.
     typed = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
     return Scrypt(salt=salt, length=32, n=2**15, r=8, p=1).derive(typed)
 
@@ -243,7 +247,7 @@ def _line(document: object) -> bytes:
     return json.dumps(document).encode("ascii") + b"\n"
 
 
-def _parsed(line: bytes) -> Any:  # noqa: ANN401 - whatever it is
+def _parsed(line: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
         return json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The API's own TLS certificate, for as long as the operator gives no other."""
+"""Creates and renews the API's self-signed TLS certificate, which is used unless the operator sets another one."""
 
 import datetime as dt
 import logging
@@ -18,15 +18,15 @@ from vpnkeys.files import write_atomically
 _log = logging.getLogger(__name__)
 
 _VALID_DAYS = 3650
-"""Ten years: nobody trusts it by a chain, but by its fingerprint, which should stay."""
+"""Ten years: clients trust its fingerprint, not a chain, and every renewal changes that."""
 _RENEWED_BEFORE_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Paths of a certificate (PEM, with its chain) and its key (PEM).
+    """The paths of a certificate (PEM, with its chain) and its key (PEM).
 
-    `own_address` is set for one of our own making: the address in links, for which it is made.
+    `own_address` is the server's address in links for a certificate that vpnkeys made itself; None for any other.
     """
 
     cert: Path
@@ -34,13 +34,13 @@ class CertificateFiles:
     own_address: str | None = None
 
     def fingerprint(self) -> str:
-        """SHA-256 of the certificate, in colon-separated hex as browsers show it."""
+        """Return the certificate's SHA-256 in upper-case hex with colons, as browsers show it."""
         certificate = x509.load_pem_x509_certificate(self.cert.read_bytes())
         return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
 def load_certificate(data_dir: Path, server_address: str) -> CertificateFiles:
-    """The self-signed certificate for this host and for the address in links, made on the first call."""
+    """Return the self-signed certificate for this host's names and `server_address`; the first call creates it."""
     directory = data_dir / "tls"
     directory.mkdir(mode=0o700, exist_ok=True)
     files = CertificateFiles(directory / "cert.pem", directory / "key.pem", server_address)
@@ -51,9 +51,9 @@ def load_certificate(data_dir: Path, server_address: str) -> CertificateFiles:
 
 
 def renew(files: CertificateFiles) -> None:
-    """Make a certificate of our own anew, for the same key, in its last month; leave every other one alone.
+    """Renew our own certificate, with the same key, when it ends within 30 days. Raises OSError.
 
-    One that cannot be read is left alone as well: who serves it will say what is wrong. Raises OSError.
+    An operator's certificate is never changed; neither is one that cannot be parsed: serving it reports the error.
     """
     try:
         ends_at = x509.load_pem_x509_certificate(files.cert.read_bytes()).not_valid_after_utc
@@ -64,16 +64,19 @@ def renew(files: CertificateFiles) -> None:
     if files.own_address is None or not is_due or not isinstance(key, ec.EllipticCurvePrivateKey):
         return
     _make(files, sorted({files.own_address, *host_names()}), key)
-    _log.warning("the API's own certificate was due and is made anew; its SHA-256 is %s", files.fingerprint())
+    _log.warning(
+        "the API's self-signed certificate was renewed; clients that pin it need its new SHA-256: %s",
+        files.fingerprint(),
+    )
 
 
 def host_names() -> set[str]:
-    """Every name and address of this host."""
+    """Return every name and IP address of this host."""
     return {"localhost", socket.gethostname(), *_ipv4_addresses(), *_ipv6_addresses()}
 
 
 def _ipv4_addresses() -> set[str]:
-    """The local addresses of the kernel's routing table: "|-- ADDRESS" followed by "/32 host LOCAL"."""
+    """Return the local addresses of the kernel's routing table: "|-- ADDRESS" followed by "/32 host LOCAL"."""
     lines = _lines(Path("/proc/net/fib_trie"))
     return {
         line.split()[-1] for line, after in pairwise(lines) if "|--" in line and after.strip() == "/32 host LOCAL"
@@ -81,7 +84,8 @@ def _ipv4_addresses() -> set[str]:
 
 
 def _ipv6_addresses() -> set[str]:
-    """Proc's table of addresses, 32 hex digits each; link-local ones mean nothing without their interface."""
+    """Return the addresses in /proc/net/if_inet6, where each line begins with 32 hex digits."""
+    # Without link-local ones, which need a scope that a certificate cannot contain.
     addresses = (IPv6Address(bytes.fromhex(line.split()[0])) for line in _lines(Path("/proc/net/if_inet6")))
     return {str(address) for address in addresses if not address.is_link_local} | {"::1"}
 
@@ -102,6 +106,7 @@ def _make(files: CertificateFiles, names: list[str], key: ec.EllipticCurvePrivat
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
+        # A day back, for clients whose clock is slow.
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=_VALID_DAYS))
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
@@ -109,6 +114,7 @@ def _make(files: CertificateFiles, names: list[str], key: ec.EllipticCurvePrivat
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
+    # The key first: after a crash between the two writes `load_certificate` creates both again.
     write_atomically(
         files.key,
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),

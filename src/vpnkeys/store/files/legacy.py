@@ -1,4 +1,4 @@
-"""The SQLite database of an installation of the 2.3 line, read as it stands."""
+"""Reads the SQLite database of a 2.3 installation."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from vpnkeys.domain.errors import LegacyUnreadable, StoreUnavailable
 from vpnkeys.store.files.snapshot import snapshot
 
-# What cannot be missing; further columns came with time and are optional.
+# The columns that must exist; others came with later 2.3 releases and are optional.
 _TABLES = {
     "keys": ("id", "name", "uuid"),
     "port_assignments": ("port", "uuid"),
@@ -19,10 +19,10 @@ Row = dict[str, object]
 
 
 def read_legacy_database(path: Path) -> dict[str, list[Row]]:
-    """All rows of the tables that matter. Nothing is changed, not even beside the file.
+    """Return the rows of keys, port_assignments and traffic_history, by table; nothing on disk changes.
 
-    Text that is no UTF-8 comes with lone surrogates, so that the row can be named instead of the whole file refused.
-    Raises LegacyUnreadable when it is not such a database.
+    Text that is not UTF-8 is decoded with lone surrogates, so that an error can name its row instead of refusing the
+    whole file. Raises LegacyUnreadable when the file is not such a database.
     """
     try:
         with snapshot(path) as copy:
@@ -32,7 +32,7 @@ def read_legacy_database(path: Path) -> dict[str, list[Row]]:
     except StoreUnavailable as error:
         raise LegacyUnreadable(str(error)) from error
     except sqlite3.Error as error:
-        msg = f"{path} is no sound SQLite database ({error}); give the database of the old server, or a backup of it."
+        msg = f"{path} is no intact SQLite database ({error}); give the database of the old server, or its backup."
         raise LegacyUnreadable(msg) from error
 
 

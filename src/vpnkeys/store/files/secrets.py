@@ -1,4 +1,4 @@
-"""The secrets of the data directory: the REALITY key pair, and the hash of the API key."""
+"""Reads and writes the secrets of the data directory: the REALITY key pair and the hash of the API key."""
 
 import hashlib
 import hmac
@@ -15,9 +15,10 @@ API_KEY_FILE = "api-key.json"
 
 
 def load_key_pair(data_dir: Path) -> KeyPair:
-    """The server's REALITY key pair, made on the first call. Raises ValueError when the file was damaged.
+    """Return the server's REALITY key pair; the first call creates it. Raises ValueError when the file is damaged.
 
-    The private key decides: a public key that does not belong to it is put right, because links carry the public one.
+    A stored public key that does not belong to the private one is corrected: links contain the public key, and clients
+    could not connect with the wrong one.
     """
     path = data_dir / REALITY_FILE
     if not path.exists():
@@ -26,39 +27,39 @@ def load_key_pair(data_dir: Path) -> KeyPair:
         stored = KeyPair(**json.loads(path.read_text(encoding="utf-8")))
         pair = KeyPair.of_private(stored.private_key)
     except (AttributeError, TypeError, ValueError) as error:
-        msg = f"{path} is damaged; restore it from a backup, or remove it: then every link has to be given out anew"
+        msg = f"{path} is damaged; restore it from a backup, or remove it: then every customer needs a new link"
         raise ValueError(msg) from error
     return pair if pair == stored else save_key_pair(data_dir, pair)
 
 
 def save_key_pair(data_dir: Path, pair: KeyPair) -> KeyPair:
-    """Keep a key pair for ever."""
+    """Write the key pair to its file; return it."""
     write_atomically(data_dir / REALITY_FILE, json.dumps(asdict(pair), indent=2).encode() + b"\n")
     return pair
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyHash:
-    """What is kept of an API key: enough to recognise it, not to know it."""
+    """The salted BLAKE2b hash of an API key; both fields are hex."""
 
     salt: str
     digest: str
 
     @classmethod
     def of(cls, api_key: str) -> "ApiKeyHash":
-        """The hash of a key, with a new salt."""
+        """Return the hash of a key, with a new salt."""
         salt = secrets.token_hex(16)
         return cls(salt, _digest(api_key, salt))
 
     def matches(self, candidate: str) -> bool:
-        """Whether it is this key; takes the same time for every wrong one."""
+        """Return whether this is the key, in the same time for every wrong one."""
         return hmac.compare_digest(_digest(candidate, self.salt), self.digest)
 
 
 def load_api_key(data_dir: Path, given: str | None) -> tuple[ApiKeyHash, str | None]:
-    """The API key's hash; and the key itself when it was made by this call, which is the only time to see it.
+    """Return the API key's hash, and the key itself when this call created it: it is stored nowhere.
 
-    A key that is given replaces the stored one. Raises ValueError when the file was damaged.
+    A key that is `given` replaces the stored one. Raises ValueError when the file is damaged.
     """
     path = data_dir / API_KEY_FILE
     stored = _read_api_key(path) if path.exists() else None
@@ -75,7 +76,7 @@ def load_api_key(data_dir: Path, given: str | None) -> tuple[ApiKeyHash, str | N
 def _read_api_key(path: Path) -> ApiKeyHash:
     try:
         stored = ApiKeyHash(**json.loads(path.read_text(encoding="utf-8")))
-        stored.matches("")
+        stored.matches("")  # raises ValueError when the salt is not hex
     except (TypeError, ValueError) as error:
         msg = f"{path} is damaged; remove it to have a new API key made, or give one as VPNKEYS_API_KEY"
         raise ValueError(msg) from error
@@ -83,7 +84,8 @@ def _read_api_key(path: Path) -> ApiKeyHash:
 
 
 def _digest(api_key: str, salt: str) -> str:
-    """One round is enough: keys are long and random, and this runs for every request."""
+    """Return the keyed BLAKE2b-256 digest in hex."""
+    # One round, not a slow hash: a random key cannot be guessed, and this runs for every request.
     return hashlib.blake2b(
         api_key.encode("utf-8", "surrogatepass"), key=bytes.fromhex(salt), digest_size=32
     ).hexdigest()

@@ -1,8 +1,8 @@
-"""Read what is stored without leaving a trace.
+"""Reads a database and the key pair without changing a file.
 
-Not even opening an SQLite database read-only is free of them: a reader of a database in WAL mode makes files beside it,
-and the last one to close it may rewrite it. So the database is copied, with the log or journal that belongs to it, and
-the copy is opened.
+Opening an SQLite database is not enough, even read-only: in WAL mode a reader creates -wal and -shm files, and the last
+one to close the database may write to it (https://www.sqlite.org/wal.html). So the database is copied, with its -wal or
+-journal, and the copy is opened.
 """
 
 import json
@@ -31,9 +31,9 @@ _ATTEMPTS, _PAUSE_S = 20, 0.1
 
 @contextmanager
 def snapshot(database: Path) -> Iterator[Path]:
-    """A copy of a database file as it was at one moment; it lives as long as the block.
+    """Yield the path of a copy of a database at one moment; it is removed after the block.
 
-    Raises StoreUnavailable when somebody writes to it all the time, OSError when it cannot be read.
+    Raises StoreUnavailable when the database changes during each of 20 copies, OSError when it cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="vpnkeys-") as directory:
         copy = Path(directory) / "copy.db"
@@ -44,25 +44,29 @@ def snapshot(database: Path) -> Iterator[Path]:
                 break
             time.sleep(_PAUSE_S)
         else:
-            msg = f"{database} is being written to without a pause; stop the server that does, and try again."
+            msg = f"{database} is written to all the time; stop the server that uses it, and try again."
             raise StoreUnavailable(msg)
         yield copy
 
 
 def peek_keys(database_url: str) -> tuple[Key, ...]:
-    """The keys of our own database, of whatever version, without touching it; none when it is not there."""
+    """Return the keys of our own database, of any version, without changing it; none when there is no database."""
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite" or url.database is None:
         return _keys(database_url, may_migrate=False)
     database = Path(url.database)
     if not database.exists():
         return ()
+    # An older database is migrated in the copy, so that its keys can be read before an upgrade.
     with snapshot(database) as copy:
         return _keys(f"sqlite:///{copy}", may_migrate=True)
 
 
 def peek_key_pair(data_dir: Path) -> KeyPair | None:
-    """The stored REALITY key pair, if there is one, as its private key says it. Raises KeyPairDamaged."""
+    """Return the stored REALITY key pair, with the public key that belongs to its private key; None without a file.
+
+    Raises KeyPairDamaged.
+    """
     path = data_dir / REALITY_FILE
     try:
         return KeyPair.of_private(json.loads(path.read_bytes())["private_key"])
@@ -86,14 +90,14 @@ def _keys(url: str, *, may_migrate: bool) -> tuple[Key, ...]:
         finally:
             store.close()
     except DatabaseError as error:
-        msg = f"The database cannot be read: {error.orig}. Start vpnkeys once, so that it is brought up to date."
+        msg = f"The database cannot be read: {error.orig}. Start vpnkeys once, which migrates it."
         raise StoreUnavailable(msg) from error
     finally:
         engine.dispose()
 
 
 def _state(database: Path) -> list[Mark | None]:
-    """What changes whenever one of the files is written to."""
+    """Return the marks (inode, size, time) of the database's files; they differ after any write."""
     return [Mark.at(database.with_name(database.name + end)) for end in _COMPANIONS]
 
 
@@ -105,4 +109,4 @@ def _copy(database: Path, copy: Path) -> None:
         except FileNotFoundError:
             if not end:
                 raise
-            target.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)  # copied by an earlier attempt, and belongs to an older database
