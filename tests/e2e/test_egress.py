@@ -282,7 +282,7 @@ def test_the_table_lives_as_long_as_the_server() -> None:
         assert _has_table(service)
         subprocess.run(["nft", "flush", "ruleset"], check=True)
         assert wait_until(lambda: _has_table(service))
-        assert wait_until(lambda: "somebody changed or removed" in service.log())
+        assert wait_until(lambda: "another program changed or removed" in service.log())
         service.kill()
         assert _has_table(service)
         service.start()

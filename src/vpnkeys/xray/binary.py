@@ -1,6 +1,6 @@
-"""`python -m vpnkeys.xray.binary [PATH]` prints the path of the Xray to use.
+"""Prints the path of the Xray to use: `python -m vpnkeys.xray.binary [PATH]`.
 
-An upgrade asks this of the other release, older or newer, so the name of this module stays.
+An upgrade runs this module of the other release, older or newer, so its name must stay.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The Xray of this host: its file, its API, its sockets and, when it is our child, its process."""
+"""Drives the Xray of this host: config.json, the gRPC API, open sockets and the process."""
 
 import logging
 import time
@@ -27,14 +27,14 @@ from vpnkeys.xray.rpc.counters import XrayCounters
 _log = logging.getLogger(__name__)
 
 _ASK_AGAIN_S = 0.05
-_STILL_FOR_S = 0.05
+_STILL_FOR_S = 0.05  # counters that are equal at two samples this far apart have stopped
 _STILL_TIMEOUT_S = 2.0
 _RESTART_TIMEOUT_S = 10.0
 
 
 @dataclass(slots=True)
 class LocalNode:
-    """Keeps the promises of `interfaces.Node` for an Xray on this host."""
+    """Implements `interfaces.Node` for an Xray on this host."""
 
     file: ConfigFile
     control: XrayControl
@@ -44,7 +44,7 @@ class LocalNode:
     restart_process: Callable[[], None]
     speed: SpeedLimiter
     cut: Callable[[int, str | None], int] = sockets.cut
-    _told_about_cutting: bool = field(default=False, init=False)
+    _has_warned_of_cutting: bool = field(default=False, init=False)
     _counters: XrayCounters = field(init=False)
     _trials: Trials = field(init=False)
     _writer: ThreadPoolExecutor = field(init=False)
@@ -56,7 +56,7 @@ class LocalNode:
         self._trials = Trials(prober.xray, prober.environment, prober.site, self.file.base, self.targets.report)
 
     def observe(self) -> Observed:
-        """The file and the running Xray, read now."""
+        """Return what config.json and the running Xray contain now; `running` is None when Xray does not answer."""
         file = self.file.read()
         try:
             running = RunningView(self.control.inbounds(), self.epoch())
@@ -65,10 +65,12 @@ class LocalNode:
         return Observed(file, running)
 
     def apply(self, plan: Plan) -> None:
-        """The file first: while that cannot be written, nothing else is touched.
+        """Write config.json, then remove, cut and add inbounds in the running Xray.
 
-        What only comes is let in meanwhile, and taken back if need be: bringing a file to the disk takes as long.
+        Raises ConfigUnwritable, ConfigRefused, XrayUnavailable, XrayRefused.
         """
+        # The file first: while it cannot be written, the running Xray is not changed. A plan that only adds does both
+        # at once, as the syncs of the file take as long as AddInbound; if it fails, the inbounds are removed again.
         if plan.file is not None and not plan.remove and not plan.cut and plan.add:
             self._add_while_writing(self.file.draft(plan.file), plan.add)
             return
@@ -76,6 +78,7 @@ class LocalNode:
             self.file.write(plan.file)
         for tag in plan.remove:
             self.control.remove(tag)
+        # After the removal, or clients would connect again at once: Xray keeps connections of a removed inbound open.
         for port in plan.cut:
             self._cut(port)
         self._add_all(plan.add)
@@ -85,21 +88,23 @@ class LocalNode:
         try:
             self._add_all(added)
         finally:
-            if writing.exception() is not None:
+            if writing.exception() is not None:  # waits for the writer
                 for inbound in added:
                     with suppress(XrayUnavailable):
                         self.control.remove(inbound.tag)
         writing.result()
 
     def _add_all(self, added: tuple[Inbound, ...]) -> None:
+        # All of them, then the first error: one port that is taken must not keep other customers out.
         refused = [error for inbound in added if (error := self._add(inbound)) is not None]
         if refused:
             raise refused[0]
 
     def prepare(self, desired: tuple[Inbound, ...]) -> None:
-        """Make config.json fit for a start of Xray, tested by Xray itself. Raises ConfigUnwritable, ConfigRefused.
+        """Write a config.json that passes `xray run -test`. Raises ConfigUnwritable, ConfigRefused.
 
-        When it is the operator's sections that Xray refuses, they are put aside: customers come first.
+        When Xray refuses the operator's own sections, the file is kept under another name and written without them, so
+        that customers can connect.
         """
         try:
             self.file.write(desired, always_check=True)
@@ -109,21 +114,22 @@ class LocalNode:
             self.file.write(desired, always_check=True)
 
     def sample(self) -> Samples:
-        """All users' counters, with the epoch that they belong to: the same before and after, or Xray was replaced."""
+        """Return all users' counters in bytes, with the epoch of their process. Raises XrayUnavailable."""
         return self._counters.sample()
 
     def check(self, desired: tuple[Inbound, ...]) -> None:
-        """Xray's own test, on a trial file."""
+        """Let Xray test a trial config.json with these inbounds. Raises ConfigRefused, ConfigUnwritable."""
         self.file.test(desired)
 
     def quiesce(self) -> Samples:
-        """Remove every customer's inbound, cut what is open, and wait until the counters stand still.
+        """Remove all inbounds of customers, cut their connections, and return the final counters.
 
-        Splicing counts a connection's bytes only when it closes, so that the counters move once more after the cut.
+        Waits two seconds at most until the counters stop changing. Raises XrayUnavailable.
         """
+        # The counters change after the cut too: Xray counts spliced bytes only when their connection closes.
         running = self.control.inbounds()
         for tag, inbound in running.items():
-            if inbound.port is not None:
+            if inbound.port is not None:  # inbounds on Unix sockets test server names; no customer reaches them
                 self.control.remove(tag)
                 self._cut(inbound.port)
         deadline = time.monotonic() + _STILL_TIMEOUT_S
@@ -137,34 +143,36 @@ class LocalNode:
         return last
 
     def restart(self) -> None:
-        """End the process, and wait for the answer of the next."""
+        """End Xray, and wait up to ten seconds until the next process answers. Raises XrayUnavailable."""
         before = self.epoch()
         self.restart_process()
         deadline = time.monotonic() + _RESTART_TIMEOUT_S
         while time.monotonic() < deadline:
             with suppress(XrayUnavailable):
+                # Connecting proves nothing, as even a frozen Xray accepts: a call has to be answered.
                 if self.epoch() != before:
                     self.control.ping()
                     return
             time.sleep(0.01)
-        msg = "Xray was ended and did not come back in time; the log says why."
+        msg = "Xray was ended and does not answer again; see the log for the reason."
         raise XrayUnavailable(msg)
 
     def limit_speeds(self, mbps_by_port: Mapping[int, int]) -> None:
-        """Limit ports by the kernel."""
+        """Limit ports in the kernel, in Mbit/s each way; all others are unlimited. Raises SpeedLimitImpossible."""
         self.speed.apply(mbps_by_port)
 
     def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Xray's own word: it knows who has got in, where a socket alone may be a stranger's."""
+        """Return the addresses that each user is connected from, by UUID. Raises XrayUnavailable."""
+        # From Xray, not from the kernel's sockets: an open socket may be a probe that REALITY passed to the target.
         online = self.control.online() if uuids else frozenset()
         return {uuid: self.control.addresses(uuid) if uuid in online else () for uuid in uuids}
 
     def cut_device(self, port: int, address: str) -> None:
-        """End one address's connections."""
+        """End the open connections of one remote address to a port."""
         self._cut(port, address)
 
     def is_up(self) -> bool:
-        """Whether somebody listens on the API's socket."""
+        """Return whether a process listens on the API's socket; it may not answer calls yet."""
         try:
             self.epoch()
         except XrayUnavailable:
@@ -172,44 +180,44 @@ class LocalNode:
         return True
 
     def is_free(self, port: int) -> bool:
-        """Whether nothing listens on the port."""
+        """Return whether no process listens on the TCP port."""
         return sockets.is_free(port)
 
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
-        """The names that are warm and whose targets are fit."""
+        """Return the tested server names whose targets are usable; wait up to `wait_s` for the first one."""
         deadline = time.monotonic() + wait_s
         while not (ready := self.prober.ready(wait_s) & self.targets.usable()) and time.monotonic() < deadline:
             time.sleep(_ASK_AGAIN_S)
         return ready
 
     def targets_seen(self) -> tuple[TargetReport, ...]:
-        """As the watch last saw them."""
+        """Return the latest report of each target."""
         return self.targets.seen()
 
     def look_at_targets(self) -> tuple[TargetReport, ...]:
-        """Look at all targets now."""
+        """Check all targets now; return their reports."""
         return self.targets.look()
 
     def try_link(self, key: Key) -> Trial:
-        """By a client process of its own."""
+        """Connect with a real client by the key's link; return the result. Takes ten seconds at most."""
         return self._trials.of(key)
 
     def check_file(self) -> None:
-        """Xray's own test of the file as it is."""
+        """Let Xray test config.json as it is. Raises ConfigRefused."""
         self.file.check(self.file.path)
 
     def epoch(self) -> str:
-        """The name of the life of the process behind the API's socket, be it our child or not."""
+        """Return the epoch, which names one process life, of the Xray that listens on the API's socket."""
         return self._counters.epoch()
 
     def close(self) -> None:
-        """Let go of Xray's API."""
+        """Close the connections to Xray's API and end the writer thread."""
         self._writer.shutdown()
         self.control.close()
         self._counters.close()
 
     def _add(self, inbound: Inbound) -> XrayRefused | None:
-        """Add one inbound. What Xray refuses (a port that another program took) must not keep the others out."""
+        """Add one inbound; return the error when Xray refuses it, as for a port that another program uses."""
         try:
             self.control.add(inbound)
         except XrayRefused as error:
@@ -221,8 +229,8 @@ class LocalNode:
         try:
             self.cut(port, peer)
         except OSError as error:
-            if not self._told_about_cutting:
-                self._told_about_cutting = True
+            if not self._has_warned_of_cutting:
+                self._has_warned_of_cutting = True
                 _log.warning(
                     "open connections of removed keys cannot be ended (%s): run the service as root or give it "
                     "CAP_NET_ADMIN; new connections are refused all the same",

@@ -1,1 +1,1 @@
-"""What the host's kernel does for us: sockets, packet filter, speed limits."""
+"""Uses the host's kernel: TCP sockets by port, the packet filter and speed limits."""

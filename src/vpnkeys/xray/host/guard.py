@@ -1,8 +1,8 @@
-"""The kernel judges every packet that customers send: none reaches a private network or this host.
+"""Filters customers' packets in the kernel, so that none reaches a private network or this host.
 
-Xray's routing judges a connection once, by what a name resolved to then, and of UDP only the first packet of a session.
-So Xray marks what it sends for customers, and one nftables table, ours alone, looks at every packet with that mark and
-at no other. Why so, with what was measured: docs/adr/0002-egress.md.
+Xray's routing checks a connection once, by the address that a name had then, and only the first packet of a UDP
+session. So Xray marks what it sends for customers (SO_MARK), and one nftables table of ours filters the packets with
+that mark. Reasons and measurements: docs/adr/0002-egress.md.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from vpnkeys.xray.host.nft import KeptTable, NftImpossible, block, replacing
 
 _PROBE_TIMEOUT_S = 1.0
 
-# Before everything else: connection tracking, address translation, and whoever else sets or restores marks.
+# Before connection tracking (-200), address translation (-100) and rules that set or restore marks (-150).
 _PRIORITY = -400
 
 
 class GuardImpossible(Exception):
-    """This host does not let us guard; the message says why."""
+    """Raised when this host cannot filter customers' packets; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What marked packets may reach beside the internet.
 
-    `allow` are (cidr, port or None). `api_port` is open on this host's public addresses, so that operators get to
-    the panel through their own VPN. `mark` is even: the next number is used inside.
+    `allow` holds (cidr, port or None for all). `api_port` is open on this host's public addresses, so that operators
+    reach the panel through their own VPN. `mark` is even; `mark + 1` marks refused UDP packets.
     """
 
     mark: int
@@ -40,23 +40,23 @@ class Policy:
     api_port: int | None = None
 
     def allows(self, address: str, port: int) -> bool:
-        """Whether an entry of `allow` names this destination."""
+        """Return whether an entry of `allow` contains this destination."""
         there = ip_address(address)
         return any(there in ip_network(cidr) and only in {None, port} for cidr, only in self.allow)
 
 
 def mark_of(data_dir: Path) -> int:
-    """The mark of a data directory's server: even, 31 bits at most, and most likely nobody else's.
+    """Return the packet mark of the server of a data directory: even, with bits 1-7 and 24-30 only.
 
-    Only bits 1-7 and 24-30 are used, and of the latter at least one: container networks and VPN programs test bits
-    between those, and small numbers are what people choose by hand.
+    At least one of bits 24-30 is set: people choose small numbers by hand.
     """
+    # Kubernetes, Calico, Cilium and Tailscale test other bits.
     digest = _digest(data_dir)
     return (1 + digest[0] % 0x7F) << 24 | digest[1] & 0xFE
 
 
 def table_of(data_dir: Path) -> str:
-    """The name of its table, in the family `inet`."""
+    """Return the name of the server's table, in the family `inet`."""
     return f"vpnkeys_{_digest(data_dir)[:4].hex()}"
 
 
@@ -65,23 +65,23 @@ def _digest(data_dir: Path) -> bytes:
 
 
 def ruleset(table: str, policy: Policy) -> str:
-    """One nft transaction that puts the table there as it should be, whatever it was before.
-
-    TCP is refused with a reset. UDP must vanish instead: a packet that is rejected or dropped on its way out fails the
-    `sendto`, and Xray then ends the whole UDP session for one wrong packet, such as a call's attempt at the peer's
-    private address. So it is sent to this host's loopback under the odd mark, and dropped on arrival.
-    """
+    """Return one nft transaction that creates or replaces the table."""
+    # TCP is refused with a reset. UDP must be lost instead: `reject` or `drop` on the way out fails sendto() with
+    # EPERM, and Xray then ends the whole UDP session, as for a call that tries the peer's private address. So refused UDP is
+    # redirected to loopback under `mark + 1`, and dropped on arrival.
     private = [ip_network(network) for network in PRIVATE_NETWORKS]
     ipv4 = ", ".join(str(network) for network in private if network.version == 4)  # noqa: PLR2004 - IPv4
     ipv6 = ", ".join(str(network) for network in private if network.version == 6)  # noqa: PLR2004 - IPv6
     api = [] if policy.api_port is None else [f"fib daddr type local tcp dport {policy.api_port} accept"]
     leaving = [
+        # `route`, because only this chain type looks the route up again after the destination was changed (nft(8)).
         f"type route hook output priority {_PRIORITY}; policy accept;",
         f"meta mark != {policy.mark} accept",
         *(line for cidr, port in policy.allow for line in _allow(cidr, port)),
         "ip daddr @private4 goto refuse",
         "ip6 daddr @private6 goto refuse",
         *api,
+        # Addresses that the host has now; the list in Xray's routing is from the start of the server.
         "fib daddr type { local, broadcast, multicast } goto refuse",
     ]
     refuse = [
@@ -114,56 +114,56 @@ def _allow(cidr: str, port: int | None) -> list[str]:
 
 @dataclass(slots=True)
 class Guard:
-    """The table in the kernel, from `install` to `remove`. What a killed process left is harmless and is replaced."""
+    """Keeps the table in the kernel from `install` to `remove`; `install` replaces one of a killed process."""
 
     table: str
     policy: Policy
     _kept: KeptTable = field(init=False)
 
     def __post_init__(self) -> None:
-        """Nothing is in the kernel yet."""
+        """Do not touch the kernel before `install`."""
         self._kept = KeptTable(self.table, "guard-table", alarm="customers can reach private networks")
 
     def install(self) -> None:
-        """Put the table there and prove that it works. Raises GuardImpossible; then nothing is left of it.
-
-        That `nft` may do this shows that Xray, started by this process in the same way, may set the mark.
-        """
+        """Create the table and test it with a packet. Raises GuardImpossible; the table is removed then."""
+        # `nft` needs CAP_NET_ADMIN, as SO_MARK does: Xray, started by this process in the same way, has it too. It only
+        # logs when the mark cannot be set, and would then send unfiltered.
         try:
             self._kept.put(ruleset(self.table, self.policy))
             self._prove()
         except OSError as error:
             self._delete()
-            msg = f"a marked packet could not be tried: {error.strerror}"
+            msg = f"a marked test packet could not be sent: {error.strerror}"
             raise GuardImpossible(msg) from error
         except (NftImpossible, GuardImpossible) as error:
             self._delete()
             raise GuardImpossible(str(error)) from error
 
     def watch(self) -> None:
-        """From now on put the table back when it is taken away, as `nft flush ruleset` does to all tables."""
+        """Start to restore the table when it is changed or removed, as by `nft flush ruleset`."""
         self._kept.watch()
 
     @property
     def worker(self) -> Worker:
-        """What watches."""
+        """Return the worker that restores the table."""
         return self._kept.worker
 
     def stop_watching(self) -> None:
-        """Leave the table as it is, for an Xray that goes on."""
+        """Stop restoring the table; it stays in the kernel for an Xray that goes on."""
         self._kept.stop_watching()
 
     def remove(self) -> None:
-        """Take the table away; for when no Xray of ours runs any more."""
+        """Remove the table; only after our Xray has ended."""
         self._kept.stop_watching()
         self._delete()
 
     def _delete(self) -> None:
-        with suppress(NftImpossible):  # harmless where it stays, and nobody could do more
+        with suppress(NftImpossible):  # one that stays filters only packets with our mark
             self._kept.delete()
 
     def _prove(self) -> None:
-        """Send to ourselves with the mark and then without it: what arrives first must be the second."""
+        """Send a marked and an unmarked packet to loopback. Raises GuardImpossible when the marked one arrives."""
+        # The unmarked one proves that the first was filtered, not late: loopback keeps the order.
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
@@ -172,11 +172,11 @@ class Guard:
             receiver.settimeout(_PROBE_TIMEOUT_S)
             address = receiver.getsockname()
             if self.policy.allows(*address):
-                return  # all of loopback is open: nothing could be told
+                return  # the policy allows this very address, so the marked packet may arrive
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self.policy.mark)
             sender.sendto(b"marked", address)
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0)
             sender.sendto(b"unmarked", address)
             if receiver.recv(16) != b"unmarked":
-                msg = "the table is there, yet a marked packet passed it"
+                msg = "the table is installed, but a marked packet passed it"
                 raise GuardImpossible(msg)

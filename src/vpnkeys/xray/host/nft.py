@@ -1,6 +1,6 @@
-"""One nftables table of ours in the kernel: put there as a whole, kept there, taken away.
+"""Keeps one nftables table in the kernel: installs it as a whole, restores it, removes it.
 
-Other tables are never touched. What a killed process left is replaced by whoever puts a table of that name next.
+Other tables are never changed. The next `put` of the same name replaces the table of a killed process.
 """
 
 import errno
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 _NFT_TIMEOUT_S = 10.0
 _LOOK_EVERY_S = 10.0
-_NOT_THERE = "No such file or directory"  # how nft says that there is no such table
+_NOT_THERE = "No such file or directory"  # the text of nft for a missing table; it has no exit status for that
 
 _NETLINK_NETFILTER = 12  # linux/netlink.h, as the next two
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP = 270, 1
@@ -26,17 +26,17 @@ _NFNLGRP_NFTABLES = 7  # linux/netfilter/nfnetlink.h
 
 
 class NftImpossible(Exception):
-    """nftables does not do here what it was asked for; the message says why."""
+    """Raised when nft fails; the message says why."""
 
 
 def nft(*arguments: str, text: str = "") -> str:
-    """What `nft` prints. Raises NftImpossible."""
+    """Run `nft` with `text` as its input; return its output. Raises NftImpossible."""
     try:
         done = subprocess.run(
             ["nft", *arguments], input=text, capture_output=True, text=True, timeout=_NFT_TIMEOUT_S, check=False
         )
     except FileNotFoundError as error:
-        msg = "there is no nft; install nftables"
+        msg = "the program nft was not found; install nftables"
         raise NftImpossible(msg) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         msg = f"nft could not be run: {error}"
@@ -49,37 +49,36 @@ def nft(*arguments: str, text: str = "") -> str:
 
 
 def block(head: str, lines: list[str]) -> str:
-    """A part of a ruleset in its braces."""
+    """Return a block of a ruleset: the head, and the lines in braces."""
     return "\n".join([f"{head} {{", *lines, "}"])
 
 
 def replacing(table: str, body: list[str]) -> str:
-    """One transaction that puts the table, in the family `inet`, there as it should be, whatever it was before."""
-    # Deleting what is not there would fail: so it is made first.
+    """Return one transaction that creates or replaces the table, in the family `inet`."""
+    # Deleting a missing table fails the transaction, so it is declared first; `destroy` needs kernel 6.3.
     return "\n".join([f"table inet {table}", f"delete table inet {table}", block(f"table inet {table}", body), ""])
 
 
 @dataclass(slots=True)
 class KeptTable:
-    """One table, from `put` to `delete`; while it is watched it comes back when somebody takes it away.
+    """One table, from `put` to `delete`; from `watch` on it is restored when another program changes or removes it.
 
-    `alarm` is what is true for as long as it cannot be put back, for the log. `role` names its worker. Any thread may
-    call.
+    `alarm` is the log's text while it cannot be restored. `role` names the worker. Safe for any thread.
     """
 
     name: str
     role: str
     alarm: str
     worker: Worker = field(init=False)
-    _text: str = field(default="", init=False)  # empty: not wanted
-    _as_installed: str = field(default="", init=False)
+    _text: str = field(default="", init=False)  # the transaction of the last `put`; empty when there shall be no table
+    _as_installed: str = field(default="", init=False)  # as nft lists it, which is not how it was written
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _events: socket.socket | None = field(default=None, init=False)
-    _stop: int = field(default=-1, init=False)  # an eventfd, which ends the wait for events
-    _is_settled: bool = field(default=True, init=False)  # no event is to be acted on yet
+    _stop: int = field(default=-1, init=False)  # an eventfd that ends the wait for events
+    _is_checked: bool = field(default=True, init=False)  # False: an event came and the table was not checked since
 
     def __post_init__(self) -> None:
-        """Nothing is in the kernel yet, and nothing is watched."""
+        """Do not touch the kernel before `put`."""
         job = Job(
             name=self.role,
             failing=self.alarm,
@@ -91,19 +90,19 @@ class KeptTable:
         self.worker = Worker(job, self._watch, interrupt=self._interrupt)
 
     def put(self, text: str) -> None:
-        """Run this transaction, which puts the table there. Raises NftImpossible; then the kernel changed nothing."""
+        """Install the table by this transaction. Raises NftImpossible; the kernel has changed nothing then."""
         with self._lock:
             nft("-f", "-", text=text)
             self._text = text
             self._as_installed = nft("list", "table", "inet", self.name)
 
     def holds(self, text: str) -> bool:
-        """Whether the kernel has exactly what this transaction put there."""
+        """Return whether the kernel still has the table exactly as this transaction installed it."""
         with self._lock:
             return text == self._text and self._is_intact()
 
     def delete(self) -> None:
-        """Take the table away; it is not put back. Raises NftImpossible when what we put there may still be there."""
+        """Remove the table for good. Raises NftImpossible when a table that we installed may still be there."""
         with self._lock:
             try:
                 nft("delete", "table", "inet", self.name)
@@ -113,10 +112,11 @@ class KeptTable:
             self._text = ""
 
     def watch(self) -> None:
-        """From now on put the table back when it is taken away, as `nft flush ruleset` does to all tables."""
+        """Start to restore the table when it is changed or removed, as by `nft flush ruleset`."""
         with self._lock:
             if self._events is not None:
                 return
+            # The kernel multicasts every change of the ruleset to this group, so that no polling of `nft` is needed.
             self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._events = socket.socket(
                 socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
@@ -126,8 +126,9 @@ class KeptTable:
             self.worker.start()
 
     def stop_watching(self) -> None:
-        """No longer put the table back."""
+        """Stop restoring the table; it stays as it is."""
         self.worker.stop()
+        # A worker that did not end still uses the descriptors; their numbers must not be reused under it.
         if self._events is not None and not self.worker.is_alive:
             self._events.close()
             os.close(self._stop)
@@ -138,24 +139,24 @@ class KeptTable:
             os.eventfd_write(self._stop, 1)
 
     def _watch(self) -> None:
-        """Wait for an event, and put the table back where it is one of ours that is not as it was."""
+        """Wait for an event of our table, and restore the table when it differs."""
         assert self._events is not None  # noqa: S101 - `watch` made it before it started the worker
-        if not self._is_settled or _tells_of(self._events, self._stop, self.name):
-            self._is_settled = False
+        if not self._is_checked or _has_change_event(self._events, self._stop, self.name):
+            self._is_checked = False
             self._repair()
-            self._is_settled = True
+            self._is_checked = True
 
     def _repair(self) -> None:
-        """Raises NftImpossible when the table cannot be put back."""
+        """Restore the table when it differs from the installed one. Raises NftImpossible."""
         with self._lock:
             if not self._text or self._is_intact() or self.worker.is_stopping:
                 return
             try:
                 self.put(self._text)
             except NftImpossible as error:
-                msg = f"the nftables table cannot be put back: {error}"
+                msg = f"the nftables table cannot be restored: {error}"
                 raise NftImpossible(msg) from error
-        _log.warning("somebody changed or removed the nftables table %s; it is back", self.name)
+        _log.warning("another program changed or removed the nftables table %s; it was restored", self.name)
 
     def _is_intact(self) -> bool:
         try:
@@ -164,8 +165,10 @@ class KeptTable:
             return False  # the table is gone
 
 
-def _tells_of(events: socket.socket, stop: int, table: str) -> bool:
-    """Whether the kernel tells, before long, of a change to this table, or of more than it could tell."""
+def _has_change_event(events: socket.socket, stop: int, table: str) -> bool:
+    """Return whether a change of this table, or lost events, were reported within ten seconds."""
+    # The table's name is searched in the raw message. Those of tables, chains and rules contain
+    # it, and a false match costs only one `nft list`.
     waits = select.poll()
     waits.register(events, select.POLLIN)
     waits.register(stop, select.POLLIN)
@@ -175,6 +178,7 @@ def _tells_of(events: socket.socket, stop: int, table: str) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
+        # ENOBUFS: the socket's buffer was full and events were lost (netlink(7)); one may have been ours.
         if error.errno != errno.ENOBUFS:
             raise
         return True

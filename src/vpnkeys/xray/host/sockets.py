@@ -1,7 +1,7 @@
-"""The host's TCP sockets by port: is one listening, and end those that are open.
+"""Finds and ends the host's TCP sockets by port.
 
-Ending is SOCK_DESTROY of the kernel's sock_diag (what `ss -K` sends), spoken directly: no process, no iproute2 needed.
-Messages: linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h. It needs CAP_NET_ADMIN and CONFIG_INET_DIAG_DESTROY.
+Connections are ended by SOCK_DESTROY of sock_diag(7), as `ss -K` does, without a process and without iproute2. It needs
+CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY. Messages: linux/netlink.h, sock_diag.h, inet_diag.h.
 """
 
 import errno
@@ -32,12 +32,9 @@ _OPEN_STATES = 0xFFF & ~(1 << 10 | 1 << 6 | 1 << 7)
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on this TCP port, on any address of the host.
-
-    Binding is the exact question, in one system call: with SO_REUSEADDR it fails for listeners and outgoing connections
-    of others, not for what is left of closed ones. Xray itself would not notice: it binds with SO_REUSEPORT, so that
-    two inbounds on one port both "succeed".
-    """
+    """Return whether no process listens on this TCP port, on any address of the host."""
+    # By bind(): with SO_REUSEADDR it fails for listeners and for others' outgoing connections, not for TIME_WAIT. Xray
+    # does not report a used port: it binds with SO_REUSEPORT, and two inbounds on one port both "succeed".
     return _can_bind(socket.AF_INET, "0.0.0.0", port) and _can_bind(socket.AF_INET6, "::", port)  # noqa: S104 - bound, never listening
 
 
@@ -55,10 +52,10 @@ def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
 
 
 def cut(port: int, peer: str | None = None) -> int:
-    """End every open connection whose local TCP port this is, or only a peer's, at once; the number of them.
+    """End all open connections with this local TCP port, or only those of the address `peer`; return their number.
 
-    Exact, because a port belongs to one key. Raises PermissionError without CAP_NET_ADMIN, OSError when the kernel
-    cannot do it.
+    No other key is affected, because a port belongs to one key. Raises PermissionError without CAP_NET_ADMIN, OSError
+    when the kernel does not support it.
     """
     count = 0
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
@@ -71,10 +68,11 @@ def cut(port: int, peer: str | None = None) -> int:
 
 
 def cut_outgoing(pid: int, peers: Collection[tuple[str, int]]) -> int:
-    """End every open connection of a process to these addresses and ports, at once; the number of them.
+    """End all open connections of a process to these (address, port) pairs; return their number.
 
     Raises what `cut` raises.
     """
+    # By inode, because sock_diag does not say which process has a socket.
     own = _socket_inodes(pid)
     wanted = {(ip_address(address), port) for address, port in peers}
     count = 0
@@ -89,7 +87,7 @@ def cut_outgoing(pid: int, peers: Collection[tuple[str, int]]) -> int:
 
 
 def _socket_inodes(pid: int) -> set[int]:
-    """The sockets of a process: /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5))."""
+    """Return the inodes of a process's sockets: /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5))."""
     inodes = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):  # closed meanwhile
@@ -100,7 +98,7 @@ def _socket_inodes(pid: int) -> set[int]:
 
 
 def can_cut() -> bool:
-    """Whether this process may cut connections here: tried on a connection of its own."""
+    """Return whether this process may end connections, tested on a loopback connection of its own."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
@@ -113,7 +111,7 @@ def can_cut() -> bool:
 def _open_sockets(
     netlink: socket.socket, family: int, *, source_port: int = 0, destination_port: int = 0
 ) -> Iterator[tuple[bytes, int]]:
-    """The kernel's names (inet_diag_sockid) and the inodes of the sockets with these ports; 0 is any."""
+    """Yield the identity (inet_diag_sockid) and the inode of each open socket with these ports; 0 is any."""
     ports = _ID_OF_PORTS.pack(source_port, destination_port)
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _OPEN_STATES) + ports
     _send(netlink, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | _NLM_F_DUMP, request)
@@ -128,7 +126,7 @@ def _open_sockets(
 
 
 def _peer_of(family: int, identity: bytes) -> IPv4Address | IPv6Address:
-    """The remote address in a socket's name; an IPv4 peer of a dual-stack socket is told as IPv4."""
+    """Return the remote address in a socket's identity; that of an IPv4 peer of a dual-stack socket as IPv4."""
     if family == socket.AF_INET:
         return IPv4Address(identity[20:24])
     address = IPv6Address(identity[20:36])
@@ -136,7 +134,8 @@ def _peer_of(family: int, identity: bytes) -> IPv4Address | IPv6Address:
 
 
 def _destroy(netlink: socket.socket, family: int, identity: bytes) -> int:
-    """1 when the socket was ended, 0 when it was gone already."""
+    """End one socket; return 1, or 0 when it had closed already."""
+    # The identity contains a cookie, so a new socket with the same ports is never hit.
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _OPEN_STATES) + identity
     _send(netlink, _SOCK_DESTROY, _NLM_F_REQUEST | _NLM_F_ACK, request)
     for kind, body in _messages(netlink.recv(65536)):
@@ -157,7 +156,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     while len(data) >= _HEADER.size:
         length, kind, _, _, _ = _HEADER.unpack_from(data)
         yield kind, data[_HEADER.size : length]
-        data = data[(length + 3) & ~3 :]
+        data = data[(length + 3) & ~3 :]  # messages are aligned to 4 bytes (NLMSG_ALIGN)
 
 
 def _raise(body: bytes) -> None:

@@ -1,7 +1,7 @@
-"""Unary gRPC calls on a Unix socket: as much of gRPC over HTTP/2 as Xray's API needs.
+"""Makes unary gRPC calls on a Unix socket, over the HTTP/2 of the library h2.
 
-Protocol: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. The HTTP/2 is the library h2's. The official
-gRPC package would take 17 MB of memory and 0.15 s of every start (docs/adr/0013-memory.md).
+Protocol: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. The official gRPC package would take 19 MB of
+memory and 0.15 s of every start (docs/adr/0013-memory.md).
 """
 
 import select
@@ -20,10 +20,12 @@ import h2.exceptions
 import h2.settings
 
 _READ_BYTES = 65536
+# HTTP/2 starts with 64 KiB (RFC 9113, 6.9.2); a list of thousands of inbounds would stop for window updates.
 _WINDOW_BYTES = 64 * 1024 * 1024
-_PREFIX = struct.Struct("!BI")  # not compressed, length
+_PREFIX = struct.Struct("!BI")  # Compressed-Flag, Message-Length
 _CONFIG = h2.config.H2Configuration(
     client_side=True,
+    # The peer is our own Xray on a socket with mode 0600: checking each header is only cost.
     header_encoding="utf-8",
     validate_outbound_headers=False,
     normalize_outbound_headers=False,
@@ -31,11 +33,11 @@ _CONFIG = h2.config.H2Configuration(
 )
 
 UNKNOWN, DEADLINE_EXCEEDED, NOT_FOUND, UNAVAILABLE = 2, 4, 5, 14
-"""Codes of https://grpc.io/docs/guides/status-codes."""
+"""gRPC status codes (https://grpc.io/docs/guides/status-codes)."""
 
 
 class CallFailed(Exception):
-    """A call that was not answered with a message. `code` is gRPC's, the text the server's."""
+    """Raised when a call has no message as its answer: `code` is the gRPC status, the text the server's."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -44,7 +46,7 @@ class CallFailed(Exception):
 
 @dataclass(slots=True)
 class _Answer:
-    """What has come of an answer."""
+    """The parts of an answer that have been received."""
 
     body: bytearray = field(default_factory=bytearray)
     headers: dict[str, str] = field(default_factory=dict)
@@ -52,7 +54,7 @@ class _Answer:
 
 
 class _Connection:
-    """One HTTP/2 connection, for one call at a time."""
+    """One HTTP/2 connection with one call at a time: no multiplexing, and no thread that reads."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -68,7 +70,7 @@ class _Connection:
         self._http.increment_flow_control_window(_WINDOW_BYTES)
 
     def call(self, path: str, request: bytes, deadline: float) -> bytes:
-        """Send a request and wait for its answer. Raises CallFailed, OSError, ProtocolError."""
+        """Return the serialised answer by `deadline` (monotonic). Raises CallFailed, OSError, ProtocolError."""
         stream = self._http.get_next_available_stream_id()
         self._http.send_headers(
             stream,
@@ -90,13 +92,14 @@ class _Connection:
             self._receive(stream, answer, deadline)
 
     def is_usable(self) -> bool:
-        """Whether the server has neither closed it nor said anything since the last call."""
-        look = select.poll()  # select() knows no descriptor beyond 1,023
+        """Return whether nothing has come from the server since the last call."""
+        # A server sends something on an idle connection only when it has closed it, or is about to.
+        look = select.poll()  # select() fails for descriptors above 1,023
         look.register(self._socket, select.POLLIN)
         return not look.poll(0)
 
     def close(self) -> None:
-        """End it."""
+        """Close the socket."""
         self._socket.close()
 
     def _send(self, deadline: float) -> None:
@@ -116,6 +119,7 @@ class _Connection:
                     answer.headers |= dict(event.headers or ())  # type: ignore[arg-type]  # decoded, by the configuration
                 case h2.events.DataReceived():
                     answer.body += event.data
+                    # Reopens the flow-control window by what was read (RFC 9113, 6.9).
                     self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 case h2.events.StreamEnded():
                     answer.is_whole = event.stream_id == stream
@@ -126,7 +130,7 @@ class _Connection:
 
 
 class Channel:
-    """Calls to one server; safe to share among threads. Connections are kept for the next call."""
+    """Makes calls to one server, from any thread; idle connections are kept for the next calls."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -135,7 +139,7 @@ class Channel:
         self._is_closed = False
 
     def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
-        """The answer to a request. Raises CallFailed, also when there is no server or no answer in time."""
+        """Return the serialised answer. Raises CallFailed, with UNAVAILABLE or DEADLINE_EXCEEDED without an answer."""
         deadline = time.monotonic() + timeout_s
         try:
             connection = self._take() or _Connection(self._path, timeout_s)
@@ -147,7 +151,7 @@ class Channel:
             self._keep(connection)
             raise
         except TimeoutError as error:
-            connection.close()
+            connection.close()  # a late answer must not mix with that of the next call
             raise CallFailed(DEADLINE_EXCEEDED, "no answer in time") from error
         except (OSError, h2.exceptions.ProtocolError) as error:
             connection.close()
@@ -156,7 +160,7 @@ class Channel:
         return answer
 
     def close(self) -> None:
-        """End all connections, those in use when their calls end."""
+        """Close all idle connections now, and those in use when their calls end."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -164,7 +168,7 @@ class Channel:
             connection.close()
 
     def _take(self) -> _Connection | None:
-        """A connection that is still good, if there is one."""
+        """Return an idle connection that is still open; None when there is none."""
         while True:
             with self._lock:
                 if not self._idle:
@@ -190,7 +194,8 @@ def _left(deadline: float) -> float:
 
 
 def _message(answer: _Answer) -> bytes:
-    """The one message of an answer. Raises CallFailed."""
+    """Return the message in an answer. Raises CallFailed for any status but 0 (OK)."""
+    # An answer that ends without trailers has no status: the server broke it off.
     code = int(answer.headers.get("grpc-status", str(UNAVAILABLE)))
     if code:
         raise CallFailed(code, unquote(answer.headers.get("grpc-message", "")))

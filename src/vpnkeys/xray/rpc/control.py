@@ -1,6 +1,6 @@
-"""Xray's gRPC API on its Unix socket: inbounds in and out, counters read.
+"""Adds and removes inbounds and reads counters through Xray's gRPC API, on its Unix socket.
 
-Costs, measured on loopback: 0.3 to 0.6 ms a call. Every error of Xray is gRPC code UNKNOWN with a text.
+A call takes 0.3 to 0.6 ms (measured). Xray reports its errors as gRPC code UNKNOWN with a text (26.3.27).
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from vpnkeys.xray.rpc.channel import NOT_FOUND, UNKNOWN, CallFailed, Channel
 
 _HANDLER = "/xray.app.proxyman.command.HandlerService/"
 _STATS = "/xray.app.stats.command.StatsService/"
+# A stopped Xray (SIGSTOP) still accepts connections, so only a time limit notices it.
 _TIMEOUT_S = 1.2
 
 R = TypeVar("R", bound=Message)
@@ -26,7 +27,7 @@ R = TypeVar("R", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class _Method(Generic[R]):
-    """A call of Xray's API: its path, and how its answer is read."""
+    """A method of Xray's API: its path, and the parser of its answer."""
 
     path: str
     parse: Callable[[bytes], R]
@@ -42,7 +43,7 @@ _SYS_STATS = _Method(f"{_STATS}GetSysStats", pb.SysStatsResponse.FromString)
 
 
 class XrayControl:
-    """A client of one Xray's API. Safe to share among threads.
+    """Calls one Xray's API, from any thread.
 
     Every method raises XrayUnavailable when Xray does not answer within `timeout_s`.
     """
@@ -52,11 +53,9 @@ class XrayControl:
         self._channel = Channel(socket)
 
     def add(self, inbound: Inbound) -> None:
-        """Add an inbound; when this returns, it listens. Raises XrayRefused.
-
-        An earlier add that failed leaves its tag behind ("existing tag found"), so the tag is freed and tried again.
-        A refused inbound is taken away again for the same reason.
-        """
+        """Add an inbound; it listens when this returns. Raises XrayRefused."""
+        # An AddInbound that fails leaves its tag behind, and the next one fails with "existing tag found". So a refused
+        # inbound is removed again, and a tag that exists is removed before one more try.
         request = pb.AddInboundRequest(inbound=render(inbound))
         try:
             self._call(_ADD, request)
@@ -68,34 +67,35 @@ class XrayControl:
             self._call(_ADD, request)
 
     def remove(self, tag: str) -> None:
-        """Remove an inbound: no new connections; open ones go on. An unknown tag is no error here."""
+        """Remove an inbound: it accepts no new connections, open ones go on. An unknown tag is no error."""
         try:
             self._call(_REMOVE, pb.RemoveInboundRequest(tag=tag))
         except XrayRefused as error:
-            # common.ErrNoClue of Xray-core, "not enough information for making a decision": there is no such tag.
+            # common.ErrNoClue of Xray-core, "not enough information for making a decision", means an unknown tag.
             if "not enough information" not in str(error):
                 raise
 
     def inbounds(self) -> dict[str, AnyInbound]:
-        """All running inbounds by tag, but for the API's own."""
+        """Return all running inbounds by tag, without the API's own."""
         answer = self._call(_LIST, pb.ListInboundsRequest())
         return {message.tag: parse(message) for message in answer.inbounds if message.tag != API_TAG}
 
     def counters(self, pattern: str) -> dict[str, int]:
-        """Counters whose name contains the pattern, cumulative since Xray's start. Never resets them."""
+        """Return the counters whose name contains the pattern, cumulative since Xray's start."""
+        # Never with reset: a sample that is lost after a reset is lost for good, a cumulative one is read again.
         answer = self._call(_QUERY, pb.QueryStatsRequest(pattern=pattern, reset=False))
         return {stat.name: stat.value for stat in answer.stat}
 
     def addresses(self, email: str) -> tuple[str, ...]:
-        """From which addresses a user is online now. Xray leaves out 127.0.0.1 and ::1, and has IPv6 in brackets."""
+        """Return the addresses that a user is online from. Xray omits 127.0.0.1 and ::1."""
         request = pb.GetStatsRequest(name=f"user>>>{email}>>>online")
         try:
             return tuple(address.strip("[]") for address in self._call(_ADDRESSES, request).ips)
         except XrayRefused:
-            return ()  # never online since Xray's start, which it calls "not found"
+            return ()  # "not found": the user was never online since Xray's start
 
     def online(self) -> frozenset[str]:
-        """All users who are online now, by email."""
+        """Return the emails of all users who are online now."""
         names = self._call(_ONLINE, pb.AllOnlineUsersRequest()).users
         return frozenset(name.removeprefix("user>>>").removesuffix(">>>online") for name in names)
 
@@ -104,7 +104,7 @@ class XrayControl:
         self._call(_SYS_STATS, pb.SysStatsRequest())
 
     def close(self) -> None:
-        """Let go of the channel."""
+        """Close the connections."""
         self._channel.close()
 
     def _call(self, method: _Method[R], request: Message) -> R:

@@ -1,4 +1,4 @@
-"""Xray's counters, and the life of the process that they belong to. All that a timer's sample needs."""
+"""Reads Xray's counters together with the epoch, the name of the process life, that they belong to."""
 
 import threading
 from contextlib import suppress
@@ -15,10 +15,10 @@ _SILENT = "Xray does not answer on its API; it is being restarted if it ended. T
 
 
 class XrayCounters:
-    """The counters of whichever Xray listens on the API's socket, be it our child or not.
+    """Reads the counters of the Xray that listens on the API's socket, our child or not.
 
-    The socket's file tells the life, a channel the counters, and a channel outlives the file that it was opened by.
-    So each life gets a channel of its own: counters under another life's name would be counted twice.
+    Each process life has a channel of its own: an open channel stays connected to the old process when a new one has
+    made the socket anew, and its counters under the new epoch would be counted twice.
     """
 
     def __init__(self, api_socket: Path) -> None:
@@ -27,21 +27,22 @@ class XrayCounters:
         self._current: tuple[str, XrayControl] | None = None
 
     def epoch(self) -> str:
-        """The name of the life of the process behind the API's socket. Raises XrayUnavailable."""
+        """Return the epoch of the process that listens on the API's socket. Raises XrayUnavailable."""
         try:
             return epoch_of(self.pid())
         except OSError as error:
             raise XrayUnavailable(_SILENT) from error
 
     def pid(self) -> int:
-        """The process behind the API's socket. Raises XrayUnavailable."""
+        """Return the id of the process that listens on the API's socket. Raises XrayUnavailable."""
         try:
             return listener_pid(self._api_socket, _CONNECT_TIMEOUT_S)
         except OSError as error:
             raise XrayUnavailable(_SILENT) from error
 
     def sample(self) -> Samples:
-        """All users' counters, with the epoch that they belong to: the same before and after, or Xray was replaced."""
+        """Return all users' counters in bytes, with the epoch of their process. Raises XrayUnavailable."""
+        # The epoch is read before and after: when it changed, the counters may be of either process.
         before = self.epoch()
         counters = self._control(before).counters("user>>>")
         if self.epoch() != before:
@@ -50,7 +51,7 @@ class XrayCounters:
         return Samples(before, _usage(counters))
 
     def close(self) -> None:
-        """Let go of the channel."""
+        """Close the channel."""
         with self._lock:
             current, self._current = self._current, None
         if current is not None:
@@ -66,7 +67,7 @@ class XrayCounters:
 
 
 def _usage(counters: dict[str, int]) -> dict[str, Bytes]:
-    """Counters named `user>>>EMAIL>>>traffic>>>uplink|downlink`, by email."""
+    """Return bytes up and down by email, from counters named `user>>>EMAIL>>>traffic>>>uplink|downlink`."""
     usage: dict[str, Bytes] = {}
     for name, value in counters.items():
         with suppress(ValueError):
