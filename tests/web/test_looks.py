@@ -115,7 +115,7 @@ def test_so_is_every_dialog(visit: Visit, service: Service, keys: list[Key], wid
     look("drift")
     page.get_by_role("button", name="Show plan: Synchronize everything").click()
     look("dialog-plan")
-    page.get_by_role("button", name="Synchronize").click()
+    page.get_by_role("button", name="Synchronize", exact=True).click()
     expect(page.get_by_text("Database, config.json and Xray agree")).to_be_visible()
 
 

@@ -87,7 +87,7 @@ def test_nor_what_is_read_from_files_and_errors(admin: Visitor, service: Service
     page.get_by_role("button", name="Show plan: Synchronize everything").click()
     expect(page.locator("dialog[open]")).to_contain_text("config.json is rewritten")
     _harmless(page)
-    page.get_by_role("button", name="Synchronize").click()
+    page.get_by_role("button", name="Synchronize", exact=True).click()
     expect(page.get_by_text("Database, config.json and Xray agree")).to_be_visible()
 
 
