@@ -10,27 +10,27 @@ import typer
 from vpnkeys import __version__
 
 _COMMANDS = {
-    "serve": ("serve", "serve"),
-    "xray": ("xray", "app"),
-    "keys": ("keys", "app"),
-    "traffic": ("traffic", "app"),
-    "status": ("status", "status"),
-    "webhooks": ("webhooks", "app"),
-    "top": ("top", "top"),
-    "tokens": ("tokens", "app"),
-    "audit": ("audit", "audit"),
-    "sync": ("repairs", "sync"),
-    "system": ("system", "app"),
-    "backups": ("backups", "app"),
-    "metrics": ("metrics", "metrics"),
-    "doctor": ("doctor", "doctor"),
-    "import": ("imports", "app"),
-    "backup": ("backup", "backup"),
-    "restore": ("backup", "restore"),
-    "install": ("install", "install"),
-    "uninstall": ("install", "uninstall"),
-    "upgrade": ("install", "upgrade"),
-    "upgrade-xray": ("install", "upgrade_xray"),
+    "serve": ("commands.serve", "serve"),
+    "xray": ("commands.xray", "app"),
+    "keys": ("commands.keys", "app"),
+    "traffic": ("commands.traffic", "app"),
+    "status": ("commands.status", "status"),
+    "webhooks": ("commands.webhooks", "app"),
+    "top": ("commands.top", "top"),
+    "tokens": ("commands.tokens", "app"),
+    "audit": ("commands.audit", "audit"),
+    "sync": ("commands.repairs", "sync"),
+    "system": ("commands.system", "app"),
+    "backups": ("commands.backups", "app"),
+    "metrics": ("commands.status", "metrics"),
+    "doctor": ("commands.doctor", "doctor"),
+    "import": ("commands.imports", "app"),
+    "backup": ("commands.backup", "backup"),
+    "restore": ("commands.backup", "restore"),
+    "install": ("commands.install", "install"),
+    "uninstall": ("commands.install", "uninstall"),
+    "upgrade": ("commands.install", "upgrade"),
+    "upgrade-xray": ("commands.install", "upgrade_xray"),
     "completion": ("completion", "completion"),
 }
 """For each command its module, and the function or Typer app in it."""
@@ -59,7 +59,7 @@ def build_app(names: Iterable[str], only_named: Iterable[str] = ()) -> typer.Typ
     app.command("version")(version)
     for name in names:
         module, attribute = _COMMANDS[name]
-        found = getattr(import_module(f"vpnkeys.cli.commands.{module}"), attribute)
+        found = getattr(import_module(f"vpnkeys.cli.{module}"), attribute)
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=name)
         else:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vpnkeys.domain.backup import BackupFile
 from vpnkeys.ops.backup import BACKUPS, database_file, stamp, write_backup
+from vpnkeys.service.backups import BackupFile
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.worker import NEVER, Job, Worker
 

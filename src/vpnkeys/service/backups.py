@@ -1,14 +1,22 @@
 """Lists, makes and hands out backups; each that is made or handed out stands in the audit log."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vpnkeys.domain.audit import Entry, Outcome
-from vpnkeys.domain.backup import BackupFile
 from vpnkeys.domain.errors import BackupFailed, BackupNotFound
 from vpnkeys.interfaces import Store
 from vpnkeys.service.audited import audited
+
+
+class BackupFile(NamedTuple):
+    """A backup file in the data directory. `created_at` is the file's time, UTC without an offset."""
+
+    name: str
+    size_bytes: int
+    created_at: datetime
 
 
 class BackupFiles(Protocol):

@@ -1,12 +1,14 @@
-"""`vpnkeys status`: the health of the server."""
+"""`vpnkeys status` and `vpnkeys metrics`: the health of the server, for people and for Prometheus."""
 
+import math
 from datetime import timedelta
 
 import typer
 
+from vpnkeys.cli.output.plain import plain_lines
 from vpnkeys.cli.output.tables import table_of_fields
 from vpnkeys.cli.remote import Remote, asks_server
-from vpnkeys.client import Unavailable
+from vpnkeys.client import Unavailable, UnexpectedAnswer
 
 _UNHEALTHY = 3
 
@@ -32,3 +34,26 @@ def status(remote: Remote) -> None:
     remote.show({**health.as_sent(), "keys_count": keys_count}, table_of_fields(fields))
     if health.status == "unhealthy":
         raise typer.Exit(_UNHEALTHY)
+
+
+@asks_server
+def metrics(remote: Remote) -> None:
+    """Print the current metrics in Prometheus' text format, or with --json as a list of name, labels and value."""
+    text = remote.server.metrics()
+    if not remote.as_json:
+        print(plain_lines(text), end="")
+        return
+    # Imported here because it takes long, and only --json needs it.
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415
+
+    try:
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    except ValueError as error:
+        detail = "The server's answer is not in Prometheus' text format."
+        raise UnexpectedAnswer(None, "unexpected_answer", detail) from error
+    remote.show([{"name": one.name, "labels": one.labels, "value": _number(one.value)} for one in samples])
+
+
+def _number(value: float) -> float | str:
+    """Return the value, as text when JSON has no number for it: infinity and NaN."""
+    return value if math.isfinite(value) else str(value)

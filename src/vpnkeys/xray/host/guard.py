@@ -67,8 +67,8 @@ def _digest(data_dir: Path) -> bytes:
 def ruleset(table: str, policy: Policy) -> str:
     """Return one nft transaction that creates or replaces the table."""
     # TCP is refused with a reset. UDP must be lost instead: `reject` or `drop` on the way out fails sendto() with
-    # EPERM, and Xray then ends the whole UDP session, as for a call that tries the peer's private address. So refused UDP is
-    # redirected to loopback under `mark + 1`, and dropped on arrival.
+    # EPERM, and Xray then ends the whole UDP session, as for a call that tries the peer's private address. So refused
+    # UDP is redirected to loopback under `mark + 1`, and dropped on arrival.
     private = [ip_network(network) for network in PRIVATE_NETWORKS]
     ipv4 = ", ".join(str(network) for network in private if network.version == 4)  # noqa: PLR2004 - IPv4
     ipv6 = ", ".join(str(network) for network in private if network.version == 6)  # noqa: PLR2004 - IPv6
