@@ -19,8 +19,8 @@ from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.xray.config.file import base_digest
+from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.node import LocalNode
-from vpnkeys.xray.process.child import epoch_of
 from vpnkeys.xray.process.launch import Start, note_in
 
 PID = os.getpid()

@@ -18,7 +18,7 @@ from vpnkeys.domain.portpool import PortRange
 from vpnkeys.xray.config.document import BaseConfig, merge
 from vpnkeys.xray.config.file import base_digest, without_what_cannot_listen
 from vpnkeys.xray.host.guard import Guard, Policy
-from vpnkeys.xray.process.child import epoch_of
+from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.process.launch import (
     Launcher,
     Start,

@@ -18,7 +18,8 @@ from tests.support import procfs
 from tests.support.process import wait_until
 from tests.support.slowness import slowness
 
-from vpnkeys.xray.process.child import XrayCommand, XrayProcess, epoch_of, start_ticks
+from vpnkeys.xray.host.processes import epoch_of, start_ticks
+from vpnkeys.xray.process.child import XrayCommand, XrayProcess
 
 # What it does stands in the "config": it is a shell script.
 FAKE_XRAY = """#!/bin/sh

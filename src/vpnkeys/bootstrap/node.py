@@ -9,9 +9,10 @@ from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.ops.data_dir import api_socket
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import host_names
-from vpnkeys.xray.config.document import PRIVATE_NETWORKS, BaseConfig
+from vpnkeys.xray.config.document import BaseConfig
 from vpnkeys.xray.config.file import ConfigFile, xray_checker
 from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, table_of
+from vpnkeys.xray.host.networks import PRIVATE_NETWORKS
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.probe.kernel import Probes

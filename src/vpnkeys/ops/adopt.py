@@ -8,8 +8,8 @@ from vpnkeys.domain.errors import Unavailable, XrayUnavailable
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.xray.config.file import base_digest, read_document
+from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.node import LocalNode
-from vpnkeys.xray.process.child import epoch_of
 from vpnkeys.xray.process.launch import last_start
 
 _log = logging.getLogger(__name__)

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy import make_url
-
 from vpnkeys import __version__
 from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.files import sync_directory, write_atomically
@@ -26,6 +24,7 @@ from vpnkeys.store.files.backup import (
     pack,
 )
 from vpnkeys.store.files.secrets import API_KEY_FILE, REALITY_FILE, load_api_key, load_key_pair
+from vpnkeys.store.sql.opening import backend_of, sqlite_file
 
 BACKUPS = "backups"
 _STAGING, _COMMITTED = ".restore.new", ".restore"
@@ -54,14 +53,15 @@ class Restored:
 
 def database_file(settings: Settings) -> Path:
     """Return the SQLite file. Raises SettingsError for any other database."""
-    url = make_url(settings.database_url)
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+    file = sqlite_file(settings.database_url)
+    if file is None:
+        engine = backend_of(settings.database_url)
         msg = (
-            f"VPNKEYS_DATABASE_URL: a backup holds an SQLite database, and this one is {url.get_backend_name()}; back "
-            "it up with that database's own tools, and copy reality.json, api-key.json and tls/ of the data directory"
+            f"VPNKEYS_DATABASE_URL: a backup holds an SQLite database, and this one is {engine}; back it up with that "
+            "database's own tools, and copy reality.json, api-key.json and tls/ of the data directory"
         )
         raise SettingsError(msg)
-    return Path(str(url.database)).absolute()
+    return file
 
 
 def write_backup(settings: Settings, file: Path, passphrase: str | None = None, *, force: bool = False) -> Written:

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import typer
-
 from vpnkeys.server.logformat import LineFormatter
 from vpnkeys.server.logwriter import LogFile, Outlet, Stderr
 from vpnkeys.settings import Settings, journal_stream
@@ -41,12 +39,10 @@ def logging_as_set(settings: Settings) -> Iterator[None]:
     before, threading.excepthook = threading.excepthook, _say_what_ended_a_thread
     try:
         yield
-    except typer.Exit:
-        raise
     except Exception as error:
         # Logged here, because Python's own traceback at exit would not pass through the redaction.
         _log.critical("ended by an unexpected error; please report it", exc_info=error)
-        raise typer.Exit(1) from error
+        raise SystemExit(1) from error
     finally:
         threading.excepthook = before
         for outlet in outlets:

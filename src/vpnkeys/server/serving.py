@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -141,8 +141,8 @@ def _public_socket(listen: Address) -> socket.socket:
     try:
         return bind(*listen)
     except OSError as error:
-        typer.echo(f"vpnkeys cannot start:\nVPNKEYS_LISTEN: {listen.host}:{listen.port}: {error.strerror}", err=True)
-        raise typer.Exit(2) from error
+        sys.stderr.write(f"vpnkeys cannot start:\nVPNKEYS_LISTEN: {listen.host}:{listen.port}: {error.strerror}\n")
+        raise SystemExit(2) from error
 
 
 @contextlib.contextmanager

@@ -6,8 +6,6 @@ import sys
 from functools import partial
 from types import FrameType
 
-import typer
-
 from vpnkeys import __version__
 from vpnkeys.api.app import create_app
 from vpnkeys.api.services import Services
@@ -41,7 +39,7 @@ def serve() -> None:
         settings = load_settings()
     except SettingsError as error:
         say(f"vpnkeys cannot start:\n{error}")
-        raise typer.Exit(2) from error
+        raise SystemExit(2) from error
     with logging_as_set(settings):
         _serve(settings)
 
@@ -53,10 +51,10 @@ def _serve(settings: Settings) -> None:
         server.start()
     except SettingsError as error:
         say(f"vpnkeys cannot start:\n{error}")
-        raise typer.Exit(2) from error
+        raise SystemExit(2) from error
     except VpnKeysError as error:
         say(f"vpnkeys cannot start: {error}")
-        raise typer.Exit(1) from error
+        raise SystemExit(1) from error
     _introduce(server, settings)
     notifier = notifier_of(ENVIRONMENT)
     try:
@@ -110,7 +108,7 @@ def _states_of(settings: Settings) -> tuple[str, str]:
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
     """End with code 0, through all `finally` blocks: being asked to end is no failure."""
-    raise typer.Exit(0)
+    raise SystemExit(0)
 
 
 def _introduce(server: Server, settings: Settings) -> None:

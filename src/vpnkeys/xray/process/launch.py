@@ -20,7 +20,8 @@ from vpnkeys.xray.config.document import JsonObject
 from vpnkeys.xray.config.file import base_digest, read_document, without_what_cannot_listen
 from vpnkeys.xray.host.guard import Guard, GuardImpossible
 from vpnkeys.xray.host.nft import NftImpossible, nft
-from vpnkeys.xray.process.child import GROWN_UP_S, epoch_of, unlink_all
+from vpnkeys.xray.host.processes import epoch_of
+from vpnkeys.xray.process.child import GROWN_UP_S, unlink_all
 
 _LOOK_EVERY_S = 0.2
 

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.worker import Job, Worker
-from vpnkeys.xray.process.child import epoch_of, is_running, start_ticks
+from vpnkeys.xray.host.processes import epoch_of, is_running, start_ticks
 from vpnkeys.xray.process.launch import note_in
 from vpnkeys.xray.rpc.counters import XrayCounters
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.traffic import NOTHING, Bytes, Samples
 from vpnkeys.files import listener_pid
-from vpnkeys.xray.process.child import epoch_of
+from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.rpc.control import XrayControl
 
 _CONNECT_TIMEOUT_S = 1.0

@@ -1,0 +1,62 @@
+"""Opening a database that a server has made and brought up to date, without making or changing anything."""
+
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import DatabaseError
+
+from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import HEAD, current_revision
+from vpnkeys.store.sql.store import SqlStore
+
+
+class NotReady(Exception):
+    """The database is missing, or of another version. The text says what to do, and begins in the middle of a line."""
+
+
+def backend_of(url: str) -> str:
+    """Return the name of the database engine of a SQLAlchemy URL, such as `sqlite`."""
+    return make_url(url).get_backend_name()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite URL; None for another engine, and for a database in memory."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database)).absolute()
+
+
+def open_current(url: str) -> SqlStore:
+    """Return the database if it has this version. Raises NotReady; StoreUnavailable when it does not answer."""
+    _require_file(sqlite_file(url))
+    engine = open_engine(url)
+    try:
+        revision = current_revision(engine)
+        if revision == HEAD:
+            return SqlStore(engine)
+    except DatabaseError as error:
+        engine.dispose()
+        msg = f"The database does not answer: {error.orig}. Nothing was changed; try again shortly."
+        raise StoreUnavailable(msg) from error
+    engine.dispose()
+    msg = (
+        f"the database is at version {revision or 'none'}, this vpnkeys needs {HEAD}; "
+        "start the server once (vpnkeys serve) to migrate it"
+    )
+    raise NotReady(msg)
+
+
+def _require_file(file: Path | None) -> None:
+    """Raise NotReady when the SQLite file does not exist: opening it would create it."""
+    if file is None:
+        return
+    try:
+        if file.is_file():
+            return
+        why = "does not exist; start the server once (vpnkeys serve) to make it"
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}; run this as the server's user or root"
+    msg = f"the database {file} {why}"
+    raise NotReady(msg)
