@@ -1,0 +1,100 @@
+"""Every cache of the source saves work, and a test fails when it does not: none stays that makes no difference."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from tests.support.process import REPOSITORY
+from tests.unit.test_link import KEY
+
+from vpnkeys.service import idempotency
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.migrate import migrate
+from vpnkeys.store.sql.store import SqlStore
+
+SOURCE = REPOSITORY / "src" / "vpnkeys"
+
+# Each cache, and the test that fails when it is switched off.
+GUARDED_BY = {
+    "api/pages/docs.py:_files": "tests/unit/test_static.py::test_the_pages_are_read_once",
+    "api/pages/static.py:_asset": "tests/unit/test_static.py::test_a_file_is_packed_once",
+    "api/pages/ui.py:_files": "tests/unit/test_static.py::test_the_pages_are_read_once",
+    "domain/inbound.py:_key_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
+    "domain/inbound.py:warm_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
+    "service/idempotency.py:_as_json": "tests/unit/test_caches.py::test_the_writer_of_answers_is_built_once",
+    "xray/config/document.py:_ready_made": "tests/unit/test_memo.py::test_elements_of_many_inbounds_are_rendered_once",
+}
+
+
+def caches() -> Iterator[str]:
+    """Yield every function with a caching decorator, and every Memo in a variable of a module."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and any(map(_is_cache, node.decorator_list)):
+                yield f"{path.relative_to(SOURCE)}:{node.name}"
+            elif isinstance(node, ast.Assign) and "Memo(" in ast.unparse(node.value):
+                yield f"{path.relative_to(SOURCE)}:{ast.unparse(node.targets[0])}"
+
+
+def _is_cache(decorator: ast.expr) -> bool:
+    return ast.unparse(decorator).removeprefix("functools.").startswith(("cache", "lru_cache"))
+
+
+def test_every_cache_has_a_test() -> None:
+    """The table above is whole, and its tests are there."""
+    assert sorted(caches()) == sorted(GUARDED_BY)
+    for test in GUARDED_BY.values():
+        file, _, name = test.partition("::")
+        assert f"def {name}(" in (REPOSITORY / file).read_text(encoding="utf-8")
+
+
+def test_the_writer_of_answers_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building it takes a thousand times as long as using it."""
+    idempotency._as_json.cache_clear()
+    built: list[object] = []
+
+    def build(kind: object) -> _Adapter:
+        built.append(kind)
+        return _Adapter()
+
+    monkeypatch.setattr(idempotency, "TypeAdapter", build)
+    assert (idempotency._dump(KEY), idempotency._dump(KEY)) == ("{}", "{}")
+    assert len(built) == 1
+    idempotency._as_json.cache_clear()
+
+
+class _Adapter:
+    def dump_json(self, _key: object) -> bytes:
+        """Return an empty object."""
+        return b"{}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[tuple[SqlStore, list[str]]]:
+    """Return a store, and the statements that it has sent to its database so far."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'vpnkeys.db'}")
+    migrate(engine)
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *called: statements.append(called[2]))
+    store = SqlStore(engine)
+    yield store, statements
+    store.close()
+
+
+def test_the_store_reads_again_only_what_has_changed(store: tuple[SqlStore, list[str]]) -> None:
+    """Not for each question, nor after its own change of keys; a change of one table is no change of another."""
+    db, statements = store
+    db.keys(), db.tokens(), db.intents(), db.stops()
+    read = list(statements)
+    assert db.keys() is db.keys()
+    db.tokens(), db.subscriptions(), db.webhooks()
+    assert statements == read
+    with db.write() as transaction:
+        transaction.insert(KEY)
+    statements.clear()
+    assert db.keys() == (KEY,)
+    assert not any("FROM keys" in statement or "FROM tokens" in statement for statement in statements)
