@@ -65,7 +65,7 @@ def test_what_stands_around_a_secret_stays(text: str, told: str) -> None:
         f"key {UUID} made on port 10001",
         "Xray 26.3.27 ended (exit code 1) after 0.1 s",
         "at 12:34:56 std::string, a[1:2], fe:ed",
-        "drift: config.json is right, 0 inbounds go, 3 come",
+        "drift: config.json is right, 0 inbounds are removed, 3 are added",
         "www.example.com:443 does not speak h2 (HTTP/2); choose another server name",
         "GET /api/keys/{key_id} 200 in 0.3 ms",
         "/usr/lib/python3.11/site-packages/some_very_long_module_name_with_many_words/and_another.py",

@@ -239,11 +239,11 @@ def test_a_database_that_is_away_is_waited_for(world: World, caplog: pytest.LogC
     world.store.memory.answering = False
     sender = world.sender()
     sender.worker.start()
-    assert wait_until(lambda: "not told" in caplog.text)
+    assert wait_until(lambda: "not delivered" in caplog.text)
     world.store.memory.answering = True
     assert wait_until(lambda: world.got(world.webhook) == 1)
     sender.worker.stop()
-    assert caplog.text.count("not told") == 1
+    assert caplog.text.count("not delivered") == 1
 
 
 def test_a_webhook_that_is_down_is_named_once_and_nothing_secret_is(

@@ -1,1 +1,1 @@
-"""What the product does: each use case once, whoever asks for it."""
+"""Defines each use case of the product once, for the API, the command line and the background workers."""

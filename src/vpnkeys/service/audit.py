@@ -13,5 +13,5 @@ class AuditLog:
     store: Store
 
     def newest(self, limit: int, before_id: int | None, subject: str | None) -> tuple[Record, ...]:
-        """Return the newest records, newest first; only those before a record, or about a subject, where given."""
+        """Return up to `limit` records, newest first; where given, only those before a record or about a subject."""
         return self.store.audit(limit, before_id, subject)

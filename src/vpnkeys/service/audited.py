@@ -1,4 +1,4 @@
-"""Changes that are no transaction of the database, such as a restart of Xray, stand in the audit log all the same."""
+"""Records changes that are no database transaction, such as a restart of Xray, in the audit log."""
 
 import logging
 from collections.abc import Iterator
@@ -13,7 +13,10 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def audited(store: Store, action: str) -> Iterator[dict[str, object]]:
-    """Write down what the block does and how it ends; what it puts into the given facts is told as `after`."""
+    """Record in the audit log how the block ended; the facts that it puts into the yielded dict become `after`.
+
+    Raises what the block raises, and StoreUnavailable when the block succeeded and cannot be recorded.
+    """
     facts: dict[str, object] = {}
     try:
         yield facts
@@ -21,6 +24,9 @@ def audited(store: Store, action: str) -> Iterator[dict[str, object]]:
         try:
             store.record(Entry(action, after=facts), Outcome.FAILED, str(error))
         except StoreUnavailable as silence:
-            _log.warning("that %s failed is missing from the audit log: %s", action, silence)
+            # The caller needs the first error: it says what failed, the second only that the record of it is missing.
+            _log.warning(
+                "the failure of %s is not in the audit log, because the database did not take it: %s", action, silence
+            )
         raise
     store.record(Entry(action, after=facts), Outcome.DONE)

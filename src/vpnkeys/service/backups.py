@@ -1,4 +1,4 @@
-"""Lists, makes and hands out backups; each that is made or handed out stands in the audit log."""
+"""Lists, makes and opens backups; making and downloading one is recorded in the audit log."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,10 +20,10 @@ class BackupFile(NamedTuple):
 
 
 class BackupFiles(Protocol):
-    """The backups in the data directory."""
+    """Gives access to the backups in the data directory."""
 
     def files(self) -> tuple[BackupFile, ...]:
-        """Return the backups that there are, newest first."""
+        """Return all backups, newest first."""
         ...
 
     def make(self) -> bool:
@@ -37,20 +37,22 @@ class BackupFiles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BackupService:
-    """The use cases about backups."""
+    """Implements the use cases about backups."""
 
     store: Store
     backups: BackupFiles
 
     def list(self) -> tuple[BackupFile, ...]:
-        """Return the backups that there are, newest first."""
+        """Return all backups, newest first."""
         return self.backups.files()
 
     def make(self) -> BackupFile:
-        """Make a backup now. Raises BackupFailed."""
+        """Make a backup now and return its file. Raises BackupFailed."""
         with audited(self.store, "backup.made") as facts:
             if not self.backups.make():
-                raise BackupFailed("The backup could not be made; the log of the server says why. Is the disk full?")
+                raise BackupFailed(
+                    "The backup could not be made: see the server's log for the reason. Is the disk full?"
+                )
             newest = self.backups.files()[0]
             facts["name"] = newest.name
         return newest
@@ -59,6 +61,7 @@ class BackupService:
         """Return the file of this name. Raises BackupNotFound."""
         file = self.backups.find(name)
         if file is None:
-            raise BackupNotFound("There is no backup of this name; GET /api/backups lists those that are.")
+            raise BackupNotFound("There is no backup of this name; GET /api/backups lists the names.")
+        # Recorded before the first byte is sent: a backup holds the server's secrets, even when read in part.
         self.store.record(Entry("backup.downloaded", after={"name": name}), Outcome.DONE)
         return file

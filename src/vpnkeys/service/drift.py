@@ -1,4 +1,4 @@
-"""How far config.json and the running Xray are from the database, in numbers, for whoever looks often."""
+"""Counts how many inbounds of config.json and of the running Xray differ from the database, for metrics."""
 
 import threading
 import time
@@ -24,9 +24,9 @@ _JOB = Job(
 
 @dataclass(frozen=True, slots=True)
 class DriftCount:
-    """How many inbounds differ. A config.json that is wrong in other respects counts as one.
+    """Holds how many inbounds differ in config.json (`file`) and in the running Xray (`runtime`).
 
-    `runtime` is None while Xray does not answer.
+    A config.json that is wrong only outside of its inbounds counts as 1. `runtime` is None while Xray does not answer.
     """
 
     file: int
@@ -34,7 +34,8 @@ class DriftCount:
 
 
 def count_drift(reconciler: Reconciler) -> DriftCount:
-    """Compare now. Raises Unavailable."""
+    """Compare now and return the counts. Raises Unavailable."""
+    # Under the lock, or the inbound of a key that is just being made would count as drift.
     with reconciler.changing:
         desired = reconciler.desired(reconciler.stops.keys())
         observed = reconciler.node.observe()
@@ -48,34 +49,37 @@ def count_drift(reconciler: Reconciler) -> DriftCount:
 
 @dataclass(slots=True)
 class DriftWatch:
-    """Knows the drift of half a minute ago at most, for those who keep asking, and lets nobody wait for it."""
+    """Keeps the last count of drift, so that a scrape of metrics never waits for Xray.
+
+    While it is read regularly, the count is about half a minute old at most; while nobody reads it, nothing is counted.
+    """
 
     reconciler: Reconciler
     clock: Callable[[], float] = time.monotonic
     worker: Worker = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _due_at: float = field(default=0.0, init=False)
-    _looking: bool = field(default=False, init=False)
+    _is_counting: bool = field(default=False, init=False)
     _known: DriftCount | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Nothing is looked at before somebody asks."""
-        self.worker = Worker(_JOB, self._look)
+        """Make the worker; it starts with the first call of `last`."""
+        self.worker = Worker(_JOB, self._count)
 
     def last(self) -> DriftCount | None:
-        """What was seen last, None when that could not be told; if it is old, somebody goes and looks."""
+        """Return the last count, None when there is none or the last try failed; start a new count if it is old."""
         with self._lock:
-            if not self._looking and self.clock() >= self._due_at:
-                self._looking = True
+            if not self._is_counting and self.clock() >= self._due_at:
+                self._is_counting = True
                 self.worker.start()
                 self.worker.wake()
             return self._known
 
-    def _look(self) -> None:
+    def _count(self) -> None:
         found = None
         try:
-            with suppress(Unavailable):  # which other metrics tell
+            with suppress(Unavailable):  # the metrics of database and Xray already show it
                 found = count_drift(self.reconciler)
         finally:
             with self._lock:
-                self._known, self._looking, self._due_at = found, False, self.clock() + _EVERY_S
+                self._known, self._is_counting, self._due_at = found, False, self.clock() + _EVERY_S

@@ -1,4 +1,4 @@
-"""Stop keys when they should stop, and bring them back when they may work again."""
+"""Stops keys whose limits are reached, and starts them again when their limits allow it."""
 
 import time
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _LOOK_EVERY_S = 1.0
 _SAMPLE_EVERY_S = 2.0
 _JOB = Job(
     name="enforcer",
-    failing="limits could not be looked at",
+    failing="limits could not be checked",
     every_s=_LOOK_EVERY_S,
     first_after_s=_LOOK_EVERY_S,
     back_off_s=(_LOOK_EVERY_S,),
@@ -28,9 +28,9 @@ _JOB = Job(
 
 @dataclass(slots=True)
 class Enforcer:
-    """Looks at every limit once a second, with a sample of traffic every other one while a key's traffic is limited.
+    """Checks all limits once a second, and samples traffic every two seconds while any key has a traffic limit.
 
-    So a key stops within some three seconds of the byte or the second that broke its limit.
+    So a key stops within about three seconds of the byte or the second that reached its limit.
     """
 
     keys: KeyService
@@ -40,25 +40,26 @@ class Enforcer:
     _sampled_at: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
-        """Nothing is looked at before the worker starts."""
+        """Make the worker; nothing is checked before it starts."""
         self.worker = Worker(_JOB, self.look)
 
-    def judge_now(self) -> None:
-        """Do not wait for the next look; when it cannot be done now, that one will."""
+    def enforce_now(self) -> None:
+        """Enforce the limits now. Errors are ignored, because the next check, a second later, does the same."""
         with suppress(Unavailable):
             self.keys.enforce_limits()
 
     def look(self) -> None:
-        """Look at all limits once. Raises Unavailable."""
+        """Check all limits once. Raises Unavailable."""
         keys = self.keys.list()
         now = self.keys.clock.now()
         if any(_expiry_is_due(key, now) for key in keys):
-            self.keys.enforce_limits()  # first: a date is struck also while Xray gives no numbers
-        if any(key.limits.traffic_bytes is not None for key in keys) and self._sample_now_and_then():
+            self.keys.enforce_limits()  # first: a date must be enforced also while Xray gives no counters
+        if any(key.limits.traffic_bytes is not None for key in keys) and self._sample_if_due():
             self.keys.enforce_limits()
-        self._turn_away_devices(key for key in self.keys.list() if key.serves)
+        # Read again: the calls above may have stopped keys or started them.
+        self._cut_devices_over_limit(key for key in self.keys.list() if key.serves)
 
-    def _sample_now_and_then(self) -> bool:
+    def _sample_if_due(self) -> bool:
         now = time.monotonic()
         if now - self._sampled_at < _SAMPLE_EVERY_S:
             return False
@@ -66,24 +67,25 @@ class Enforcer:
         self.traffic.collect()
         return True
 
-    def _turn_away_devices(self, keys: Iterable[Key]) -> None:
-        """Whoever came first stays; addresses beyond a key's number are cut off, again and again."""
+    def _cut_devices_over_limit(self, keys: Iterable[Key]) -> None:
+        """End the connections of addresses beyond a key's `max_devices`; the addresses that came first stay."""
         limited = {key.uuid: key for key in keys if key.limits.max_devices is not None}
         online = self.keys.reconciler.node.addresses_online(limited)
         self._devices = {uuid: arrivals(self._devices.get(uuid, []), online[uuid]) for uuid in limited}
         for uuid, key in limited.items():
+            # At every check: Xray knows nothing of the limit, so a device that was cut off connects again at once.
             for address in self._devices[uuid][key.limits.max_devices :]:
                 self.keys.reconciler.host.cut_device(key.port, address)
 
 
 def _expiry_is_due(key: Key, now: datetime) -> bool:
-    """Whether the key has expired, or has not any more, since it was last judged."""
+    """Return whether the stored limit status is wrong about expiry: expired and not noted, or noted and extended."""
     expires_at = key.limits.expires_at
     return (expires_at is not None and now >= expires_at) != (key.limit_status is Status.EXPIRED)
 
 
 def arrivals(before: Iterable[str], online: Iterable[str]) -> list[str]:
-    """Who is online, in order of arrival, those who came together by name."""
+    """Return the addresses online in order of arrival; those that arrived since `before` are sorted, to be stable."""
     here = set(online)
     stayed = [address for address in before if address in here]
     return stayed + sorted(here.difference(stayed))

@@ -1,4 +1,4 @@
-"""Is everything working, in words that give nothing away."""
+"""Reports whether the server works, without anything secret."""
 
 import time
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Status = Literal["healthy", "degraded", "unhealthy"]
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What `/health` tells. Nothing in it is secret: it is open to everybody.
+    """Holds what `/health` answers. It is readable without authentication, so nothing in it is secret.
 
     Unhealthy: the API cannot do its work. Degraded: something is missing that customers may notice.
     """
@@ -28,11 +28,11 @@ class HealthReport:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Looks when it is asked.
+    """Checks database and Xray each time a report is asked for.
 
-    `can_cut` tells whether open connections of removed keys can be ended, `full_cone` whether the kernel judges each
-    packet of customers, so that one UDP session may talk to many peers. Without it UDP works, one peer a session, so
-    that alone makes nothing degraded.
+    `can_cut` says whether open connections of removed keys can be ended; `full_cone` whether the kernel filters each
+    packet of customers, so that one UDP session may reach many peers. Without it UDP works with one peer a session,
+    so that its absence alone does not make the status `degraded`.
     """
 
     node: Node
@@ -42,7 +42,7 @@ class Health:
     _since: float = field(default_factory=time.monotonic)
 
     def report(self) -> HealthReport:
-        """The state at this moment."""
+        """Return the state at this moment."""
         database, xray = self._database_answers(), self.node.is_up()
         names = len(self.node.ready_names())
         all_well = xray and names and self.can_cut

@@ -1,4 +1,4 @@
-"""The first answer again, for a client that asks the same twice because it did not hear it."""
+"""Repeats the first answer to a client that sends a request again because the answer did not reach it."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ from vpnkeys.interfaces import Store
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A request to make a key that may come again: the client's own key for it, and what it asks for.
+    """Identifies a request to make a key by its Idempotency-Key and its body.
 
-    Both are kept as hashes: nobody needs to read them again.
+    Both are kept as SHA-256 hashes: they are only compared, and a client's key may be of any length.
     """
 
     key_hash: str
@@ -26,11 +26,14 @@ class Repeat:
 
     @classmethod
     def of(cls, idempotency_key: str, body: object) -> "Repeat":
-        """The request with this Idempotency-Key and this body (anything that pydantic can write as JSON)."""
+        """Return the request with this Idempotency-Key and this body (anything that pydantic can write as JSON)."""
         return cls(_hash(idempotency_key), _hash(to_json(body).decode()))
 
     def find(self, store: Store, at: datetime) -> Key | None:
-        """The key that was made for this request before. Raises IdempotencyKeyReused when the body was another one."""
+        """Return the key that was made for this request in the last 24 hours, else None.
+
+        Raises IdempotencyKeyReused when the request had another body then.
+        """
         found = store.answered(self.key_hash, since=at - ANSWERS_KEPT_FOR)
         if found is None:
             return None
@@ -40,18 +43,19 @@ class Repeat:
         return _load(found.answer)
 
     def remember(self, changes: KeyChanges, at: datetime) -> KeyChanges:
-        """Return changes that make one key, to be remembered from the commit that makes it."""
+        """Return these changes, which make one key, with the answer to store in the commit that makes it."""
         (key,) = changes.insert
         return replace(changes, answer=Answer(self.key_hash, self.body_hash, _dump(key), at))
 
 
 @cache
 def _as_json() -> TypeAdapter[Key]:
-    """Built when it is first needed."""
+    """Return the converter, which is built at its first use: building it takes time that most starts can spare."""
     return TypeAdapter(Key)
 
 
 def _hash(text: str) -> str:
+    # "surrogatepass": a JSON body may hold a lone surrogate as \ud800, which plain UTF-8 refuses to encode.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

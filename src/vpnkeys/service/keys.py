@@ -1,4 +1,4 @@
-"""The use cases about keys. What they change they only decide: `service.change` is how it becomes true."""
+"""Implements the use cases about keys. They only decide what changes; `service.change` carries it out."""
 
 import logging
 from collections.abc import Callable, Collection, Iterable
@@ -21,12 +21,12 @@ from vpnkeys.service.reconcile import Reconciler
 _log = logging.getLogger(__name__)
 
 _WAIT_FOR_NAMES_S = 7.0
-"""A little more than the five seconds that a probe of Xray takes at most."""
+"""A little more than the five seconds for which REALITY probes a target at most (docs/adr/0004-warm-names.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody may decide about a key. `name` and `note` have been parsed."""
+    """Holds what a caller may choose about a key. `name` and `note` have been parsed."""
 
     name: str
     note: str = ""
@@ -36,35 +36,35 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class KeyService:
-    """The use cases about keys."""
+    """Implements the use cases about keys."""
 
     changer: KeyChanger
     pool: PortRange
 
     @property
     def reconciler(self) -> Reconciler:
-        """Where keys, config.json and Xray are brought together."""
+        """Return the reconciler, which brings config.json and Xray to the keys of the database."""
         return self.changer.reconciler
 
     @property
     def clock(self) -> Clock:
-        """The time of day that limits follow."""
+        """Return the clock that limits follow."""
         return self.changer.clock
 
     def list(self) -> tuple[Key, ...]:
-        """All keys, oldest first."""
+        """Return all keys, oldest first."""
         return self.reconciler.stops.keys()
 
     def get(self, id_or_uuid: str) -> Key:
-        """The key with this id or UUID. Raises KeyNotFound."""
+        """Return the key with this id or UUID. Raises KeyNotFound."""
         return find(self.list(), id_or_uuid)
 
     def link(self, key: Key) -> str:
-        """The link that the customer puts into a client."""
+        """Return the `vless://` link that the customer puts into a client."""
         return render_link(key, self.reconciler.site.server_address, self.reconciler.site.public_key)
 
     def create(self, draft: Draft, repeat: Repeat | None = None) -> Key:
-        """Make a key; when this returns, its link carries traffic.
+        """Make a key and return it; when this returns, its link carries traffic.
 
         With `repeat`, the same request again within 24 hours gives the first key and makes none. Raises
         PortsExhausted, SpeedLimitImpossible, TargetsUnready, or another Unavailable after everything was taken back.
@@ -73,9 +73,9 @@ class KeyService:
             (key,) = self.create_many([draft])
             return key
         if (known := self._answered(repeat)) is not None:
-            return known  # without waiting for names
-        names = self._names_to_hand_out()
-        with self.reconciler.changing:  # or the same request, twice at once, would make two
+            return known  # before waiting for names, which a repeated answer does not need
+        names = self._names_to_hand_out()  # outside of the lock: it may wait for seconds
+        with self.reconciler.changing:  # without the lock, two copies of a request at once would make two keys
             if (known := self._answered(repeat)) is not None:
                 return known
             changes = self.changer.change(lambda seen: repeat.remember(self._made(seen, [draft], names), seen.now))
@@ -83,12 +83,12 @@ class KeyService:
         return key
 
     def create_many(self, drafts: Iterable[Draft]) -> tuple[Key, ...]:
-        """Make several keys, all of them or none. Raises what `create` raises."""
+        """Make several keys, all of them or none, and return them in order. Raises what `create` raises."""
         names = self._names_to_hand_out()
         return self.changer.change(lambda seen: self._made(seen, drafts, names)).insert
 
     def change(self, id_or_uuid: str, draft_of: Callable[[Key], Draft]) -> Key:
-        """Let a key be as `draft_of` what it is says; when this returns, it works, or no longer, accordingly.
+        """Change a key to what `draft_of` makes of it and return it; when this returns, Xray follows the change.
 
         Its link stays the same. Raises KeyNotFound and SpeedLimitImpossible, or StopPending, NotWritten or another
         Unavailable, as `KeyChanger.change` does.
@@ -104,19 +104,24 @@ class KeyService:
         return key
 
     def extend(self, ids: Iterable[str], by: timedelta) -> tuple[Key, ...]:
-        """Let keys expire later, counted from now for those that have expired; keys that never expire stay so."""
+        """Let keys expire later by this time and return them. Keys that never expire are not changed.
+
+        For a key that has expired, the time counts from now. Raises KeyNotFound, and what `KeyChanger.change` raises.
+        """
 
         def decide(seen: Snapshot) -> KeyChanges:
+            # A dict keeps the order and drops repetitions: a key that is named twice is extended once.
             chosen = dict.fromkeys(seen.find(key_id) for key_id in ids)
             return KeyChanges(update=tuple(seen.under_limits(_extended(key, by, seen.now)) for key in chosen))
 
         return self.changer.change(decide).update
 
     def delete(self, *ids: str) -> tuple[str, ...]:
-        """Remove keys; when this returns, nobody gets in with them and their open connections are cut. Their ids.
+        """Remove keys and return their ids; when this returns, they let no client in and their connections are cut.
 
-        Keys that were deleted before are found as long as no client has heard that it is true. Raises KeyNotFound when
-        one of them is not there, and then none is removed; StopPending and NotWritten, and then all are.
+        A key whose deletion was answered with an error is still found, so that the client can ask until it succeeds.
+        Raises KeyNotFound when a key does not exist; then none is removed. Raises StopPending or NotWritten when all
+        are removed, and the node or the disk has yet to follow.
         """
         gone = self.changer.change(
             lambda seen: KeyChanges(delete=tuple(dict.fromkeys(seen.id_to_stop(key_id) for key_id in ids)))
@@ -125,16 +130,17 @@ class KeyService:
         return gone
 
     def enforce_limits(self) -> tuple[Key, ...]:
-        """Look at every key's limits, and let those that may no longer, or may again, be so; the keys that changed.
+        """Stop each key whose limits are reached, start each whose limits allow it again; return the changed keys.
 
-        Those that stop do so all at once and first: no key that cannot come back keeps them. A port that another
-        program took meanwhile is waited for. Raises Unavailable.
+        A key whose port another program took meanwhile starts once the port is free. Raises Unavailable.
         """
         with self.reconciler.changing:
             seen = self.changer.snapshot()
             changed = _changed(seen)
             stopping = tuple(key for key in changed if not key.serves)
             returning = [key for key in changed if key.serves and seen.is_free(key.port)]
+            # Stops first and together, starts one by one: a key that fails to start must not keep others from stopping,
+            # and takes none of the other starts back with it.
             for update in (stopping, *((key,) for key in returning)):
                 self.changer.change(lambda _seen, update=update: KeyChanges(update=update))  # type: ignore[misc]
         for key in (*stopping, *returning):
@@ -142,7 +148,10 @@ class KeyService:
         return (*stopping, *returning)
 
     def enforce_before_start(self) -> None:
-        """Write what limits make of keys while Xray is not running: none that expired may come back for a second."""
+        """Write the limit status of all keys before Xray starts, so that it never runs a key that expired meanwhile.
+
+        Raises StoreUnavailable.
+        """
         changed = _changed(self.changer.snapshot())
         with self.reconciler.store.write() as transaction:
             write_keys(transaction, KeyChanges(update=changed))
@@ -154,14 +163,14 @@ class KeyService:
         names = self.reconciler.node.ready_names(wait_s=_WAIT_FOR_NAMES_S)
         if not names:
             msg = (
-                "No configured server name works yet: no client gets through to any target. After a start, try again "
-                "in a few seconds; else check VPNKEYS_REALITY_SERVER_NAMES and that this server reaches them."
+                "No configured server name works yet: no client gets through to any target. Just after a start, try "
+                "again in a few seconds; otherwise check that this server reaches VPNKEYS_REALITY_SERVER_NAMES."
             )
             raise TargetsUnready(msg)
         return names
 
     def _made(self, seen: Snapshot, drafts: Iterable[Draft], server_names: Collection[str]) -> KeyChanges:
-        """New keys, one for each draft, each with a port and a short id that no other has."""
+        """Return the changes that make one key a draft, each with a port and a short id that no other key has."""
         ports, short_ids, made = set(seen.taken_ports), set(seen.taken_short_ids), []
         for draft in drafts:
             ports.add(port := lowest_free(self.pool, ports, seen.is_free))
@@ -174,6 +183,7 @@ class KeyService:
                 is_active=draft.is_active,
                 port=port,
                 short_id=short_id,
+                # Sorted, because a set has another order in each process: a test with a seeded chance repeats.
                 sni=seen.chance.choice(sorted(server_names)),
                 note=draft.note,
                 limits=draft.limits,
@@ -195,7 +205,7 @@ def lowest_free(pool: PortRange, taken: Collection[int], is_free: Callable[[int]
 
 
 def _changed(seen: Snapshot) -> tuple[Key, ...]:
-    """The keys whose limits make something else of them now than is written, as they should be."""
+    """Return the keys whose limit status is not what is stored, with the status that they should have now."""
     return tuple(now for key in seen.keys if (now := seen.under_limits(key)) != key)
 
 
@@ -204,5 +214,6 @@ def _extended(key: Key, by: timedelta, now: datetime) -> Key:
     if expires_at is None:
         return key
     start = max(expires_at, now)
+    # A span of any length is valid; beyond the year 9999 the addition would overflow.
     later = start + min(by, datetime.max - start)  # noqa: DTZ901 - UTC without an offset, as everywhere
     return replace(key, limits=replace(key.limits, expires_at=later))

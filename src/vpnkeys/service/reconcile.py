@@ -1,4 +1,4 @@
-"""Bring config.json and the running Xray to what the database says."""
+"""Brings config.json and the running Xray to what the database says."""
 
 import logging
 import threading
@@ -30,27 +30,28 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 300.0
 _JOB = Job(
     name="repairer",
-    failing="not all is repaired",
+    failing="config.json or Xray could not be repaired completely",
     every_s=_LOOK_EVERY_S,
     first_after_s=_LOOK_EVERY_S,
     back_off_s=(1.0,),
     back_offs_s={
         Unavailable: (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0),
-        # One inbound, most likely, whose port another program took: all the rest was done and works.
+        # Most likely another program took the port of one inbound. Everything else is repaired, so there is no hurry.
         XrayRefused: (5.0,),
     },
     late_after_s=30.0,
     expected=(Unavailable,),
-    quiet_s=1.0,  # nothing is said while Xray is just starting
+    quiet_s=1.0,  # an Xray that is starting does not answer for a moment, which is no fault
 )
 
 
 @dataclass(slots=True)
 class Reconciler:
-    """Compares, repairs, and lets one change at a time at Xray.
+    """Compares and repairs, and keeps changes of keys apart by the lock `changing`.
 
-    `changing` is held by whoever changes the database together with Xray, so that a repair never sees one without the
-    other and takes a key that is just being made for drift.
+    Code that changes the database together with Xray holds `changing`. Without it, a repair could see one changed and
+    the other not yet, and take a key that is just being made for drift. It is reentrant: a use case that holds it
+    calls others that take it.
     """
 
     store: Store
@@ -63,47 +64,53 @@ class Reconciler:
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)
     _is_asked: bool = field(default=False, init=False)
     _late_calls: LateCalls = field(default_factory=LateCalls, init=False)
-    _is_half_done: bool = field(default=False, init=False)  # what differs may be what is left of a change of ours
-    _told: Plan = field(default=Plan(), init=False)
+    _expects_drift: bool = field(default=False, init=False)
+    _announced: Plan = field(default=Plan(), init=False)
     stops: PendingStops = field(init=False)
 
     def __post_init__(self) -> None:
-        """Nothing is repaired in the background before the worker starts."""
+        """Make the worker; nothing is repaired in the background before it starts."""
         self.stops = PendingStops(self.store)
         job = replace(_JOB, every_s=self.look_every_s, first_after_s=self.look_every_s)
         self.worker = Worker(job, self._repair)
 
     def desired(self, keys: Iterable[Key]) -> tuple[Inbound, ...]:
-        """What should be for these keys."""
+        """Return the inbounds that config.json and Xray should have for these keys."""
         return desired_inbounds(keys, self.site)
 
     def compare(self) -> tuple[Observed, Plan]:
-        """What is, and what would have to be done; nothing is changed."""
+        """Return what is observed, and the plan that would repair it; nothing is changed. Raises StoreUnavailable."""
         with self.changing:
             observed = self.node.observe()
             return observed, plan(self.desired(self.stops.keys()), observed)
 
     def reconcile(self) -> Plan:
-        """Repair whatever differs; what was done.
+        """Repair whatever differs, and return the plan that was carried out.
 
         Raises what `Node.apply` raises, and XrayUnavailable, with config.json repaired, while Xray does not answer.
         """
         with self.changing:
-            self._take_back_what_is_left()
+            self._take_back_old_intents()
             observed, todo = self.compare()
-            self._limit_speeds_as_far_as_possible(self.stops.keys())  # before customers come back
+            # Limits first: a key that is let in before its limit is in force carries traffic without one.
+            self._limit_speeds_as_far_as_possible(self.stops.keys())
             if todo:
                 file = "rewritten" if todo.file is not None else "right"
-                _log.info("drift: config.json is %s, %d inbounds go, %d come", file, len(todo.remove), len(todo.add))
-                if todo != self._told:  # not again at each try to repair it
-                    self.tell_of_drift(todo)
-                    self._told = todo
+                _log.info(
+                    "drift: config.json is %s, %d inbounds are removed, %d are added",
+                    file,
+                    len(todo.remove),
+                    len(todo.add),
+                )
+                if todo != self._announced:  # a repair that fails is repeated, at first after 10 ms
+                    self.announce_drift(todo)
+                    self._announced = todo
                 self._apply_as_far_as_possible(todo)
-            self._hear(observed, as_expected=not todo)
+            self._note_answer(observed, as_expected=not todo)
             if observed.running is None:
                 msg = "Xray does not answer on its API; config.json is right, and Xray is repaired when it answers."
                 raise XrayUnavailable(msg)
-            self._is_half_done, self._told = False, Plan()
+            self._expects_drift, self._announced = False, Plan()
             self._finish_stops()
             if self.stops.are_unwritten:
                 with self.store.write() as transaction:
@@ -112,7 +119,7 @@ class Reconciler:
             return todo
 
     def apply(self, todo: Plan) -> None:
-        """Let the node carry a plan out, and remember when it does not answer. Raises what `Node.apply` raises."""
+        """Let the node carry out a plan, and note a call that timed out. Raises what `Node.apply` raises."""
         if not todo:
             return
         try:
@@ -122,7 +129,7 @@ class Reconciler:
             raise
 
     def _apply_as_far_as_possible(self, todo: Plan) -> None:
-        """The running Xray is repaired also while config.json cannot be; the error comes all the same."""
+        """Carry out a plan; where config.json cannot be written, repair the running Xray alone, and raise the error."""
         try:
             self.apply(todo)
         except (ConfigUnwritable, ConfigRefused):
@@ -132,25 +139,31 @@ class Reconciler:
     def is_quiet(self) -> bool:
         """Return whether no call of ours that timed out can still be carried out by the running Xray."""
         if not self._late_calls.are_over():
-            self._hear(self.node.observe(), as_expected=True)  # as far as this looks
+            self._note_answer(
+                self.node.observe(), as_expected=True
+            )  # not compared: only whether Xray answers counts here
         return self._late_calls.are_over()
 
-    def _hear(self, observed: Observed, *, as_expected: bool) -> None:
+    def _note_answer(self, observed: Observed, *, as_expected: bool) -> None:
         if observed.running is None:
             self._late_calls.timed_out()
         else:
             self._late_calls.heard(observed.running.epoch, as_expected=as_expected)
 
-    def _take_back_what_is_left(self) -> None:
-        """Take back starts that nobody is waiting for any more: the service died over them."""
+    def _take_back_old_intents(self) -> None:
+        """Take back starts that an earlier life of the service began and did not finish.
+
+        `changing` is held here, so no intent in the table can belong to a change that is under way.
+        """
         if self.store.intents():
             with self.store.write() as transaction:
                 take_back_intents(transaction)
 
     def _finish_stops(self) -> None:
-        """Cut what is open of keys that have to stop, and write down which have stopped for sure.
+        """Cut the connections of keys that have to stop, and store that they have stopped where that is certain.
 
-        Their inbounds are gone by now, perhaps by a call of ours that was carried out late, which cut nothing.
+        Their inbounds are gone by now, perhaps by a call that timed out and was carried out late. Such a call removed
+        the inbound without cutting its connections, which Xray keeps open.
         """
         pending = self.stops.unconfirmed()
         if not pending:
@@ -158,28 +171,30 @@ class Reconciler:
         serving = {key.id for key in self.stops.keys() if key.serves}  # noqa: SIM118 - not a dict
         self.apply(Plan(cut=tuple(stop.port for stop in pending if stop.key_id not in serving)))
         if self._late_calls.are_over():
-            with suppress(StoreUnavailable), self.store.write(durable=False) as transaction:  # else the next time
+            with suppress(StoreUnavailable), self.store.write(durable=False) as transaction:  # a lost one is repeated
                 transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending)
 
-    def tell_of_drift(self, todo: Plan) -> None:
-        """Let webhooks be told what is about to be repaired, unless it is what is left of a change of ours.
+    def announce_drift(self, todo: Plan) -> None:
+        """Notify webhooks of drift that is about to be repaired, unless it is left over from a change of our own.
 
-        A database that does not answer must not keep the repair waiting.
+        A database that does not answer is only logged, so that it does not stop the repair.
         """
-        if not todo or self._is_half_done:
+        if not todo or self._expects_drift:
             return
         event = event_of_drift(file_rewritten=todo.file is not None, removed=len(todo.remove), added=len(todo.add))
         try:
             with self.store.write() as transaction:
                 transaction.add_event(event)
         except StoreUnavailable as error:
-            _log.warning("nobody is told of the drift: %s", error)
+            _log.warning(
+                "webhooks are not notified of the drift, because the database did not take the event: %s", error
+            )
 
     def follow_speeds(self, before: Iterable[Key], after: Iterable[Key]) -> None:
-        """Let the speed limits follow a change of keys.
+        """Bring the kernel's speed limits from those of the keys before a change to those after it.
 
-        Raises SpeedLimitImpossible where somebody asks for a limit. Whatever else is done to keys must not fail for
-        limits that this host does not keep (any more): switching off, deleting, moving.
+        Raises SpeedLimitImpossible only when the change adds or alters a limit. Other changes (switching off, deleting,
+        moving) must work also on a host that cannot enforce limits, or cannot any more; then the error is logged.
         """
         before, after = tuple(before), tuple(after)
         if _speeds(before) == _speeds(after):
@@ -197,20 +212,24 @@ class Reconciler:
             _log.error("speed limits are not in force: %s", error)
 
     def expect_drift(self) -> None:
-        """What differs from now on until the next repair is of our own making: no webhook is told of it."""
-        self._is_half_done = True
+        """Note that a change of our own left differences; webhooks are not notified of them until they are repaired."""
+        self._expects_drift = True
 
     def repair_soon(self) -> None:
-        """Ask for a repair in the background, repeated until it works."""
+        """Start a repair in the background, which is repeated until it succeeds."""
         self._is_asked = True
         self.worker.wake()
 
     def _repair(self) -> float | None:
-        """Repair what differs, and tell when something did or somebody had asked; return when to look next."""
+        """Repair what differs, call `on_repaired` if anything did or a repair was asked for.
+
+        Return after how many seconds to look next, None for the usual interval.
+        """
         is_asked, self._is_asked = self._is_asked, False
         try:
             done = self.reconcile()
         except XrayRefused:
+            # Xray answers and has all the other inbounds, so that server names can be probed already.
             self._is_asked = True
             self.on_repaired()
             raise
@@ -223,5 +242,5 @@ class Reconciler:
 
 
 def _speeds(keys: Iterable[Key]) -> dict[int, int]:
-    """The speed limits in Mbit/s by port, also of keys that do not work now: their ports are still theirs."""
+    """Return the speed limits in Mbit/s by port, also of keys that are stopped: they may start at any time."""
     return {key.port: key.limits.speed_mbps for key in keys if key.limits.speed_mbps is not None}

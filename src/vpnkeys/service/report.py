@@ -1,4 +1,4 @@
-"""What is, told in full: the status endpoints. Each looks anew at database, config.json and the running Xray."""
+"""Reports for the status endpoints how database, config.json and the running Xray compare, read anew each time."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from vpnkeys.service.reconcile import Reconciler
 
 @dataclass(frozen=True, slots=True)
 class ShortIdMismatch:
-    """A key whose short id in config.json is another one."""
+    """Holds a key whose short id in config.json is not the one in the database."""
 
     uuid: str
     name: str
@@ -26,7 +26,7 @@ class ShortIdMismatch:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How one side (config.json, the running Xray) differs from the database, by key UUID (by tag where there is none).
+    """Holds how config.json or the running Xray differs from the database, by key UUID (by tag where there is none).
 
     `different` names the settings that differ.
     """
@@ -39,7 +39,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """Database, config.json and running Xray, compared. `runtime` is None while Xray does not answer."""
+    """Holds the comparison of database, config.json and running Xray.
+
+    `runtime` is None while Xray does not answer; `problem` says why config.json cannot be read, empty if it can.
+    """
 
     key_uuids: tuple[str, ...]
     config_uuids: tuple[str, ...]
@@ -50,13 +53,13 @@ class SyncReport:
 
     @property
     def uuid_synced(self) -> bool:
-        """Whether config.json lets in exactly the keys of the database."""
+        """Return whether config.json lets in exactly the keys of the database."""
         return not self.file.missing and not self.file.extra
 
 
 @dataclass(frozen=True, slots=True)
 class XrayFileReport:
-    """config.json in numbers. `refusal` is Xray's own word against it, empty when it takes it."""
+    """Holds the numbers of config.json. `refusal` is Xray's own error about it, empty when Xray accepts it."""
 
     total_inbounds: int
     api_inbounds: int
@@ -66,13 +69,13 @@ class XrayFileReport:
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Looks and tells; changes nothing."""
+    """Compares and reports; changes nothing."""
 
     reconciler: Reconciler
     pool: PortRange
 
     def sync(self) -> SyncReport:
-        """Compare everything now."""
+        """Compare database, config.json and running Xray now, and return the result. Raises StoreUnavailable."""
         with self.reconciler.changing:
             keys = self.reconciler.stops.keys()
             desired = self.reconciler.desired(keys)
@@ -95,11 +98,11 @@ class Reporter:
         return self.reconciler.compare()
 
     def targets(self) -> tuple[TargetReport, ...]:
-        """Return how the REALITY targets were when they were last looked at."""
+        """Return what the last check of the REALITY targets found; they are checked once a minute."""
         return self.reconciler.node.targets_seen()
 
     def xray_file(self) -> XrayFileReport:
-        """config.json by itself, with Xray's own verdict on it."""
+        """Return the numbers of config.json, and what `xray run -test` says of it."""
         observed = self.reconciler.node.observe()
         try:
             self.reconciler.host.check_file()
@@ -115,11 +118,11 @@ class Reporter:
         )
 
     def inbounds(self) -> tuple[ForeignInbound, ...]:
-        """The VLESS inbounds of config.json."""
+        """Return the VLESS inbounds of config.json, without those that only test server names."""
         return tuple(_vless(self.reconciler.node.observe()))
 
     def port_issues(self) -> tuple[str, ...]:
-        """What is wrong with ports, found in truth."""
+        """Return what is wrong with ports, a sentence each, found by looking at the host's sockets."""
         node = self.reconciler.node
         with self.reconciler.changing:
             keys = self.reconciler.stops.keys()
@@ -131,6 +134,7 @@ class Reporter:
                 issues.append(f"port {key.port} of key {key.id} is outside the range {self.pool}")
             if key.status is not Status.ACTIVE:
                 continue
+            # Xray may list an inbound whose port it does not hold, so the socket itself is looked for.
             free = self.reconciler.host.is_free(key.port)
             if free:
                 issues.append(f"port {key.port} of key {key.id} is not listening")
@@ -140,7 +144,7 @@ class Reporter:
 
 
 def _file_issues(keys: Iterable[Key], observed: Observed, pool: PortRange) -> Iterable[str]:
-    """Ports that config.json or the running Xray use twice, or without a key."""
+    """Yield a sentence for each port that config.json or the running Xray use twice or without a key."""
     by_port = {key.port: key for key in keys}
     sides = {
         "config.json": observed.file.inbounds,
@@ -164,7 +168,8 @@ def _file_issues(keys: Iterable[Key], observed: Observed, pool: PortRange) -> It
 def _compare(desired: tuple[Inbound, ...], actual: Mapping[str, AnyInbound], *, synced: bool) -> Comparison:
     wanted = {inbound.tag: inbound for inbound in desired}
     drift = compare(desired, actual)
-    strangers = {
+    # A dict, as a set with an order. Xray lets in every UUID of an inbound, so one that is not the key's is reported.
+    unknown = {
         uuid: None for tag in drift.different for uuid in uuids_of(actual[tag]) if uuid not in uuids_of(wanted[tag])
     }
     return Comparison(
@@ -175,7 +180,7 @@ def _compare(desired: tuple[Inbound, ...], actual: Mapping[str, AnyInbound], *, 
                 + [_name(wanted[tag]) for tag in drift.different if not _lets_in(actual[tag], wanted[tag])]
             )
         ),
-        extra=tuple(dict.fromkeys([*(_name(actual[tag]) for tag in drift.extra), *strangers])),
+        extra=tuple(dict.fromkeys([*(_name(actual[tag]) for tag in drift.extra), *unknown])),
         different={_name(wanted[tag]): differences(wanted[tag], actual[tag]) for tag in drift.different},
     )
 
@@ -185,18 +190,19 @@ def _lets_in(actual: AnyInbound, wanted: Inbound) -> bool:
 
 
 def _name(inbound: AnyInbound) -> str:
-    """What an inbound is called in reports: the UUID of its key; the tag of those that are nobody's."""
+    """Return the name of an inbound in reports: the UUID of its key, or its tag when it has none."""
     uuids = uuids_of(inbound)
     return uuids[0] if uuids and not inbound.tag.startswith(WARM_TAG_PREFIX) else inbound.tag
 
 
 def _ours(running: Mapping[str, AnyInbound], observed: Observed) -> dict[str, AnyInbound]:
+    # Inbounds that the operator added to config.json run in the same Xray; they are no drift.
     foreign = {inbound.tag for inbound in observed.file.foreign}
     return {tag: inbound for tag, inbound in running.items() if tag not in foreign}
 
 
 def _vless(observed: Observed) -> Iterable[ForeignInbound]:
-    """The VLESS inbounds of config.json that somebody may use: all but our own warm ones."""
+    """Yield the VLESS inbounds of config.json, except the `warm-` ones, which only our own prober can reach."""
     for inbound in (*observed.file.inbounds.values(), *observed.file.foreign):
         shown = _summary(inbound)
         if shown.protocol == "vless" and not shown.tag.startswith(WARM_TAG_PREFIX):
@@ -222,5 +228,6 @@ def _short_id_mismatches(active: Mapping[str, Key], inbounds: Iterable[AnyInboun
     for inbound in map(_summary, inbounds):
         for uuid in inbound.uuids:
             key = active.get(uuid)
+            # The file holds short ids padded with zeros to 16 digits, as REALITY compares them.
             if key is not None and inbound.short_ids != (pad_short_id(key.short_id),):
                 yield ShortIdMismatch(uuid, key.name, key.short_id, ",".join(inbound.short_ids))

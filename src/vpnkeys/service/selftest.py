@@ -1,4 +1,4 @@
-"""Does a key's link carry traffic? Tried by a real client; what fails is told with what to do next."""
+"""Tests with a real client whether a key's link carries traffic, and says what to do where it does not."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from vpnkeys.domain.traffic import NOTHING, Samples
 from vpnkeys.domain.trial import Outcome, Trial
 from vpnkeys.interfaces import Node
 
-_PATIENCE_S = 1.0
+_WAIT_FOR_OTHER_TEST_S = 1.0
 _COUNTED_WITHIN_S = 1.0
 _ASK_EVERY_S = 0.05
 
@@ -30,13 +30,13 @@ _STATUS_DETAIL: Mapping[Status, str] = MappingProxyType(
 
 _OUTCOME_DETAIL: Mapping[Outcome, str] = MappingProxyType(
     {
-        Outcome.PORT_SILENT: "Nobody lets clients in at port {port}; POST /api/system/sync-config puts the key back "
-        "into Xray, GET /api/system/ports/status tells whether another program has the port.",
-        Outcome.TARGET_GONE: "The target of the key's server name does not play along, so nobody gets in: {reason}.",
-        Outcome.REFUSED: "Port {port} answers and does not let the key's client in, so something there is not as the "
-        "link says; compare with GET /api/system/xray/validate-sync, repair with POST /api/system/xray/sync-config.",
-        Outcome.NO_ANSWER: "Port {port} takes connections and gives no answer in time; right after a start try again "
-        "in a few seconds, else restart Xray with POST /api/system/xray/sync-config.",
+        Outcome.PORT_SILENT: "Nothing lets clients in at port {port}. POST /api/system/sync-config puts the key back "
+        "into Xray; GET /api/system/ports/status says whether another program has the port.",
+        Outcome.TARGET_GONE: "The target of the key's server name fails, so no client gets in: {reason}.",
+        Outcome.REFUSED: "Port {port} answers but does not let the key's client in, so Xray's settings differ from the "
+        "link. Compare with GET /api/system/xray/validate-sync, repair with POST /api/system/xray/sync-config.",
+        Outcome.NO_ANSWER: "Port {port} takes connections but does not answer in time. Just after a start, try again "
+        "in a few seconds; otherwise restart Xray with POST /api/system/xray/sync-config.",
         Outcome.NO_CLIENT: "Nothing is known of the key, because the test's own client failed: {reason}.",
     }
 )
@@ -44,9 +44,9 @@ _OUTCOME_DETAIL: Mapping[Outcome, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class KeyTest:
-    """What a test found. `code` is a stable word: `ok`, or what to begin with.
+    """Holds the result of a test. `code` is a stable word: `ok`, or the cause to look at first.
 
-    `counted` tells whether the key's counters have grown by what came through.
+    `counted` says whether the key's counters in Xray have grown by the bytes that came through.
     """
 
     key: Key
@@ -59,19 +59,19 @@ class KeyTest:
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """Tries one key at a time."""
+    """Tests one key at a time: each test starts an Xray as a client, and reads counters before and after."""
 
     node: Node
     _testing: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, key: Key) -> KeyTest:
-        """Test a key now, within twelve seconds.
+        """Test a key now, within twelve seconds, and return the result.
 
         Raises XrayUnavailable, and SelfTestBusy while another key is being tested.
         """
         if key.status is not Status.ACTIVE:
             return KeyTest(key, works=False, code=f"key_{key.status}", detail=_STATUS_DETAIL[key.status])
-        if not self._testing.acquire(timeout=_PATIENCE_S):
+        if not self._testing.acquire(timeout=_WAIT_FOR_OTHER_TEST_S):
             msg = "Another key is being tested; try again in some seconds."
             raise SelfTestBusy(msg)
         try:
@@ -83,14 +83,14 @@ class SelfTest:
         if trial.outcome is not Outcome.WORKS and not self.node.is_up():
             msg = "Xray ended while the key was tested; it is being restarted. Try again shortly."
             raise XrayUnavailable(msg)
-        return _judged(key, trial, counted=counted)
+        return _result(key, trial, counted=counted)
 
     def _has_counted(self, key: Key, before: Samples, count: int) -> bool:
-        """Whether Xray has counted these bytes for the key; it may be a moment behind."""
+        """Return whether Xray counts these bytes for the key within a second; its counters may be a moment behind."""
         deadline = time.monotonic() + _COUNTED_WITHIN_S
         while True:
             now = self.node.sample()
-            if now.epoch != before.epoch:
+            if now.epoch != before.epoch:  # a new Xray begins at zero: the two samples cannot be compared
                 return False
             grown = now.usage.get(key.uuid, NOTHING).down - before.usage.get(key.uuid, NOTHING).down
             if grown >= count or time.monotonic() >= deadline:
@@ -98,18 +98,18 @@ class SelfTest:
             time.sleep(_ASK_EVERY_S)
 
 
-def _judged(key: Key, trial: Trial, *, counted: bool) -> KeyTest:
+def _result(key: Key, trial: Trial, *, counted: bool) -> KeyTest:
     if trial.outcome is not Outcome.WORKS:
         detail = _OUTCOME_DETAIL[trial.outcome].format(port=key.port, reason=trial.reason)
         return KeyTest(key, works=False, code=trial.outcome, detail=detail, trial=trial)
     code, detail = OK, "The link carries traffic."
     if not counted:
         code = NOT_COUNTED
-        detail = "The link carries traffic, and Xray does not count it; POST /api/system/sync-config, then test again."
+        detail = "The link carries traffic, but Xray does not count it. POST /api/system/sync-config, then test again."
     elif trial.egress.works is False:
         code = EGRESS_FAILED
         detail = (
-            f"The link carries traffic as far as this server, and not out of it: {trial.egress.detail}. Check this "
-            "server's own way out, and the routing rules and outbounds of yours in config.json."
+            f"The link carries traffic to this server, but not from it to the internet: {trial.egress.detail}. Check "
+            "this server's own connection, and the routing rules and outbounds that you added to config.json."
         )
     return KeyTest(key, works=True, code=code, detail=detail, counted=counted, trial=trial)

@@ -1,7 +1,7 @@
-"""Tell webhooks what they are to be told: each event at least once, in order, until it arrives or is given up.
+"""Sends events to webhooks: each at least once, in order, until it arrives or is given up.
 
-What is to be told is in the database, put there by the transaction of the event itself. So nothing is lost when this
-process dies at any moment; what was just under way is sent again, with the same id.
+The transaction of an event also stores its deliveries. So nothing is lost when this process dies at any moment; a
+delivery that was being sent then is sent again, with the same event id.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _DELIVERED_KEPT, _GIVEN_UP_KEPT = timedelta(days=7), timedelta(days=30)
 _TRIES_BEFORE_A_WARNING = 4
 _JOB = Job(
     name="webhooks",
-    failing="webhooks are not told of events for now",
+    failing="events are not delivered to webhooks",
     every_s=_LOOK_EVERY_S,
     back_off_s=(_LOOK_EVERY_S, 1.0, 2.0, 5.0),
     back_offs_s={Unavailable: (_LOOK_EVERY_S,)},
@@ -36,7 +36,7 @@ _JOB = Job(
 
 @dataclass(slots=True)
 class Sender:
-    """One thread for all webhooks; in it, nobody waits for another's receiver."""
+    """Delivers to all webhooks from one event loop, with a task each, so that a slow receiver delays only its own."""
 
     store: Store
     post: SendWebhook
@@ -47,14 +47,15 @@ class Sender:
     _pruned_at: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
-        """The worker begins with whatever an earlier life left; what it breaks off is sent again after a start."""
+        """Make the worker. It begins with what an earlier life left undelivered."""
         self.worker = AsyncWorker(_JOB, self._look)
 
     async def deliver_due(self, webhook_id: str) -> None:
-        """Send what is due to one webhook, oldest first. A try that fails ends it: the next event waits for this one.
+        """Send what is due to one webhook, oldest first, until a try fails: later events wait, to arrive in order.
 
         Raises Unavailable when the database does not answer.
         """
+        # Webhook and delivery are read anew for each try: one may be changed or removed while the other is sent.
         while (webhook := self._active(webhook_id)) is not None:
             delivery = next(iter(self.store.unsettled(webhook_id, 1)), None)
             if delivery is None or not delivery.is_due(self.clock.now()):
@@ -73,22 +74,24 @@ class Sender:
         if tried.next_try_at is None:
             _log.warning("webhook %s: event %s is given up after %d tries", webhook.id, tried.event_id, tried.attempts)
         elif tried.attempts == _TRIES_BEFORE_A_WARNING:
-            _log.warning("webhook %s takes no events; they are kept, and its deliveries say what is wrong", webhook.id)
+            _log.warning(
+                "webhook %s takes no events; they are kept. Its list of deliveries says what is wrong", webhook.id
+            )
         return tried
 
     def _active(self, webhook_id: str) -> Webhook | None:
         return next((one for one in self.store.webhooks() if one.id == webhook_id and one.is_active), None)
 
     def prune(self) -> None:
-        """Forget what was settled long ago. Raises Unavailable."""
+        """Delete what was delivered over 7 days ago or given up over 30 days ago. Raises Unavailable."""
         now = self.clock.now()
         with self.store.write() as transaction:
             transaction.outbox.prune(now - _DELIVERED_KEPT, now - _GIVEN_UP_KEPT)
 
     async def _look(self) -> None:
-        """Begin to deliver to each webhook for which something waits, and to which nothing is under way.
+        """Start a task for each webhook that has something to deliver and no task yet.
 
-        Raises what a delivery that has ended since the last look raised, after the others have begun.
+        Raises what a task that ended since the last look raised, after the others have started.
         """
         failures = self._take_failures()
         active = [webhook.id for webhook in self.store.webhooks() if webhook.is_active]
@@ -102,7 +105,7 @@ class Sender:
             raise failures[0]
 
     def _take_failures(self) -> list[BaseException]:
-        """Forget the deliveries that have ended, and return what they raised."""
+        """Remove the tasks that have ended, and return what they raised."""
         ended = [webhook_id for webhook_id, task in self._under_way.items() if task.done()]
         tasks = [self._under_way.pop(webhook_id) for webhook_id in ended]
         return [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]

@@ -1,4 +1,4 @@
-"""Subscriptions: an address of a customer's own, made, found by its token, replaced and taken away."""
+"""Makes, finds, replaces and revokes subscriptions: a secret address for each customer, known by its token."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from vpnkeys.interfaces import Clock, Store
 
 
 class SubscriptionNotFound(NotFound):
-    """The key has no subscription."""
+    """Says that the key has no subscription."""
 
     code = "subscription_not_found"
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionService:
-    """The use cases about subscriptions. `host` and `port` are where customers reach this server by HTTPS."""
+    """Implements the use cases about subscriptions. Customers reach this server by HTTPS at `host` and `port`."""
 
     store: Store
     clock: Clock
@@ -28,11 +28,12 @@ class SubscriptionService:
     port: int
 
     def of(self, key: Key) -> Subscription | None:
-        """A key's subscription, if it has one."""
+        """Return a key's subscription, None when it has none."""
         return next((one for one in self.store.subscriptions().values() if one.key_id == key.id), None)
 
     def find(self, token: str) -> Key | None:
-        """Whose token this is; the same work for every token that is nobody's."""
+        """Return the key whose subscription has this token, None for an unknown token."""
+        # Found by its hash, so that the time of the search says nothing about how much of a guess was right.
         subscription = self.store.subscriptions().get(hash_token(token))
         if subscription is None:
             return None
@@ -40,9 +41,9 @@ class SubscriptionService:
         return next((key for key in keys if key.id == subscription.key_id), None)
 
     def rotate(self, key: Key) -> tuple[Subscription, str]:
-        """Give a key a new subscription; it and its token, which is told this once.
+        """Give a key a new subscription; return it and its token, of which only a hash is kept.
 
-        The one it had stops at once. Raises KeyNotFound when the key is gone.
+        The old token stops working at once. Raises KeyNotFound when the key was deleted.
         """
         with self.store.write() as transaction:
             find(transaction.keys(), key.id)
@@ -53,7 +54,7 @@ class SubscriptionService:
         return new, token
 
     def revoke(self, key: Key) -> None:
-        """Take a key's subscription away, at once. Raises SubscriptionNotFound."""
+        """Delete a key's subscription; its token stops working at once. Raises SubscriptionNotFound."""
         with self.store.write() as transaction:
             old = self.of(key)
             if old is None:
@@ -62,11 +63,11 @@ class SubscriptionService:
             transaction.record(Entry("subscription.revoked", key.id, _facts(old)))
 
     def url(self, token: str) -> str:
-        """The address that a customer is given."""
+        """Return the address for the customer."""
         return f"https://{host_in_url(self.host)}:{self.port}/sub/{token}"
 
     def used_bytes(self, key: Key) -> int:
-        """What a key has used in the present window of its traffic limit, as last sampled."""
+        """Return the bytes that a key has used in the present window of its traffic limit, as last sampled."""
         return self.store.used_bytes(key.uuid, window_start(key.limits.traffic_window, self.clock.now()))
 
 

@@ -1,4 +1,4 @@
-"""The repairs that somebody can ask for. Each changes nothing when it cannot be done as a whole."""
+"""Implements the repairs that the API offers. Each changes nothing when it cannot be done as a whole."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ _WARM_TIMEOUT_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A key that got another port."""
+    """Holds a key with its new port, and the port that it had."""
 
     key: Key
     old_port: int
@@ -34,7 +34,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class SystemService:
-    """The use cases about the system as a whole."""
+    """Implements the use cases about the system as a whole."""
 
     changer: KeyChanger
     reporter: Reporter
@@ -44,11 +44,11 @@ class SystemService:
 
     @property
     def reconciler(self) -> Reconciler:
-        """Where keys, config.json and Xray are brought together."""
+        """Return the reconciler, which brings config.json and Xray to the keys of the database."""
         return self.changer.reconciler
 
     def sync(self) -> Plan:
-        """Bring config.json and the running Xray to the database without a restart; what was done.
+        """Bring config.json and the running Xray to the database without a restart; return the plan carried out.
 
         Raises Unavailable when Xray does not answer or the file cannot be written; then nothing was changed.
         """
@@ -56,26 +56,27 @@ class SystemService:
         with audited(reconciler.store, "system.config_synced") as facts, reconciler.changing:
             observed, todo = reconciler.compare()
             _require_running(observed)
-            reconciler.tell_of_drift(todo)
+            reconciler.announce_drift(todo)
             reconciler.apply(todo)
             facts |= {"file_rewritten": todo.file is not None, "removed": len(todo.remove), "added": len(todo.add)}
             return todo
 
     def sync_and_restart(self) -> tuple[ShortIdMismatch, ...]:
-        """The same, and restart Xray, with no byte lost; the short ids that were wrong in config.json.
+        """Bring config.json to the database and restart Xray; return the short ids that were wrong in config.json.
 
-        Returns when clients get through again. Raises Unavailable.
+        Traffic is counted up to the last byte. Returns when clients get through again. Raises Unavailable.
         """
         reconciler = self.reconciler
         with audited(reconciler.store, "system.xray_restarted") as facts, reconciler.changing:
             wrong = self.reporter.sync().short_id_mismatches
             names = reconciler.node.ready_names(wait_s=_WARM_TIMEOUT_S)
-            reconciler.tell_of_drift(reconciler.compare()[1])
+            reconciler.announce_drift(reconciler.compare()[1])
+            # The sampler would merge counters of the new Xray before the last ones of the old, which ends with no gap.
             with self.traffic.held():
                 self._restart()
             reconciler.reconcile()
             facts["short_ids_fixed"] = len(wrong)
-        self._wait_for_clients(names)
+        self._wait_for_clients(names)  # without the lock: it takes seconds, and changes of keys work meanwhile
         return wrong
 
     def fix_reality_keys(self) -> None:
@@ -85,33 +86,34 @@ class SystemService:
             self.sync_and_restart()
 
     def verify_reality(self) -> tuple[Plan, tuple[TargetReport, ...]]:
-        """Compare REALITY settings with the database, repair what differs, and look at every target."""
+        """Repair what differs from the database and check every target now; return the plan and the reports."""
         return self.sync(), self.reconciler.node.look_at_targets()
 
     def reset_ports(self) -> tuple[Move, ...]:
-        """Hand out all ports again, from the bottom of the range in order of creation; the keys that moved.
+        """Assign all ports again, from the bottom of the range in order of creation; return the keys that moved.
 
         A key whose port did not change keeps its connections. Raises PortsExhausted, Unavailable.
         """
         with self.reconciler.changing:
             _require_running(self.reconciler.node.observe())
-            with suppress(XrayRefused):  # a port that another program took is left below
+            with suppress(XrayRefused):  # another program has the port of a key, which gets another one below
                 self.reconciler.reconcile()
             before = {key.id: key.port for key in self.reconciler.stops.keys()}  # noqa: SIM118 - not a dict
             moved = self.changer.change(lambda seen: KeyChanges(update=self._moved(seen))).update
-        _log.info("ports handed out again: %d of %d keys moved", len(moved), len(before))
+        _log.info("ports assigned again: %d of %d keys moved", len(moved), len(before))
         return tuple(Move(key, before[key.id]) for key in moved)
 
     def planned_moves(self) -> tuple[Move, ...]:
-        """What `reset_ports` would do now. Raises PortsExhausted."""
+        """Return the moves that `reset_ports` would make now. Raises PortsExhausted."""
         seen = self.changer.snapshot()
         before = {key.id: key.port for key in seen.keys}
         return tuple(Move(key, before[key.id]) for key in self._moved(seen))
 
     def _moved(self, seen: Snapshot) -> tuple[Key, ...]:
-        """The keys that get another port when all are handed out again.
+        """Return the keys that get another port when all are assigned again, with their new ports.
 
-        A port on which Xray listens for a key now will be free by then; that of a pending stop may not.
+        A port on which Xray listens for a key counts as free: the key leaves it. The port of a pending stop does not,
+        because Xray may still listen there.
         """
         running = self.reconciler.node.observe().running
         ours = {key.port for key in seen.keys if key.serves and (running is None or key.tag in running.inbounds)}
@@ -124,20 +126,20 @@ class SystemService:
         return tuple(moved)
 
     def _restart(self) -> None:
-        """File first, and tested: when Xray could not come back, it is not ended."""
+        """Restart Xray. Its file is written and tested first: an Xray that could not start again is not ended."""
         reconciler = self.reconciler
         desired = reconciler.desired(reconciler.stops.keys())
         reconciler.host.check(desired)
         reconciler.apply(Plan(file=desired))
-        # A hanging Xray gives no last sample; restarting it is the remedy, and the gap is noted.
+        # A hanging Xray gives no last sample. It is restarted all the same, as that is its remedy; the gap is noted.
         reconciler.expect_drift()
-        reconciler.repair_soon()  # however it ends
+        reconciler.repair_soon()  # before the risky part: a restart that fails halfway must be repaired too
         with suppress(XrayUnavailable):
             self.traffic.close_epoch(reconciler.host.quiesce())
         reconciler.host.restart()
 
     def _wait_for_clients(self, names: frozenset[str]) -> None:
-        """Until the server names that worked before work again: Xray has to probe their targets anew."""
+        """Wait, eight seconds at most, until these server names work again: a new Xray probes their targets anew."""
         deadline = time.monotonic() + _WARM_TIMEOUT_S
         while not names <= self.reconciler.node.ready_names() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -145,5 +147,5 @@ class SystemService:
 
 def _require_running(observed: Observed) -> None:
     if observed.running is None:
-        msg = "Xray does not answer on its API, so nothing was changed; if it ended it is being restarted. Try again."
+        msg = "Xray does not answer on its API, so nothing was changed. If it ended, it is being restarted; try again."
         raise XrayUnavailable(msg)

@@ -1,4 +1,4 @@
-"""What a running server reports of itself to a monitoring system."""
+"""Defines the numbers that a running server gives to a monitoring system."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ from vpnkeys.worker import Status
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """The numbers of one moment; None where one cannot be told now.
+    """Holds the numbers of one moment; None where a number cannot be read now.
 
-    `traffic` is what was counted since this server started, of all keys, also of those deleted since; `traffic_by_key`
-    (by key id) what was ever counted of each. Neither falls: resets do not matter. Ages and times in seconds.
+    `traffic` counts the bytes of all keys since this server started, deleted keys included; `traffic_by_key` (by key
+    id) the bytes of each key since it was made. Neither falls when a total is reset, because Prometheus takes a counter
+    that falls for a restart. Ages and times are in seconds.
     """
 
     is_database_up: bool

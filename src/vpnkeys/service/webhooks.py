@@ -1,4 +1,4 @@
-"""Who is told of events: webhooks made, changed, tried and removed."""
+"""Makes, changes, tests and removes webhooks, which are notified of events."""
 
 import asyncio
 import time
@@ -27,20 +27,20 @@ _MOST_LISTED = 100
 
 
 class WebhookNotFound(NotFound):
-    """No webhook has this id."""
+    """Says that no webhook has this id."""
 
     code = "webhook_not_found"
 
 
 class TooManyWebhooks(Rejected):
-    """There are as many webhooks as there may be: each has a worker of its own."""
+    """Says that the most webhooks allowed exist: each has a task of its own, and a row for every event."""
 
     code = "too_many_webhooks"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What should change of a webhook; None stays as it is."""
+    """Holds what should change of a webhook; None leaves a setting as it is."""
 
     url: str | None = None
     events: Iterable[Kind] | None = None
@@ -49,7 +49,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of a ping."""
+    """Holds the result of a ping."""
 
     event_id: str
     answer: SendResult
@@ -58,38 +58,40 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class WebhookService:
-    """The use cases about webhooks."""
+    """Implements the use cases about webhooks."""
 
     store: Store
     clock: Clock
     post: SendWebhook
 
     def list(self) -> tuple[Webhook, ...]:
-        """All webhooks, oldest first."""
+        """Return all webhooks, oldest first."""
         return self.store.webhooks()
 
     def get(self, webhook_id: str) -> Webhook:
-        """One webhook. Raises WebhookNotFound."""
+        """Return one webhook. Raises WebhookNotFound."""
         found = next((webhook for webhook in self.store.webhooks() if webhook.id == webhook_id), None)
         if found is None:
-            raise WebhookNotFound("There is no webhook with this id; GET /api/webhooks lists those that are.")
+            raise WebhookNotFound("There is no webhook with this id; GET /api/webhooks lists all webhooks.")
         return found
 
     def create(self, url: str, events: Iterable[Kind] = ()) -> Webhook:
-        """Make a webhook for events of these kinds; none are all. Its secret is to be told this once.
+        """Make a webhook for events of these kinds (none: all kinds), and return it, with its secret.
 
         Raises InvalidWebhookUrl, TooManyWebhooks.
         """
         webhook = new_webhook(parse_url(url), events, self.clock.now())
         with self.store.write() as transaction:
             if len(self.store.webhooks()) >= MOST_WEBHOOKS:
-                raise TooManyWebhooks(f"There are {MOST_WEBHOOKS} webhooks, which is the most; remove one first.")
+                raise TooManyWebhooks(
+                    f"There are {MOST_WEBHOOKS} webhooks already, and no more are allowed; remove one first."
+                )
             transaction.outbox.put_webhook(webhook)
             transaction.record(Entry("webhook.created", webhook.id, after=_facts(webhook)))
         return webhook
 
     def change(self, webhook_id: str, change: Change) -> Webhook:
-        """Change a webhook; what it has still to be told is tried anew, at once. Its secret stays.
+        """Change a webhook and return it; what is still to be delivered is tried at once. Its secret stays.
 
         Raises WebhookNotFound, InvalidWebhookUrl.
         """
@@ -116,11 +118,11 @@ class WebhookService:
             transaction.record(Entry("webhook.deleted", webhook_id, before=_facts(gone)))
 
     def deliveries(self, webhook_id: str) -> tuple[Delivery, ...]:
-        """The newest hundred, newest first. Raises WebhookNotFound."""
+        """Return the newest hundred deliveries of a webhook, newest first. Raises WebhookNotFound."""
         return self.store.deliveries(self.get(webhook_id).id, _MOST_LISTED)
 
     async def test(self, webhook_id: str) -> Trial:
-        """Send a ping now, once. When it arrives, what could not be delivered before is tried again at once.
+        """Send a ping now, once, and return its result. When it arrives, what still waits is tried again at once.
 
         Raises WebhookNotFound.
         """
@@ -141,7 +143,7 @@ class WebhookService:
 
 
 def _facts(webhook: Webhook) -> dict[str, object]:
-    """What the audit log, which is kept for ever, tells of a webhook. A path may be a secret; the host is enough."""
+    """Return what the audit log keeps of a webhook: the host, but not the path, which may be a secret."""
     return {
         "host": urlsplit(webhook.url).netloc,
         "events": [kind.value for kind in webhook.events],

@@ -75,7 +75,7 @@ class AccessControl:
         if needs.scope is None:
             return
         who = LOCAL if is_trusted(scope) else self._identify(credentials_in(scope["headers"]), scope)
-        if self.tokens.use_is_news(who):
+        if self.tokens.should_note_use(who):
             asyncio.get_running_loop().run_in_executor(None, self._note_use, who)
         scope["state"]["identity"] = who
         set_actor(Actor(who.name, "unix socket" if who is LOCAL else address_of(scope), current_request_id()))

@@ -29,7 +29,7 @@ async def get_traffic(key: KeyDep, traffic: TrafficDep) -> Traffic:
 def reset_traffic(key: KeyDep, traffic: TrafficDep, enforcer: EnforcerDep) -> TrafficReset:
     """Let the key's total start again from zero."""
     traffic.reset(key)
-    enforcer.judge_now()  # a key that its traffic had stopped works again when this answers
+    enforcer.enforce_now()  # a key that its traffic had stopped works again when this answers
     return TrafficReset(
         status="success",
         message="Traffic reset successfully",

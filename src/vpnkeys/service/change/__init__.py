@@ -1,1 +1,1 @@
-"""How a change of keys becomes true: the road itself, and what it keeps in mind."""
+"""Carries out changes of keys in the database, in config.json and in Xray, and keeps what is not finished yet."""

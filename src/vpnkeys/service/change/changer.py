@@ -1,8 +1,8 @@
-"""The one road by which keys change: for a request, a limit that strikes, a port that is handed out again.
+"""Carries out every change of keys, be it for a request, for a limit that is reached or for ports assigned again.
 
-Stops are intent first: from the commit that stops a key, it stays stopped, whatever the node does. Starts are all or
-nothing: nobody sees a key before the node has it, and what the node did not take leaves nothing behind. Why so:
-docs/adr/0016-one-road.md.
+A stop is committed before the node is asked: from then on the key stays stopped, whatever the node does. A start is all
+or nothing: its key is visible only once the node has it, and a start that fails leaves nothing behind. The reasons are
+in docs/adr/0016-one-road.md.
 """
 
 from collections.abc import Callable
@@ -41,9 +41,9 @@ class KeyChanger:
     chance: Random = field(default_factory=SystemRandom)
 
     def change(self, decide: Callable[[Snapshot], KeyChanges]) -> KeyChanges:
-        """Carry out what is decided on the keys as they are now, and return it when it is true.
+        """Let `decide` decide on the keys as they are now, carry that out, and return it.
 
-        Decide → write stops for good and starts as intents → let the node stop, then start → write the starts.
+        The steps: decide, commit stops and intents to start, let the node stop, let it start, commit the starts.
         Raises what `decide` raises and SpeedLimitImpossible before anything is changed; StopPending and NotWritten when
         keys are stopped and the node or the disk lags behind; another Unavailable when all starts were taken back.
         """
@@ -52,18 +52,20 @@ class KeyChanger:
             changes = decide(snapshot)
             stages = Stages.of(snapshot, changes)
             try:
+                # Before the first commit, because it can refuse, and before a start, so that no key lacks its limit.
                 self.reconciler.follow_speeds(stages.before, stages.after)
                 self._write_stops_and_intents(snapshot, stages)
+                # Outside of any transaction: a node may answer late or never, and would block all writers meanwhile.
                 self._stop(stages)
                 self._start(stages)
                 self._write_starts(stages)
-            except BaseException as error:
+            except BaseException as error:  # an interrupt between two steps must be repaired too
                 self._take_back(stages, error)
                 raise
             return changes
 
     def snapshot(self) -> Snapshot:
-        """Return what a decision may look at now. Raises StoreUnavailable."""
+        """Return what a decision may use: keys, intents, stops, time and free ports of now. Raises StoreUnavailable."""
         store = self.reconciler.store
         return Snapshot(
             keys=self.reconciler.stops.keys(),
@@ -76,7 +78,11 @@ class KeyChanger:
         )
 
     def _write_stops_and_intents(self, snapshot: Snapshot, stages: Stages) -> None:
-        """Intents alone need not outlive a power cut: without them there is nothing to take back."""
+        """Commit the stops for good and the starts as intents. Raises StoreUnavailable, or NotWritten when stops hold.
+
+        A commit of intents alone does not wait for the disk: a power cut that loses it ends Xray too, and the next
+        start puts config.json right.
+        """
         stops = self.reconciler.stops
         durable = bool(stages.first) or stops.are_unwritten
         if not (durable or stages.intents):
@@ -84,6 +90,7 @@ class KeyChanger:
         try:
             with self.reconciler.store.write(durable=durable) as transaction:
                 stops.write(transaction)
+                # Under the write lock, because `changing` keeps out the threads of this process and no other process.
                 _require_unchanged(transaction, snapshot)
                 take_back_intents(transaction)
                 transaction.drop_stops(snapshot.old_stops)
@@ -97,30 +104,31 @@ class KeyChanger:
         stops.have_been_written()
 
     def _stop_unwritten(self, stages: Stages, error: StoreUnavailable) -> None:
-        """Stop keys that the database does not take: a full disk keeps nobody from being stopped. Raises NotWritten."""
+        """Stop keys in the node though the database cannot store it, as with a full disk. Raises NotWritten."""
         self.reconciler.stops.keep(stages.first, stages.stops)
         with suppress(StopPending, NotWritten):
             self._stop(stages)
-        msg = f"The stop holds while this server runs, and is written down as soon as the database takes it: {error}"
+        msg = f"The keys are stopped while this server runs; the stop is stored when the database takes it: {error}"
         raise NotWritten(msg) from error
 
     def _stop(self, stages: Stages) -> None:
-        """Let the node stop keys, and know that it did. The file is not what keeps a customer out of a running Xray."""
+        """Let the node stop keys. Raises StopPending; NotWritten when only config.json did not follow."""
         plan = self._plan_of_stops(stages)
         try:
             try:
                 self.reconciler.apply(plan)
             except (ConfigUnwritable, ConfigRefused) as error:
+                # The running Xray does not read the file: keys can stop without it, and must.
                 self.reconciler.apply(replace(plan, file=None))
                 msg = f"The keys have stopped in the running Xray, but not in config.json yet: {error}"
                 raise NotWritten(msg) from error
         except (XrayUnavailable, XrayRefused) as error:
             raise _pending(str(error)) from error
         if stages.unconfirmed and not self.reconciler.is_quiet():
-            raise _pending("Xray may still carry out an earlier call.")
+            raise _pending("Xray may still carry out an earlier call, which would start a key again.")
 
     def _plan_of_stops(self, stages: Stages) -> Plan:
-        """Return what lets the keys stop that work until now, and those that were to stop before without an answer."""
+        """Return the plan that stops keys which work now, and repeats earlier stops that the node has not confirmed."""
         plan = self._plan(stages.before, stages.stopped)
         if not stages.unconfirmed:
             return plan
@@ -132,7 +140,7 @@ class KeyChanger:
         )
 
     def _start(self, stages: Stages) -> None:
-        """Let the node start keys; when this returns, their links work."""
+        """Let the node start keys; when this returns, their links work. Raises what `Node.apply` raises."""
         self.reconciler.apply(self._plan(stages.stopped, stages.after))
 
     def _plan(self, before: tuple[Key, ...], after: tuple[Key, ...]) -> Plan:
@@ -141,7 +149,7 @@ class KeyChanger:
         return transition(self.reconciler.desired(before), self.reconciler.desired(after))
 
     def _write_starts(self, stages: Stages) -> None:
-        """Turn intents into keys, and forget the stops whose client is answered now."""
+        """Commit the intents as keys, and forget the stops that this answer confirms to the client."""
         self.reconciler.stops.forget(stages.answered)
         if not stages.last:
             return
@@ -150,16 +158,19 @@ class KeyChanger:
             write_keys(transaction, stages.last)
 
     def _take_back(self, stages: Stages, error: BaseException) -> None:
-        """Leave nothing of the starts, and have the node repaired; what was written of stops stays."""
+        """Turn the intents into stops and start a repair of the node; stops that were committed stay."""
         if isinstance(error, Rejected):
-            return  # nothing was touched
+            return  # nothing was changed yet
         self.reconciler.expect_drift()
         self.reconciler.repair_soon()
+        # An unexpected error leaves its intents to that repair, which takes them back as well.
         if not (stages.last and isinstance(error, VpnKeysError)):
             return
         with suppress(StoreUnavailable), self.reconciler.store.write() as transaction:
             take_back_intents(transaction)
-            if current_actor() != SERVER:  # what the server tries by itself, it tries again and again
+            if (
+                current_actor() != SERVER
+            ):  # what the server does by itself it repeats each second, which would fill the log
                 transaction.record_taken_back(entries_of(stages.stopped, stages.last), str(error))
 
 
@@ -171,7 +182,7 @@ def _require_unchanged(transaction: Transaction, snapshot: Snapshot) -> None:
 
 def _pending(why: str) -> StopPending:
     msg = (
-        f"{why} The stop is written down and holds: the key stops the moment Xray answers. Ask again in a few seconds, "
-        "which is harmless, to hear that it has."
+        f"{why} The stop is stored, and the key stops as soon as Xray answers. Send the same request again in a few "
+        "seconds, which is safe, to see whether it has."
     )
     return StopPending(msg)

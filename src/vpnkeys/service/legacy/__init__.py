@@ -1,1 +1,1 @@
-"""Import of an installation of the 2.3 line."""
+"""Imports an installation of the 2.3 line: reads what Xray served, and plans what to write."""

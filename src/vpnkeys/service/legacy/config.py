@@ -1,4 +1,4 @@
-"""What the Xray of an old installation really served: its config.json, and the key pair in its keys.env."""
+"""Reads what the Xray of an old installation served, from its config.json, and the key pair in its keys.env."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What an inbound let in: whoever has this UUID, comes to this port, and names one of each of the others.
+    """Holds what an inbound let in: clients with this UUID, on this port, with one of its short ids and server names.
 
     `flow` is what its clients must have set, Vision or nothing: Xray refuses the other one.
     """
@@ -40,7 +40,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class ServedConfig:
-    """A config.json: what it serves, and the UUIDs of inbounds that we could not serve alike, with a clash for each."""
+    """Holds what a config.json serves, and the UUIDs of inbounds that cannot be served here, with a clash for each."""
 
     served: tuple[Served, ...]
     unfit: frozenset[str]
@@ -48,7 +48,11 @@ class ServedConfig:
 
 
 def read_key_pair(text: str) -> tuple[KeyPair, tuple[Clash, ...]]:
-    """The pair of a keys.env; it belongs to PRIVATE_KEY. Raises LegacyUnreadable when there is no such key."""
+    """Return the key pair of PRIVATE_KEY in a keys.env, and a clash when PUBLIC_KEY does not belong to it.
+
+    Raises LegacyUnreadable when PRIVATE_KEY is missing or damaged.
+    """
+    # Some tools pad base64 with "=", which Xray's own output does not have: the same key either way.
     values = {name: (value or "").strip().rstrip("=") for name, value in _env(text).items()}
     try:
         pair = KeyPair.of_private(values.get("PRIVATE_KEY", ""))
@@ -69,13 +73,14 @@ def read_key_pair(text: str) -> tuple[KeyPair, tuple[Clash, ...]]:
 
 
 def _env(text: str) -> Mapping[str, str | None]:
+    # Not interpolated: a "$" in a value is part of the value.
     return dotenv_values(stream=StringIO(text), interpolate=False)
 
 
 def read_config(text: str, pair: KeyPair, known: frozenset[str]) -> ServedConfig:
-    """The keys' inbounds: those tagged `inbound-...`, and any other VLESS inbound that lets a known UUID in.
+    """Return what the inbounds of keys serve: those tagged `inbound-...`, and others that let a known UUID in.
 
-    Other inbounds are the operator's own and none of our business. Raises LegacyUnreadable when it is no config.json.
+    Other inbounds are the operator's own and are left out. Raises LegacyUnreadable when it is no config.json.
     """
     served: list[Served] = []
     unfit: set[str] = set()
@@ -118,7 +123,7 @@ def _uuids(raw: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _served(raw: Mapping[str, Any], tag: str, pair: KeyPair) -> Served:
-    """What an inbound serves. Raises ValueError with the rest of a sentence when we could not serve the same."""
+    """Return what an inbound serves. Raises ValueError, with the end of a sentence, when it cannot be served here."""
     settings, stream = _object(raw.get("settings")), _object(raw.get("streamSettings"))
     clients = _list(settings.get("clients"))
     if len(clients) != 1:
@@ -139,10 +144,10 @@ def _served(raw: Mapping[str, Any], tag: str, pair: KeyPair) -> Served:
 
 
 def _flow(client: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """A client without a flow has its inbound's (`infra/conf/vless.go`)."""
+    """Return the flow of a client; one without a flow has its inbound's (`infra/conf/vless.go` of Xray-core)."""
     flow = client.get("flow") or settings.get("flow") or ""
     if flow not in ("", VISION):
-        msg = f"has the flow {flow!r}, which Xray does not know (any more): {_REPAIR}"
+        msg = f"has the flow {flow!r}, which Xray does not know: {_REPAIR}"
         raise ValueError(msg)
     return str(flow)
 
@@ -150,7 +155,7 @@ def _flow(client: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
 def _refuse_other_transports(
     settings: Mapping[str, Any], stream: Mapping[str, Any], reality: Mapping[str, Any]
 ) -> None:
-    """Refuse everything that a client would have to know of and that an inbound of ours does not have."""
+    """Refuse an inbound that differs from ours in something that its clients must have set. Raises ValueError."""
     raw = _object(stream.get("rawSettings") or stream.get("tcpSettings"))
     others = {
         "network": stream.get("network", "tcp") not in ("tcp", "raw"),
@@ -198,7 +203,7 @@ def _parsed_all(name: str, values: object, parse: Callable[[object], str]) -> tu
 
 
 def _server_names(values: object) -> tuple[str, ...]:
-    """Those that a link can carry: Xray also takes the empty one, for clients that name none."""
+    """Return the server names that a link can carry. Xray also accepts the empty one, for clients that name none."""
     names = []
     for value in _list(values):
         with suppress(ValueError):

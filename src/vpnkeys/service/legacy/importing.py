@@ -1,4 +1,4 @@
-"""Take over an installation of the 2.3 line so that no customer notices: what it is, and what has to be written.
+"""Plans and writes the import of an installation of the 2.3 line, so that no customer notices.
 
 `plan_import` decides everything and changes nothing; `carry_out` does what it decided. As long as there is one clash,
 nothing is written at all: half of an installation is worse than the old one.
@@ -16,15 +16,15 @@ from vpnkeys.interfaces import Transaction
 from vpnkeys.service.change.rows import write_keys
 
 _UNIQUE = ("id", "uuid", "port", "short_id")
-"""What no two keys have in common."""
+"""The fields that must differ between any two keys."""
 
 _BROUGHT = ("id", "name", "uuid", "created_at", "is_active", "port", "short_id", "sni", "flow")
-"""What makes an imported key the same as the old one; whatever else a key has is ours to change."""
+"""The fields in which an imported key must equal the old one; the others may change here after an import."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """Something that keeps the installation from being imported. `message` is one line and says what to do."""
+    """Holds a reason why the installation cannot be imported. `message` is one line and says what to do."""
 
     code: str
     message: str
@@ -32,9 +32,10 @@ class Clash:
 
 @dataclass(frozen=True, slots=True)
 class LegacyInstallation:
-    """An old installation as Xray really served it: keys, what each has used (by UUID), and the REALITY key pair.
+    """Holds an old installation as Xray served it: keys, the bytes each has used (by UUID), and the REALITY key pair.
 
-    `clashes` were found while reading: keys that have one are not among `keys`. `notes` are decisions that were taken.
+    `clashes` were found while reading: keys that have one are not among `keys`. `notes` are sentences about
+    decisions that were made.
     """
 
     keys: tuple[Key, ...]
@@ -46,7 +47,7 @@ class LegacyInstallation:
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What to write. With clashes it is empty; when there is nothing to do it is false.
+    """Holds what to write. It is empty when there are clashes, and false when there is nothing to write.
 
     `accounts` are the totals of `keys` by UUID. `key_pair` is None when the stored one is the right one. `unchanged`
     are keys that are here already: neither they nor their totals are touched.
@@ -65,7 +66,7 @@ class ImportPlan:
 def plan_import(
     legacy: LegacyInstallation, existing_keys: Sequence[Key], pool: PortRange, existing_pair: KeyPair | None
 ) -> ImportPlan:
-    """What has to be written beside the existing keys, or everything that stands in the way."""
+    """Return what has to be written beside the existing keys, or all clashes that prevent it."""
     here = {key.uuid: key for key in existing_keys}
     unchanged = tuple(key for key in legacy.keys if key.uuid in here and not _differences(key, here[key.uuid]))
     fresh = tuple(key for key in legacy.keys if key not in unchanged)
@@ -89,12 +90,12 @@ def plan_import(
 def carry_out(plan: ImportPlan, transaction: Transaction, save_key_pair: Callable[[KeyPair], object]) -> None:
     """Write a plan without clashes, inside a transaction that the caller commits right after.
 
-    It is the end of the road that all changes of keys take (`service.change`); no server runs, so no node is asked.
+    No server runs meanwhile, so no node is asked: this writes as the last step of `service.change` does.
 
     The order makes a crash at any point harmless. Rows first, uncommitted: whatever the database refuses is refused
     while nothing has changed. Then the key pair, and only then the commit. A crash between the two leaves the right
     pair and no row, which the next run completes. The other way round it would leave rows with a foreign pair: their
-    links would be dead as soon as the server starts, and the next run would have to take them for somebody else's.
+    links would fail as soon as the server starts, and the next run would refuse them as keys of another server.
     The old pair is no loss: it is replaced only while no key was made with it.
     """
     write_keys(transaction, KeyChanges(insert=plan.keys))
@@ -105,12 +106,12 @@ def carry_out(plan: ImportPlan, transaction: Transaction, save_key_pair: Callabl
 
 
 def describe(key: Key) -> str:
-    """A key in a message."""
+    """Return how messages name a key."""
     return f'key "{key.name}" ({key.uuid})'
 
 
 def _doubles(keys: Sequence[Key]) -> Iterator[Clash]:
-    """Values that two old keys share, once for each value; of rows with one UUID nothing else is told."""
+    """Yield a clash for each value that old keys share; of rows with the same UUID, only the UUID is reported."""
     for name in _UNIQUE:
         for value, count in Counter(getattr(key, name) for key in keys).items():
             owners = [key for key in keys if getattr(key, name) == value]
@@ -137,7 +138,7 @@ def _outside(keys: Iterable[Key], pool: PortRange) -> Iterator[Clash]:
 
 
 def _against(key: Key, existing_keys: Iterable[Key]) -> Iterator[Clash]:
-    """What a key that is not here yet has in common with those that are."""
+    """Yield a clash for each value that a key to import shares with a key that exists here."""
     for other in existing_keys:
         if other.uuid == key.uuid:
             names = ", ".join(
@@ -159,12 +160,12 @@ def _against(key: Key, existing_keys: Iterable[Key]) -> Iterator[Clash]:
 
 
 def _differences(key: Key, other: Key) -> tuple[str, ...]:
-    """The fields in which two keys differ, of those that an import brings."""
+    """Return the fields in which two keys differ, of those that an import sets."""
     return tuple(name for name in _BROUGHT if getattr(key, name) != getattr(other, name))
 
 
 def _other_pair(pair: KeyPair, existing_keys: Sequence[Key], existing_pair: KeyPair | None) -> Iterator[Clash]:
-    """One server has one key pair; as long as keys were made with another one, links of one side would die."""
+    """Yield a clash when keys here were made with another pair: a server has one, so one side's links would fail."""
     if existing_keys and existing_pair is not None and existing_pair != pair:
         yield Clash(
             "other_key_pair",

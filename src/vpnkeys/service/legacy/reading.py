@@ -1,7 +1,7 @@
-"""From the tables, config.json and keys.env of an old installation to what it was.
+"""Reads an old installation from its tables, its config.json and its keys.env.
 
-Where database and config.json differ about a port, a short id or a server name, config.json decides: it is what Xray
-really served, and so what the links that are in use work with. A value that one of them lacks is the other's.
+Where database and config.json differ about a port, a short id or a server name, config.json decides: Xray served
+it, so the links in use work with it. A value that one of them lacks is taken from the other.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,13 +35,13 @@ _AGAIN = "then import again"
 
 
 class _Faulty(Exception):
-    """A row that cannot be taken over; its clash is noted already."""
+    """Says that a row cannot be imported; its clash has been noted."""
 
 
 def read_installation(tables: LegacyTables, config: str, env: str, sni: str = "") -> LegacyInstallation:
-    """The installation. `sni` is the server name in the links of keys for which neither source tells.
+    """Return the installation. `sni` is the server name for keys whose name neither source has.
 
-    Raises LegacyUnreadable when a file is not what it is given for.
+    Raises LegacyUnreadable when config.json or keys.env cannot be read as what they should be.
     """
     pair, clashes = read_key_pair(env)
     known = frozenset(uuid for row in tables["keys"] if (uuid := _uuid_of(row, "uuid")) is not None)
@@ -49,7 +49,7 @@ def read_installation(tables: LegacyTables, config: str, env: str, sni: str = ""
     reading = _Reading(tables, served, sni, [*clashes, *served.clashes])
     keys = tuple(reading.keys())
     totals = {key.uuid: reading.total(key) for key in keys}
-    reading.look_for_strangers(known)
+    reading.find_rows_without_key(known)
     return LegacyInstallation(keys, totals, pair, tuple(reading.clashes), tuple(reading.notes))
 
 
@@ -62,7 +62,7 @@ def _uuid_of(row: LegacyRow, column: str) -> str | None:
 
 @dataclass(slots=True)
 class _Reading:
-    """Puts rows and inbounds together, and keeps account of what was found."""
+    """Joins rows with inbounds, and collects clashes and notes."""
 
     tables: LegacyTables
     config: ServedConfig
@@ -71,11 +71,11 @@ class _Reading:
     notes: list[str] = field(default_factory=list)
 
     def keys(self) -> Iterator[Key]:
-        """The keys that can be taken over; the others leave a clash each."""
+        """Yield the keys that can be imported; each other row adds a clash."""
         for number, row in enumerate(self.tables["keys"], 1):
             with suppress(_Faulty):
                 yield self._key(row, number)
-        self._explain()
+        self._add_notes()
 
     def _key(self, row: LegacyRow, number: int) -> Key:
         uuid = self._value(f"keys: row {number}", "uuid", row.get("uuid"), parse_uuid)
@@ -102,7 +102,7 @@ class _Reading:
         )
 
     def total(self, key: Key) -> int:
-        """What a key has used; nothing when no row tells."""
+        """Return the bytes that a key has used, 0 when there is no row; a damaged row adds a clash."""
         rows = [row for row in self.tables["traffic_history"] if _uuid_of(row, "key_uuid") == key.uuid]
         label = f'traffic_history: key "{key.name}" ({key.uuid})'
         if len(rows) > 1:
@@ -117,8 +117,8 @@ class _Reading:
             )
             return 0
 
-    def look_for_strangers(self, known: frozenset[str]) -> None:
-        """Inbounds without a key are links that work and have no owner; rows without a key are of deleted keys."""
+    def find_rows_without_key(self, known: frozenset[str]) -> None:
+        """Add a clash for each inbound without a key, as its link works, and a note for rows of deleted keys."""
         for inbound in self.config.served:
             if inbound.uuid not in known:
                 self._clash(
@@ -129,7 +129,7 @@ class _Reading:
         for table, column in (("port_assignments", "uuid"), ("traffic_history", "key_uuid")):
             left_over = sum(_uuid_of(row, column) not in known for row in self.tables[table])
             if left_over:
-                self.notes.append(f"{table}: {left_over} rows of keys that are no more are left out.")
+                self.notes.append(f"{table}: {left_over} rows of keys that no longer exist are left out.")
 
     def _name(self, row: LegacyRow, uuid: str) -> str:
         value = row.get("name")
@@ -140,7 +140,7 @@ class _Reading:
             raise _Faulty from error
 
     def _assignment(self, uuid: str) -> LegacyRow:
-        """The row of port_assignments for a key, one that is in force before one that is not."""
+        """Return the row of port_assignments for a key, preferably an active one; empty when there is none."""
         rows = [row for row in self.tables["port_assignments"] if _uuid_of(row, "uuid") == uuid]
         return max(rows, key=lambda row: row.get("is_active") not in (0, "0", None), default={})
 
@@ -179,7 +179,9 @@ class _Reading:
             )
             raise _Faulty
         if not is_active:
-            self.notes.append(f"{label} is inactive and not served: it is taken over so, from the database alone.")
+            self.notes.append(
+                f"{label} is inactive and not served: it is imported as inactive, from the database alone."
+            )
         return is_active
 
     def _created_at(self, label: str, row: LegacyRow, assigned: LegacyRow, uuid: str) -> datetime:
@@ -201,7 +203,7 @@ class _Reading:
         spare: T | None = None,
         same: Callable[[T], object] = lambda value: value,
     ) -> T:
-        """The value in the customer's link: the database's where Xray served that, else the one that Xray served."""
+        """Return the value in the customer's link: the database's if Xray served it, else the one that Xray served."""
         if own is not None and (not offered or same(own) in map(same, offered)):
             return own
         if len(offered) == 1:
@@ -224,7 +226,7 @@ class _Reading:
         self._clash(f"{name}_unknown", f"{label} has {has}, and {serves}: {advice}, {_AGAIN}.")
 
     def _first(self, label: str, name: str, values: Sequence[object], parse: Callable[[object], T]) -> T | None:
-        """The first value that is there at all. A damaged one is a clash, not a gap that another would fill."""
+        """Return the first value that is not None, parsed; a damaged one is a clash and not replaced by a later one."""
         for value in values:
             if value is not None:
                 return self._value(label, name, value, parse)
@@ -241,8 +243,8 @@ class _Reading:
     def _clash(self, code: str, message: str) -> None:
         self.clashes.append(Clash(code, message))
 
-    def _explain(self) -> None:
-        """What follows from the inbounds as a whole."""
+    def _add_notes(self) -> None:
+        """Add notes on what the inbounds have in common."""
         without = [inbound for inbound in self.config.served if not inbound.flow]
         if without:
             self.notes.append(
@@ -264,7 +266,7 @@ def _ports(inbounds: Sequence[Served]) -> str:
 
 
 def _assigned_at(assigned: LegacyRow, port: int) -> datetime | None:
-    """When the key got its port, where the old server noted it for this very port."""
+    """Return when the key got this port, None when the old server did not note it for this port."""
     try:
         return parse_moment(assigned.get("assigned_at")) if parse_port(assigned.get("port")) == port else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Single values of an installation of the 2.3 line: taken in every spelling that was in use, or refused.
+"""Parses single values of an installation of the 2.3 line, in every spelling that was in use.
 
 Every parser raises ValueError with words that finish the sentence "the value ...".
 """
@@ -24,7 +24,7 @@ _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
 
 def parse_id(value: object) -> str:
-    """A key's id: up to 36 letters, digits, hyphens, dots; numbers were in use too."""
+    """Return a key's id: up to 36 letters, digits, hyphens, dots, underscores; numbers were in use too."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if _ID.fullmatch(text) is None:
         msg = "is no id of 1 to 36 letters, digits and hyphens"
@@ -33,7 +33,7 @@ def parse_id(value: object) -> str:
 
 
 def parse_uuid(value: object) -> str:
-    """A UUID in its usual form; Xray takes capitals and missing hyphens too."""
+    """Return a UUID in its usual form; Xray also takes capitals, and no hyphens, so the old files may have them."""
     try:
         return str(UUID(value if isinstance(value, str) else ""))
     except ValueError as error:
@@ -42,7 +42,7 @@ def parse_uuid(value: object) -> str:
 
 
 def parse_port(value: object) -> int:
-    """A TCP port, written as a number or as text."""
+    """Return a TCP port, given as a number or as text."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if _DECIMAL.fullmatch(text) is None or not 0 < int(text) <= _MAX_PORT:
         msg = "is no port from 1 to 65535"
@@ -51,7 +51,7 @@ def parse_port(value: object) -> int:
 
 
 def parse_short_id(value: object) -> str:
-    """A short id in small letters. The empty one is what 16 zeros are: a client without a short id sends them."""
+    """Return a short id in small letters. An empty one becomes 16 zeros, which a client without a short id sends."""
     text = value.lower() if isinstance(value, str) else "?"
     if text and not is_short_id(text):
         msg = "is no short id of 2 to 16 hex digits"
@@ -60,7 +60,7 @@ def parse_short_id(value: object) -> str:
 
 
 def parse_server_name(value: object) -> str:
-    """A server name as REALITY compares it, byte by byte."""
+    """Return a server name unchanged, because REALITY compares names byte by byte."""
     if not isinstance(value, str) or not is_server_name(value):
         msg = "is no lower-case host name"
         raise ValueError(msg)
@@ -68,7 +68,7 @@ def parse_server_name(value: object) -> str:
 
 
 def parse_flag(value: object) -> bool:
-    """A truth value, as SQLite and people write it."""
+    """Return a truth value, given as 0, 1, true or false."""
     flag = _FLAGS.get(str(value).strip().lower()) if isinstance(value, str | int) else None
     if flag is None:
         msg = "is neither 0 nor 1"
@@ -77,7 +77,7 @@ def parse_flag(value: object) -> bool:
 
 
 def parse_moment(value: object) -> datetime:
-    """A time in UTC, without an offset. What has no offset is UTC; numbers are Unix seconds or milliseconds."""
+    """Return a time in UTC, without an offset; text without one is UTC, numbers are Unix seconds or milliseconds."""
     if isinstance(value, str) and _UNIX_TIME.fullmatch(value.strip()):
         value = float(value)
     try:
@@ -94,12 +94,13 @@ def parse_moment(value: object) -> datetime:
 
 
 def _iso_moment(text: str) -> datetime:
+    # fromisoformat() does not take zone names such as "UTC", which the old server wrote.
     moment = datetime.fromisoformat(_ZONE.sub(lambda zone: "+00:00" if zone[0].strip() else "", text))
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def parse_total(payload: object) -> int:
-    """The total of a payload `{"total_bytes": ...}`; what Xray last said has been added to it already."""
+    """Return the bytes in a payload `{"total_bytes": ...}`; the old server has added Xray's last counters to it."""
     try:
         document = json.loads(payload) if isinstance(payload, str) else None
     except ValueError:
