@@ -16,7 +16,7 @@ from vpnkeys.domain.traffic import Bytes
 from vpnkeys.server.requests import Served
 from vpnkeys.service.drift import DriftCount
 from vpnkeys.service.vitals import Vitals
-from vpnkeys.worker import Status
+from vpnkeys.worker import WorkerStatus
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana-dashboard.json"
@@ -36,7 +36,7 @@ WELL = Vitals(
     names_ready=1,
     backup_age_s=60.0,
     certificate_expires_in_s=86400.0,
-    workers=(Status("sampler", 1.0, 30.0, False, None, ""),),
+    workers=(WorkerStatus("sampler", 1.0, 30.0, False, None, ""),),
 )
 UNKNOWN = Vitals(
     is_database_up=False,

@@ -11,7 +11,7 @@ import pytest
 from tests.support.waiting import FakeWaiting
 
 from vpnkeys.domain.errors import StoreUnavailable, Unavailable, XrayRefused
-from vpnkeys.worker import NEVER, AsyncWorker, Interruptible, Job, Status, Worker, Workers
+from vpnkeys.worker import NEVER, AsyncWorker, Interruptible, Job, Worker, Workers, WorkerStatus
 
 JOB = Job(
     name="worker",
@@ -74,7 +74,7 @@ class Rig:
         self.worker.run()
         return [round(at, 6) for at in self.steps]
 
-    def status(self) -> Status:
+    def status(self) -> WorkerStatus:
         """How it gets on."""
         status = self.worker.status()
         assert status is not None
@@ -186,15 +186,15 @@ def test_what_is_soon_over_is_not_logged(caplog: pytest.LogCaptureFixture) -> No
 def test_it_tells_how_it_gets_on() -> None:
     """Before its start nothing; then the age of the last success, and what has been wrong since when."""
     rig = Rig([None, AWAY, Mute(), None])
-    seen: list[Status] = []
+    seen: list[WorkerStatus] = []
     for after_s in (5, 10.5, 12):
         rig.waiting.after(after_s, lambda: seen.append(rig.status()))
     assert rig.worker.status() is None
     rig.run()
     assert seen == [
-        Status("worker", 5.0, 20.0, False, None, ""),
-        Status("worker", 10.5, 20.0, False, 0.5, "away"),
-        Status("worker", 12.0, 20.0, False, 2.0, "Mute"),
+        WorkerStatus("worker", 5.0, 20.0, False, None, ""),
+        WorkerStatus("worker", 10.5, 20.0, False, 0.5, "away"),
+        WorkerStatus("worker", 12.0, 20.0, False, 2.0, "Mute"),
     ]
 
 
@@ -231,7 +231,7 @@ def test_a_step_that_lasts_can_say_that_it_succeeded(caplog: pytest.LogCaptureFi
     """A supervisor's step is as long as what it supervises: neither late nor failing meanwhile."""
     caplog.set_level(logging.INFO)
     rig = Rig([], replace(JOB, every_s=NEVER))
-    seen: list[Status] = []
+    seen: list[WorkerStatus] = []
 
     def live() -> None:
         rig.worker.wake()
@@ -242,7 +242,7 @@ def test_a_step_that_lasts_can_say_that_it_succeeded(caplog: pytest.LogCaptureFi
 
     rig.outcomes = [AWAY, live, None]
     assert rig.run() == [0, 1, 100_002]
-    assert seen == [Status("worker", 100_000.0, 20.0, False, None, "")]
+    assert seen == [WorkerStatus("worker", 100_000.0, 20.0, False, None, "")]
     assert [level for level, _ in lines(caplog)] == [logging.WARNING, logging.INFO, logging.WARNING, logging.INFO]
 
 
@@ -382,7 +382,7 @@ def test_an_async_worker_keeps_the_same_promises(caplog: pytest.LogCaptureFixtur
     asyncio.run(work())
     assert steps == [0, 10, 11, 13, 18, 28]
     assert [level for level, _ in lines(caplog)] == [logging.WARNING, logging.ERROR, logging.INFO]
-    assert worker.status() == Status("worker", 10.0, 20.0, False, None, "")
+    assert worker.status() == WorkerStatus("worker", 10.0, 20.0, False, None, "")
 
 
 @pytest.mark.parametrize("wish", [KeyboardInterrupt, SystemExit])

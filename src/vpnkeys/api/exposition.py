@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from vpnkeys import __version__
 from vpnkeys.api.counts import BUCKETS_S, Metrics
 from vpnkeys.service.vitals import Vitals
-from vpnkeys.worker import Status
+from vpnkeys.worker import WorkerStatus
 
 _PROCESS = ProcessCollector(registry=None)
 
@@ -117,7 +117,7 @@ def _families(vitals: Vitals) -> Iterator[Metric]:
     yield from (keys, traffic, by_key, drift, targets, *_of_workers(vitals.workers))
 
 
-def _of_workers(workers: tuple[Status, ...]) -> tuple[Metric, ...]:
+def _of_workers(workers: tuple[WorkerStatus, ...]) -> tuple[Metric, ...]:
     """Return how each background worker gets on."""
     ages = GaugeMetricFamily(
         "vpnkeys_worker_last_success_age_seconds", "Time since a background worker last succeeded.", labels=("worker",)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vpnkeys.domain.traffic import Bytes
 from vpnkeys.service.drift import DriftCount
-from vpnkeys.worker import Status
+from vpnkeys.worker import WorkerStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +30,4 @@ class Vitals:
     names_ready: int
     backup_age_s: float | None
     certificate_expires_in_s: float | None
-    workers: tuple[Status, ...]
+    workers: tuple[WorkerStatus, ...]

@@ -49,7 +49,7 @@ def _classes(error: BaseException) -> tuple[type[Exception], ...]:
     return tuple(kind for kind in type(error).__mro__ if issubclass(kind, Exception))
 
 
-class Status(NamedTuple):
+class WorkerStatus(NamedTuple):
     """The status of one worker at the time of the call.
 
     `last_success_age_s` is None before the first success. `failing_for_s` is None, and `last_error` empty, unless the
@@ -97,10 +97,10 @@ class Progress:
             return self.ended_at + min(self.wait_s, WAKE_FLOOR_S if self.is_failing else 0.0)
         return self.ended_at + self.wait_s
 
-    def status(self, job: Job, now: float, woken_at: float | None) -> Status:
+    def status(self, job: Job, now: float, woken_at: float | None) -> WorkerStatus:
         """Return the status at `now`. A wake makes a step due from then on."""
         due_at = self.due_at if woken_at is None else min(self.due_at, woken_at)
-        return Status(
+        return WorkerStatus(
             name=job.name,
             last_success_age_s=None if self.succeeded_at is None else now - self.succeeded_at,
             late_after_s=job.late_after_s,

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 
-from vpnkeys.worker.job import Job, Status
+from vpnkeys.worker.job import Job, WorkerStatus
 from vpnkeys.worker.thread import join
 from vpnkeys.worker.tracker import ProgressTracker
 from vpnkeys.worker.waiting import MonotonicWaiting, Waiting
@@ -76,7 +76,7 @@ class AsyncWorker:
         """Return whether its thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
-    def status(self) -> Status | None:
+    def status(self) -> WorkerStatus | None:
         """Return its status; None before its start."""
         return self._tracker.status()
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from vpnkeys.worker.job import Job, Status
+from vpnkeys.worker.job import Job, WorkerStatus
 from vpnkeys.worker.tracker import ProgressTracker
 from vpnkeys.worker.waiting import MonotonicWaiting, Waiting
 
@@ -84,7 +84,7 @@ class Worker:
         """Record a success while the step goes on, for one that lasts as long as the process that it supervises."""
         self._tracker.note_success()
 
-    def status(self) -> Status | None:
+    def status(self) -> WorkerStatus | None:
         """Return its status; None before its start."""
         return self._tracker.status()
 
@@ -131,7 +131,7 @@ class Stoppable(Protocol):
         """Stop it; return within this time or its own bound."""
         ...
 
-    def status(self) -> Status | None:
+    def status(self) -> WorkerStatus | None:
         """Return its status; None before its start."""
         ...
 
@@ -169,7 +169,7 @@ class Workers:
         for worker in reversed(self._own):
             worker.stop(max(ends_at - time.monotonic(), _LEAST_JOIN_S))
 
-    def statuses(self) -> tuple[Status, ...]:
+    def statuses(self) -> tuple[WorkerStatus, ...]:
         """Return the status of each worker that was started."""
         found = (worker.status() for worker in (*self._others, *self._own))
         return tuple(status for status in found if status is not None)

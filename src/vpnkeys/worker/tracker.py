@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from vpnkeys.worker.job import Job, Progress, Status, begun, failed, first, succeeded
+from vpnkeys.worker.job import Job, Progress, WorkerStatus, begun, failed, first, succeeded
 
 
 class ProgressTracker:
@@ -67,7 +67,7 @@ class ProgressTracker:
             after = replace(after, is_logged=True)
         self._progress = after
 
-    def status(self) -> Status | None:
+    def status(self) -> WorkerStatus | None:
         """Return the worker's status; None before its start."""
         return self._progress.status(self._job, self._now(), self._woken_at) if self._progress else None
 

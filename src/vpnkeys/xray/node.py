@@ -15,7 +15,7 @@ from vpnkeys.domain.plan import Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.trial import Trial
-from vpnkeys.xray.config.file import ConfigFile, Draft
+from vpnkeys.xray.config.file import ConfigDraft, ConfigFile
 from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.probe.server_names import ServerNameProber
@@ -83,7 +83,7 @@ class LocalNode:
             self._cut(port)
         self._add_all(plan.add)
 
-    def _add_while_writing(self, draft: Draft, added: tuple[Inbound, ...]) -> None:
+    def _add_while_writing(self, draft: ConfigDraft, added: tuple[Inbound, ...]) -> None:
         writing = self._writer.submit(self.file.put, draft)
         try:
             self._add_all(added)

@@ -54,7 +54,7 @@ def xray_checker(xray: Path) -> Checker:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ConfigDraft:
     """A whole config.json that may be written, and a digest of what is around its inbounds of keys."""
 
     document: JsonObject
@@ -121,7 +121,7 @@ class ConfigFile:
         """
         self.put(self.draft(inbounds, always_check=always_check))
 
-    def draft(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> Draft:
+    def draft(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> ConfigDraft:
         """What `write` would write, checked as it says. Raises ConfigUnwritable or ConfigRefused."""
         with self._explained():
             document = self._document()
@@ -130,9 +130,9 @@ class ConfigFile:
             content = _rendered(merged)
             if always_check or around != self._checked:
                 self._try_out(content)
-            return Draft(merged, content, around)
+            return ConfigDraft(merged, content, around)
 
-    def put(self, draft: Draft) -> None:
+    def put(self, draft: ConfigDraft) -> None:
         """Bring a draft to the disk, which is mostly waiting. Raises ConfigUnwritable; then the file is the old one."""
         with self._explained():
             mark = write_atomically(self.path, draft.content)
