@@ -61,10 +61,10 @@ def test_a_client_that_listens_late_is_waited_for(try_with: Try) -> None:
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        ("raise SystemExit(1)", "it ended as soon as it was started"),
-        (f"{BIND}raise SystemExit(1)", "it ended as soon as it was started"),
+        ("raise SystemExit(1)", "it ended right after its start"),
+        (f"{BIND}raise SystemExit(1)", "it ended right after its start"),
         (f"{BIND}time.sleep(60)", "it did not get ready within 0 s"),
-        (f"{BIND}{GREET}", "it ended while it was asked"),
+        (f"{BIND}{GREET}", "it ended during the test"),
     ],
     ids=["ends", "ends-with-a-door", "never-listens", "hangs-up"],
 )

@@ -1,1 +1,1 @@
-"""Real clients and looks at REALITY targets: which server names work, and whether a link does."""
+"""Tests REALITY targets, server names and links, by TLS handshakes and with a real client."""

@@ -1,7 +1,7 @@
-"""A real client of our own inbounds: another Xray, for as long as somebody asks something through it.
+"""Runs another Xray as a client of our own inbounds, to test them as customers' programs would.
 
-Its ways in are HTTP proxies on Unix sockets in a directory of its own, so that nobody else gets in by them. It dies
-with the thread that started it, however that ends; what a killed server left behind goes with `remove_leftovers`.
+It offers an HTTP proxy on a Unix socket for each inbound, in a directory of its own that only this user can enter. The
+kernel kills it when the thread that started it ends; `remove_leftovers` removes the files of a killed server.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ Dial: TypeAlias = Callable[[], Awaitable[Stream]]
 
 
 class ClientFailed(OSError):
-    """The client ended, or let nobody in."""
+    """Raised when the client cannot be started, ends, or does not open its proxies in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What a customer's link says, with a port on loopback for its host: VLESS clients dial TCP only."""
+    """The parameters of a customer's link, with a port on loopback as its address: a VLESS client dials TCP only."""
 
     port: int
     uuid: str
@@ -45,7 +45,7 @@ class Way:
 
 
 def way_into(inbound: Inbound, port: int, public_key: str) -> Way:
-    """The way into an inbound of one client, by a port that leads there."""
+    """Return the link parameters of an inbound with one client, reached by a loopback port."""
     (client,) = inbound.clients
     (server_name,) = inbound.reality.server_names
     return Way(port, client.uuid, client.flow, server_name, public_key, inbound.reality.short_ids[0])
@@ -53,7 +53,10 @@ def way_into(inbound: Inbound, port: int, public_key: str) -> Way:
 
 @dataclass(slots=True)
 class ConnectionTrace:
-    """What a relay saw of the last connection that it carried. Moments are those of `time.monotonic`."""
+    """What a relay saw of its latest connection; times are of `time.monotonic`.
+
+    `began`: it was accepted. `answered`: first bytes of the server. `shaken`: first bytes of the client after those.
+    """
 
     began: float = 0.0
     answered: float | None = None
@@ -62,20 +65,21 @@ class ConnectionTrace:
 
     @property
     def handshake_s(self) -> float | None:
-        """From its beginning to the client's word after the server's first: a TLS 1.3 handshake (RFC 8446, 2)."""
+        """Return the duration of the TLS 1.3 handshake (RFC 8446, 2), in seconds; None until it is complete."""
+        # Its last message, the client's Finished, is the first that the client sends after the server's flight.
         return None if self.shaken is None else self.shaken - self.began
 
     def begin(self) -> None:
-        """A connection came."""
+        """Record that a connection was accepted."""
         self.began, self.answered, self.shaken = time.monotonic(), None, None
 
     def sent(self) -> None:
-        """Bytes of the client."""
+        """Record that the client sent bytes."""
         if self.answered is not None and self.shaken is None:
             self.shaken = time.monotonic()
 
     def received(self) -> None:
-        """Bytes of the server."""
+        """Record that the server sent bytes."""
         if self.answered is None:
             self.answered = time.monotonic()
 
@@ -84,36 +88,36 @@ class ConnectionTrace:
 async def running_client(
     xray: Path, environment: Mapping[str, str], directory: Path, ways: Sequence[Way]
 ) -> AsyncIterator[list[Path]]:
-    """A real client: a Unix socket for each way, behind which an HTTP proxy listens.
+    """Run a client and yield the Unix socket of an HTTP proxy for each of `ways`; it is killed after the block.
 
-    Raises OSError; ClientFailed when the program could be started and is no client.
+    Raises OSError when it cannot be started, ClientFailed when it ends or opens no proxies.
     """
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=directory) as room:
-        doors = [Path(room) / f"{index}.sock" for index in range(len(ways))]
+        proxies = [Path(room) / f"{index}.sock" for index in range(len(ways))]
         config = Path(room) / "client.json"
-        config.write_bytes(orjson.dumps(_config(ways, doors)))
+        config.write_bytes(orjson.dumps(_config(ways, proxies)))
         child = spawn(xray, config, environment)
         try:
-            await _wait_open(doors, child)
-            yield doors
+            await _wait_open(proxies, child)
+            yield proxies
         finally:
             _end(child)
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what the clients of a life that was killed have left; only while there is no client."""
+    """Remove the directories of clients of a killed server. Call it while no client runs."""
     for left in directory.glob(f"{_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
 
 
 @asynccontextmanager
-async def relay(dial: Dial, passage: ConnectionTrace | None = None) -> AsyncIterator[int]:
-    """A TCP port on loopback that leads to wherever `dial` does."""
-    seen = passage or ConnectionTrace()
+async def relay(dial: Dial, trace: ConnectionTrace | None = None) -> AsyncIterator[int]:
+    """Yield a TCP port on loopback whose connections are forwarded to where `dial` connects."""
+    seen = trace or ConnectionTrace()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.begin()
-        # Cancelled at the end; asyncio would log that as an error of this handler.
+        # It is cancelled at the end, which asyncio would log as an error of this handler.
         with suppress(OSError, asyncio.CancelledError):
             try:
                 there_reader, there_writer = await dial()
@@ -130,12 +134,13 @@ async def relay(dial: Dial, passage: ConnectionTrace | None = None) -> AsyncIter
         server.close()
 
 
-async def connect(door: Path, host: str, port: int) -> Stream:
-    """A connection by the proxy behind a door. The proxy says yes before anything is known of the way beyond it.
+async def connect(proxy: Path, host: str, port: int) -> Stream:
+    """Return a connection to a host through the HTTP proxy on a Unix socket.
 
     Raises OSError, asyncio.IncompleteReadError.
     """
-    reader, writer = await asyncio.open_unix_connection(door)
+    # Xray's proxy answers CONNECT before it has connected: success here says nothing about the host.
+    reader, writer = await asyncio.open_unix_connection(proxy)
     try:
         name = f"[{host}]" if ":" in host else host
         writer.write(f"CONNECT {name}:{port} HTTP/1.1\r\nHost: {name}:{port}\r\n\r\n".encode("ascii"))
@@ -146,21 +151,22 @@ async def connect(door: Path, host: str, port: int) -> Stream:
     return reader, writer
 
 
-async def _wait_open(doors: Sequence[Path], child: subprocess.Popen[str]) -> None:
+async def _wait_open(proxies: Sequence[Path], child: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + _START_S
-    for door in doors:
-        while not await _is_open(door):
+    for proxy in proxies:
+        while not await _is_open(proxy):
             if child.poll() is not None:
-                raise ClientFailed("it ended as soon as it was started")
+                raise ClientFailed("it ended right after its start")
             if time.monotonic() > deadline:
                 raise ClientFailed(f"it did not get ready within {_START_S:.0f} s")
             await asyncio.sleep(0.01)
 
 
-async def _is_open(door: Path) -> bool:
-    """Whether it lets in: its file is there a moment before it does (bind and listen are two calls)."""
+async def _is_open(proxy: Path) -> bool:
+    """Return whether the proxy accepts connections."""
+    # Its file proves nothing: bind() makes the file, and listen() comes after it.
     try:
-        _, writer = await asyncio.open_unix_connection(door)
+        _, writer = await asyncio.open_unix_connection(proxy)
     except OSError:
         return False
     writer.close()
@@ -182,15 +188,15 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, note
         writer.close()
 
 
-def _config(ways: Sequence[Way], doors: Sequence[Path]) -> dict[str, object]:
-    """Xray as a client: from each door through VLESS and REALITY to the port of its way."""
+def _config(ways: Sequence[Way], proxies: Sequence[Path]) -> dict[str, object]:
+    """Return the configuration of a client: one proxy for each way, led to its port through VLESS and REALITY."""
     return {
         "log": {"loglevel": "none", "access": "none"},
         "inbounds": [
-            {"tag": f"door-{i}", "listen": f"{door},0600", "protocol": "http"} for i, door in enumerate(doors)
+            {"tag": f"proxy-{i}", "listen": f"{proxy},0600", "protocol": "http"} for i, proxy in enumerate(proxies)
         ],
         "outbounds": [_outbound(f"way-{i}", way) for i, way in enumerate(ways)],
-        "routing": {"rules": [{"inboundTag": [f"door-{i}"], "outboundTag": f"way-{i}"} for i in range(len(ways))]},
+        "routing": {"rules": [{"inboundTag": [f"proxy-{i}"], "outboundTag": f"way-{i}"} for i in range(len(ways))]},
     }
 
 
@@ -204,9 +210,10 @@ def _outbound(tag: str, way: Way) -> dict[str, object]:
             "network": "raw",
             "security": "reality",
             "realitySettings": {
+                # All but android and 360 get in (measured, 26.3.27).
                 "fingerprint": "chrome",
                 "serverName": way.server_name,
-                "password": way.public_key,
+                "password": way.public_key,  # the newer name of `publicKey` in Xray-core
                 "shortId": way.short_id,
             },
         },

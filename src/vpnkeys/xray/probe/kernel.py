@@ -1,11 +1,10 @@
-"""Xray's probes of REALITY targets, ended as soon as they have seen what they are for.
+"""Ends Xray's probes of REALITY targets early, by the kernel.
 
-A probe shakes hands with the target and then listens, to learn what a server sends unasked right after: session
-tickets, HTTP/2 settings. It listens until the target hangs up, five seconds at most (`record_detect.go` of
-xtls/reality), and takes whatever came by then. Until it ends, every client sleeps five seconds. What a server sends
-unasked it sends at once, so that the rest of the time is only waiting: here the kernel ends the probe's connection
-after twice the time of a handshake and a little more. A customer whose handshake hangs on such a connection is let go
-as well, and comes back to a warm name instead of sleeping.
+After its start Xray connects to each target and records what the server sends unasked after the handshake: session
+tickets, HTTP/2 settings. It reads until the target closes, five seconds at most (`record_detect.go` of xtls/reality),
+and each client that connects meanwhile sleeps five seconds. A server sends these records at once, so the connection is
+ended after twice the duration of a handshake plus 0.4 s. A customer's connection to the target at that moment is ended
+too; the client connects again, to a name that is ready. Measurements: docs/adr/0004-warm-names.md.
 """
 
 import logging
@@ -22,19 +21,19 @@ _SETTLE_S = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """The probes of the running Xray. `xray_pid` raises XrayUnavailable, `report` tells of a server name's target."""
+    """The probes of the running Xray. `xray_pid` may raise XrayUnavailable; `report` gives a name's latest report."""
 
     xray_pid: Callable[[], int]
     report: Callable[[str], TargetReport | None]
 
     def patience_s(self, server_names: Iterable[str]) -> float | None:
-        """How long after Xray's start these names' probes have seen enough; None while that cannot be told."""
+        """Return the seconds after which these names' probes may be ended; None while no target was reached yet."""
         reports = [self.report(name) for name in server_names]
         known = [report.handshake_s for report in reports if report is not None and report.address is not None]
         return 2 * max(known) + _SETTLE_S if known else None
 
     def end(self, server_names: Iterable[str]) -> None:
-        """End the probes of these names' targets. Where the kernel does not let us, they take their five seconds.
+        """End Xray's connections to these names' targets. Without CAP_NET_ADMIN they take their five seconds.
 
         Raises XrayUnavailable.
         """
@@ -43,4 +42,4 @@ class Probes:
         try:
             cut_outgoing(self.xray_pid(), peers)
         except OSError as error:
-            _log.debug("probes of targets are not ended early: %s", error)
+            _log.debug("probes of targets cannot be ended early: %s", error)

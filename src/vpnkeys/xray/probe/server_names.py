@@ -1,8 +1,9 @@
-"""Which server names are warm: a real client gets its first byte through them at once.
+"""Finds out which server names are ready: a real client gets an answer through them at once.
 
-REALITY lets a client sleep five seconds when it comes before Xray's probe of its (target, server name) has ended, once
-per Xray process. Here a real client, another Xray, goes through the warm inbounds again and again until each of them
-has answered; only then is its name handed out. A target that does not work never gets warm, for the same reason.
+REALITY makes a client sleep five seconds that connects before Xray's probe of its (target, server name) has ended, once
+for each process of Xray (`tls.go` of xtls/reality). Xray does not report the end of a probe. So a real client, another
+Xray, connects through an inbound for each name until it gets an answer; only then do new keys get the name. A name
+whose target does not work never becomes ready. Reasons: docs/adr/0004-warm-names.md.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ _TRY_FOR_S = 12.0
 _TRY_AGAIN_AFTER_S = 30.0
 _JOB = Job(
     name="server-names",
-    failing="the server names could not be tried",
+    failing="the server names could not be tested",
     every_s=_TRY_AGAIN_AFTER_S,
     back_off_s=(_TRY_AGAIN_AFTER_S,),
     late_after_s=_TRY_AGAIN_AFTER_S + _TRY_FOR_S,
@@ -40,7 +41,7 @@ _REQUEST = b"GET / HTTP/1.1\r\nHost: warm.invalid\r\n\r\n"
 
 @dataclass(slots=True)
 class ServerNameProber:
-    """The server names that are warm in the present Xray, kept up to date by a thread of its own."""
+    """Keeps the set of ready server names of the present Xray, in a thread of its own."""
 
     xray: Path
     environment: Mapping[str, str]
@@ -50,20 +51,20 @@ class ServerNameProber:
     _life: int = field(default=0, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _up: bool = field(default=False, init=False)
-    _told: tuple[str, ...] = field(default=(), init=False)
-    _tries: Interruptible = field(default_factory=Interruptible, init=False)
+    _logged: tuple[str, ...] = field(default=(), init=False)
+    _runner: Interruptible = field(default_factory=Interruptible, init=False)
     worker: Worker = field(init=False)
 
     def __post_init__(self) -> None:
-        """Nothing is tried before the worker starts and Xray is up."""
-        self.worker = Worker(_JOB, self._try_cold_names, interrupt=self._break_off)
+        """Test nothing before the worker starts and Xray is up."""
+        self.worker = Worker(_JOB, self._test_names, interrupt=self._interrupt)
 
     def tidy(self) -> None:
-        """Remove what an earlier server's clients left; before the first client is started."""
+        """Remove files of an earlier server's clients. Call it before the first client starts."""
         remove_leftovers(Path(self.site().socket_dir))
 
     def xray_is_up(self) -> None:
-        """An Xray answers. If it is a new one, its probes are running now."""
+        """Start testing: a new Xray answers, and its probes are running."""
         with self._changed:
             if self._up:
                 return
@@ -73,95 +74,93 @@ class ServerNameProber:
         self.worker.wake(at_once=True)
 
     def xray_is_down(self) -> None:
-        """The present Xray ended, and what it had probed is lost."""
+        """Empty the set of ready names: Xray ended, and its probes' results with it."""
         with self._changed:
             self._up = False
             self._ready = frozenset()
             self._changed.notify_all()
 
     def try_again(self) -> None:
-        """Something has changed for the better: do not wait before trying the cold names again."""
+        """Test the names that are not ready now, as after a target has become usable."""
         self.worker.wake(at_once=True)
 
     def ready(self, wait_s: float = 0.0) -> frozenset[str]:
-        """The warm names; waits up to `wait_s` for the first one."""
+        """Return the ready names; wait up to `wait_s` for the first one."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready, wait_s)
             return self._ready
 
-    def _try_cold_names(self) -> float | None:
-        """Try the names that are not ready; return how long until those that are left are tried again."""
-        life, cold = self._life, self._cold()
-        if not self._up or not cold:
+    def _test_names(self) -> float | None:
+        """Test the names that are not ready; return the seconds until the next test."""
+        life, untested = self._life, self._untested()
+        if not self._up or not untested:
             return NEVER
         try:
-            self._tries.run(partial(self._try_all, cold, life))
+            self._runner.run(partial(self._test_all, untested, life))
         finally:
-            self._say_what_is_cold(life)
-        return _TRY_AGAIN_AFTER_S if self._cold() else NEVER
+            self._log_untested_names(life)
+        return _TRY_AGAIN_AFTER_S if self._untested() else NEVER
 
-    def _break_off(self) -> None:
-        self.xray_is_down()  # for tries that have not quite begun
-        self._tries.interrupt()
+    def _interrupt(self) -> None:
+        self.xray_is_down()  # for a test whose event loop does not run yet
+        self._runner.interrupt()
 
-    def _cold(self) -> tuple[Inbound, ...]:
-        """The warm inbounds whose names are not warm yet."""
+    def _untested(self) -> tuple[Inbound, ...]:
+        """Return the test inbounds whose names are not ready."""
         return tuple(inbound for inbound in warm_inbounds(self.site()) if _name(inbound) not in self._ready)
 
-    async def _try_all(self, inbounds: tuple[Inbound, ...], life: int) -> None:
-        """Try each name until it is warm, this life of Xray ends, or it has taken too long."""
-        async with _client(self.xray, self.environment, self.site().public_key, inbounds) as doors:
+    async def _test_all(self, inbounds: tuple[Inbound, ...], life: int) -> None:
+        """Test all names at once, until each is ready, Xray ends, or 12 seconds have passed."""
+        async with _client(self.xray, self.environment, self.site().public_key, inbounds) as proxies:
             hasten = asyncio.create_task(self._end_probes(inbounds))
-            tries = [self._try(inbound, door, life) for inbound, door in zip(inbounds, doors, strict=True)]
+            tries = [self._test_name(inbound, proxy, life) for inbound, proxy in zip(inbounds, proxies, strict=True)]
             await asyncio.gather(*tries)
             hasten.cancel()
 
     async def _end_probes(self, inbounds: tuple[Inbound, ...]) -> None:
-        """End the probes when they have seen enough, instead of waiting for them."""
+        """End Xray's probes as soon as they have recorded what they need."""
         names = [_name(inbound) for inbound in inbounds]
         began = time.monotonic()
-        while (patience_s := self.probes.patience_s(names)) is None:  # noqa: ASYNC110 - nobody tells
+        while (patience_s := self.probes.patience_s(names)) is None:  # noqa: ASYNC110 - reports come from another thread
             await asyncio.sleep(_TRY_EVERY_S)
         await asyncio.sleep(began + patience_s - time.monotonic())
         with suppress(XrayUnavailable):
             await asyncio.to_thread(self.probes.end, [name for name in names if name not in self._ready])
 
-    async def _try(self, inbound: Inbound, door: Path, life: int) -> None:
-        """Send a request again and again; whichever gets an answer first shows that the name is warm.
-
-        Not one after the other: a request that comes too early sleeps five seconds, a later one need not.
-        """
+    async def _test_name(self, inbound: Inbound, proxy: Path, life: int) -> None:
+        """Send requests through one inbound until one is answered, and mark its name as ready."""
+        # Overlapping requests: one that came before the end of the probe sleeps five seconds, a later one does not.
         requests: set[asyncio.Task[bool]] = set()
         deadline = time.monotonic() + _TRY_FOR_S
         try:
             while time.monotonic() < deadline and self._life == life and self._up:
-                requests.add(asyncio.create_task(_answers(door)))
+                requests.add(asyncio.create_task(_answers(proxy)))
                 done, requests = await asyncio.wait(requests, timeout=_TRY_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
                 if any(task.result() for task in done):
-                    self._is_warm(_name(inbound), life)
+                    self._mark_ready(_name(inbound), life)
                     return
-                if done:
+                if done:  # refused at once: do not send the next one without a pause
                     await asyncio.sleep(_TRY_EVERY_S)
         finally:
             for task in requests:
                 task.cancel()
             await asyncio.gather(*requests, return_exceptions=True)
 
-    def _is_warm(self, name: str, life: int) -> None:
+    def _mark_ready(self, name: str, life: int) -> None:
         with self._changed:
             if self._life == life and self._up:
                 self._ready |= {name}
                 self._changed.notify_all()
 
-    def _say_what_is_cold(self, life: int) -> None:
+    def _log_untested_names(self, life: int) -> None:
         if self._life != life or not self._up:
             return
-        before, self._told = self._told, tuple(sorted(map(_name, self._cold())))
-        if self._told and self._told != before:
+        before, self._logged = self._logged, tuple(sorted(map(_name, self._untested())))
+        if self._logged and self._logged != before:
             _log.warning(
                 "no client gets through %s: check that its target answers TLS 1.3 with h2 from this server; "
-                "keys are made with the other names, and it is tried again in %.0f s",
-                ", ".join(self._told),
+                "keys are made with the other names, and it is tested again in %.0f s",
+                ", ".join(self._logged),
                 _TRY_AGAIN_AFTER_S,
             )
 
@@ -174,7 +173,8 @@ def _name(inbound: Inbound) -> str:
 async def _client(
     xray: Path, environment: Mapping[str, str], public_key: str, inbounds: tuple[Inbound, ...]
 ) -> AsyncIterator[list[Path]]:
-    """A real client of the warm inbounds, whose Unix sockets it reaches by relays."""
+    """Run a client of the test inbounds, and yield its proxies in the order of the inbounds."""
+    # Relays, because these inbounds listen on Unix sockets and a VLESS client dials TCP only.
     async with AsyncExitStack() as stack:
         dials = [partial(asyncio.open_unix_connection, inbound.listen.partition(",")[0]) for inbound in inbounds]
         ports = [await stack.enter_async_context(relay(dial)) for dial in dials]
@@ -183,11 +183,11 @@ async def _client(
         yield await stack.enter_async_context(running_client(xray, environment, directory, ways))
 
 
-async def _answers(door: Path) -> bool:
-    """Whether a request through the proxy gets a byte back from beyond it."""
+async def _answers(proxy: Path) -> bool:
+    """Return whether a request through the proxy is answered by the server's Xray."""
     writer = None
     try:
-        reader, writer = await connect(door, *_NOWHERE)
+        reader, writer = await connect(proxy, *_NOWHERE)
         writer.write(_REQUEST)
         return bool(await reader.read(1))
     except (OSError, asyncio.IncompleteReadError):

@@ -1,7 +1,7 @@
-"""Whether REALITY targets can do what they are for: TLS 1.3, h2, and a certificate for the server name.
+"""Checks that REALITY targets offer TLS 1.3, h2 and a certificate for the server name.
 
-REALITY borrows the target's handshake (TLS 1.3 only) for its clients, and shows the target itself to everybody else,
-who would see it at once if the certificate were another site's.
+REALITY uses the target's own handshake (TLS 1.3 only) for its clients, and forwards every other connection to the
+target, where the certificate of another site would expose the server.
 """
 
 import logging
@@ -28,29 +28,29 @@ _LOOK_AGAIN_AFTER_S = 5.0
 _THREADS = 8
 _JOB = Job(
     name="target-watch",
-    failing="targets could not be looked at",
+    failing="targets could not be checked",
     every_s=_LOOK_EVERY_S,
     back_off_s=(_LOOK_AGAIN_AFTER_S, _LOOK_EVERY_S),
     late_after_s=_LOOK_EVERY_S,
-    stop_within_s=0.2,  # it holds nothing that must be closed, and may wait for a target for seconds
+    stop_within_s=0.2,  # it may wait for a target for seconds, and has nothing to close
 )
 
 X25519MLKEM768 = 0x11EC
-"""The post-quantum key exchange of today's browsers (draft-ietf-tls-ecdhe-mlkem)."""
+"""The post-quantum key exchange group of browsers (draft-ietf-tls-ecdhe-mlkem)."""
 
 
 def look_at(server_name: str, target: str, ca_file: Path | None = None) -> TargetReport:
-    """Shake hands with a target as a browser would, and report."""
+    """Do a TLS handshake with a target as a browser would; return the report. Never raises for a bad target."""
     host, _, port = target.rpartition(":")
     address = (host.strip("[]"), int(port))
     began = time.monotonic()
     try:
         trust_warning = ""
         try:
-            connection = _shake_hands(address, server_name, _trusting(ca_file))
+            connection = _shake_hands(address, server_name, _tls_context(ca_file))
         except ssl.SSLCertVerificationError as error:
             trust_warning = f"{target}: this host does not trust its certificate ({error.verify_message})"
-            connection = _shake_hands(address, server_name, _trusting_anybody())
+            connection = _shake_hands(address, server_name, _unverified_context())
     except (OSError, ValueError) as error:
         return TargetReport(server_name, target, problems=(_failure(target, error),))
     with connection:
@@ -72,16 +72,16 @@ def _shake_hands(address: tuple[str, int], server_name: str, context: ssl.SSLCon
         raise
 
 
-def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    # Names are judged apart from the chain, so that the report can tell which of both is wrong.
+    # The name is checked apart from the chain, so that the report says which of the two is wrong.
     context.check_hostname = False
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
 
 
-def _trusting_anybody() -> ssl.SSLContext:
-    context = _trusting(None)
+def _unverified_context() -> ssl.SSLContext:
+    context = _tls_context(None)
     context.verify_mode = ssl.CERT_NONE
     return context
 
@@ -102,7 +102,7 @@ def _problems(connection: ssl.SSLSocket, server_name: str, target: str) -> list[
 
 
 def covers(certificate: x509.Certificate, server_name: str) -> bool:
-    """Whether a certificate is for this name (RFC 6125: a wildcard stands for one whole leftmost label)."""
+    """Return whether a certificate covers a name; a wildcard is one whole leftmost label (RFC 6125, 6.4.3)."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -112,7 +112,7 @@ def covers(certificate: x509.Certificate, server_name: str) -> bool:
 
 
 def _failure(target: str, error: OSError | ValueError) -> str:
-    """Why there was no handshake. SSLError is an OSError, and so are name resolution and timeouts."""
+    """Return why a handshake failed, and what to do. SSLError, gaierror and TimeoutError are OSErrors."""
     if isinstance(error, ssl.SSLError):
         return f"{target} does not complete a TLS handshake ({error.reason or error}); choose another server name"
     if isinstance(error, socket.gaierror):
@@ -123,11 +123,9 @@ def _failure(target: str, error: OSError | ValueError) -> str:
 
 
 def _knows_group(address: tuple[str, int], server_name: str, group: int) -> bool:
-    """Whether a server takes a key exchange group that this Python's OpenSSL may not know.
-
-    A ClientHello that offers that group alone and no key share: a server that knows it asks for a share
-    (HelloRetryRequest, RFC 8446, 4.1.4); another one ends with an alert.
-    """
+    """Return whether a server supports a key exchange group, which this Python's OpenSSL may not know."""
+    # The ClientHello offers that group alone, without a key share. A server that supports it asks for a share with a
+    # HelloRetryRequest (RFC 8446, 4.1.4), which has the type of a ServerHello; any other one sends an alert.
     try:
         with socket.create_connection(address, timeout=_TIMEOUT_S) as raw:
             raw.sendall(_client_hello(server_name, group))
@@ -138,7 +136,7 @@ def _knows_group(address: tuple[str, int], server_name: str, group: int) -> bool
 
 
 def _client_hello(server_name: str, group: int) -> bytes:
-    """A TLS 1.3 ClientHello (RFC 8446, 4.1.2) with one group and an empty list of key shares."""
+    """Return a TLS 1.3 ClientHello record (RFC 8446, 4.1.2) with one group and an empty list of key shares."""
     name = server_name.encode("ascii")
     extensions = b"".join(
         struct.pack("!HH", kind, len(body)) + body
@@ -162,9 +160,9 @@ def _client_hello(server_name: str, group: int) -> bytes:
 
 @dataclass(slots=True)
 class TargetWatch:
-    """Looks at the targets of all server names every minute, and remembers what it saw.
+    """Checks the targets of all server names every minute, every five seconds while one has problems.
 
-    `on_better` is called when a target has become fit that was not.
+    `on_better` is called when a target has become usable. `report`, `seen` and `usable` answer from the latest check.
     """
 
     ca_file: Path | None
@@ -172,14 +170,14 @@ class TargetWatch:
     on_better: Callable[[], None]
     worker: Worker = field(init=False)
     _reports: dict[str, TargetReport] = field(default_factory=dict, init=False)
-    _told: set[str] = field(default_factory=set, init=False)
+    _logged: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        """Nothing is looked at before the worker starts."""
-        self.worker = Worker(_JOB, self._look_and_tell)
+        """Check nothing before the worker starts."""
+        self.worker = Worker(_JOB, self._look_and_log)
 
     def look(self) -> tuple[TargetReport, ...]:
-        """Look at all targets now."""
+        """Check all targets now; return their reports."""
         site = self.site()
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="target") as pool:
             reports = tuple(pool.map(lambda name: look_at(name, site.target(name), self.ca_file), site.server_names))
@@ -190,20 +188,20 @@ class TargetWatch:
         return reports
 
     def report(self, server_name: str) -> TargetReport | None:
-        """What was seen of a server name's target when it was last looked at."""
+        """Return the latest report of a server name's target; None before the first check."""
         return self._reports.get(server_name)
 
     def seen(self) -> tuple[TargetReport, ...]:
-        """What was seen of all targets when they were last looked at."""
+        """Return the latest reports of all targets."""
         return tuple(self._reports.values())
 
     def usable(self) -> frozenset[str]:
-        """The server names whose targets were fit when last seen."""
+        """Return the server names whose targets were usable at the latest check."""
         return frozenset(name for name, report in self._reports.items() if report.is_usable)
 
-    def _look_and_tell(self) -> float:
+    def _look_and_log(self) -> float:
         problems = {problem for report in self.look() for problem in report.problems}
-        for problem in sorted(problems - self._told):
+        for problem in sorted(problems - self._logged):
             _log.warning("%s", problem)
-        self._told = problems
+        self._logged = problems
         return _LOOK_AGAIN_AFTER_S if problems else _LOOK_EVERY_S

@@ -1,4 +1,4 @@
-"""A try of a key's link by a real client: through its own port, to where Xray itself answers, and out again."""
+"""Tests a key's link with a real client: through the key's port to Xray's own answer, and out to the internet."""
 
 import asyncio
 import ssl
@@ -17,18 +17,18 @@ from vpnkeys.domain.trial import NOT_TRIED, Egress, Outcome, Trial
 from vpnkeys.xray.config.document import SELF_TEST_HOST, BaseConfig
 from vpnkeys.xray.probe.client import ClientFailed, ConnectionTrace, connect, relay, running_client, way_into
 
-# Ten seconds in all, of which the client's start takes a little. REALITY lets a client sleep five that comes too early.
+# Ten seconds in all. _ANSWER_S covers the five that REALITY makes a client sleep when it connects during a probe.
 _ANSWER_S, _TARGET_S, _EGRESS_S = 6.0, 1.5, 2.0
 _DEADLINE_S = 9.5
 
 _REQUEST = f"GET / HTTP/1.1\r\nHost: {SELF_TEST_HOST}\r\n\r\n".encode("ascii")
-_END_OF_HEAD = b"\n\n"  # Xray's blackhole writes bare line feeds (`proxy/blackhole/config.go`), and hangs up much later
+_END_OF_HEAD = b"\n\n"  # Xray's blackhole writes bare line feeds (`proxy/blackhole/config.go`) and closes later
 _MAX_HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """Tries links. `report` tells what was last seen of a server name's target, `base` what customers may reach."""
+    """Tests links. `report` gives the latest report of a name's target, `base` says what customers may reach."""
 
     xray: Path
     environment: Mapping[str, str]
@@ -37,7 +37,7 @@ class Trials:
     report: Callable[[str], TargetReport | None]
 
     def of(self, key: Key) -> Trial:
-        """Try a key's link; takes ten seconds at most, and leaves nothing behind."""
+        """Test a key's link; return the result within ten seconds. The client is ended and its files are removed."""
         site = self.site()
         try:
             return asyncio.run(self._within_deadline(key_inbound(key, site), site))
@@ -54,28 +54,29 @@ class Trials:
             return Trial(Outcome.NO_CLIENT, f"it did not get ready within {_DEADLINE_S:.0f} s")
 
     async def _try(self, inbound: Inbound, site: ServerIdentity) -> Trial:
-        passage = ConnectionTrace()
+        trace = ConnectionTrace()
         async with AsyncExitStack() as stack:
-            port = await stack.enter_async_context(relay(partial(_dial, inbound), passage))
+            port = await stack.enter_async_context(relay(partial(_dial, inbound), trace))
             way = way_into(inbound, port, site.public_key)
             client = running_client(self.xray, self.environment, Path(site.socket_dir), [way])
-            (door,) = await stack.enter_async_context(client)
-            trial = await _ask(door, passage)
+            (proxy,) = await stack.enter_async_context(client)
+            trial = await _ask(proxy, trace)
             if trial.outcome is Outcome.WORKS:
-                return replace(trial, egress=await self._egress(door, inbound))
+                return replace(trial, egress=await self._egress(proxy, inbound))
         return await self._with_cause(trial, inbound)
 
     async def _with_cause(self, trial: Trial, inbound: Inbound) -> Trial:
-        """What fails because of the target is the target's fault: REALITY borrows its handshake each time."""
+        """Return the result with a problem of the target as its cause, if there is one."""
+        # REALITY uses the target's handshake for every connection, so a broken target keeps all clients out.
         if trial.outcome is Outcome.PORT_SILENT:
             return trial
         report = self.report(inbound.reality.server_names[0])
         problems = report.problems if report is not None else ()
         if not problems and report is not None and report.address is not None:
-            problems = await _silence(report)
+            problems = await _target_problem(report)
         return replace(trial, outcome=Outcome.TARGET_GONE, reason=problems[0]) if problems else trial
 
-    async def _egress(self, door: Path, inbound: Inbound) -> Egress:
+    async def _egress(self, proxy: Path, inbound: Inbound) -> Egress:
         target, server_name = inbound.reality.target, inbound.reality.server_names[0]
         host, _, port = target.rpartition(":")
         host = host.strip("[]")
@@ -86,9 +87,9 @@ class Trials:
         began = time.monotonic()
         try:
             async with asyncio.timeout(_EGRESS_S):
-                _, writer = await connect(door, host, int(port))
+                _, writer = await connect(proxy, host, int(port))
                 try:
-                    await writer.start_tls(_trusting_anybody(), server_hostname=server_name)
+                    await writer.start_tls(_unverified_context(), server_hostname=server_name)
                 finally:
                     writer.transport.abort()
         except TimeoutError:
@@ -102,7 +103,7 @@ class Trials:
         )
 
     def _lets_out(self, host: str, port: int, report: TargetReport | None) -> bool:
-        """A name is judged by the address that it had when it was last looked at, if it ever was."""
+        """Return whether customers may reach a host; a name counts as its address at the latest check, if known."""
         try:
             return self.base.lets_out(str(ip_address(host)), port)
         except ValueError:
@@ -110,17 +111,17 @@ class Trials:
 
 
 async def _dial(inbound: Inbound) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to where an inbound listens, from loopback: Xray counts that address as nobody's device."""
+    """Connect to an inbound from loopback: Xray's online list leaves out 127.0.0.1 and ::1, so no device is counted."""
     there = ip_address(inbound.listen)
     loopback = "127.0.0.1" if there.version == 4 else "::1"  # noqa: PLR2004 - IPv4
     host = loopback if there.is_unspecified else str(there)
     return await asyncio.open_connection(host, inbound.port, local_addr=(loopback, 0))
 
 
-async def _ask(door: Path, passage: ConnectionTrace) -> Trial:
-    """Ask Xray for an answer; over as soon as it is there, nobody listens at the port, or it has taken too long."""
-    answer = asyncio.create_task(_answer(door))
-    unreachable = asyncio.create_task(passage.unreachable.wait())
+async def _ask(proxy: Path, trace: ConnectionTrace) -> Trial:
+    """Request Xray's own answer through the proxy; return the result, at once when nothing listens on the port."""
+    answer = asyncio.create_task(_answer(proxy))
+    unreachable = asyncio.create_task(trace.unreachable.wait())
     tasks = {answer, unreachable}
     try:
         done, _ = await asyncio.wait(tasks, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
@@ -131,23 +132,23 @@ async def _ask(door: Path, passage: ConnectionTrace) -> Trial:
     if unreachable in done:
         return Trial(Outcome.PORT_SILENT)
     if answer not in done:
-        return Trial(Outcome.NO_ANSWER, handshake_s=passage.handshake_s)
+        return Trial(Outcome.NO_ANSWER, handshake_s=trace.handshake_s)
     first_byte_s, count = answer.result()
     if not count:
-        return Trial(Outcome.REFUSED, handshake_s=passage.handshake_s)
-    return Trial(Outcome.WORKS, "", passage.handshake_s, first_byte_s, count, NOT_TRIED)
+        return Trial(Outcome.REFUSED, handshake_s=trace.handshake_s)
+    return Trial(Outcome.WORKS, "", trace.handshake_s, first_byte_s, count, NOT_TRIED)
 
 
-async def _answer(door: Path) -> tuple[float, int]:
-    """How long the first byte of an answer took, and how many bytes its head has; 0 when the way was closed.
+async def _answer(proxy: Path) -> tuple[float, int]:
+    """Return the seconds to the first byte of an answer and the bytes of its head; (0.0, 0) when it was closed.
 
-    Raises ClientFailed: the client's own yes needs nobody beyond it.
+    Raises ClientFailed when the proxy does not answer CONNECT, for which it needs no server.
     """
     began = time.monotonic()
     try:
-        reader, writer = await connect(door, SELF_TEST_HOST, 80)
+        reader, writer = await connect(proxy, SELF_TEST_HOST, 80)
     except (OSError, asyncio.IncompleteReadError) as error:
-        raise ClientFailed("it ended while it was asked") from error
+        raise ClientFailed("it ended during the test") from error
     try:
         writer.write(_REQUEST)
         head = await reader.read(_MAX_HEAD_BYTES)
@@ -162,12 +163,12 @@ async def _answer(door: Path) -> tuple[float, int]:
         writer.close()
 
 
-async def _silence(report: TargetReport) -> tuple[str, ...]:
-    """Why a target that was there when it was last looked at is not there now, if so."""
+async def _target_problem(report: TargetReport) -> tuple[str, ...]:
+    """Return the problem of a target that does not answer now, though it did at the latest check; else nothing."""
     host, port = report.address or ("", 0)
     try:
         async with asyncio.timeout(_TARGET_S):
-            context = _trusting_anybody()
+            context = _unverified_context()
             _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=report.server_name)
             writer.transport.abort()
     except TimeoutError:
@@ -177,8 +178,9 @@ async def _silence(report: TargetReport) -> tuple[str, ...]:
     return ()
 
 
-def _trusting_anybody() -> ssl.SSLContext:
-    """The handshake alone is wanted; whether the certificate is fit is judged where targets are looked at."""
+def _unverified_context() -> ssl.SSLContext:
+    """Return a TLS context that accepts any certificate."""
+    # Only the handshake counts here; `targets` checks certificates.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
