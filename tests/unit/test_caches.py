@@ -26,7 +26,7 @@ GUARDED_BY = {
     "domain/inbound.py:_key_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
     "domain/inbound.py:warm_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
     "service/idempotency.py:_as_json": "tests/unit/test_caches.py::test_the_writer_of_answers_is_built_once",
-    "xray/config/document.py:_ready_made": "tests/unit/test_memo.py::test_elements_of_many_inbounds_are_rendered_once",
+    "xray/config/document.py:_rendered": "tests/unit/test_memo.py::test_elements_of_many_inbounds_are_rendered_once",
 }
 
 

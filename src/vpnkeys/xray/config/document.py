@@ -1,7 +1,6 @@
-"""Inbounds to and from the JSON of config.json, and the parts of that file that are not inbounds but ours.
+"""Converts inbounds to and from the JSON of config.json, and merges our parts into an operator's document.
 
-`render_inbound` and `parse_inbound` are inverses. `merge` puts ours into a document and leaves the operator's own
-sections as they are.
+`render_inbound` and `parse_inbound` are inverses. `merge` leaves the operator's own sections as they are.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,19 +20,19 @@ JsonObject = dict[str, Any]
 API_TAG = "vpnkeys-api"
 OWN_PREFIX = "vpnkeys-"
 _DIRECT, _BLOCKED, _WARMED = "vpnkeys-direct", "vpnkeys-blocked", "vpnkeys-warmed"
-_UDP = "vpnkeys-udp"  # only where the kernel does not guard
+_UDP = "vpnkeys-udp"  # only where the kernel does not filter marked packets
 
 SELF_TEST_HOST = "self-test.vpnkeys.invalid"
-"""Where Xray itself answers whoever was let in, so that a self-test gets bytes without a door opened to anybody."""
+"""A host name that routing leads to a blackhole with an HTTP answer: a self-test gets bytes without leaving Xray."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseConfig:
-    """What config.json says beside the keys.
+    """The parts of config.json that do not depend on keys.
 
-    `egress_allow` are (cidr, port or None) that customers may reach. `own_addresses` are those of this host outside
-    PRIVATE_NETWORKS, where they reach `api_port` alone. `mark` is on what Xray sends for them, so that the kernel can
-    judge each packet (`guard.py`); None where it cannot.
+    `egress_allow` holds (cidr, port or None for all) that customers may reach. `own_addresses` are those of this host
+    outside PRIVATE_NETWORKS, of which customers reach `api_port` only. `mark` is the mark of packets that Xray sends
+    for customers, for the kernel's filter (`xray/host/guard.py`); None where there is no filter.
     """
 
     api_socket: str
@@ -44,7 +43,7 @@ class BaseConfig:
     mark: int | None = None
 
     def lets_out(self, address: str, port: int) -> bool:
-        """Whether customers may reach an IP address and a TCP port, as far as our own rules decide."""
+        """Return whether our own rules let customers reach an IP address and a TCP port."""
         there = ip_address(address)
         if isinstance(there, IPv6Address):
             there = there.ipv4_mapped or there
@@ -56,13 +55,13 @@ class BaseConfig:
 
 
 def render_inbound(inbound: Inbound) -> JsonObject:
-    """The inbound as an element of config.json's `inbounds`."""
-    place: JsonObject = {"listen": inbound.listen}
+    """Return the inbound as an element of config.json's `inbounds`."""
+    address: JsonObject = {"listen": inbound.listen}
     if inbound.port is not None:
-        place["port"] = inbound.port
+        address["port"] = inbound.port
     return {
         "tag": inbound.tag,
-        **place,
+        **address,
         "protocol": "vless",
         "settings": {"clients": [_render_client(client) for client in inbound.clients], "decryption": "none"},
         "streamSettings": {
@@ -72,6 +71,7 @@ def render_inbound(inbound: Inbound) -> JsonObject:
                 "target": inbound.reality.target,
                 "serverNames": list(inbound.reality.server_names),
                 "privateKey": inbound.reality.private_key,
+                # Never left out: an empty one shuts out mihomo from 26.7.11 on, and sing-box from 26.9.8 on.
                 "minClientVer": inbound.reality.min_client_version,
                 "shortIds": list(inbound.reality.short_ids),
             },
@@ -79,8 +79,8 @@ def render_inbound(inbound: Inbound) -> JsonObject:
     }
 
 
-_ready_made = Memo(render_inbound)
-"""Most inbounds of a file are those of the file before. What it returns is shared: not to be changed."""
+_rendered = Memo(render_inbound)
+"""Renders each inbound once, as most are also in the next file. The results are shared: do not change them."""
 
 
 def _render_client(client: VlessClient) -> JsonObject:
@@ -88,7 +88,7 @@ def _render_client(client: VlessClient) -> JsonObject:
 
 
 def parse_inbound(raw: Mapping[str, Any]) -> AnyInbound:
-    """The inbound that an element describes; ForeignInbound when it says anything that `render_inbound` would not."""
+    """Return the inbound that an element describes; a ForeignInbound when it has anything that we would not write."""
     try:
         inbound = _parse_inbound(raw)
         same = render_inbound(inbound) == raw
@@ -123,14 +123,14 @@ def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
 
 
 def _whole(value: Any) -> int:  # noqa: ANN401 - any JSON
-    """Not "10001", which Xray takes as well, nor 10001.0 and True, which Python takes for integers."""
+    """Return an integer. "10001", which Xray accepts too, 10001.0 and True, an int in Python, raise TypeError."""
     if type(value) is not int:
         raise TypeError
     return value
 
 
 def summary(raw: Mapping[str, Any]) -> ForeignInbound:
-    """What can be told of any inbound, however odd it is."""
+    """Return the fields that matter of any inbound; fields of a wrong type count as empty."""
     settings = _object(raw.get("settings"))
     reality = _object(_object(raw.get("streamSettings")).get("realitySettings"))
     is_vless = raw.get("protocol") == "vless"
@@ -147,13 +147,13 @@ def summary(raw: Mapping[str, Any]) -> ForeignInbound:
 
 
 def belongs_to_us(raw: Mapping[str, Any], pool: PortRange) -> bool:
-    """Whether we answer for this inbound: it has a tag of ours, or it sits on a port of our range."""
+    """Return whether an inbound is ours: its tag has one of our prefixes, or its port is in our range."""
     tag = str(raw.get("tag", ""))
     return tag.startswith((OWN_PREFIX, KEY_TAG_PREFIX, WARM_TAG_PREFIX)) or (_port(raw.get("port")) or 0) in pool
 
 
 def merge(document: JsonObject, base: BaseConfig, inbounds: Iterable[Inbound]) -> JsonObject:
-    """The document with our parts as they should be and everything else untouched."""
+    """Return the document with our parts replaced and everything else unchanged."""
     ours = tuple(inbounds)
     policy = _object(document.get("policy"))
     levels = _object(policy.get("levels"))
@@ -168,10 +168,11 @@ def merge(document: JsonObject, base: BaseConfig, inbounds: Iterable[Inbound]) -
         "policy": {**policy, "levels": {**levels, "0": {**_object(levels.get("0")), **_COUNTERS}}},
         "routing": {
             **routing,
+            # Resolves a name as soon as a rule by address is reached, so that names cannot evade those rules.
             "domainStrategy": "IPOnDemand",
             "rules": [*_rules(base, ours), *_foreign_rules(routing), *_last_rules(base, outbounds)],
         },
-        "inbounds": [_api_inbound(base), *_ready_made.map(ours), *foreign],
+        "inbounds": [_api_inbound(base), *_rendered.map(ours), *foreign],
         "outbounds": outbounds,
     }
 
@@ -180,10 +181,8 @@ _COUNTERS = {"statsUserUplink": True, "statsUserDownlink": True, "statsUserOnlin
 
 
 def _api_inbound(base: BaseConfig) -> JsonObject:
-    """The API on a Unix socket for its owner alone: it has no authentication of its own.
-
-    The port is never listened on, yet must not be 0: the first call would panic Xray (measured).
-    """
+    """Return the API's inbound, on a Unix socket with mode 0600: the API has no authentication."""
+    # Nothing listens on the port, but with 0 the first call panics Xray (measured, 26.3.27).
     return {
         "tag": API_TAG,
         "listen": f"{base.api_socket},0600",
@@ -193,7 +192,8 @@ def _api_inbound(base: BaseConfig) -> JsonObject:
 
 
 def _rules(base: BaseConfig, inbounds: Iterable[Inbound]) -> list[JsonObject]:
-    """Our routing, before anybody else's: names are resolved (IPOnDemand) so that they are judged by address."""
+    """Return our routing rules, which stand before the operator's."""
+    # The first match decides: the operator's exceptions (`egress_allow`) come before the blocks.
     warm = [inbound.tag for inbound in inbounds if inbound.tag.startswith(WARM_TAG_PREFIX)]
     return [
         {"ruleTag": f"{OWN_PREFIX}api", "inboundTag": [API_TAG], "outboundTag": API_TAG},
@@ -215,7 +215,8 @@ def _allow_rules(base: BaseConfig) -> Iterable[JsonObject]:
 
 
 def _own_address_rules(base: BaseConfig) -> Iterable[JsonObject]:
-    """This host's public addresses: what goes there from here passes no firewall of the outer interface."""
+    """Return the rules for this host's public addresses: the API's port is open, all others are blocked."""
+    # Packets from this host to its own address pass no firewall rule for the outer interface.
     own = {"ip": list(base.own_addresses)}
     if base.own_addresses and base.api_port is not None:
         panel = {"port": str(base.api_port), "network": "tcp", "outboundTag": _DIRECT}
@@ -225,7 +226,7 @@ def _own_address_rules(base: BaseConfig) -> Iterable[JsonObject]:
 
 
 def _last_rules(base: BaseConfig, outbounds: list[Any]) -> Iterable[JsonObject]:
-    """UDP's own way out where the kernel does not guard; behind the operator's rules and never past their default."""
+    """Return the rule for UDP where the kernel does not filter, after the operator's rules and for our default only."""
     if base.mark is None and _object(outbounds[0]).get("tag") == _DIRECT:
         yield {"ruleTag": f"{OWN_PREFIX}udp", "network": "udp", "outboundTag": _UDP}
 
@@ -237,12 +238,10 @@ def _foreign_rules(routing: JsonObject) -> list[Any]:
 
 
 def _outbounds(document: list[Any], base: BaseConfig) -> list[Any]:
-    """Ours where they stand already, so that an operator may put another default before them; else the default first.
-
-    With a mark the kernel judges each packet. Without, UDP has a way of its own: freedom sends later packets of a
-    session to whatever address each of them names, unjudged, but through another outbound it sends them all to the
-    first one, which routing has judged. No full cone then, and no hole.
-    """
+    """Return the outbounds with ours at their present positions; a missing default outbound comes first."""
+    # The first outbound is Xray's default, and an operator may have put another one there. Without a mark UDP has an
+    # outbound of its own: freedom sends later packets of a session to any address that they name, but through
+    # `dialerProxy` it sends all to the first one, which routing has checked: no full cone, and no hole (ADR 2).
     marked = {} if base.mark is None else {"streamSettings": {"sockopt": {"mark": base.mark}}}
     ours: dict[str, JsonObject] = {
         _DIRECT: {"tag": _DIRECT, "protocol": "freedom", **marked},
@@ -267,6 +266,6 @@ def _list(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON
 
 
 def _port(value: Any) -> int | None:  # noqa: ANN401 - any JSON
-    """A single port; config.json also knows strings and ranges ("1000-2000"), of which the first counts."""
+    """Return the first port of a number, a string or a range ("1000-2000,3000"), as config.json may have; else None."""
     first = str(value).split("-", 1)[0].split(",", 1)[0]
     return int(first) if first.isdecimal() and isinstance(value, int | str) else None

@@ -1,4 +1,4 @@
-"""config.json on disk: read as it is, replaced as a whole."""
+"""Reads config.json, and replaces it as a whole."""
 
 import hashlib
 import logging
@@ -30,13 +30,14 @@ from vpnkeys.xray.host.sockets import is_free
 _log = logging.getLogger(__name__)
 
 Checker = Callable[[Path], None]
-"""Raises ConfigRefused when Xray would not start with this file."""
+"""Checks a file; raises ConfigRefused when Xray would not start with it."""
 
 _CHECK_TIMEOUT_S = 20.0
 
 
 def xray_checker(xray: Path) -> Checker:
-    """A checker that asks `xray run -test`, Xray's own word."""
+    """Return a checker that runs `xray run -test`, which takes 16 ms (measured, 26.3.27)."""
+    # It finds bad JSON, bad short ids, doubled tags and emails, but no doubled ports; those are our own to prevent.
 
     def check(path: Path) -> None:
         command = [str(xray), "run", "-test", "-format", "json", "-c", str(path)]
@@ -55,7 +56,7 @@ def xray_checker(xray: Path) -> Checker:
 
 @dataclass(frozen=True, slots=True)
 class ConfigDraft:
-    """A whole config.json that may be written, and a digest of what is around its inbounds of keys."""
+    """A config.json that was checked: parsed, as bytes, and `around`, the digest of all but the inbounds of keys."""
 
     document: JsonObject
     content: bytes
@@ -64,7 +65,7 @@ class ConfigDraft:
 
 @dataclass(slots=True)
 class ConfigFile:
-    """Xray's config.json. `check` is asked about everything that is new in it but our own well-known inbounds."""
+    """Xray's config.json. `check` is called before a write, unless only inbounds of our own have changed."""
 
     path: Path
     base: BaseConfig
@@ -73,7 +74,7 @@ class ConfigFile:
     _written: tuple[Mark | None, JsonObject] = field(default=(None, {}), init=False)
 
     def read(self) -> FileView:
-        """What the file says now."""
+        """Return what the file contains now; a damaged or missing file is a state, not an error."""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -96,62 +97,63 @@ class ConfigFile:
                 foreign.append(summary(raw))
             else:
                 inbound = parse_inbound(raw)
-                # Of two with one tag neither can be told to be the right one.
+                # Of two inbounds with one tag it is unknown which Xray would run, so neither counts as ours.
                 ours[inbound.tag] = summary(raw) if inbound.tag in ours else inbound
         rendered = [inbound for inbound in ours.values() if isinstance(inbound, Inbound)]
         return FileView(
             FileState.OK,
             ours,
             tuple(foreign),
-            base_ok=self._frame_of(document, rendered),
+            base_ok=self._is_base_intact(document, rendered),
             api_inbounds=api_inbounds,
         )
 
-    def _frame_of(self, document: JsonObject, inbounds: list[Inbound]) -> bool:
-        """Whether the rest is as we would write it: the same document comes out when ours is put in again."""
+    def _is_base_intact(self, document: JsonObject, inbounds: list[Inbound]) -> bool:
+        """Return whether all but the inbounds is as we write it: merging our parts again changes nothing."""
         again = merge(document, self.base, inbounds)
         return skeleton(again, self.base.pool) == skeleton(document, self.base.pool)
 
     def write(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> None:
-        """Put our parts into the file, atomically and durably, and leave the operator's sections as they are.
+        """Replace our parts of the file, atomically and durably; the operator's sections stay as they are.
 
-        Xray's own test comes first, unless nothing but well-formed inbounds of ours changed since the last one: those
-        are proven against Xray's converter, and taking 16 ms for each key would be the largest part of making one.
-        Raises ConfigUnwritable or ConfigRefused; then the file is the old one.
+        The file is checked first, unless only inbounds of our own have changed since the last check: their form is
+        proven against Xray's converter, and 16 ms would be the largest part of creating a key (docs/adr/0001).
+        Raises ConfigUnwritable or ConfigRefused; the file is unchanged then.
         """
         self.put(self.draft(inbounds, always_check=always_check))
 
     def draft(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> ConfigDraft:
-        """What `write` would write, checked as it says. Raises ConfigUnwritable or ConfigRefused."""
-        with self._explained():
+        """Return what `write` would write, checked in the same way. Raises ConfigUnwritable or ConfigRefused."""
+        with self._as_unwritable():
             document = self._document()
             merged = merge(document, self.base, inbounds)
             around = base_digest(merged, self.base.pool)
             content = _rendered(merged)
             if always_check or around != self._checked:
-                self._try_out(content)
+                self._check_content(content)
             return ConfigDraft(merged, content, around)
 
     def put(self, draft: ConfigDraft) -> None:
-        """Bring a draft to the disk, which is mostly waiting. Raises ConfigUnwritable; then the file is the old one."""
-        with self._explained():
+        """Write a draft and sync it to disk. Raises ConfigUnwritable; the file is unchanged then."""
+        with self._as_unwritable():
             mark = write_atomically(self.path, draft.content)
             self._checked, self._written = draft.around, (mark, draft.document)
 
     def test(self, inbounds: tuple[Inbound, ...]) -> None:
-        """Let Xray test what `write` would write. Raises ConfigUnwritable or ConfigRefused; the file stays as it is."""
-        with self._explained():
-            self._try_out(_rendered(merge(self._document(), self.base, inbounds)))
+        """Check what `write` would write, without writing it. Raises ConfigUnwritable or ConfigRefused."""
+        with self._as_unwritable():
+            self._check_content(_rendered(merge(self._document(), self.base, inbounds)))
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _as_unwritable(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             msg = f"config.json cannot be written in {self.path.parent}: {error.strerror}; nothing was changed."
             raise ConfigUnwritable(msg) from error
 
-    def _try_out(self, content: bytes) -> None:
+    def _check_content(self, content: bytes) -> None:
+        # In the same directory, so that a full disk or a missing permission is found before the file is replaced.
         trial = self.path.with_name(".config.trial.json")
         try:
             write_atomically(trial, content)
@@ -160,10 +162,9 @@ class ConfigFile:
             trial.unlink(missing_ok=True)
 
     def _document(self) -> JsonObject:
-        """The present document, or an empty one. What cannot be read is kept beside it for its owner.
-
-        Reading back what we wrote ourselves would take longer than writing it did.
-        """
+        """Return the present document, or an empty one; an unreadable file is kept as config.json.broken."""
+        # What we wrote ourselves is known by its inode, size and time: reading 47 kB back for each key took longer than
+        # writing it (docs/adr/0014-speed.md).
         mark, document = self._written
         try:
             if Mark.of(self.path.stat()) == mark:
@@ -175,19 +176,23 @@ class ConfigFile:
         if found is None:
             aside = self.path.with_name("config.json.broken")
             write_atomically(aside, content)
-            _log.warning("config.json was unreadable; it is kept as %s and written anew", aside.name)
+            _log.warning("config.json was unreadable; it is kept as %s and a new one is written", aside.name)
             return {}
         return found
 
     def set_aside(self) -> None:
-        """Move a file that Xray refuses out of the way; it is kept for its owner."""
+        """Rename a file that Xray refuses to config.json.refused, where the operator can correct it."""
         aside = self.path.with_name("config.json.refused")
         with suppress(FileNotFoundError):
             self.path.replace(aside)
-            _log.error("Xray refuses config.json with what was added to it; it is kept as %s", aside.name)
+            _log.error(
+                "Xray refuses sections that were added to config.json; the file is kept as %s, correct them there",
+                aside.name,
+            )
 
     def start_file(self, quick_exits: int) -> Path:
-        """Return the file to start Xray with: config.json; after a start that failed, one that is able to start."""
+        """Return the file to start Xray with: config.json, or after a quick exit one without unusable inbounds."""
+        # Xray exits when a single inbound cannot listen, and would take every other key down with it.
         if quick_exits == 0 or self.read().state is not FileState.OK:
             return self.path
         document = without_what_cannot_listen(self._document(), self.base.pool)
@@ -198,7 +203,7 @@ class ConfigFile:
 
 
 def read_document(path: Path) -> JsonObject | None:
-    """What stands in config.json; None while it is missing or no configuration. Raises OSError."""
+    """Return the parsed config.json; None when it is missing or no configuration. Raises OSError."""
     try:
         return _parse(path.read_bytes())
     except FileNotFoundError:
@@ -206,7 +211,7 @@ def read_document(path: Path) -> JsonObject | None:
 
 
 def _parse(content: bytes) -> JsonObject | None:
-    """The document, or None unless it is an object whose inbounds, if any, are a list of objects."""
+    """Return the document; None unless it is an object whose inbounds, if any, are a list of objects."""
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -224,22 +229,22 @@ def _rendered(document: JsonObject) -> bytes:
 
 
 def skeleton(document: JsonObject, pool: PortRange) -> JsonObject:
-    """The document without the inbounds of keys, and with the tags of the rest in order."""
+    """Return the document without our own inbounds, but with the API's; the order of the others is kept."""
     kept = [raw for raw in document["inbounds"] if raw.get("tag") == API_TAG or not belongs_to_us(raw, pool)]
     return {**document, "inbounds": kept}
 
 
 def base_digest(document: JsonObject, pool: PortRange) -> str:
-    """Return a digest of what only a restart of Xray would change: everything but the inbounds of keys."""
+    """Return the SHA-256 of what only a restart of Xray applies: everything but the inbounds of keys."""
     around = orjson.dumps(skeleton(document, pool), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(around).hexdigest()
 
 
 def without_what_cannot_listen(document: JsonObject, pool: PortRange) -> JsonObject:
-    """Return the document without those of our inbounds for which Xray would not start at all.
+    """Return the document without those of our inbounds that keep Xray from starting.
 
-    They are damaged, have one tag twice, or another program has their port. The server adds the missing ones live,
-    where each fails for itself.
+    They are damaged, share a tag, or another program uses their port. The server adds them over gRPC after the start,
+    where each fails alone.
     """
     inbounds = document["inbounds"]
     tags = Counter(str(raw.get("tag")) for raw in inbounds)

@@ -1,8 +1,8 @@
-"""Inbounds to and from the protobuf that Xray's gRPC API speaks.
+"""Converts inbounds to and from the protobuf messages of Xray's gRPC API.
 
-`render` gives byte for byte what Xray's own converter (`xray convert pb`) makes of `config.render_inbound`; a test
-holds them together. A malformed message can kill the whole Xray (a short id under 8 bytes panics it), so whatever is
-rendered here has been validated as a domain value first.
+`render` returns byte for byte what `xray convert pb` makes of `document.render_inbound`; a contract test compares them.
+A malformed message can end the whole Xray: a short id under 8 bytes panics it (26.3.27). So only validated domain
+values are rendered here.
 """
 
 from ipaddress import ip_address
@@ -14,6 +14,7 @@ from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound, Reality,
 from vpnkeys.domain.reality import SHORT_ID_HEX_DIGITS, decode_key, encode_key
 from vpnkeys.xray.config.proto import xray_pb2 as pb
 
+# The bare full names, without "type.googleapis.com/": Xray's TypedMessage is not protobuf's Any.
 _RECEIVER = "xray.app.proxyman.ReceiverConfig"
 _REALITY = "xray.transport.internet.reality.Config"
 _VLESS = "xray.proxy.vless.inbound.Config"
@@ -23,7 +24,7 @@ M = TypeVar("M", bound=Message)
 
 
 def render(inbound: Inbound) -> pb.InboundHandlerConfig:
-    """The message that adds this inbound."""
+    """Return the message that adds this inbound."""
     return pb.InboundHandlerConfig(
         tag=inbound.tag,
         receiver_settings=_typed(_RECEIVER, _receiver(inbound)),
@@ -32,16 +33,16 @@ def render(inbound: Inbound) -> pb.InboundHandlerConfig:
 
 
 def parse(message: pb.InboundHandlerConfig) -> AnyInbound:
-    """The inbound that a message describes; ForeignInbound when it says anything that `render` would not."""
+    """Return the inbound that a message describes; a ForeignInbound when it has anything that `render` would not."""
     inbound = _parse(message)
-    return inbound if isinstance(inbound, ForeignInbound) or _is_rendered(inbound, message) else _opaque(inbound)
+    return inbound if isinstance(inbound, ForeignInbound) or _is_rendered(inbound, message) else _as_foreign(inbound)
 
 
 def _is_rendered(inbound: Inbound, message: pb.InboundHandlerConfig) -> bool:
     try:
         return _same(render(inbound), message)
     except ValueError:
-        return False  # not even a value of ours: an operator's inbound may have no minClientVer
+        return False  # an operator's inbound may have values that ours never have, such as no minClientVer
 
 
 def _typed(name: str, message: Message) -> pb.TypedMessage:
@@ -54,6 +55,7 @@ def _receiver(inbound: Inbound) -> pb.ReceiverConfig:
         security_type=_REALITY,
         security_settings=[_typed(_REALITY, _reality(inbound.reality))],
     )
+    # Xray carries the path of a Unix socket in the field for domains.
     if inbound.port is None:
         return pb.ReceiverConfig(listen=pb.IPOrDomain(domain=inbound.listen), stream_settings=stream)
     return pb.ReceiverConfig(
@@ -71,6 +73,7 @@ def _reality(reality: Reality) -> pb.RealityConfig:
         private_key=decode_key(reality.private_key),
         min_client_ver=bytes(int(part) for part in reality.min_client_version.split(".")),
         short_ids=[_short_id(short_id) for short_id in reality.short_ids],
+        # Empty, as the converter writes them: a field that is set and one that is not are different bytes.
         limit_fallback_upload=pb.LimitFallback(),
         limit_fallback_download=pb.LimitFallback(),
     )
@@ -123,7 +126,7 @@ def _parse_reality(reality: pb.RealityConfig) -> Reality:
     )
 
 
-def _opaque(inbound: Inbound) -> ForeignInbound:
+def _as_foreign(inbound: Inbound) -> ForeignInbound:
     return ForeignInbound(
         tag=inbound.tag,
         port=inbound.port,
@@ -136,7 +139,7 @@ def _opaque(inbound: Inbound) -> ForeignInbound:
 
 
 def _port(message: pb.InboundHandlerConfig) -> int | None:
-    """The first port of any kind of inbound."""
+    """Return the first port of any kind of inbound; None when it has none."""
     try:
         receiver = pb.ReceiverConfig.FromString(message.receiver_settings.value)
         return receiver.port_list.range[0].from_port or None
@@ -152,4 +155,5 @@ def _unpack(kind: type[M], name: str, typed: pb.TypedMessage) -> M:
 
 
 def _same(one: Message, other: Message) -> bool:
+    # As bytes, so that a field that this schema does not know makes a message different too.
     return one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)

@@ -1,8 +1,8 @@
 """The networks that customers must not reach through this server."""
 
-# Where customers must not get to through this server: loopback, private, link-local (cloud metadata is there),
+# Loopback, private, link-local (cloud metadata is there),
 # carrier-grade NAT, multicast and reserved ranges; and the IPv6 ranges that carry IPv4 addresses inside
-# (IPv4-compatible, NAT64, 6to4, Teredo), whose inner address would have to be judged. IPv4-mapped ones need
+# (IPv4-compatible, NAT64, 6to4, Teredo), whose inner address nothing would check. IPv4-mapped ones need
 # no entry: Xray takes them as the IPv4 address that they are (`IPAddress` in common/net/address.go).
 PRIVATE_NETWORKS = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
