@@ -21,7 +21,7 @@ from vpnkeys.service.traffic import TrafficService
 from vpnkeys.xray.config.file import base_digest
 from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.node import LocalNode
-from vpnkeys.xray.process.launch import Start, note_in
+from vpnkeys.xray.process.launch import Start, record_path
 
 PID = os.getpid()
 CONTENT = document(10001)
@@ -77,7 +77,7 @@ class Found:
 
     def note(self, start: Start) -> None:
         """What the launcher noted."""
-        note_in(self.run).write_bytes(orjson.dumps(asdict(start)))
+        record_path(self.run).write_bytes(orjson.dumps(asdict(start)))
 
 
 @pytest.fixture

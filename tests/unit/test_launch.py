@@ -23,10 +23,10 @@ from vpnkeys.xray.process.launch import (
     Launcher,
     Start,
     last_start,
-    note_in,
+    quick_exits_before,
+    record_path,
     sockets_in,
     xray_environment,
-    young_deaths_before,
 )
 
 POOL = PortRange(10001, 10100)
@@ -119,7 +119,7 @@ def test_the_start_is_noted(launching: Launching) -> None:
     assert (start.epoch, start.quick_exits) == (epoch_of(os.getpid()), 0)
     assert start.base == base_digest(content, POOL)
     for broken in ("{", "{}", "[]", '{"epoch": 1}'):
-        note_in(launching.run).write_text(broken)
+        record_path(launching.run).write_text(broken)
         assert last_start(launching.run) is None
 
 
@@ -140,7 +140,7 @@ def test_a_frame_is_what_is_not_of_keys() -> None:
 def test_young_deaths_in_a_row_are_counted(age_s: float | None, before: int, expected: int) -> None:
     """Up to ten seconds is young; one that grew up, a clock that went back, and no note at all begin anew."""
     last = None if age_s is None else Start("a-1-1", "", before, 1000.0 - age_s)
-    assert young_deaths_before(last, 1000.0) == expected
+    assert quick_exits_before(last, 1000.0) == expected
 
 
 def test_after_a_young_death_it_starts_with_what_can_listen(launching: Launching) -> None:

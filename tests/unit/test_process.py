@@ -134,7 +134,7 @@ def test_a_restart_is_at_once(supervised: Supervised) -> None:
     supervised.process.start()
     for lives in range(1, 5):
         before = supervised.wait_started()
-        supervised.process._tail.clear()  # before the next life says that it has begun
+        supervised.process._last_lines.clear()  # before the next life says that it has begun
         asked_at = time.monotonic()
         supervised.process.restart()
         supervised.wait_for(lambda lives=lives: len(supervised.pids) == lives + 1)  # type: ignore[misc]
@@ -289,7 +289,7 @@ def test_two_never_run_at_a_time(supervised: Supervised) -> None:
 
 def test_one_that_has_grown_up_is_well(supervised: Supervised, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it says nothing and when it says a lot; what failed before is over, and its next death is the first."""
-    monkeypatch.setattr("vpnkeys.xray.process.child.GROWN_UP_S", 0.3)
+    monkeypatch.setattr("vpnkeys.xray.process.child.STABLE_AFTER_S", 0.3)
 
     def failing() -> bool:
         status = supervised.process.worker.status()

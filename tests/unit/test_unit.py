@@ -15,7 +15,7 @@ from tests.support.process import wait_until
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.xray.process import unit
-from vpnkeys.xray.process.unit import XrayUnit, young_pid
+from vpnkeys.xray.process.unit import XrayUnit, probing_pid
 from vpnkeys.xray.rpc.counters import XrayCounters
 
 FAKE_XRAY = """
@@ -196,7 +196,7 @@ def test_one_that_hangs_is_restarted_too(watched: Watched, monkeypatch: pytest.M
 def test_nobody_else_is_ended(watched: Watched) -> None:
     """A process that got the id of an Xray that is gone has nothing to fear."""
     pid = watched.launch()
-    stranger = unit._Life(pid, f"00000000-{pid}-1")
+    stranger = unit._ProcessLife(pid, f"00000000-{pid}-1")
     unit._end(stranger)
     time.sleep(0.1)
     assert watched.processes[0].poll() is None
@@ -217,16 +217,16 @@ def test_only_a_young_one_has_probes(watched: Watched, monkeypatch: pytest.Monke
     """An old one's connections to the targets' addresses are customers' own."""
     counters = XrayCounters(watched.socket)
     with pytest.raises(XrayUnavailable):
-        young_pid(counters)
+        probing_pid(counters)
     pid = watched.launch()
-    assert young_pid(counters) == pid
+    assert probing_pid(counters) == pid
     monkeypatch.setattr(unit, "_PROBES_TAKE_S", 0.0)
     assert wait_until(lambda: _is_old(counters))
 
 
 def _is_old(counters: XrayCounters) -> bool:
     try:
-        young_pid(counters)
+        probing_pid(counters)
     except XrayUnavailable:
         return True
     return False

@@ -21,7 +21,7 @@ from vpnkeys.xray.probe.targets import TargetWatch
 from vpnkeys.xray.process.binary import XrayBinary
 from vpnkeys.xray.process.child import XrayCommand
 from vpnkeys.xray.process.launch import sockets_in, xray_environment
-from vpnkeys.xray.process.unit import young_pid
+from vpnkeys.xray.process.unit import probing_pid
 from vpnkeys.xray.rpc.control import XrayControl
 from vpnkeys.xray.rpc.counters import XrayCounters
 
@@ -93,7 +93,7 @@ def _xray_pid(settings: Settings) -> Callable[[], int]:
     An Xray that lives on without us has customers' connections to the same addresses, and probes only while young.
     """
     counters = XrayCounters(api_socket(settings))
-    return counters.pid if settings.xray_supervisor == "vpnkeys" else lambda: young_pid(counters)
+    return counters.pid if settings.xray_supervisor == "vpnkeys" else lambda: probing_pid(counters)
 
 
 def xray_command(settings: Settings, xray: XrayBinary, node: LocalNode) -> XrayCommand:

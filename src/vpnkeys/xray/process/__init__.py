@@ -1,1 +1,1 @@
-"""The Xray program and its process: found or built, started, watched."""
+"""Finds or builds the Xray program, and starts and watches its process."""

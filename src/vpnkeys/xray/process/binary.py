@@ -1,7 +1,7 @@
-"""The Xray program itself.
+"""Finds, downloads or builds the Xray program.
 
-Promise: `obtain` gives a path to an Xray binary that is the right one, or says why there is none and what to do next.
-In order: the configured one, `xray` on the PATH, our cached copy, the official release, a build from source.
+`obtain` tries, in this order: the configured one, `xray` on the PATH, our cached copy, the official release, a build
+from source. Its error says why there is none and what to do next.
 """
 
 import os
@@ -18,28 +18,28 @@ from typing import Literal
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.files import sha256_of
-from vpnkeys.xray.process.gobuild import BuildFailed, Say, build, tell, workshop
+from vpnkeys.xray.process.gobuild import BuildFailed, Say, build, tell, work_folder
 
 XRAY_VERSION = "26.3.27"
 
-# An Xray of the user's own may be another one within these bounds: later ones shut out clients in wide use.
+# Bounds for an Xray of the operator's own: from 26.7.11 on Xray shuts out clients that are widely used.
 OLDEST_FIT = "25.9.11"
 FIRST_UNFIT = "26.7.11"
 
 MODULE = "github.com/xtls/xray-core/main@v1.260327.0"
 RELEASES = f"https://github.com/XTLS/Xray-core/releases/download/v{XRAY_VERSION}"
 
-# Second-hand: read off unrelated projects that pin the same files and agree with each other, not off the release page.
+# Second-hand: not read from the release page, but from some twenty unrelated projects that pin the same digests.
 RELEASE_DIGESTS = {
     "Xray-linux-64.zip": "23cd9af937744d97776ee35ecad4972cf4b2109d1e0fe6be9930467608f7c8ae",
     "Xray-linux-arm64-v8a.zip": "4d30283ae614e3057f730f67cd088a42be6fdf91f8639d82cb69e48cde80413c",
 }
 RELEASE_NAMES = {"x86_64": "Xray-linux-64.zip", "aarch64": "Xray-linux-arm64-v8a.zip"}
 
-# The build from source is reproducible: the same Go on the same kind of machine makes the same bytes.
+# The build is reproducible (-trimpath, empty build id): the same Go and architecture make the same bytes.
 BUILD_DIGESTS = {("go1.26.6", "x86_64"): "b834e71c9343bb15bc8ec35f429e3a04764e853c546e605b27a3d76b99916013"}
 
-CONNECT_TIMEOUT_S = 4.0  # a machine without internet must not wait long to learn it
+CONNECT_TIMEOUT_S = 4.0  # short, for machines without internet
 READ_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 20.0
 
@@ -49,14 +49,14 @@ Source = Literal["configured", "path", "cache", "release", "go"]
 
 
 class XrayUnfit(Unavailable):
-    """There is no Xray here that this service can drive."""
+    """Raised when there is no Xray program that this version can use; the message says what to do."""
 
     code = "xray_unfit"
 
 
 @dataclass(frozen=True, slots=True)
 class XrayBinary:
-    """An Xray program that runs here and is of a fit version."""
+    """An Xray program that was run once and has a supported version."""
 
     path: Path
     version: str
@@ -64,22 +64,22 @@ class XrayBinary:
 
 
 def obtain(configured: Path | None, say: Say = tell, *, cache_dir: Path | None = None) -> XrayBinary:
-    """Return the Xray to use; `say` hears what is being done where it takes time or is not as it should be."""
+    """Return the Xray to use; `say` receives progress and warnings as lines. Raises XrayUnfit."""
     if configured is not None:
         return _configured(configured)
     if found := _on_path(say):
         return found
     folder = cache_dir or default_cache_dir()
     try:
-        with workshop(folder, say) as room:
-            return _cached(folder, say) or _fetched(folder, room, say)
+        with work_folder(folder, say) as work:
+            return _cached(folder, say) or _fetched(folder, work, say)
     except OSError as error:
         raise XrayUnfit(f"Xray cannot be kept in {folder}: {error}. Set VPNKEYS_XRAY_BIN to an Xray binary.") from error
 
 
 def default_cache_dir() -> Path:
-    """Say where our copy is kept: a place every project of this user shares, so that it is obtained once."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - never raises
+    """Return the folder of our copy, which all installations of this user share (XDG_CACHE_HOME)."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path.expanduser raises without a home directory
     return Path(base) / "vpnkeys" / "xray" / XRAY_VERSION
 
 
@@ -110,9 +110,9 @@ def _cached(folder: Path, say: Say) -> XrayBinary | None:
     program, record = folder / "xray", folder / "xray.sha256"
     if not program.exists():
         return None
-    # The record lies beside the program, so it guards against decay and half-done copies, not against an intruder.
+    # The digest lies beside the program: it detects a damaged or partial copy, not an attacker, who would change both.
     if not record.exists() or record.read_text() != _record(program):
-        say(f"{program} is not the file that was put there. It is removed and obtained again.")
+        say(f"{program} was changed or damaged. It is removed and obtained again.")
     elif not _is_pinned(program, say):
         say(f"{program} is removed and Xray obtained again.")
     else:
@@ -121,13 +121,13 @@ def _cached(folder: Path, say: Say) -> XrayBinary | None:
     return None
 
 
-def _fetched(folder: Path, room: Path, say: Say) -> XrayBinary:
+def _fetched(folder: Path, work: Path, say: Say) -> XrayBinary:
     ways: dict[Source, Callable[[Path, Say], Path | None]] = {"release": _from_release, "go": _from_source}
     for source, fetch in ways.items():
-        program = fetch(room, say)
+        program = fetch(work, say)
         if program is not None and _is_pinned(program, say):
-            (room / "record").write_text(_record(program))
-            (room / "record").replace(folder / "xray.sha256")
+            (work / "record").write_text(_record(program))
+            (work / "record").replace(folder / "xray.sha256")
             return XrayBinary(program.replace(folder / "xray"), XRAY_VERSION, source)
     raise XrayUnfit(
         f"Xray {XRAY_VERSION} could be neither downloaded nor built; the lines above say why. "
@@ -135,11 +135,11 @@ def _fetched(folder: Path, room: Path, say: Say) -> XrayBinary:
     )
 
 
-def _from_release(room: Path, say: Say) -> Path | None:
+def _from_release(work: Path, say: Say) -> Path | None:
     name = RELEASE_NAMES.get(platform.machine())
     if name is None or sys.platform != "linux":
         return None
-    archive = room / name
+    archive = work / name
     if not _download(f"{RELEASES}/{name}", archive, say):
         return None
     digest = sha256_of(archive)
@@ -147,15 +147,15 @@ def _from_release(room: Path, say: Say) -> Path | None:
         archive.unlink()
         say(f"{name} is refused and deleted: its SHA-256 is {digest}, not {RELEASE_DIGESTS[name]}.")
         return None
-    program = room / "xray"
+    program = work / "xray"
     with zipfile.ZipFile(archive) as opened:
         program.write_bytes(opened.read("xray"))
-    program.chmod(0o755)
+    program.chmod(0o755)  # ZipFile.read gives bytes without the mode
     return program
 
 
 def _download(url: str, into: Path, say: Say) -> bool:
-    import httpx  # noqa: PLC0415 - a tenth of a second, which a start with Xray at hand need not pay
+    import httpx  # noqa: PLC0415 - 0.1 s of import, only needed without a local Xray
 
     say(f"Downloading Xray {XRAY_VERSION} from its release page.")
     timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
@@ -170,14 +170,14 @@ def _download(url: str, into: Path, say: Say) -> bool:
                     told = percent
                     say(f"Downloading Xray: {percent} %")
     except httpx.HTTPError as error:
-        say(f"The release page does not give it ({error}).")
+        say(f"The download failed ({error}).")
         return False
     return True
 
 
-def _from_source(room: Path, say: Say) -> Path | None:
+def _from_source(work: Path, say: Say) -> Path | None:
     try:
-        built = build(MODULE, room, say)
+        built = build(MODULE, work, say)
     except BuildFailed as error:
         say(str(error))
         return None
@@ -189,7 +189,7 @@ def _from_source(room: Path, say: Say) -> Path | None:
 
 
 def _is_pinned(program: Path, say: Say) -> bool:
-    """Tell whether an Xray that we obtained is the very version we pinned."""
+    """Return whether a program that we obtained has exactly the pinned version."""
     try:
         version = version_of(program)
     except XrayUnfit as error:
@@ -208,7 +208,7 @@ def _fit_version(program: Path) -> str:
 
 
 def version_of(program: Path) -> str:
-    """Ask the program itself: a file's name tells nothing."""
+    """Return the version that the program itself prints, such as "26.3.27". Raises XrayUnfit."""
     try:
         answer = subprocess.run(
             [program, "version"],
@@ -234,12 +234,12 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _record(program: Path) -> str:
-    """Write a digest as `sha256sum -c` reads it."""
+    """Return the program's digest as a line that `sha256sum -c` reads."""
     return f"{sha256_of(program)}  xray\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Print the path of the Xray to use; the one argument, if any, is the configured path."""
+    """Print the path of the Xray to use, and return the exit status; the optional argument is the configured path."""
     configured = Path(arguments[0]) if arguments and arguments[0] else None
     try:
         found = obtain(configured)

@@ -1,4 +1,4 @@
-"""Xray as our child: started, watched, brought back, and never left behind."""
+"""Runs Xray as a child process: starts it, restarts it when it ends, and ends it with the server."""
 
 import logging
 import os
@@ -20,14 +20,15 @@ _log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-GROWN_UP_S = 10.0
+STABLE_AFTER_S = 10.0
+"""An Xray that ends sooner made a quick exit: its configuration or a port is the likely cause."""
 _STOP_TIMEOUT_S = 3.0
 _KEPT_LINES = 50
-_LONGEST_LINE = 65_536
+_LONGEST_LINE = 65_536  # also the capacity of a pipe (pipe(7))
 
 
-class XrayDown(Exception):
-    """Xray ended young, or could not be started; the message says how."""
+class XrayExited(Exception):
+    """Raised when Xray ended within ten seconds of its start; the message says how."""
 
 
 _JOB = Job(
@@ -35,18 +36,18 @@ _JOB = Job(
     failing="Xray does not keep running",
     every_s=NEVER,
     back_off_s=(0.2, 0.5, 1.0, 1.5),  # back within 2 s
-    late_after_s=3 * GROWN_UP_S,
-    expected=(XrayDown, OSError),
+    late_after_s=3 * STABLE_AFTER_S,
+    expected=(XrayExited, OSError),
     stop_within_s=2 * _STOP_TIMEOUT_S,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class XrayCommand:
-    """How Xray is started.
+    """How to start Xray.
 
-    `config` gives the file, told how often in a row Xray ended young. `sockets` are Unix sockets that a killed Xray
-    leaves behind, with their `.lock` files.
+    `config` returns the file for the number of quick exits in a row. `sockets` are the Unix sockets that a killed Xray
+    leaves, with their `.lock` files.
     """
 
     binary: Path
@@ -55,24 +56,24 @@ class XrayCommand:
     environment: Mapping[str, str]
 
 
-# Run by a Python of its own, which becomes Xray. The prctl cannot be done in a `preexec_fn`: that would run Python in a
-# fork of a process with threads, where a lock that another thread held at that moment is never released.
+# Run by a Python of its own, which then executes Xray: PR_SET_PDEATHSIG survives execve(2). Not in a `preexec_fn`,
+# which runs Python in a fork of a process with threads, where a lock that another thread held is never released.
 _DIE_WITH_PARENT = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(int(sys.argv[1]), int(sys.argv[2]))
-if os.getppid() == int(sys.argv[3]):  # else it died before the kernel was told
+if os.getppid() == int(sys.argv[3]):  # else the parent died before the prctl
     os.execv(sys.argv[4], sys.argv[4:])
 """
 
 
 def command_line(binary: Path, config: Path) -> list[str]:
-    """Xray with this file, which need not be called .json."""
+    """Return the command that runs Xray with this file, whatever its extension is."""
     return [str(binary), "run", "-format", "json", "-c", str(config)]
 
 
 def spawn(binary: Path, config: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start an Xray that dies with the calling thread, however that ends. Its output is one pipe. Raises OSError."""
-    binary.stat()  # raises here what would else be raised over there
+    """Start an Xray that is killed when the calling thread ends. Its output is one pipe. Raises OSError."""
+    binary.stat()  # a missing program raises here, not in the Python below
     guard = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT]
     arguments = [str(_PR_SET_PDEATHSIG), str(int(signal.SIGKILL)), str(os.getpid())]
     return subprocess.Popen(
@@ -83,7 +84,7 @@ def spawn(binary: Path, config: Path, environment: Mapping[str, str]) -> subproc
         env=dict(environment),
         text=True,
         errors="replace",
-        # A new session: Ctrl-C in the terminal is for us; we then end Xray in order.
+        # A session of its own: Ctrl-C in the terminal signals only the server, which then ends Xray in order.
         start_new_session=True,
     )
 
@@ -91,9 +92,9 @@ def spawn(binary: Path, config: Path, environment: Mapping[str, str]) -> subproc
 class XrayProcess:
     """Keeps one Xray running from `start` to `stop`.
 
-    `on_up(pid)` is called in the supervisor's thread when a new Xray was started (it may not answer yet), `on_down()`
-    when it ended, expected or not. The child dies with this process, also when that is killed: the kernel sends it
-    SIGKILL when the thread that started it ends (PR_SET_PDEATHSIG), and that thread lives here.
+    The supervisor's thread calls `on_up(pid)` when a new Xray was started, which may not answer yet, and `on_down()`
+    when it ended, expected or not. The kernel kills the child when the thread that started it ends (PR_SET_PDEATHSIG,
+    prctl(2)), so also when the server is killed. That thread must be the supervisor's, which lives as long as Xray.
     """
 
     outlives_us: ClassVar[bool] = False
@@ -103,58 +104,62 @@ class XrayProcess:
         self._on_up = on_up
         self._on_down = on_down
         self._child: subprocess.Popen[str] | None = None
-        self._asked_for = threading.Event()
+        self._restart_requested = threading.Event()
         self._quick_exits = 0
         self._starts = 0
-        self.worker = Worker(_JOB, self._live, interrupt=self._terminate)
-        self._tail: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.worker = Worker(_JOB, self._run_until_exit, interrupt=self._terminate)
+        self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
 
     def start(self) -> None:
-        """Begin supervising; returns at once."""
+        """Start Xray in the supervisor's thread; return at once."""
         self.worker.start()
 
     def stop(self) -> None:
-        """End Xray for good and wait for it."""
+        """End Xray, and wait for the end."""
         self.worker.stop()
 
     def restart(self) -> None:
-        """End the present Xray; the supervisor starts the next one without a wait."""
-        self._asked_for.set()
+        """End Xray with SIGTERM, after three seconds SIGKILL; the supervisor starts the next one at once."""
+        self._restart_requested.set()
         self.worker.wake(at_once=True)
         self._terminate()
 
     @property
     def restarts(self) -> int:
-        """How often Xray was started again, or should have been."""
+        """Return how often Xray was started again, failed starts included."""
         return max(self._starts - 1, 0)
 
     @property
     def pid(self) -> int | None:
-        """The present Xray's process id."""
+        """Return the process id of the running Xray; None when there is none."""
         child = self._child
         return child.pid if child is not None and child.poll() is None else None
 
     def last_words(self) -> str:
-        """What Xray said last, for an operator who wonders why it does not start."""
-        return "\n".join(self._tail)
+        """Return the last 50 lines of Xray's output, for an operator."""
+        return "\n".join(self._last_lines)
 
-    def _live(self) -> float:
-        """One life of Xray, from its start to its end; the next one comes at once. Raises XrayDown, OSError."""
+    def _run_until_exit(self) -> float:
+        """Run one Xray to its end; return 0.0, for the next at once. Raises OSError, XrayExited (quick exit)."""
         self._starts += 1
-        self._asked_for.clear()
+        self._restart_requested.clear()
         began = time.monotonic()
-        quick_exits, self._quick_exits = self._quick_exits, self._quick_exits + 1  # until it turns out otherwise
+        quick_exits, self._quick_exits = (
+            self._quick_exits,
+            self._quick_exits + 1,
+        )  # counted now, in case the start itself raises
         code = self._run_once(began, quick_exits)
         age_s = time.monotonic() - began
-        if age_s >= GROWN_UP_S:
+        if age_s >= STABLE_AFTER_S:
             self._quick_exits = 0
-        elif self._asked_for.is_set() or self.worker.is_stopping:
+        elif self._restart_requested.is_set() or self.worker.is_stopping:
             self._quick_exits = quick_exits
-        if self._asked_for.is_set() or self.worker.is_stopping:
+        if self._restart_requested.is_set() or self.worker.is_stopping:
             return 0.0
-        what = f"Xray ended ({code}) after {age_s:.1f} s; last words: {self._tail[-1] if self._tail else 'none'}"
-        if age_s < GROWN_UP_S:
-            raise XrayDown(what)
+        last_line = self._last_lines[-1] if self._last_lines else "none"
+        what = f"Xray ended ({code}) after {age_s:.1f} s; last line of its output: {last_line}"
+        if age_s < STABLE_AFTER_S:
+            raise XrayExited(what)
         _log.warning("%s; it is started again", what)
         return 0.0
 
@@ -162,17 +167,17 @@ class XrayProcess:
         try:
             child = self._spawn(quick_exits)
         except OSError as error:
-            self._tail.append(str(error))
+            self._last_lines.append(str(error))
             raise
         self._child = child
         try:
             if self.worker.is_stopping:
                 child.kill()
             self._on_up(child.pid)
-            self._listen(child, began)
+            self._read_output(child, began)
             return child.wait()
         finally:
-            if child.poll() is None:  # something failed here: two at a time would share each port
+            if child.poll() is None:  # an exception above: a second Xray would share its ports (SO_REUSEPORT)
                 child.kill()
                 child.wait()
             self._child = None
@@ -182,31 +187,31 @@ class XrayProcess:
 
     def _spawn(self, quick_exits: int) -> subprocess.Popen[str]:
         for directory in {socket.parent for socket in self._command.sockets}:
-            directory.mkdir(mode=0o700, exist_ok=True)  # somebody may have tidied up
+            directory.mkdir(mode=0o700, exist_ok=True)  # the directory may have been removed
         unlink_all(self._command.sockets)
         return spawn(self._command.binary, self._command.config(quick_exits), self._command.environment)
 
-    def _listen(self, child: subprocess.Popen[str], began: float) -> None:
-        """Keep its last lines until it ends; note when it has grown up."""
+    def _read_output(self, child: subprocess.Popen[str], began: float) -> None:
+        """Keep the last lines of output until it ends; record a success after ten seconds."""
         if child.stdout is None:
             return
         said = select.poll()
         said.register(child.stdout, select.POLLIN)
-        rest, is_young = b"", True
+        rest, is_unproven = b"", True
         while True:
-            left_s = began + GROWN_UP_S - time.monotonic()
-            if is_young and left_s <= 0:
-                is_young = False
+            left_s = began + STABLE_AFTER_S - time.monotonic()
+            if is_unproven and left_s <= 0:
+                is_unproven = False
                 self.worker.note_success()
-            if not said.poll(left_s * 1000 + 1 if is_young else None):
+            if not said.poll(left_s * 1000 + 1 if is_unproven else None):
                 continue
             chunk = os.read(child.stdout.fileno(), _LONGEST_LINE)
             if not chunk:
                 break
             *lines, rest = (rest[-_LONGEST_LINE:] + chunk).split(b"\n")
-            self._tail.extend(line.decode(errors="replace").rstrip() for line in lines)
+            self._last_lines.extend(line.decode(errors="replace").rstrip() for line in lines)
         if rest:
-            self._tail.append(rest.decode(errors="replace").rstrip())
+            self._last_lines.append(rest.decode(errors="replace").rstrip())
 
     def _terminate(self) -> None:
         child = self._child
@@ -221,7 +226,7 @@ class XrayProcess:
 
 
 def unlink_all(sockets: Iterable[Path]) -> None:
-    """Remove what a killed Xray left: its next life would not start over it."""
+    """Remove the sockets of a killed Xray and their lock files, with which the next one would not start."""
     for socket in sockets:
         socket.unlink(missing_ok=True)
         socket.with_name(socket.name + ".lock").unlink(missing_ok=True)

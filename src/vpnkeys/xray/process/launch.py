@@ -1,6 +1,6 @@
-"""The start of an Xray that is not the server's child: by itself, with the right file, and with a note of how it was.
+"""Prepares the start of an Xray that runs as a unit of its own, not as the server's child, and records it.
 
-Little is imported here: it is run at each start of Xray, with customers waiting.
+Imports are few, because this runs at each start of Xray while customers wait.
 """
 
 import os
@@ -21,17 +21,17 @@ from vpnkeys.xray.config.file import base_digest, read_document, without_what_ca
 from vpnkeys.xray.host.guard import Guard, GuardImpossible
 from vpnkeys.xray.host.nft import NftImpossible, nft
 from vpnkeys.xray.host.processes import epoch_of
-from vpnkeys.xray.process.child import GROWN_UP_S, unlink_all
+from vpnkeys.xray.process.child import STABLE_AFTER_S, unlink_all
 
 _LOOK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start of Xray.
+    """The record of one start of Xray.
 
-    `epoch` names the process life, `base` all that config.json said beside the keys (`base_digest`), `quick_exits` how
-    often in a row an Xray had ended young before, `at_s` are seconds since 1970.
+    `epoch` names the process life, `base` is the `base_digest` of config.json, `quick_exits` the number of quick exits
+    in a row before it, `at_s` the time in seconds since 1970.
     """
 
     epoch: str
@@ -40,21 +40,21 @@ class Start:
     at_s: float
 
 
-def note_in(run: Path) -> Path:
-    """Where the last start is noted."""
+def record_path(run: Path) -> Path:
+    """Return the path of the record of the last start."""
     return run / "xray.json"
 
 
 def last_start(run: Path) -> Start | None:
-    """The last start that was noted; None when there is none, or none that can be read."""
+    """Return the record of the last start; None when there is none or it cannot be read."""
     try:
-        return Start(**orjson.loads(note_in(run).read_bytes()))
+        return Start(**orjson.loads(record_path(run).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def xray_environment(ca_file: Path | None) -> dict[str, str]:
-    """What Xray sees of our environment: no secret of ours, and the certificates it should trust in targets."""
+    """Return the environment for Xray: none of our secrets, and the certificates to trust in targets."""
     environment = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TZ"}}
     # Spliced bytes are counted when their connection ends, which may be hours later (docs/adr/0005-live-traffic.md).
     environment["XRAY_BUF_SPLICE"] = "disable"
@@ -64,13 +64,13 @@ def xray_environment(ca_file: Path | None) -> dict[str, str]:
 
 
 def sockets_in(run: Path, name_count: int) -> tuple[Path, ...]:
-    """The Unix sockets of an Xray with so many server names; the API's is the first."""
+    """Return the Unix sockets of an Xray with so many server names: the API's, then one for each name."""
     return (run / "api.sock", *(run / f"warm-{index}.sock" for index in range(name_count)))
 
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """Prepares one start of Xray, in the process that then becomes it. `say` hears what is being waited for."""
+    """Prepares one start of Xray, in the process that then executes it. `say` receives what it waits for."""
 
     data_dir: Path
     pool: PortRange
@@ -79,45 +79,44 @@ class Launcher:
     say: Callable[[str], None]
 
     def prepare(self) -> Path:
-        """Wait until Xray may start, tidy up, and note the start; the file to start with.
+        """Wait until Xray may start, remove old sockets and record the start; return the file to start with.
 
-        Raises XrayUnavailable when an Xray runs already: two would share each port, and one API socket.
+        Raises XrayUnavailable when an Xray runs already: two would share each port (SO_REUSEPORT) and the API's socket.
         """
         document = self._wait()
         if _answers(self.sockets[0]):
-            msg = f"An Xray runs on {self.data_dir} already; end it first, or leave it to whoever started it."
+            msg = f"An Xray runs on {self.data_dir} already; stop it first, or do not start another one."
             raise XrayUnavailable(msg)
         unlink_all(self.sockets)
         return self._note(document)
 
     def _wait(self) -> JsonObject:
-        """The document, as soon as Xray may be started with it; read again and again, as the server may change it."""
-        told = ""
+        """Return config.json as soon as Xray may start with it; it is read every 0.2 s, as the server may change it."""
+        said = ""
         while True:
             document = _read(self.data_dir / "config.json")
-            obstacle = self._obstacle(document)
-            if document is not None and not obstacle:
+            reason = self._reason_to_wait(document)
+            if document is not None and not reason:
                 return document
-            if obstacle != told:
-                self.say(f"Xray waits {obstacle}")
-            told = obstacle
+            if reason != said:
+                self.say(f"Xray waits {reason}")
+            said = reason
             time.sleep(_LOOK_EVERY_S)
 
-    def _obstacle(self, document: JsonObject | None) -> str:
+    def _reason_to_wait(self, document: JsonObject | None) -> str:
         if document is None:
             return f"for a config.json in {self.data_dir}, which the server writes when it starts (vpnkeys serve)"
-        if _marks(document, self.guard.policy.mark) and (why := self._obstacle_to_guard()):
+        if _marks(document, self.guard.policy.mark) and (why := self._missing_guard()):
             return f"for the kernel's guard: run it as root or with CAP_NET_ADMIN, and the server too ({why})"
         return ""
 
-    def _obstacle_to_guard(self) -> str:
-        """An Xray that marks packets relies on the kernel to judge them, also before the server is back after a boot.
-
-        Where this process may not ask the kernel, Xray may not mark packets either, and would carry nothing.
-        """
+    def _missing_guard(self) -> str:
+        """Return why the kernel's filter cannot be installed; "" when it is there."""
+        # An Xray that marks packets relies on the filter, also after a boot, when it may start before the server. A
+        # process without the right to install it has no right to mark packets either (CAP_NET_ADMIN for both).
         with suppress(NftImpossible):
             nft("list", "table", "inet", self.guard.table)
-            return ""  # the server's own, which it also keeps right
+            return ""  # the server's own, which the server also restores
         try:
             self.guard.install()
         except GuardImpossible as error:
@@ -128,14 +127,14 @@ class Launcher:
         run = self.data_dir / "run"
         run.mkdir(mode=0o700, exist_ok=True)
         now_s = time.time()
-        quick_exits = young_deaths_before(last_start(run), now_s)
-        # Becoming another program changes neither the process id nor the time of its start.
+        quick_exits = quick_exits_before(last_start(run), now_s)
+        # execve(2) keeps the process id and its start time, so this is the epoch of Xray as well.
         start = Start(epoch_of(os.getpid()), base_digest(document, self.pool), quick_exits, now_s)
-        write_atomically(note_in(run), orjson.dumps(asdict(start)))
+        write_atomically(record_path(run), orjson.dumps(asdict(start)))
         return self._file(document, quick_exits)
 
     def _file(self, document: JsonObject, quick_exits: int) -> Path:
-        """config.json; after a young death, one without the inbounds that would keep Xray from starting."""
+        """Return config.json; after a quick exit, a copy without the inbounds that keep Xray from starting."""
         if quick_exits == 0:
             return self.data_dir / "config.json"
         path = self.data_dir / ".config.start.json"
@@ -143,15 +142,16 @@ class Launcher:
         return path
 
 
-def young_deaths_before(last: Start | None, now_s: float) -> int:
-    """How often in a row Xray ended young before a start at this time; a start that was asked for left no note."""
-    if last is None or not 0 <= now_s - last.at_s < GROWN_UP_S:
+def quick_exits_before(last: Start | None, now_s: float) -> int:
+    """Return the number of quick exits in a row before a start at this time."""
+    # A restart on request removes the record, and so does not count. A negative age is a clock that was set back.
+    if last is None or not 0 <= now_s - last.at_s < STABLE_AFTER_S:
         return 0
     return last.quick_exits + 1
 
 
 def _marks(document: JsonObject, mark: int) -> bool:
-    """Whether any outbound puts this mark on what it sends."""
+    """Return whether any outbound marks its packets with this mark."""
     for outbound in document.get("outbounds") or ():
         with suppress(KeyError, TypeError):
             if outbound["streamSettings"]["sockopt"]["mark"] == mark:
@@ -174,5 +174,5 @@ def _answers(api_socket: Path) -> bool:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except OSError:
-            return True  # somebody is there and has no time
+            return True  # as a full backlog or no permission: a process listens there
     return True
