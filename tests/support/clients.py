@@ -1,4 +1,4 @@
-"""Real VPN clients on one link or many: Xray, and sing-box as somebody else's implementation.
+"""Real VPN clients on one link or many: Xray, and sing-box as an independent implementation.
 
 Each runs as its own process with one SOCKS5 port on loopback for every link. Both know nothing but
 the link, as a customer's phone does.

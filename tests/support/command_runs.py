@@ -52,7 +52,7 @@ class _Yes(BaseHTTPRequestHandler):
 
 @contextmanager
 def receiver() -> Iterator[str]:
-    """The address of somebody who takes webhooks."""
+    """Yield the address of a receiver of webhooks."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Yes) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -33,20 +33,20 @@ class Scene:
 
 
 def _kill_api(scene: Scene) -> None:
-    """Killed; whoever supervises it starts it again."""
+    """Kill the API, and start it again as its supervisor would."""
     scene.service.kill()
     scene.service.start()
 
 
 def _kill_xray(scene: Scene) -> None:
-    """Nobody but the service starts it again."""
+    """Kill Xray, and wait until the service has started another one."""
     killed = scene.service.xray_pid()
     os.kill(killed, signal.SIGKILL)
     scene.service.child.wait_for(lambda: scene.service.find_xray_pid() not in (None, killed), "another Xray")
 
 
 def _lock_database(scene: Scene) -> None:
-    """Another program holds the write lock, longer than anybody waits for it."""
+    """Hold the database's write lock for longer than a writer waits."""
     with closing(sqlite3.connect(scene.service.data_dir / "vpnkeys.db", isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         time.sleep(scene.locked_s)
@@ -54,7 +54,7 @@ def _lock_database(scene: Scene) -> None:
 
 
 def _fill_disk(scene: Scene) -> None:
-    """Not a byte is left; then somebody clears up."""
+    """Fill the disk, then free it again."""
     ballast = scene.service.data_dir / "ballast"
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):

@@ -55,7 +55,7 @@ class World:
         reconciler.reconcile()
 
     def make(self, limits: Limits = NO_LIMITS) -> Key:
-        """A key."""
+        """Create a key with these limits."""
         self.clock.advance(seconds=1)
         return self.keys.create(Draft("x", limits=limits))
 
@@ -69,18 +69,18 @@ class World:
         raise AssertionError("made")
 
     def customer(self, key: Key, address: str = HOME) -> Connection:
-        """Somebody who is in."""
+        """A client that is connected."""
         connection = self.node.connect(key, address)
         assert connection is not None
         return connection
 
     def look(self) -> None:
-        """One look, with a sample if one is called for."""
+        """Enforce the limits once, with a new sample where one is needed."""
         self.enforcer._sampled_at = float("-inf")
         self.enforcer.look()
 
     def status(self, key: Key) -> Status:
-        """What is told of it."""
+        """Return the status of a key, read from the store."""
         return self.keys.get(key.id).status
 
     def limit(self, key: Key, limits: Limits) -> Key:

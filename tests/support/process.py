@@ -52,7 +52,7 @@ _POLL_S = 0.01
 _TAIL_LINES = 40
 
 # The kernel sends the death signal when the *thread* that started the child ends, not the process.
-# So one thread that lives as long as this process starts them all, whoever asks.
+# So one thread that lives as long as this process starts them all.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback, by HTTP or HTTPS, that keeps what it gets and answers as it is told."""
+"""A receiver of webhooks on loopback, by HTTP or HTTPS, that keeps what it gets and answers as configured."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Whoever goes away in the middle is no trouble of ours."""
+        """Ignore clients that close their connection in the middle."""
 
 
 def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:

@@ -16,25 +16,25 @@ POOL = PortRange(10001, 10004)
 
 
 class Troubles(RuleBasedStateMachine):
-    """The rules. Whoever inherits them has a node, and a model of what should be."""
+    """The rules. A subclass has a node, and a model of what should be."""
 
     node: FakeNode
     model: Model
 
     def __init__(self) -> None:
-        """Nobody has come yet."""
+        """Begin without connections."""
         super().__init__()
         self.strangers: list[Connection] = []
 
     @rule(state=st.sampled_from(FileState), base_ok=st.booleans())
     def file_is_spoilt(self, state: FileState, base_ok: bool) -> None:
-        """Somebody edits config.json."""
+        """An operator edits config.json."""
         kept = self.node.file if state is FileState.OK else FileView(state, {})
         self.node.file = replace(kept, base_ok=base_ok)
 
     @rule(data=st.data(), where=st.sampled_from(["file", "xray"]))
     def an_inbound_is_changed(self, data: st.DataObject, where: str) -> None:
-        """Somebody removes one, alters one, or adds one of theirs on our ports."""
+        """Another program removes an inbound, changes one, or adds one on our ports."""
         there = dict(self.node.file.inbounds if where == "file" else self.node.running or {})
         wanted = {key.tag for key in self.model.keys.values()}
         ours = [inbound for inbound in there.values() if isinstance(inbound, Inbound) and inbound.tag in wanted]

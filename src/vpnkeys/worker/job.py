@@ -129,6 +129,7 @@ def succeeded(job: Job, now: float, wait_s: float | None) -> Progress:
 def failed(job: Job, progress: Progress, now: float, error: BaseException) -> Progress:
     """Return the progress after a step that failed; `due_at` stays, so that lateness counts from the first failure."""
     waits = job.waits_after(error)
+    # A failure of another kind, with waits of its own, begins with its first wait.
     failures = progress.failures + 1 if waits == progress.waits else 1
     return replace(
         progress,

@@ -33,6 +33,7 @@ class Interruptible:
     async def _run(self, work: CoroutineFunction) -> None:
         running = asyncio.create_task(work())
         loop = asyncio.get_running_loop()
+        # `Task.cancel` is not thread-safe, and `interrupt` comes from another thread.
         self._cancel = lambda: loop.call_soon_threadsafe(running.cancel)
         try:
             with suppress(asyncio.CancelledError):
@@ -84,6 +85,7 @@ class AsyncWorker:
         """Repeat the step until this task is cancelled."""
         self._tracker.start()
         while True:
+            # The event is never set: this kind of worker is not woken, only cancelled.
             while (left_s := self._tracker.left_s()) > 0:
                 await self._waiting.wait_async(asyncio.Event(), left_s)
             await self._take_step()

@@ -90,6 +90,7 @@ class Worker:
 
     def run(self) -> None:
         """Repeat the step until `stop`, in this thread."""
+        # A wait comes first: the job says when its first step is due (`first_after_s`).
         self._pause()
         while not self.is_stopping:
             self._take_step()
@@ -163,7 +164,7 @@ class Workers:
     def stop(self, within_s: float = _STOP_WITHIN_S) -> None:
         """Stop the workers in reverse order; each is joined before the one that it needs is stopped.
 
-        Together they have `within_s`, and each at least 0.05 s: one that hangs uses up the time of the others.
+        All of them have `within_s`, and each at least 0.05 s: one that hangs uses up the time of the others.
         """
         ends_at = time.monotonic() + within_s
         for worker in reversed(self._own):

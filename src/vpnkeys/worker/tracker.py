@@ -29,6 +29,7 @@ class ProgressTracker:
     def wake(self, *, at_once: bool) -> None:
         """Make the next step due now; `at_once` also skips the back-off after a failure."""
         self._at_once = self._at_once or at_once
+        # The first wake counts: lateness is measured from when the work was first wanted.
         if self._woken_at is None:
             self._woken_at = self._now()
 

@@ -199,7 +199,7 @@ class LocalNode:
         return self.targets.look()
 
     def try_link(self, key: Key) -> Trial:
-        """Connect with a real client by the key's link; return the result. Takes ten seconds at most."""
+        """Connect with a real client by the key's link; return the result within ten seconds."""
         return self._trials.of(key)
 
     def check_file(self) -> None:
