@@ -137,7 +137,7 @@ def test_a_frame_is_what_is_not_of_keys() -> None:
 @pytest.mark.parametrize(
     ("age_s", "before", "expected"), [(0, 0, 1), (9.9, 4, 5), (10, 4, 0), (3600, 1, 0), (-1, 1, 0), (None, 0, 0)]
 )
-def test_young_deaths_in_a_row_are_counted(age_s: float | None, before: int, expected: int) -> None:
+def test_quick_exits_in_a_row_are_counted(age_s: float | None, before: int, expected: int) -> None:
     """Up to ten seconds is young; one that grew up, a clock that went back, and no note at all begin anew."""
     last = None if age_s is None else Start("a-1-1", "", before, 1000.0 - age_s)
     assert quick_exits_before(last, 1000.0) == expected
