@@ -1,4 +1,4 @@
-"""The only place that constructs: from settings to a server whose parts know each other."""
+"""Constructs a server from its settings. No other room constructs its parts."""
 
 from vpnkeys.bootstrap.server import Server, build
 

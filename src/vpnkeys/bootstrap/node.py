@@ -1,4 +1,4 @@
-"""The node of this host: Xray with its file, its API, its process and its guard."""
+"""Constructs the node of this host: Xray with its file, its API, its process and its guard."""
 
 import logging
 from collections.abc import Callable
@@ -29,14 +29,14 @@ _log = logging.getLogger(__name__)
 
 
 def build_guard(settings: Settings) -> Guard | None:
-    """The kernel's guard, in force from now on; None where this host does not let us, which is said once."""
+    """Return the kernel's guard, in force from now on; None, with a warning in the log, where it is impossible."""
     policy = Policy(mark_of(settings.data_dir), settings.egress_allow, settings.panel_port)
     guard = Guard(table_of(settings.data_dir), policy)
     try:
         guard.install()
     except GuardImpossible as error:
         _log.warning(
-            "customers' UDP gets no full cone, which calls and games may notice, because the kernel does not guard "
+            "customers' UDP has no full cone, which calls and games may notice, because the kernel cannot guard "
             "private networks (%s): install nftables, and run as root or with CAP_NET_ADMIN",
             error,
         )
@@ -45,11 +45,11 @@ def build_guard(settings: Settings) -> Guard | None:
 
 
 def _own_addresses() -> tuple[str, ...]:
-    """This host's addresses that are not blocked as private ones already."""
+    """Return this host's public addresses; private ones are blocked by their networks already."""
     private = [ip_network(network) for network in PRIVATE_NETWORKS]
     own = []
     for name in sorted(host_names()):
-        with suppress(ValueError):
+        with suppress(ValueError):  # host names are among them
             address = ip_address(name)
             if not any(address in network for network in private):
                 own.append(str(address))
@@ -63,7 +63,7 @@ def build_node(
     current_site: Callable[[], ServerIdentity],
     restart_process: Callable[[], None],
 ) -> LocalNode:
-    """The node. `current_site` and `restart_process` are asked only once the server is started."""
+    """Return the node. `current_site` and `restart_process` are called only after the server has started."""
     base = BaseConfig(
         str(api_socket(settings)),
         settings.port_range,
@@ -72,7 +72,7 @@ def build_node(
         settings.panel_port,
         mark=None if guard is None else guard.policy.mark,
     )
-    # The watch on targets and the prober of names know each other; each is asked only once the server is started.
+    # The target watch and the name prober call each other, but only after the server has started.
     probes = Probes(_xray_pid(settings), lambda name: targets.report(name))  # noqa: PLW0108 - made below
     prober = ServerNameProber(xray.path, xray_environment(settings.xray_ca_file), current_site, probes)
     targets = TargetWatch(settings.xray_ca_file, current_site, on_better=prober.try_again)
@@ -88,15 +88,16 @@ def build_node(
 
 
 def _xray_pid(settings: Settings) -> Callable[[], int]:
-    """Whose probes of targets may be ended. Raises XrayUnavailable when there are none that may.
+    """Return a function that returns the pid of the Xray whose probes may be ended, or raises XrayUnavailable.
 
-    An Xray that lives on without us has customers' connections to the same addresses, and probes only while young.
+    An Xray of its own unit may be older than this server: it has no probes any more, and its connections to the
+    targets' addresses are customers' own. So only a young one is returned (docs/adr/0008-xray-as-its-own-unit.md).
     """
     counters = XrayCounters(api_socket(settings))
     return counters.pid if settings.xray_supervisor == "vpnkeys" else lambda: probing_pid(counters)
 
 
 def xray_command(settings: Settings, xray: XrayBinary, node: LocalNode) -> XrayCommand:
-    """How Xray is started as our child."""
+    """Return how Xray is started as this server's child."""
     sockets = sockets_in(settings.data_dir / "run", len(settings.reality_server_names))
     return XrayCommand(xray.path, node.file.start_file, sockets, xray_environment(settings.xray_ca_file))

@@ -1,4 +1,4 @@
-"""A server: its parts, made to know each other, started and stopped in order."""
+"""Constructs a server, connects its parts, and starts and stops them in order."""
 
 import logging
 import os
@@ -54,7 +54,7 @@ _SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A whole server, ready to be started. `new_api_key` is set when it was made just now."""
+    """Holds the parts of a server, ready to start. `new_api_key` is set only when it was generated just now."""
 
     settings: Settings
     keys: KeyService
@@ -85,6 +85,7 @@ class Server:
         """Put config.json right, start Xray (or find the one that runs) and repair it in the background."""
         if self.guard is not None:
             self.guard.watch()
+        # Limits and file before Xray: it starts from config.json, and must not let in a key that expired meanwhile.
         self.keys.enforce_before_start()
         self.node.prepare(self.reconciler.desired(self.reconciler.store.keys()))
         self.node.prober.tidy()
@@ -92,18 +93,18 @@ class Server:
         self.workers.start()
 
     def stop(self) -> None:
-        """Take the last sample, end Xray unless it is somebody else's, and let go of everything."""
-        self.workers.stop()  # first: from here on nobody else changes Xray or the database
+        """Take the last sample, end Xray unless it is a unit of its own, and release everything."""
+        self.workers.stop()  # first: a worker could change Xray or the database after the last sample
         if self.process.outlives_us:
             self._leave_xray()
         else:
             self._end_xray()
         self.node.close()
         self.reconciler.store.close()
-        self.lock.close()
+        self.lock.close()  # last: the next server may open this data directory from here on
 
     def _leave_xray(self) -> None:
-        """Its connections go on, under the kernel's rules as they are."""
+        """Leave Xray running: its connections go on, and the kernel's rules stay, as they limit those connections."""
         self.process.stop()
         with self.reconciler.changing:
             self._take_last_sample(self.traffic.collect)
@@ -112,6 +113,7 @@ class Server:
             self.guard.stop_watching()
 
     def _end_xray(self) -> None:
+        # Under the lock and without a pause: bytes that pass between the last sample and the end would be lost.
         with self.reconciler.changing:
             self._take_last_sample(lambda: self.traffic.close_epoch(self.node.quiesce()))
             self.process.stop()
@@ -135,10 +137,10 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     pair = key_pair(settings)
     api_key_hash, new_api_key = api_key(settings)
     engine = open_engine(settings.database_url)
-    migrate(engine)
+    migrate(engine)  # under the lock of the data directory, so that no other server migrates at the same time
     site = _site(settings, pair)
     guard = build_guard(settings)
-    # Node, process and reconciler know each other; each is called only after all of them are there.
+    # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
     node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
     reconciler = Reconciler(SqlStore(engine), node, node, site, on_repaired=node.prober.xray_is_up)
     clock = SystemClock()
@@ -182,7 +184,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
 
 
 def _gather_workers(server: Server) -> None:
-    """Each may lean on those before it; all of them on Xray, which is started before them and ends after them."""
+    """Add the workers in order: each may use those before it, and all use Xray, which starts first and ends last."""
     every_s = server.settings.traffic_interval_s
     sampler = (server.traffic.sampler(every_s),) if every_s > 0 else ()
     server.workers.add(
@@ -196,11 +198,12 @@ def _gather_workers(server: Server) -> None:
         server.sender.worker,
     )
     guard = () if server.guard is None else (server.guard.worker,)
+    # Started and stopped by their owners, and only shown in the metrics with the others.
     server.workers.introduce(server.process.worker, server.node.speed.worker, *guard)
 
 
 def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> XrayProcess | XrayUnit:
-    """Our child, or somebody else's Xray."""
+    """Return what runs Xray: this server, as its child, or the service manager, as a unit of its own."""
     node, reconciler = adopter.node, adopter.reconciler
     if settings.xray_supervisor == "systemd":
         return XrayUnit(node.api_socket, adopter.adopt, node.prober.xray_is_down)
@@ -225,7 +228,10 @@ def _site(settings: Settings, pair: KeyPair) -> ServerIdentity:
 
 
 def _reload_key_pair(data_dir: Path, reconciler: Reconciler) -> None:
-    """Serve with the key pair that is stored now, be it the one of the start or not."""
+    """Use the key pair that is stored now, which may have been restored or replaced since the start.
+
+    Raises KeyPairDamaged.
+    """
     try:
         pair = load_key_pair(data_dir)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The promises between the rooms: whatever keeps them can stand in (the real thing, a remote one, a fake)."""
+"""Declares the protocols between the rooms; a real, a remote and a fake implementation can each take the place."""
 
 from vpnkeys.interfaces.clock import Clock
 from vpnkeys.interfaces.node import Counters, Host, Node

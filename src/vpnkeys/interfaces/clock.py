@@ -1,12 +1,12 @@
-"""The promise of a clock."""
+"""Declares the protocol of a clock."""
 
 from datetime import datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time of day."""
+    """Gives the time of day. Injected, so that tests can set it."""
 
     def now(self) -> datetime:
-        """UTC, without an offset."""
+        """Return the time in UTC, without an offset."""
         ...

@@ -1,4 +1,4 @@
-"""The promises of an Xray, wherever it runs, and of the host that it runs on."""
+"""Declares the protocols of an Xray, wherever it runs, and of its host (docs/adr/0003-node-verbs.md)."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -12,18 +12,18 @@ from vpnkeys.domain.trial import Trial
 
 
 class Counters(Protocol):
-    """The counters of one Xray."""
+    """Gives the traffic counters of one Xray."""
 
     def sample(self) -> Samples:
-        """The cumulative counters. Never resets them. Raises XrayUnavailable."""
+        """Return the cumulative counters, which are never reset. Raises XrayUnavailable."""
         ...
 
 
 class Node(Protocol):
-    """One Xray and its config.json, here or on another host."""
+    """Controls one Xray and its config.json, on this host or on another."""
 
     def observe(self) -> Observed:
-        """What the file and the running Xray are at this moment."""
+        """Return what config.json and the running Xray hold now; the latter is None while Xray does not answer."""
         ...
 
     def apply(self, plan: Plan) -> None:
@@ -35,48 +35,48 @@ class Node(Protocol):
         ...
 
     def sample(self) -> Samples:
-        """The cumulative counters. Never resets them. Raises XrayUnavailable."""
+        """Return the cumulative counters, which are never reset. Raises XrayUnavailable."""
         ...
 
     def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """From which addresses customers are online now, by key UUID. Raises XrayUnavailable."""
+        """Return the addresses from which customers are online now, by key UUID. Raises XrayUnavailable."""
         ...
 
     def is_up(self) -> bool:
-        """Whether the running Xray takes connections on its API."""
+        """Return whether the running Xray takes connections on its API."""
         ...
 
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
-        """The server names that can be handed out: a client gets in at once, and their targets are fit.
+        """Return the server names for new keys: a test client got in with each, and its target is usable.
 
-        Waits up to `wait_s` for the first one.
+        Waits up to `wait_s` seconds for the first one.
         """
         ...
 
     def targets_seen(self) -> tuple[TargetReport, ...]:
-        """What was seen of the targets when they were last looked at, which is every minute."""
+        """Return the reports of the last check of the targets, which runs every minute."""
         ...
 
     def look_at_targets(self) -> tuple[TargetReport, ...]:
-        """Look at the targets of all server names now."""
+        """Check the targets of all server names now, and return a report each."""
         ...
 
     def try_link(self, key: Key) -> Trial:
-        """Let a real client go through the key's own port and back; within ten seconds, and nothing is left of it."""
+        """Test a key with a real client through its own port, within ten seconds; leave nothing of the test behind."""
         ...
 
 
 class Host(Protocol):
-    """What only the host can do on which the Xray of a node runs."""
+    """Does what needs the kernel, the disk or the process of the host on which a node's Xray runs."""
 
     def check(self, desired: tuple[Inbound, ...]) -> None:
         """Let Xray itself test a config.json with these inbounds; nothing is written. Raises what `apply` raises."""
         ...
 
     def quiesce(self) -> Samples:
-        """End all customers' connections, let no new ones in, and give the last counters. Raises XrayUnavailable.
+        """End all customers' connections, let no new ones in, and return the last counters. Raises XrayUnavailable.
 
-        Meant for just before `restart`: whatever passes after these counters were read would not be counted.
+        Call `restart` right after it: bytes that pass after the counters were read are not counted.
         """
         ...
 
@@ -85,7 +85,7 @@ class Host(Protocol):
         ...
 
     def limit_speeds(self, mbps_by_port: Mapping[int, int]) -> None:
-        """Limit what goes through these ports, each way, and no other. Raises SpeedLimitImpossible."""
+        """Limit these ports to so many Mbit/s each way, and all other ports no more. Raises SpeedLimitImpossible."""
         ...
 
     def cut_device(self, port: int, address: str) -> None:
@@ -93,7 +93,7 @@ class Host(Protocol):
         ...
 
     def is_free(self, port: int) -> bool:
-        """Whether nothing listens on this TCP port of the host."""
+        """Return whether nothing listens on this TCP port of the host."""
         ...
 
     def check_file(self) -> None:

@@ -1,4 +1,4 @@
-"""The promises of a database."""
+"""Declares the protocols of a database."""
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -16,35 +16,35 @@ from vpnkeys.domain.webhook import Delivery, Webhook
 
 
 class Ledger(Protocol):
-    """The accounts of traffic, inside a write transaction."""
+    """Keeps the accounts of traffic, inside a write transaction."""
 
     def merge(self, samples: Samples, at: datetime) -> None:
-        """Take in a sample that was taken at this time. Idempotent; counters of unknown keys are left out."""
+        """Merge a sample that was taken at this time. Idempotent; counters of unknown keys are left out."""
         ...
 
     def end_epoch(self, epoch: str, at: datetime) -> None:
-        """This life of Xray was ended by us, after its last sample: it leaves no gap."""
+        """Store that we ended this epoch (life of Xray) after its last sample, so that it has no gap."""
         ...
 
     def reset(self, uuid: str, at: datetime) -> None:
-        """Let the key's total be zero from here on; Xray's counters are not touched."""
+        """Let the key's total be zero from now on; Xray's counters are not touched."""
         ...
 
     def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """What a key has used since the beginning of an hour, or of its last reset if that was later; None: in all."""
+        """Return the bytes used since the start of an hour, or the last reset if later; None: since the last reset."""
         ...
 
     def fold_into_days(self, before: datetime) -> None:
-        """Keep what was counted before a midnight by day only."""
+        """Add the hours before a midnight up to days."""
         ...
 
     def open_account(self, uuid: str, base_bytes: int) -> None:
-        """Start a key with bytes that were counted elsewhere."""
+        """Start a key with bytes that another server counted."""
         ...
 
 
 class Outbox(Protocol):
-    """Webhooks, and what they have still to be told, inside a write transaction."""
+    """Stores webhooks and the deliveries to them, inside a write transaction."""
 
     def put_webhook(self, webhook: Webhook) -> None:
         """Add a webhook, or change the one with its id."""
@@ -55,31 +55,31 @@ class Outbox(Protocol):
         ...
 
     def settle(self, delivery: Delivery) -> None:
-        """Write down how a try went; nothing when the webhook is gone meanwhile."""
+        """Store the result of a try. No error when the webhook was removed meanwhile."""
         ...
 
     def retry_at(self, webhook_id: str, at: datetime) -> None:
-        """Let all that a webhook has still to be told be tried at this time."""
+        """Let all deliveries that a webhook still waits for be tried at this time."""
         ...
 
     def prune(self, delivered_before: datetime, given_up_before: datetime) -> None:
-        """Forget what was settled, if the event is older."""
+        """Delete delivered and given-up deliveries whose event is older than the time for each."""
         ...
 
 
 class Transaction(Protocol):
-    """A write transaction: nobody else writes meanwhile. Leaving it commits; an exception rolls it back.
+    """Changes the database, with no other writer meanwhile. Leaving it commits; an exception rolls it back.
 
-    Every change of keys stands in the audit log from the same commit on, with whoever acts (`domain.actor`). In that
-    commit webhooks are to be told of it (`domain.event`), and of every gap that the ledger finds.
+    The same commit adds each change of keys to the audit log, with the present actor (`domain.actor`), and the
+    deliveries to webhooks of that change (`domain.event`) and of every gap that the ledger finds.
     """
 
     def keys(self) -> tuple[Key, ...]:
-        """All keys as this transaction sees them, oldest first."""
+        """Return all keys, with the changes of this transaction, oldest first."""
         ...
 
     def intents(self) -> tuple[Intent, ...]:
-        """The keys that are being started, as this transaction sees them."""
+        """Return the intents of keys that are being started, with the changes of this transaction."""
         ...
 
     def insert(self, key: Key) -> None:
@@ -96,24 +96,24 @@ class Transaction(Protocol):
 
     @property
     def ledger(self) -> Ledger:
-        """The accounts of traffic."""
+        """Return the accounts of traffic."""
         ...
 
     @property
     def outbox(self) -> Outbox:
-        """The webhooks."""
+        """Return the webhooks and their deliveries."""
         ...
 
     def add_event(self, event: NewEvent) -> None:
-        """Let webhooks be told something that this transaction cannot know by itself."""
+        """Notify webhooks of an event that does not follow from a change of keys."""
         ...
 
     def record(self, entry: Entry) -> None:
-        """Write something into the audit log that this transaction cannot know by itself."""
+        """Add a record to the audit log that does not follow from a change of keys."""
         ...
 
     def record_taken_back(self, entries: Iterable[Entry], why: str) -> None:
-        """Write into the audit log what was begun and taken back, and why."""
+        """Add records of changes that were begun and taken back, with the reason."""
         ...
 
     def put_intents(self, intents: Iterable[Intent]) -> None:
@@ -141,93 +141,93 @@ class Transaction(Protocol):
         ...
 
     def delete_subscription(self, key_id: str) -> None:
-        """Take a key's subscription away. A missing one is no error."""
+        """Delete a key's subscription. A missing one is no error."""
         ...
 
     def remember(self, answer: Answer) -> None:
-        """Remember an answer, in place of an older one."""
+        """Store an answer to repeat, in place of an older one with the same hash."""
         ...
 
     def forget(self, before: datetime) -> None:
-        """Forget answers that were remembered before then."""
+        """Delete answers that were stored before then."""
         ...
 
 
 class Store(Protocol):
-    """The database. Every method raises StoreUnavailable when it does not answer."""
+    """Reads and writes the database. Every method raises StoreUnavailable when it does not answer."""
 
     def keys(self) -> tuple[Key, ...]:
-        """All keys, oldest first, as last committed by anyone. Cheap enough to ask for each time."""
+        """Return all keys, oldest first, as last committed by any process. Cheap enough to call each time."""
         ...
 
     def intents(self) -> tuple[Intent, ...]:
-        """The keys that are being started. Cheap enough to ask for each time."""
+        """Return the intents of keys that are being started. Cheap enough to call each time."""
         ...
 
     def stops(self) -> tuple[Stop, ...]:
-        """The keys that have to stop, or whose clients have not heard that they did. Cheap enough to ask each time."""
+        """Return the stops not yet confirmed by the node or answered to the client. Cheap enough to call each time."""
         ...
 
     def answered(self, key_hash: str, since: datetime) -> Answer | None:
-        """The answer that was remembered under this hash since then."""
+        """Return the answer that was stored under this hash since then, None when there is none."""
         ...
 
     def traffic(self, uuid: str) -> Traffic:
-        """What a key has used, as far as it was merged."""
+        """Return what a key has used, as far as samples were merged."""
         ...
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
-        """The same of several keys, by UUID."""
+        """Return what several keys have used, by UUID, as far as samples were merged."""
         ...
 
     def totals(self) -> Mapping[str, Total]:
-        """What each key that was ever used has used, by UUID, as far as it was merged."""
+        """Return what each key has used, by UUID, as far as samples were merged; unused keys are left out."""
         ...
 
     def tally(self) -> Tally:
-        """All that was ever counted, as far as it was merged."""
+        """Return all that was ever counted, as far as samples were merged."""
         ...
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
-        """What was counted of a key (None: of all that are there) by hour (older hours: by day), as far as merged."""
+        """Return what was counted of a key (None: of all existing keys) by hour, long ago by day (`fold_into_days`)."""
         ...
 
     def tokens(self) -> tuple[Token, ...]:
-        """All tokens, also those that open nothing any more, oldest first. Cheap enough to ask for each time."""
+        """Return all tokens, also expired and revoked ones, oldest first. Cheap enough to call each time."""
         ...
 
     def subscriptions(self) -> Mapping[str, Subscription]:
-        """All subscriptions, by the hash of their tokens. Cheap enough to ask for each time."""
+        """Return all subscriptions, by the hash of their tokens. Cheap enough to call each time."""
         ...
 
     def webhooks(self) -> tuple[Webhook, ...]:
-        """All webhooks, oldest first. Cheap enough to ask for each time."""
+        """Return all webhooks, oldest first. Cheap enough to call each time."""
         ...
 
     def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
-        """What a webhook has still to be told, oldest first."""
+        """Return up to `limit` deliveries that a webhook still waits for, oldest first."""
         ...
 
     def deliveries(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
-        """What a webhook was told, was not told in the end, or has still to be told, newest first."""
+        """Return up to `limit` deliveries of a webhook (delivered, given up or waiting), newest first."""
         ...
 
     def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """What a key has used, as far as it was merged: see `Ledger.used_bytes`."""
+        """Return the bytes that a key has used, as far as samples were merged: see `Ledger.used_bytes`."""
         ...
 
     def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
-        """The newest records of the audit log, newest first; only those before a record, or about a subject."""
+        """Return up to `limit` records of the audit log, newest first, before a record or about a subject if given."""
         ...
 
     def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
-        """Write into the audit log what is no matter of the database."""
+        """Add a record of something that is no change of the database to the audit log."""
         ...
 
     def write(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
-        """Begin a write transaction. One that need not be durable may be lost to a power cut, as a whole."""
+        """Begin a write transaction. With `durable=False`, a power cut may lose it, as a whole."""
         ...
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close all connections to the database."""
         ...

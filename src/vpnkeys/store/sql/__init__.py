@@ -1,1 +1,1 @@
-"""The database: SQLAlchemy Core on SQLite, and its migrations."""
+"""Keeps the database by SQLAlchemy Core, on SQLite or PostgreSQL, and migrates it."""

@@ -1,4 +1,4 @@
-"""The audit log in an SQL database: rows are added and read, never altered."""
+"""Adds and reads rows of the audit log in an SQL database; none is ever altered."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,22 +14,23 @@ _INSERT = insert(audit)
 
 
 def utc_now() -> datetime:
-    """The time of a record: UTC, without an offset."""
+    """Return the time of a record: now, UTC without an offset."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def write_records(
     connection: Connection, entries: Iterable[Entry], at: datetime, outcome: Outcome, detail: str = ""
 ) -> None:
-    """Add records of what the present actor did."""
+    """Add a record for each entry, with the present actor (`domain.actor`)."""
     rows = [record_row(entry, current_actor(), at, outcome, detail) for entry in entries]
     if rows:
         connection.execute(_INSERT, rows)
 
 
 def read_records(connection: Connection, limit: int, before_id: int | None, subject: str | None) -> tuple[Record, ...]:
-    """The newest records, newest first."""
+    """Return up to `limit` records, newest first; where given, only those before a record or about a subject."""
     wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    # By id, not by an offset: a page stays right while new records are added in front of it.
     if before_id is not None:
         wanted = wanted.where(audit.c.id < before_id)
     if subject is not None:

@@ -1,4 +1,4 @@
-"""The connection to the database, with transactions that are what they are called."""
+"""Opens the database, so that transactions begin when they should and last when they are committed."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.pool import QueuePool
 
 _BUSY_TIMEOUT_S = 5
+"""How long SQLite itself waits for another writer; `writers.py` keeps the order before that."""
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for a SQLAlchemy URL.
+    """Return an engine for a SQLAlchemy URL.
 
     For SQLite: WAL with `synchronous=FULL`, so that a commit is durable when it returns (0.26 ms here), foreign keys
     on, and transactions begun by ourselves. pysqlite's own begin late and as readers, which lost 351 of 400 concurrent
@@ -17,6 +18,7 @@ def open_engine(url: str) -> Engine:
     """
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
+    # A pooled connection is used by one thread after another, which sqlite3 refuses with its check on.
     engine = create_engine(
         url, poolclass=QueuePool, connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
     )
@@ -32,32 +34,34 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Writers take the write lock at once, or a read before the first write could be out of date by then.
+    """Begin a transaction; one that writes takes the write lock at once.
 
-    A commit that need not be durable does not wait for the disk; the next one that must takes it along.
+    Otherwise what it reads before its first write could be out of date by then. A commit with `durable=False` does not
+    wait for the disk (`synchronous=NORMAL`); the next durable one brings it to the disk too, as both are in one WAL.
     """
     options = connection.get_execution_options()
     if not options.get("writes", False):
         connection.exec_driver_sql("BEGIN")
         return
     driver: Any = connection.connection.driver_connection
+    # Before BEGIN, as SQLite refuses this pragma inside a transaction; each time, as connections are pooled.
     driver.execute(f"PRAGMA synchronous={'FULL' if options.get('durable', True) else 'NORMAL'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 class Watcher:
-    """Tells through an SQLite connection what has been changed.
+    """Reads from an SQLite connection whether, and in which tables, the database has changed.
 
-    It asks the driver itself: through SQLAlchemy that would begin a transaction, which would hold an old view.
+    It asks the driver itself: SQLAlchemy would begin a transaction, which keeps seeing the state at its beginning.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._driver: Any = connection.connection.driver_connection
 
     def data_version(self) -> int:
-        """A number that changes when another connection has committed anything."""
+        """Return a number that changes when another connection commits, of any process."""
         return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
 
     def generations(self) -> dict[str, int]:
-        """For each table that is kept in memory, a number that changes with it."""
+        """Return, for each table that is kept in memory, a number that grows with each of its changes."""
         return dict(self._driver.execute("SELECT name, number FROM generations").fetchall())

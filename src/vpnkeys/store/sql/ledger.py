@@ -1,4 +1,4 @@
-"""The accounts of traffic, inside a write transaction."""
+"""Keeps the accounts of traffic, inside a transaction."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -42,13 +42,14 @@ _GAPS = (
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """Keeps the promises of `interfaces.Ledger` on one connection."""
+    """Implements `interfaces.Ledger` on one connection; `on_gap` is called for each gap that it finds."""
 
     _connection: Connection
     on_gap: Callable[[Gap], None] = lambda _gap: None
 
     def merge(self, samples: Samples, at: datetime) -> None:
-        """Take a sample in. Counters of keys that are not there (any more) are left out."""
+        """Merge a sample. Counters of keys that do not exist, or were deleted, are left out."""
+        # A key may have been deleted since the reading; its row would break the foreign key and lose the whole sample.
         known = {uuid for (uuid,) in self._connection.execute(select(keys.c.uuid))}
         sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
         added = increments(self._usage_in(samples.epoch), sampled)
@@ -58,16 +59,16 @@ class SqlLedger:
         self._note_seen(added, at)
 
     def end_epoch(self, epoch: str, at: datetime) -> None:
-        """This life of Xray ended in order, after its last sample."""
+        """Store that this epoch (life of Xray) ended in order, after its last sample."""
         ended = {"ended_at": at, "ended_cleanly": True}
         self._connection.execute(update(epochs).where(epochs.c.epoch == epoch).values(ended))
 
     def traffic(self, uuid: str) -> Traffic:
-        """What a key has used since it was made or last reset."""
+        """Return what a key has used since it was made or last reset."""
         return self.traffic_of([uuid])[uuid]
 
     def traffic_of(self, uuids: Collection[str]) -> dict[str, Traffic]:
-        """The same of several keys, by UUID."""
+        """Return what several keys have used, by UUID, in a fixed number of queries."""
         usage, account = traffic_usage.c, traffic_accounts.c
         counted = dict(self._connection.execute(_COUNTED.where(usage.key_uuid.in_(uuids))).all())
         rows = self._connection.execute(_ACCOUNTS.where(account.key_uuid.in_(uuids)))
@@ -80,13 +81,13 @@ class SqlLedger:
         return found
 
     def totals(self) -> dict[str, Total]:
-        """The same of all keys at once, without the gaps."""
+        """Return what each key has used, by UUID, without the gaps; keys that were never used are left out."""
         counted = dict(self._connection.execute(_COUNTED).all())
         rows = self._connection.execute(_ACCOUNTS)
         return {uuid: Total(counted.get(uuid, 0) + base, last_seen_at) for uuid, base, last_seen_at in rows}
 
     def tally(self) -> Tally:
-        """All that was ever counted."""
+        """Return all bytes that were ever counted, by key, with the number of gaps and the time of the last sample."""
         usage = traffic_usage.c
         up, down = (cast(func.sum(column), BigInteger) for column in (usage.up_bytes, usage.down_bytes))
         sums = self._connection.execute(select(usage.key_uuid, up, down).group_by(usage.key_uuid))
@@ -98,7 +99,7 @@ class SqlLedger:
         )
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
-        """What was counted by hour, from the hour of `since` to before `until`."""
+        """Return what was counted by hour, from the hour of `since` to before `until`; None: of all keys."""
         table = traffic_hours.c
         wanted = select(table.hour, table.up_bytes, table.down_bytes)
         wanted = wanted.where(table.hour >= _hour_of(since), table.hour < until)
@@ -107,16 +108,17 @@ class SqlLedger:
         return added_up(Point(hour, Bytes(up, down)) for hour, up, down in self._connection.execute(wanted))
 
     def fold_into_days(self, before: datetime) -> None:
-        """Add the hours before a midnight up to days, which are kept in their first hour."""
+        """Add the hours before a midnight up to days. A day is kept in the row of its first hour."""
         table = traffic_hours.c
         old = select(table.key_uuid, table.hour, table.up_bytes, table.down_bytes).where(table.hour < before)
+        # Read to the end first: rows are changed below. The first hour stays, and the others are added to it.
         rows = [row for row in self._connection.execute(old) if row.hour.hour != 0]
         for uuid, hour, up, down in rows:
             self._connection.execute(delete(traffic_hours).where(table.key_uuid == uuid, table.hour == hour))
             self._add(traffic_hours, {"hour": hour.replace(hour=0)}, {uuid: Bytes(up, down)})
 
     def reset(self, uuid: str, at: datetime) -> None:
-        """Let the key's total be zero from here on."""
+        """Let the key's total be zero from now on. Counters stay: what they hold becomes an offset."""
         base, _ = self._account(uuid)
         hour = _hour_of(at)
         here = (traffic_hours.c.key_uuid == uuid) & (traffic_hours.c.hour == hour)
@@ -129,7 +131,7 @@ class SqlLedger:
         )
 
     def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """What a key has used since an hour, or since its last reset if that was later."""
+        """Return the bytes used since an hour, or since the last reset if that was later; None: since the reset."""
         if since is None:
             return self.traffic(uuid).total_bytes
         account, table = traffic_accounts.c, traffic_hours.c
@@ -140,11 +142,11 @@ class SqlLedger:
         return self._sum(traffic_hours, (table.key_uuid == uuid) & (table.hour >= reset_hour)) - before_reset
 
     def open_account(self, uuid: str, base_bytes: int) -> None:
-        """Start a key with bytes that were counted elsewhere."""
+        """Start a key with bytes that another server counted."""
         self._set_account(uuid, base_bytes=base_bytes, offset_bytes=0)
 
     def _gaps(self, uuids: Collection[str]) -> dict[str, tuple[Gap, ...]]:
-        """Lives of Xray that ended unasked while a key was there."""
+        """Return, by UUID, the gaps that lie in a key's life: epochs of Xray that ended without a last sample."""
         gaps = [Gap(since, until) for since, until in self._connection.execute(_GAPS)]
         if not gaps:
             return {}
@@ -152,10 +154,11 @@ class SqlLedger:
         return {uuid: tuple(gap for gap in gaps if gap.until > at) for uuid, at in born}
 
     def _note_epoch(self, epoch: str, at: datetime, *, grew: bool) -> None:
-        """Remember when this life of Xray was last seen; one that was seen before it has ended, unasked.
+        """Store that this epoch was seen at this time; any other open epoch has ended without a last sample.
 
-        A late sample of an earlier life may have come in between and taken this one for ended; it lives, then. One
-        that we ended ourselves may still answer for a moment: only one that goes on counting (`grew`) lives after all.
+        A late sample of an earlier epoch may have been merged in between and have ended this one; then it is open
+        again. An epoch that we ended ourselves may still answer for a moment: it is open again only when it goes on
+        counting (`grew`).
         """
         columns = epochs.c.ended_at, epochs.c.ended_cleanly, epochs.c.last_sample_at
         known = self._connection.execute(select(*columns).where(epochs.c.epoch == epoch)).first()
@@ -173,7 +176,7 @@ class SqlLedger:
         self._note_gaps(others & (epochs.c.last_sample_at < at), at)
 
     def _note_gaps(self, others: ColumnElement[bool], at: datetime) -> None:
-        """These lives have ended, unasked."""
+        """Store that these epochs have ended without a last sample, and report the gaps."""
         gaps = [Gap(last, at) for (last,) in self._connection.execute(select(epochs.c.last_sample_at).where(others))]
         if gaps:
             crashed = {"ended_at": at, "ended_cleanly": False}
@@ -189,7 +192,7 @@ class SqlLedger:
         return {uuid: Bytes(up, down) for uuid, up, down in rows}
 
     def _add(self, table: Table, place: Mapping[str, object], added: Mapping[str, Bytes]) -> None:
-        """Add to the rows of this place (an epoch, an hour), which are made where they are missing."""
+        """Add bytes to the rows of this place (an epoch or an hour); missing rows are made."""
         rows = [{"key_uuid": uuid, "up_bytes": up, "down_bytes": down, **place} for uuid, (up, down) in added.items()]
         if not rows:
             return
@@ -211,7 +214,7 @@ class SqlLedger:
 
     def _sum(self, table: Table, where: ColumnElement[bool]) -> int:
         total = func.coalesce(func.sum(table.c.up_bytes + table.c.down_bytes), 0)
-        # PostgreSQL sums bigint to numeric.
+        # PostgreSQL sums bigint to numeric, which arrives as a Decimal.
         return self._connection.execute(select(cast(total, BigInteger)).where(where)).scalar_one()
 
     def _account(self, uuid: str) -> tuple[int, int]:
@@ -223,13 +226,14 @@ class SqlLedger:
 
     def _set_account(self, uuid: str, **values: object) -> None:
         here = traffic_accounts.c.key_uuid == uuid
+        # The write lock is held, so that no other writer can add the row between these two statements.
         if not self._connection.execute(update(traffic_accounts).where(here).values(values)).rowcount:
             fresh = {"base_bytes": 0, "offset_bytes": 0, **values}
             self._connection.execute(insert(traffic_accounts).values(key_uuid=uuid, **fresh))
 
 
 def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """An INSERT that knows ON CONFLICT, which both databases write alike."""
+    """Return an INSERT that can have ON CONFLICT, which SQLAlchemy has only in the two databases' own dialects."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - takes a tenth of the whole start

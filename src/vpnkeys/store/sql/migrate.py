@@ -1,4 +1,4 @@
-"""Bring a database to the shape of `tables.py`, from wherever it is."""
+"""Brings a database of any earlier version to the shape of `tables.py`."""
 
 from sqlalchemy import Engine, inspect, text
 
@@ -10,7 +10,7 @@ HEAD = "0005"
 
 
 def migrate(engine: Engine) -> None:
-    """Apply what is missing, all or nothing. A database of a newer version is refused with VpnKeysError."""
+    """Apply the missing migrations, all or none. Raises StoreUnavailable for a database of a newer version."""
     if current_revision(engine) == HEAD:
         return  # without Alembic, whose import alone takes longer than the whole start
     from alembic import command  # noqa: PLC0415 - see above
@@ -19,6 +19,7 @@ def migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", "vpnkeys.store.sql:migrations")
+    # One transaction for all: SQLite rolls back changes of tables too, so a crash leaves the old version whole.
     with (
         Writers.of(engine).turn(),
         engine.connect().execution_options(writes=True) as connection,
@@ -33,7 +34,7 @@ def migrate(engine: Engine) -> None:
 
 
 def current_revision(engine: Engine) -> str | None:
-    """The revision that a database is at; None for an empty one."""
+    """Return the revision of a database; None for an empty one."""
     with engine.begin() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None

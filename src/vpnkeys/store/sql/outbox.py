@@ -1,6 +1,6 @@
-"""Webhooks, and what is to be told to them, in an SQL database.
+"""Stores webhooks, and the deliveries to them, in an SQL database.
 
-What is to be told is written in the transaction of what happened, so that neither is there without the other.
+Deliveries are written in the transaction of the event itself, so that neither exists without the other.
 """
 
 from collections.abc import Iterable
@@ -22,13 +22,13 @@ _UNSETTLED = select(deliveries.c.id).where(deliveries.c.next_try_at >= datetime.
 
 @dataclass(frozen=True, slots=True)
 class SqlOutbox:
-    """Keeps the promises of `interfaces.Outbox` on one connection. `webhooks` are those of before this transaction."""
+    """Implements `interfaces.Outbox` on one connection. `webhooks` are those from before this transaction."""
 
     _connection: Connection
     webhooks: tuple[Webhook, ...]
 
     def add_events(self, events: Iterable[NewEvent], at: datetime) -> None:
-        """Let everybody who wants to know be told."""
+        """Add a delivery of each event for each active webhook that wants its kind."""
         if not any(webhook.is_active for webhook in self.webhooks):
             return
         rows = [
@@ -41,28 +41,29 @@ class SqlOutbox:
             self._connection.execute(insert(deliveries), rows)
 
     def put_webhook(self, webhook: Webhook) -> None:
-        """Add or change a webhook; what it has still to be told stays."""
+        """Add a webhook, or change the one with its id. Its deliveries stay."""
+        # Not deleted and added: that would delete the deliveries with it (ON DELETE CASCADE).
         row = asdict(webhook) | {"events": ",".join(webhook.events)}
         if not self._connection.execute(update(webhooks).where(webhooks.c.id == webhook.id).values(row)).rowcount:
             self._connection.execute(insert(webhooks).values(row))
 
     def delete_webhook(self, webhook_id: str) -> None:
-        """Remove a webhook, with all that it was told and was to be told."""
+        """Remove a webhook with all its deliveries."""
         self._connection.execute(delete(webhooks).where(webhooks.c.id == webhook_id))
 
     def settle(self, delivery: Delivery) -> None:
-        """Write down how a try went."""
+        """Store the result of a try."""
         row = asdict(delivery)
         tried = {name: row[name] for name in ("attempts", "next_try_at", "delivered_at", "last_error")}
         self._connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(tried))
 
     def retry_at(self, webhook_id: str, at: datetime) -> None:
-        """Let all that a webhook has still to be told be tried at this time."""
+        """Let all deliveries that a webhook still waits for be tried at this time."""
         here = (deliveries.c.webhook_id == webhook_id) & deliveries.c.id.in_(_UNSETTLED)
         self._connection.execute(update(deliveries).where(here).values(next_try_at=at))
 
     def prune(self, delivered_before: datetime, given_up_before: datetime) -> None:
-        """Forget what was delivered, and what was given up, if it is older."""
+        """Delete deliveries whose event is older than these times: delivered ones, and ones that were given up."""
         at, end = deliveries.c.created_at, deliveries.c.delivered_at
         self._connection.execute(delete(deliveries).where(end.is_not(None), at < delivered_before))
         is_given_up = end.is_(None) & deliveries.c.next_try_at.is_(None)
@@ -70,19 +71,19 @@ class SqlOutbox:
 
 
 def read_webhooks(connection: Connection) -> tuple[Webhook, ...]:
-    """All webhooks, oldest first."""
+    """Return all webhooks, oldest first."""
     return tuple(_to_webhook(row) for row in connection.execute(_ALL_WEBHOOKS).mappings())
 
 
 def read_unsettled(connection: Connection, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
-    """What a webhook has still to be told, oldest first."""
+    """Return up to `limit` deliveries that a webhook still waits for, oldest first."""
     table = deliveries.c
     wanted = select(deliveries).where(table.webhook_id == webhook_id, table.id.in_(_UNSETTLED)).order_by(table.id)
     return tuple(_to_delivery(row) for row in connection.execute(wanted.limit(limit)).mappings())
 
 
 def read_newest(connection: Connection, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
-    """What a webhook was told or has still to be told, newest first."""
+    """Return up to `limit` deliveries of a webhook, of every state, newest first."""
     table = deliveries.c
     wanted = select(deliveries).where(table.webhook_id == webhook_id).order_by(table.id.desc())
     return tuple(_to_delivery(row) for row in connection.execute(wanted.limit(limit)).mappings())

@@ -1,4 +1,4 @@
-"""Keys, tokens and records of the audit log as rows, and rows as what they are."""
+"""Converts keys, tokens and records of the audit log to rows and back."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,7 +29,7 @@ _PLAIN = (
 
 
 def to_row(key: Key) -> dict[str, object]:
-    """The columns of a key."""
+    """Return the columns of a key."""
     limits = key.limits
     return {name: getattr(key, name) for name in _PLAIN} | {
         "expires_at": limits.expires_at,
@@ -42,7 +42,7 @@ def to_row(key: Key) -> dict[str, object]:
 
 
 def to_key(row: Mapping[Any, Any]) -> Key:
-    """The key of a row."""
+    """Return the key of a row."""
     limits = Limits(
         expires_at=row["expires_at"],
         traffic_bytes=row["traffic_limit_bytes"],
@@ -54,17 +54,17 @@ def to_key(row: Mapping[Any, Any]) -> Key:
 
 
 def token_row(token: Token) -> dict[str, object]:
-    """The columns of a token."""
+    """Return the columns of a token."""
     return asdict(token) | {"scope": token.scope.value}
 
 
 def to_token(row: Mapping[Any, Any]) -> Token:
-    """The token of a row."""
+    """Return the token of a row."""
     return Token(**{**row, "scope": Scope(row["scope"])})
 
 
 def record_row(entry: Entry, actor: Actor, at: datetime, outcome: Outcome, detail: str) -> dict[str, object]:
-    """The columns of a record."""
+    """Return the columns of a record."""
     return {
         "at": at,
         "actor": actor.name,
@@ -80,7 +80,7 @@ def record_row(entry: Entry, actor: Actor, at: datetime, outcome: Outcome, detai
 
 
 def to_record(row: Mapping[Any, Any]) -> Record:
-    """The record of a row."""
+    """Return the record of a row."""
     return Record(
         id=row["id"],
         at=row["at"],

@@ -1,4 +1,4 @@
-"""Keys, tokens, traffic and the audit log in an SQL database."""
+"""Stores keys, tokens, traffic and the audit log in an SQL database."""
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -43,8 +43,8 @@ _ALL_STOPS = select(stops_table)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What is kept of the database: each table as of a generation of it, all of them still right at a version."""
+class _Snapshot:
+    """Holds the tables that are kept in memory: each as of its generation, all of them right at `version`."""
 
     version: int | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
@@ -57,12 +57,12 @@ class _Kept:
 
 
 class SqlStore:
-    """Keeps the promises of `interfaces.Store`.
+    """Implements `interfaces.Store`.
 
-    On SQLite what `_Kept` has is read once and kept until somebody changes it: `PRAGMA data_version` of a connection
-    that never writes tells, in microseconds, whether any other connection has committed, of this process or another,
-    and the tables' generations which of them that has changed. What a transaction here makes of keys, intents and
-    stops is kept on, and not read back.
+    On SQLite the tables of `_Snapshot` are read once and kept until they change: `PRAGMA data_version` on a connection
+    that never writes says, in microseconds, whether any other connection of any process has committed, and the tables'
+    generations say which tables that changed. What a transaction here makes of keys, intents and stops is kept without
+    reading it back.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -71,34 +71,34 @@ class SqlStore:
         self._reader = engine.connect() if engine.dialect.name == "sqlite" else None
         self._watcher = Watcher(self._reader) if self._reader is not None else None
         self._lock = threading.Lock()
-        self._kept = _Kept()
+        self._kept = _Snapshot()
 
     def keys(self) -> tuple[Key, ...]:
-        """All keys, oldest first."""
+        """Return all keys, oldest first."""
         return self._now().keys
 
     def tokens(self) -> tuple[Token, ...]:
-        """All tokens, oldest first."""
+        """Return all tokens, oldest first."""
         return self._now().tokens
 
     def subscriptions(self) -> Mapping[str, Subscription]:
-        """All subscriptions, by the hash of their tokens."""
+        """Return all subscriptions, by the hash of their tokens."""
         return self._now().subscriptions
 
     def webhooks(self) -> tuple[Webhook, ...]:
-        """All webhooks, oldest first."""
+        """Return all webhooks, oldest first."""
         return self._now().webhooks
 
     def intents(self) -> tuple[Intent, ...]:
-        """The keys that are being started."""
+        """Return the intents of keys that are being started."""
         return self._now().intents
 
     def stops(self) -> tuple[Stop, ...]:
-        """The keys that have to stop."""
+        """Return the stops that are not finished."""
         return self._now().stops
 
     def answered(self, key_hash: str, since: datetime) -> Answer | None:
-        """The answer that was remembered since then."""
+        """Return the answer that was stored under this hash since then, None when there is none."""
         kept = idempotency.c
         wanted = select(idempotency).where(kept.key_hash == key_hash, kept.created_at >= since)
         with _Translated(), self._engine.begin() as connection:
@@ -106,16 +106,16 @@ class SqlStore:
         return None if row is None else Answer(*row)
 
     def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
-        """What a webhook has still to be told, oldest first."""
+        """Return up to `limit` deliveries that a webhook still waits for, oldest first."""
         with _Translated(), self._engine.begin() as connection:
             return read_unsettled(connection, webhook_id, limit)
 
     def deliveries(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
-        """All that is known of what a webhook is told, newest first."""
+        """Return up to `limit` deliveries of a webhook, newest first."""
         with _Translated(), self._engine.begin() as connection:
             return read_newest(connection, webhook_id, limit)
 
-    def _now(self) -> _Kept:
+    def _now(self) -> _Snapshot:
         with _Translated():
             if self._reader is None or self._watcher is None:
                 with self._engine.begin() as connection:
@@ -123,76 +123,78 @@ class SqlStore:
             with self._lock:
                 return self._kept_or_read(self._reader, self._watcher)
 
-    def _kept_or_read(self, reader: Connection, watcher: Watcher) -> _Kept:
-        # The numbers first: a commit in between is then seen the next time.
+    def _kept_or_read(self, reader: Connection, watcher: Watcher) -> _Snapshot:
+        # The numbers are read before the tables: a commit in between is then noticed the next time.
         version = watcher.data_version()
         if version != self._kept.version:
             generations = watcher.generations()
             if generations != self._kept.generations:
                 with reader.begin():
-                    self._kept = _read_news(reader, self._kept, generations)
+                    self._kept = _read_changed(reader, self._kept, generations)
             self._kept = replace(self._kept, version=version)
         return self._kept
 
     def traffic(self, uuid: str) -> Traffic:
-        """What a key has used."""
+        """Return what a key has used."""
         with _Translated(), self._engine.begin() as connection:
             return SqlLedger(connection).traffic(uuid)
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
-        """What several keys have used."""
+        """Return what several keys have used, by UUID."""
         with _Translated(), self._engine.begin() as connection:
             return SqlLedger(connection).traffic_of(uuids)
 
     def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """What a key has used since then."""
+        """Return the bytes that a key has used since then."""
         with _Translated(), self._engine.begin() as connection:
             return SqlLedger(connection).used_bytes(uuid, since)
 
     def totals(self) -> Mapping[str, Total]:
-        """What each key has used."""
+        """Return what each key has used, by UUID."""
         with _Translated(), self._engine.begin() as connection:
             return SqlLedger(connection).totals()
 
     def tally(self) -> Tally:
-        """All that was ever counted."""
+        """Return all that was ever counted."""
         with _Translated(), self._engine.begin() as connection:
             return SqlLedger(connection).tally()
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
-        """What was counted by hour."""
+        """Return what was counted by hour."""
         with _Translated(), self._engine.begin() as connection:
             return SqlLedger(connection).history(uuid, since, until)
 
     def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
-        """The newest records, newest first."""
+        """Return the newest records, newest first."""
         with _Translated(), self._engine.begin() as connection:
             return read_records(connection, limit, before_id, subject)
 
     def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
-        """Add to the audit log."""
+        """Add a record to the audit log, in a transaction of its own."""
         with _Translated(), self._writing() as connection:
             write_records(connection, [entry], utc_now(), outcome, detail)
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[SqlTransaction]:
-        """A write transaction that commits at its end."""
+        """Return a write transaction that commits when the block ends, and is rolled back when the block raises."""
         with _Translated(), self._writing(durable=durable) as connection:
-            # Nobody else writes from here on, so that what was kept, if it is still right, stays right.
+            # The write lock is held from here on, so that what is kept in memory stays right if it is right now.
             kept = _read(connection) if self._reader is None else self._now()
             outbox = SqlOutbox(connection, kept.webhooks)
             transaction = SqlTransaction(connection, kept.keys, kept.intents, kept.stops, outbox)
             yield transaction
+            # Audit and webhooks are in the same commit, so that no change can lack them, whatever happens.
             now = utc_now()
             write_records(connection, transaction.entries, now, Outcome.DONE)
             transaction.outbox.add_events(
                 chain(transaction.new_events, events_of_keys(kept.keys, transaction.keys())), now
             )
+            # Before the commit: read after it, the numbers could count a change of another writer.
             generations = {} if self._reader is None else Watcher(connection).generations()
-        self._keep_on(kept, transaction, generations)
+        self._keep(kept, transaction, generations)
 
-    def _keep_on(self, before: _Kept, transaction: SqlTransaction, generations: Mapping[str, int]) -> None:
-        """Take over what a transaction has left behind, unless somebody has read something newer meanwhile."""
+    def _keep(self, before: _Snapshot, transaction: SqlTransaction, generations: Mapping[str, int]) -> None:
+        """Keep in memory what a transaction committed, unless something newer has been read meanwhile."""
         left: dict[str, Any] = {
             "keys": transaction.keys(),
             "intents": transaction.intents(),
@@ -209,7 +211,7 @@ class SqlStore:
 
     @contextmanager
     def _writing(self, *, durable: bool = True) -> Iterator[Connection]:
-        # The turn comes first, so that those who wait for theirs leave the pool's connections to readers.
+        # The turn comes first, so that writers that wait for theirs leave the pool's connections to readers.
         with (
             self._writers.turn(),
             self._engine.connect().execution_options(writes=True, durable=durable) as connection,
@@ -224,12 +226,12 @@ class SqlStore:
         self._engine.dispose()
 
 
-def _read(connection: Connection) -> _Kept:
-    return _Kept(**{name: read(connection) for name, read in _READERS.items()})
+def _read(connection: Connection) -> _Snapshot:
+    return _Snapshot(**{name: read(connection) for name, read in _READERS.items()})
 
 
-def _read_news(connection: Connection, old: _Kept, generations: Mapping[str, int]) -> _Kept:
-    """Read what has changed since."""
+def _read_changed(connection: Connection, old: _Snapshot, generations: Mapping[str, int]) -> _Snapshot:
+    """Return the old snapshot with the tables read again whose generation changed."""
     changed = [name for name in _READERS if old.generations.get(name) != generations.get(name)]
     return replace(old, generations=generations, **{name: _READERS[name](connection) for name in changed})
 
@@ -257,7 +259,7 @@ def _read_stops(connection: Connection) -> tuple[Stop, ...]:
     return tuple(Stop(*row) for row in connection.execute(_ALL_STOPS))
 
 
-# By the names of the tables, which are those of what is kept.
+# The names are those of the tables, of their generations and of the fields of `_Snapshot`.
 _READERS: Mapping[str, Callable[[Connection], Any]] = {
     "keys": _read_keys,
     "tokens": _read_tokens,
@@ -269,10 +271,13 @@ _READERS: Mapping[str, Callable[[Connection], Any]] = {
 
 
 class _Translated:
-    """Tells of a silent database in our own words. A class, because each request comes through here."""
+    """Raises StoreUnavailable in place of the driver's errors.
+
+    A class and not a generator with @contextmanager, which costs more: each request passes here.
+    """
 
     def __enter__(self) -> None:
-        """Nothing yet."""
+        """Do nothing: only errors are of interest."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Raise StoreUnavailable in place of what the driver raised."""

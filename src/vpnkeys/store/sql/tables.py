@@ -1,4 +1,4 @@
-"""The tables. Migrations bring a database to this shape; a test holds them together."""
+"""Defines the tables. Migrations bring a database to this shape; a test compares the two."""
 
 from sqlalchemy import (
     DDL,
@@ -17,6 +17,7 @@ from sqlalchemy import (
     text,
 )
 
+# Constraints need names that are known, because a migration can alter or drop a constraint only by its name.
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",
@@ -56,7 +57,8 @@ def _key_uuid() -> Column[str]:
     return Column("key_uuid", String(36), ForeignKey(keys.c.uuid, ondelete="CASCADE"), primary_key=True)
 
 
-# What a key has used besides what Xray counted for it here: `base_bytes` were imported, `offset_bytes` were reset away.
+# What belongs to a key's total besides what Xray counted here: `base_bytes` were imported, `offset_bytes` are what the
+# last reset took off.
 traffic_accounts = Table(
     "traffic_accounts",
     metadata,
@@ -90,8 +92,8 @@ traffic_hours = Table(
     Column("down_bytes", BigInteger, nullable=False),
 )
 
-# Lives of Xray. One that was not ended by us, after a last sample, may have taken uncounted bytes with it: a gap from
-# its last sample to `ended_at`.
+# Epochs: lives of an Xray process. One that this server did not end, after a last sample, may have carried bytes that
+# nobody counted: that is a gap, from its last sample to `ended_at`.
 epochs = Table(
     "epochs",
     metadata,
@@ -112,7 +114,7 @@ idempotency = Table(
     Column("created_at", DateTime, nullable=False, index=True),
 )
 
-# Keys that are being started: reserved, and visible to nobody. What is left here of a life before is taken back.
+# Keys that are being started: what they reserve. No reader sees them as keys. Rows that a crash left are taken back.
 intents = Table(
     "intents",
     metadata,
@@ -123,8 +125,8 @@ intents = Table(
     Column("at", DateTime, nullable=False),
 )
 
-# Keys that must not work any more, be their rows still there or not, until the node has confirmed it and the client
-# that asked for it has heard so.
+# Keys that must not work any more, whether their rows still exist or not. A row stays until the node has confirmed the
+# stop and the client that asked for it has been answered so.
 stops = Table(
     "stops",
     metadata,
@@ -135,7 +137,7 @@ stops = Table(
     Column("is_confirmed", Boolean, nullable=False),
 )
 
-# API tokens. The token itself is not kept: `digest` recognises it, `prefix` is what its owner sees of it.
+# API tokens. The token itself is not stored: `digest` recognises it, `prefix` is the part that lists show.
 tokens = Table(
     "tokens",
     metadata,
@@ -176,7 +178,7 @@ AUDIT_IS_APPEND_ONLY = tuple(
 for _trigger in AUDIT_IS_APPEND_ONLY:
     event.listen(audit, "after_create", DDL(_trigger).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
 
-# A customer's subscription: who has its token, of which a hash is kept, sees the key's link and usage.
+# A customer's subscription. The token, of which only a hash is stored, opens the key's link and usage.
 subscriptions = Table(
     "subscriptions",
     metadata,
@@ -185,7 +187,7 @@ subscriptions = Table(
     Column("created_at", DateTime, nullable=False),
 )
 
-# Who wants to be told of events. `secret` signs what is sent, so it has to be known, not only recognised.
+# Receivers of events. `secret` signs what is sent, so it has to be stored itself and not as a hash.
 webhooks = Table(
     "webhooks",
     metadata,
@@ -197,7 +199,7 @@ webhooks = Table(
     Column("created_at", DateTime, nullable=False),
 )
 
-# What is still to be told, or was: written in the transaction of the event itself, so that none is forgotten.
+# Deliveries, waiting and done: written in the transaction of the event itself, so that none is lost.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -211,11 +213,11 @@ deliveries = Table(
     Column("next_try_at", DateTime, index=True),
     Column("delivered_at", DateTime),
     Column("last_error", Text, nullable=False, server_default=text("''")),
-    sqlite_autoincrement=True,
+    sqlite_autoincrement=True,  # ids give the order of delivery; SQLite may give those of deleted last rows again
 )
 
-# For each table that is kept in memory, a number that grows with every change of it, whoever makes it. Traffic, which
-# is written all the time, has none. On PostgreSQL nothing is kept, and nothing counted.
+# For each table that is kept in memory, a number that triggers raise with every change, of whatever process. Traffic is
+# written all the time, so that keeping it would gain nothing. On PostgreSQL nothing is kept in memory.
 generations = Table(
     "generations",
     metadata,

@@ -1,4 +1,4 @@
-"""A write transaction of an SQL database."""
+"""Implements a write transaction of an SQL database."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -49,9 +49,9 @@ _HOLDER = (
 
 @dataclass(slots=True)
 class SqlTransaction:
-    """A write transaction on one connection. It knows keys, intents and stops, and follows its own changes of them.
+    """Implements `interfaces.Transaction` on one connection; its keys, intents and stops include its own changes.
 
-    `entries` is what the audit log will say of it, `new_events` what webhooks receive besides the events of its keys.
+    `entries` are the records for the audit log, `new_events` the events besides those that follow from keys.
     """
 
     _connection: Connection
@@ -63,15 +63,15 @@ class SqlTransaction:
     new_events: list[NewEvent] = field(default_factory=list)
 
     def keys(self) -> tuple[Key, ...]:
-        """All keys, oldest first."""
+        """Return all keys, oldest first."""
         return self._keys
 
     def intents(self) -> tuple[Intent, ...]:
-        """The keys that are being started."""
+        """Return the intents of keys that are being started."""
         return self._intents
 
     def stops(self) -> tuple[Stop, ...]:
-        """The keys that have to stop."""
+        """Return the stops that are not finished."""
         return self._stops
 
     def insert(self, key: Key) -> None:
@@ -81,14 +81,17 @@ class SqlTransaction:
         self.entries.append(key_created(key))
 
     def update(self, *keys: Key) -> None:
-        """Change keys. Ports are unique at every step, so that keys which get another one step aside first."""
+        """Change keys; they may swap ports.
+
+        Ports must be unique after every statement, not only at the commit. So keys that move first get a spare port.
+        """
         changed = {key.id: key for key in keys}
         pairs = [(was, changed[was.id]) for was in self._keys if was.id in changed]
         moving = [was.id for was, key in pairs if was.port != key.port]
         taken = {key.port for key in (*self._keys, *keys)} if moving else set()
-        aside = (port for port in range(_MAX_PORT, 0, -1) if port not in taken)
+        spare = (port for port in range(_MAX_PORT, 0, -1) if port not in taken)
         for key_id in moving:
-            self._connection.execute(_UPDATE_KEY, {"of_id": key_id, "port": next(aside)})
+            self._connection.execute(_UPDATE_KEY, {"of_id": key_id, "port": next(spare)})
         for was, key in pairs:
             if key != was:
                 self._connection.execute(_UPDATE_KEY, {"of_id": key.id, **to_row(key)})
@@ -106,27 +109,31 @@ class SqlTransaction:
 
     @property
     def ledger(self) -> SqlLedger:
-        """The accounts of traffic."""
+        """Return the accounts of traffic."""
         return SqlLedger(self._connection, self._tell_of_gap)
 
     def add_event(self, event: NewEvent) -> None:
-        """Let webhooks be told this too."""
+        """Notify webhooks of this event too."""
         self.new_events.append(event)
 
     def _tell_of_gap(self, gap: Gap) -> None:
-        if any(key.created_at < gap.until for key in self._keys):  # or nobody misses a byte
+        if any(key.created_at < gap.until for key in self._keys):  # a key that was made later lost no byte in it
             self.add_event(event_of_gap(gap))
 
     def record(self, entry: Entry) -> None:
-        """Let the audit log say this too."""
+        """Add this record to the audit log too."""
         self.entries.append(entry)
 
     def record_taken_back(self, entries: Iterable[Entry], why: str) -> None:
-        """Let the audit log say what was taken back."""
+        """Add records of changes that were begun and taken back, with the reason."""
         write_records(self._connection, entries, utc_now(), Outcome.TAKEN_BACK, why)
 
     def put_intents(self, intents: Iterable[Intent]) -> None:
-        """Reserve what these keys will have. The table itself keeps two intents apart; keys are asked for here."""
+        """Reserve what these keys will have. Raises ValueError when another key has it already.
+
+        Two intents are kept apart by the table's unique columns; a key and an intent are in two tables, so the query
+        here keeps them apart.
+        """
         for intent in intents:
             reserved = asdict(intent)
             self._connection.execute(_INSERT_INTENT, reserved)
@@ -141,7 +148,7 @@ class SqlTransaction:
         self._intents = ()
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
-        """Add or change stops."""
+        """Add stops, or replace those of the same keys."""
         stops = tuple(stops)
         self.drop_stops(stop.key_id for stop in stops)
         for stop in stops:
@@ -149,14 +156,15 @@ class SqlTransaction:
         self._stops += stops
 
     def drop_stops(self, key_ids: Iterable[str]) -> None:
-        """Remove stops."""
+        """Remove the stops of these keys."""
+        # Most changes have none to remove, and a statement for nothing costs as much as one that does something.
         known = {stop.key_id for stop in self._stops}
         if gone := known.intersection(key_ids):
             self._connection.execute(_DROP_STOP, [{"of_id": key_id} for key_id in gone])
             self._stops = tuple(stop for stop in self._stops if stop.key_id not in gone)
 
     def put_token(self, token: Token) -> None:
-        """Add or change a token."""
+        """Add a token, or replace the one with its id."""
         self._connection.execute(delete(tokens_table).where(tokens_table.c.id == token.id))
         self._connection.execute(insert(tokens_table).values(token_row(token)))
 
@@ -166,15 +174,15 @@ class SqlTransaction:
         self._connection.execute(insert(subscriptions).values(asdict(subscription)))
 
     def delete_subscription(self, key_id: str) -> None:
-        """Take a key's subscription away."""
+        """Delete a key's subscription, if it has one."""
         self._connection.execute(delete(subscriptions).where(subscriptions.c.key_id == key_id))
 
     def remember(self, answer: Answer) -> None:
-        """Remember an answer."""
+        """Store an answer, in place of an expired one with the same hash."""
         self._connection.execute(delete(idempotency).where(idempotency.c.key_hash == answer.key_hash))
         values = {"key_hash": answer.key_hash, "body_hash": answer.body_hash, "answer": answer.answer}
         self._connection.execute(insert(idempotency).values(values | {"created_at": answer.at}))
 
     def forget(self, before: datetime) -> None:
-        """Forget older answers."""
+        """Delete answers that were stored before then."""
         self._connection.execute(delete(idempotency).where(idempotency.c.created_at < before))

@@ -1,6 +1,6 @@
-"""Writers of an SQLite database get their turns in the order in which they asked, threads and processes alike.
+"""Gives writers of an SQLite database their turns in the order in which they asked, across threads and processes.
 
-SQLite keeps no queue: its lock goes to the first who asks while it is free. Here each writer locks a byte of the
+SQLite keeps no queue: its lock goes to the first that asks while it is free. Here each writer locks a byte of the
 database's directory, the one whose number is the time at which it asked, and waits until no byte below it is locked.
 These are read locks of an open file description (`fcntl(2)`, F_OFD_SETLK): they need no file of their own and no right
 to write, threads of one process hold them apart, and the kernel releases them at death. They only keep order. What
@@ -20,17 +20,14 @@ from sqlalchemy import Engine
 
 _FLOCK = struct.Struct("hhqqi0q")  # struct flock: type, whence, start, length, pid
 _PAUSE_S = 0.0005
-"""Between two looks of the first of a process; less than a write takes. A blocking lock would have no time limit."""
+"""The pause between two looks of a process's first waiter, shorter than a write. A blocking lock has no time limit."""
 
 PATIENCE_S = 2.0
-"""How long a writer waits for one and the same writer ahead.
-
-A process that is stopped in the queue (SIGSTOP) holds the others up for so long and not for ever.
-"""
+"""How long a writer waits for one and the same writer ahead: so long a stopped process (SIGSTOP) delays the others."""
 
 
 class Writers:
-    """The queue of all writers of the databases in a directory."""
+    """Implements the queue of all writers of the databases in a directory."""
 
     def __init__(self, directory: str | None) -> None:
         self._directory = directory
@@ -39,14 +36,14 @@ class Writers:
 
     @classmethod
     def of(cls, engine: Engine) -> "Writers":
-        """Return the queue of a database; one without order where the database is no file."""
+        """Return the queue of a database; one that keeps no order where the database is not a file."""
         file = engine.url.database
         is_file = engine.dialect.name == "sqlite" and file not in {None, "", ":memory:"}
         return cls(str(Path(str(file)).resolve().parent) if is_file else None)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait until all who asked before have had their turns, or have died; the turn lasts as long as the block."""
+        """Wait until all earlier writers have had their turns or have died; the turn lasts as long as the block."""
         over = threading.Lock()
         over.acquire()
         with self._asking:
@@ -54,7 +51,7 @@ class Writers:
             before, self._last_here = self._last_here, over
         try:
             if place is not None:
-                # Of one process only the first looks, again and again; the others sleep until they are.
+                # Only the first waiter of a process looks again and again; the others sleep until they are first.
                 before.acquire(timeout=PATIENCE_S)
                 _wait(*place)
             yield
@@ -70,6 +67,7 @@ def _take_place(path: str) -> tuple[int, int] | None:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
+    # The clock counts from the start of the machine and is the same in all its processes.
     number = time.monotonic_ns()
     try:
         fcntl.fcntl(directory, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, number, 1, 0))
@@ -91,7 +89,7 @@ def _wait(directory: int, number: int) -> None:
 
 
 def _ahead(directory: int, number: int) -> int | None:
-    """Return the number of the first who is ahead."""
+    """Return the number of the first writer ahead, None when there is none."""
     # Would a write lock on all bytes below conflict? Only asked, never taken.
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, number, 0)
     kind, _, found, _, _ = _FLOCK.unpack(fcntl.fcntl(directory, fcntl.F_OFD_GETLK, asked))
@@ -99,6 +97,6 @@ def _ahead(directory: int, number: int) -> int | None:
 
 
 def _leave(directory: int) -> None:
-    # Closing would do, were it not for a child that is being started: it has a copy until it executes.
+    # Closing alone is not enough: a child that is being started has a copy, which holds the lock until its exec.
     fcntl.fcntl(directory, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0))
     os.close(directory)
