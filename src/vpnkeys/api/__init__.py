@@ -1,1 +1,1 @@
-"""HTTP in and out: requests to values, values and errors to answers."""
+"""Answers HTTP: turns requests into calls of the services, and their values and errors into answers."""

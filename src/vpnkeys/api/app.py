@@ -1,4 +1,4 @@
-"""Puts the HTTP application of a server together."""
+"""Builds the HTTP application of a server."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,6 +42,7 @@ _THREADS = 4
 """Handlers that wait for disk or Xray run in threads; more of them compete for the interpreter's lock (measured)."""
 
 
+# In order: the first route that matches is taken, and the last one of `ui` takes any name below /ui/.
 _PARTS = (
     docs,
     info,
@@ -67,6 +68,7 @@ _PARTS = (
 
 @asynccontextmanager
 async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    # In the lifespan, because the limiter belongs to the event loop, which has not begun before.
     anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
     yield
 
@@ -74,8 +76,8 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 def create_app(services: Services) -> ASGIApp:
     """Return the application that serves these services, which have been started.
 
-    From the outside in: a request gets its id, its line in the log and its limit of size, then it finds its route,
-    which admits the caller and calls the handler.
+    From the outside in, a request gets its id, its line in the log and its limit of size; then its route is found,
+    which checks the caller and calls the handler.
     """
     app = docs.DescribedApi(
         title="VPN Key Management API",
@@ -83,6 +85,7 @@ def create_app(services: Services) -> ASGIApp:
         summary="Keys for VLESS + REALITY + Vision, each on a port of its own",
         description=f"vpnkeys {__version__}",
         lifespan=_lifespan,
+        # FastAPI's own pages load Swagger UI from another server; `pages/docs.py` serves it from this package.
         docs_url=None,
         redoc_url=None,
     )

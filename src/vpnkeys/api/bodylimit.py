@@ -11,7 +11,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 class TooLarge(Exception):
-    """The body is larger than the limit."""
+    """Says that the body is larger than the limit."""
 
 
 class BodyLimit:
@@ -48,7 +48,7 @@ class BodyLimit:
         async def watched_send(message: Message) -> None:
             nonlocal started
             if seen > self._max_bytes and not started:
-                return  # FastAPI takes TooLarge for a body that cannot be parsed, and says so
+                return  # FastAPI takes TooLarge for a body that cannot be parsed; its answer is dropped
             started = True
             await send(message)
 
@@ -58,7 +58,7 @@ class BodyLimit:
             await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"The request body is larger than {self._max_bytes} bytes."
-        # Whatever else is on its way is not read, so the connection cannot be used again.
+        detail = f"The request body is larger than {self._max_bytes} bytes; send less at once."
+        # The rest of the body is not read, so that the connection cannot carry another request.
         answer = problem(HTTPStatus.BAD_REQUEST, "body_too_large", detail, {"Connection": "close"})
         await answer(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Counts requests and how long they took, for `/metrics`."""
+"""Counts requests and their durations, for `/metrics`."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -12,19 +12,23 @@ BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 
 @dataclass(slots=True)
 class Durations:
-    """How long requests of one route took: the number in each bucket (and above the last), and the sum."""
+    """Holds how long requests of one route took: the number in each bucket (and above the last), and the sum."""
 
     in_bucket: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     sum_s: float = 0.0
 
     def add(self, duration_s: float) -> None:
-        """Count one more."""
+        """Count one request that took this long."""
         self.in_bucket[bisect_left(BUCKETS_S, duration_s)] += 1
         self.sum_s += duration_s
 
 
 class Metrics:
-    """The metrics of one server. Requests are plain numbers here, which become Prometheus' types when it asks."""
+    """Keeps the metrics of one server. `look` reads its state.
+
+    Requests are counted in plain numbers, and become Prometheus' types only for a scrape: its library takes memory
+    that most servers can spare.
+    """
 
     def __init__(self, look: Callable[[], Vitals], xray_version: str) -> None:
         self.look = look
@@ -33,7 +37,8 @@ class Metrics:
         self.durations: dict[tuple[str, str], Durations] = {}
 
     def count(self, served: Served) -> None:
-        """Count a request that was answered."""
+        """Count a request that was answered, by method, route and status."""
+        # Without a lock: only the event loop counts. The route is its pattern, so that ids in paths make no new series.
         kind = (served.method, served.route, served.status)
         self.requests[kind] = self.requests.get(kind, 0) + 1
         durations = self.durations.get(kind[:2])

@@ -1,4 +1,4 @@
-"""What handlers ask the framework for: each the one service that it calls."""
+"""Defines FastAPI's dependencies of the handlers: each gets the one service that it calls."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
@@ -27,7 +27,7 @@ S = TypeVar("S")
 
 
 def _service(pick: Callable[[Services], S]) -> Callable[[Request], Awaitable[S]]:
-    """Return a dependency on one of the services; a coroutine, because FastAPI calls all others in a thread."""
+    """Return a dependency on one of the services; a coroutine, because FastAPI calls other functions in a thread."""
 
     async def provide(request: Request) -> S:
         services: Services = request.app.state.services
@@ -37,25 +37,25 @@ def _service(pick: Callable[[Services], S]) -> Callable[[Request], Awaitable[S]]
 
 
 async def access_control(request: Request) -> AccessControl:
-    """Return what lets callers in."""
+    """Return the access control, for routes that recognise their callers themselves."""
     found: AccessControl = request.app.state.access_control
     return found
 
 
 async def identity(request: Request) -> Identity:
-    """Return who sends this request; only routes that require a scope know."""
+    """Return who sends this request; only for routes that require a scope."""
     found: Identity = request.state.identity
     return found
 
 
 async def metrics(request: Request) -> Metrics:
-    """Return what was counted of this server."""
+    """Return the metrics of this server."""
     found: Metrics = request.app.state.metrics
     return found
 
 
 def rendered_keys(request: Request) -> RenderedKeys:
-    """Return the keys as JSON. Plain routes call this themselves."""
+    """Return the keys as ready JSON. Plain routes call this themselves, as they have no dependencies."""
     found: RenderedKeys = request.app.state.rendered_keys
     return found
 

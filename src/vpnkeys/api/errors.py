@@ -1,4 +1,4 @@
-"""Turns errors into answers, `application/problem+json` (RFC 9457), here and nowhere else."""
+"""Turns all errors into answers, as `application/problem+json` (RFC 9457)."""
 
 import logging
 from http import HTTPStatus
@@ -27,18 +27,18 @@ _STATUS: dict[type[VpnKeysError], HTTPStatus] = {
 
 
 class Unauthorized(Exception):
-    """The API key is missing or wrong."""
+    """Says that the API key is missing or wrong."""
 
 
 class ScopeTooSmall(Exception):
-    """The token is right, and may not do this. 401 as well: the statuses of this API are a closed list."""
+    """Says that a valid token's scope is too small. 401 and not 403: bots know a closed list of statuses."""
 
     def __init__(self, needed: Scope, given: Scope) -> None:
         super().__init__(f"This token has the scope {given}; this needs {needed}. Ask the operator for another.")
 
 
 class TooManyRequests(Exception):
-    """The rate limit was reached; in `retry_after_s` seconds there is room again."""
+    """Says that the rate limit was reached, and that a request is allowed again in `retry_after_s` seconds."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(f"Too many requests; ask again in {retry_after_s} s.")
@@ -46,7 +46,7 @@ class TooManyRequests(Exception):
 
 
 class RepeatedHeader(Rejected):
-    """A header that says who asks was sent more than once."""
+    """Says that a header with credentials was sent more than once."""
 
     code = "repeated_header"
 
@@ -55,7 +55,7 @@ class RepeatedHeader(Rejected):
 
 
 def install(app: FastAPI) -> None:
-    """Let the app answer every error as a problem."""
+    """Make the app answer every error as a problem."""
     for kind in (VpnKeysError, Unauthorized, ScopeTooSmall, TooManyRequests, Exception):
         app.add_exception_handler(kind, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
@@ -63,7 +63,7 @@ def install(app: FastAPI) -> None:
 
 
 def answer(error: Exception) -> Response:
-    """Return what is answered to an error of ours. Any other is a bug: traced in the log, silent outside."""
+    """Return the answer to an error. One that is not ours is a bug: its trace goes only to the log."""
     match error:
         case VpnKeysError():
             status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
@@ -79,7 +79,7 @@ def answer(error: Exception) -> Response:
             headers = {"Retry-After": str(error.retry_after_s)}
             return problem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", str(error), headers)
     _log.error("unexpected error while answering", exc_info=error)  # without the path: it may hold a key's id
-    detail = "Something unexpected went wrong; the log of the server says what."
+    detail = "Something unexpected went wrong; the server's log has the details."
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
 
 
@@ -88,8 +88,9 @@ async def _on_error(_request: Request, error: Exception) -> Response:
 
 
 async def _on_invalid_request(request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
-    """Answer 400, always. What was sent is not repeated: it may be long, odd, or secret."""
-    faults = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+    """Answer 400 and not FastAPI's 422, which bots do not know. The input is not repeated: it may be long or secret."""
+    faults = [f"{_field_of(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+    # FastAPI does not parse a body of another media type, and its own message does not say so.
     if "json" not in request.headers.get("content-type", "json"):
         faults.append("send the body as JSON, with the header Content-Type: application/json")
     return problem(HTTPStatus.BAD_REQUEST, "invalid_request", "; ".join(faults))
@@ -114,7 +115,7 @@ def _allowed_methods(request: Request) -> set[str]:
     }
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _field_of(location: tuple[int | str, ...]) -> str:
     """Return `("body", "name")` as `name`, the body itself as `body`; a JSON error's place is a character's number."""
     *_, last = location
     return "body" if isinstance(last, int) else str(last)

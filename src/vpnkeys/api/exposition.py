@@ -1,4 +1,4 @@
-"""Turns the metrics into the families that Prometheus' own library writes."""
+"""Writes the metrics for Prometheus, by its own library."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -37,6 +37,7 @@ class _RequestsCollector(Collector):
         requests = CounterMetricFamily(
             "vpnkeys_http_requests", "Requests answered.", labels=("method", "route", "status")
         )
+        # Copies, because the event loop goes on counting while this runs in a thread.
         for (method, route, status), count in self._metrics.requests.copy().items():
             requests.add_metric((method, route, str(status)), count)
         yield requests
@@ -60,7 +61,7 @@ class _ServerCollector(Collector):
         self._build = (__version__, metrics.xray_version)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all that is known now; what is not known is left out."""
+        """Yield what is known now. Unknown numbers are left out, as a made-up 0 would set off alarms or hide them."""
         vitals = self._look()
         build = GaugeMetricFamily("vpnkeys_build_info", "The versions.", labels=("version", "xray_version"))
         build.add_metric(self._build, 1)
@@ -83,12 +84,12 @@ def _numbers(vitals: Vitals) -> Iterator[Metric]:
             vitals.certificate_expires_in_s,
         ),
     )
-    yield from (GaugeMetricFamily(name, told, value) for name, told, value in gauges if value is not None)
+    yield from (GaugeMetricFamily(name, text, value) for name, text, value in gauges if value is not None)
     counters: tuple[tuple[str, str, float | None], ...] = (
         ("vpnkeys_xray_restarts", "How often Xray was started again since this server started.", vitals.xray_restarts),
         ("vpnkeys_traffic_gaps", "How often Xray ended unasked, so that traffic may be missing.", vitals.gaps),
     )
-    yield from (CounterMetricFamily(name, told, value) for name, told, value in counters if value is not None)
+    yield from (CounterMetricFamily(name, text, value) for name, text, value in counters if value is not None)
 
 
 def _families(vitals: Vitals) -> Iterator[Metric]:
@@ -118,7 +119,7 @@ def _families(vitals: Vitals) -> Iterator[Metric]:
 
 
 def _of_workers(workers: tuple[WorkerStatus, ...]) -> tuple[Metric, ...]:
-    """Return how each background worker gets on."""
+    """Return when each background worker last succeeded, and whether it is late."""
     ages = GaugeMetricFamily(
         "vpnkeys_worker_last_success_age_seconds", "Time since a background worker last succeeded.", labels=("worker",)
     )

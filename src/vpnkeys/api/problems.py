@@ -12,11 +12,12 @@ _WORDS = {
     500: "Something unexpected went wrong",
     503: "Xray or the database does not answer; nothing was changed",
 }
+# By reference: as a model it would be generated anew for each of the groups of routes, at every start.
 _REFERENCE = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of a route."""
+    """Return the `responses` of a route that may answer with these statuses."""
     return {
         status: {"description": _WORDS[status], "content": {"application/problem+json": {"schema": _REFERENCE}}}
         for status in statuses
@@ -24,5 +25,5 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def schemas() -> dict[str, Any]:
-    """Return the schema that they all refer to, by its name."""
+    """Return the schema that all problems refer to, by its name."""
     return {Problem.__name__: Problem.model_json_schema(mode="serialization")}

@@ -1,7 +1,7 @@
-"""The keys as JSON, rendered once for each state of the database.
+"""Renders the keys as JSON, once for each state of the database.
 
-Bots ask for the same keys all day. The store tells in microseconds whether anybody has written keys since, and returns
-the same tuple until then, so that what is kept here is never stale, no matter who wrote.
+Bots ask for the same keys all day. The store checks in microseconds whether any process has written keys, and returns
+the same tuple until one has, so that what is kept here is never out of date.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from vpnkeys.domain.key import Key
 
 
 def json_of(key: Key) -> bytes:
-    """Return a key as the API shows it."""
+    """Return a key as JSON, as the API shows it."""
     return key_answer(key).model_dump_json().encode()
 
 
 @dataclass(slots=True)
 class _Snapshot:
-    """One state of the database, and what has been rendered of it."""
+    """Holds the keys of one state of the database, and the JSON that has been rendered of them."""
 
     keys: tuple[Key, ...]
     one: dict[str, bytes] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class _Snapshot:
 
 
 class RenderedKeys:
-    """Keeps the JSON of each key, and of all of them, from when it is first asked for until a key changes."""
+    """Keeps the JSON of each key, and of all keys, from the first request for it until a key changes."""
 
     def __init__(self, keys: Callable[[], tuple[Key, ...]], render: Callable[[Key], bytes] = json_of) -> None:
         """Take `keys`, which returns the same tuple until one of them changes."""
@@ -36,7 +36,7 @@ class RenderedKeys:
         self._snapshot = _Snapshot(())
 
     def one(self, id_or_uuid: str) -> bytes:
-        """Return the key with this id or UUID. Raises KeyNotFound, StoreUnavailable."""
+        """Return the key with this id or UUID as JSON. Raises KeyNotFound, StoreUnavailable."""
         snapshot = self._now()
         kept = snapshot.one.get(id_or_uuid)
         if kept is None:
@@ -44,14 +44,14 @@ class RenderedKeys:
         return kept
 
     def all(self) -> bytes:
-        """Return all keys, oldest first. Raises StoreUnavailable."""
+        """Return all keys as JSON, oldest first. Raises StoreUnavailable."""
         snapshot = self._now()
         if snapshot.all is None:
             snapshot.all = b"[%s]" % b",".join(map(self._render, snapshot.keys))
         return snapshot.all
 
     def _now(self) -> _Snapshot:
-        # In a variable, because the stream of events asks in a thread of its own and may put another one there.
+        # A local variable, because the event stream calls this from another thread, which may replace the attribute.
         snapshot, keys = self._snapshot, self._keys()
         if snapshot.keys is not keys:
             snapshot = self._snapshot = _Snapshot(keys)

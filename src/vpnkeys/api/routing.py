@@ -1,4 +1,4 @@
-"""Routes that admit their callers before anything else, and the dispatcher of those that answer from ready bytes.
+"""Defines routes that check their callers before anything else, and the dispatcher of plain routes.
 
 A plain route's handler is called with the request and the path's parameters, without the framework's middlewares,
 dependencies and models, which cost several times what such an answer does (docs/adr/0012-plain-routes.md).
@@ -26,7 +26,7 @@ SECURITY_SCHEMES = {
 
 
 class ApiRoute(APIRoute):
-    """A route that admits its callers, whichever way a request came to it."""
+    """Is a route that checks its callers, by the framework and by the dispatcher alike."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:  # noqa: ANN401 - FastAPI's own
         self.needs = needs_of(endpoint)
@@ -35,21 +35,21 @@ class ApiRoute(APIRoute):
         super().__init__(path, endpoint, **more)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for this path, or for another method of it: that is 405."""
+        """Answer a request for this path; a method that it does not have is answered with 405."""
         if scope["method"] in (self.methods or ()):
             self.admit(scope)
         await super().handle(scope, receive, send)
 
     def admit(self, scope: Scope) -> None:
-        """Let the caller in. Raises what `AccessControl.admit` raises."""
+        """Check the caller. Raises what `AccessControl.admit` raises."""
         access: AccessControl = scope["app"].state.access_control
         access.admit(self.needs, scope)
 
 
 class PlainRoute(ApiRoute):
-    """A route whose handler is no coroutine, waits for nothing, and returns the answer itself.
+    """Is a route whose handler is a plain function that waits for nothing and returns the answer itself.
 
-    Of its signature the framework reads what stands in the OpenAPI document; nothing is validated or converted.
+    The framework uses its signature only for the OpenAPI document; nothing is validated or converted.
     """
 
     def answer(self, scope: Scope) -> Response:
@@ -67,7 +67,7 @@ class PlainRoute(ApiRoute):
 
 
 class ApiRouter(APIRouter):
-    """The routes of one part of the API."""
+    """Collects the routes of one part of the API."""
 
     def __init__(self, **more: Any) -> None:  # noqa: ANN401 - FastAPI's own
         super().__init__(route_class=ApiRoute, **more)
@@ -90,9 +90,9 @@ class _Entry(NamedTuple):
 
 
 class Dispatcher:
-    """Takes requests for plain routes straight to them, and all others through the framework.
+    """Sends requests for plain routes straight to them, and all others through the framework.
 
-    All routes are in its table, in the framework's order, so that it finds the one that the framework would.
+    Its table has all routes in the framework's order, also those that are not plain: one of them may match first.
     """
 
     def __init__(self, app: FastAPI) -> None:
@@ -108,7 +108,7 @@ class Dispatcher:
             await self._answer(route, scope)(scope, receive, send)
 
     def _find(self, scope: Scope) -> PlainRoute | None:
-        """Return the plain route that a request is for, which its scope names from here on."""
+        """Return the plain route that a request is for, and note it in the scope; None for any other route."""
         for pattern, route in self._by_method.get(scope["method"], ()):
             if match := pattern.match(scope["path"]):
                 if not isinstance(route, PlainRoute):

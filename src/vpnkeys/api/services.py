@@ -1,4 +1,4 @@
-"""The services that the API's handlers call: all that this room knows of the rest of the server."""
+"""Names the services that the API's handlers call: all that the API knows of the rest of the server."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from vpnkeys.service.webhooks import WebhookService
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The services of one server. `site` returns the server's identity of this moment: its key pair can be reloaded."""
+    """Holds the services of one server. `site` is a function, because the key pair in it can be reloaded."""
 
     audit: AuditLog
     backups: BackupService

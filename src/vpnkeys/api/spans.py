@@ -1,4 +1,4 @@
-"""The span of time that a request for history asks for."""
+"""Reads the span of time of a request for history."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -16,9 +16,10 @@ Until = Annotated[Moment | None, Query(alias="to", description="default: now")]
 
 
 def span(since: datetime | None, until: datetime | None, step: Step, now: datetime) -> tuple[datetime, datetime]:
-    """Return the span that is asked for. Raises InvalidSpan."""
+    """Return beginning and end of the span that is asked for, UTC. Raises InvalidSpan when the end comes first."""
     end = until or now
+    # Not before the year 1, which a very early `to` would reach: subtracting would overflow.
     begin = since or end - min(_DEFAULT_SPAN[step], end - datetime.min)  # noqa: DTZ901 - UTC without an offset
     if begin > end:
-        raise InvalidSpan("`from` is later than `to`")
+        raise InvalidSpan("`from` is later than `to`; send an earlier `from`.")
     return begin, end

@@ -1,1 +1,1 @@
-"""Who asks: sessions, trusted sockets, rate limits."""
+"""Recognises callers and limits them: API keys, tokens, sessions, the Unix socket, rate limits."""

@@ -1,6 +1,6 @@
-"""Decides for every route who may call it, and how often, before its handler or a body is looked at.
+"""Decides for every route who may call it, and how often, before the handler runs or a body is read.
 
-A route says what it needs by a decorator, and has no other way in (`api/routing.py`).
+A route says what it needs by a decorator; without one it cannot be added (`api/routing.py`).
 """
 
 import asyncio
@@ -29,24 +29,24 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class Needs(NamedTuple):
-    """What a route asks of its callers: a scope (None: it is open to all), and the rate limit that counts them."""
+    """Holds what a route requires: a scope (None: open to all), and the name of the rate limit for its callers."""
 
     scope: TokenScope | None
     limit: str | None = None
 
 
 def requires(scope: TokenScope, *, limit: str | None = None) -> Callable[[Endpoint], Endpoint]:
-    """Let only those in who have this scope, and no more often than the rate limit of this name says."""
+    """Mark a route as open to callers with this scope, as often as the rate limit of this name allows."""
     return lambda endpoint: _marked(endpoint, Needs(scope, limit))
 
 
 def public(endpoint: Endpoint) -> Endpoint:
-    """Let all in: nothing that this route shows is a secret, or it checks its callers itself."""
+    """Mark a route as open to all: it shows nothing secret, or checks its callers itself."""
     return _marked(endpoint, Needs(None))
 
 
 def needs_of(endpoint: Callable[..., object]) -> Needs:
-    """Return what a route with this endpoint needs. Raises TypeError where it does not say so."""
+    """Return what a route with this endpoint requires. Raises TypeError when its endpoint is not marked."""
     needs = vars(endpoint).get(_MARK)
     if not isinstance(needs, Needs):
         msg = f"{endpoint.__qualname__} does not say who may call it: decorate it with `requires` or `public`"
@@ -61,14 +61,14 @@ def _marked(endpoint: Endpoint, needs: Needs) -> Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class AccessControl:
-    """Lets callers in by API key, token, browser session, or because they came by the Unix socket."""
+    """Recognises callers by API key, token, browser session or the Unix socket, and lets them in."""
 
     tokens: TokenService
     sessions: Sessions
     limits: RateLimits
 
     def admit(self, needs: Needs, scope: Scope) -> None:
-        """Note in the request's scope who sends it, who answers from here on for what is done.
+        """Check the caller, and note in the request's scope and for the audit log who it is.
 
         Raises Unauthorized, ScopeTooSmall, TooManyRequests, RepeatedHeader, StoreUnavailable.
         """
@@ -76,16 +76,18 @@ class AccessControl:
             return
         who = LOCAL if is_trusted(scope) else self._identify(credentials_in(scope["headers"]), scope)
         if self.tokens.should_note_use(who):
+            # In a thread and not waited for: it is a commit, and the answer does not depend on it.
             asyncio.get_running_loop().run_in_executor(None, self._note_use, who)
         scope["state"]["identity"] = who
         set_actor(Actor(who.name, "unix socket" if who is LOCAL else address_of(scope), current_request_id()))
         if not who.scope.allows(needs.scope):
             raise ScopeTooSmall(needs.scope, who.scope)
+        # Commands on this machine are not limited: root could do the same without the API.
         if needs.limit is not None and who is not LOCAL:
             self.limits.take(needs.limit, who.id, scope)
 
     def recognise(self, token: str, scope: Scope) -> Identity:
-        """Return whose API key or token this is. Raises Unauthorized; TooManyRequests where too many were wrong."""
+        """Return whose API key or token this is. Raises Unauthorized, TooManyRequests when too many were wrong."""
         who = self.tokens.identify(token)
         if who is None:
             self.limits.count_failure(address_of(scope))
@@ -98,7 +100,11 @@ class AccessControl:
         return self._signed_in(shown, is_safe=scope["method"] in _SAFE_METHODS)
 
     def _signed_in(self, shown: Credentials, *, is_safe: bool) -> Identity:
-        """Return whose browser this is. Only a page of ours knows the CSRF token, so no other site changes anything."""
+        """Return whose browser this is. Raises Unauthorized.
+
+        A browser sends the cookie also when another site makes it ask, but only our own page knows the CSRF token. So
+        a request that changes anything needs both.
+        """
         session = self.sessions.find(shown.cookie)
         who = self.tokens.renew(session.identity) if session else None
         if session is None or who is None or not (is_safe or session.allows(shown.csrf)):
@@ -106,7 +112,7 @@ class AccessControl:
         return who
 
     def _note_use(self, who: Identity) -> None:
-        with suppress(StoreUnavailable):  # the next use is noted then
+        with suppress(StoreUnavailable):  # the next use is stored instead
             self.tokens.note_use(who)
 
 

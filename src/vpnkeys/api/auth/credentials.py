@@ -15,7 +15,7 @@ _NAMES = frozenset({_API_KEY, _AUTHORIZATION, _COOKIE, _CSRF})
 
 
 class Credentials(NamedTuple):
-    """What a request shows. `token` is an API key or a token, `cookie` a browser's session; empty where not given."""
+    """Holds what a request shows. `token` is an API key or a token, `cookie` a browser's session; empty if absent."""
 
     token: str
     cookie: str
@@ -23,9 +23,9 @@ class Credentials(NamedTuple):
 
 
 def credentials_in(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
-    """Return what the headers show. Existing bots send the API key in either header; X-API-Key goes first.
+    """Return what the headers show. Existing bots send the API key in either header; X-API-Key is preferred.
 
-    Raises RepeatedHeader: a proxy in front may have looked at another one of two than we would.
+    Raises RepeatedHeader: of two, a proxy in front may have checked one, and this server would take the other.
     """
     given: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -35,6 +35,7 @@ def credentials_in(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
             given[name] = value
     csrf = given.get(_CSRF, b"")
     token = given.get(_API_KEY, b"") or _bearer(given.get(_AUTHORIZATION, b""))
+    # Latin-1 decodes any bytes, one to one: a wrong key with odd bytes is refused as wrong, and raises nothing.
     return Credentials(token.decode("latin-1"), _session(given.get(_COOKIE, b"")), csrf.decode("latin-1"))
 
 

@@ -5,14 +5,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 _MOST_KEPT = 100_000
-"""How many moments of wrong keys are remembered in all; they take about 12 MB at worst."""
+"""How many times of wrong keys are kept in all; they take about 12 MB at most."""
 
 
 class FailedAuthLimiter:
-    """A moving window of `amount` wrong keys in `window_s` seconds for each source.
+    """Allows `amount` wrong keys in any `window_s` seconds for each source.
 
-    When there are too many sources, the one that has been quiet longest is forgotten. An owner of more networks
-    than are kept may guess a little more often, and no number of attempts that can be sent is enough to guess a key.
+    When there are too many sources, the one that was quiet longest is forgotten. So an attacker with more networks
+    than are kept may guess more often; a key has too many bits to be guessed at any rate that can be sent.
     """
 
     def __init__(self, amount: int, window_s: float, clock: Callable[[], float] = time.monotonic) -> None:

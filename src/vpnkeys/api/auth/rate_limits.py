@@ -1,4 +1,4 @@
-"""Limits how often each API key may ask and each address may send a wrong one, both in moving windows."""
+"""Limits the requests of each API key and the wrong keys from each address, both in moving windows."""
 
 import math
 import time
@@ -16,21 +16,22 @@ from vpnkeys.server.requests import add_headers
 
 
 class RateLimits:
-    """The moving windows of one server; a name without a limit in `by_name` is not limited."""
+    """Keeps the moving windows of one server; a name without a limit in `by_name` is not limited."""
 
     def __init__(self, by_name: Mapping[str, str]) -> None:
         self._by_name: dict[str, RateLimitItem] = {name: parse(limit) for name, limit in by_name.items()}
         self._windows = MovingWindowRateLimiter(MemoryStorage())
         guess = self._by_name.get("guess")
-        # Not in the storage above, which never forgets a name: there are more addresses than memory for them.
+        # Not in the storage above, which never forgets a name: attackers have more addresses than this host has memory.
         self._failed_auth = FailedAuthLimiter(guess.amount, guess.get_expiry()) if guess else None
 
     def take(self, name: str, who: str, scope: Scope) -> None:
-        """Count one request, and let its answer carry how many are left. Raises TooManyRequests."""
+        """Count one request, and add headers to its answer that say how many are left. Raises TooManyRequests."""
         limit = self._by_name.get(name)
         if limit is None:
             return
         taken = self._windows.hit(limit, name, who)
+        # Read after the hit, so that a refused request too says when the next one is allowed.
         reset_at, remaining = self._windows.get_window_stats(limit, name, who)
         add_headers(
             scope,

@@ -1,4 +1,4 @@
-"""The sessions of signed-in browsers. A browser with the cookie acts with the token it was exchanged for.
+"""Keeps the sessions of signed-in browsers. A browser with the cookie acts with the token that it signed in with.
 
 A session lives in memory and ends with the process, after twelve hours without use, or with its token. Its cookie is
 out of reach of scripts and never sent from another site; a request that changes something must also send the session's
@@ -19,7 +19,7 @@ _MOST = 1000
 
 @dataclass(slots=True)
 class Session:
-    """One signed-in browser."""
+    """Holds one signed-in browser: who it acts as, its CSRF token, and when it was last used (seconds of `clock`)."""
 
     identity: Identity
     csrf: str
@@ -32,13 +32,13 @@ class Session:
 
 @dataclass(slots=True)
 class Sessions:
-    """All signed-in browsers of one server."""
+    """Keeps all signed-in browsers of one server, in memory: no second kind of secret lies on the disk."""
 
     clock: Callable[[], float] = time.monotonic
     _open: dict[str, Session] = field(default_factory=dict, init=False)
 
     def open(self, identity: Identity) -> tuple[str, Session]:
-        """Begin a session; return the cookie's value and it. Beyond a thousand, the one longest unused ends."""
+        """Begin a session; return the cookie's value and the session. With a thousand open, the longest unused ends."""
         self._close_idle()
         if len(self._open) >= _MOST:
             del self._open[min(self._open, key=lambda name: self._open[name].last_used)]

@@ -1,1 +1,1 @@
-"""Conversions between what the product knows and what the API says, where several routes share them."""
+"""Converts between the domain's values and those of the API, where several routes need it."""

@@ -20,7 +20,7 @@ def key_answer(key: Key) -> wire.Key:
         port=key.port,
         short_id=key.short_id,
         sni=key.sni,
-        status=str(key.status),  # plain strings: to take an enum for one costs a quarter of the whole
+        status=str(key.status),  # plain strings: pydantic takes a quarter of the whole time to convert an enum
         note=key.note,
         expires_at=limits.expires_at,
         traffic_limit_bytes=limits.traffic_bytes,
@@ -36,7 +36,7 @@ def draft_of(new: wire.NewKey) -> Draft:
 
 
 def changed_draft(change: wire.KeyChange, key: Key) -> Draft:
-    """Return the key as it should be: what the change does not give stays. Raises InvalidName, InvalidNote."""
+    """Return the key with a change applied; fields that were not sent stay. Raises InvalidName, InvalidNote."""
     limits = key.limits
     now: dict[str, Any] = {
         "name": key.name,
@@ -48,7 +48,9 @@ def changed_draft(change: wire.KeyChange, key: Key) -> Draft:
         "max_devices": limits.max_devices,
         "speed_limit_mbps": limits.speed_mbps,
     }
+    # Only fields that were sent: a `null` that was sent lifts a limit, one that was not sent does not.
     given = {name: getattr(change, name) for name in change.model_fields_set}
+    # Without validation: both halves have been validated, one by its route and one when the key was made.
     return draft_of(wire.NewKey.model_construct(**{**now, **given}))
 
 

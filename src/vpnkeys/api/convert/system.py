@@ -8,7 +8,7 @@ from vpnkeys.wire import plans, system
 
 
 def comparison_answer(comparison: Comparison | None) -> system.Comparison:
-    """Return a comparison as the API shows it; None is a side that does not answer."""
+    """Return a comparison as the API shows it; None stands for an Xray that does not answer."""
     if comparison is None:
         return system.Comparison(synced=False, missing=(), extra=(), different=(), settings={}, reachable=False)
     return system.Comparison(

@@ -30,12 +30,15 @@ def traffic_answer(key: Key, traffic: Traffic) -> wire.Traffic:
 
 
 def point_answer(point: Point) -> wire.TrafficPoint:
-    """Return the use of an hour or a day as the API shows it."""
+    """Return the bytes of an hour or a day as the API shows them."""
     return wire.TrafficPoint(time=point.begin, up_bytes=point.usage.up, down_bytes=point.usage.down)
 
 
 def traffic_of_all(keys: tuple[Key, ...], traffic: TrafficService) -> wire.AllTraffic:
-    """Return the traffic of these keys at this moment as the API shows it. Raises StoreUnavailable."""
+    """Return the traffic of these keys, as last sampled, as the API shows it. Raises StoreUnavailable.
+
+    `devices` is None for all while Xray does not answer: the totals do not need it.
+    """
     totals, online = traffic.totals(), _online(keys, traffic)
     shown = tuple(
         wire.KeyUsage(

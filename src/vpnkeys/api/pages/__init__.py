@@ -1,1 +1,1 @@
-"""Pages for people: dashboard, documentation, a customer's subscription."""
+"""Serves pages for people: the dashboard, the documentation, a customer's subscription."""

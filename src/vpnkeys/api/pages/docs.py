@@ -1,7 +1,7 @@
 """Describes the API to programs (`/openapi.json`) and to people (`/docs`).
 
 Everything the page needs comes from this package: it works without the internet, and no other server learns that it
-was read. Both are open: they say what any installation could do, and nothing of what this one holds.
+was read. Both are open to all: they describe any installation, and show nothing of this one.
 """
 
 from functools import cache
@@ -27,7 +27,7 @@ _MEDIA_TYPES = {
     "favicon-32x32.png": "image/png",
 }
 
-# data: because Swagger UI's style sheet has its icons in itself.
+# "data:", because Swagger UI's style sheet contains its icons.
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -36,15 +36,15 @@ _PAGE_POLICY = (
 
 @cache
 def _files() -> StaticFiles:
-    """Return the page's files, read when first asked for: two megabytes that most servers never show."""
+    """Return the page's files. They are read at the first request: two megabytes that most servers never show."""
     return StaticFiles({name: read("docs", name) for name in _MEDIA_TYPES}, _MEDIA_TYPES, _PAGE_POLICY)
 
 
 class DescribedApi(FastAPI):
-    """An application whose description matches what it answers."""
+    """Describes itself in OpenAPI as it answers."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document. FastAPI promises 422 wherever it checks something; this API answers 400."""
+        """Return the OpenAPI document. FastAPI adds 422 to each route with input; this API answers 400 instead."""
         if self.openapi_schema is None:
             schema = super().openapi()
             for path in schema["paths"].values():
@@ -70,7 +70,7 @@ def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") 
 def page_file(
     name: Annotated[str, Path()], if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = ""
 ) -> Response:
-    """Return a file of the page."""
+    """Return a file of the page. The page itself is not one of them: it has its own address, `/docs`."""
     if name == "index.html":
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file.")
     return _files().answer(name, if_none_match, accept_encoding)

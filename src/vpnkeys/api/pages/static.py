@@ -1,4 +1,4 @@
-"""Serves files of this package as pages: from closed tables, sent to each browser once, nothing of another origin."""
+"""Serves files of this package as pages: from closed tables, without anything of another origin."""
 
 import gzip
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ IfNoneMatch = Annotated[str, Header(alias="If-None-Match")]
 AcceptEncoding = Annotated[str, Header(alias="Accept-Encoding")]
 
 ASK_EACH_TIME = "no-cache"
-"""Browsers keep the file and ask each time whether it changed: after an upgrade none shows half of the old page."""
+"""Browsers keep the file and ask each time whether it changed, so that none mixes files of two versions."""
 
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -25,11 +25,12 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Vary": "Accept-Encoding",
 }
+# Compressed formats: gzip would make them no smaller.
 _PACKED_ALREADY = ("image/png", "font/woff2")
 
 
 class Asset(NamedTuple):
-    """A file ready to be sent: its bytes, its entity tag, and whether they are packed."""
+    """Holds a file ready to be sent: its bytes, its entity tag, and whether the bytes are compressed."""
 
     content: bytes
     tag: str
@@ -38,14 +39,17 @@ class Asset(NamedTuple):
 
 @cache
 def _asset(content: bytes, media_type: str, *, pack: bool) -> Asset:
-    """Return a file ready to be sent. Plain and packed are two representations, with a tag each; both are kept."""
+    """Return a file ready to be sent. Plain and compressed are two representations with a tag each; both are kept.
+
+    The compressed bytes have no time in them (`mtime=0`), so that their tag stays the same over a restart.
+    """
     packed = pack and media_type not in _PACKED_ALREADY
     content = gzip.compress(content, mtime=0) if packed else content
     return Asset(content, tag_of(content), packed)
 
 
 class StaticFiles:
-    """The files of one page, and no others: what a browser asks for is looked up here, never joined to a path."""
+    """Serves the files of one page and no others: a requested name is looked up in a table, never joined to a path."""
 
     def __init__(self, contents: Mapping[str, bytes], media_types: Mapping[str, str], policy: str) -> None:
         """Take the bytes and the media type of each file by name, and the Content-Security-Policy of all."""
@@ -68,7 +72,7 @@ class StaticFiles:
 
 
 def read(folder: str, name: str) -> bytes:
-    """Return a file of a folder of this package's web pages."""
+    """Return the bytes of a file in a folder of this package's web pages."""
     return files("vpnkeys").joinpath("web", folder, *name.split("/")).read_bytes()
 
 

@@ -1,7 +1,7 @@
-"""`/sub/{token}` gives a customer the subscription, in the format that fits the client; unknown tokens get 404.
+"""Answers `/sub/{token}` with a customer's subscription, in the format of the client; unknown tokens get 404.
 
 Headers that clients read: `subscription-userinfo` (bytes, and Unix seconds), `profile-update-interval` (hours) and
-`profile-title`, all as the clash and sing-box clients have them; what is not limited is left out.
+`profile-title`, as clients of Clash and sing-box read them. A limit that a key does not have is left out.
 """
 
 import base64
@@ -50,11 +50,12 @@ async def get_subscription(
     access: AccessControlDep,
     wanted: Annotated[str | None, Query(alias="format")] = None,
 ) -> Response:
-    """Return a subscription. The token is looked up before anything else, in the same way for all tokens."""
+    """Return a subscription. The token is looked up first, so that an unknown one learns nothing from other errors."""
     key = services.subscriptions.find(token)
     if key is None:
         access.limits.count_failure(address_of(request.scope))
         raise HTTPException(HTTPStatus.NOT_FOUND)
+    # In a thread: it reads the traffic from the database and may draw a QR code.
     return await run_in_threadpool(_answer, request, services, key, token, wanted)
 
 
@@ -62,7 +63,7 @@ async def get_subscription(
 @router.api_route("/sub/{token}/", methods=["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
 @public
 async def nothing_here() -> None:
-    """Answer 404 as on any unknown path; a 405 would show that there is something."""
+    """Answer 404 as for an unknown path, because a 405 would show that subscriptions are served here."""
     raise HTTPException(HTTPStatus.NOT_FOUND)
 
 
@@ -89,7 +90,7 @@ def _answer(request: Request, services: Services, key: Key, token: str, wanted: 
 def _profile(key: Key, used_bytes: int) -> dict[str, str]:
     """Return the headers that clients show beside a subscription.
 
-    All use counts as download: clients add both up, and of what was reset or imported only the sum is known.
+    All bytes are given as download: clients add up both directions, and of imported bytes only the sum is known.
     """
     limits = key.limits
     info = [f"upload=0; download={used_bytes}"]

@@ -15,13 +15,13 @@ from vpnkeys.domain.link import render_link
 
 
 class UnknownFormat(Rejected):
-    """`?format=` names no format."""
+    """Says that `?format=` names no format."""
 
     code = "unknown_format"
 
 
 class Format(StrEnum):
-    """The values of `?format=`."""
+    """Lists the values of `?format=`."""
 
     LINK = "link"
     BASE64 = "base64"
@@ -31,20 +31,20 @@ class Format(StrEnum):
 
 
 class Asker(NamedTuple):
-    """The headers by which a client says what it is."""
+    """Holds the headers by which a client says what program it is and what it accepts."""
 
     user_agent: str
     accept: str
 
 
 class Document(NamedTuple):
-    """A subscription, written."""
+    """Holds a written subscription with its media type."""
 
     text: str
     media_type: str
 
 
-# A User-Agent names the program first; what it is like, and what it is built on, comes behind that.
+# A User-Agent begins with the program's own name. What it is compatible with or built on follows, and must not match.
 _SING_BOX_APP = re.compile(r"SF[AIMT]\b")
 _FORMAT_OF = (
     (re.compile(r"sing-box\b", re.IGNORECASE), Format.SING_BOX),
@@ -52,8 +52,8 @@ _FORMAT_OF = (
     (re.compile(r"mihomo|clash|flclash|stash", re.IGNORECASE), Format.MIHOMO),
 )
 
-# mihomo reads YAML 1.2, to which JSON belongs but for these: YAML refuses them unescaped, or ends a line there.
-# Escaping everything beyond ASCII would not do: JSON escapes an emoji as a surrogate pair, which YAML refuses too.
+# mihomo reads YAML 1.2, which includes JSON except for these characters: YAML refuses them or takes them for line ends.
+# Escaping all that is not ASCII is no way out: JSON escapes an emoji as a surrogate pair, which YAML refuses too.
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
@@ -72,7 +72,7 @@ def choose(wanted: str | None, asker: Asker) -> Format:
 
 
 def write(form: Format, key: Key, site: ServerIdentity, asker: Asker) -> Document:
-    """Return a subscription in any format but HTML; without a link when the key does not work."""
+    """Return a subscription in any format but HTML; in plain formats without a link while the key is not active."""
     address, public_key = site.server_address, site.public_key
     link = f"{render_link(key, address, public_key)}\n" if key.status is Status.ACTIVE else ""
     match form:
@@ -89,6 +89,6 @@ def write(form: Format, key: Key, site: ServerIdentity, asker: Asker) -> Documen
 
 
 def to_json(config: dict[str, Any]) -> str:
-    """Return a configuration as JSON that readers of YAML take too."""
+    """Return a configuration as JSON that readers of YAML accept too."""
     written = json.dumps(config, ensure_ascii=False, indent=2)
     return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", written) + "\n"

@@ -1,6 +1,6 @@
-"""Renders a customer's page: the link as text and picture, and what was used. No script, nothing from elsewhere.
+"""Renders a customer's page: link, QR code and used traffic, without a script or anything of another server.
 
-Every value is escaped where it is put in: a key's name comes from strangers.
+Every value is escaped where it is inserted: a key's name may come from a customer.
 """
 
 import base64
@@ -22,7 +22,7 @@ _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode(
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The Content-Security-Policy under which this page shows all it has."""
+"""The Content-Security-Policy of the page: nothing is allowed but its own style, by its hash."""
 
 _APPS = {
     "Android": "Hiddify, v2rayNG, sing-box",
@@ -32,7 +32,7 @@ _APPS = {
     "Linux": "Hiddify, sing-box",
 }
 
-# Links by which apps add a subscription; the places are for its address and its name, encoded.
+# Links by which apps add a subscription, with places for its address and its name, both encoded for a URL.
 _ADD_TO = {
     "Hiddify": "hiddify://import/{}#{}",
     "sing-box": "sing-box://import-remote-profile?url={}#{}",
@@ -42,7 +42,7 @@ _ADD_TO = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A key as its customer sees it. `used_bytes` is of the present window of its traffic limit."""
+    """Holds what a customer sees of a key. `used_bytes` counts in the present window of its traffic limit."""
 
     key: Key
     link: str

@@ -1,4 +1,4 @@
-"""The texts of a customer's page, in each of its languages."""
+"""Holds the texts of a customer's page in each of its languages, and chooses one for a browser."""
 
 import re
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from vpnkeys.domain.limits import Status, Window
 
 _STEP = 1024
 _QUALITY = re.compile(r"(?:q=([01](?:\.[0-9]{0,3})?))?")
-"""RFC 9110, 12.4.2."""
+"""The weight of a language in Accept-Language (RFC 9110, 12.4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One language. `used` has a place for the window, `of` for the limit and the window; `units` begin with bytes."""
+    """Holds one language. `used` has a place for the window, `of` for limit and window; `units` begin with bytes."""
 
     language: str
     statuses: dict[Status, str]
@@ -35,7 +35,7 @@ class Words:
     comma: str
 
     def size(self, count: int) -> str:
-        """Return a number of bytes with a unit that keeps it short."""
+        """Return a number of bytes in the largest unit of which there is at least one, such as "1.5 GiB"."""
         size, unit = float(count), 0
         while size >= _STEP and unit < len(self.units) - 1:
             size, unit = size / _STEP, unit + 1

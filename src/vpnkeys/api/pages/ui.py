@@ -1,6 +1,6 @@
-"""Serves the dashboard at `/ui/`, under a policy that lets the page do nothing but its work.
+"""Serves the dashboard at `/ui/`, under a policy that forbids all that the page does not need.
 
-The page itself is open, as a sign-in form is; all that it shows comes from the API, by the session of its user.
+The files are open to all, like any sign-in form; all data comes from the API, with the session of the user.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _MEDIA_TYPES = {
     "woff2": "font/woff2",
 }
 
-# No script can make markup from text: browsers that know Trusted Types refuse it, and the page never tries.
+# Trusted Types: no script can turn text into markup, which would let a key's name become code. The page never does.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -47,7 +47,7 @@ def _walk(folder: Traversable, above: str = "") -> Iterator[tuple[str, bytes]]:
 
 @cache
 def _files() -> StaticFiles:
-    """Return the files. Names begin with the edition, a digest of all, so that what has a name never changes."""
+    """Return the files. Names begin with the edition, a digest of all files, so that a name's content never changes."""
     contents = dict(_walk(files("vpnkeys").joinpath("web", "ui")))
     edition = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()[:12]
     page = contents.pop("index.html").replace(_EDITION, edition.encode())
@@ -59,7 +59,7 @@ def _files() -> StaticFiles:
 @router.get("/ui")
 @public
 async def to_the_page() -> RedirectResponse:
-    """Redirect to the page, whose address ends with a slash, so that its relative names are below it."""
+    """Redirect to `/ui/`: with the slash, relative names in the page resolve below it."""
     return RedirectResponse("/ui/")
 
 
@@ -73,5 +73,5 @@ async def page(if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding 
 @router.get("/ui/{name:path}")
 @public
 async def page_file(name: str, if_none_match: IfNoneMatch = "", accept_encoding: AcceptEncoding = "") -> Response:
-    """Return a file of the page; browsers keep it for good, since another edition has other names."""
+    """Return a file of the page. Browsers keep it for good, because another edition has other names."""
     return _files().answer(name, if_none_match, accept_encoding, caching=_FOR_EVER)

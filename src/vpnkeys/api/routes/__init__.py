@@ -1,1 +1,1 @@
-"""The routes of the API, a file for each part of it."""
+"""Defines the routes of the API, a file for each part."""

@@ -1,4 +1,4 @@
-"""`/api/audit` shows every change, who made it, and how it ended."""
+"""Serves `/api/audit`: every change, who made it, and how it ended."""
 
 from typing import Annotated
 

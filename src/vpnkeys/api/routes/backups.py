@@ -1,4 +1,4 @@
-"""`/api/backups` lists, makes and hands out the backups in the data directory."""
+"""Serves `/api/backups`: lists, makes and downloads the backups in the data directory."""
 
 from datetime import datetime
 from typing import Annotated
@@ -23,7 +23,7 @@ router = ApiRouter(
 @router.get("")
 @requires(Scope.ADMIN)
 def list_backups(backups: BackupsDep) -> list[BackupFile]:
-    """Return the backups that there are, newest first."""
+    """Return all backups, newest first."""
     return [_shown(*file) for file in backups.list()]
 
 

@@ -1,4 +1,4 @@
-"""Name, version and health, which are open to all."""
+"""Serves name, version and health, which are open to all."""
 
 from http import HTTPStatus
 

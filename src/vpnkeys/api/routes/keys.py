@@ -1,7 +1,7 @@
-"""`/api/keys` makes, lists, shows, changes and deletes keys.
+"""Serves `/api/keys`: makes, lists, shows, changes and deletes keys.
 
-What waits for disk or Xray does so in a thread, and its handler is a coroutine: the answer of a handler that is none
-would be rendered in a second thread, and each change of threads takes as long as a commit.
+Handlers that wait for disk or Xray are coroutines that do so in a thread. FastAPI would run a plain function in one
+thread and render its answer in a second, and each change of threads takes as long as a commit.
 """
 
 from datetime import timedelta
@@ -99,7 +99,7 @@ async def get_key_config(key: KeyDep, keys: KeysDep) -> KeyConfig:
 @router.patch("/{key_id}")
 @requires(Scope.KEYS)
 async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> Key:
-    """Change a key. When this answers, it works, or no longer, accordingly; its link stays the same."""
+    """Change a key. When this answers, Xray follows the change; the key's link stays the same."""
     return key_answer(await run_sync(keys.change, key_id, partial(changed_draft, change)))
 
 

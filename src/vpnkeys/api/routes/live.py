@@ -1,4 +1,4 @@
-"""`/api/events` streams changes as they happen, as server-sent events.
+"""Serves `/api/events`: streams changes as they happen, as server-sent events.
 
 The format is that of the HTML standard, "Server-sent events": `event:` and `data:` lines, and an empty line after each.
 """
@@ -31,7 +31,7 @@ _HEALTH_FIELDS_THAT_MOVE = {"timestamp", "uptime_seconds"}
 
 
 class EventStream(StreamingResponse):
-    """An answer that goes on until the caller or the server ends it."""
+    """Is an answer that goes on until the caller or the server ends it."""
 
     media_type = "text/event-stream"
 
@@ -45,36 +45,41 @@ async def get_events(services: ServicesDep, rendered: RenderedKeysDep, who: Iden
     `health`: as GET /health, at first and when it changes.
     """
     return EventStream(
-        _events(_Look(services, rendered), who), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        # X-Accel-Buffering: nginx would hold events back until its buffer is full.
+        _events(_Look(services, rendered), who),
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 async def _events(look: "_Look", who: Identity) -> AsyncIterator[bytes]:
-    """Yield events until the token is not valid any more. Only traffic is sent unchanged, as a sign of life."""
+    """Yield events until the caller's token is no longer valid.
+
+    Traffic is sent also when nothing changed, as it has a timestamp: clients see that the stream is alive.
+    """
     sent: dict[str, object] = {}
     tick = 0
     while look.services.tokens.renew(who) is not None:
-        for name, data, essence in await to_thread.run_sync(look.now, tick % _TRAFFIC_EVERY_TICKS == 0):
-            if sent.get(name) != essence:
-                sent[name] = essence
+        for name, data, compared in await to_thread.run_sync(look.now, tick % _TRAFFIC_EVERY_TICKS == 0):
+            if sent.get(name) != compared:
+                sent[name] = compared
                 yield b"event: %s\ndata: %s\n\n" % (name.encode(), data)
         tick += 1
         await asyncio.sleep(_TICK_S)
 
 
 class _Look(NamedTuple):
-    """Looks at everything that the stream reports."""
+    """Reads everything that the stream reports."""
 
     services: Services
     rendered: RenderedKeys
 
     def now(self, with_traffic: bool) -> list[tuple[str, bytes, object]]:
-        """Return of each event the name, the data, and what of it is news when it differs."""
+        """Return each event's name, its data, and the part of the data whose change makes it worth sending."""
         health = health_answer(self.services.health.report())
         found: list[tuple[str, bytes, object]] = [
             ("health", health.model_dump_json().encode(), health.model_dump(exclude=_HEALTH_FIELDS_THAT_MOVE))
         ]
-        with suppress(Unavailable):  # /health has said so
+        with suppress(Unavailable):  # the health event says so
             keys = self.rendered.all()
             found.append(("keys", keys, keys))
             if with_traffic:

@@ -1,4 +1,4 @@
-"""`/metrics` reports requests and the state of the server to Prometheus."""
+"""Serves `/metrics`: requests and the state of the server, for Prometheus."""
 
 from typing import Annotated
 

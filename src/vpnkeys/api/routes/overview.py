@@ -1,4 +1,4 @@
-"""`/api/traffic` shows what all keys together use, and each of them."""
+"""Serves `/api/traffic`: the traffic of all keys together, and of each."""
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.traffic import point_answer, traffic_of_all

@@ -1,4 +1,4 @@
-"""`/api/system/…/plan` shows what a repair would do."""
+"""Serves `/api/system/…/plan`: what a repair would do."""
 
 import time
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def get_ports_plan(system: SystemDep) -> PortsPlan:
 @router.get("/targets")
 @requires(Scope.READ)
 async def get_targets(reporter: ReporterDep) -> Targets:
-    """Return how the REALITY targets are; they are looked at every minute."""
+    """Return what the last check of the REALITY targets found; they are checked every minute."""
     seen = tuple(target_answer(report) for report in reporter.targets())
     return Targets(targets=seen, timestamp=int(time.time()))
 

@@ -1,4 +1,4 @@
-"""`/api/keys/{key_id}/qr.svg` shows a key's link as a picture."""
+"""Serves `/api/keys/{key_id}/qr.svg`: a key's link as a picture."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""`/api/keys/{key_id}/test` tries whether the key's link carries traffic."""
+"""Serves `/api/keys/{key_id}/test`: tests whether the key's link carries traffic."""
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.deps import KeyDep, SelfTestDep

@@ -1,4 +1,4 @@
-"""`/ui/session` signs a browser in with a token, and out."""
+"""Serves `/ui/session`: signs a browser in with a token, and out."""
 
 from fastapi import Request, Response
 

@@ -1,4 +1,4 @@
-"""`/api/keys/{key_id}/subscription` makes, replaces and revokes a customer's subscription address."""
+"""Serves `/api/keys/{key_id}/subscription`: makes, replaces and revokes a customer's subscription address."""
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.deps import KeyDep, SubscriptionsDep
@@ -17,7 +17,7 @@ router = ApiRouter(
 @router.post("")
 @requires(Scope.KEYS)
 def make_subscription(key: KeyDep, subscriptions: SubscriptionsDep) -> SubscriptionMade:
-    """Make a subscription. It replaces the one that the key has, whose address is not found from now on."""
+    """Make a subscription. It replaces the one that the key has, whose address stops working at once."""
     made, token = subscriptions.rotate(key)
     return SubscriptionMade(key_id=made.key_id, url=subscriptions.url(token), created_at=made.created_at)
 

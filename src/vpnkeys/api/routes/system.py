@@ -1,4 +1,4 @@
-"""`/api/system` shows the state of database, config.json, Xray and ports, and repairs it."""
+"""Serves `/api/system`: shows the state of database, config.json, Xray and ports, and repairs it."""
 
 import time
 
@@ -66,7 +66,7 @@ def config_status(reporter: ReporterDep) -> ConfigStatus:
 @router.post("/verify-reality")
 @requires(Scope.ADMIN)
 def verify_reality(system: SystemDep) -> RealityVerified:
-    """Compare every REALITY setting with the database, repair what differs, and look at every target."""
+    """Compare every REALITY setting with the database, repair what differs, and check every target."""
     done, targets = system.verify_reality()
     return RealityVerified(
         message="Reality settings verified and updated successfully",
@@ -111,7 +111,7 @@ async def ports(keys: KeysDep) -> Ports:
 @router.post("/ports/reset", responses=problems(400))
 @requires(Scope.ADMIN)
 def reset_ports(system: SystemDep) -> PortsReset:
-    """Hand out all ports again from the bottom; a key whose port stays keeps its connections."""
+    """Assign all ports again from the bottom of the range; a key whose port stays keeps its connections."""
     return PortsReset(
         message="All ports reset successfully",
         status="reset",
@@ -140,7 +140,7 @@ def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
 @router.get("/xray/config-status")
 @requires(Scope.READ)
 def xray_config_status(reporter: ReporterDep) -> XrayConfigStatus:
-    """Return config.json in numbers, with Xray's own verdict."""
+    """Return config.json in numbers, and whether Xray accepts it."""
     return XrayConfigStatus(config_status=_xray_config(reporter.xray_file()), timestamp=_now())
 
 

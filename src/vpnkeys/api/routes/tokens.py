@@ -1,4 +1,4 @@
-"""`/api/tokens` makes, lists, rotates and revokes API tokens."""
+"""Serves `/api/tokens`: makes, lists, rotates and revokes API tokens."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -31,7 +31,7 @@ async def get_me(who: IdentityDep) -> Me:
 @router.get("")
 @requires(Scope.ADMIN)
 async def list_tokens(tokens: TokensDep) -> list[Token]:
-    """Return all tokens, also those that are not valid any more, oldest first."""
+    """Return all tokens, also expired and revoked ones, oldest first."""
     now = tokens.clock.now()
     return [_answer(token, now) for token in tokens.list()]
 

@@ -1,4 +1,4 @@
-"""`/api/keys/{key_id}/traffic` and `/online` show what a key has used, and whether its customer is online."""
+"""Serves `/api/keys/{key_id}/traffic` and `/online`: what a key has used, and whether its customer is online."""
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.traffic import now, point_answer, traffic_answer
@@ -29,7 +29,7 @@ async def get_traffic(key: KeyDep, traffic: TrafficDep) -> Traffic:
 def reset_traffic(key: KeyDep, traffic: TrafficDep, enforcer: EnforcerDep) -> TrafficReset:
     """Let the key's total start again from zero."""
     traffic.reset(key)
-    enforcer.enforce_now()  # a key that its traffic had stopped works again when this answers
+    enforcer.enforce_now()  # so that a key stopped by its traffic limit works again when this answers
     return TrafficReset(
         status="success",
         message="Traffic reset successfully",

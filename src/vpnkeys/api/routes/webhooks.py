@@ -1,4 +1,4 @@
-"""`/api/webhooks` makes, changes and deletes webhooks, and shows what was delivered."""
+"""Serves `/api/webhooks`: makes, changes and deletes webhooks, and shows what was delivered."""
 
 from typing import Annotated
 
