@@ -38,8 +38,12 @@ find_python() {
 }
 
 choose_python() {
-    python=$(find_python) || die "vpnkeys needs Python 3.11 or later, and there is none on this machine." \
-        "Debian 12 and Ubuntu 24.04 have it:  apt-get install -y python3 python3-venv"
+    if ! python=$(find_python); then
+        say "vpnkeys needs Python 3.11 or later, and there is none on this machine."
+        install_packages python3 python3-venv
+        python=$(find_python) || die "The newest Python that apt-get has here is older than 3.11." \
+            "Debian 12 and Ubuntu 24.04 have one that is new enough."
+    fi
     [[ $python == bare ]] || return 0
     say "Python is here, but not its venv module, which keeps this project's packages apart from the system's."
     install_packages python3-venv

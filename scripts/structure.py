@@ -29,6 +29,7 @@ OLD_WORDS = (
     "Takeover", "knocks", "at the door", "whoever", "somebody", "is told", "are told",
 )  # fmt: skip
 _WORDS = {word: re.compile(rf"\b{re.escape(word)}\b") for word in OLD_WORDS}
+_COLUMN = re.compile(r"""["']judged["']|AND judged =""")  # released databases have a column of this name
 _FOR_MACHINES = re.compile(r"#\s*(noqa|type:|fmt:|pragma|!)")
 
 
@@ -155,10 +156,10 @@ def _explained_names(tree: ast.Module) -> Iterator[ast.Expr]:
 def old_words(modules: list[Module]) -> Largest:
     """Return how often a word that has to be decoded stands in the source."""
     found = [
-        (len(pattern.findall(module.text)), f"{word} in {module.short}")
-        for module in modules
+        (len(pattern.findall(text)), f"{word} in {module.short}")
+        for module, text in ((module, _COLUMN.sub("", module.text)) for module in modules)
         for word, pattern in _WORDS.items()
-        if pattern.search(module.text)
+        if pattern.search(text)
     ]
     return Largest(sum(count for count, _ in found), ", ".join(where for _, where in found[:6]) or "none")
 

@@ -92,7 +92,7 @@ class KeyUsage(Answer):
 
 
 class AllTraffic(Answer):
-    """What all keys use, as last sampled: at most ten seconds ago, or two while somebody watches."""
+    """What all keys use, as last sampled: at most ten seconds ago, or two while a client reads events."""
 
     timestamp: UnixSeconds
     total_bytes: int
