@@ -64,6 +64,7 @@ KeyId = Annotated[str, Path(description="the key's id or its UUID")]
 KeysDep = Annotated[KeyService, Depends(_service(lambda services: services.keys))]
 
 
+# A coroutine, because the store has the keys in memory: a thread would cost more than the look-up.
 async def key(key_id: KeyId, keys: KeysDep) -> Key:
     """Return the key that the path names. Raises KeyNotFound."""
     return keys.get(key_id)

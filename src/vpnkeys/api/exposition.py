@@ -20,6 +20,7 @@ _PROCESS = ProcessCollector(registry=None)
 def expose(metrics: Metrics, accept: str) -> tuple[bytes, str]:
     """Return all of a server's metrics, and their media type."""
     encode, content_type = choose_encoder(accept)
+    # Not the library's own registry: it is one for the whole process, and would collect once more to learn the names.
     registry = CollectorRegistry(auto_describe=False)
     for collector in (_RequestsCollector(metrics), _PROCESS, _ServerCollector(metrics)):
         registry.register(collector)

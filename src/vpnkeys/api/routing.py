@@ -111,6 +111,7 @@ class Dispatcher:
         """Return the plain route that a request is for, and note it in the scope; None for any other route."""
         for pattern, route in self._by_method.get(scope["method"], ()):
             if match := pattern.match(scope["path"]):
+                # The framework serves it, with validation and conversion of what was sent.
                 if not isinstance(route, PlainRoute):
                     return None
                 scope.update(app=self._app, route=route, path_params=match.groupdict())

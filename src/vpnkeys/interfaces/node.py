@@ -26,6 +26,8 @@ class Node(Protocol):
         """Return what config.json and the running Xray hold now; the latter is None while Xray does not answer."""
         ...
 
+    # Xray may fail halfway: it adds inbounds one by one, and refuses to remove an unknown tag. So what to do next is
+    # planned from what `observe` sees then, and no plan is simply tried again.
     def apply(self, plan: Plan) -> None:
         """Carry a plan out; safe to repeat after `observe`.
 
@@ -38,10 +40,12 @@ class Node(Protocol):
         """Return the cumulative counters, which are never reset. Raises XrayUnavailable."""
         ...
 
+    # Xray's own view, because a socket to the port alone may be a probe. It never reports 127.0.0.1 and ::1.
     def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Return the addresses from which customers are online now, by key UUID. Raises XrayUnavailable."""
         ...
 
+    # A frozen Xray still takes connections, so that this does not prove that it answers calls.
     def is_up(self) -> bool:
         """Return whether the running Xray takes connections on its API."""
         ...
@@ -80,6 +84,7 @@ class Host(Protocol):
         """
         ...
 
+    # A restart costs every customer a reconnect and new probes of the targets, so no change of keys needs one.
     def restart(self) -> None:
         """End the running Xray and return when a new one answers. Raises XrayUnavailable when none does in time."""
         ...
@@ -88,6 +93,7 @@ class Host(Protocol):
         """Limit these ports to so many Mbit/s each way, and all other ports no more. Raises SpeedLimitImpossible."""
         ...
 
+    # Xray ends no connection when an inbound or a user is removed, so the host's kernel has to.
     def cut_device(self, port: int, address: str) -> None:
         """End the open connections from this address to this port."""
         ...

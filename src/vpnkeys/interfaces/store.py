@@ -18,6 +18,7 @@ from vpnkeys.domain.webhook import Delivery, Webhook
 class Ledger(Protocol):
     """Keeps the accounts of traffic, inside a write transaction."""
 
+    # The highest counter of each epoch and key counts, so that neither order nor repetition of samples matters.
     def merge(self, samples: Samples, at: datetime) -> None:
         """Merge a sample that was taken at this time. Idempotent; counters of unknown keys are left out."""
         ...
@@ -34,6 +35,7 @@ class Ledger(Protocol):
         """Return the bytes used since the start of an hour, or the last reset if later; None: since the last reset."""
         ...
 
+    # A year of hours is 8,760 rows a key; a year of days is 365.
     def fold_into_days(self, before: datetime) -> None:
         """Add the hours before a midnight up to days."""
         ...
@@ -62,6 +64,7 @@ class Outbox(Protocol):
         """Let all deliveries that a webhook still waits for be tried at this time."""
         ...
 
+    # A receiver that is off for weeks must not fill the disk, and deliveries show what went wrong lately.
     def prune(self, delivered_before: datetime, given_up_before: datetime) -> None:
         """Delete delivered and given-up deliveries whose event is older than the time for each."""
         ...
@@ -112,6 +115,7 @@ class Transaction(Protocol):
         """Add a record to the audit log that does not follow from a change of keys."""
         ...
 
+    # After the rollback of the change itself, in a transaction of its own: the attempt is part of the log.
     def record_taken_back(self, entries: Iterable[Entry], why: str) -> None:
         """Add records of changes that were begun and taken back, with the reason."""
         ...
@@ -224,6 +228,7 @@ class Store(Protocol):
         """Add a record of something that is no change of the database to the audit log."""
         ...
 
+    # Without waiting for the disk a commit took 1.2 ms instead of 11.2 (docs/adr/0016-one-road.md).
     def write(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
         """Begin a write transaction. With `durable=False`, a power cut may lose it, as a whole."""
         ...

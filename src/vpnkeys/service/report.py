@@ -151,6 +151,7 @@ def _file_issues(keys: Iterable[Key], observed: Observed, pool: PortRange) -> It
         "the running Xray": observed.running.inbounds if observed.running else {},
     }
     for side, inbounds in sides.items():
+        # Xray takes two inbounds on one port without an error (SO_REUSEPORT), so that only a look finds them.
         used: dict[int, str] = {}
         for inbound in inbounds.values():
             if inbound.port is None:

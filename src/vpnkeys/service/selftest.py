@@ -75,6 +75,7 @@ class SelfTest:
             msg = "Another key is being tested; try again in some seconds."
             raise SelfTestBusy(msg)
         try:
+            # Before the client starts, whose few kilobytes are counted like a customer's.
             before = self.node.sample()
             trial = self.node.try_link(key)
             counted = trial.outcome is Outcome.WORKS and self._has_counted(key, before, trial.bytes_received)

@@ -96,6 +96,7 @@ class Sender:
         failures = self._take_failures()
         active = [webhook.id for webhook in self.store.webhooks() if webhook.is_active]
         for webhook_id in active:
+            # One task a webhook, because two would send its events out of order.
             if webhook_id not in self._under_way and self.store.unsettled(webhook_id, 1):
                 self._under_way[webhook_id] = asyncio.create_task(self.deliver_due(webhook_id))
         if active and time.monotonic() - self._pruned_at >= _PRUNE_EVERY_S:

@@ -159,6 +159,7 @@ class TrafficService:
         with self._sampling:
             devices = len(self.node.addresses_online([key.uuid])[key.uuid])
         seen = self.store.traffic(key.uuid).last_seen_at
+        # A customer who is online is seen now, however old the last sample of its traffic is.
         return Presence(devices, self.clock.now() if devices else seen)
 
     def held(self) -> AbstractContextManager[object]:
@@ -186,6 +187,7 @@ class TrafficService:
             every_s=every_s,
             first_after_s=every_s,
             back_off_s=(every_s,),
+            # One sample may fail, as while Xray restarts; two in a row are worth an alarm.
             late_after_s=2 * every_s + _LATE_AFTER_S,
             expected=(Unavailable,),
         )

@@ -82,6 +82,7 @@ class WebhookService:
         """
         webhook = new_webhook(parse_url(url), events, self.clock.now())
         with self.store.write() as transaction:
+            # Under the write lock, so that of two requests at once only one takes the last place.
             if len(self.store.webhooks()) >= MOST_WEBHOOKS:
                 raise TooManyWebhooks(
                     f"There are {MOST_WEBHOOKS} webhooks already, and no more are allowed; remove one first."
@@ -129,10 +130,12 @@ class WebhookService:
         webhook = self.get(webhook_id)
         event = ping(self.clock.now())
         body, began = event.body(), time.monotonic()
+        # Signed as every event is, so that a receiver can test its check of signatures too.
         headers = signed_headers(webhook, event.id, event.kind, body, event.at)
         answer = await self.post(webhook.url, headers, body)
         took_s = time.monotonic() - began
         if answer.is_success:
+            # In a thread, because a commit waits for the disk.
             await asyncio.to_thread(self._retry_now, webhook_id)
         return Trial(event.id, answer, took_s)
 

@@ -42,6 +42,7 @@ class Sessions:
         self._close_idle()
         if len(self._open) >= _MOST:
             del self._open[min(self._open, key=lambda name: self._open[name].last_used)]
+        # 32 random bytes: a session needs no second check, so that its name alone must be impossible to guess.
         cookie = secrets.token_urlsafe(32)
         self._open[cookie] = Session(identity, secrets.token_urlsafe(32), self.clock())
         return cookie, self._open[cookie]

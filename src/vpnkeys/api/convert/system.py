@@ -10,6 +10,7 @@ from vpnkeys.wire import plans, system
 def comparison_answer(comparison: Comparison | None) -> system.Comparison:
     """Return a comparison as the API shows it; None stands for an Xray that does not answer."""
     if comparison is None:
+        # Not in sync, because nobody knows: a monitor that watches `synced` should notice a silent Xray.
         return system.Comparison(synced=False, missing=(), extra=(), different=(), settings={}, reachable=False)
     return system.Comparison(
         synced=comparison.synced,
@@ -26,6 +27,7 @@ def validation_answer(report: SyncReport) -> system.SyncValidation:
     mismatches = report.short_id_mismatches
     return system.SyncValidation(
         synced=report.file.synced,
+        # Some values stand under two names, because clients of the 2.3 line read either.
         synchronized=report.file.synced,
         uuid_synced=report.uuid_synced,
         short_id_synced=not mismatches,

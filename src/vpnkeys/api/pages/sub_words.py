@@ -124,6 +124,7 @@ def words_for(accept_language: str) -> Words:
         if language in _LANGUAGES:
             liked[language] = max(liked.get(language, 0.0), _quality(quality))
     best = max(liked, key=lambda language: liked[language], default=ENGLISH.language)
+    # A weight of 0 means that the browser does not want this language at all.
     return _LANGUAGES[best] if liked.get(best) else ENGLISH
 
 

@@ -46,6 +46,7 @@ async def create_key(
 ) -> Key:
     """Make a key. 200 means that its link carries traffic now."""
     draft = draft_of(new)
+    # The parsed body is compared, so that spelling and order of its JSON do not matter.
     repeat = None if idempotency_key is None else Repeat.of(idempotency_key, draft)
     return key_answer(await run_sync(keys.create, draft, repeat))
 
@@ -58,6 +59,7 @@ async def create_keys(new: NewKeys, keys: KeysDep) -> list[Key]:
     return [key_answer(key) for key in made]
 
 
+# POST, because clients and proxies may drop the body of a DELETE (RFC 9110, 9.3.5).
 @router.post("/bulk/delete")
 @requires(Scope.KEYS, limit="delete")
 async def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:

@@ -38,6 +38,7 @@ def _now() -> int:
 @requires(Scope.ADMIN, limit="sync")
 def sync_config(reporter: ReporterDep, system: SystemDep) -> Synced:
     """Bring config.json and the running Xray to the database, without a restart."""
+    # Compared again afterwards: the answer shows what is there now, and not what was planned.
     system.sync()
     return Synced(
         message="Configuration synchronized successfully",
@@ -54,6 +55,7 @@ def config_status(reporter: ReporterDep) -> ConfigStatus:
     report = reporter.sync()
     return ConfigStatus(
         synchronized=report.file.synced,
+        # Named as in the 2.3 line, whose clients still read these fields.
         keys_json_count=len(report.key_uuids),
         config_json_count=len(report.config_uuids),
         keys_json_uuids=report.key_uuids,
@@ -84,6 +86,7 @@ def verify_reality(system: SystemDep) -> RealityVerified:
 async def ports(keys: KeysDep) -> Ports:
     """Return which key has which port."""
     by_port = sorted(keys.list(), key=lambda key: key.port)
+    # A key that never moved has had its port since it was made.
     moments = [key.port_assigned_at or key.created_at for key in by_port]
     return Ports(
         port_assignments=PortTable(
@@ -151,6 +154,7 @@ def _xray_config(report: XrayFileReport) -> XrayConfigSummary:
         vless_inbounds=len(report.inbounds),
         api_inbound=report.api_inbounds > 0,
         api_inbounds=report.api_inbounds,
+        # Each key has an inbound of its own, so that the first client is the only one.
         port_assignments={str(inbound.port): inbound.uuids[0] for inbound in report.inbounds if inbound.uuids},
         config_valid=not report.refusal,
         error=report.refusal,

@@ -30,6 +30,7 @@ async def get_me(who: IdentityDep) -> Me:
 
 @router.get("")
 @requires(Scope.ADMIN)
+# A coroutine, because the store has the tokens in memory, so that this waits for nothing.
 async def list_tokens(tokens: TokensDep) -> list[Token]:
     """Return all tokens, also expired and revoked ones, oldest first."""
     now = tokens.clock.now()

@@ -33,6 +33,7 @@ WebhookId = Annotated[str, Path(description="the webhook's id")]
 
 @router.get("")
 @requires(Scope.ADMIN)
+# A coroutine, because the store has the webhooks in memory; FastAPI calls other functions in one of few threads.
 async def list_webhooks(webhooks: WebhooksDep) -> list[Webhook]:
     """Return all webhooks, oldest first."""
     return [_answer(webhook) for webhook in webhooks.list()]
@@ -64,6 +65,7 @@ def delete_webhook(webhook_id: WebhookId, webhooks: WebhooksDep) -> WebhookDelet
 
 @router.post("/{webhook_id}/test")
 @requires(Scope.ADMIN)
+# A coroutine, so that a slow receiver does not hold one of the few threads for ten seconds.
 async def test_webhook(webhook_id: WebhookId, webhooks: WebhooksDep) -> WebhookTried:
     """Send a `ping` now, and wait for the receiver's answer, ten seconds at most."""
     return _trial_answer(await webhooks.test(webhook_id))

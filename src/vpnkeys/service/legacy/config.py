@@ -93,6 +93,7 @@ def read_config(text: str, pair: KeyPair, known: frozenset[str]) -> ServedConfig
             served.append(_served(raw, tag, pair))
         except ValueError as error:
             clashes.append(Clash("inbound_unfit", f"config.json: inbound {tag or 'without a tag'} {error}"))
+            # The UUID in the tag as well, because the clients may be what is damaged.
             unfit |= {*_uuids(raw), tag.removeprefix(KEY_TAG_PREFIX)}
     return ServedConfig(tuple(served), frozenset(unfit), tuple(clashes))
 
@@ -113,6 +114,7 @@ def _inbounds(text: str) -> list[dict[str, Any]]:
 def _is_key_inbound(raw: Mapping[str, Any], known: frozenset[str]) -> bool:
     if raw.get("protocol") != "vless":
         return False
+    # By the UUID too, because an inbound that was added by hand may have any tag.
     return str(raw.get("tag", "")).startswith(KEY_TAG_PREFIX) or not known.isdisjoint(_uuids(raw))
 
 
@@ -139,6 +141,7 @@ def _served(raw: Mapping[str, Any], tag: str, pair: KeyPair) -> Served:
         short_ids=_parsed_all("shortIds", reality.get("shortIds"), parse_short_id),
         server_names=_server_names(reality.get("serverNames")),
         flow=_flow(client, settings),
+        # `dest` is the older name of `target`; Xray takes both.
         target=str(reality.get("target") or reality.get("dest") or ""),
     )
 
@@ -158,6 +161,7 @@ def _refuse_other_transports(
     """Refuse an inbound that differs from ours in something that its clients must have set. Raises ValueError."""
     raw = _object(stream.get("rawSettings") or stream.get("tcpSettings"))
     others = {
+        # Xray calls plain TCP `tcp`, and since lately `raw`, with settings of either name.
         "network": stream.get("network", "tcp") not in ("tcp", "raw"),
         "security": stream.get("security") != "reality",
         "header": _object(raw.get("header")).get("type", "none") != "none",

@@ -69,6 +69,7 @@ def plan_import(
     """Return what has to be written beside the existing keys, or all clashes that prevent it."""
     here = {key.uuid: key for key in existing_keys}
     unchanged = tuple(key for key in legacy.keys if key.uuid in here and not _differences(key, here[key.uuid]))
+    # An import that is repeated finds its own keys again; they may have been used since and must not be reset.
     fresh = tuple(key for key in legacy.keys if key not in unchanged)
     clashes = (
         *legacy.clashes,
@@ -113,6 +114,7 @@ def describe(key: Key) -> str:
 def _doubles(keys: Sequence[Key]) -> Iterator[Clash]:
     """Yield a clash for each value that old keys share; of rows with the same UUID, only the UUID is reported."""
     for name in _UNIQUE:
+        # Counted over all old keys, also those that are here: two links with one port cannot both work.
         for value, count in Counter(getattr(key, name) for key in keys).items():
             owners = [key for key in keys if getattr(key, name) == value]
             if count > 1 and (name == "uuid" or len({key.uuid for key in owners}) > 1):

@@ -44,6 +44,7 @@ def read_installation(tables: LegacyTables, config: str, env: str, sni: str = ""
     Raises LegacyUnreadable when config.json or keys.env cannot be read as what they should be.
     """
     pair, clashes = read_key_pair(env)
+    # The UUIDs of the database come first: they show which inbounds of config.json are keys' whatever their tags.
     known = frozenset(uuid for row in tables["keys"] if (uuid := _uuid_of(row, "uuid")) is not None)
     served = read_config(config, pair, known)
     reading = _Reading(tables, served, sni, [*clashes, *served.clashes])
@@ -95,8 +96,10 @@ class _Reading:
             created_at=self._created_at(label, row, assigned, uuid),
             is_active=is_active,
             port=port,
+            # REALITY compares short ids padded with zeros to 16 digits, so a shorter spelling is the same id.
             short_id=self._choose(label, "short_id", own_id, served.short_ids if served else (), same=pad_short_id),
             sni=self._choose(label, "sni", own_sni, served.server_names if served else (), spare=self.sni),
+            # Without an inbound no client uses the key, so it gets the flow of new keys.
             flow=served.flow if served else VISION,
             port_assigned_at=_assigned_at(assigned, port),
         )
@@ -106,6 +109,7 @@ class _Reading:
         rows = [row for row in self.tables["traffic_history"] if _uuid_of(row, "key_uuid") == key.uuid]
         label = f'traffic_history: key "{key.name}" ({key.uuid})'
         if len(rows) > 1:
+            # Not added up: two rows may hold the same bytes twice.
             self._clash("traffic_ambiguous", f"{label} has {len(rows)} rows: delete all but the right one, {_AGAIN}.")
             return 0
         try:
@@ -162,6 +166,7 @@ class _Reading:
         flags = [row.get("is_active"), assigned.get("is_active")]
         is_active = self._first(label, "is_active", flags, parse_flag)
         if is_active is None:
+            # No table says it, so what Xray served decides.
             return served is not None
         if is_active and served is None:
             self._clash(

@@ -52,6 +52,7 @@ class SqlLedger:
         # A key may have been deleted since the reading; its row would break the foreign key and lose the whole sample.
         known = {uuid for (uuid,) in self._connection.execute(select(keys.c.uuid))}
         sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
+        # Compared with what is stored and not with our own last sample: another process may have merged a newer one.
         added = increments(self._usage_in(samples.epoch), sampled)
         self._note_epoch(samples.epoch, at, grew=bool(added))
         self._add(traffic_usage, {"epoch": samples.epoch}, added)

@@ -43,6 +43,7 @@ class SqlOutbox:
     def put_webhook(self, webhook: Webhook) -> None:
         """Add a webhook, or change the one with its id. Its deliveries stay."""
         # Not deleted and added: that would delete the deliveries with it (ON DELETE CASCADE).
+        # No kinds are stored as an empty text, which means all kinds, also those of later versions.
         row = asdict(webhook) | {"events": ",".join(webhook.events)}
         if not self._connection.execute(update(webhooks).where(webhooks.c.id == webhook.id).values(row)).rowcount:
             self._connection.execute(insert(webhooks).values(row))

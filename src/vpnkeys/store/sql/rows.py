@@ -13,6 +13,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.token import Scope, Token
 
+# Columns with the name and the value of the key's own field.
 _PLAIN = (
     "id",
     "name",
@@ -37,6 +38,7 @@ def to_row(key: Key) -> dict[str, object]:
         "traffic_limit_window": limits.traffic_window.value,
         "max_devices": limits.max_devices,
         "speed_limit_mbps": limits.speed_mbps,
+        # The column has kept its first name, so that no database has to be migrated for a word.
         "judged": key.limit_status.value,
     }
 

@@ -68,6 +68,7 @@ class SqlStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writers = Writers.of(engine)
+        # A connection of its own that never writes, because data_version does not count a connection's own commits.
         self._reader = engine.connect() if engine.dialect.name == "sqlite" else None
         self._watcher = Watcher(self._reader) if self._reader is not None else None
         self._lock = threading.Lock()

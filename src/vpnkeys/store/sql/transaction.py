@@ -105,6 +105,7 @@ class SqlTransaction:
         self._set_keys(*(key for key in self._keys if key.id != key_id))
 
     def _set_keys(self, *keys: Key) -> None:
+        # In the order of the query that reads the table, so that what is kept in memory equals what is read.
         self._keys = tuple(sorted(keys, key=lambda key: (key.created_at, key.id)))
 
     @property
@@ -165,6 +166,7 @@ class SqlTransaction:
 
     def put_token(self, token: Token) -> None:
         """Add a token, or replace the one with its id."""
+        # Nothing refers to a token's row, so it can be deleted and added again, whether it was there or not.
         self._connection.execute(delete(tokens_table).where(tokens_table.c.id == token.id))
         self._connection.execute(insert(tokens_table).values(token_row(token)))
 

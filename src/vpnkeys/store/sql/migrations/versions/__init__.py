@@ -1,1 +1,1 @@
-"""One module a revision."""
+"""Holds the revisions of the database, a module each."""

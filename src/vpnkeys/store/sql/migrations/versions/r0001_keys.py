@@ -1,4 +1,4 @@
-"""Keys, what they used, and the answers that must not be given twice."""
+"""Adds keys, their traffic, and the answers to requests with an Idempotency-Key."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """The first tables."""
+    """Create the first tables."""
     op.create_table(
         "keys",
         sa.Column("id", sa.String(36), nullable=False),
@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("sni", sa.String(253), nullable=False),
         sa.Column("flow", sa.String(32), nullable=False),
         sa.Column("port_assigned_at", sa.DateTime),
+        # Names are written out, because a later migration can change a constraint only by its name.
         sa.PrimaryKeyConstraint("id", name="pk_keys"),
         sa.UniqueConstraint("uuid", name="uq_keys_uuid"),
         sa.UniqueConstraint("port", name="uq_keys_port"),
@@ -53,7 +54,7 @@ def upgrade() -> None:
 
 
 def _per_key(table: str, more_keys: list[sa.Column[object]], numbers: list[str]) -> None:
-    """A table of numbers that goes with its key."""
+    """Create a table of numbers whose rows are deleted with their key."""
     op.create_table(
         table,
         sa.Column("key_uuid", sa.String(36), nullable=False),

@@ -1,4 +1,4 @@
-"""What keys may use."""
+"""Adds the limits of keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Limits on keys, and what is needed to judge them."""
+    """Add limits to keys, and to accounts what enforcing them needs."""
     for column in (
         sa.Column("note", sa.Text, nullable=False, server_default=sa.text("''")),
         sa.Column("expires_at", sa.DateTime),

@@ -1,4 +1,4 @@
-"""Whom the server deals with: holders of tokens, subscribers, receivers of events; and who did what."""
+"""Adds tokens, the audit log, subscriptions and webhooks."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """API tokens, the audit log, subscriptions, webhooks."""
+    """Create the tables of tokens, audit log, subscriptions and webhooks."""
     _add_tokens()
     _add_audit()
     _add_subscriptions()
@@ -53,6 +53,7 @@ def _add_audit() -> None:
     op.create_index("ix_audit_at", "audit", ["at"])
     op.create_index("ix_audit_subject", "audit", ["subject"])
     if op.get_bind().dialect.name == "sqlite":
+        # The database keeps the audit log append-only, so that no fault of ours alters it (ADR 11).
         for verb in ("update", "delete"):
             op.execute(
                 f"CREATE TRIGGER audit_no_{verb} BEFORE {verb.upper()} ON audit "

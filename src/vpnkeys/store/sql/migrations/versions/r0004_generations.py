@@ -1,4 +1,4 @@
-"""Numbers that tell whether what is kept in memory is still right."""
+"""Adds the numbers by which the server sees that a table kept in memory has changed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ _KEPT = ("keys", "tokens", "subscriptions", "webhooks")
 
 
 def upgrade() -> None:
-    """The numbers, and on SQLite, where things are kept in memory, what lets them grow."""
+    """Create the table of numbers, and on SQLite, where tables are kept in memory, the triggers that raise them."""
     generations = op.create_table(
         "generations",
         sa.Column("name", sa.String(32), nullable=False),

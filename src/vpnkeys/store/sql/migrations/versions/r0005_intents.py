@@ -1,4 +1,4 @@
-"""Keys that are being started, and keys that have to stop."""
+"""Adds the keys that are being started, and the keys that have to stop."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ _KEPT = ("intents", "stops")
 
 
 def upgrade() -> None:
-    """Two tables, kept in memory on SQLite, with the numbers that tell of their changes."""
+    """Create both tables, and their numbers and triggers on SQLite, where they are kept in memory."""
     op.create_table(
         "intents",
         sa.Column("key_id", sa.String(36), nullable=False),
