@@ -118,8 +118,10 @@ class FakeTransaction:
 
     def put_intents(self, intents: Iterable[Intent]) -> None:
         """Reserve. Raises ValueError when something is another's."""
+        intents = tuple(intents)
+        starting = {intent.key_id for intent in (*self.intents(), *intents)}
         for intent in intents:
-            keys = [key for key in self.tables.keys.values() if key.id != intent.key_id]
+            keys = [key for key in self.tables.keys.values() if key.id not in starting]
             held: set[object] = {value for key in keys for value in (key.uuid, key.port, key.short_id)}
             held |= {value for one in self.intents() for value in (one.key_id, one.uuid, one.port, one.short_id)}
             if held & {intent.key_id, intent.uuid, intent.port, intent.short_id}:

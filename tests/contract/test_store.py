@@ -281,6 +281,19 @@ def test_an_intent_has_nothing_of_another(database: Database, store: Store, fiel
     assert store.intents() == before
 
 
+def test_keys_that_move_may_take_each_other_s_port(store: Store) -> None:
+    """When ports are handed out again, a key gets the one that its neighbour leaves; nobody gets one that stays."""
+    add(store, key(1), key(2), key(3))
+    swapped = [replace(Intent.of(key(one), NOON), port=key(other).port) for one, other in ((1, 2), (2, 1))]
+    with store.write() as transaction:
+        transaction.put_intents(swapped)
+    assert {*store.intents()} == {*swapped}
+    with store.write() as transaction:
+        transaction.drop_intents()
+    with pytest.raises(ValueError, match=r"id-3|not free"), store.write() as transaction:
+        transaction.put_intents([swapped[0], replace(swapped[1], port=key(3).port)])
+
+
 def test_stops_are_kept_beyond_their_keys(database: Database, store: Store) -> None:
     """One a key, changed and dropped by the key's id; the key itself may be gone."""
     add(store, key(1), key(2))

@@ -39,7 +39,7 @@ class Server(World):
     def __post_init__(self) -> None:
         """Start it."""
         World.__post_init__(self)
-        self.keys.reconciler._late_calls = LateCalls(lambda: self.seconds)
+        self.keys.reconciler.late_calls = LateCalls(lambda: self.seconds)
         self.be_quiet()
 
     def be_quiet(self) -> None:
@@ -144,7 +144,7 @@ def test_a_late_stop_is_undone_for_a_key_that_works_again(server: Server) -> Non
     server.keys.reconciler.reconcile()
     server.node.make_late_changes()
     assert not server.lets_in(key), "which is why"
-    assert server.keys.reconciler._late_calls.look_again_in() is not None
+    assert server.keys.reconciler.late_calls.look_again_in() is not None
     server.keys.reconciler.reconcile()
     assert server.lets_in(key)
 
@@ -260,3 +260,17 @@ def test_first_and_last_make_the_whole(keys: list[Key], data: Any) -> None:  # n
     if last:
         assert {key.id for key in stopped if key.serves} <= {key.id for key in before if key.serves}
     assert {key.id for key in stopped if key.serves} <= {key.id for key in after if key.serves}
+
+
+def test_a_child_has_no_calls_of_an_earlier_service() -> None:
+    """It ends with the service that started it; somebody else's Xray may still have them in its queue."""
+    for is_child in (True, False):
+        late_calls = LateCalls(lambda: 100.0, is_child=is_child)
+        late_calls.timed_out()  # while it was just starting
+        late_calls.heard("one", as_expected=False)
+        assert late_calls.are_over() is is_child
+        late_calls.timed_out()
+        late_calls.heard("one", as_expected=True)
+        assert not late_calls.are_over()
+        late_calls.heard("two", as_expected=True)
+        assert late_calls.are_over()

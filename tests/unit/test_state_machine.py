@@ -84,7 +84,7 @@ class Server(Troubles):
         self.service = KeyService(
             KeyChanger(Reconciler(store, self.node, self.node, SITE), self.clock, self.chance), POOL
         )
-        self.service.reconciler._late_calls.clock = lambda: self.seconds
+        self.service.reconciler.late_calls.clock = lambda: self.seconds
         self.enforcer = Enforcer(self.service, TrafficService(store, self.node, self.clock))
 
     def after_death(self) -> None:

@@ -20,6 +20,7 @@ from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair
 from vpnkeys.ops.vitals import Monitor
 from vpnkeys.service.change.changer import KeyChanger
+from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.health import Health
@@ -142,7 +143,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     guard = build_guard(settings)
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
     node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
-    reconciler = Reconciler(SqlStore(engine), node, node, site, on_repaired=node.prober.xray_is_up)
+    reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
     clock = SystemClock()
     changer = KeyChanger(reconciler, clock)
     keys = KeyService(changer, settings.port_range)
@@ -200,6 +201,12 @@ def _gather_workers(server: Server) -> None:
     guard = () if server.guard is None else (server.guard.worker,)
     # Started and stopped by their owners, and only shown in the metrics with the others.
     server.workers.introduce(server.process.worker, server.node.speed.worker, *guard)
+
+
+def _reconciler_of(settings: Settings, store: SqlStore, node: LocalNode, site: ServerIdentity) -> Reconciler:
+    """Return what repairs this node; an Xray that is our child has no calls of an earlier life of the service."""
+    late_calls = LateCalls(is_child=settings.xray_supervisor == "vpnkeys")
+    return Reconciler(store, node, node, site, on_repaired=node.prober.xray_is_up, late_calls=late_calls)
 
 
 def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> XrayProcess | XrayUnit:

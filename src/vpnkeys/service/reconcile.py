@@ -60,10 +60,10 @@ class Reconciler:
     site: ServerIdentity
     on_repaired: Callable[[], None] = lambda: None
     look_every_s: float = _LOOK_EVERY_S
+    late_calls: LateCalls = field(default_factory=LateCalls)
     worker: Worker = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)
     _is_asked: bool = field(default=False, init=False)
-    _late_calls: LateCalls = field(default_factory=LateCalls, init=False)
     _expects_drift: bool = field(default=False, init=False)
     _announced: Plan = field(default=Plan(), init=False)
     stops: PendingStops = field(init=False)
@@ -125,7 +125,7 @@ class Reconciler:
         try:
             self.node.apply(todo)
         except XrayUnavailable:
-            self._late_calls.timed_out()
+            self.late_calls.timed_out()
             raise
 
     def _apply_as_far_as_possible(self, todo: Plan) -> None:
@@ -138,17 +138,17 @@ class Reconciler:
 
     def is_quiet(self) -> bool:
         """Return whether no call of ours that timed out can still be carried out by the running Xray."""
-        if not self._late_calls.are_over():
+        if not self.late_calls.are_over():
             self._note_answer(
                 self.node.observe(), as_expected=True
             )  # not compared: only whether Xray answers counts here
-        return self._late_calls.are_over()
+        return self.late_calls.are_over()
 
     def _note_answer(self, observed: Observed, *, as_expected: bool) -> None:
         if observed.running is None:
-            self._late_calls.timed_out()
+            self.late_calls.timed_out()
         else:
-            self._late_calls.heard(observed.running.epoch, as_expected=as_expected)
+            self.late_calls.heard(observed.running.epoch, as_expected=as_expected)
 
     def _take_back_old_intents(self) -> None:
         """Take back starts that an earlier life of the service began and did not finish.
@@ -170,7 +170,7 @@ class Reconciler:
             return
         serving = {key.id for key in self.stops.keys() if key.serves}  # noqa: SIM118 - not a dict
         self.apply(Plan(cut=tuple(stop.port for stop in pending if stop.key_id not in serving)))
-        if self._late_calls.are_over():
+        if self.late_calls.are_over():
             with suppress(StoreUnavailable), self.store.write(durable=False) as transaction:  # a lost one is repeated
                 transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending)
 
@@ -238,7 +238,7 @@ class Reconciler:
             raise
         if is_asked or done:
             self.on_repaired()
-        return self._late_calls.look_again_in()
+        return self.late_calls.look_again_in()
 
 
 def _speeds(keys: Iterable[Key]) -> dict[int, int]:

@@ -14,10 +14,12 @@ _FIRST_LOOK_S = 0.1
 class LateCalls:
     """Tells whether the running Xray may still carry out a call that timed out.
 
-    At first it may, because an earlier life of this service may have made one. A new process of Xray has no old calls.
+    At first it may, because an earlier life of this service may have made one; not so where Xray is our child
+    (`is_child`), which ends with the service. A new process of Xray has no old calls.
     """
 
     clock: Callable[[], float] = time.monotonic
+    is_child: bool = False
     _life: str = field(default="", init=False)
     _answering_since: float | None = field(default=None, init=False)
 
@@ -27,7 +29,7 @@ class LateCalls:
 
     def heard(self, life: str, *, as_expected: bool) -> None:
         """Note that Xray answered, in which epoch (life of its process), and whether it ran what was expected."""
-        if self._life not in {"", life}:
+        if self._life != life and (self._life or self.is_child):
             self._answering_since = float("-inf")
         elif self._answering_since is None or not (as_expected or self.are_over()):
             # Something unexpected may be the effect of an old call, so the wait begins again.

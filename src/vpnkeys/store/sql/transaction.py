@@ -41,7 +41,7 @@ _HOLDER = (
             keys_table.c.port == bindparam("port"),
             keys_table.c.short_id == bindparam("short_id"),
         ),
-        keys_table.c.id != bindparam("key_id"),
+        keys_table.c.id.not_in(select(intents_table.c.key_id)),
     )
     .limit(1)
 )
@@ -133,15 +133,17 @@ class SqlTransaction:
         """Reserve what these keys will have. Raises ValueError when another key has it already.
 
         Two intents are kept apart by the table's unique columns; a key and an intent are in two tables, so the query
-        here keeps them apart.
+        here keeps them apart. A key that is being started itself holds what its own intent says, and nothing else:
+        when ports are handed out again, each key may get the one that its neighbour leaves.
         """
+        intents = tuple(intents)
         for intent in intents:
-            reserved = asdict(intent)
-            self._connection.execute(_INSERT_INTENT, reserved)
-            if (other := self._connection.execute(_HOLDER, reserved).scalar()) is not None:
+            self._connection.execute(_INSERT_INTENT, asdict(intent))
+        for intent in intents:
+            if (other := self._connection.execute(_HOLDER, asdict(intent)).scalar()) is not None:
                 msg = f"key {other} has the port, UUID or short id of key {intent.key_id}, which is being started"
                 raise ValueError(msg)
-            self._intents += (intent,)
+        self._intents += intents
 
     def drop_intents(self) -> None:
         """Remove all intents."""
