@@ -4,57 +4,58 @@ import math
 import time
 from collections.abc import Mapping
 
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.types import Scope
 
-from vpnkeys.api.auth.failed_auth import FailedAuthLimiter
+from vpnkeys.api.auth.moving_window import MovingWindow
 from vpnkeys.api.errors import TooManyRequests
 from vpnkeys.server.connection_limits import source_of
 from vpnkeys.server.requests import add_headers
+
+_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 
 
 class RateLimits:
     """Keeps the moving windows of one server; a name without a limit in `by_name` is not limited."""
 
     def __init__(self, by_name: Mapping[str, str]) -> None:
-        self._by_name: dict[str, RateLimitItem] = {name: parse(limit) for name, limit in by_name.items()}
-        self._windows = MovingWindowRateLimiter(MemoryStorage())
-        guess = self._by_name.get("guess")
-        # Not in the storage above, which never forgets a name: attackers have more addresses than this host has memory.
-        self._failed_auth = FailedAuthLimiter(guess.amount, guess.get_expiry()) if guess else None
+        self._by_name = {name: _window(limit) for name, limit in by_name.items()}
 
     def take(self, name: str, who: str, scope: Scope) -> None:
         """Count one request, and add headers to its answer that say how many are left. Raises TooManyRequests."""
-        limit = self._by_name.get(name)
-        if limit is None:
+        window = self._by_name.get(name)
+        if window is None:
             return
-        taken = self._windows.hit(limit, name, who)
-        # Read after the hit, so that a refused request too says when the next one is allowed.
-        reset_at, remaining = self._windows.get_window_stats(limit, name, who)
+        taken = window.take(who)
         add_headers(
             scope,
             {
-                "X-RateLimit-Limit": str(limit.amount),
-                "X-RateLimit-Remaining": str(remaining),
-                "X-RateLimit-Reset": str(math.ceil(reset_at)),
+                "X-RateLimit-Limit": str(window.amount),
+                "X-RateLimit-Remaining": str(taken.remaining),
+                # Clients read a time of day here; the server itself waits by the monotonic clock only.
+                "X-RateLimit-Reset": str(math.ceil(time.time() + taken.reset_in_s)),
             },
         )
-        if not taken:
-            raise TooManyRequests(_seconds_until(reset_at))
+        if not taken.is_within:
+            raise _refusal(taken.reset_in_s)
 
     def count_failure(self, address: str) -> None:
         """Count a wrong API key from an address. Raises TooManyRequests when there were too many.
 
         Only wrong keys are counted and refused: the right one is let in, also from behind the same proxy.
         """
-        if self._failed_auth is None:
+        window = self._by_name.get("guess")
+        if window is None:
             return
-        retry_after_s = self._failed_auth.note(source_of(address))
-        if retry_after_s > 0:
-            raise TooManyRequests(max(1, math.ceil(retry_after_s)))
+        taken = window.take(source_of(address))
+        if not taken.is_within:
+            raise _refusal(taken.reset_in_s)
 
 
-def _seconds_until(moment: float) -> int:
-    return max(1, math.ceil(moment - time.time()))
+def _window(limit: str) -> MovingWindow:
+    """Return the window of a limit such as `5/minute`."""
+    amount, _, unit = limit.partition("/")
+    return MovingWindow(int(amount), _SECONDS[unit])
+
+
+def _refusal(retry_after_s: float) -> TooManyRequests:
+    return TooManyRequests(max(1, math.ceil(retry_after_s)))
