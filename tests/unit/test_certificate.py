@@ -4,6 +4,7 @@ import datetime as dt
 import socket
 import ssl
 import stat
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,49 @@ def test_our_own_is_made_anew_in_its_last_month(
     renew(files)
     assert (files.cert.read_bytes() != old, files.key.read_bytes()) == (is_renewed, key)
     assert (_ends_at(files) - dt.datetime.now(dt.UTC)).days > (3000 if is_renewed else 0)
+
+
+class _Ahead(dt.datetime):
+    """A clock that is ten years ahead."""
+
+    @classmethod
+    def now(cls, tz: dt.tzinfo | None = None) -> "_Ahead":
+        """Return that time."""
+        return cls.fromtimestamp(time.time() + 3650 * 86_400, tz)
+
+
+def test_a_start_with_a_clock_far_ahead_costs_nobody_the_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate that clients pin is kept aside, and used again at the first start with the right clock."""
+    pinned = load_certificate(tmp_path, "192.0.2.1").fingerprint()
+    with monkeypatch.context() as patch:
+        patch.setattr(dt, "datetime", _Ahead)
+        assert load_certificate(tmp_path, "192.0.2.1").fingerprint() != pinned
+    assert load_certificate(tmp_path, "192.0.2.1").fingerprint() == pinned
+    assert load_certificate(tmp_path, "192.0.2.1").fingerprint() == pinned
+
+
+@pytest.mark.parametrize("before", [None, b"nothing", "of another key"])
+def test_a_certificate_from_the_future_that_replaced_none_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes | str | None
+) -> None:
+    """With the same key; what lies where the one before it would be is used only if it belongs to that key."""
+    with monkeypatch.context() as patch:
+        patch.setattr(dt, "datetime", _Ahead)
+        files = load_certificate(tmp_path, "192.0.2.1")
+    future, key = files.cert.read_bytes(), files.key.read_bytes()
+    if before == "of another key":
+        other = tmp_path / "other"
+        other.mkdir()
+        before = load_certificate(other, "192.0.2.1").cert.read_bytes()
+    if isinstance(before, bytes):
+        (files.cert.parent / "cert.before.pem").write_bytes(before)
+    renew(files)
+    assert files.cert.read_bytes() not in {future, before}
+    assert files.key.read_bytes() == key
+    found = x509.load_pem_x509_certificate(files.cert.read_bytes())
+    assert found.not_valid_before_utc < dt.datetime.now(dt.UTC) < found.not_valid_after_utc
 
 
 def test_what_cannot_be_read_is_left_alone(tmp_path: Path) -> None:

@@ -189,6 +189,20 @@ def test_what_was_never_tried_is_due_whatever_the_clock_says() -> None:
     assert not tried.delivered(NOON).is_due(NOON + timedelta(days=1))
 
 
+@pytest.mark.parametrize("tries", range(1, 9))
+def test_a_retry_does_not_wait_for_a_time_that_a_step_back_moved_away(tries: int) -> None:
+    """However many tries there were: an hour back, it is due again after its own pause at most."""
+    tried, now = delivery(), NOON
+    for _ in range(tries):
+        now = now if tried.attempts == 0 else tried.next_try_at or now
+        tried = tried.failed("why", now, 1.0)
+    assert tried.next_try_at is not None
+    pause, now = tried.next_try_at - now, now - timedelta(hours=1)
+    waits = (timedelta(seconds=second) for second in range(10_000))
+    assert next(wait for wait in waits if tried.is_due(now + wait)) <= pause
+    assert not tried.is_due(tried.next_try_at - pause)
+
+
 @pytest.mark.parametrize(
     ("status", "is_success"), [(200, True), (204, True), (299, True), (199, False), (302, False), (500, False)]
 )

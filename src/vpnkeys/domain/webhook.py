@@ -85,8 +85,12 @@ class Delivery:
     last_error: str
 
     def is_due(self, now: datetime) -> bool:
-        """Return whether it should be tried now. A first try is always due, even where the clock went back."""
-        return self.next_try_at is not None and (self.attempts == 0 or now >= self.next_try_at)
+        """Return whether it should be tried now. A first try is always due."""
+        if self.next_try_at is None or self.attempts == 0:
+            return self.next_try_at is not None
+        # Further away than any pause after so many tries: the clock was set back since, and nothing waits for that.
+        longest_s = _pause_s(self.attempts, chance=1.0)
+        return now >= self.next_try_at or self.next_try_at - now > timedelta(seconds=longest_s)
 
     def delivered(self, now: datetime) -> "Delivery":
         """Return the delivery after a successful try."""
@@ -95,10 +99,15 @@ class Delivery:
     def failed(self, why: str, now: datetime, chance: float) -> "Delivery":
         """Return the delivery after a failed try, with its next time. `chance` (0 to 1) spreads the tries of many."""
         attempts = self.attempts + 1
-        pause_s = _PAUSES_S[min(attempts, len(_PAUSES_S)) - 1] * (1 + _JITTER * chance)
+        pause_s = _pause_s(attempts, chance)
         is_over = now - self.created_at >= TRIED_FOR and attempts >= _LEAST_TRIES
         next_try_at = None if is_over else now + timedelta(seconds=pause_s)
         return replace(self, attempts=attempts, next_try_at=next_try_at, last_error=why)
+
+
+def _pause_s(attempts: int, chance: float) -> float:
+    """Return the seconds between this many tries and the next."""
+    return _PAUSES_S[min(attempts, len(_PAUSES_S)) - 1] * (1 + _JITTER * chance)
 
 
 @dataclass(frozen=True, slots=True)

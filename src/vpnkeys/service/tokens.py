@@ -103,7 +103,8 @@ class TokenService:
                 transaction.put_token(replace(token, last_used_at=self.clock.now()))
 
     def _is_due(self, token: Token) -> bool:
-        return token.last_used_at is None or self.clock.now() - token.last_used_at >= _NOTE_USE_EVERY
+        # The distance, not the age: after the clock was set back, uses are noted at once and not hours later.
+        return token.last_used_at is None or abs(self.clock.now() - token.last_used_at) >= _NOTE_USE_EVERY
 
     def _make(
         self,

@@ -51,23 +51,57 @@ def load_certificate(data_dir: Path, server_address: str) -> CertificateFiles:
 
 
 def renew(files: CertificateFiles) -> None:
-    """Renew our own certificate, with the same key, when it ends within 30 days. Raises OSError.
+    """Renew our own certificate, with the same key, when it ends within 30 days or is not valid yet. Raises OSError.
 
-    An operator's certificate is never changed; neither is one that cannot be parsed: serving it reports the error.
+    A certificate that is not valid yet was made while the clock was ahead. The one before it, which clients may pin, is
+    used again if it is good. An operator's certificate is never changed; neither is one that cannot be parsed: serving
+    it reports the error.
     """
     try:
-        ends_at = x509.load_pem_x509_certificate(files.cert.read_bytes()).not_valid_after_utc
+        current = x509.load_pem_x509_certificate(files.cert.read_bytes())
         key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
     except ValueError:
         return
-    is_due = ends_at - dt.datetime.now(dt.UTC) < dt.timedelta(days=_RENEWED_BEFORE_DAYS)
-    if files.own_address is None or not is_due or not isinstance(key, ec.EllipticCurvePrivateKey):
+    now = dt.datetime.now(dt.UTC)
+    if files.own_address is None or _is_good(current, now) or not isinstance(key, ec.EllipticCurvePrivateKey):
         return
+    if current.not_valid_before_utc > now and _take_back(files, key, now):
+        _log.warning(
+            "the API's self-signed certificate was made while the clock was ahead; the one before it is used again, "
+            "its SHA-256: %s",
+            files.fingerprint(),
+        )
+        return
+    write_atomically(_before(files), files.cert.read_bytes())
     _make(files, sorted({files.own_address, *host_names()}), key)
     _log.warning(
         "the API's self-signed certificate was renewed; clients that pin it need its new SHA-256: %s",
         files.fingerprint(),
     )
+
+
+def _is_good(certificate: x509.Certificate, now: dt.datetime) -> bool:
+    """Return whether it is valid now and for the next 30 days."""
+    ends_at = now + dt.timedelta(days=_RENEWED_BEFORE_DAYS)
+    return certificate.not_valid_before_utc <= now and ends_at <= certificate.not_valid_after_utc
+
+
+def _before(files: CertificateFiles) -> Path:
+    """Return the path of the certificate before the last renewal."""
+    return files.cert.with_name("cert.before.pem")
+
+
+def _take_back(files: CertificateFiles, key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> bool:
+    """Use the certificate before the last renewal again; return whether there is one that is good for this key."""
+    try:
+        content = _before(files).read_bytes()
+        certificate = x509.load_pem_x509_certificate(content)
+    except (OSError, ValueError):
+        return False
+    if certificate.public_key() != key.public_key() or not _is_good(certificate, now):
+        return False
+    write_atomically(files.cert, content)
+    return True
 
 
 def host_names() -> set[str]:
