@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -13,18 +13,42 @@ from tests.support.agreement import agreement
 from tests.support.clients import XrayClient
 from tests.support.keys import Key, carries, link_of, list_keys, make_key
 from tests.support.service import Service
+from tests.support.slowness import slowness
 from tests.support.streams import ByteServer, ended_within, transfer
+from tests.support.supervisor import running_units
 from tests.support.target import RealityTarget
+
+from vpnkeys.xray.process.hang import HUNG_AFTER_S
+from vpnkeys.xray.rpc.counters import XrayCounters
 
 pytestmark = pytest.mark.e2e
 
 LATE_S = 1.0
+
+_PATIENT = """
+import sys
+from vpnkeys.cli.main import main
+from vpnkeys.xray.process import hang
+hang.HUNG_AFTER_S = 60.0
+sys.argv = ["vpnkeys", "serve"]
+main()
+"""
 
 
 @pytest.fixture
 def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
     """A service of the test's own."""
     with Service(target, egress_allow=egress) as service:
+        service.wait_ready()
+        yield service
+
+
+@pytest.fixture
+def patient(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
+    """One that lets Xray hang for a minute, so that late calls are still in its queue after many requests."""
+    service = Service(target, egress_allow=egress)
+    service.command = ("-c", _PATIENT)
+    with service:
         service.wait_ready()
         yield service
 
@@ -38,8 +62,9 @@ def _is_pending(answer: httpx.Response) -> bool:
     return (answer.status_code, answer.json()["code"]) == (503, "stop_pending")
 
 
-def test_stops_hold_and_starts_leave_nothing(service: Service, byte_server: ByteServer) -> None:
+def test_stops_hold_and_starts_leave_nothing(patient: Service, byte_server: ByteServer) -> None:
     """Deleted while Xray hangs: written at once, 503 until it is true, then 200 once, then 404. The other stays."""
+    service = patient
     deleted, disabled, stays = (make_key(service) for _ in range(3))
     with XrayClient.many([link_of(service, key) for key in (deleted, disabled, stays)]) as client:
         with byte_server.open(client.proxies[0]) as open_sock:
@@ -80,4 +105,31 @@ def test_a_stop_outlives_the_service(service: Service, byte_server: ByteServer) 
     assert [key["id"] for key in list_keys(service)] == [stays["id"]]
     with XrayClient.many(links) as client:
         assert [carries(proxy, byte_server, timeout=3.0) for proxy in client.proxies] == [False, True]
+    assert agreement(service) == []
+
+
+def test_a_hung_xray_is_replaced(service: Service, byte_server: ByteServer) -> None:
+    """Frozen for good, it is ended after ten seconds; the next one carries the keys' traffic, and the log says why."""
+    _hang_and_wait(service, byte_server, service.xray_pid)
+
+
+def test_a_hung_xray_of_another_supervisor_is_replaced(
+    target: RealityTarget, egress: tuple[str, ...], byte_server: ByteServer
+) -> None:
+    """The server ends it, and the supervisor starts the next one."""
+    with running_units(target, egress) as units:
+        _hang_and_wait(units.service, byte_server, XrayCounters(units.service.data_dir / "run" / "api.sock").pid)
+
+
+def _hang_and_wait(service: Service, byte_server: ByteServer, xray_pid: Callable[[], int]) -> None:
+    key, frozen = make_key(service), xray_pid()
+    with XrayClient(link_of(service, key)) as client:
+        assert carries(client.socks, byte_server)
+        time.sleep(2.0)  # it has answered the watch: one that starts is given more time
+        os.kill(frozen, signal.SIGSTOP)
+        began = time.monotonic()
+        service.child.wait_for(lambda: carries(client.socks, byte_server, timeout=1.0), "a new Xray", 15 * slowness())
+        assert time.monotonic() - began >= HUNG_AFTER_S
+    assert xray_pid() != frozen
+    assert f"process {frozen}) lives and has not answered" in service.log()
     assert agreement(service) == []

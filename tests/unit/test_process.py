@@ -185,6 +185,18 @@ def test_one_that_does_not_listen_to_reason_is_killed(supervised: Supervised, mo
     assert not procfs.is_alive(pid)
 
 
+def test_one_that_hangs_can_be_killed(supervised: Supervised) -> None:
+    """Frozen, it takes no SIGTERM; only the process that was meant is killed, and the next one comes at once."""
+    supervised.process.start()
+    first = supervised.wait_started()
+    os.kill(first, signal.SIGSTOP)
+    supervised.process.kill(first + 1)
+    assert procfs.is_alive(first)
+    supervised.process.kill(first)
+    supervised.wait_for(lambda: len(supervised.pids) == 2)
+    assert not procfs.is_alive(first)
+
+
 def test_what_a_killed_xray_left_is_removed(supervised: Supervised) -> None:
     """Its Unix socket and the lock beside it would keep the next life from starting."""
     with socket.socket(socket.AF_UNIX) as stale:

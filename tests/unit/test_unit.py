@@ -230,3 +230,24 @@ def _is_old(counters: XrayCounters) -> bool:
     except XrayUnavailable:
         return True
     return False
+
+
+def test_one_that_hangs_can_be_killed(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen, it takes no SIGTERM; only the process that was meant is killed, and only where we may."""
+    watched.unit.start()
+    pid = watched.launch()
+    watched.wait_for(lambda: watched.told == [pid])
+    os.kill(pid, signal.SIGSTOP)
+    watched.unit.kill(pid + 1)
+    assert procfs.is_alive(pid)
+    with monkeypatch.context() as patch:
+        patch.setattr("vpnkeys.xray.process.unit.os.kill", _forbid)
+        with pytest.raises(XrayUnavailable, match="may not be ended"):
+            watched.unit.kill(pid)
+    watched.unit.kill(pid)
+    watched.reap()
+    watched.wait_for(lambda: watched.told == [pid, "down"])
+
+
+def _forbid(_pid: int, _number: int) -> None:
+    raise PermissionError

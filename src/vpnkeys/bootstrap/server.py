@@ -46,6 +46,7 @@ from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.binary import XrayBinary
 from vpnkeys.xray.process.child import XrayProcess
+from vpnkeys.xray.process.hang import HangWatch
 from vpnkeys.xray.process.unit import XrayUnit
 
 _log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Server:
     certificate: CertificateFiles
     node: LocalNode
     process: XrayProcess | XrayUnit
+    hang_watch: HangWatch
     xray_version: str
     guard: Guard | None
     lock: IO[str]
@@ -144,13 +146,12 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
     node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
     reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
-    clock = SystemClock()
+    clock, post = SystemClock(), LazyWebhookClient()
     changer = KeyChanger(reconciler, clock)
     keys = KeyService(changer, settings.port_range)
     traffic = TrafficService(reconciler.store, node, clock)
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
     reporter = Reporter(reconciler, settings.port_range)
-    post = LazyWebhookClient()
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
     drift, workers = DriftWatch(reconciler), Workers()
     reload_key_pair = partial(_reload_key_pair, settings.data_dir, reconciler)
@@ -172,6 +173,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         certificate=served,
         node=node,
         process=process,
+        hang_watch=HangWatch(process, node.control.ping, traffic.collect),
         xray_version=xray.version,
         guard=guard,
         lock=lock,
@@ -192,6 +194,7 @@ def _gather_workers(server: Server) -> None:
         server.reconciler.worker,
         server.node.prober.worker,
         server.node.targets.worker,
+        server.hang_watch.worker,
         *sampler,
         server.enforcer.worker,
         server.drift.worker,

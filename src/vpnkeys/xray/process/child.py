@@ -124,6 +124,12 @@ class XrayProcess:
         self.worker.wake(at_once=True)
         self._terminate()
 
+    def kill(self, pid: int) -> None:
+        """End Xray with SIGKILL if it is this process; the supervisor starts the next one."""
+        child = self._child
+        if child is not None and child.pid == pid:
+            child.kill()
+
     @property
     def restarts(self) -> int:
         """Return how often Xray was started again, failed starts included."""

@@ -76,6 +76,15 @@ class XrayUnit:
         _end(life)
         self._note_end(life)
 
+    def kill(self, pid: int) -> None:
+        """End Xray with SIGKILL if it is this process; its supervisor starts the next one.
+
+        Raises XrayUnavailable when we may not end it.
+        """
+        life = self._life
+        if life is not None and life.pid == pid and is_running(life.epoch):
+            _send(pid, signal.SIGKILL)
+
     @property
     def pid(self) -> int | None:
         """Return the process id of the running Xray; None when there is none."""
