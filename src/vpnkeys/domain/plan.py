@@ -1,6 +1,6 @@
 """Plans: the steps that make config.json and the running Xray equal to the database.
 
-Every change of Xray starts as a plan: changes of keys and repairs apply it, the status endpoints print it.
+Inbounds change by a plan alone: changes of keys and repairs apply it, the status endpoints print it.
 """
 
 from collections.abc import Iterable, Mapping

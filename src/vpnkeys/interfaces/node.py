@@ -31,8 +31,8 @@ class Node(Protocol):
     def apply(self, plan: Plan) -> None:
         """Carry a plan out; safe to repeat after `observe`.
 
-        Raises ConfigUnwritable or ConfigRefused before anything was changed, XrayUnavailable or XrayRefused when the
-        running Xray did not follow.
+        Raises ConfigUnwritable or ConfigRefused when the file is as before, with what was added to Xray meanwhile taken
+        back as far as Xray answers; XrayUnavailable or XrayRefused when the running Xray did not follow.
         """
         ...
 

@@ -40,9 +40,10 @@ def add_headers(scope: Scope, headers: Mapping[str, str]) -> None:
 
 
 class Served(NamedTuple):
-    """A request that was answered.
+    """A request and how it ended; 499 when the caller hung up first.
 
-    `route` is the route's template, not the path, which holds ids and tokens. `duration_s` ends where the answer began.
+    `route` is the route's template, not the path, which holds ids and tokens. `duration_s` is
+    the time until the answer began.
     """
 
     method: str

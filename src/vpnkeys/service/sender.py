@@ -1,4 +1,4 @@
-"""Sends events to webhooks: each at least once, in order, until it arrives or is given up.
+"""Sends each event to its webhooks, in order, until it is accepted or given up; a crash may repeat one.
 
 The transaction of an event also stores its deliveries. So nothing is lost when this process dies at any moment; a
 delivery that was being sent then is sent again, with the same event id.
@@ -91,7 +91,7 @@ class Sender:
     async def _look(self) -> None:
         """Start a task for each webhook that has something to deliver and no task yet.
 
-        Raises what a task that ended since the last look raised, after the others have started.
+        Raises the first error of the tasks that ended since the last look, after the others have started.
         """
         failures = self._take_failures()
         active = [webhook.id for webhook in self.store.webhooks() if webhook.is_active]

@@ -1,4 +1,4 @@
-"""Implements the repairs that the API offers. Each changes nothing when it cannot be done as a whole."""
+"""Implements the repairs that the API offers."""
 
 import logging
 import time
@@ -50,7 +50,8 @@ class SystemService:
     def sync(self) -> Plan:
         """Bring config.json and the running Xray to the database without a restart; return the plan carried out.
 
-        Raises Unavailable when Xray does not answer or the file cannot be written; then nothing was changed.
+        Raises ConfigUnwritable, or XrayUnavailable when Xray does not answer, before anything was changed; XrayRefused
+        or XrayUnavailable when it stopped halfway, and then a repair is due.
         """
         reconciler = self.reconciler
         with audited(reconciler.store, "system.config_synced") as facts, reconciler.changing:
@@ -64,7 +65,8 @@ class SystemService:
     def sync_and_restart(self) -> tuple[ShortIdMismatch, ...]:
         """Bring config.json to the database and restart Xray; return the short ids that were wrong in config.json.
 
-        Traffic is counted up to the last byte. Returns when clients get through again. Raises Unavailable.
+        All traffic is counted, unless Xray hangs. Returns when clients can connect again, or after some seconds. Raises
+        Unavailable.
         """
         reconciler = self.reconciler
         with audited(reconciler.store, "system.xray_restarted") as facts, reconciler.changing:

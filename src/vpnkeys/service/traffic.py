@@ -1,6 +1,6 @@
 """Counts every byte once, from Xray's counters to the accounts.
 
-The service every ten seconds, the timer and a request all sample alike: they read the counters and merge them in one
+The service's worker, the enforcer, a timer and a request all sample alike: they read the counters and merge them in one
 write transaction. How often, in what order and by how many processes makes no difference (`domain.traffic`).
 """
 

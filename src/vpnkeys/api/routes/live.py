@@ -79,7 +79,7 @@ class _Look(NamedTuple):
         found: list[tuple[str, bytes, object]] = [
             ("health", health.model_dump_json().encode(), health.model_dump(exclude=_HEALTH_FIELDS_THAT_MOVE))
         ]
-        with suppress(Unavailable):  # the health event says so
+        with suppress(Unavailable):  # the health event reports the database already
             keys = self.rendered.all()
             found.append(("keys", keys, keys))
             if with_traffic:

@@ -175,7 +175,7 @@ def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
 @router.post("/xray/sync-config")
 @requires(Scope.ADMIN)
 def xray_sync_config(system: SystemDep) -> XraySynced:
-    """Rewrite config.json and restart Xray, with no byte lost. Answers when clients get through again."""
+    """Rewrite config.json and restart Xray; all traffic is counted unless Xray hangs. Answers when clients connect."""
     fixed = tuple(fix_answer(mismatch) for mismatch in system.sync_and_restart())
     return XraySynced(
         message="Xray configuration synchronized successfully",
@@ -195,6 +195,6 @@ def xray_validate_sync(reporter: ReporterDep) -> XrayValidated:
 @router.post("/fix-reality-keys")
 @requires(Scope.ADMIN)
 def fix_reality_keys(system: SystemDep) -> RealityFixed:
-    """Put the stored key pair back into config.json and restart Xray, with no byte lost."""
+    """Put the stored key pair back into config.json and restart Xray; all traffic is counted unless Xray hangs."""
     system.fix_reality_keys()
     return RealityFixed(message="Reality keys fixed successfully", status="fixed", timestamp=_now())

@@ -88,7 +88,7 @@ class SqlLedger:
         return {uuid: Total(counted.get(uuid, 0) + base, last_seen_at) for uuid, base, last_seen_at in rows}
 
     def tally(self) -> Tally:
-        """Return all bytes that were ever counted, by key, with the number of gaps and the time of the last sample."""
+        """Return the bytes ever counted of each existing key, the number of gaps, and the time of the last sample."""
         usage = traffic_usage.c
         up, down = (cast(func.sum(column), BigInteger) for column in (usage.up_bytes, usage.down_bytes))
         sums = self._connection.execute(select(usage.key_uuid, up, down).group_by(usage.key_uuid))
@@ -109,7 +109,7 @@ class SqlLedger:
         return added_up(Point(hour, Bytes(up, down)) for hour, up, down in self._connection.execute(wanted))
 
     def fold_into_days(self, before: datetime) -> None:
-        """Add the hours before a midnight up to days. A day is kept in the row of its first hour."""
+        """Merge the hours before `before`, a midnight, into one row a day, that of its first hour."""
         table = traffic_hours.c
         old = select(table.key_uuid, table.hour, table.up_bytes, table.down_bytes).where(table.hour < before)
         # Read to the end first: rows are changed below. The first hour stays, and the others are added to it.
@@ -132,7 +132,7 @@ class SqlLedger:
         )
 
     def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """Return the bytes used since an hour, or since the last reset if that was later; None: since the reset."""
+        """Return the bytes used since `since` (None: ever), or since the last reset if that was later."""
         if since is None:
             return self.traffic(uuid).total_bytes
         account, table = traffic_accounts.c, traffic_hours.c

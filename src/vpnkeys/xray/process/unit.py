@@ -38,8 +38,8 @@ class _ProcessLife(NamedTuple):
 class XrayUnit:
     """Watches, from `start` to `stop`, the Xray that listens on the API's socket; Xray outlives the watcher.
 
-    The watcher's thread calls `on_up(pid)` when it first sees a process: it answers, and may be old. `on_down()` is
-    called when that has ended, by the watcher or by the thread that restarts, always before the next `on_up`.
+    The watcher's thread calls `on_up(pid)` when it first sees a process: it listens on the API's socket, and may have
+    run for long. `on_down()` is called when that has ended, by the watcher or by the thread that restarts, always before the next `on_up`.
     """
 
     outlives_us: ClassVar[bool] = True
