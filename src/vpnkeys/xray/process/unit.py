@@ -39,7 +39,8 @@ class XrayUnit:
     """Watches, from `start` to `stop`, the Xray that listens on the API's socket; Xray outlives the watcher.
 
     The watcher's thread calls `on_up(pid)` when it first sees a process: it listens on the API's socket, and may have
-    run for long. `on_down()` is called when that has ended, by the watcher or by the thread that restarts, always before the next `on_up`.
+    run for long. `on_down()` is called when that has ended, by the watcher or by the thread that restarts, always
+    before the next `on_up`.
     """
 
     outlives_us: ClassVar[bool] = True
