@@ -30,6 +30,7 @@ from vpnkeys.cli.main import _COMMANDS, build_app
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.trial import Outcome
 from vpnkeys.interfaces import Host, Node
+from vpnkeys.service.health.codes import TROUBLES, Code
 from vpnkeys.service.selftest import EGRESS_FAILED, NOT_COUNTED
 from vpnkeys.settings import DEFAULT_RATE_LIMITS, PREFIX, Settings, load_settings
 
@@ -106,8 +107,9 @@ def _shape(page: Path) -> tuple[list[int], int]:
 @pytest.mark.parametrize("folder", LANGUAGES, ids=["en", "ru"])
 def test_every_error_code_is_explained(folder: Path) -> None:
     """The page of troubles has a row for each code that the code has, and for no other; no row twice."""
-    _, _, codes, trials = sections_of(folder / "troubleshooting.md")
+    _, _, codes, problems, trials = sections_of(folder / "troubleshooting.md")
     assert sorted(_ROW.findall(codes)) == sorted(set(codes_in_source()) - _FAMILIES)
+    assert sorted(_ROW.findall(problems)) == sorted(TROUBLES) == sorted(Code)
     stopped = {f"key_{status}" for status in Status if status is not Status.ACTIVE}
     assert sorted(_ROW.findall(trials)) == sorted({*Outcome, *stopped, EGRESS_FAILED, NOT_COUNTED})
 

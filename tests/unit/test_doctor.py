@@ -22,6 +22,7 @@ from vpnkeys.doctor.checks import (
     disk,
     drift,
     firewall,
+    health,
     kernel,
     permissions,
     ports,
@@ -35,6 +36,7 @@ from vpnkeys.doctor.finding import Finding, Level, Verdict, worst
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.store.sql.migrate import HEAD
+from vpnkeys.wire.health import Health, HealthProblem
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -61,6 +63,14 @@ INPUT = Chain("inet", "filter", "input")
 SECRET = permissions.Secret(Path("/d/reality.json"), 0o600, 0)
 FIT = TargetReport("a.example", "a.example:443")
 
+WELL = Health(status="healthy", services={})
+
+
+def ill(status: str, code: str) -> Health:
+    """What a server with one problem says."""
+    return Health(status=status, problems=(HealthProblem(code=code, since=1, detail="Words."),))
+
+
 OK: list[tuple[str, Iterable[Verdict]]] = [
     ("clock", clock.judge(clock.ClockFacts(True, 0.4))),
     ("clock offline", clock.judge(clock.ClockFacts(True, None))),
@@ -78,6 +88,7 @@ OK: list[tuple[str, Iterable[Verdict]]] = [
     ("targets, stopped", targets.judge(targets.TargetFacts((FIT,), None))),
     ("database", database.judge(DATABASE)),
     ("database of another kind", database.judge(replace(DATABASE, file=None))),
+    ("health", health.judge(WELL)),
     ("drift", drift.judge(drift.DriftFacts(2, True, True))),
     ("drift, Xray silent", drift.judge(drift.DriftFacts(2, True, None))),
     ("backups", backups.judge(BACKUPS)),
@@ -95,6 +106,9 @@ def _fates(fate: Fate, *numbers: int) -> tuple[firewall.PortFate, ...]:
 
 
 TROUBLES: list[tuple[Iterable[Verdict], Level, str, str]] = [
+    (health.judge(ill("degraded", "disk_low")), Level.WARN, "disk_low: Words. What to do: free some space", ""),
+    (health.judge(ill("unhealthy", "database_unreadable")), Level.FAIL, "restore a backup", ""),
+    (health.judge(ill("degraded", "of_a_newer_server")), Level.WARN, "see the server's log", ""),
     (clock.judge(clock.ClockFacts(False, None)), Level.WARN, "not synchronised", "timedatectl set-ntp true"),
     (clock.judge(clock.ClockFacts(True, 9.0)), Level.WARN, "9 s ahead", "timedatectl set-ntp true"),
     (clock.judge(clock.ClockFacts(True, -3600.0)), Level.FAIL, "3600 s behind", "timedatectl set-ntp true"),

@@ -113,10 +113,13 @@ def _families(vitals: Vitals) -> Iterator[Metric]:
         drift.add_metric(("file",), vitals.drift.file)
         if vitals.drift.runtime is not None:
             drift.add_metric(("runtime",), vitals.drift.runtime)
+    problems = GaugeMetricFamily("vpnkeys_problem", "A problem that /health reports now.", labels=("code",))
+    for code in vitals.problems:
+        problems.add_metric((code,), 1)
     targets = GaugeMetricFamily("vpnkeys_target_up", "Whether a target is fit.", labels=("server_name",))
     for name, is_up in vitals.targets.items():
         targets.add_metric((name,), is_up)
-    yield from (keys, traffic, by_key, drift, targets, *_of_workers(vitals.workers))
+    yield from (keys, traffic, by_key, drift, problems, targets, *_of_workers(vitals.workers))
 
 
 def _of_workers(workers: tuple[WorkerStatus, ...]) -> tuple[Metric, ...]:

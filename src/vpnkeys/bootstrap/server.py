@@ -18,12 +18,14 @@ from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.ops.backup import take_whole
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair
-from vpnkeys.ops.vitals import Monitor
+from vpnkeys.ops.vitals import Monitor, host_facts
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.enforcer import Enforcer
-from vpnkeys.service.health import Health
+from vpnkeys.service.health.checks import HostFacts
+from vpnkeys.service.health.health import Health
+from vpnkeys.service.health.questions import Questions
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
@@ -141,8 +143,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     api_key_hash, new_api_key = api_key(settings)
     engine = open_engine(settings.database_url)
     migrate(engine)  # under the lock of the data directory, so that no other server migrates at the same time
-    site = _site(settings, pair)
-    guard = build_guard(settings)
+    site, guard = _site(settings, pair), build_guard(settings)
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
     node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
     reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
@@ -154,6 +155,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     reporter = Reporter(reconciler, settings.port_range)
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
     drift, workers = DriftWatch(reconciler), Workers()
+    look_at_host = partial(host_facts, settings.data_dir, daily_backup, served, clock)
     reload_key_pair = partial(_reload_key_pair, settings.data_dir, reconciler)
     server = Server(
         settings=settings,
@@ -163,7 +165,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         system=SystemService(changer, reporter, traffic, settings.port_range, reload_key_pair),
         enforcer=Enforcer(keys, traffic),
         reconciler=reconciler,
-        health=Health(node, reconciler.store, can_cut=sockets.can_cut(), full_cone=guard is not None),
+        health=_health(look_at_host, node, reconciler, workers, guard),
         selftest=SelfTest(node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
         subscriptions=SubscriptionService(reconciler.store, clock, settings.server_address, settings.listen.port),
@@ -178,7 +180,7 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
         guard=guard,
         lock=lock,
         daily_backup=daily_backup,
-        monitor=Monitor(process, daily_backup, served, drift, workers, clock),
+        monitor=Monitor(process, daily_backup, served, drift, workers, clock, lambda: server.health.codes()),  # noqa: PLW0108 - made below
         drift=drift,
         workers=workers,
     )
@@ -200,6 +202,7 @@ def _gather_workers(server: Server) -> None:
         server.drift.worker,
         server.daily_backup.worker,
         server.sender.worker,
+        *server.health.workers,
     )
     guard = () if server.guard is None else (server.guard.worker,)
     # Started and stopped by their owners, and only shown in the metrics with the others.
@@ -210,6 +213,17 @@ def _reconciler_of(settings: Settings, store: SqlStore, node: LocalNode, site: S
     """Return what repairs this node; an Xray that is our child has no calls of an earlier life of the service."""
     late_calls = LateCalls(is_child=settings.xray_supervisor == "vpnkeys")
     return Reconciler(store, node, node, site, on_repaired=node.prober.xray_is_up, late_calls=late_calls)
+
+
+def _health(
+    look_at_host: Callable[[], HostFacts],
+    node: LocalNode,
+    reconciler: Reconciler,
+    workers: Workers,
+    guard: Guard | None,
+) -> Health:
+    questions = Questions(node.control.ping, look_at_host, reconciler.store, SystemClock())
+    return Health(reconciler, workers.statuses, questions, can_cut=sockets.can_cut(), full_cone=guard is not None)
 
 
 def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> XrayProcess | XrayUnit:

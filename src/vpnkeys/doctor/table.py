@@ -14,6 +14,7 @@ from vpnkeys.doctor.checks import (
     disk,
     drift,
     firewall,
+    health,
     kernel,
     permissions,
     ports,
@@ -78,6 +79,7 @@ LOCAL_CHECKS: tuple[Check[Any], ...] = (
 )
 
 SERVER_CHECKS: tuple[ServerCheck[Any], ...] = (
+    ServerCheck("health", health.look, health.judge),
     ServerCheck("drift", drift.look, drift.judge),
     ServerCheck("kernel", kernel.look, kernel.judge),
     ServerCheck(SELF_TEST, selftest.look, selftest.judge),

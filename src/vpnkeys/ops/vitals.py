@@ -1,8 +1,10 @@
 """The figures of a running server for monitoring systems, read at each request."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
@@ -15,6 +17,7 @@ from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
 from vpnkeys.interfaces import Clock
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.service.drift import DriftWatch
+from vpnkeys.service.health.checks import HostFacts
 from vpnkeys.service.vitals import Vitals
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.worker import Workers
@@ -69,6 +72,7 @@ class Monitor:
     drift: DriftWatch
     workers: Workers
     clock: Clock
+    problems: Callable[[], tuple[str, ...]] = tuple
     _lock: Lock = field(default_factory=Lock, init=False)  # two readings at once would add the same bytes twice
     _odometer: Odometer = field(default_factory=Odometer, init=False)
     _gaps: int = field(default=0, init=False)
@@ -97,6 +101,7 @@ class Monitor:
             backup_age_s=_backup_age_s(self.backups, now),
             certificate_expires_in_s=_certificate_expires_in_s(self.certificate, now),
             workers=self.workers.statuses(),
+            problems=self.problems(),
         )
 
     def _read(self) -> _Stored | None:
@@ -119,6 +124,16 @@ def _by_status(keys: tuple[Key, ...]) -> dict[str, int]:
 
 def _by_id(stored: _Stored) -> dict[str, Bytes]:
     return {key.id: stored.tally.by_key.get(key.uuid, NOTHING) for key in stored.keys}
+
+
+def host_facts(data_dir: Path, backups: DailyBackup, certificate: CertificateFiles, clock: Clock) -> HostFacts:
+    """Return what the disk says of itself, the backups and the certificate. Raises OSError."""
+    space, now = os.statvfs(data_dir), clock.now()
+    return HostFacts(
+        free_bytes=space.f_bavail * space.f_frsize,
+        backup_age_s=_backup_age_s(backups, now),
+        certificate_expires_in_s=_certificate_expires_in_s(certificate, now),
+    )
 
 
 def _backup_age_s(backups: DailyBackup, now: datetime) -> float | None:

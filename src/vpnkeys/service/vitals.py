@@ -31,3 +31,4 @@ class Vitals:
     backup_age_s: float | None
     certificate_expires_in_s: float | None
     workers: tuple[WorkerStatus, ...]
+    problems: tuple[str, ...] = ()

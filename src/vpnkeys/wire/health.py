@@ -32,10 +32,21 @@ class Info(Answer):
     service_version: Added[str] = None
 
 
+class HealthProblem(Answer):
+    """One reason why the server is not healthy."""
+
+    code: Annotated[str, Field(description="a stable code; the manual says what to do", examples=["disk_low"])]
+    since: UnixSeconds
+    detail: Annotated[str, Field(description="what is wrong, in words")]
+
+
 class Health(Answer):
     """How everything is, and the parts."""
 
     status: Annotated[str, OneOf("healthy", "degraded", "unhealthy")]
+    problems: Annotated[
+        tuple[HealthProblem, ...], Field(description="each reason why the status is not healthy; empty when it is")
+    ] = ()
     timestamp: Added[UnixSeconds] = None
     version: Added[Version] = None
     service_version: Added[str] = None

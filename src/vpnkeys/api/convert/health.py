@@ -3,8 +3,8 @@
 import time
 
 from vpnkeys import __version__
-from vpnkeys.service.health import HealthReport
-from vpnkeys.wire.health import Health
+from vpnkeys.service.health.health import HealthReport
+from vpnkeys.wire.health import Health, HealthProblem
 
 API_VERSION = "2.3.4"
 
@@ -13,6 +13,9 @@ def health_answer(report: HealthReport) -> Health:
     """Return a report of health as the API shows it."""
     return Health(
         status=report.status,
+        problems=tuple(
+            HealthProblem(code=problem.code, since=problem.since, detail=problem.detail) for problem in report.problems
+        ),
         timestamp=int(time.time()),
         version=API_VERSION,
         service_version=__version__,

@@ -24,6 +24,7 @@ def status(remote: Remote) -> None:
     uptime = None if health.uptime_seconds is None else timedelta(seconds=int(health.uptime_seconds))
     fields = [
         ("Status", health.status),
+        *(("Problem", f"{problem.code}: {problem.detail}") for problem in health.problems),
         *((name.capitalize(), state) for name, state in health.services.items()),
         ("Keys", keys_count),
         ("Server names ready", health.server_names_ready),

@@ -84,6 +84,7 @@ declare namespace Api {
 
   interface Health {
     status: "healthy" | "degraded" | "unhealthy";
+    problems: HealthProblem[];
     timestamp: number;
     version: "2.3.4";
     service_version: string;
@@ -92,6 +93,12 @@ declare namespace Api {
     connection_cut: "available" | "unavailable";
     udp_full_cone: "available" | "unavailable";
     server_names_ready: number;
+  }
+
+  interface HealthProblem {
+    code: string;
+    since: number;
+    detail: string;
   }
 
   interface ServiceStates {

@@ -1,0 +1,65 @@
+"""Finds problems in facts that are at hand; nothing here waits."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.target import TargetReport
+from vpnkeys.service.health.codes import Code
+from vpnkeys.worker import WorkerStatus
+
+ASK_XRAY, WRITE_DATABASE = "ask-xray", "write-database"
+
+_OF_WORKER = MappingProxyType(
+    {
+        ASK_XRAY: Code.XRAY_NOT_ANSWERING,
+        WRITE_DATABASE: Code.DATABASE_UNWRITABLE,
+        "repairer": Code.REPAIR_LATE,
+        "guard-table": Code.GUARD_NOT_KEPT,
+        "speed-table": Code.SPEED_LIMITS_NOT_KEPT,
+        "daily-backup": Code.BACKUP_LATE,
+    }
+)
+
+_MIB = 2**20
+_LOW_BYTES, _FULL_BYTES = 16 * _MIB, _MIB
+_DAY_S = 86400.0
+_CERTIFICATE_S = 14 * _DAY_S
+_BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after it
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the disk says; None where it cannot be read or does not exist."""
+
+    free_bytes: int | None = None
+    backup_age_s: float | None = None
+    certificate_expires_in_s: float | None = None
+
+
+def late_workers(statuses: Iterable[WorkerStatus]) -> Iterator[tuple[Code, str]]:
+    """Yield the problem of each worker that is overdue, with the names of those that have no code of their own."""
+    late = [status.name for status in statuses if status.is_late]
+    yield from ((_OF_WORKER[name], "") for name in late if name in _OF_WORKER)
+    others = sorted(name for name in late if name not in _OF_WORKER)
+    if others:
+        yield Code.WORKER_LATE, ", ".join(others)
+
+
+def on_disk(facts: HostFacts) -> Iterator[tuple[Code, str]]:
+    """Yield the problems of disk space, certificate and backups."""
+    free, expires, age = facts.free_bytes, facts.certificate_expires_in_s, facts.backup_age_s
+    if free is not None and free < _LOW_BYTES:
+        yield (Code.DISK_FULL if free < _FULL_BYTES else Code.DISK_LOW), ""
+    if expires is not None and expires < _CERTIFICATE_S:
+        yield (Code.CERTIFICATE_EXPIRED if expires <= 0 else Code.CERTIFICATE_EXPIRING), ""
+    if age is not None and age > _BACKUP_S:
+        yield Code.BACKUP_LATE, ""
+
+
+def dead_targets(keys: Iterable[Key], targets: Iterable[TargetReport]) -> Iterator[tuple[Code, str]]:
+    """Yield the problem that keys have server names whose targets are not fit."""
+    dead = {seen.server_name for seen in targets if not seen.is_usable} & {key.sni for key in keys if key.serves}
+    if dead:
+        yield Code.TARGET_DOWN, f"{len(dead)} server name(s)"

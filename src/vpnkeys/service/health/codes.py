@@ -1,0 +1,111 @@
+"""The table of problems: `/health`, the metrics, `vpnkeys status`, `vpnkeys doctor` and the manual have these codes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Code(StrEnum):
+    """The stable code of a problem."""
+
+    XRAY_NOT_ANSWERING = "xray_not_answering"
+    DATABASE_UNREADABLE = "database_unreadable"
+    DATABASE_UNWRITABLE = "database_unwritable"
+    DISK_FULL = "disk_full"
+    DISK_LOW = "disk_low"
+    STOPS_PENDING = "stops_pending"
+    STOPS_UNWRITTEN = "stops_unwritten"
+    REPAIR_LATE = "repair_late"
+    NO_SERVER_NAME = "no_server_name"
+    TARGET_DOWN = "target_down"
+    CONNECTIONS_NOT_CUT = "connections_not_cut"
+    GUARD_NOT_KEPT = "guard_not_kept"
+    SPEED_LIMITS_NOT_KEPT = "speed_limits_not_kept"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_EXPIRING = "certificate_expiring"
+    BACKUP_LATE = "backup_late"
+    WORKER_LATE = "worker_late"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A kind of problem: what is wrong, and what to do about it.
+
+    It is reported after it has lasted for `after_s`. It makes the server `unhealthy` after `unhealthy_after_s`, and
+    `degraded` before. `/health` is open to all, so `says` has no secret, no name of a key, no path and no address.
+    """
+
+    says: str
+    cure: str
+    after_s: float = 0.0
+    unhealthy_after_s: float = math.inf
+
+
+_XRAY_RESTARTS_WITHIN_S = 30.0
+_DONE_SOON_S = 3.0
+
+TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
+    {
+        Code.XRAY_NOT_ANSWERING: Trouble(
+            "Xray does not answer; after 30 seconds the server is unhealthy.",
+            "`journalctl -u vpnkeys-xray`; `vpnkeys sync --restart`",
+            unhealthy_after_s=_XRAY_RESTARTS_WITHIN_S,
+        ),
+        Code.DATABASE_UNREADABLE: Trouble(
+            "The database cannot be read, so that no key can be listed or changed.",
+            "`vpnkeys doctor`; restore a backup if the database is damaged",
+            unhealthy_after_s=0.0,
+        ),
+        Code.DATABASE_UNWRITABLE: Trouble(
+            "The database takes no writes: no key can be made or changed, and traffic is not stored.",
+            "close other programs that have the database open; `df -h /var/lib/vpnkeys`",
+        ),
+        Code.DISK_FULL: Trouble("The disk of the data directory is full.", "free some space: `df -h /var/lib/vpnkeys`"),
+        Code.DISK_LOW: Trouble(
+            "The disk of the data directory is nearly full.", "free some space: `df -h /var/lib/vpnkeys`"
+        ),
+        Code.STOPS_PENDING: Trouble(
+            "Xray has not confirmed yet that stopped keys are out.",
+            "wait until Xray answers; then `vpnkeys sync`",
+            after_s=_DONE_SOON_S,
+        ),
+        Code.STOPS_UNWRITTEN: Trouble(
+            "Keys were stopped in the running Xray, but the database has not stored it.",
+            "free some space, or close other programs that have the database open",
+        ),
+        Code.REPAIR_LATE: Trouble(
+            "config.json or the running Xray differ from the database and cannot be repaired.",
+            "`vpnkeys system validate` shows the differences; the log has the reason",
+        ),
+        Code.NO_SERVER_NAME: Trouble(
+            "No server name works now: no key can be made, and customers may not get in.",
+            "`vpnkeys system targets`; check outgoing TCP 443 and DNS",
+        ),
+        Code.TARGET_DOWN: Trouble(
+            "The target of a server name that active keys use is not fit: their customers may not get in.",
+            "`vpnkeys system targets` names it",
+        ),
+        Code.CONNECTIONS_NOT_CUT: Trouble(
+            "Open connections of stopped keys cannot be ended.", "give the service `CAP_NET_ADMIN`: run it as installed"
+        ),
+        Code.GUARD_NOT_KEPT: Trouble(
+            "The packet filter is gone and cannot be restored: customers may reach private networks.",
+            "`nft list ruleset`; restart the service",
+        ),
+        Code.SPEED_LIMITS_NOT_KEPT: Trouble(
+            "The speed limits are gone and cannot be restored.", "`nft list ruleset`; restart the service"
+        ),
+        Code.CERTIFICATE_EXPIRED: Trouble(
+            "The certificate of the API has expired.", "renew the certificate; `vpnkeys doctor`"
+        ),
+        Code.CERTIFICATE_EXPIRING: Trouble(
+            "The certificate of the API expires within 14 days.", "renew the certificate; `vpnkeys doctor`"
+        ),
+        Code.BACKUP_LATE: Trouble("The daily backup is overdue.", "`vpnkeys backups make`; the log has the reason"),
+        Code.WORKER_LATE: Trouble(
+            "Background work is overdue.", "the log has the reason; restart the service if it stays"
+        ),
+    }
+)

@@ -1,0 +1,121 @@
+"""Reports whether the server works, without anything secret."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.key import Key
+from vpnkeys.service.health.checks import dead_targets, late_workers, on_disk
+from vpnkeys.service.health.codes import Code
+from vpnkeys.service.health.questions import Questions
+from vpnkeys.service.health.since import Problem, Since
+from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.worker import Job, Worker, WorkerStatus
+
+Overall = Literal["healthy", "degraded", "unhealthy"]
+
+_JOB = Job(
+    name="health-watch",
+    failing="the health of the server could not be determined",
+    every_s=2.0,
+    back_off_s=(2.0,),
+    late_after_s=10.0,
+    stop_within_s=0.5,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """Holds what `/health` answers. It is readable without authentication, so nothing in it is secret.
+
+    Unhealthy: no customer can get in, or the API cannot do its work. Degraded: something is missing that customers or
+    operators may notice; `problems` says what.
+    """
+
+    status: Overall
+    problems: tuple[Problem, ...]
+    xray: Literal["running", "down"]
+    database: Literal["ok", "down"]
+    connection_cut: Literal["available", "unavailable"]
+    udp_full_cone: Literal["available", "unavailable"]
+    server_names_ready: int
+    uptime_s: int
+
+
+@dataclass(slots=True)
+class Health:
+    """Puts together what is known of the server's parts each time a report is asked for, and every two seconds.
+
+    `can_cut` says whether open connections of removed keys can be ended; `full_cone` whether the kernel filters each
+    packet of customers, so that one UDP session may reach many peers. Without it UDP works with one peer a session,
+    so that its absence alone does not make the status `degraded`.
+    """
+
+    reconciler: Reconciler
+    statuses: Callable[[], tuple[WorkerStatus, ...]]
+    questions: Questions
+    can_cut: bool
+    full_cone: bool
+    since: Since = field(default_factory=Since)
+    worker: Worker = field(init=False)
+    _started_at: float = field(default_factory=time.monotonic, init=False)
+
+    def __post_init__(self) -> None:
+        """Make the worker, by which problems have the right `since` also when nobody asks."""
+        self.worker = Worker(_JOB, self._watch)
+
+    def report(self) -> HealthReport:
+        """Return the state at this moment."""
+        node = self.reconciler.node
+        names = len(node.ready_names())
+        found = dict(self._found(names))
+        problems = self.since.problems(found)
+        is_unhealthy = any(problem.is_unhealthy for problem in problems)
+        return HealthReport(
+            status="unhealthy" if is_unhealthy else "degraded" if problems else "healthy",
+            problems=problems,
+            xray="down" if Code.XRAY_NOT_ANSWERING in found else "running",
+            database="down" if Code.DATABASE_UNREADABLE in found else "ok",
+            connection_cut="available" if self.can_cut else "unavailable",
+            udp_full_cone="available" if self.full_cone else "unavailable",
+            server_names_ready=names,
+            uptime_s=int(time.monotonic() - self._started_at),
+        )
+
+    def codes(self) -> tuple[str, ...]:
+        """Return the codes of the problems of this moment."""
+        return tuple(problem.code for problem in self.report().problems)
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """Return the workers that find problems out."""
+        return (*self.questions.workers, self.worker)
+
+    def _watch(self) -> None:
+        self.report()
+
+    def _found(self, names: int) -> Iterator[tuple[Code, str]]:
+        if not self.reconciler.node.is_up():
+            yield Code.XRAY_NOT_ANSWERING, ""
+        if not names:
+            yield Code.NO_SERVER_NAME, ""
+        if not self.can_cut:
+            yield Code.CONNECTIONS_NOT_CUT, ""
+        if self.reconciler.stops.are_unwritten:
+            yield Code.STOPS_UNWRITTEN, ""
+        yield from late_workers(self.statuses())
+        yield from on_disk(self.questions.host)
+        yield from self._in_database()
+
+    def _in_database(self) -> Iterator[tuple[Code, str]]:
+        try:
+            keys: tuple[Key, ...] = self.reconciler.stops.keys()
+            has_pending = bool(self.reconciler.stops.unconfirmed())
+        except Unavailable:
+            yield Code.DATABASE_UNREADABLE, ""
+            return
+        if has_pending:
+            yield Code.STOPS_PENDING, ""
+        yield from dead_targets(keys, self.reconciler.node.targets_seen())

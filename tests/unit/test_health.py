@@ -1,0 +1,193 @@
+"""`/health` names each reason why it is not healthy, since when, and nothing secret."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from tests.support.memory import World
+from tests.support.process import wait_until
+
+from vpnkeys.domain.errors import StopPending
+from vpnkeys.domain.target import TargetReport
+from vpnkeys.service.health.checks import ASK_XRAY, WRITE_DATABASE, HostFacts, late_workers, on_disk
+from vpnkeys.service.health.codes import TROUBLES, Code
+from vpnkeys.service.health.health import Health
+from vpnkeys.service.health.questions import Questions
+from vpnkeys.service.health.since import Since
+from vpnkeys.worker import Job, Worker, WorkerStatus
+
+DAY_S = 86400.0
+
+
+@dataclass
+class Scene:
+    """A server whose workers and clocks are in the test's hand."""
+
+    world: World = field(default_factory=World)
+    statuses: tuple[WorkerStatus, ...] = ()
+    unix_s: float = 1000.9
+    monotonic_s: float = 0.0
+    can_cut: bool = True
+
+    def __post_init__(self) -> None:
+        """Nothing asks in the background."""
+        questions = Questions(lambda: None, HostFacts, self.world.store, self.world.clock)
+        since = Since(lambda: self.unix_s, lambda: self.monotonic_s)
+        self.questions = questions
+        self.health = Health(
+            self.world.keys.reconciler, lambda: self.statuses, questions, self.can_cut, full_cone=True, since=since
+        )
+
+    def seen(self) -> tuple[str, list[tuple[str, int]]]:
+        """The status, and each code with its beginning."""
+        report = self.health.report()
+        return report.status, [(problem.code, problem.since) for problem in report.problems]
+
+    def passes(self, seconds: float) -> None:
+        """Both clocks go on."""
+        self.unix_s += seconds
+        self.monotonic_s += seconds
+
+
+def late(name: str) -> WorkerStatus:
+    """The status of a worker that fails for long, for a reason that names a path."""
+    return WorkerStatus(name, None, 1.0, is_late=True, failing_for_s=60.0, last_error="/var/lib/vpnkeys/secret")
+
+
+def test_a_healthy_server_has_no_problem() -> None:
+    """The list is empty, with a worker that is in time."""
+    scene = Scene(statuses=(WorkerStatus("sampler", 1.0, 30.0, is_late=False, failing_for_s=None, last_error=""),))
+    scene.world.make()
+    assert scene.seen() == ("healthy", [])
+
+
+def test_an_xray_without_an_answer_is_unhealthy_after_half_a_minute() -> None:
+    """Until then it is degraded; `since` stays where it began, and a step of the time of day changes nothing."""
+    scene = Scene(statuses=(late(ASK_XRAY),))
+    assert scene.seen() == ("degraded", [(Code.XRAY_NOT_ANSWERING, 1000)])
+    assert scene.health.report().xray == "down"
+    scene.unix_s += 3600
+    scene.monotonic_s += 29
+    assert scene.seen() == ("degraded", [(Code.XRAY_NOT_ANSWERING, 1000)])
+    scene.passes(1)
+    assert scene.seen() == ("unhealthy", [(Code.XRAY_NOT_ANSWERING, 1000)])
+    scene.statuses = ()
+    assert scene.seen() == ("healthy", [])
+    scene.statuses = (late(ASK_XRAY),)
+    assert scene.seen() == ("degraded", [(Code.XRAY_NOT_ANSWERING, 4601)])
+
+
+@pytest.mark.parametrize(
+    ("worker", "code"),
+    [
+        (WRITE_DATABASE, Code.DATABASE_UNWRITABLE),
+        ("repairer", Code.REPAIR_LATE),
+        ("guard-table", Code.GUARD_NOT_KEPT),
+        ("speed-table", Code.SPEED_LIMITS_NOT_KEPT),
+        ("daily-backup", Code.BACKUP_LATE),
+        ("sampler", Code.WORKER_LATE),
+    ],
+)
+def test_a_worker_that_fails_for_long(worker: str, code: Code) -> None:
+    """It is a problem, and its error stays out of the detail: everyone can read it."""
+    scene = Scene(statuses=(late(worker),))
+    assert scene.seen() == ("degraded", [(code, 1000)])
+    (problem,) = scene.health.report().problems
+    assert problem.detail.startswith(TROUBLES[code].says)
+    assert "secret" not in problem.detail
+
+
+def test_late_workers_without_a_code_of_their_own_share_one() -> None:
+    """The detail names them."""
+    assert list(late_workers([late("sampler"), late("enforcer")])) == [(Code.WORKER_LATE, "enforcer, sampler")]
+
+
+def test_a_question_that_hangs_or_fails_is_late() -> None:
+    """A real worker whose step raises is late without any answer."""
+
+    def fails() -> None:
+        raise OSError
+
+    worker = Worker(Job("ask", "it fails", every_s=0.01, back_off_s=(0.01,), late_after_s=0.05), fails)
+    worker.start()
+    try:
+
+        def is_late() -> bool:
+            status = worker.status()
+            return status is not None and [*late_workers([status])] == [(Code.WORKER_LATE, "ask")]
+
+        assert wait_until(is_late)
+    finally:
+        worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("facts", "codes"),
+    [
+        (HostFacts(), []),
+        (HostFacts(2**30, DAY_S, 15 * DAY_S), []),
+        (HostFacts(free_bytes=2**24 - 1), [Code.DISK_LOW]),
+        (HostFacts(free_bytes=0), [Code.DISK_FULL]),
+        (HostFacts(certificate_expires_in_s=13 * DAY_S), [Code.CERTIFICATE_EXPIRING]),
+        (HostFacts(certificate_expires_in_s=0), [Code.CERTIFICATE_EXPIRED]),
+        (HostFacts(backup_age_s=3 * DAY_S), [Code.BACKUP_LATE]),
+    ],
+)
+def test_what_the_disk_says(facts: HostFacts, codes: list[Code]) -> None:
+    """Each bound, and nothing where nothing is known."""
+    assert [code for code, _ in on_disk(facts)] == codes
+    scene = Scene()
+    scene.questions.host = facts
+    assert [code for code, _ in scene.seen()[1]] == codes
+
+
+def test_a_database_that_cannot_be_read_is_unhealthy() -> None:
+    """At once."""
+    scene = Scene()
+    scene.world.store.memory.answering = False
+    assert scene.seen() == ("unhealthy", [(Code.DATABASE_UNREADABLE, 1000)])
+    assert scene.health.report().database == "down"
+
+
+def test_the_write_is_always_the_same_row() -> None:
+    """It is a real write, and the database does not grow by it."""
+    scene = Scene()
+    before = scene.world.store.writes
+    for _ in range(3):
+        scene.questions.write()
+    assert scene.world.store.writes == before + 3
+    assert scene.world.store.answered("health", scene.world.clock.now()) is not None
+
+
+def test_a_stop_is_a_problem_when_it_stays_pending() -> None:
+    """For three seconds it is only under way."""
+    scene = Scene()
+    key = scene.world.make()
+    scene.world.node.answers = False
+    with pytest.raises(StopPending):
+        scene.world.keys.delete(key.id)
+    assert Code.STOPS_PENDING not in dict(scene.seen()[1])
+    scene.passes(3)
+    assert dict(scene.seen()[1])[Code.STOPS_PENDING] == 1000
+
+
+def test_a_dead_target_counts_when_a_key_uses_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that no key has harms no customer."""
+    scene = Scene()
+    dead = (TargetReport("a.example", "a.example:443", problems=("no answer",)),)
+    monkeypatch.setattr(type(scene.world.node), "targets_seen", lambda _node: dead)
+    assert scene.seen() == ("healthy", [])
+    scene.world.make()
+    assert scene.seen() == ("degraded", [(Code.TARGET_DOWN, 1000)])
+    (problem,) = scene.health.report().problems
+    assert "a.example" not in problem.detail
+
+
+def test_connections_that_cannot_be_cut() -> None:
+    """It was degraded before; now it says why."""
+    assert Scene(can_cut=False).seen() == ("degraded", [(Code.CONNECTIONS_NOT_CUT, 1000)])
+
+
+def test_every_code_has_its_words() -> None:
+    """One row for each, with a cure."""
+    assert set(TROUBLES) == set(Code)
+    assert all(trouble.says and trouble.cure for trouble in TROUBLES.values())
