@@ -18,6 +18,7 @@ from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.ops.backup import take_whole
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair
+from vpnkeys.ops.startover import accept_start, refuse_starting_over
 from vpnkeys.ops.vitals import Monitor, host_facts
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import LateCalls
@@ -39,8 +40,7 @@ from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.store.files.secrets import load_key_pair
-from vpnkeys.store.sql.engine import open_engine
-from vpnkeys.store.sql.migrate import migrate
+from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
 from vpnkeys.worker import Workers
 from vpnkeys.xray.host import sockets
@@ -93,6 +93,7 @@ class Server:
         # Limits and file before Xray: it starts from config.json, and must not let in a key that expired meanwhile.
         self.keys.enforce_before_start()
         self.node.prepare(self.reconciler.desired(self.reconciler.store.keys()))
+        accept_start(self.settings.data_dir)
         self.node.prober.tidy()
         self.process.start()
         self.workers.start()
@@ -133,16 +134,16 @@ class Server:
             _log.warning("ending without a last sample of traffic: %s", error)
 
 
-def build(settings: Settings, xray: XrayBinary) -> Server:
+def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) -> Server:
     """Construct a server on its data directory, which is made when it is missing.
 
+    With `start_empty` a lost database or secret is made anew although there were keys.
     Raises SettingsError when the data directory cannot serve, VpnKeysError when a part of it does not answer.
     """
-    lock = take_whole(settings.data_dir)
+    lock = _lock_what_is_whole(settings, start_empty=start_empty)
     pair = key_pair(settings)
     api_key_hash, new_api_key = api_key(settings)
-    engine = open_engine(settings.database_url)
-    migrate(engine)  # under the lock of the data directory, so that no other server migrates at the same time
+    engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
     site, guard = _site(settings, pair), build_guard(settings)
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
     node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
@@ -186,6 +187,12 @@ def build(settings: Settings, xray: XrayBinary) -> Server:
     )
     _gather_workers(server)
     return server
+
+
+def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> IO[str]:
+    lock = take_whole(settings.data_dir)
+    refuse_starting_over(settings, start_empty=start_empty)
+    return lock
 
 
 def _gather_workers(server: Server) -> None:

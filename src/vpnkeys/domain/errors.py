@@ -167,3 +167,15 @@ class StoreUnavailable(Unavailable):
     """The database does not answer, or another process holds its lock."""
 
     code = "store_unavailable"
+
+
+class DatabaseDamaged(StoreUnavailable):
+    """The content of the database cannot be read; a backup has to be restored."""
+
+    code = "database_damaged"
+
+
+class StartRefused(VpnKeysError):
+    """The database or a secret is lost although there were keys, and a start would make an empty one."""
+
+    code = "start_refused"

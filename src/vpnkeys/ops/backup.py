@@ -28,6 +28,7 @@ from vpnkeys.store.sql.opening import backend_of, sqlite_file
 
 BACKUPS = "backups"
 _STAGING, _COMMITTED = ".restore.new", ".restore"
+_ASIDE = "before-restore-"
 _LIST = "members.json"
 """Names the members of the backup; files that it does not name are removed by the restore."""
 
@@ -155,11 +156,24 @@ def finish_restore(data_dir: Path) -> bool:
             target.parent.mkdir(mode=0o700, exist_ok=True)
             source.replace(target)
             sync_directory(target.parent)
+    if (data_dir / "config.json").exists() or (data_dir / BACKUPS).exists():
+        write_atomically(restored_mark(data_dir), b"")  # they stay, and may have keys that this backup lacks
     sync_directory(data_dir)
     # The rename ends the restore in one step; a crash during the removal below then repeats nothing.
     committed.rename(data_dir / f"{_COMMITTED}.done")
     shutil.rmtree(data_dir / f"{_COMMITTED}.done")
     return True
+
+
+def newest_backup(data_dir: Path) -> Path | None:
+    """Return the newest backup in `backups/`, or None. What a restore replaced counts only when there is no other."""
+    found = [path for path in (data_dir / BACKUPS).glob("*.backup") if not path.name.startswith(".")]
+    return max(found, key=lambda path: (not path.name.startswith(_ASIDE), path.stat().st_mtime), default=None)
+
+
+def restored_mark(data_dir: Path) -> Path:
+    """Return the path of an empty file that exists from a restore until the next start of a server."""
+    return data_dir / "run" / "restored"
 
 
 def stamp() -> str:
@@ -223,7 +237,7 @@ def _keep_aside(settings: Settings) -> Path:
     """Save the old content in `backups/` and return its path: a backup file, or plain copies where it is damaged."""
     directory = settings.data_dir / BACKUPS
     directory.mkdir(mode=0o700, exist_ok=True)
-    aside = _free_name(directory, f"before-restore-{stamp()}")
+    aside = free_name(directory, f"{_ASIDE}{stamp()}")
     # The copies come first: opening the database for a backup may make SQLite drop or apply a damaged log.
     _copy(settings.data_dir, database_file(settings), aside)
     try:
@@ -244,7 +258,8 @@ def _copy(data_dir: Path, database: Path, aside: Path) -> None:
             write_atomically(aside / name, source.read_bytes())
 
 
-def _free_name(directory: Path, name: str) -> Path:
+def free_name(directory: Path, name: str) -> Path:
+    """Return a path in the directory that no file, directory or backup has: this name, or one with a number."""
     names = (directory / (f"{name}-{number}" if number else name) for number in range(1000))
     return next(path for path in names if not (path.exists() or path.with_name(f"{path.name}.backup").exists()))
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +46,17 @@ def check_certificate(certificate: CertificateFiles) -> None:
         raise SettingsError(msg) from error
 
 
+def public_socket(listen: Address) -> socket.socket:
+    """Return a socket that listens on the API's address. Raises SettingsError."""
+    try:
+        return bind(*listen)
+    except OSError as error:
+        msg = f"VPNKEYS_LISTEN: {listen.host}:{listen.port}: {error.strerror}"
+        raise SettingsError(msg) from error
+
+
 def serve_until_asked(
-    app: ASGIApp, listen: Address, certificate: CertificateFiles, admin_socket: Path, beside: Beside
+    app: ASGIApp, public: socket.socket, certificate: CertificateFiles, admin_socket: Path, beside: Beside
 ) -> None:
     """Serve on both until SIGTERM or SIGINT; then end the open connections within a second.
 
@@ -56,7 +64,7 @@ def serve_until_asked(
     """
     limiter = ConnectionLimiter(total=raise_file_limit())
     config = _config(app, ssl_certfile=str(certificate.cert), ssl_keyfile=str(certificate.key))
-    api = TlsListener(config, _public_socket(listen), limiter)
+    api = TlsListener(config, public, limiter)
     # One application on two listeners: only the API's server runs its lifespan, or it would start twice.
     admin = _Admin(_config(Trusted(app), lifespan="off"))
     with (
@@ -135,14 +143,6 @@ class _Admin(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signal handlers to the API's server."""
         yield
-
-
-def _public_socket(listen: Address) -> socket.socket:
-    try:
-        return bind(*listen)
-    except OSError as error:
-        sys.stderr.write(f"vpnkeys cannot start:\nVPNKEYS_LISTEN: {listen.host}:{listen.port}: {error.strerror}\n")
-        raise SystemExit(2) from error
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.ops.backup import Restored, Written, restore_backup, write_backup
+from vpnkeys.ops.backup import BACKUPS, Restored, Written, newest_backup, restore_backup, write_backup
 from vpnkeys.settings import PASSPHRASE, Settings, SettingsError, backup_passphrase, load_settings
 from vpnkeys.store.files.backup import Backup, BackupRefused, is_encrypted, unpack
 
@@ -45,7 +45,8 @@ def backup(
 
 
 def restore(
-    file: _File,
+    file: Annotated[Path | None, typer.Argument(help="the backup file", show_default=False)] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="the newest file in the data directory's backups/")] = False,
     passphrase_file: _PassphraseFile = None,
     force: Annotated[bool, typer.Option("--force", help="replace existing data; they are kept in backups/")] = False,
     as_json: _Json = False,
@@ -57,9 +58,18 @@ def restore(
     os.umask(0o077)
     with _errors_reported("restore", as_json=as_json):
         settings = load_settings()
-        found = _opened(file, _given(passphrase_file))
+        found = _opened(_chosen(settings, file, newest=newest), _given(passphrase_file))
         restored = restore_backup(settings, found, _settings_in, force=force)
     _report_restore(settings, restored, _restore_notes(restored), as_json=as_json)
+
+
+def _chosen(settings: Settings, file: Path | None, *, newest: bool) -> Path:
+    if newest == (file is not None):
+        raise SettingsError("give either a backup file or --newest")
+    found = newest_backup(settings.data_dir) if file is None else file
+    if found is None:
+        raise BackupRefused(f"there is no backup in {settings.data_dir / BACKUPS}; give the path of one from elsewhere")
+    return found
 
 
 @contextmanager

@@ -5,6 +5,9 @@ import signal
 import sys
 from functools import partial
 from types import FrameType
+from typing import Annotated
+
+import typer
 
 from vpnkeys import __version__
 from vpnkeys.api.app import create_app
@@ -14,7 +17,7 @@ from vpnkeys.domain.errors import Unavailable, VpnKeysError
 from vpnkeys.interfaces import Store
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
-from vpnkeys.server.serving import Beside, check_certificate, serve_until_asked
+from vpnkeys.server.serving import Beside, check_certificate, public_socket, serve_until_asked
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
 from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, admin_socket, load_settings
@@ -26,8 +29,15 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def serve() -> None:
+def serve(
+    start_empty: Annotated[
+        bool, typer.Option("--start-empty", help="make a lost database, key pair or API key anew")
+    ] = False,
+) -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C.
+
+    A start is refused when the database, the key pair or the API key is missing, empty, damaged or older than
+    config.json, although there were keys. With --start-empty what is damaged is moved to backups/ and made anew.
 
     Exit codes: 0 ended on request; 1 it cannot start; 2 wrong command line or settings.
     """
@@ -41,13 +51,14 @@ def serve() -> None:
         say(f"vpnkeys cannot start:\n{error}")
         raise SystemExit(2) from error
     with logging_as_set(settings):
-        _serve(settings)
+        _serve(settings, start_empty=start_empty)
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, *, start_empty: bool) -> None:
     try:
-        server = build(settings, obtain(settings.xray_bin, say))
+        server = build(settings, obtain(settings.xray_bin, say), start_empty=start_empty)
         check_certificate(server.certificate)
+        public = public_socket(settings.listen)  # before the start, which a taken port would have to undo
         server.start()
     except SettingsError as error:
         say(f"vpnkeys cannot start:\n{error}")
@@ -62,7 +73,7 @@ def _serve(settings: Settings) -> None:
         is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.introduce
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
         beside = Beside(accompany, server.workers)
-        serve_until_asked(create_app(_services(server)), settings.listen, server.certificate, socket, beside)
+        serve_until_asked(create_app(_services(server)), public, server.certificate, socket, beside)
     finally:
         notifier.tell("STOPPING=1", "STATUS=Ending in order")
         server.stop()

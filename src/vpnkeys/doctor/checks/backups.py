@@ -9,7 +9,7 @@ from pathlib import Path
 from vpnkeys.doctor.finding import Verdict, ok, warn
 from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import sqlite_file
-from vpnkeys.ops.backup import BACKUPS, stamp
+from vpnkeys.ops.backup import BACKUPS, newest_backup, stamp
 
 _OLD_S = 2 * 86400.0
 """A running server makes one a day, so at least one has failed by then."""
@@ -23,12 +23,6 @@ class BackupFacts:
     newest: Path | None
     age_s: float
     next_one: Path
-
-
-def newest_backup(data_dir: Path) -> Path | None:
-    """Return the newest backup in the data directory, made by the server or by `vpnkeys backup`, or None."""
-    found = (data_dir / BACKUPS).glob("vpnkeys-*.backup")
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def look(installation: Installation) -> BackupFacts:

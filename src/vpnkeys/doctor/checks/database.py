@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpnkeys.doctor.checks.backups import newest_backup
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import reading, sqlite_file
+from vpnkeys.ops.backup import newest_backup
 from vpnkeys.store.sql.migrate import HEAD
 
 _BIG_BYTES = 256 * 2**20

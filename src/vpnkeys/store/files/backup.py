@@ -31,10 +31,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from sqlalchemy import Engine
-from sqlalchemy.exc import DatabaseError
 
-from vpnkeys.domain.errors import Rejected, StoreUnavailable
+from vpnkeys.domain.errors import DatabaseDamaged, Rejected, StoreUnavailable
 from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.faults import damaged, translated
 from vpnkeys.store.sql.migrate import current_revision, migrate
 
 DATABASE = "vpnkeys.db"
@@ -130,8 +130,7 @@ def copy_database(database: Path) -> bytes:
                 source.backup(target, pages=-1)
             _check_integrity(copy)
         except sqlite3.Error as error:
-            msg = f"The database {database} cannot be copied: {error}."
-            raise StoreUnavailable(msg) from error
+            raise translated(error) or StoreUnavailable(f"The database {database} cannot be copied.") from error
         return copy.read_bytes()
 
 
@@ -143,8 +142,8 @@ def make_fit(database: Path) -> tuple[int, ...]:
     try:
         _check_integrity(database)
         ports = _brought_up_to_date(database)
-    except (sqlite3.Error, DatabaseError) as error:
-        raise BackupRefused(f"its database is damaged: {error}") from error
+    except (sqlite3.Error, DatabaseDamaged) as error:
+        raise BackupRefused("its database is damaged; give another backup") from error
     if any(database.with_name(database.name + end).exists() for end in COMPANIONS):
         raise BackupRefused(
             "its database cannot be made one file: another process has it open; end that one and try again"
@@ -158,7 +157,7 @@ def _check_integrity(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
-        raise sqlite3.DatabaseError(found)
+        raise damaged()
 
 
 def _brought_up_to_date(database: Path) -> tuple[int, ...]:
@@ -176,6 +175,8 @@ def _migrate(engine: Engine) -> None:
         raise BackupRefused("its database is not one of vpnkeys")
     try:
         migrate(engine)
+    except DatabaseDamaged:
+        raise
     except StoreUnavailable as error:
         raise BackupRefused(f"its database is from a newer vpnkeys; use that version: {error}") from error
 

@@ -32,7 +32,7 @@ def read_legacy_database(path: Path) -> dict[str, list[Row]]:
     except StoreUnavailable as error:
         raise LegacyUnreadable(str(error)) from error
     except sqlite3.Error as error:
-        msg = f"{path} is no intact SQLite database ({error}); give the database of the old server, or its backup."
+        msg = f"{path} is no intact SQLite database; give the database of the old server, or its backup."
         raise LegacyUnreadable(msg) from error
 
 

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import make_url
-from sqlalchemy.exc import DatabaseError
 
 from vpnkeys.domain.errors import KeyPairDamaged, StoreUnavailable
 from vpnkeys.domain.key import Key
@@ -89,9 +88,6 @@ def _keys(url: str, *, may_migrate: bool) -> tuple[Key, ...]:
             return store.keys()
         finally:
             store.close()
-    except DatabaseError as error:
-        msg = f"The database cannot be read: {error.orig}. Start vpnkeys once, which migrates it."
-        raise StoreUnavailable(msg) from error
     finally:
         engine.dispose()
 

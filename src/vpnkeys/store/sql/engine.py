@@ -5,7 +5,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.pool import QueuePool
 
+from vpnkeys.store.sql.faults import damaged, translated
+
 _BUSY_TIMEOUT_S = 5
+_UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 """How long SQLite itself waits for another writer; `writers.py` keeps the order before that."""
 
 
@@ -65,3 +68,25 @@ class Watcher:
     def generations(self) -> dict[str, int]:
         """Return, for each table that is kept in memory, a number that grows with each of its changes."""
         return dict(self._driver.execute("SELECT name, number FROM generations").fetchall())
+
+
+class Translated:
+    """Raises our own errors in place of the driver's from its block. A class, because each request uses it."""
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Raise StoreUnavailable or DatabaseDamaged in place of what the driver raised."""
+        if error is not None and (found := translated(error)) is not None:
+            raise found from error
+
+
+class Reading(Translated):
+    """Does the same for a block that only reads: a stored value that cannot be converted is damage too."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raise StoreUnavailable or DatabaseDamaged in place of what the driver or a conversion raised."""
+        if isinstance(error, _UNREADABLE):
+            raise damaged() from error
+        super().__exit__(kind, error, trace)

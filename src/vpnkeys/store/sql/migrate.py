@@ -3,6 +3,7 @@
 from sqlalchemy import Engine, inspect, text
 
 from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.store.sql.engine import Translated
 from vpnkeys.store.sql.writers import Writers
 
 HEAD = "0005"
@@ -10,7 +11,10 @@ HEAD = "0005"
 
 
 def migrate(engine: Engine) -> None:
-    """Apply the missing migrations, all or none. Raises StoreUnavailable for a database of a newer version."""
+    """Apply what is missing, all or nothing.
+
+    Raises StoreUnavailable when the database does not answer or is of a newer version, and DatabaseDamaged.
+    """
     if current_revision(engine) == HEAD:
         return  # without Alembic, whose import alone takes longer than the whole start
     from alembic import command  # noqa: PLC0415 - see above
@@ -21,6 +25,7 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("script_location", "vpnkeys.store.sql:migrations")
     # One transaction for all: SQLite rolls back changes of tables too, so a crash leaves the old version whole.
     with (
+        Translated(),
         Writers.of(engine).turn(),
         engine.connect().execution_options(writes=True) as connection,
         connection.begin(),
@@ -34,8 +39,8 @@ def migrate(engine: Engine) -> None:
 
 
 def current_revision(engine: Engine) -> str | None:
-    """Return the revision of a database; None for an empty one."""
-    with engine.begin() as connection:
+    """Return the revision that a database is at; None for an empty one. Raises StoreUnavailable, DatabaseDamaged."""
+    with Translated(), engine.begin() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Engine, make_url
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.engine import open_engine
-from vpnkeys.store.sql.migrate import HEAD, current_revision
+from vpnkeys.store.sql.migrate import HEAD, current_revision, migrate
 from vpnkeys.store.sql.store import SqlStore
 
 
@@ -28,6 +27,13 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database)).absolute()
 
 
+def open_migrated(url: str) -> Engine:
+    """Return an engine for the database, which is made or migrated. Raises StoreUnavailable, DatabaseDamaged."""
+    engine = open_engine(url)
+    migrate(engine)
+    return engine
+
+
 def open_current(url: str) -> SqlStore:
     """Return the database if it has this version. Raises NotReady; StoreUnavailable when it does not answer."""
     _require_file(sqlite_file(url))
@@ -36,10 +42,9 @@ def open_current(url: str) -> SqlStore:
         revision = current_revision(engine)
         if revision == HEAD:
             return SqlStore(engine)
-    except DatabaseError as error:
+    except StoreUnavailable:
         engine.dispose()
-        msg = f"The database does not answer: {error.orig}. Nothing was changed; try again shortly."
-        raise StoreUnavailable(msg) from error
+        raise
     engine.dispose()
     msg = (
         f"the database is at version {revision or 'none'}, this vpnkeys needs {HEAD}; "

@@ -9,12 +9,9 @@ from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.change import Answer, Intent, Stop
-from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
@@ -22,7 +19,7 @@ from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Point, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.store.sql.audit import read_records, utc_now, write_records
-from vpnkeys.store.sql.engine import Watcher
+from vpnkeys.store.sql.engine import Reading, Translated, Watcher
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_unsettled, read_webhooks
 from vpnkeys.store.sql.rows import to_key, to_token
@@ -69,7 +66,8 @@ class SqlStore:
         self._engine = engine
         self._writers = Writers.of(engine)
         # A connection of its own that never writes, because data_version does not count a connection's own commits.
-        self._reader = engine.connect() if engine.dialect.name == "sqlite" else None
+        with Translated():
+            self._reader = engine.connect() if engine.dialect.name == "sqlite" else None
         self._watcher = Watcher(self._reader) if self._reader is not None else None
         self._lock = threading.Lock()
         self._kept = _Snapshot()
@@ -102,22 +100,22 @@ class SqlStore:
         """Return the answer that was stored under this hash since then, None when there is none."""
         kept = idempotency.c
         wanted = select(idempotency).where(kept.key_hash == key_hash, kept.created_at >= since)
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             row = connection.execute(wanted).first()
         return None if row is None else Answer(*row)
 
     def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return up to `limit` deliveries that a webhook still waits for, oldest first."""
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             return read_unsettled(connection, webhook_id, limit)
 
     def deliveries(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return up to `limit` deliveries of a webhook, newest first."""
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             return read_newest(connection, webhook_id, limit)
 
     def _now(self) -> _Snapshot:
-        with _Translated():
+        with Reading():
             if self._reader is None or self._watcher is None:
                 with self._engine.begin() as connection:
                     return _read(connection)
@@ -137,48 +135,48 @@ class SqlStore:
 
     def traffic(self, uuid: str) -> Traffic:
         """Return what a key has used."""
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).traffic(uuid)
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
         """Return what several keys have used, by UUID."""
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).traffic_of(uuids)
 
     def used_bytes(self, uuid: str, since: datetime | None) -> int:
         """Return the bytes that a key has used since then."""
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).used_bytes(uuid, since)
 
     def totals(self) -> Mapping[str, Total]:
         """Return what each key has used, by UUID."""
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).totals()
 
     def tally(self) -> Tally:
         """Return all that was ever counted."""
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).tally()
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted by hour."""
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).history(uuid, since, until)
 
     def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
         """Return the newest records, newest first."""
-        with _Translated(), self._engine.begin() as connection:
+        with Reading(), self._engine.begin() as connection:
             return read_records(connection, limit, before_id, subject)
 
     def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
         """Add a record to the audit log, in a transaction of its own."""
-        with _Translated(), self._writing() as connection:
+        with Translated(), self._writing() as connection:
             write_records(connection, [entry], utc_now(), outcome, detail)
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[SqlTransaction]:
         """Return a write transaction that commits when the block ends, and is rolled back when the block raises."""
-        with _Translated(), self._writing(durable=durable) as connection:
+        with Translated(), self._writing(durable=durable) as connection:
             # The write lock is held from here on, so that what is kept in memory stays right if it is right now.
             kept = _read(connection) if self._reader is None else self._now()
             outbox = SqlOutbox(connection, kept.webhooks)
@@ -269,20 +267,3 @@ _READERS: Mapping[str, Callable[[Connection], Any]] = {
     "intents": _read_intents,
     "stops": _read_stops,
 }
-
-
-class _Translated:
-    """Raises StoreUnavailable in place of the driver's errors.
-
-    A class and not a generator with @contextmanager, which costs more: each request passes here.
-    """
-
-    def __enter__(self) -> None:
-        """Do nothing: only errors are of interest."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Raise StoreUnavailable in place of what the driver raised."""
-        if isinstance(error, OperationalError | PoolTimeout):
-            cause = getattr(error, "orig", error)
-            msg = f"The database does not answer: {cause}. Nothing was changed; try again shortly."
-            raise StoreUnavailable(msg) from error

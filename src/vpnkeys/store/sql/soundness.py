@@ -1,0 +1,49 @@
+"""Checks a database before a start: whether it is whole, and which keys it knows."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, inspect, text
+
+from vpnkeys.store.sql.engine import Reading, open_engine
+from vpnkeys.store.sql.faults import damaged
+
+_WITH_UUIDS = ("keys", "intents", "stops")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The UUIDs of all keys, and of those that are being started or stopped; whether a server ever counted traffic."""
+
+    keys: frozenset[str]
+    known: frozenset[str]
+    has_served: bool
+
+
+def check_database(url: str) -> Contents | None:
+    """Return what a database of any version contains; None when it has no tables.
+
+    All pages of an SQLite database are checked. Raises DatabaseDamaged, or StoreUnavailable when it does not answer.
+    """
+    engine = open_engine(url)
+    try:
+        with Reading(), engine.begin() as connection:
+            return _contents(connection)
+    finally:
+        engine.dispose()
+
+
+def _contents(connection: Connection) -> Contents | None:
+    if connection.dialect.name == "sqlite" and connection.scalar(text("PRAGMA quick_check(1)")) != "ok":
+        raise damaged()
+    tables = set(inspect(connection).get_table_names())
+    if not tables:
+        return None
+    if "keys" not in tables:
+        raise damaged()
+    uuids = {
+        table: frozenset(connection.scalars(text(f"SELECT uuid FROM {table}")))  # noqa: S608 - names from above
+        for table in _WITH_UUIDS
+        if table in tables
+    }
+    has_served = "epochs" in tables and connection.scalar(text("SELECT 1 FROM epochs LIMIT 1")) is not None
+    return Contents(uuids["keys"], frozenset().union(*uuids.values()), has_served)
