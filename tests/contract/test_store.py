@@ -305,7 +305,7 @@ def test_stops_are_kept_beyond_their_keys(database: Database, store: Store) -> N
     assert {*store.stops()} == {*other.stops()} == {one, two}
     confirmed = replace(one, is_confirmed=True)
     with other.write(durable=False) as transaction:
-        transaction.put_stops([confirmed])
+        transaction.put_stops([one, confirmed])
         transaction.drop_stops(["id-2", "never"])
     assert store.stops() == other.stops() == (confirmed,)
     other.close()

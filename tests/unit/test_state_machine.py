@@ -289,6 +289,16 @@ class Server(Troubles):
             return key
         raise AssertionError("deleted twice")
 
+    @rule(target=gone, key=consumes(keys), is_late=st.booleans())
+    def switch_off_and_delete(self, key: Key, is_late: bool) -> object:
+        """While Xray hangs: the deletion of a key whose stop is pending is pending as well, each time."""
+        self.change(key, False, None, None, is_late)
+        gone = self.delete(key, [], None, is_late)
+        if key.id in self.unanswered and self.knows_stop(key):
+            again = self.attempt(lambda: self.service.delete(key.id), None, is_late, dict(self.model.keys))
+            assert again is None or self.node.connect(key) is None
+        return gone
+
     def knows_stop(self, key: Key) -> bool:
         """Whether the service still knows that this key had to stop: it may have died over the very answer."""
         return key.id in {stop.key_id for stop in self.service.reconciler.stops.all()}

@@ -177,13 +177,14 @@ class Stages:
         after = last.applied_to(stopped)
         asked = tuple(stop for stop in snapshot.stops if stop.key_id in named)
         serving = {key.id for key in after if key.id in named and key.serves}
+        pending = {stop.key_id for stop in asked if not stop.is_confirmed}
         return cls(
             before=snapshot.keys,
             stopped=stopped,
             after=after,
             first=first,
             last=last,
-            stops=_stops(was, first, serving, snapshot.now, is_pending=any(not stop.is_confirmed for stop in asked)),
+            stops=_stops(was, first, serving, snapshot.now, pending),
             asked=asked,
             intents=tuple(Intent.of(key, snapshot.now) for key in (*last.insert, *last.update)),
         )
@@ -200,22 +201,23 @@ class Stages:
 
     @property
     def unconfirmed(self) -> tuple[Stop, ...]:
-        """The earlier stops of this change's keys that are not confirmed yet, except of keys that start again."""
-        starting = {intent.key_id for intent in self.intents}
-        return tuple(stop for stop in self.asked if not stop.is_confirmed and stop.key_id not in starting)
+        """The earlier stops of this change's keys that are not confirmed yet, except of keys that work after it."""
+        serving = {key.id for key in self.after if key.serves}
+        return tuple(stop for stop in self.asked if not stop.is_confirmed and stop.key_id not in serving)
 
 
 def _stops(
-    was: Mapping[str, Key], first: KeyChanges, serving: Collection[str], at: datetime, *, is_pending: bool
+    was: Mapping[str, Key], first: KeyChanges, serving: Collection[str], at: datetime, pending: Collection[str]
 ) -> tuple[Stop, ...]:
     """Return the new stops of a change.
 
     A deleted key that did not work has nothing to stop. It gets a confirmed stop when others of the same request are
-    stopped or pending, because a client that repeats the request names all of them.
+    stopped or pending, because a client that repeats the request names all of them. A key whose own stop is `pending`
+    keeps that stop: a confirmed one in its place would answer 200 while the node still lets the key's clients in.
     """
     stops = [Stop(key.id, key.uuid, key.port, at) for key in was.values() if key.serves and key.id not in serving]
-    if stops or is_pending:
-        idle = [was[key_id] for key_id in first.delete if not was[key_id].serves]
+    if stops or pending:
+        idle = [was[key_id] for key_id in first.delete if not was[key_id].serves and key_id not in pending]
         stops += [Stop(key.id, key.uuid, key.port, at, is_confirmed=True) for key in idle]
     return tuple(stops)
 

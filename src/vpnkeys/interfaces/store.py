@@ -129,7 +129,7 @@ class Transaction(Protocol):
         ...
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
-        """Add stops, or change those of the same keys."""
+        """Add stops, or replace those of the same keys; of several stops of one key, store the last."""
         ...
 
     def drop_stops(self, key_ids: Iterable[str]) -> None:

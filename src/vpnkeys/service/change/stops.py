@@ -28,9 +28,9 @@ class PendingStops:
 
     def all(self) -> tuple[Stop, ...]:
         """Return the stops that are not finished."""
-        return tuple(
-            stop for stop in (*self.store.stops(), *self._unwritten_stops) if stop.key_id not in self._answered
-        )
+        # What the table lacks is newer than what it holds of the same key.
+        stops = {stop.key_id: stop for stop in (*self.store.stops(), *self._unwritten_stops)}
+        return tuple(stop for stop in stops.values() if stop.key_id not in self._answered)
 
     def unconfirmed(self) -> tuple[Stop, ...]:
         """Return the stops that the node has not confirmed."""
@@ -39,14 +39,19 @@ class PendingStops:
     @property
     def are_unwritten(self) -> bool:
         """Return whether there are stops that the database has not stored."""
-        return bool(self._unwritten)
+        return bool(self._unwritten or self._unwritten_stops)
 
     def keep(self, changes: KeyChanges, stops: Iterable[Stop]) -> None:
         """Keep stops that the database did not store, in place of earlier ones of the same keys."""
         named = changes.named
         update = (*(key for key in self._unwritten.update if key.id not in named), *changes.update)
         self._unwritten = KeyChanges(update=update, delete=(*self._unwritten.delete, *changes.delete))
-        self._unwritten_stops += tuple(stops)
+        kept = {stop.key_id: stop for stop in self._unwritten_stops}
+        for stop in stops:
+            # One a key, as in the table. An unconfirmed one stays, because the node has yet to confirm it.
+            if stop.key_id not in kept or kept[stop.key_id].is_confirmed or not stop.is_confirmed:
+                kept[stop.key_id] = stop
+        self._unwritten_stops = tuple(kept.values())
         self._answered -= named
 
     def forget(self, key_ids: Iterable[str]) -> None:

@@ -151,8 +151,8 @@ class SqlTransaction:
         self._intents = ()
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
-        """Add stops, or replace those of the same keys."""
-        stops = tuple(stops)
+        """Add stops, or replace those of the same keys; of several stops of one key, store the last."""
+        stops = tuple({stop.key_id: stop for stop in stops}.values())
         self.drop_stops(stop.key_id for stop in stops)
         for stop in stops:
             self._connection.execute(_INSERT_STOP, asdict(stop))
