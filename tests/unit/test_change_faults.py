@@ -1,11 +1,24 @@
 """Several faults at once, and requests that are repeated meanwhile: what is answered holds all the same."""
 
+from contextlib import suppress
+
 import pytest
 from tests.unit.test_change import Server
 
-from vpnkeys.domain.change import KeyChanges, Stop
-from vpnkeys.domain.errors import KeyNotFound, NotWritten, StopPending, XrayUnavailable
+from vpnkeys.domain.change import Intent, KeyChanges, Stop
+from vpnkeys.domain.errors import (
+    ConfigUnwritable,
+    KeyNotFound,
+    NotWritten,
+    StopPending,
+    StoreUnavailable,
+    XrayRefused,
+    XrayUnavailable,
+)
 from vpnkeys.domain.limits import Limits, Status
+from vpnkeys.service.change.late_calls import QUIET_S
+from vpnkeys.service.report import Reporter
+from vpnkeys.service.system import SystemService
 
 
 @pytest.fixture
@@ -81,3 +94,121 @@ def test_a_full_disk_keeps_one_stop_of_a_key(server: Server) -> None:
     server.be_quiet()
     assert server.store.keys() == (other,)
     assert server.keys.delete(key.id) == (key.id,)
+
+
+def test_a_full_disk_keeps_no_repair_from_working(server: Server) -> None:
+    """A start is left in the table when the disk gets full: Xray is repaired all the same, and the error is raised."""
+    key, other = server.make(), server.make()
+    with server.store.write() as transaction:
+        transaction.put_intents([Intent("id", "uuid", 10004, "ab", server.clock.now())])
+    server.store.memory.is_full = True
+    server.hang()
+    with pytest.raises(NotWritten):
+        server.keys.delete(key.id)
+    server.node.answers = True
+    assert server.lets_in(key)
+    with pytest.raises(StoreUnavailable):
+        server.keys.reconciler.reconcile()
+    assert (server.lets_in(key), server.lets_in(other)) == (False, True)
+    server.store.memory.is_full = False
+    server.be_quiet()
+    assert server.store.intents() == ()
+    assert server.store.keys() == (other,)
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "refuses", "ends"])
+def test_a_stop_is_stored_as_soon_as_the_disk_has_room(server: Server, trouble: str) -> None:
+    """Whether Xray hangs or refuses another key, and also when the server ends before the next repair."""
+    key, other = server.make(), server.make()
+    server.store.memory.is_full = True
+    server.hang()
+    with pytest.raises(NotWritten):
+        server.keys.delete(key.id)
+    server.keys.reconciler.write_stops()
+    assert server.store.keys() == (key, other)
+    server.store.memory.is_full = False
+    if trouble == "ends":
+        server.keys.reconciler.write_stops()
+    else:
+        server.node.answers, server.node.refuses = trouble == "refuses", {other.tag}
+        server.node.running.pop(other.tag)  # type: ignore[union-attr]
+        with pytest.raises((XrayUnavailable, XrayRefused)):
+            server.keys.reconciler.reconcile()
+    assert server.store.keys() == (other,)
+    assert [stop.key_id for stop in server.store.stops()] == [key.id]
+
+
+def test_a_key_that_xray_refuses_keeps_no_stop_pending(server: Server) -> None:
+    """Another program has the port of one key for good; the stop of another is finished all the same."""
+    expired, refused = server.make(Limits(expires_at=server.clock.now().replace(hour=13))), server.make()
+    inside = server.customer(expired)
+    server.node.occupied = {refused.port}
+    server.node.running.pop(refused.tag)  # type: ignore[union-attr]
+    server.hang(is_late=True)
+    server.clock.advance(hours=2)
+    with pytest.raises(StopPending):
+        server.look()
+    server.node.answers = True
+    server.node.make_late_changes()
+    for is_confirmed in (False, True):
+        with pytest.raises(XrayRefused):
+            server.keys.reconciler.reconcile()
+        assert [stop.is_confirmed for stop in server.store.stops()] == [is_confirmed]
+        assert not inside.is_open
+        server.seconds += QUIET_S
+
+
+def test_a_key_that_config_json_still_holds_is_not_confirmed_as_stopped(server: Server) -> None:
+    """Its connections are cut; the stop is finished when the file is written, or the next Xray would start the key."""
+    key = server.make()
+    inside = server.customer(key)
+    server.node.writable = False
+    server.hang(is_late=True)
+    with pytest.raises(StopPending):
+        server.switch(key, on=False)
+    server.node.answers = True
+    server.node.make_late_changes()
+    for _ in range(3):
+        with pytest.raises(ConfigUnwritable):
+            server.keys.reconciler.reconcile()
+        server.seconds += QUIET_S
+    assert (inside.is_open, server.lets_in(key)) == (False, False)
+    with pytest.raises(NotWritten):
+        server.keys.delete(key.id)
+    server.node.writable = True
+    assert server.keys.delete(key.id) == (key.id,)
+
+
+def test_ports_assigned_again_leave_out_the_port_of_a_pending_stop(server: Server) -> None:
+    """Xray may still listen there; a key that got it would lose its connections when the stop is finished."""
+    first, stopping, other = server.make(), server.make(), server.make()
+    server.keys.delete(first.id)
+    server.hang()
+    with pytest.raises(StopPending):
+        server.switch(stopping, on=False)
+    server.node.answers = True
+    system = SystemService(
+        server.keys.changer,
+        Reporter(server.keys.reconciler, server.keys.pool),
+        server.enforcer.traffic,
+        server.keys.pool,
+        lambda: None,
+    )
+    system.reset_ports()
+    assert server.keys.get(other.id).port not in {stop.port for stop in server.store.stops()}
+    inside = server.customer(server.keys.get(other.id))
+    server.keys.reconciler.reconcile()
+    with suppress(StopPending):
+        server.keys.delete(stopping.id)
+    assert inside.is_open
+
+
+def test_a_pending_stop_cuts_no_key_that_has_its_port(server: Server) -> None:
+    """A key may have got the port before the stop was stored; its clients stay connected."""
+    stopping, other = server.make(), server.make()
+    inside = server.customer(other)
+    with server.store.write() as transaction:
+        transaction.put_stops([Stop(stopping.id, stopping.uuid, other.port, server.clock.now())])
+    server.switch(stopping, on=False)
+    server.keys.reconciler.reconcile()
+    assert inside.is_open

@@ -101,6 +101,7 @@ class Server:
     def stop(self) -> None:
         """Take the last sample, end Xray unless it is a unit of its own, and release everything."""
         self.workers.stop()  # first: a worker could change Xray or the database after the last sample
+        self.reconciler.write_stops()
         if self.process.outlives_us:
             self._leave_xray()
         else:

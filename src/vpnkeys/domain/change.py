@@ -201,9 +201,12 @@ class Stages:
 
     @property
     def unconfirmed(self) -> tuple[Stop, ...]:
-        """The earlier stops of this change's keys that are not confirmed yet, except of keys that work after it."""
-        serving = {key.id for key in self.after if key.serves}
-        return tuple(stop for stop in self.asked if not stop.is_confirmed and stop.key_id not in serving)
+        """The earlier stops of this change's keys that are not confirmed yet, except of keys that start or work."""
+        pending = tuple(stop for stop in self.asked if not stop.is_confirmed)
+        if not pending:  # in most changes, and the keys may be many
+            return ()
+        working = {*(intent.key_id for intent in self.intents), *(key.id for key in self.after if key.serves)}
+        return tuple(stop for stop in pending if stop.key_id not in working)
 
 
 def _stops(

@@ -66,6 +66,7 @@ class Reconciler:
     _is_asked: bool = field(default=False, init=False)
     _expects_drift: bool = field(default=False, init=False)
     _announced: Plan = field(default=Plan(), init=False)
+    _failed: frozenset[str] = field(default=frozenset(), init=False)
     stops: PendingStops = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,36 +88,44 @@ class Reconciler:
     def reconcile(self) -> Plan:
         """Repair whatever differs, and return the plan that was carried out.
 
-        Raises what `Node.apply` raises, and XrayUnavailable, with config.json repaired, while Xray does not answer.
+        Raises what `Node.apply` raises; XrayUnavailable, with config.json repaired, while Xray does not answer; and
+        StoreUnavailable, with the node repaired, when the database does not take what is left of earlier changes.
         """
         with self.changing:
-            self._take_back_old_intents()
-            observed, todo = self.compare()
-            # Limits first: a key that is let in before its limit is in force carries traffic without one.
-            self._limit_speeds_as_far_as_possible(self.stops.keys())
-            if todo:
-                file = "rewritten" if todo.file is not None else "right"
-                _log.info(
-                    "drift: config.json is %s, %d inbounds are removed, %d are added",
-                    file,
-                    len(todo.remove),
-                    len(todo.add),
-                )
-                if todo != self._announced:  # a repair that fails is repeated, at first after 10 ms
-                    self.announce_drift(todo)
-                    self._announced = todo
-                self._apply_as_far_as_possible(todo)
-            self._note_answer(observed, as_expected=not todo)
-            if observed.running is None:
-                msg = "Xray does not answer on its API; config.json is right, and Xray is repaired when it answers."
-                raise XrayUnavailable(msg)
-            self._expects_drift, self._announced = False, Plan()
-            self._finish_stops()
-            if self.stops.are_unwritten:
-                with self.store.write() as transaction:
-                    self.stops.write(transaction)
-                self.stops.have_been_written()
+            not_written = self._write_what_is_left()
+            todo = self._repair_node()
+            if not_written is not None:
+                raise not_written
             return todo
+
+    def _repair_node(self) -> Plan:
+        observed, todo = self.compare()
+        # Limits first: a key that is let in before its limit is in force carries traffic without one.
+        self._limit_speeds_as_far_as_possible(self.stops.keys())
+        if todo:
+            file = "rewritten" if todo.file is not None else "right"
+            _log.info(
+                "drift: config.json is %s, %d inbounds are removed, %d are added", file, len(todo.remove), len(todo.add)
+            )
+            if todo != self._announced:  # a repair that fails is repeated, at first after 10 ms
+                self.announce_drift(todo)
+                self._announced = todo
+            try:
+                self._apply_as_far_as_possible(todo)
+            except (XrayRefused, ConfigUnwritable, ConfigRefused):
+                # Such an error may last for days, and stops of other keys must end meanwhile.
+                self._note_repair(observed, todo)
+                self._finish_stops(observed, is_file_right=todo.file is None)
+                self._failed = frozenset(inbound.tag for inbound in todo.add)
+                raise
+        self._note_repair(observed, todo)
+        self._failed = frozenset()
+        if observed.running is None:
+            msg = "Xray does not answer on its API; config.json is right, and Xray is repaired when it answers."
+            raise XrayUnavailable(msg)
+        self._expects_drift, self._announced = False, Plan()
+        self._finish_stops(observed)
+        return todo
 
     def apply(self, todo: Plan) -> None:
         """Let the node carry out a plan, and note a call that timed out. Raises what `Node.apply` raises."""
@@ -133,7 +142,8 @@ class Reconciler:
         try:
             self.apply(todo)
         except (ConfigUnwritable, ConfigRefused):
-            self.apply(replace(todo, file=None))
+            with suppress(XrayRefused):
+                self.apply(replace(todo, file=None))
             raise
 
     def is_quiet(self) -> bool:
@@ -144,33 +154,57 @@ class Reconciler:
             )  # not compared: only whether Xray answers counts here
         return self.late_calls.are_over()
 
+    def _note_repair(self, observed: Observed, todo: Plan) -> None:
+        """Note whether Xray answered, and whether it ran what was expected.
+
+        An inbound that Xray refused last time is expected to be missing, and no call changes config.json.
+        """
+        added = {inbound.tag for inbound in todo.add}
+        self._note_answer(observed, as_expected=not (todo.remove or todo.cut or added - self._failed))
+
     def _note_answer(self, observed: Observed, *, as_expected: bool) -> None:
         if observed.running is None:
             self.late_calls.timed_out()
         else:
             self.late_calls.heard(observed.running.epoch, as_expected=as_expected)
 
-    def _take_back_old_intents(self) -> None:
-        """Take back starts that an earlier life of the service began and did not finish.
+    def _write_what_is_left(self) -> StoreUnavailable | None:
+        """Store stops that are not stored yet, and take back starts that an earlier life of the service began.
 
-        `changing` is held here, so no intent in the table can belong to a change that is under way.
+        `changing` is held here, so no intent in the table can belong to a change that is under way. Return the error of
+        a database that does not take it: the node is repaired all the same.
         """
-        if self.store.intents():
-            with self.store.write() as transaction:
-                take_back_intents(transaction)
+        try:
+            if self.stops.are_unwritten or self.store.intents():
+                with self.store.write() as transaction:
+                    self.stops.write(transaction)
+                    take_back_intents(transaction)
+                self.stops.have_been_written()
+        except StoreUnavailable as error:
+            return error
+        return None
 
-    def _finish_stops(self) -> None:
+    def write_stops(self) -> None:
+        """Store the stops that are in memory only, before this service ends. A database that fails is only logged."""
+        with self.changing:
+            if self.stops.are_unwritten and (error := self._write_what_is_left()) is not None:
+                _log.error(
+                    "keys that were stopped are not stored as stopped, and start with the next server: %s", error
+                )
+
+    def _finish_stops(self, observed: Observed, *, is_file_right: bool = True) -> None:
         """Cut the connections of keys that have to stop, and store that they have stopped where that is certain.
 
         Their inbounds are gone by now, perhaps by a call that timed out and was carried out late. Such a call removed
-        the inbound without cutting its connections, which Xray keeps open.
+        the inbound without cutting its connections, which Xray keeps open. A key that config.json still holds has not
+        stopped: the next start of Xray would start it.
         """
         pending = self.stops.unconfirmed()
-        if not pending:
+        if not pending or observed.running is None:
             return
-        serving = {key.id for key in self.stops.keys() if key.serves}  # noqa: SIM118 - not a dict
-        self.apply(Plan(cut=tuple(stop.port for stop in pending if stop.key_id not in serving)))
-        if self.late_calls.are_over():
+        serving = {key.port for key in self.stops.keys() if key.serves}  # noqa: SIM118 - not a dict
+        self.apply(Plan(cut=tuple(stop.port for stop in pending if stop.port not in serving)))
+        if is_file_right and self.late_calls.are_over():
             with suppress(StoreUnavailable), self.store.write(durable=False) as transaction:  # a lost one is repeated
                 transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending)
 

@@ -115,12 +115,14 @@ class SystemService:
         """Return the keys that get another port when all are assigned again, with their new ports.
 
         A port on which Xray listens for a key counts as free: the key leaves it. The port of a pending stop does not,
-        because Xray may still listen there.
+        because Xray may still listen there; the key of the stop stays where it is.
         """
         running = self.reconciler.node.observe().running
         ours = {key.port for key in seen.keys if key.serves and (running is None or key.tag in running.inbounds)}
-        taken, moved = set(seen.taken_ports.difference(key.port for key in seen.keys)), []
-        for key in seen.keys:
+        pending = {stop.key_id: stop.port for stop in seen.stops if not stop.is_confirmed}
+        keys, moved = [key for key in seen.keys if key.id not in pending], []
+        taken = {*seen.taken_ports.difference(key.port for key in keys), *pending.values()}
+        for key in keys:
             port = lowest_free(self.pool, taken, lambda port: port in ours or seen.is_free(port))
             taken.add(port)
             if port != key.port:

@@ -132,11 +132,12 @@ class KeyChanger:
         plan = self._plan(stages.before, stages.stopped)
         if not stages.unconfirmed:
             return plan
+        serving = {key.port for key in stages.stopped if key.serves}  # their clients stay connected
         return replace(
             plan,
             file=self.reconciler.desired(stages.stopped),
             remove=(*plan.remove, *(stop.tag for stop in stages.unconfirmed)),
-            cut=(*plan.cut, *(stop.port for stop in stages.unconfirmed)),
+            cut=(*plan.cut, *(stop.port for stop in stages.unconfirmed if stop.port not in serving)),
         )
 
     def _start(self, stages: Stages) -> None:
