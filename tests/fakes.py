@@ -100,7 +100,7 @@ class FakeNode:
 
     def observe(self) -> Observed:
         """What is."""
-        running = None if self.running is None or not self.answers else RunningView(dict(self.running), self._epoch())
+        running = None if self.running is None or not self.answers else RunningView(dict(self.running), self.epoch())
         return Observed(replace(self.file, inbounds=dict(self.file.inbounds)), running)
 
     def apply(self, plan: Plan) -> None:
@@ -126,7 +126,7 @@ class FakeNode:
         """The counters of this life."""
         self._ask()
         self._xray()
-        return Samples(self._epoch(), dict(self.counters))
+        return Samples(self.epoch(), dict(self.counters))
 
     def check(self, desired: tuple[Inbound, ...]) -> None:
         """Whether Xray would start with these."""
@@ -187,6 +187,12 @@ class FakeNode:
         listening = {inbound.port for inbound in (self.running or {}).values()}
         return port not in self.occupied | listening
 
+    def epoch(self) -> str:
+        """Also while it hangs."""
+        if self.running is None:
+            raise XrayUnavailable("Xray is down")
+        return f"life-{self.lives}"
+
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
         """Names are ready whenever Xray is."""
         return self.names if self.is_up() else frozenset()
@@ -231,9 +237,6 @@ class FakeNode:
         assert connection.is_open
         before = self.counters.get(connection.uuid, NOTHING)
         self.counters[connection.uuid] = Bytes(before.up + up, before.down + down)
-
-    def _epoch(self) -> str:
-        return f"life-{self.lives}"
 
     def make_late_changes(self) -> None:
         """Make the changes that this life of Xray was asked for while it did not answer."""

@@ -170,6 +170,8 @@ def test_while_xray_is_down_the_file_is_looked_after(world: World) -> None:
     with pytest.raises(XrayUnavailable):
         world.node.sample()
     with pytest.raises(XrayUnavailable):
+        world.node.epoch()
+    with pytest.raises(XrayUnavailable):
         world.node.apply(Plan(add=(world.inbound(1),)))
 
 
@@ -275,10 +277,12 @@ def test_quiet_means_that_nobody_is_in(running: World) -> None:
     running.bring_to(running.inbound(0))
     assert running.host.quiesce() == running.node.sample()
     assert running.host.is_free(running.ports[0])
+    before = running.node.epoch()
     running.host.restart()
     observed = running.node.observe()
     assert observed.running is not None
     assert set(observed.running.inbounds) == {"key-0"}
+    assert observed.running.epoch == running.node.epoch() != before
 
 
 def test_the_end_of_xray_is_noticed_at_once(running: World) -> None:

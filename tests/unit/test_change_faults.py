@@ -212,3 +212,48 @@ def test_a_pending_stop_cuts_no_key_that_has_its_port(server: Server) -> None:
     server.switch(stopping, on=False)
     server.keys.reconciler.reconcile()
     assert inside.is_open
+
+
+def test_a_new_xray_may_have_calls_that_timed_out_in_it(server: Server) -> None:
+    """Xray starts again, hangs, and is asked to start a key before the service has seen that it is another process."""
+    key = server.make()
+    server.switch(key, on=False)
+    server.node.start_xray()
+    server.hang(is_late=True)
+    with pytest.raises(XrayUnavailable):
+        server.switch(key, on=True)
+    server.node.answers = True
+    with pytest.raises(StopPending):
+        server.keys.delete(key.id)
+    server.be_quiet()
+    assert server.keys.delete(key.id) == (key.id,)
+    assert not server.lets_in(key)
+
+
+def test_a_new_xray_has_none_of_the_calls_to_the_last_one(server: Server) -> None:
+    """A key that was deleted while Xray hung has stopped as soon as a new Xray answers."""
+    key = server.make()
+    server.hang(is_late=True)
+    with pytest.raises(StopPending):
+        server.keys.delete(key.id)
+    server.node.start_xray()
+    server.keys.reconciler.reconcile()
+    assert server.keys.delete(key.id) == (key.id,)
+
+
+def test_a_repair_that_timed_out_starts_no_deleted_key(server: Server) -> None:
+    """The repair added the inbound, and Xray may do it after the key was deleted; other keys need not wait."""
+    key, other = server.make(), server.make()
+    server.node.running.pop(key.tag)  # type: ignore[union-attr]
+    _, todo = server.keys.reconciler.compare()
+    server.hang(is_late=True)
+    with pytest.raises(XrayUnavailable):
+        server.keys.reconciler.apply(todo)
+    server.node.answers = True
+    assert server.keys.delete(other.id) == (other.id,)
+    with pytest.raises(StopPending):
+        server.keys.delete(key.id)
+    assert key.port in server.keys.changer.snapshot().taken_ports
+    server.be_quiet()
+    assert server.keys.delete(key.id) == (key.id,)
+    assert not server.lets_in(key)

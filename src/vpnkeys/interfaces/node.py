@@ -50,6 +50,10 @@ class Node(Protocol):
         """Return whether the running Xray takes connections on its API."""
         ...
 
+    def epoch(self) -> str:
+        """Return the epoch of the Xray that takes connections on its API, frozen or not. Raises XrayUnavailable."""
+        ...
+
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
         """Return the server names for new keys: a test client got in with each, and its target is usable.
 

@@ -134,7 +134,11 @@ class Reconciler:
         try:
             self.node.apply(todo)
         except XrayUnavailable:
-            self.late_calls.timed_out()
+            # Asked after the call, so this may be a newer process than the one that was called, but never an older one.
+            life = ""
+            with suppress(XrayUnavailable):
+                life = self.node.epoch()
+            self.late_calls.timed_out(life, (inbound.tag for inbound in todo.add))
             raise
 
     def _apply_as_far_as_possible(self, todo: Plan) -> None:

@@ -124,7 +124,9 @@ class KeyChanger:
                 raise NotWritten(msg) from error
         except (XrayUnavailable, XrayRefused) as error:
             raise _pending(str(error)) from error
-        if stages.unconfirmed and not self.reconciler.is_quiet():
+        late_calls = self.reconciler.late_calls
+        waits = stages.unconfirmed or late_calls.may_add(stop.tag for stop in stages.stops)
+        if waits and not self.reconciler.is_quiet():
             raise _pending("Xray may still carry out an earlier call, which would start a key again.")
 
     def _plan_of_stops(self, stages: Stages) -> Plan:
