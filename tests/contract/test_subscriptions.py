@@ -33,7 +33,7 @@ def store(database: Database) -> Iterator[Store]:
 @pytest.fixture
 def subscriptions(store: Store) -> SubscriptionService:
     """The use cases."""
-    return SubscriptionService(store, FakeClock(), "203.0.113.7", 8000)
+    return SubscriptionService(store, FakeClock(), "203.0.113.7", 8000, store.keys)
 
 
 def test_subscriptions_come_back_as_they_were(database: Database, store: Store) -> None:
@@ -119,4 +119,4 @@ def test_the_audit_log_tells_of_it_and_not_the_token(store: Store, subscriptions
 )
 def test_the_address_is_the_servers(store: Store, host: str, url: str) -> None:
     """An IPv6 address stands in brackets."""
-    assert SubscriptionService(store, FakeClock(), host, 8000).url("t") == url
+    assert SubscriptionService(store, FakeClock(), host, 8000, store.keys).url("t") == url

@@ -18,6 +18,7 @@ from vpnkeys.domain.errors import (
 from vpnkeys.domain.limits import Limits, Status
 from vpnkeys.service.change.late_calls import QUIET_S
 from vpnkeys.service.report import Reporter
+from vpnkeys.service.subscriptions import SubscriptionService
 from vpnkeys.service.system import SystemService
 
 
@@ -257,3 +258,33 @@ def test_a_repair_that_timed_out_starts_no_deleted_key(server: Server) -> None:
     server.be_quiet()
     assert server.keys.delete(key.id) == (key.id,)
     assert not server.lets_in(key)
+
+
+def test_a_key_that_xray_refuses_keeps_no_other_from_coming_back(server: Server) -> None:
+    """Both expired and may work again; Xray refuses the first one for good."""
+    limits = Limits(expires_at=server.clock.now().replace(hour=13))
+    refused, other = server.make(limits), server.make(limits)
+    server.clock.advance(hours=2)
+    server.look()
+    server.clock.advance(hours=-2)
+    server.node.refuses = {refused.tag}
+    with pytest.raises(XrayRefused):
+        server.look()
+    assert (server.status(refused), server.status(other)) == (Status.EXPIRED, Status.ACTIVE)
+    assert server.lets_in(other)
+    server.node.refuses = set()
+    server.look()
+    assert server.lets_in(refused)
+
+
+def test_a_subscription_ends_with_its_key_while_the_disk_is_full(server: Server) -> None:
+    """The deletion is not stored yet: the customer's address says at once that the key is gone."""
+    key = server.make()
+    reconciler = server.keys.reconciler
+    subscriptions = SubscriptionService(server.store, server.clock, "203.0.113.7", 8000, reconciler.stops.keys)
+    _, token = subscriptions.rotate(key)
+    assert subscriptions.find(token) == key
+    server.store.memory.is_full = True
+    with pytest.raises(NotWritten):
+        server.keys.delete(key.id)
+    assert subscriptions.find(token) is None

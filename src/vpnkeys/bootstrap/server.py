@@ -170,7 +170,9 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         health=_health(look_at_host, node, reconciler, workers, guard),
         selftest=SelfTest(node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
-        subscriptions=SubscriptionService(reconciler.store, clock, settings.server_address, settings.listen.port),
+        subscriptions=SubscriptionService(
+            reconciler.store, clock, settings.server_address, settings.listen.port, reconciler.stops.keys
+        ),
         webhooks=WebhookService(reconciler.store, clock, post),
         sender=Sender(reconciler.store, post, clock),
         new_api_key=new_api_key,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from vpnkeys.domain.change import KeyChanges, Snapshot, find
-from vpnkeys.domain.errors import PortsExhausted, TargetsUnready
+from vpnkeys.domain.errors import PortsExhausted, TargetsUnready, XrayRefused
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits
 from vpnkeys.domain.link import render_link
@@ -132,7 +132,8 @@ class KeyService:
     def enforce_limits(self) -> tuple[Key, ...]:
         """Stop each key whose limits are reached, start each whose limits allow it again; return the changed keys.
 
-        A key whose port another program took meanwhile starts once the port is free. Raises Unavailable.
+        A key whose port another program took meanwhile starts once the port is free. Raises Unavailable; XrayRefused
+        only after all other keys have started.
         """
         with self.reconciler.changing:
             seen = self.changer.snapshot()
@@ -141,11 +142,22 @@ class KeyService:
             returning = [key for key in changed if key.serves and seen.is_free(key.port)]
             # Stops first and together, starts one by one: a key that fails to start must not keep others from stopping,
             # and takes none of the other starts back with it.
-            for update in (stopping, *((key,) for key in returning)):
-                self.changer.change(lambda _seen, update=update: KeyChanges(update=update))  # type: ignore[misc]
-        for key in (*stopping, *returning):
+            self.changer.change(lambda _seen: KeyChanges(update=stopping))
+            refused = {key.id: error for key in returning if (error := self._try_to_start(key)) is not None}
+        changed = tuple(key for key in (*stopping, *returning) if key.id not in refused)
+        for key in changed:
             _log.info("key %s is %s now", key.id, key.status)
-        return (*stopping, *returning)
+        for error in refused.values():
+            raise error
+        return changed
+
+    def _try_to_start(self, key: Key) -> XrayRefused | None:
+        """Start a key; return the error when Xray refuses it, which says nothing about other keys."""
+        try:
+            self.changer.change(lambda _seen: KeyChanges(update=(key,)))
+        except XrayRefused as error:
+            return error
+        return None
 
     def enforce_before_start(self) -> None:
         """Write the limit status of all keys before Xray starts, so that it never runs a key that expired meanwhile.

@@ -1,5 +1,6 @@
 """Makes, finds, replaces and revokes subscriptions: a secret address for each customer, known by its token."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vpnkeys.domain.audit import Entry
@@ -20,12 +21,16 @@ class SubscriptionNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionService:
-    """Implements the use cases about subscriptions. Customers reach this server by HTTPS at `host` and `port`."""
+    """Implements the use cases about subscriptions. Customers reach this server by HTTPS at `host` and `port`.
+
+    `keys` returns the keys as they are in force, with stops that the database could not store.
+    """
 
     store: Store
     clock: Clock
     host: str
     port: int
+    keys: Callable[[], tuple[Key, ...]]
 
     def of(self, key: Key) -> Subscription | None:
         """Return a key's subscription, None when it has none."""
@@ -37,8 +42,7 @@ class SubscriptionService:
         subscription = self.store.subscriptions().get(hash_token(token))
         if subscription is None:
             return None
-        keys = self.store.keys()
-        return next((key for key in keys if key.id == subscription.key_id), None)
+        return next((key for key in self.keys() if key.id == subscription.key_id), None)
 
     def rotate(self, key: Key) -> tuple[Subscription, str]:
         """Give a key a new subscription; return it and its token, of which only a hash is kept.

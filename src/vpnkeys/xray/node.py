@@ -90,7 +90,8 @@ class LocalNode:
         finally:
             if writing.exception() is not None:  # waits for the writer
                 for inbound in added:
-                    with suppress(XrayUnavailable):
+                    # A call that times out is raised: Xray may still have the inbound, and the caller has to know.
+                    with suppress(XrayRefused):
                         self.control.remove(inbound.tag)
         writing.result()
 
