@@ -170,9 +170,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         health=_health(look_at_host, node, reconciler, workers, guard),
         selftest=SelfTest(node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
-        subscriptions=SubscriptionService(
-            reconciler.store, clock, settings.server_address, settings.listen.port, reconciler.stops.keys
-        ),
+        subscriptions=_subscriptions_of(settings, reconciler, clock),
         webhooks=WebhookService(reconciler.store, clock, post),
         sender=Sender(reconciler.store, post, clock),
         new_api_key=new_api_key,
@@ -234,6 +232,12 @@ def _health(
 ) -> Health:
     questions = Questions(node.control.ping, look_at_host, reconciler.store, SystemClock())
     return Health(reconciler, workers.statuses, questions, can_cut=sockets.can_cut(), full_cone=guard is not None)
+
+
+def _subscriptions_of(settings: Settings, reconciler: Reconciler, clock: SystemClock) -> SubscriptionService:
+    """Return the use cases about subscriptions, which end with their keys even while the database stores no stop."""
+    host, port = settings.server_address, settings.listen.port
+    return SubscriptionService(reconciler.store, clock, host, port, reconciler.stops.keys)
 
 
 def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> XrayProcess | XrayUnit:
