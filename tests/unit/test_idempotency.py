@@ -15,7 +15,7 @@ from vpnkeys.domain.change import KeyChanges
 from vpnkeys.domain.errors import IdempotencyKeyReused
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits
-from vpnkeys.service.change.rows import write_keys
+from vpnkeys.service.change.storage import write_keys
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.keys import Draft
 

@@ -14,7 +14,7 @@ from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import new_short_id
 from vpnkeys.interfaces import Clock
 from vpnkeys.service.change.changer import KeyChanger
-from vpnkeys.service.change.rows import write_keys
+from vpnkeys.service.change.storage import write_keys
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.reconcile import Reconciler
 

@@ -21,8 +21,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan, plan
 from vpnkeys.interfaces import Host, Node, Store
 from vpnkeys.service.change.late_calls import LateCalls
-from vpnkeys.service.change.rows import take_back_intents
-from vpnkeys.service.change.stops import PendingStops
+from vpnkeys.service.change.storage import PendingStops, take_back_intents
 from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)

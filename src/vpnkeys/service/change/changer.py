@@ -28,7 +28,7 @@ from vpnkeys.domain.errors import (
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Plan, transition
 from vpnkeys.interfaces import Clock, Transaction
-from vpnkeys.service.change.rows import take_back_intents, write_keys
+from vpnkeys.service.change.storage import take_back_intents, write_keys
 from vpnkeys.service.reconcile import Reconciler
 
 

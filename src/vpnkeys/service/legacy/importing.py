@@ -13,7 +13,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.interfaces import Transaction
-from vpnkeys.service.change.rows import write_keys
+from vpnkeys.service.change.storage import write_keys
 
 _UNIQUE = ("id", "uuid", "port", "short_id")
 """The fields that must differ between any two keys."""
