@@ -131,11 +131,12 @@ def _other(url: str) -> subprocess.Popen[bytes]:
 
 _STAY = """
 import datetime, sys, time
+from vpnkeys.domain.change import Answer
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.store import SqlStore
 
 with SqlStore(open_engine(sys.argv[1])).write() as transaction:
-    transaction.remember("other", "", "", datetime.datetime(2025, 8, 5, 12))
+    transaction.remember(Answer("other", "", "", datetime.datetime(2025, 8, 5, 12)))
     print("writes", flush=True)
     time.sleep(60)
 """

@@ -79,13 +79,13 @@ class KeyService:
             if (known := self._answered(repeat)) is not None:
                 return known
             changes = self.changer.change(lambda seen: repeat.remember(self._made(seen, [draft], names), seen.now))
-        (key,) = changes.insert
+        (key,) = _logged(changes.insert)
         return key
 
     def create_many(self, drafts: Iterable[Draft]) -> tuple[Key, ...]:
         """Make several keys, all of them or none, and return them in order. Raises what `create` raises."""
         names = self._names_to_hand_out()
-        return self.changer.change(lambda seen: self._made(seen, drafts, names)).insert
+        return _logged(self.changer.change(lambda seen: self._made(seen, drafts, names)).insert)
 
     def change(self, id_or_uuid: str, draft_of: Callable[[Key], Draft]) -> Key:
         """Change a key to what `draft_of` makes of it and return it; when this returns, Xray follows the change.
@@ -184,14 +184,15 @@ class KeyService:
     def _made(self, seen: Snapshot, drafts: Iterable[Draft], server_names: Collection[str]) -> KeyChanges:
         """Return the changes that make one key a draft, each with a port and a short id that no other key has."""
         ports, short_ids, made = set(seen.taken_ports), set(seen.taken_short_ids), []
-        for draft in drafts:
+        for number, draft in enumerate(drafts):
             ports.add(port := lowest_free(self.pool, ports, seen.is_free))
             short_ids.add(short_id := new_short_id(seen.chance, short_ids))
             key = Key(
                 id=seen.new_uuid(),
                 name=draft.name,
                 uuid=seen.new_uuid(),
-                created_at=seen.now,
+                # A microsecond apart, so that keys of one request are listed in the order in which they were asked for.
+                created_at=seen.now + timedelta(microseconds=number),
                 is_active=draft.is_active,
                 port=port,
                 short_id=short_id,
@@ -214,6 +215,13 @@ def lowest_free(pool: PortRange, taken: Collection[int], is_free: Callable[[int]
             return port
     msg = f"All {len(pool)} ports of {pool} are taken; delete a key, or widen VPNKEYS_PORT_RANGE."
     raise PortsExhausted(msg)
+
+
+def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:
+    """Return these keys, after a line in the log for each."""
+    for key in made:
+        _log.info("key %s made on port %d", key.id, key.port)
+    return made
 
 
 def _changed(seen: Snapshot) -> tuple[Key, ...]:
