@@ -11,7 +11,7 @@ from vpnkeys.domain.target import TargetReport
 from vpnkeys.service.health.checks import ASK_XRAY, WRITE_DATABASE, HostFacts, late_workers, on_disk
 from vpnkeys.service.health.codes import TROUBLES, Code
 from vpnkeys.service.health.health import Health
-from vpnkeys.service.health.questions import Questions
+from vpnkeys.service.health.questions import _ROW, Questions
 from vpnkeys.service.health.since import Since
 from vpnkeys.worker import Job, Worker, WorkerStatus
 
@@ -155,7 +155,7 @@ def test_the_write_is_always_the_same_row() -> None:
     for _ in range(3):
         scene.questions.write()
     assert scene.world.store.writes == before + 3
-    assert scene.world.store.answered("health", scene.world.clock.now()) is not None
+    assert scene.world.store.answered(_ROW, scene.world.clock.now()) is not None
 
 
 def test_a_stop_is_a_problem_when_it_stays_pending() -> None:
