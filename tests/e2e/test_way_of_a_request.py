@@ -62,11 +62,17 @@ def test_the_way_is_as_it_is_written(calls: list[Call]) -> None:
 
 
 def test_the_way_never_climbs_back(calls: list[Call]) -> None:
-    """No file calls into a room above its own, but for the HTTP server, which hands the request to the application."""
+    """No file calls into a room above its own, but for the HTTP server, which hands the request to the application.
+
+    A line for the log goes through the standard library to the handler that the server has put there.
+    """
     height = levels()
     climbs = {
         (caller, called)
         for caller, called in calls
-        if caller and height[room_of(called)] > height[room_of(caller)] and room_of(caller) != "server"
+        if caller
+        and height[room_of(called)] > height[room_of(caller)]
+        and room_of(caller) != "server"
+        and not called.startswith("server/log")
     }
     assert climbs == set()
