@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tests.fake_outbox import FakeOutbox
 from vpnkeys.domain.audit import Record
-from vpnkeys.domain.change import Answer, Intent, Stop
+from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
@@ -42,7 +42,7 @@ class Tables:
     hours: dict[tuple[str, datetime], Bytes] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     lives: dict[str, Life] = field(default_factory=dict)
-    answers: dict[str, Answer] = field(default_factory=dict)
+    answers: dict[str, KeptAnswer] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
     stops: dict[str, Stop] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)

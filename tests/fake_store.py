@@ -12,7 +12,7 @@ from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
 from vpnkeys.domain.actor import current_actor
 from vpnkeys.domain.audit import Entry, Outcome, Record, key_created, key_deleted, key_updated
-from vpnkeys.domain.change import Answer, Intent, Stop
+from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key
@@ -141,7 +141,7 @@ class FakeTransaction:
         for key_id in key_ids:
             self.tables.stops.pop(key_id, None)
 
-    def remember(self, answer: Answer) -> None:
+    def remember(self, answer: KeptAnswer) -> None:
         """Keep an answer."""
         self.tables.answers[answer.key_hash] = answer
 
@@ -173,7 +173,7 @@ class FakeStore:
         self._answer()
         return tuple(self.memory.tables.stops.values())
 
-    def answered(self, key_hash: str, since: datetime) -> Answer | None:
+    def answered(self, key_hash: str, since: datetime) -> KeptAnswer | None:
         """As last committed."""
         self._answer()
         known = self.memory.tables.answers.get(key_hash)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.fake_store import FakeStore, Memory
 from tests.strategies import key_lists
 
-from vpnkeys.domain.change import Answer, Intent, Stop
+from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.interfaces import Store, Transaction
@@ -231,9 +231,9 @@ def test_concurrent_writers_lose_nothing(database: Database) -> None:
 def test_answers_are_remembered_for_a_time(store: Store) -> None:
     """The last answer under a hash, if it is young enough; old ones can be forgotten."""
     later = NOON.replace(hour=13)
-    second, third = Answer("k", "b2", "second", NOON), Answer("young", "b", "third", later)
+    second, third = KeptAnswer("k", "b2", "second", NOON), KeptAnswer("young", "b", "third", later)
     with store.write() as transaction:
-        transaction.remember(Answer("k", "b1", "first", NOON))
+        transaction.remember(KeptAnswer("k", "b1", "first", NOON))
         transaction.remember(second)
         transaction.remember(third)
         assert store.answered("k", NOON) is None

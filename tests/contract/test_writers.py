@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 from tests.support.greedy import Turn, most_overtaken, turns_of
 from tests.support.process import wait_until
 
-from vpnkeys.domain.change import Answer
+from vpnkeys.domain.change import KeptAnswer
 from vpnkeys.store.sql import writers as queue
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import migrate
@@ -115,7 +115,7 @@ def test_without_a_place_there_is_a_turn(tmp_path: Path) -> None:
 
 def _write(store: SqlStore, name: str) -> None:
     with store.write() as transaction:
-        transaction.remember(Answer(name, "", "", NOON))
+        transaction.remember(KeptAnswer(name, "", "", NOON))
 
 
 def _places(directory: Path) -> int:
@@ -131,12 +131,12 @@ def _other(url: str) -> subprocess.Popen[bytes]:
 
 _STAY = """
 import datetime, sys, time
-from vpnkeys.domain.change import Answer
+from vpnkeys.domain.change import KeptAnswer
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.store import SqlStore
 
 with SqlStore(open_engine(sys.argv[1])).write() as transaction:
-    transaction.remember(Answer("other", "", "", datetime.datetime(2025, 8, 5, 12)))
+    transaction.remember(KeptAnswer("other", "", "", datetime.datetime(2025, 8, 5, 12)))
     print("writes", flush=True)
     time.sleep(60)
 """

@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vpnkeys.domain.change import Answer
+from vpnkeys.domain.change import KeptAnswer
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import migrate
 from vpnkeys.store.sql.store import SqlStore
@@ -84,7 +84,7 @@ def _take_turns(store: SqlStore, writer: str, count: int) -> list[Turn]:
         asked_ns = time.monotonic_ns()
         with store.write() as transaction:
             began_ns = time.monotonic_ns()
-            transaction.remember(Answer(writer, str(began_ns), "", datetime.now(UTC).replace(tzinfo=None)))
+            transaction.remember(KeptAnswer(writer, str(began_ns), "", datetime.now(UTC).replace(tzinfo=None)))
             time.sleep(HELD_S)
         turns.append(Turn(writer, asked_ns, began_ns))
     return turns

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from vpnkeys.cli.output.rates import LiveUsage
-from vpnkeys.client import Event, UnexpectedAnswer
+from vpnkeys.client import StreamEvent, UnexpectedAnswer
 from vpnkeys.client._events import events_in
 
 ODD = "a\u2028b\u2029c\x85d\r"
@@ -25,7 +25,7 @@ def test_events_come_whole_whatever_their_pieces(size: int) -> None:
     """Cut anywhere, also inside a character; odd characters in names end nothing."""
     sent = block("keys", [{"name": ODD}]) + block("traffic", {"n": 1})
     pieces = [sent[start : start + size] for start in range(0, len(sent), size)]
-    assert list(events_in(pieces)) == [Event("keys", [{"name": ODD}]), Event("traffic", {"n": 1})]
+    assert list(events_in(pieces)) == [StreamEvent("keys", [{"name": ODD}]), StreamEvent("traffic", {"n": 1})]
 
 
 def test_half_an_event_is_none() -> None:
@@ -40,10 +40,10 @@ def test_what_is_no_event_is_told(odd: bytes) -> None:
         list(events_in([odd]))
 
 
-def traffic(**totals: int) -> Event:
+def traffic(**totals: int) -> StreamEvent:
     """A sample."""
     keys = [{"key_id": name, "total_bytes": total, "devices": 1} for name, total in totals.items()]
-    return Event("traffic", {"timestamp": 1, "total_bytes": sum(totals.values()), "keys": keys})
+    return StreamEvent("traffic", {"timestamp": 1, "total_bytes": sum(totals.values()), "keys": keys})
 
 
 def test_rates_are_between_the_last_two_samples() -> None:
@@ -72,8 +72,8 @@ def test_names_come_from_the_keys() -> None:
     board.add(traffic(a=1), 0.0)
     assert board.usage()[0].name == ""
     key = {"id": "a", "name": ODD, "uuid": "u", "created_at": "2025-08-05T12:00:00", "is_active": False, "port": 1}
-    board.add(Event("keys", [key]), 0.0)
+    board.add(StreamEvent("keys", [key]), 0.0)
     assert (board.usage()[0].name, board.usage()[0].status, board.usage()[0].port) == (ODD, "disabled", 1)
-    board.add(Event("news of a newer server", None), 0.0)
+    board.add(StreamEvent("news of a newer server", None), 0.0)
     with pytest.raises(ValidationError):
-        board.add(Event("traffic", {"keys": 1}), 0.0)
+        board.add(StreamEvent("traffic", {"keys": 1}), 0.0)

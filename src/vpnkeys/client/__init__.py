@@ -27,7 +27,7 @@ from vpnkeys.client._errors import (
     Unavailable,
     UnexpectedAnswer,
 )
-from vpnkeys.client._events import Event
+from vpnkeys.client._events import StreamEvent
 from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey
 from vpnkeys.client._keys import Keys
 from vpnkeys.client._system import System
@@ -97,7 +97,6 @@ __all__ = [
     "Delivery",
     "Done",
     "EgressTest",
-    "Event",
     "Health",
     "Inbound",
     "Info",
@@ -128,6 +127,7 @@ __all__ = [
     "ShortIdFix",
     "ShortIdMismatch",
     "ShortIdSync",
+    "StreamEvent",
     "Subscription",
     "SubscriptionMade",
     "SubscriptionRevoked",

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from vpnkeys.client._audit import Audit
 from vpnkeys.client._backups import Backups
 from vpnkeys.client._errors import error_of
-from vpnkeys.client._events import Event, events_in
+from vpnkeys.client._events import StreamEvent, events_in
 from vpnkeys.client._http import Http, is_loopback, json_of, parsed
 from vpnkeys.client._keys import Keys
 from vpnkeys.client._system import System
@@ -104,7 +104,7 @@ class Client:
         """Return the metrics of this moment, in Prometheus' text format."""
         return self._http.text("GET", "/metrics")
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[StreamEvent]:
         """Yield what changes, as it changes, until the server ends the stream; traffic comes every two seconds.
 
         Close the iterator, or the client, to end it from here. Raises what every method raises, at any step.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from vpnkeys.client._errors import UnexpectedAnswer
 
 
-class Event(NamedTuple):
+class StreamEvent(NamedTuple):
     """Something that changed, as JSON. `keys` is as GET /api/keys, `traffic` as GET /api/traffic, `health` as /health.
 
     A newer server may have others.
@@ -20,7 +20,7 @@ class Event(NamedTuple):
     data: Any
 
 
-def events_in(chunks: Iterable[bytes]) -> Iterator[Event]:
+def events_in(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
     """Yield the events of a stream that comes in pieces of any size. Raises UnexpectedAnswer.
 
     Bytes are split, not text: for text, characters that a key's name may have would end a line as well.
@@ -32,10 +32,10 @@ def events_in(chunks: Iterable[bytes]) -> Iterator[Event]:
             yield _event(block)
 
 
-def _event(block: bytes) -> Event:
+def _event(block: bytes) -> StreamEvent:
     fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if b": " in line)
     try:
-        return Event(fields[b"event"].decode(), json.loads(fields[b"data"]))
+        return StreamEvent(fields[b"event"].decode(), json.loads(fields[b"data"]))
     except (KeyError, ValueError) as error:
         detail = f"The server's event is not what it should be: {error}"
         raise UnexpectedAnswer(None, "unexpected_answer", detail) from error

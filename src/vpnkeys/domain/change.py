@@ -60,7 +60,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class KeptAnswer:
     """The answer to a request that may be repeated, by the hash of its Idempotency-Key."""
 
     key_hash: str
@@ -79,7 +79,7 @@ class KeyChanges:
     insert: tuple[Key, ...] = ()
     update: tuple[Key, ...] = ()
     delete: tuple[str, ...] = ()
-    answer: Answer | None = None
+    answer: KeptAnswer | None = None
 
     def __bool__(self) -> bool:
         return bool(self.insert or self.update or self.delete)

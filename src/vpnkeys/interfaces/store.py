@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from vpnkeys.domain.audit import Entry, Outcome, Record
-from vpnkeys.domain.change import Answer, Intent, Stop
+from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
@@ -148,7 +148,7 @@ class Transaction(Protocol):
         """Delete a key's subscription. A missing one is no error."""
         ...
 
-    def remember(self, answer: Answer) -> None:
+    def remember(self, answer: KeptAnswer) -> None:
         """Store an answer to repeat, in place of an older one with the same hash."""
         ...
 
@@ -172,7 +172,7 @@ class Store(Protocol):
         """Return the stops not yet confirmed by the node or answered to the client. Cheap enough to call each time."""
         ...
 
-    def answered(self, key_hash: str, since: datetime) -> Answer | None:
+    def answered(self, key_hash: str, since: datetime) -> KeptAnswer | None:
         """Return the answer that was stored under this hash since then, None when there is none."""
         ...
 

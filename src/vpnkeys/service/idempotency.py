@@ -8,7 +8,7 @@ from functools import cache
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from vpnkeys.domain.change import ANSWERS_KEPT_FOR, Answer, KeyChanges
+from vpnkeys.domain.change import ANSWERS_KEPT_FOR, KeptAnswer, KeyChanges
 from vpnkeys.domain.errors import IdempotencyKeyReused
 from vpnkeys.domain.key import Key
 from vpnkeys.interfaces import Store
@@ -45,7 +45,7 @@ class Repeat:
     def remember(self, changes: KeyChanges, at: datetime) -> KeyChanges:
         """Return these changes, which make one key, with the answer to store in the commit that makes it."""
         (key,) = changes.insert
-        return replace(changes, answer=Answer(self.key_hash, self.body_hash, _dump(key), at))
+        return replace(changes, answer=KeptAnswer(self.key_hash, self.body_hash, _dump(key), at))
 
 
 @cache

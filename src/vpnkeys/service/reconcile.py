@@ -134,10 +134,10 @@ class Reconciler:
             self.node.apply(todo)
         except XrayUnavailable:
             # Asked after the call, so this may be a newer process than the one that was called, but never an older one.
-            life = ""
+            epoch = ""
             with suppress(XrayUnavailable):
-                life = self.node.epoch()
-            self.late_calls.timed_out(life, (inbound.tag for inbound in todo.add))
+                epoch = self.node.epoch()
+            self.late_calls.timed_out(epoch, (inbound.tag for inbound in todo.add))
             raise
 
     def _apply_as_far_as_possible(self, todo: Plan) -> None:
@@ -172,7 +172,7 @@ class Reconciler:
             self.late_calls.heard(observed.running.epoch, as_expected=as_expected)
 
     def _write_what_is_left(self) -> StoreUnavailable | None:
-        """Store stops that are not stored yet, and take back starts that an earlier life of the service began.
+        """Store stops that are not stored yet, and take back starts that an earlier run of the service began.
 
         `changing` is held here, so no intent in the table can belong to a change that is under way. Return the error of
         a database that does not take it: the node is repaired all the same.

@@ -47,7 +47,7 @@ class Sender:
     _pruned_at: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
-        """Make the worker. It begins with what an earlier life left undelivered."""
+        """Make the worker. It begins with what an earlier run of the service left undelivered."""
         self.worker = AsyncWorker(_JOB, self._look)
 
     async def deliver_due(self, webhook_id: str) -> None:

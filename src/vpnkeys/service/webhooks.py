@@ -48,7 +48,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class WebhookTest:
     """Holds the result of a ping."""
 
     event_id: str
@@ -122,7 +122,7 @@ class WebhookService:
         """Return the newest hundred deliveries of a webhook, newest first. Raises WebhookNotFound."""
         return self.store.deliveries(self.get(webhook_id).id, _MOST_LISTED)
 
-    async def test(self, webhook_id: str) -> Trial:
+    async def test(self, webhook_id: str) -> WebhookTest:
         """Send a ping now, once, and return its result. When it arrives, what still waits is tried again at once.
 
         Raises WebhookNotFound.
@@ -137,7 +137,7 @@ class WebhookService:
         if answer.is_success:
             # In a thread, because a commit waits for the disk.
             await asyncio.to_thread(self._retry_now, webhook_id)
-        return Trial(event.id, answer, took_s)
+        return WebhookTest(event.id, answer, took_s)
 
     def _retry_now(self, webhook_id: str) -> None:
         if self.store.unsettled(webhook_id, 1):

@@ -11,7 +11,7 @@ from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain import webhook as known
 from vpnkeys.domain.event import Kind
 from vpnkeys.domain.token import Scope
-from vpnkeys.service.webhooks import Change, Trial
+from vpnkeys.service.webhooks import Change, WebhookTest
 from vpnkeys.wire.webhooks import (
     Delivery,
     NewWebhook,
@@ -89,7 +89,7 @@ def _answer(webhook: known.Webhook) -> Webhook:
     )
 
 
-def _trial_answer(trial: Trial) -> WebhookTried:
+def _trial_answer(trial: WebhookTest) -> WebhookTried:
     return WebhookTried(
         event_id=trial.event_id,
         delivered=trial.answer.is_success,

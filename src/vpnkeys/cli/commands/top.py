@@ -24,14 +24,14 @@ from vpnkeys.cli.output.plain import Plain
 from vpnkeys.cli.output.rates import KeyUsage, LiveUsage
 from vpnkeys.cli.output.tables import short_bytes, table_of
 from vpnkeys.cli.remote import Remote, asks_server, console_for, wrong_usage
-from vpnkeys.client import Client, Event, Unavailable, UnexpectedAnswer
+from vpnkeys.client import Client, StreamEvent, Unavailable, UnexpectedAnswer
 
 _LOOK_S = 0.25
 _LINES_AROUND = 5
 """The lines of the screen around the rows of keys."""
 _TITLES = ("Name", ">Rate", ">Online", ">Used", "Status", ">Port", "ID")
 
-_Received = SimpleQueue[tuple[float, Event] | Exception]
+_Received = SimpleQueue[tuple[float, StreamEvent] | Exception]
 
 
 @asks_server
@@ -83,14 +83,14 @@ def _listen(server: Client, received: _Received) -> None:
         received.put(error)
 
 
-def _add_received(usage: LiveUsage, what: tuple[float, Event] | Exception) -> None:
+def _add_received(usage: LiveUsage, what: tuple[float, StreamEvent] | Exception) -> None:
     if isinstance(what, Exception):
         raise what
     at_s, event = what
     _add(usage, event, at_s)
 
 
-def _add(usage: LiveUsage, event: Event, at_s: float) -> None:
+def _add(usage: LiveUsage, event: StreamEvent, at_s: float) -> None:
     try:
         usage.add(event, at_s)
     except ValidationError as error:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from vpnkeys.cli.output.tables import status_of
-from vpnkeys.client import AllTraffic, Event, Health, Key
+from vpnkeys.client import AllTraffic, Health, Key, StreamEvent
 
 _KEYS, _TRAFFIC, _HEALTH = TypeAdapter(list[Key]), TypeAdapter(AllTraffic), TypeAdapter(Health)
 
@@ -41,7 +41,7 @@ class LiveUsage:
     _keys: dict[str, Key] = field(default_factory=dict)
     _samples: tuple[_Sample, ...] = ()
 
-    def add(self, event: Event, at_s: float) -> None:
+    def add(self, event: StreamEvent, at_s: float) -> None:
         """Add an event. Raises pydantic's ValidationError when its data do not have the expected form."""
         if event.name == "keys":
             self._keys = {key.id: key for key in _KEYS.validate_python(event.data)}

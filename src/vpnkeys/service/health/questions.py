@@ -6,7 +6,7 @@ Each question is a worker. One that gets no answer, or an error, is late, also w
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vpnkeys.domain.change import Answer
+from vpnkeys.domain.change import KeptAnswer
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.interfaces import Clock, Store
 from vpnkeys.service.health.checks import ASK_XRAY, WRITE_DATABASE, HostFacts
@@ -71,7 +71,7 @@ class Questions:
         """Replace one row, always the same. Raises StoreUnavailable."""
         # It need not be durable: a write each five seconds must not wear the disk out by fsync.
         with self.store.write(durable=False) as transaction:
-            transaction.remember(Answer(_ROW, "", "", self.clock.now()))
+            transaction.remember(KeptAnswer(_ROW, "", "", self.clock.now()))
 
     def _look(self) -> None:
         self.host = self.look_at_host()

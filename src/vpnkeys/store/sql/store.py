@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 
 from vpnkeys.domain.audit import Entry, Outcome, Record
-from vpnkeys.domain.change import Answer, Intent, Stop
+from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
@@ -96,13 +96,13 @@ class SqlStore:
         """Return the stops that are not finished."""
         return self._now().stops
 
-    def answered(self, key_hash: str, since: datetime) -> Answer | None:
+    def answered(self, key_hash: str, since: datetime) -> KeptAnswer | None:
         """Return the answer that was stored under this hash since then, None when there is none."""
         kept = idempotency.c
         wanted = select(idempotency).where(kept.key_hash == key_hash, kept.created_at >= since)
         with Reading(), self._engine.begin() as connection:
             row = connection.execute(wanted).first()
-        return None if row is None else Answer(*row)
+        return None if row is None else KeptAnswer(*row)
 
     def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return up to `limit` deliveries that a webhook still waits for, oldest first."""

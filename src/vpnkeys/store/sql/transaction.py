@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from vpnkeys.domain.audit import Entry, Outcome, key_created, key_deleted, key_updated
-from vpnkeys.domain.change import Answer, Intent, Stop
+from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent, event_of_gap
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
@@ -181,7 +181,7 @@ class SqlTransaction:
         """Delete a key's subscription, if it has one."""
         self._connection.execute(delete(subscriptions).where(subscriptions.c.key_id == key_id))
 
-    def remember(self, answer: Answer) -> None:
+    def remember(self, answer: KeptAnswer) -> None:
         """Store an answer, in place of an expired one with the same hash."""
         self._connection.execute(delete(idempotency).where(idempotency.c.key_hash == answer.key_hash))
         values = {"key_hash": answer.key_hash, "body_hash": answer.body_hash, "answer": answer.answer}
