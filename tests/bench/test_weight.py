@@ -19,7 +19,7 @@ IDLE_S = 20.0
 STARTS = 5
 LIBRARIES = """
 import cryptography.hazmat.primitives.asymmetric.x25519, cryptography.x509, fastapi, google.protobuf.descriptor_pb2
-import h2.connection, httptools, limits, orjson, sqlalchemy.dialects.sqlite.pysqlite, typer, uvicorn, uvloop
+import h2.connection, httptools, orjson, sqlalchemy.dialects.sqlite.pysqlite, typer, uvicorn, uvloop
 import uvicorn.protocols.http.httptools_impl
 """
 
