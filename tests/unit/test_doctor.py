@@ -183,6 +183,12 @@ TROUBLES: list[tuple[Iterable[Verdict], Level, str, str]] = [
     (targets.judge(targets.TargetFacts((FIT, FIT), 1)), Level.WARN, "with 1 of the names", ""),
     (database.judge(replace(DATABASE, damages=("page 3",))), Level.FAIL, "page 3", "vpnkeys restore "),
     (database.judge(replace(DATABASE, damages=("page 3",), backup=None)), Level.FAIL, "no backup", ""),
+    (
+        database.judge(replace(DATABASE, unread="database is locked")),
+        Level.FAIL,
+        "not be checked: database is locked",
+        "",
+    ),
     (database.judge(replace(DATABASE, is_there=False)), Level.FAIL, "there is no", RESTART),
     (database.judge(replace(DATABASE, is_complete=False)), Level.WARN, "not checked to its end", ""),
     (database.judge(replace(DATABASE, revision="0001")), Level.WARN, "at version 0001", RESTART),

@@ -4,13 +4,15 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import reading, sqlite_file
+from vpnkeys.domain.errors import DatabaseDamaged
 from vpnkeys.ops.backup import newest_backup
+from vpnkeys.store.sql.faults import cause_of, translated
 from vpnkeys.store.sql.migrate import HEAD
 
 _BIG_BYTES = 256 * 2**20
@@ -22,7 +24,10 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """Facts on the database. `file` is None when it is not SQLite; `is_complete` says that the check was finished."""
+    """Facts on the database. `file` is None when it is not SQLite; `is_complete` says that the check was finished.
+
+    `unread` is why it could not be checked at all, though nothing says that it is damaged.
+    """
 
     file: Path | None
     restart: str
@@ -31,6 +36,7 @@ class DatabaseFacts:
     revision: str = ""
     is_complete: bool = True
     backup: Path | None = None
+    unread: str = ""
 
 
 def look(installation: Installation) -> DatabaseFacts:
@@ -39,15 +45,16 @@ def look(installation: Installation) -> DatabaseFacts:
     if file is None or not file.is_file():
         return DatabaseFacts(file, installation.restart)
     backup = newest_backup(installation.data_dir)
+    facts = DatabaseFacts(file, installation.restart, is_there=True, backup=backup)
     try:
         damages, revision = _checked(file)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            return DatabaseFacts(file, installation.restart, is_there=True, is_complete=False, backup=backup)
-        return DatabaseFacts(file, installation.restart, is_there=True, damages=(str(error),), backup=backup)
-    except sqlite3.DatabaseError as error:
-        return DatabaseFacts(file, installation.restart, is_there=True, damages=(str(error),), backup=backup)
-    return DatabaseFacts(file, installation.restart, is_there=True, damages=damages, revision=revision, backup=backup)
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            return replace(facts, is_complete=False)
+        if isinstance(translated(error), DatabaseDamaged):
+            return replace(facts, damages=("its pages cannot be read",))
+        return replace(facts, unread=cause_of(error))
+    return replace(facts, damages=damages, revision=revision)
 
 
 def judge(facts: DatabaseFacts) -> Iterable[Verdict]:
@@ -56,6 +63,8 @@ def judge(facts: DatabaseFacts) -> Iterable[Verdict]:
         yield ok("the database is not SQLite; its own tools check it")
     elif not facts.is_there:
         yield fail(f"there is no {facts.file}; the server makes it at its first start", facts.restart)
+    elif facts.unread:
+        yield fail(f"{facts.file} could not be checked: {facts.unread}; close other programs that have it open")
     elif facts.damages:
         restore = f"vpnkeys restore {shlex.quote(str(facts.backup))} --force" if facts.backup else ""
         hint = "stop the server, then restore a backup" if facts.backup else "and there is no backup of it"

@@ -32,15 +32,25 @@ def translated(error: BaseException | None) -> StoreUnavailable | None:
     if not isinstance(error, DBAPIError | PoolTimeout | sqlite3.Error) or isinstance(error, _BUGS):
         return None
     cause = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the upper bytes only refine it
-        if code in {_CORRUPT, _NOT_A_DATABASE} or str(cause).startswith(_DAMAGE):
-            return damaged()
-        # A statement that does not fit the schema quotes itself only.
-        told = _CAUSES.get(code) or (str(cause) if code == _LOGIC else type(cause).__name__)
-    else:
-        told = str(cause)
+    if isinstance(cause, sqlite3.Error) and _is_damage(cause):
+        return damaged()
+    told = cause_of(cause) if isinstance(cause, sqlite3.Error) else str(cause)
     return StoreUnavailable(f"The database does not answer: {told}. Nothing was changed; try again shortly.")
+
+
+def cause_of(error: sqlite3.Error) -> str:
+    """Return in a few words why SQLite did not do what it was asked."""
+    code = _code(error)
+    # A statement that does not fit the schema quotes itself only.
+    return _CAUSES.get(code) or (str(error) if code == _LOGIC else type(error).__name__)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return _code(error) in {_CORRUPT, _NOT_A_DATABASE} or str(error).startswith(_DAMAGE)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bytes only refine it
 
 
 def damaged() -> DatabaseDamaged:
