@@ -18,8 +18,9 @@ from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import Gap, Point, Tally, Total, Traffic
+from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
+from vpnkeys.interfaces import PATIENCE_S
 
 
 @dataclass(slots=True)
@@ -228,6 +229,11 @@ class FakeStore:
         self._answer()
         return self.memory.tables.outbox.deliveries(webhook_id)[:limit]
 
+    def counted(self, epoch: str, uuid: str) -> Bytes:
+        """As last committed."""
+        self._answer()
+        return self.memory.tables.usage.get((uuid, epoch), NOTHING)
+
     def used_bytes(self, uuid: str, since: datetime | None) -> int:
         """As last committed."""
         self._answer()
@@ -249,10 +255,10 @@ class FakeStore:
         _log(self.memory.tables, [entry], outcome, detail)
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[FakeTransaction]:
+    def write(self, *, durable: bool = True, patience_s: float = PATIENCE_S) -> Iterator[FakeTransaction]:
         """Work on a copy; the copy becomes the truth when the block ends well."""
         self._answer()
-        if not self.memory.lock.acquire(timeout=self.busy_timeout_s):
+        if not self.memory.lock.acquire(timeout=min(self.busy_timeout_s, patience_s)):
             raise StoreUnavailable("somebody else writes")
         try:
             transaction = FakeTransaction(copy.deepcopy(self.memory.tables))

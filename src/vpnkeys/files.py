@@ -7,6 +7,8 @@ import struct
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from vpnkeys.reserve import give_up_reserve, is_full, make_room
+
 _PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
@@ -35,8 +37,20 @@ def write_atomically(path: Path, content: bytes) -> Mark:
     """Replace a file durably, readable only by its owner, and return its mark. Raises OSError.
 
     The content is written to a temporary file in the same directory and synced, and the file is renamed over the old
-    one. Then the directory is synced too, or a power cut could bring the old file back.
+    one. Then the directory is synced too, or a power cut could bring the old file back. On a full disk the reserve of
+    the directory is given up for it.
     """
+    make_room(path.parent)
+    try:
+        return _write(path, content)
+    except OSError as error:
+        # Full by a quota that statvfs(2) does not show, or filled up meanwhile.
+        if not (is_full(error) and give_up_reserve(path.parent)):
+            raise
+    return _write(path, content)
+
+
+def _write(path: Path, content: bytes) -> Mark:
     fresh = staging_path(path)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

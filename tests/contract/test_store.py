@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from sqlalchemy.exc import IntegrityError
 from tests.fake_store import FakeStore, Memory
 from tests.strategies import key_lists
+from tests.support.slowness import slowness
 
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
@@ -320,19 +322,36 @@ def test_ports_and_other_settings_change_at_once(store: Store) -> None:
     assert [record.entry.action for record in store.audit(2)] == ["key.changed", "key.moved"]
 
 
-def test_a_lock_that_somebody_keeps_is_no_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_somebody_keeps_is_no_answer(database: Database) -> None:
     """Whoever waits too long for another writer is told that the database does not answer, and may try again."""
-    monkeypatch.setattr("vpnkeys.store.sql.engine._BUSY_TIMEOUT_S", 0.05)
     one, other = database.open(), database.open()
-    if isinstance(other, FakeStore):
-        other.busy_timeout_s = 0.05
     with one.write() as transaction:
         transaction.insert(key(1))
-        with pytest.raises(StoreUnavailable), other.write():
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable), other.write(patience_s=0.05):
             pytest.fail("two writers at once")
+        assert time.monotonic() - began < 1.0 * slowness()
     with other.write() as transaction:
         transaction.insert(key(2))
     assert one.keys() == (key(1), key(2))
+    one.close()
+    other.close()
+
+
+def test_a_lock_that_is_kept_for_long_delays_nobody_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first writer waits its whole time; those after it only briefly, until one of them had its turn."""
+    monkeypatch.setattr("vpnkeys.store.sql.store.BRIEFLY_S", 0.1)
+    database = sqlite(tmp_path / "vpnkeys.db")
+    one, other = database.open(), database.open()
+    with one.write():
+        with pytest.raises(StoreUnavailable), other.write(patience_s=0.5):
+            pytest.fail("two writers at once")
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable), other.write(patience_s=30.0):
+            pytest.fail("two writers at once")
+        assert time.monotonic() - began < 10.0
+    add(other, key(1))
+    assert one.keys() == (key(1),)
     one.close()
     other.close()
 

@@ -127,6 +127,7 @@ def test_a_question_that_hangs_or_fails_is_late() -> None:
         (HostFacts(2**30, DAY_S, 15 * DAY_S), []),
         (HostFacts(free_bytes=2**24 - 1), [Code.DISK_LOW]),
         (HostFacts(free_bytes=0), [Code.DISK_FULL]),
+        (HostFacts(is_writable=False), [Code.DISK_READ_ONLY]),
         (HostFacts(certificate_expires_in_s=13 * DAY_S), [Code.CERTIFICATE_EXPIRING]),
         (HostFacts(certificate_expires_in_s=0), [Code.CERTIFICATE_EXPIRED]),
         (HostFacts(backup_age_s=3 * DAY_S), [Code.BACKUP_LATE]),

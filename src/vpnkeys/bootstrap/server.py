@@ -17,7 +17,7 @@ from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.ops.backup import take_whole
 from vpnkeys.ops.daily import DailyBackup
-from vpnkeys.ops.data_dir import api_key, certificate, key_pair
+from vpnkeys.ops.data_dir import api_key, certificate, key_pair, reserve_keeper
 from vpnkeys.ops.startover import accept_start, refuse_starting_over
 from vpnkeys.ops.vitals import Monitor, host_facts
 from vpnkeys.service.change.changer import KeyChanger
@@ -209,6 +209,7 @@ def _gather_workers(server: Server) -> None:
         server.enforcer.worker,
         server.drift.worker,
         server.daily_backup.worker,
+        reserve_keeper(server.settings.data_dir),
         server.sender.worker,
         *server.health.workers,
     )

@@ -2,6 +2,17 @@
 
 from vpnkeys.interfaces.clock import Clock
 from vpnkeys.interfaces.node import Counters, Host, Node
-from vpnkeys.interfaces.store import Ledger, Outbox, Store, Transaction
+from vpnkeys.interfaces.store import BRIEFLY_S, PATIENCE_S, Ledger, Outbox, Store, Transaction
 
-__all__ = ["Clock", "Counters", "Host", "Ledger", "Node", "Outbox", "Store", "Transaction"]
+__all__ = [
+    "BRIEFLY_S",
+    "PATIENCE_S",
+    "Clock",
+    "Counters",
+    "Host",
+    "Ledger",
+    "Node",
+    "Outbox",
+    "Store",
+    "Transaction",
+]

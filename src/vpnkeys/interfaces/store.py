@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
@@ -11,8 +11,13 @@ from vpnkeys.domain.event import NewEvent
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import Point, Samples, Tally, Total, Traffic
+from vpnkeys.domain.traffic import Bytes, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
+
+PATIENCE_S: Final = 5.0
+"""How long a writer waits for the others."""
+BRIEFLY_S: Final = 0.3
+"""The same for what is repeated anyway, and must not delay keys that have to stop."""
 
 
 class Ledger(Protocol):
@@ -216,6 +221,10 @@ class Store(Protocol):
         """Return up to `limit` deliveries of a webhook (delivered, given up or waiting), newest first."""
         ...
 
+    def counted(self, epoch: str, uuid: str) -> Bytes:
+        """Return the highest counters of a key that were merged in an epoch."""
+        ...
+
     def used_bytes(self, uuid: str, since: datetime | None) -> int:
         """Return the bytes that a key has used, as far as samples were merged: see `Ledger.used_bytes`."""
         ...
@@ -229,8 +238,11 @@ class Store(Protocol):
         ...
 
     # Without waiting for the disk a commit took 1.2 ms instead of 11.2 (docs/adr/0016-one-road.md).
-    def write(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
-        """Begin a write transaction. With `durable=False`, a power cut may lose it, as a whole."""
+    def write(self, *, durable: bool = True, patience_s: float = PATIENCE_S) -> AbstractContextManager[Transaction]:
+        """Begin a write transaction, after waiting so long for others at most.
+
+        With `durable=False`, a power cut may lose it, as a whole.
+        """
         ...
 
     def close(self) -> None:

@@ -1,13 +1,25 @@
 """The data directory: its lock, and the secrets and certificate in it, which are made at the first start."""
 
 import fcntl
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.reserve import keep_reserve
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, load_certificate
 from vpnkeys.store.files.secrets import ApiKeyHash, load_api_key, load_key_pair
+from vpnkeys.worker import Job, Worker
+
+_RESERVE_JOB = Job(
+    name="disk-reserve",
+    failing="the disk's reserve could not be kept",
+    every_s=5.0,
+    back_off_s=(5.0,),
+    late_after_s=30.0,
+    stop_within_s=0.5,
+)
 
 
 def take(data_dir: Path) -> IO[str]:
@@ -31,6 +43,11 @@ def take(data_dir: Path) -> IO[str]:
         msg = f"VPNKEYS_DATA_DIR: another vpnkeys uses {data_dir}; stop that one first"
         raise SettingsError(msg) from error
     return lock
+
+
+def reserve_keeper(data_dir: Path) -> Worker:
+    """Return a worker that puts the reserve on the disk when there is room, and whenever there is room again."""
+    return Worker(_RESERVE_JOB, partial(keep_reserve, data_dir))
 
 
 def key_pair(settings: Settings) -> KeyPair:

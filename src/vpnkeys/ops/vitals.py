@@ -16,6 +16,7 @@ from vpnkeys.domain.limits import Status
 from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
 from vpnkeys.interfaces import Clock
 from vpnkeys.ops.daily import DailyBackup
+from vpnkeys.reserve import RESERVE_BYTES, free_bytes, has_reserve
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.health.checks import HostFacts
 from vpnkeys.service.vitals import Vitals
@@ -128,9 +129,10 @@ def _by_id(stored: _Stored) -> dict[str, Bytes]:
 
 def host_facts(data_dir: Path, backups: DailyBackup, certificate: CertificateFiles, clock: Clock) -> HostFacts:
     """Return what the disk says of itself, the backups and the certificate. Raises OSError."""
-    space, now = os.statvfs(data_dir), clock.now()
+    now = clock.now()
     return HostFacts(
-        free_bytes=space.f_bavail * space.f_frsize,
+        free_bytes=free_bytes(data_dir) - (0 if has_reserve(data_dir) else RESERVE_BYTES),
+        is_writable=os.access(data_dir, os.W_OK),
         backup_age_s=_backup_age_s(backups, now),
         certificate_expires_in_s=_certificate_expires_in_s(certificate, now),
     )

@@ -12,7 +12,7 @@ from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import reading, sqlite_file
 from vpnkeys.domain.errors import DatabaseDamaged
 from vpnkeys.ops.backup import newest_backup
-from vpnkeys.store.sql.faults import cause_of, translated
+from vpnkeys.store.sql.faults import translated, words_of
 from vpnkeys.store.sql.migrate import HEAD
 
 _BIG_BYTES = 256 * 2**20
@@ -53,7 +53,7 @@ def look(installation: Installation) -> DatabaseFacts:
             return replace(facts, is_complete=False)
         if isinstance(translated(error), DatabaseDamaged):
             return replace(facts, damages=("its pages cannot be read",))
-        return replace(facts, unread=cause_of(error))
+        return replace(facts, unread=words_of(error))
     return replace(facts, damages=damages, revision=revision)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
 from vpnkeys.ops.backup import BACKUPS
+from vpnkeys.reserve import RESERVE_BYTES, has_reserve
 
 _MIB = 2**20
 _LITTLE, _TOO_LITTLE = 512 * _MIB, 32 * _MIB
@@ -21,6 +22,7 @@ class DiskFacts:
     free_bytes: int
     inodes: int | None
     backup_bytes: int
+    has_reserve: bool = True
 
 
 def look(installation: Installation) -> DiskFacts:
@@ -30,13 +32,15 @@ def look(installation: Installation) -> DiskFacts:
     sizes = [entry.stat().st_size for entry in backups.iterdir() if entry.is_file()] if backups.is_dir() else []
     # f_bavail and f_favail leave out what the file system reserves for root, which the server cannot use.
     inodes = state.f_favail if state.f_files else None
-    return DiskFacts(str(installation.data_dir), state.f_bavail * state.f_frsize, inodes, sum(sizes))
+    free, reserve = state.f_bavail * state.f_frsize, has_reserve(installation.data_dir)
+    return DiskFacts(str(installation.data_dir), free, inodes, sum(sizes), reserve)
 
 
 def judge(facts: DiskFacts) -> Iterable[Verdict]:
     """Report little space. Without any, no key can be changed; existing keys go on working."""
     left = f"{facts.free_bytes // _MIB} MiB are left for {facts.where}"
-    hint = f"free some space; its backups take {facts.backup_bytes // _MIB} MiB"
+    used_up = "" if facts.has_reserve else f"the reserve of {RESERVE_BYTES // _MIB} MiB is in use already; "
+    hint = f"{used_up}free some space; its backups take {facts.backup_bytes // _MIB} MiB"
     if facts.free_bytes < _TOO_LITTLE:
         yield fail(f"{left}: no key can be made or changed soon; {hint}")
     elif facts.free_bytes < _LITTLE:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.target import TargetReport
+from vpnkeys.reserve import FULL_BELOW_BYTES
 from vpnkeys.service.health.codes import Code
 from vpnkeys.worker import WorkerStatus
 
@@ -23,7 +24,7 @@ _OF_WORKER = MappingProxyType(
 )
 
 _MIB = 2**20
-_LOW_BYTES, _FULL_BYTES = 16 * _MIB, _MIB
+_LOW_BYTES, _FULL_BYTES = 16 * _MIB, FULL_BELOW_BYTES
 _DAY_S = 86400.0
 _CERTIFICATE_S = 14 * _DAY_S
 _BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after it
@@ -31,11 +32,15 @@ _BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after i
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What the disk says; None where it cannot be read or does not exist."""
+    """What the disk says; None where it cannot be read or does not exist.
+
+    `free_bytes` leaves out the space of the reserve, whether it is kept or was given up.
+    """
 
     free_bytes: int | None = None
     backup_age_s: float | None = None
     certificate_expires_in_s: float | None = None
+    is_writable: bool = True
 
 
 def late_workers(statuses: Iterable[WorkerStatus]) -> Iterator[tuple[Code, str]]:
@@ -50,6 +55,8 @@ def late_workers(statuses: Iterable[WorkerStatus]) -> Iterator[tuple[Code, str]]
 def on_disk(facts: HostFacts) -> Iterator[tuple[Code, str]]:
     """Yield the problems of disk space, certificate and backups."""
     free, expires, age = facts.free_bytes, facts.certificate_expires_in_s, facts.backup_age_s
+    if not facts.is_writable:
+        yield Code.DISK_READ_ONLY, ""
     if free is not None and free < _LOW_BYTES:
         yield (Code.DISK_FULL if free < _FULL_BYTES else Code.DISK_LOW), ""
     if expires is not None and expires < _CERTIFICATE_S:

@@ -15,6 +15,7 @@ class Code(StrEnum):
     DATABASE_UNWRITABLE = "database_unwritable"
     DISK_FULL = "disk_full"
     DISK_LOW = "disk_low"
+    DISK_READ_ONLY = "disk_read_only"
     STOPS_PENDING = "stops_pending"
     STOPS_UNWRITTEN = "stops_unwritten"
     REPAIR_LATE = "repair_late"
@@ -62,9 +63,16 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "The database takes no writes: no key can be made or changed, and traffic is not stored.",
             "close other programs that have the database open; `df -h /var/lib/vpnkeys`",
         ),
-        Code.DISK_FULL: Trouble("The disk of the data directory is full.", "free some space: `df -h /var/lib/vpnkeys`"),
+        Code.DISK_FULL: Trouble(
+            "The disk of the data directory is full: no more than the reserve is left, which stops and traffic use up.",
+            "free some space: `df -h /var/lib/vpnkeys`",
+        ),
         Code.DISK_LOW: Trouble(
             "The disk of the data directory is nearly full.", "free some space: `df -h /var/lib/vpnkeys`"
+        ),
+        Code.DISK_READ_ONLY: Trouble(
+            "Nothing can be written to the data directory: its disk is read-only, or its permissions are wrong.",
+            "`findmnt -T /var/lib/vpnkeys`; `dmesg`; `mount -o remount,rw`",
         ),
         Code.STOPS_PENDING: Trouble(
             "Xray has not confirmed yet that stopped keys are out.",

@@ -1,15 +1,21 @@
 """Opens the database, so that transactions begin when they should and last when they are committed."""
 
+import sqlite3
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import QueuePool
 
-from vpnkeys.store.sql.faults import damaged, translated
+from vpnkeys.reserve import give_up_reserve, make_room
+from vpnkeys.store.sql.faults import Cause, cause_of, damaged, translated
 
 _BUSY_TIMEOUT_S = 5
-_UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 """How long SQLite itself waits for another writer; `writers.py` keeps the order before that."""
+_UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 
 
 def open_engine(url: str) -> Engine:
@@ -25,18 +31,61 @@ def open_engine(url: str) -> Engine:
     engine = create_engine(
         url, poolclass=QueuePool, connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
     )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    directory = directory_of(engine)
+    event.listen(engine, "do_connect", _connect_sqlite)
+    event.listen(engine, "begin", partial(_begin_sqlite, directory))
+    event.listen(engine, "handle_error", partial(_give_up_reserve_when_full, directory))
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own class
+def directory_of(engine: Engine) -> Path | None:
+    """Return the directory of an SQLite database; None for one that is not a file."""
+    file = engine.url.database
+    is_file = engine.dialect.name == "sqlite" and file not in {None, "", ":memory:"}
+    return Path(str(file)).resolve().parent if is_file else None
+
+
+def _connect_sqlite(_dialect: object, _record: object, args: list[Any], options: dict[str, Any]) -> sqlite3.Connection:
+    """Return a connection; one that only reads where the disk lets nobody write.
+
+    SQLite needs a file beside the database even to read it. A full or read-only disk has no room for that file, but if
+    there is no write-ahead log either, the database alone is complete.
+    """
+    file = Path(str(args[0]))
+    make_room(file.parent)
+    try:
+        return _prepared(sqlite3.connect(*args, **options))
+    except sqlite3.OperationalError as error:
+        if cause_of(error) not in {Cause.READ_ONLY, Cause.IO, Cause.FULL, Cause.CANNOT_OPEN} or not _is_complete(file):
+            raise
+        return _prepared(sqlite3.connect(f"{file.resolve().as_uri()}?immutable=1", **(options | {"uri": True})))
+
+
+def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.isolation_level = None  # pysqlite must not begin anything by itself
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _is_complete(file: Path) -> bool:
+    """Return whether a database exists and has no write-ahead log."""
+    with suppress(FileNotFoundError):
+        return file.with_name(file.name + "-wal").stat().st_size == 0 and file.is_file()
+    return file.is_file()
+
+
+def _give_up_reserve_when_full(directory: Path | None, context: ExceptionContext) -> None:
+    """Give the reserve up when the disk is full after all, so that the next write has room."""
+    if directory is not None and cause_of(context.original_exception) is Cause.FULL:
+        give_up_reserve(directory)
+
+
+def _begin_sqlite(directory: Path | None, connection: Connection) -> None:
     """Begin a transaction; one that writes takes the write lock at once.
 
     Otherwise what it reads before its first write could be out of date by then. A commit with `durable=False` does not
@@ -46,9 +95,12 @@ def _begin_sqlite(connection: Connection) -> None:
     if not options.get("writes", False):
         connection.exec_driver_sql("BEGIN")
         return
+    if directory is not None:
+        make_room(directory)
     driver: Any = connection.connection.driver_connection
     # Before BEGIN, as SQLite refuses this pragma inside a transaction; each time, as connections are pooled.
     driver.execute(f"PRAGMA synchronous={'FULL' if options.get('durable', True) else 'NORMAL'}")
+    driver.execute(f"PRAGMA busy_timeout={int(options.get('busy_timeout_s', _BUSY_TIMEOUT_S) * 1000)}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

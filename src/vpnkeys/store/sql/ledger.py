@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
-from vpnkeys.domain.traffic import Bytes, Gap, Point, Samples, Tally, Total, Traffic, added_up, increments
+from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, added_up, increments
 from vpnkeys.store.sql.tables import epochs, keys, traffic_accounts, traffic_hours, traffic_usage
 
 if TYPE_CHECKING:
@@ -63,6 +63,13 @@ class SqlLedger:
         """Store that this epoch (life of Xray) ended in order, after its last sample."""
         ended = {"ended_at": at, "ended_cleanly": True}
         self._connection.execute(update(epochs).where(epochs.c.epoch == epoch).values(ended))
+
+    def counted(self, epoch: str, uuid: str) -> Bytes:
+        """Return the bytes of a key that were counted in an epoch."""
+        table = traffic_usage.c
+        wanted = select(table.up_bytes, table.down_bytes).where(table.epoch == epoch, table.key_uuid == uuid)
+        row = self._connection.execute(wanted).first()
+        return NOTHING if row is None else Bytes(*row)
 
     def traffic(self, uuid: str) -> Traffic:
         """Return what a key has used since it was made or last reset."""

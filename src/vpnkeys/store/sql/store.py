@@ -1,14 +1,16 @@
 """Stores keys, tokens, traffic and the audit log in an SQL database."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError
 
 from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
@@ -16,47 +18,27 @@ from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import Point, Tally, Total, Traffic
+from vpnkeys.domain.traffic import Bytes, Point, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
+from vpnkeys.interfaces import BRIEFLY_S, PATIENCE_S
 from vpnkeys.store.sql.audit import read_records, utc_now, write_records
 from vpnkeys.store.sql.engine import Reading, Translated, Watcher
+from vpnkeys.store.sql.faults import Cause, cause_of
 from vpnkeys.store.sql.ledger import SqlLedger
-from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_unsettled, read_webhooks
-from vpnkeys.store.sql.rows import to_key, to_token
+from vpnkeys.store.sql.memory import Tables, read_all, read_changed
+from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_unsettled
 from vpnkeys.store.sql.tables import idempotency
-from vpnkeys.store.sql.tables import intents as intents_table
-from vpnkeys.store.sql.tables import keys as keys_table
-from vpnkeys.store.sql.tables import stops as stops_table
-from vpnkeys.store.sql.tables import subscriptions as subscriptions_table
-from vpnkeys.store.sql.tables import tokens as tokens_table
 from vpnkeys.store.sql.transaction import SqlTransaction
 from vpnkeys.store.sql.writers import Writers
 
-_ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
-_ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
-_ALL_SUBSCRIPTIONS = select(subscriptions_table)
-_ALL_INTENTS = select(intents_table)
-_ALL_STOPS = select(stops_table)
-
-
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """Holds the tables that are kept in memory: each as of its generation, all of them right at `version`."""
-
-    version: int | None = None
-    generations: Mapping[str, int] = field(default_factory=dict)
-    keys: tuple[Key, ...] = ()
-    tokens: tuple[Token, ...] = ()
-    subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
-    webhooks: tuple[Webhook, ...] = ()
-    intents: tuple[Intent, ...] = ()
-    stops: tuple[Stop, ...] = ()
+_LEAST_S = 0.05
+"""How long a writer waits for SQLite's lock at least, also when it has used up its time in the queue."""
 
 
 class SqlStore:
     """Implements `interfaces.Store`.
 
-    On SQLite the tables of `_Snapshot` are read once and kept until they change: `PRAGMA data_version` on a connection
+    On SQLite the tables of `Tables` are read once and kept until they change: `PRAGMA data_version` on a connection
     that never writes says, in microseconds, whether any other connection of any process has committed, and the tables'
     generations say which tables that changed. What a transaction here makes of keys, intents and stops is kept without
     reading it back.
@@ -65,12 +47,16 @@ class SqlStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writers = Writers.of(engine)
-        # A connection of its own that never writes, because data_version does not count a connection's own commits.
-        with Translated():
-            self._reader = engine.connect() if engine.dialect.name == "sqlite" else None
-        self._watcher = Watcher(self._reader) if self._reader is not None else None
         self._lock = threading.Lock()
-        self._kept = _Snapshot()
+        self._kept = Tables()
+        self._is_stuck = False
+        with Translated():
+            self._open_reader()
+
+    def _open_reader(self) -> None:
+        # A connection of its own that never writes, because data_version does not count a connection's own commits.
+        self._reader = self._engine.connect() if self._engine.dialect.name == "sqlite" else None
+        self._watcher = Watcher(self._reader) if self._reader is not None else None
 
     def keys(self) -> tuple[Key, ...]:
         """Return all keys, oldest first."""
@@ -114,22 +100,22 @@ class SqlStore:
         with Reading(), self._engine.begin() as connection:
             return read_newest(connection, webhook_id, limit)
 
-    def _now(self) -> _Snapshot:
+    def _now(self) -> Tables:
         with Reading():
             if self._reader is None or self._watcher is None:
                 with self._engine.begin() as connection:
-                    return _read(connection)
+                    return read_all(connection)
             with self._lock:
                 return self._kept_or_read(self._reader, self._watcher)
 
-    def _kept_or_read(self, reader: Connection, watcher: Watcher) -> _Snapshot:
+    def _kept_or_read(self, reader: Connection, watcher: Watcher) -> Tables:
         # The numbers are read before the tables: a commit in between is then noticed the next time.
         version = watcher.data_version()
         if version != self._kept.version:
             generations = watcher.generations()
             if generations != self._kept.generations:
                 with reader.begin():
-                    self._kept = _read_changed(reader, self._kept, generations)
+                    self._kept = read_changed(reader, self._kept, generations)
             self._kept = replace(self._kept, version=version)
         return self._kept
 
@@ -142,6 +128,11 @@ class SqlStore:
         """Return what several keys have used, by UUID."""
         with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).traffic_of(uuids)
+
+    def counted(self, epoch: str, uuid: str) -> Bytes:
+        """Return the bytes of a key that were counted in an epoch."""
+        with Reading(), self._engine.begin() as connection:
+            return SqlLedger(connection).counted(epoch, uuid)
 
     def used_bytes(self, uuid: str, since: datetime | None) -> int:
         """Return the bytes that a key has used since then."""
@@ -174,11 +165,11 @@ class SqlStore:
             write_records(connection, [entry], utc_now(), outcome, detail)
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[SqlTransaction]:
+    def write(self, *, durable: bool = True, patience_s: float = PATIENCE_S) -> Iterator[SqlTransaction]:
         """Return a write transaction that commits when the block ends, and is rolled back when the block raises."""
-        with Translated(), self._writing(durable=durable) as connection:
+        with Translated(), self._writing(durable=durable, patience_s=patience_s) as connection:
             # The write lock is held from here on, so that what is kept in memory stays right if it is right now.
-            kept = _read(connection) if self._reader is None else self._now()
+            kept = read_all(connection) if self._reader is None else self._now()
             outbox = SqlOutbox(connection, kept.webhooks)
             transaction = SqlTransaction(connection, kept.keys, kept.intents, kept.stops, outbox)
             yield transaction
@@ -192,7 +183,7 @@ class SqlStore:
             generations = {} if self._reader is None else Watcher(connection).generations()
         self._keep(kept, transaction, generations)
 
-    def _keep(self, before: _Snapshot, transaction: SqlTransaction, generations: Mapping[str, int]) -> None:
+    def _keep(self, before: Tables, transaction: SqlTransaction, generations: Mapping[str, int]) -> None:
         """Keep in memory what a transaction committed, unless something newer has been read meanwhile."""
         left: dict[str, Any] = {
             "keys": transaction.keys(),
@@ -209,61 +200,39 @@ class SqlStore:
                 self._kept = replace(self._kept, generations=numbers, **{name: left[name] for name in changed})
 
     @contextmanager
-    def _writing(self, *, durable: bool = True) -> Iterator[Connection]:
-        # The turn comes first, so that writers that wait for theirs leave the pool's connections to readers.
-        with (
-            self._writers.turn(),
-            self._engine.connect().execution_options(writes=True, durable=durable) as connection,
-            connection.begin(),
-        ):
-            yield connection
+    def _writing(self, *, durable: bool = True, patience_s: float = PATIENCE_S) -> Iterator[Connection]:
+        if self._is_stuck:
+            patience_s = min(patience_s, BRIEFLY_S)
+        ends_at = time.monotonic() + patience_s
+        try:
+            # The turn comes first, so that writers that wait for theirs leave the pool's connections to readers.
+            with self._writers.turn(patience_s), self._engine.connect() as connection:
+                left_s = max(ends_at - time.monotonic(), _LEAST_S)
+                connection.execution_options(writes=True, durable=durable, busy_timeout_s=left_s)
+                with connection.begin():
+                    self._is_stuck = False
+                    yield connection
+        except DBAPIError as error:
+            self._learn_from(cause_of(error), patience_s)
+            raise
+
+    def _learn_from(self, cause: Cause | None, waited_s: float) -> None:
+        """Note a lock that is held for long, and open the database again after its disk was read-only."""
+        if cause is Cause.BUSY and waited_s > BRIEFLY_S:
+            # All who ask now would wait as long for nothing, and the keys that have to stop would wait for them.
+            self._is_stuck = True
+        elif cause is Cause.READ_ONLY:
+            # SQLite's connections stay read-only when the disk is not any more.
+            with self._lock, suppress(DBAPIError):
+                self._engine.dispose()
+                before = self._reader
+                self._open_reader()
+                self._kept = replace(self._kept, version=None)
+                if before is not None:
+                    before.close()
 
     def close(self) -> None:
         """Close all connections."""
         if self._reader is not None:
             self._reader.close()
         self._engine.dispose()
-
-
-def _read(connection: Connection) -> _Snapshot:
-    return _Snapshot(**{name: read(connection) for name, read in _READERS.items()})
-
-
-def _read_changed(connection: Connection, old: _Snapshot, generations: Mapping[str, int]) -> _Snapshot:
-    """Return the old snapshot with the tables read again whose generation changed."""
-    changed = [name for name in _READERS if old.generations.get(name) != generations.get(name)]
-    return replace(old, generations=generations, **{name: _READERS[name](connection) for name in changed})
-
-
-def _read_keys(connection: Connection) -> tuple[Key, ...]:
-    rows = connection.execute(_ALL_KEYS)
-    return tuple(to_key(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
-
-
-def _read_tokens(connection: Connection) -> tuple[Token, ...]:
-    rows = connection.execute(_ALL_TOKENS)
-    return tuple(to_token(row._mapping) for row in rows)  # noqa: SLF001 - as above
-
-
-def _read_subscriptions(connection: Connection) -> dict[str, Subscription]:
-    found = (Subscription(*row) for row in connection.execute(_ALL_SUBSCRIPTIONS))
-    return {subscription.token_hash: subscription for subscription in found}
-
-
-def _read_intents(connection: Connection) -> tuple[Intent, ...]:
-    return tuple(Intent(*row) for row in connection.execute(_ALL_INTENTS))
-
-
-def _read_stops(connection: Connection) -> tuple[Stop, ...]:
-    return tuple(Stop(*row) for row in connection.execute(_ALL_STOPS))
-
-
-# The names are those of the tables, of their generations and of the fields of `_Snapshot`.
-_READERS: Mapping[str, Callable[[Connection], Any]] = {
-    "keys": _read_keys,
-    "tokens": _read_tokens,
-    "subscriptions": _read_subscriptions,
-    "webhooks": read_webhooks,
-    "intents": _read_intents,
-    "stops": _read_stops,
-}

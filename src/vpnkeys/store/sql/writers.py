@@ -8,15 +8,17 @@ keeps two writers apart is SQLite's lock, so that a place which cannot be had co
 """
 
 import fcntl
+import math
 import os
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy import Engine
+
+from vpnkeys.store.sql.engine import directory_of
 
 _FLOCK = struct.Struct("hhqqi0q")  # struct flock: type, whence, start, length, pid
 _PAUSE_S = 0.0005
@@ -37,13 +39,16 @@ class Writers:
     @classmethod
     def of(cls, engine: Engine) -> "Writers":
         """Return the queue of a database; one that keeps no order where the database is not a file."""
-        file = engine.url.database
-        is_file = engine.dialect.name == "sqlite" and file not in {None, "", ":memory:"}
-        return cls(str(Path(str(file)).resolve().parent) if is_file else None)
+        directory = directory_of(engine)
+        return cls(None if directory is None else str(directory))
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait until all earlier writers have had their turns or have died; the turn lasts as long as the block."""
+    def turn(self, patience_s: float = math.inf) -> Iterator[None]:
+        """Wait until all earlier writers have had their turns or have died; the turn lasts as long as the block.
+
+        After `patience_s` it begins all the same.
+        """
+        ends_at = time.monotonic() + patience_s
         over = threading.Lock()
         over.acquire()
         with self._asking:
@@ -52,8 +57,8 @@ class Writers:
         try:
             if place is not None:
                 # Only the first waiter of a process looks again and again; the others sleep until they are first.
-                before.acquire(timeout=PATIENCE_S)
-                _wait(*place)
+                before.acquire(timeout=min(PATIENCE_S, patience_s))
+                _wait(*place, ends_at)
             yield
         finally:
             if place is not None:
@@ -77,13 +82,13 @@ def _take_place(path: str) -> tuple[int, int] | None:
     return directory, number
 
 
-def _wait(directory: int, number: int) -> None:
+def _wait(directory: int, number: int, ends_at: float) -> None:
     first, since = -1, 0.0
     while (found := _ahead(directory, number)) is not None:
         now = time.monotonic()
         if found != first:
             first, since = found, now
-        elif now - since > PATIENCE_S:
+        if now - since > PATIENCE_S or now > ends_at:
             return
         time.sleep(_PAUSE_S)
 

@@ -1,0 +1,96 @@
+"""The reserve of the data directory: really on the disk, given up when the disk is full, and put there again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from tests.contract.test_store import key
+from tests.support.disks import empty, fill, fill_for_good, needs_mounts, remount, small_disk
+
+from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.files import write_atomically
+from vpnkeys.reserve import RESERVE_BYTES, free_bytes, has_reserve, keep_reserve
+from vpnkeys.store.sql.opening import open_migrated
+from vpnkeys.store.sql.store import SqlStore
+
+pytestmark = needs_mounts
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk with a reserve."""
+    with small_disk(tmp_path / "d", 12) as disk:
+        keep_reserve(disk)
+        yield disk
+
+
+def test_it_takes_the_space_that_it_gives_back(disk: Path) -> None:
+    """All of it, not only a long name."""
+    with_it = free_bytes(disk)
+    assert has_reserve(disk)
+    (disk / "reserve").unlink()
+    assert free_bytes(disk) - with_it >= RESERVE_BYTES
+
+
+def test_a_file_has_room_on_a_full_disk(disk: Path) -> None:
+    """Once; when that room is used up too, the old file stays."""
+    file = disk / "config.json"
+    write_atomically(file, b"old")
+    fill(disk)
+    write_atomically(file, bytes(10_000))
+    assert not has_reserve(disk)
+    fill(disk)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(file, b"new")
+    assert file.read_bytes() == bytes(10_000)
+
+
+def test_the_database_has_room_on_a_full_disk(disk: Path) -> None:
+    """A change that begins on a full disk is stored; a database can be opened too, which needs a file of its own."""
+    url = f"sqlite:///{disk / 'vpnkeys.db'}"
+    open_migrated(url).dispose()
+    fill(disk)
+    with closing(SqlStore(open_migrated(url))) as store:
+        with store.write() as transaction:
+            transaction.insert(key(1))
+        assert store.keys() == (key(1),)
+        assert not has_reserve(disk)
+
+
+def test_it_is_put_there_again_when_there_is_room(disk: Path) -> None:
+    """Not on a full disk, where it would be given up at once; and a read-only disk is no error."""
+    fill_for_good(disk)
+    keep_reserve(disk)
+    assert not has_reserve(disk)
+    empty(disk)
+    keep_reserve(disk)
+    assert has_reserve(disk)
+    (disk / "reserve").unlink()
+    remount(disk, "ro")
+    keep_reserve(disk)
+    assert not has_reserve(disk)
+    assert not (disk / "reserve").exists()
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_a_database_is_read_where_nothing_can_be_written(disk: Path, trouble: str) -> None:
+    """SQLite alone could not open it; what is written fails, and works as soon as the disk takes it again."""
+    url = f"sqlite:///{disk / 'vpnkeys.db'}"
+    with closing(SqlStore(open_migrated(url))) as store, store.write() as transaction:
+        transaction.insert(key(1))
+    fill_for_good(disk) if trouble == "full" else remount(disk, "ro")
+    with closing(SqlStore(open_migrated(url))) as store:
+        assert store.keys() == (key(1),)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable), store.write() as transaction:
+                transaction.insert(key(2))
+        assert store.keys() == (key(1),)
+        empty(disk) if trouble == "full" else remount(disk, "rw")
+        with suppress(StoreUnavailable), store.write() as transaction:  # by a connection that was opened before
+            transaction.insert(key(2))
+        with store.write() as transaction:
+            transaction.insert(key(3))
+        assert key(3) in set(store.keys())
