@@ -11,6 +11,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.interfaces import PATIENCE_S
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.keys import Draft, KeyService
@@ -28,10 +29,10 @@ class CountingStore(FakeStore):
     writes: int = 0
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[FakeTransaction]:
+    def write(self, *, durable: bool = True, patience_s: float = PATIENCE_S) -> Iterator[FakeTransaction]:
         """One more."""
         self.writes += 1
-        with FakeStore.write(self, durable=durable) as transaction:
+        with FakeStore.write(self, durable=durable, patience_s=patience_s) as transaction:
             yield transaction
 
 
@@ -48,8 +49,10 @@ class World:
     def __post_init__(self) -> None:
         """Start it."""
         reconciler = Reconciler(self.store, self.node, self.node, SITE)
-        self.keys = KeyService(KeyChanger(reconciler, self.clock), PortRange(10001, 10004))
-        self.enforcer = Enforcer(self.keys, TrafficService(self.store, self.node, self.clock))
+        traffic = TrafficService(self.store, self.node, self.clock)
+        changer = KeyChanger(reconciler, self.clock, used_bytes=traffic.unstored.used_bytes)
+        self.keys = KeyService(changer, PortRange(10001, 10004))
+        self.enforcer = Enforcer(self.keys, traffic)
         self.node.apply(reconciler.compare()[1])
         self.node.start_xray()
         reconciler.reconcile()

@@ -81,11 +81,13 @@ class Server(Troubles):
     def start_service(self) -> None:
         """A new life of the service: nothing is left of the old one but disk, Xray and customers."""
         store = FakeStore(self.memory, self.steps, busy_timeout_s=0.1)
-        self.service = KeyService(
-            KeyChanger(Reconciler(store, self.node, self.node, SITE), self.clock, self.chance), POOL
+        reconciler, traffic = (
+            Reconciler(store, self.node, self.node, SITE),
+            TrafficService(store, self.node, self.clock),
         )
+        self.service = KeyService(KeyChanger(reconciler, self.clock, self.chance, traffic.unstored.used_bytes), POOL)
         self.service.reconciler.late_calls.clock = lambda: self.seconds
-        self.enforcer = Enforcer(self.service, TrafficService(store, self.node, self.clock))
+        self.enforcer = Enforcer(self.service, traffic)
 
     def after_death(self) -> None:
         """Nobody got an answer: what the database says now counts. Xray dies with it if it is ours."""

@@ -152,17 +152,18 @@ def test_those_who_wait_share_the_silence() -> None:
 
 
 def test_a_silent_database_is_no_silence_of_xray() -> None:
-    """It is Unavailable for whoever asked, and the next one tries again."""
+    """The sample counts; whoever asks what is stored learns that it cannot be read, and the next one tries again."""
     service, node = _service()
     store = service.store
     assert isinstance(store, FakeStore)
     store.memory.answering = False
-    node.let.release(2)
+    node.let.release(3)
+    service.collect()
     with pytest.raises(StoreUnavailable):
-        service.collect()
+        asyncio.run(service.sampled(KEY.uuid))
     store.memory.answering = True
     service.collect()
-    assert node.samples_taken == 2
+    assert node.samples_taken == 3
 
 
 async def _taken(node: Gate, samples: int) -> None:

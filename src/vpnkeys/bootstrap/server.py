@@ -150,9 +150,9 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
     reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
     clock, post = SystemClock(), LazyWebhookClient()
-    changer = KeyChanger(reconciler, clock)
-    keys = KeyService(changer, settings.port_range)
     traffic = TrafficService(reconciler.store, node, clock)
+    changer = KeyChanger(reconciler, clock, used_bytes=traffic.unstored.used_bytes)
+    keys = KeyService(changer, settings.port_range)
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
     reporter = Reporter(reconciler, settings.port_range)
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)

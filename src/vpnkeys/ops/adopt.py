@@ -4,7 +4,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from vpnkeys.domain.errors import Unavailable, XrayUnavailable
+from vpnkeys.domain.errors import Unavailable
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.xray.config.file import base_digest, read_document
@@ -60,7 +60,7 @@ class XrayAdopter:
         self.reconciler.expect_drift()
         try:
             with self.reconciler.changing, self.traffic.held():
-                with suppress(XrayUnavailable):
+                with suppress(Unavailable):  # what a full disk does not take is kept, and stored later
                     self.traffic.close_epoch(self.node.quiesce())
                 self.node.restart()
         except Unavailable as error:

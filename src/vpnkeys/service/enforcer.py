@@ -1,7 +1,7 @@
 """Stops keys whose limits are reached, and starts them again when their limits allow it."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,15 +49,21 @@ class Enforcer:
             self.keys.enforce_limits()
 
     def look(self) -> None:
-        """Check all limits once. Raises Unavailable."""
-        keys = self.keys.list()
+        """Check all limits once: each kind also while another one cannot be checked. Raises Unavailable."""
+        # Dates first: they must be enforced also while Xray gives no counters.
+        checks = (self._enforce_dates, self._enforce_traffic, self._cut_devices_over_limit)
+        errors = [error for check in checks if (error := _error_of(check)) is not None]
+        if errors:
+            raise errors[0]
+
+    def _enforce_dates(self) -> None:
         now = self.keys.clock.now()
-        if any(_expiry_is_due(key, now) for key in keys):
-            self.keys.enforce_limits()  # first: a date must be enforced also while Xray gives no counters
-        if any(key.limits.traffic_bytes is not None for key in keys) and self._sample_if_due():
+        if any(_expiry_is_due(key, now) for key in self.keys.list()):
             self.keys.enforce_limits()
-        # Read again: the calls above may have stopped keys or started them.
-        self._cut_devices_over_limit(key for key in self.keys.list() if key.serves)
+
+    def _enforce_traffic(self) -> None:
+        if any(key.limits.traffic_bytes is not None for key in self.keys.list()) and self._sample_if_due():
+            self.keys.enforce_limits()
 
     def _sample_if_due(self) -> bool:
         now = time.monotonic()
@@ -67,15 +73,24 @@ class Enforcer:
         self.traffic.collect()
         return True
 
-    def _cut_devices_over_limit(self, keys: Iterable[Key]) -> None:
+    def _cut_devices_over_limit(self) -> None:
         """End the connections of addresses beyond a key's `max_devices`; the addresses that came first stay."""
-        limited = {key.uuid: key for key in keys if key.limits.max_devices is not None}
+        limited = {key.uuid: key for key in self.keys.list() if key.serves and key.limits.max_devices is not None}
         online = self.keys.reconciler.node.addresses_online(limited)
         self._devices = {uuid: arrivals(self._devices.get(uuid, []), online[uuid]) for uuid in limited}
         for uuid, key in limited.items():
             # At every check: Xray knows nothing of the limit, so a device that was cut off connects again at once.
             for address in self._devices[uuid][key.limits.max_devices :]:
                 self.keys.reconciler.host.cut_device(key.port, address)
+
+
+def _error_of(check: Callable[[], None]) -> Unavailable | None:
+    """Return why a check could not be made; None when it was."""
+    try:
+        check()
+    except Unavailable as error:
+        return error
+    return None
 
 
 def _expiry_is_due(key: Key, now: datetime) -> bool:

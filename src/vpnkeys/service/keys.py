@@ -5,14 +5,14 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from vpnkeys.domain.change import KeyChanges, Snapshot, find
-from vpnkeys.domain.errors import PortsExhausted, TargetsUnready, XrayRefused
+from vpnkeys.domain.change import KeyChanges, Snapshot, Stages, find
+from vpnkeys.domain.errors import NotWritten, PortsExhausted, StoreUnavailable, TargetsUnready, XrayRefused
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits
 from vpnkeys.domain.link import render_link
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import new_short_id
-from vpnkeys.interfaces import Clock
+from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.storage import write_keys
 from vpnkeys.service.idempotency import Repeat
@@ -20,6 +20,7 @@ from vpnkeys.service.reconcile import Reconciler
 
 _log = logging.getLogger(__name__)
 
+_PATIENCE_AT_START_S = 2.0
 _WAIT_FOR_NAMES_S = 7.0
 """A little more than the five seconds for which REALITY probes a target at most (docs/adr/0004-warm-names.md)."""
 
@@ -142,7 +143,8 @@ class KeyService:
             returning = [key for key in changed if key.serves and seen.is_free(key.port)]
             # Stops first and together, starts one by one: a key that fails to start must not keep others from stopping,
             # and takes none of the other starts back with it.
-            self.changer.change(lambda _seen: KeyChanges(update=stopping))
+            if stopping:
+                self._stop_now(stopping)
             refused = {key.id: error for key in returning if (error := self._try_to_start(key)) is not None}
         changed = tuple(key for key in (*stopping, *returning) if key.id not in refused)
         for key in changed:
@@ -151,10 +153,18 @@ class KeyService:
             raise error
         return changed
 
+    def _stop_now(self, keys: tuple[Key, ...]) -> None:
+        """Stop keys in the running Xray, whether or not the disk takes it now. Raises StopPending."""
+        try:
+            self.changer.change(lambda _seen: KeyChanges(update=keys), patience_s=BRIEFLY_S)
+        except NotWritten as error:
+            # The keys have stopped, and what is missing is written by the repairer: nothing is left to do here.
+            _log.warning("%s", error)
+
     def _try_to_start(self, key: Key) -> XrayRefused | None:
         """Start a key; return the error when Xray refuses it, which says nothing about other keys."""
         try:
-            self.changer.change(lambda _seen: KeyChanges(update=(key,)))
+            self.changer.change(lambda _seen: KeyChanges(update=(key,)), patience_s=BRIEFLY_S)
         except XrayRefused as error:
             return error
         return None
@@ -162,11 +172,19 @@ class KeyService:
     def enforce_before_start(self) -> None:
         """Write the limit status of all keys before Xray starts, so that it never runs a key that expired meanwhile.
 
-        Raises StoreUnavailable.
+        A stop that the database does not take is in force all the same. Raises StoreUnavailable when it cannot be read.
         """
-        changed = _changed(self.changer.snapshot())
-        with self.reconciler.store.write() as transaction:
-            write_keys(transaction, KeyChanges(update=changed))
+        seen = self.changer.snapshot()
+        changes = KeyChanges(update=_changed(seen))
+        if not changes:
+            return
+        try:
+            with self.reconciler.store.write(patience_s=_PATIENCE_AT_START_S) as transaction:
+                write_keys(transaction, changes)
+        except StoreUnavailable as error:
+            _log.error("limits that were reached meanwhile are in force, and are stored later: %s", error)
+            stopping = KeyChanges(update=tuple(key for key in changes.update if not key.serves))
+            self.reconciler.stops.keep(stopping, Stages.of(seen, stopping).stops)
 
     def _answered(self, repeat: Repeat) -> Key | None:
         return repeat.find(self.reconciler.store, self.clock.now())

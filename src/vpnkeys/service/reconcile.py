@@ -19,7 +19,7 @@ from vpnkeys.domain.event import event_of_drift
 from vpnkeys.domain.inbound import Inbound, ServerIdentity, desired_inbounds
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan, plan
-from vpnkeys.interfaces import Host, Node, Store
+from vpnkeys.interfaces import BRIEFLY_S, Host, Node, Store
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.change.storage import PendingStops, take_back_intents
 from vpnkeys.worker import Job, Worker
@@ -179,7 +179,7 @@ class Reconciler:
         """
         try:
             if self.stops.are_unwritten or self.store.intents():
-                with self.store.write() as transaction:
+                with self.store.write(patience_s=BRIEFLY_S) as transaction:
                     self.stops.write(transaction)
                     take_back_intents(transaction)
                 self.stops.have_been_written()
@@ -208,7 +208,8 @@ class Reconciler:
         serving = {key.port for key in self.stops.keys() if key.serves}  # noqa: SIM118 - not a dict
         self.apply(Plan(cut=tuple(stop.port for stop in pending if stop.port not in serving)))
         if is_file_right and self.late_calls.are_over():
-            with suppress(StoreUnavailable), self.store.write(durable=False) as transaction:  # a lost one is repeated
+            # Not durable: a lost one is repeated.
+            with suppress(StoreUnavailable), self.store.write(durable=False, patience_s=BRIEFLY_S) as transaction:
                 transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending)
 
     def announce_drift(self, todo: Plan) -> None:
@@ -220,7 +221,7 @@ class Reconciler:
             return
         event = event_of_drift(file_rewritten=todo.file is not None, removed=len(todo.remove), added=len(todo.add))
         try:
-            with self.store.write() as transaction:
+            with self.store.write(patience_s=BRIEFLY_S) as transaction:
                 transaction.add_event(event)
         except StoreUnavailable as error:
             _log.warning(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from vpnkeys.domain.change import KeyChanges, Snapshot
-from vpnkeys.domain.errors import XrayRefused, XrayUnavailable
+from vpnkeys.domain.errors import StoreUnavailable, XrayRefused, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.portpool import PortRange
@@ -135,10 +135,11 @@ class SystemService:
         desired = reconciler.desired(reconciler.stops.keys())
         reconciler.host.check(desired)
         reconciler.apply(Plan(file=desired))
-        # A hanging Xray gives no last sample. It is restarted all the same, as that is its remedy; the gap is noted.
+        # A hanging Xray gives no last sample. It is restarted all the same, as that is its remedy; the gap is noted. A
+        # last sample that the database does not take is stored later.
         reconciler.expect_drift()
         reconciler.repair_soon()  # before the risky part: a restart that fails halfway must be repaired too
-        with suppress(XrayUnavailable):
+        with suppress(XrayUnavailable, StoreUnavailable):
             self.traffic.close_epoch(reconciler.host.quiesce())
         reconciler.host.restart()
 

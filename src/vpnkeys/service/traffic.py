@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from vpnkeys.domain.audit import Entry
-from vpnkeys.domain.errors import Unavailable, XrayUnavailable
+from vpnkeys.domain.errors import StoreUnavailable, Unavailable, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.traffic import Point, Samples, Step, Total, Traffic, by_day
-from vpnkeys.interfaces import Clock, Counters, Node, Store
+from vpnkeys.interfaces import BRIEFLY_S, Clock, Counters, Node, Store
+from vpnkeys.service.samples import UnstoredSamples
 from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
@@ -57,13 +58,21 @@ class TrafficService:
     store: Store
     node: Node
     clock: Clock
+    unstored: UnstoredSamples = field(init=False)
+    _not_stored: StoreUnavailable | None = field(default=None, init=False)
     _sampling: threading.Lock = field(default_factory=threading.Lock, init=False)
     _sharing: threading.Lock = field(default_factory=threading.Lock, init=False)
     _next: _SharedSample | None = field(default=None, init=False)
     _folded_on: date | None = field(default=None, init=False)
 
+    def __post_init__(self) -> None:
+        """Begin with no sample that is not stored."""
+        self.unstored = UnstoredSamples(self.store)
+
     def collect(self) -> None:
-        """Take a sample and merge it. Raises Unavailable; then nothing was changed.
+        """Take a sample and merge it; one that the database does not take counts too, and is merged with the next.
+
+        Raises XrayUnavailable; then nothing was changed.
 
         Calls that come while a sample is taken share the next one: it begins after all of them, so it has all bytes
         that passed before they came. When Xray does not answer, all who wait get that error at once: each asking Xray
@@ -100,12 +109,24 @@ class TrafficService:
             if not self._close(sample):
                 return
             try:
-                count(self.store, self.node, self.clock)
-                sample.answer.set_result(self.store.traffic_of(sample.uuids) if sample.uuids else {})
+                at = self.clock.now()  # before the reading, as in `count`
+                self.unstored.keep(self.node.sample(), at)
+                self._not_stored = self._store_samples()
+                sample.answer.set_result(self.unstored.traffic_of(sample.uuids) if sample.uuids else {})
             except BaseException as error:  # noqa: BLE001 - without an answer, callers would wait for ever
                 sample.answer.set_exception(error)
                 if isinstance(error, XrayUnavailable):
                     self._cancel_next(error)
+
+    def _store_samples(self) -> StoreUnavailable | None:
+        """Merge the samples that are not stored; return the error of a database that does not take them."""
+        try:
+            with self.store.write(patience_s=BRIEFLY_S) as transaction:
+                self.unstored.merge(transaction.ledger)
+        except StoreUnavailable as error:
+            return error
+        self.unstored.forget()
+        return None
 
     def _close(self, sample: _SharedSample) -> bool:
         """Close this sample to further callers; return whether it is still to be taken.
@@ -136,12 +157,13 @@ class TrafficService:
         """
         with self._sampling:
             at = self.clock.now()
-            samples = self.node.sample()
+            self.unstored.keep(self.node.sample(), at)
             with self.store.write() as transaction:
-                transaction.ledger.merge(samples, at)
+                self.unstored.merge(transaction.ledger)
                 used = transaction.ledger.used_bytes(key.uuid, None)
                 transaction.ledger.reset(key.uuid, at)
                 transaction.record(Entry("key.traffic_reset", key.id, {"total_bytes": used}, {"total_bytes": 0}))
+            self.unstored.forget()
 
     def online_by_key(self, keys: Collection[Key]) -> dict[str, int]:
         """Return from how many addresses each key is online, by UUID. Raises XrayUnavailable."""
@@ -173,11 +195,14 @@ class TrafficService:
             transaction.ledger.fold_into_days(before=today - _HOURS_KEPT)
 
     def close_epoch(self, last: Samples) -> None:
-        """Merge the last sample of an Xray that is about to be ended, and store that this epoch has no gap."""
-        at = self.clock.now()
+        """Merge the last sample of an Xray that is about to be ended, and store that this epoch has no gap.
+
+        Raises StoreUnavailable; then the sample is merged with the next one, if this process lives so long.
+        """
+        self.unstored.keep(last, self.clock.now(), has_ended=True)
         with self.store.write() as transaction:
-            transaction.ledger.merge(last, at)
-            transaction.ledger.end_epoch(last.epoch, at)
+            self.unstored.merge(transaction.ledger)
+        self.unstored.forget()
 
     def sampler(self, every_s: float) -> Worker:
         """Return a worker that takes a sample every `every_s` seconds, and once a day calls `fold_history`."""
@@ -195,6 +220,8 @@ class TrafficService:
 
     def _sample(self) -> None:
         self.collect()
+        if self._not_stored is not None:
+            raise self._not_stored
         if self._folded_on != (today := self.clock.now().date()):
             self.fold_history()
             self._folded_on = today

@@ -8,6 +8,7 @@ in docs/adr/0016-one-road.md.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from random import Random, SystemRandom
 
 from vpnkeys.domain.actor import SERVER, current_actor
@@ -27,9 +28,12 @@ from vpnkeys.domain.errors import (
 )
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Plan, transition
-from vpnkeys.interfaces import Clock, Transaction
+from vpnkeys.interfaces import BRIEFLY_S, Clock, Transaction
 from vpnkeys.service.change.storage import take_back_intents, write_keys
 from vpnkeys.service.reconcile import Reconciler
+
+_PATIENCE_S = 2.0
+"""Less than other writers have: keys whose limits are reached wait for `changing` meanwhile, and have to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,13 @@ class KeyChanger:
     reconciler: Reconciler
     clock: Clock
     chance: Random = field(default_factory=SystemRandom)
+    used_bytes: Callable[[str, datetime | None], int] | None = None
 
-    def change(self, decide: Callable[[Snapshot], KeyChanges]) -> KeyChanges:
+    def change(self, decide: Callable[[Snapshot], KeyChanges], *, patience_s: float = _PATIENCE_S) -> KeyChanges:
         """Let `decide` decide on the keys as they are now, carry that out, and return it.
 
-        The steps: decide, commit stops and intents to start, let the node stop, let it start, commit the starts.
+        The steps: decide, commit stops and intents to start, let the node stop, let it start, commit the starts. Each
+        commit waits `patience_s` for other writers.
         Raises what `decide` raises and SpeedLimitImpossible before anything is changed; StopPending and NotWritten when
         keys are stopped and the node or the disk lags behind; another Unavailable when all starts were taken back.
         """
@@ -54,11 +60,11 @@ class KeyChanger:
             try:
                 # Before the first commit, because it can refuse, and before a start, so that no key lacks its limit.
                 self.reconciler.follow_speeds(stages.before, stages.after)
-                self._write_stops_and_intents(snapshot, stages)
+                self._write_stops_and_intents(snapshot, stages, patience_s)
                 # Outside of any transaction: a node may answer late or never, and would block all writers meanwhile.
                 self._stop(stages)
                 self._start(stages)
-                self._write_starts(stages)
+                self._write_starts(stages, patience_s)
             except BaseException as error:  # an interrupt between two steps must be repaired too
                 self._take_back(stages, error)
                 raise
@@ -72,12 +78,12 @@ class KeyChanger:
             intents=store.intents(),
             stops=self.reconciler.stops.all(),
             now=self.clock.now(),
-            used_bytes=store.used_bytes,
+            used_bytes=self.used_bytes or store.used_bytes,
             is_free=self.reconciler.host.is_free,
             chance=self.chance,
         )
 
-    def _write_stops_and_intents(self, snapshot: Snapshot, stages: Stages) -> None:
+    def _write_stops_and_intents(self, snapshot: Snapshot, stages: Stages, patience_s: float) -> None:
         """Commit the stops for good and the starts as intents. Raises StoreUnavailable, or NotWritten when stops hold.
 
         A commit of intents alone does not wait for the disk: a power cut that loses it ends Xray too, and the next
@@ -88,7 +94,7 @@ class KeyChanger:
         if not (durable or stages.intents):
             return
         try:
-            with self.reconciler.store.write(durable=durable) as transaction:
+            with self.reconciler.store.write(durable=durable, patience_s=patience_s) as transaction:
                 stops.write(transaction)
                 # Under the write lock, because `changing` keeps out the threads of this process and no other process.
                 _require_unchanged(transaction, snapshot)
@@ -151,12 +157,12 @@ class KeyChanger:
             return Plan()
         return transition(self.reconciler.desired(before), self.reconciler.desired(after))
 
-    def _write_starts(self, stages: Stages) -> None:
+    def _write_starts(self, stages: Stages, patience_s: float) -> None:
         """Commit the intents as keys, and forget the stops that this answer confirms to the client."""
         self.reconciler.stops.forget(stages.answered)
         if not stages.last:
             return
-        with self.reconciler.store.write() as transaction:
+        with self.reconciler.store.write(patience_s=patience_s) as transaction:
             transaction.drop_intents()
             write_keys(transaction, stages.last)
 
@@ -169,7 +175,7 @@ class KeyChanger:
         # An unexpected error leaves its intents to that repair, which takes them back as well.
         if not (stages.last and isinstance(error, VpnKeysError)):
             return
-        with suppress(StoreUnavailable), self.reconciler.store.write() as transaction:
+        with suppress(StoreUnavailable), self.reconciler.store.write(patience_s=BRIEFLY_S) as transaction:
             take_back_intents(transaction)
             if (
                 current_actor() != SERVER
