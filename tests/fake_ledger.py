@@ -1,6 +1,6 @@
 """The accounts of traffic in memory, counted naively, and the tables that they share with a FakeStore."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -123,7 +123,11 @@ class FakeLedger:
             reset_hour_bytes=self.tables.hours.get((uuid, hour), NOTHING).total,
         )
 
-    def used_bytes(self, uuid: str, since: datetime | None) -> int:
+    def used_bytes(self, since: Mapping[str, datetime | None]) -> dict[str, int]:
+        """One after another."""
+        return {uuid: self._used_bytes(uuid, at) for uuid, at in since.items()}
+
+    def _used_bytes(self, uuid: str, since: datetime | None) -> int:
         """By hour, from the beginning or the reset."""
         if since is None:
             return self.traffic(uuid).total_bytes

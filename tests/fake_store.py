@@ -18,7 +18,7 @@ from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Tally, Total, Traffic
+from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.interfaces import PATIENCE_S
 
@@ -234,10 +234,13 @@ class FakeStore:
         self._answer()
         return self.memory.tables.usage.get((uuid, epoch), NOTHING)
 
-    def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """As last committed."""
+    def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
+        """As last committed, and as if these were committed too."""
         self._answer()
-        return FakeLedger(self.memory.tables).used_bytes(uuid, since)
+        tables = copy.deepcopy(self.memory.tables)
+        for samples in fresh:
+            FakeLedger(tables).merge(samples, datetime.max)  # noqa: DTZ901 - in no hour that was reset
+        return FakeLedger(tables).used_bytes(since)
 
     def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
         """Newest first."""

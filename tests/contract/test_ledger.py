@@ -303,3 +303,41 @@ def test_totals_and_history_of_all_are_the_sum_of_the_keys(store: Store) -> None
         (NOON + HOUR, Bytes(10, 200)),
         (NOON + 2 * HOUR, Bytes(5, 5)),
     ]
+
+
+def test_many_keys_are_read_at_once(store: Store) -> None:
+    """From different times, after a reset, without an account, and unknown; the same as each by itself."""
+    merge(store, FIRST, -3700, one=(100, 0), two=(1000, 0))
+    merge(store, FIRST, 0, one=(100, 7), two=(1000, 20))
+    reset(store, TWO, NOON + SECOND)
+    merge(store, FIRST, 2, one=(100, 7), two=(1000, 25))
+    day = NOON.replace(hour=0)
+    for since in (None, day, NOON):
+        used = store.used_bytes({ONE.uuid: since, TWO.uuid: since, "stranger": since})
+        assert used == {ONE.uuid: 7 if since == NOON else 107, TWO.uuid: 5, "stranger": 0}
+    assert store.used_bytes({ONE.uuid: NOON, TWO.uuid: None}) == {ONE.uuid: 7, TWO.uuid: 5}
+    assert store.used_bytes({}) == {}
+
+
+def test_a_fresh_sample_counts_before_it_is_merged(store: Store) -> None:
+    """As it would after it: of its own life, what is new in it; and nothing is stored."""
+    merge(store, FIRST, 0, one=(10, 10), two=(5, 5))
+    since = {ONE.uuid: NOON, TWO.uuid: None}
+    for fresh, used in [
+        (Samples(FIRST, {ONE.uuid: Bytes(15, 10), "stranger": Bytes(1, 1)}), (25, 10)),
+        (Samples(FIRST, {ONE.uuid: Bytes(1, 1), TWO.uuid: Bytes(4, 6)}), (20, 11)),
+        (Samples(NEXT, {ONE.uuid: Bytes(3, 3)}), (26, 10)),
+    ]:
+        assert store.used_bytes(since, [fresh]) == dict(zip(since, used, strict=True))
+    assert store.used_bytes(since) == {ONE.uuid: 20, TWO.uuid: 10}
+
+
+def test_more_keys_than_a_statement_holds_are_read(store: Store) -> None:
+    """Their number is bounded by ports alone."""
+    merge(store, FIRST, 0, one=(1, 2), two=(3, 4))
+    many = [f"unused-{number}" for number in range(40_000)]
+    for since in (None, NOON):
+        used = store.used_bytes(
+            {**dict.fromkeys(many, since), ONE.uuid: since}, [Samples(FIRST, {ONE.uuid: Bytes(2, 2)})]
+        )
+        assert (used[ONE.uuid], sum(used.values())) == (4, 4)

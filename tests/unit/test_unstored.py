@@ -127,12 +127,12 @@ def test_an_outage_neither_loses_nor_repeats_a_byte(world: World) -> None:
         traffic.collect()
         assert traffic.unstored.traffic_of([key.uuid])[key.uuid].total_bytes == 120
     count(world.store, world.node, world.clock)  # as `vpnkeys traffic collect`
-    assert traffic.unstored.used_bytes(key.uuid, None) == 120
+    assert traffic.unstored.used_bytes({key.uuid: None}) == {key.uuid: 120}
     world.node.carry(world.customer(key), 1, 0)
     traffic.collect()
     assert world.store.traffic(key.uuid).total_bytes == 121
     assert world.store.traffic(key.uuid).gaps == ()
-    assert traffic.unstored.used_bytes(key.uuid, None) == 121
+    assert traffic.unstored.used_bytes({key.uuid: None}) == {key.uuid: 121}
 
 
 def test_a_reset_counts_what_was_not_stored_before_it(world: World) -> None:
@@ -144,10 +144,10 @@ def test_a_reset_counts_what_was_not_stored_before_it(world: World) -> None:
         traffic.collect()
         with pytest.raises(StoreUnavailable):
             traffic.reset(key)
-        assert traffic.unstored.used_bytes(key.uuid, None) == 100
+        assert traffic.unstored.used_bytes({key.uuid: None}) == {key.uuid: 100}
     traffic.reset(key)
     assert world.store.traffic(key.uuid).total_bytes == 0
-    assert traffic.unstored.used_bytes(key.uuid, None) == 0
+    assert traffic.unstored.used_bytes({key.uuid: None}) == {key.uuid: 0}
 
 
 def test_the_sampler_says_that_nothing_is_stored(world: World) -> None:

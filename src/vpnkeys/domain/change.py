@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from random import Random
 
 from vpnkeys.domain.errors import KeyNotFound
-from vpnkeys.domain.key import KEY_TAG_PREFIX, Key
-from vpnkeys.domain.limits import judge, window_start
+from vpnkeys.domain.key import KEY_TAG_PREFIX, Key, windows_of
+from vpnkeys.domain.limits import judge
 
 ANSWERS_KEPT_FOR = timedelta(hours=24)
 """How long an answer is stored for a client that repeats its request because the answer was lost."""
@@ -106,7 +106,7 @@ class Snapshot:
     intents: tuple[Intent, ...]
     stops: tuple[Stop, ...]
     now: datetime
-    used_bytes: Callable[[str, datetime | None], int]
+    used_bytes: Callable[[Mapping[str, datetime | None]], Mapping[str, int]]
     is_free: Callable[[int], bool]
     chance: Random
 
@@ -142,12 +142,12 @@ class Snapshot:
                 return stop.key_id
         return self.find(id_or_uuid).id
 
-    def under_limits(self, key: Key) -> Key:
-        """Return the key with the status that its limits give it now."""
-        limits, used = key.limits, 0
-        if limits.traffic_bytes is not None:
-            used = self.used_bytes(key.uuid, window_start(limits.traffic_window, self.now))
-        return replace(key, limit_status=judge(limits, used, self.now))
+    def under_limits(self, keys: Iterable[Key]) -> tuple[Key, ...]:
+        """Return the keys with the status that their limits give them now."""
+        keys = tuple(keys)
+        since = windows_of(keys, self.now)
+        used = self.used_bytes(since) if since else {}
+        return tuple(replace(key, limit_status=judge(key.limits, used.get(key.uuid, 0), self.now)) for key in keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Keys. A key is one customer's access, with its own port, short id and server name."""
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from vpnkeys.domain.errors import InvalidName, InvalidNote
-from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
+from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, window_start
 
 NAME_MAX_CHARS = 128
 NOTE_MAX_CHARS = 1000
@@ -54,6 +55,12 @@ class Key:
     def tag(self) -> str:
         """The tag of this key's inbound in Xray, `key-<id>`."""
         return f"{KEY_TAG_PREFIX}{self.id}"
+
+
+def windows_of(keys: Iterable[Key], now: datetime) -> dict[str, datetime | None]:
+    """Return where the present window begins of each key that has a traffic limit, by UUID: see `window_start`."""
+    limited = (key for key in keys if key.limits.traffic_bytes is not None)
+    return {key.uuid: window_start(key.limits.traffic_window, now) for key in limited}
 
 
 def parse_name(raw: str) -> str:

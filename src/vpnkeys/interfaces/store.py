@@ -36,8 +36,8 @@ class Ledger(Protocol):
         """Let the key's total be zero from now on; Xray's counters are not touched."""
         ...
 
-    def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """Return the bytes used since the start of an hour, or the last reset if later; None: since the last reset."""
+    def used_bytes(self, since: Mapping[str, datetime | None]) -> Mapping[str, int]:
+        """Return the bytes that keys have used, by UUID: see `Store.used_bytes`."""
         ...
 
     # A year of hours is 8,760 rows a key; a year of days is 365.
@@ -225,8 +225,13 @@ class Store(Protocol):
         """Return the highest counters of a key that were merged in an epoch."""
         ...
 
-    def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """Return the bytes that a key has used, as far as samples were merged: see `Ledger.used_bytes`."""
+    # All at once, because each look at the limits asks for all limited keys.
+    def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
+        """Return the bytes that keys have used, by UUID, as far as samples were merged, and as if `fresh` were too.
+
+        `since` has for each UUID the start of an hour, or None; use counts from there or the last reset, if later.
+        `fresh` has a sample of an epoch at most once.
+        """
         ...
 
     def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:

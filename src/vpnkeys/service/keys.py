@@ -12,6 +12,7 @@ from vpnkeys.domain.limits import NO_LIMITS, Limits
 from vpnkeys.domain.link import render_link
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import new_short_id
+from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.storage import write_keys
@@ -99,7 +100,7 @@ class KeyService:
             key = seen.find(id_or_uuid)
             draft = draft_of(key)
             changed = replace(key, name=draft.name, note=draft.note, limits=draft.limits, is_active=draft.is_active)
-            return KeyChanges(update=(seen.under_limits(changed),))
+            return KeyChanges(update=seen.under_limits([changed]))
 
         (key,) = self.changer.change(decide).update
         return key
@@ -113,7 +114,7 @@ class KeyService:
         def decide(seen: Snapshot) -> KeyChanges:
             # A dict keeps the order and drops repetitions: a key that is named twice is extended once.
             chosen = dict.fromkeys(seen.find(key_id) for key_id in ids)
-            return KeyChanges(update=tuple(seen.under_limits(_extended(key, by, seen.now)) for key in chosen))
+            return KeyChanges(update=seen.under_limits(_extended(key, by, seen.now) for key in chosen))
 
         return self.changer.change(decide).update
 
@@ -130,14 +131,14 @@ class KeyService:
         _log.info("%d keys removed: %s", len(gone), ", ".join(gone))
         return gone
 
-    def enforce_limits(self) -> tuple[Key, ...]:
+    def enforce_limits(self, fresh: Iterable[Samples] = ()) -> tuple[Key, ...]:
         """Stop each key whose limits are reached, start each whose limits allow it again; return the changed keys.
 
-        A key whose port another program took meanwhile starts once the port is free. Raises Unavailable; XrayRefused
-        only after all other keys have started.
+        The counters in `fresh` count as used, although they are not merged yet. A key whose port another program took
+        meanwhile starts once the port is free. Raises Unavailable; XrayRefused only after all other keys have started.
         """
         with self.reconciler.changing:
-            seen = self.changer.snapshot()
+            seen = self.changer.snapshot(fresh)
             changed = _changed(seen)
             stopping = tuple(key for key in changed if not key.serves)
             returning = [key for key in changed if key.serves and seen.is_free(key.port)]
@@ -219,8 +220,8 @@ class KeyService:
                 note=draft.note,
                 limits=draft.limits,
             )
-            made.append(seen.under_limits(key))
-        return KeyChanges(insert=tuple(made))
+            made.append(key)
+        return KeyChanges(insert=seen.under_limits(made))
 
 
 def lowest_free(pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool]) -> int:
@@ -244,7 +245,7 @@ def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:
 
 def _changed(seen: Snapshot) -> tuple[Key, ...]:
     """Return the keys whose limit status is not what is stored, with the status that they should have now."""
-    return tuple(now for key in seen.keys if (now := seen.under_limits(key)) != key)
+    return tuple(now for key, now in zip(seen.keys, seen.under_limits(seen.keys), strict=True) if now != key)
 
 
 def _extended(key: Key, by: timedelta, now: datetime) -> Key:

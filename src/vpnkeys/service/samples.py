@@ -1,6 +1,6 @@
 """Samples of traffic that the database has not taken yet: limits know them, and no byte of them is lost."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -44,10 +44,11 @@ class UnstoredSamples:
         """Note that the commit succeeded."""
         self._kept = ()
 
-    def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """Return the bytes that a key has used since then. Raises StoreUnavailable."""
-        # The stored ones first: what is committed in between is then counted once or not yet, and never twice.
-        return self.store.used_bytes(uuid, since) + self._unstored_bytes(uuid)
+    def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
+        """Return what `Store.used_bytes` does, with these samples too. Raises StoreUnavailable."""
+        latest = {kept.samples.epoch: kept.samples for kept in self._kept}
+        latest |= {samples.epoch: samples for samples in fresh}
+        return self.store.used_bytes(since, latest.values())
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
         """Return what keys have used, by UUID. Raises StoreUnavailable."""

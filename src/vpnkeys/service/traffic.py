@@ -160,7 +160,7 @@ class TrafficService:
             self.unstored.keep(self.node.sample(), at)
             with self.store.write() as transaction:
                 self.unstored.merge(transaction.ledger)
-                used = transaction.ledger.used_bytes(key.uuid, None)
+                used = transaction.ledger.used_bytes({key.uuid: None})[key.uuid]
                 transaction.ledger.reset(key.uuid, at)
                 transaction.record(Entry("key.traffic_reset", key.id, {"total_bytes": used}, {"total_bytes": 0}))
             self.unstored.forget()

@@ -5,7 +5,7 @@ or nothing: its key is visible only once the node has it, and a start that fails
 in docs/adr/0016-one-road.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,6 +28,7 @@ from vpnkeys.domain.errors import (
 )
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Plan, transition
+from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock, Transaction
 from vpnkeys.service.change.storage import take_back_intents, write_keys
 from vpnkeys.service.reconcile import Reconciler
@@ -43,7 +44,7 @@ class KeyChanger:
     reconciler: Reconciler
     clock: Clock
     chance: Random = field(default_factory=SystemRandom)
-    used_bytes: Callable[[str, datetime | None], int] | None = None
+    used_bytes: Callable[[Mapping[str, datetime | None], Iterable[Samples]], Mapping[str, int]] | None = None
 
     def change(self, decide: Callable[[Snapshot], KeyChanges], *, patience_s: float = _PATIENCE_S) -> KeyChanges:
         """Let `decide` decide on the keys as they are now, carry that out, and return it.
@@ -70,15 +71,19 @@ class KeyChanger:
                 raise
             return changes
 
-    def snapshot(self) -> Snapshot:
-        """Return what a decision may use: keys, intents, stops, time and free ports of now. Raises StoreUnavailable."""
+    def snapshot(self, fresh: Iterable[Samples] = ()) -> Snapshot:
+        """Return what a decision may use: keys, intents, stops, time and free ports of now. Raises StoreUnavailable.
+
+        The counters in `fresh` count as used, although they are not merged yet.
+        """
         store = self.reconciler.store
+        used_bytes = self.used_bytes or store.used_bytes
         return Snapshot(
             keys=self.reconciler.stops.keys(),
             intents=store.intents(),
             stops=self.reconciler.stops.all(),
             now=self.clock.now(),
-            used_bytes=self.used_bytes or store.used_bytes,
+            used_bytes=lambda since: used_bytes(since, fresh),
             is_free=self.reconciler.host.is_free,
             chance=self.chance,
         )

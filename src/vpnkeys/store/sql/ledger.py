@@ -11,11 +11,13 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
+    case,
     cast,
     delete,
     func,
     insert,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects import sqlite
@@ -25,6 +27,9 @@ from vpnkeys.store.sql.tables import epochs, keys, traffic_accounts, traffic_hou
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
+
+_FEW = 1000
+"""More values than this are not put into one statement: databases bound their number."""
 
 _SUM_OF_BYTES = cast(func.sum(traffic_usage.c.up_bytes + traffic_usage.c.down_bytes), BigInteger)
 _COUNTED: Select[str, int] = select(traffic_usage.c.key_uuid, _SUM_OF_BYTES).group_by(traffic_usage.c.key_uuid)
@@ -53,7 +58,7 @@ class SqlLedger:
         known = {uuid for (uuid,) in self._connection.execute(select(keys.c.uuid))}
         sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
         # Compared with what is stored and not with our own last sample: another process may have merged a newer one.
-        added = increments(self._usage_in(samples.epoch), sampled)
+        added = increments(self._usage_in(samples.epoch, sampled), sampled)
         self._note_epoch(samples.epoch, at, grew=bool(added))
         self._add(traffic_usage, {"epoch": samples.epoch}, added)
         self._add(traffic_hours, {"hour": _hour_of(at)}, added)
@@ -138,16 +143,42 @@ class SqlLedger:
             reset_hour_bytes=self._sum(traffic_hours, here),
         )
 
-    def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """Return the bytes used since `since` (None: ever), or since the last reset if that was later."""
-        if since is None:
-            return self.traffic(uuid).total_bytes
+    def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> dict[str, int]:
+        """Return what keys have used since a time each, by UUID, with `fresh` as if they were merged already."""
+        by_time: dict[datetime | None, list[str]] = {}
+        for uuid, at in since.items():
+            by_time.setdefault(at, []).append(uuid)
+        used = dict.fromkeys(since, 0)
+        for at, uuids in by_time.items():
+            found = self._used_ever(uuids) if at is None else self._used_since(at, uuids)
+            used |= {uuid: found[uuid] for uuid in uuids if uuid in found}
+        for samples in fresh:
+            sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in since}
+            for uuid, more in increments(self._usage_in(samples.epoch, sampled), sampled).items():
+                used[uuid] += more.total
+        return used
+
+    def _used_ever(self, uuids: Collection[str]) -> dict[str, int]:
+        """Return what keys have used since they were made or last reset; those without an account are left out."""
+        counted = dict(self._connection.execute(_COUNTED.where(_among(traffic_usage.c.key_uuid, uuids))).all())
+        rows = self._connection.execute(_ACCOUNTS.where(_among(traffic_accounts.c.key_uuid, uuids)))
+        return {uuid: base + counted.get(uuid, 0) for uuid, base, _ in rows}
+
+    def _used_since(self, at: datetime, uuids: Collection[str]) -> dict[str, int]:
+        """Return what keys have used since `at`, or since the last reset if that was later, without unused ones."""
         account, table = traffic_accounts.c, traffic_hours.c
-        row = self._connection.execute(
-            select(account.reset_hour, account.reset_hour_bytes).where(account.key_uuid == uuid)
-        ).first()
-        reset_hour, before_reset = row if row is not None and row[0] is not None and row[0] >= since else (since, 0)
-        return self._sum(traffic_hours, (table.key_uuid == uuid) & (table.hour >= reset_hour)) - before_reset
+        was_reset = account.reset_hour.is_not(None) & (account.reset_hour >= at)
+        before_reset = case((was_reset, account.reset_hour_bytes), else_=0)
+        # A group is one key, whose account is one row.
+        sums = (
+            select(
+                table.key_uuid, cast(func.sum(table.up_bytes + table.down_bytes) - func.max(before_reset), BigInteger)
+            )
+            .select_from(traffic_hours.join(traffic_accounts, account.key_uuid == table.key_uuid, isouter=True))
+            .where(_among(table.key_uuid, uuids), table.hour >= case((was_reset, account.reset_hour), else_=at))
+            .group_by(table.key_uuid)
+        )
+        return dict(self._connection.execute(sums).all())
 
     def open_account(self, uuid: str, base_bytes: int) -> None:
         """Start a key with bytes that another server counted."""
@@ -192,11 +223,10 @@ class SqlLedger:
         for gap in gaps:
             self.on_gap(gap)
 
-    def _usage_in(self, epoch: str) -> dict[str, Bytes]:
+    def _usage_in(self, epoch: str, uuids: Collection[str]) -> dict[str, Bytes]:
         table = traffic_usage.c
-        rows = self._connection.execute(
-            select(table.key_uuid, table.up_bytes, table.down_bytes).where(table.epoch == epoch)
-        )
+        here = (table.epoch == epoch) & _among(table.key_uuid, uuids)
+        rows = self._connection.execute(select(table.key_uuid, table.up_bytes, table.down_bytes).where(here))
         return {uuid: Bytes(up, down) for uuid, up, down in rows}
 
     def _add(self, table: Table, place: Mapping[str, object], added: Mapping[str, Bytes]) -> None:
@@ -247,6 +277,11 @@ def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgr
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - takes a tenth of the whole start
 
     return postgresql.insert(table)
+
+
+def _among(column: ColumnElement[str], uuids: Collection[str]) -> ColumnElement[bool]:
+    """Return a condition that leaves out most rows of other keys; all are read when many keys are asked for."""
+    return column.in_(uuids) if len(uuids) <= _FEW else true()
 
 
 def _hour_of(moment: datetime) -> datetime:

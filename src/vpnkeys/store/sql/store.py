@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import Bytes, Point, Tally, Total, Traffic
+from vpnkeys.domain.traffic import Bytes, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.interfaces import BRIEFLY_S, PATIENCE_S
 from vpnkeys.store.sql.audit import read_records, utc_now, write_records
@@ -134,10 +134,10 @@ class SqlStore:
         with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).counted(epoch, uuid)
 
-    def used_bytes(self, uuid: str, since: datetime | None) -> int:
-        """Return the bytes that a key has used since then."""
+    def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
+        """Return the bytes that keys have used since a time each, by UUID."""
         with Reading(), self._engine.begin() as connection:
-            return SqlLedger(connection).used_bytes(uuid, since)
+            return SqlLedger(connection).used_bytes(since, fresh)
 
     def totals(self) -> Mapping[str, Total]:
         """Return what each key has used, by UUID."""
