@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from tests.support.clients import XrayClient
 from tests.support.keys import Key, carries, delete_key, link_of, list_keys, make_key
 from tests.support.process import wait_until
 from tests.support.service import Service
+from tests.support.slowness import slowness
 from tests.support.streams import ByteServer, Echo, PingPong, TransferError, transfer
 from tests.support.target import RealityTarget
 
@@ -155,6 +158,41 @@ def test_a_quota(struck: Struck, server: str, request: pytest.FixtureRequest) ->
     service.client.post(f"/api/keys/{key['id']}/traffic/reset").raise_for_status()
     assert wait_until(lambda: status(service, key) == "active", LIFTS_WITHIN_S)
     struck.is_back()
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What a customer got: bytes a second."""
+
+    rate: float
+
+    @classmethod
+    def until_cut(cls, struck: Struck, server: ByteServer, size: int) -> Downloaded:
+        """Download as fast as it goes, without looking at the bytes; the rate is that of the fastest second."""
+        came: list[tuple[float, int]] = []
+        with suppress(OSError), server.open(struck.client.socks) as sock:
+            sock.sendall(json.dumps({"up": 0, "down": size, "seed": 1, "rate": None}).encode() + b"\n")
+            while chunk := sock.recv(1 << 20):
+                came.append((time.monotonic(), len(chunk)))
+        total, begin = sum(count for _, count in came), came[0][0]
+        seconds = Counter[int]()
+        for at, count in came:
+            seconds[int(at - begin)] += count
+        return cls(max(*seconds.values(), total / (came[-1][0] - begin)))
+
+
+def test_quotas_at_full_speed(struck: Struck, byte_server: ByteServer) -> None:
+    """At whatever speed there is, a second of it passes beyond the quota at most, whenever the download begins."""
+    service, key = struck.service, struck.key
+    for quota in (120_000_000, *[10_000_000] * 6):
+        used = service.client.get(f"/api/keys/{key['id']}/traffic").json()["total_bytes"]
+        change(service, key, traffic_limit_bytes=used + quota)
+        slow = slowness()
+        got = Downloaded.until_cut(struck, byte_server, 4_000_000_000)
+        assert wait_until(lambda: status(service, key) == "limited")
+        beyond = service.client.get(f"/api/keys/{key['id']}/traffic").json()["total_bytes"] - used - quota
+        sys.stdout.write(f"{got.rate / 1e6:.0f} MB/s: {beyond / 1e6:.1f} MB beyond {quota / 1e6:.0f} MB\n")
+        assert 0 <= beyond <= got.rate * max(slow, slowness())
 
 
 def test_lifting_a_quota(struck: Struck) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.fake_store import FakeStore, FakeTransaction
 from tests.fakes import Connection, FakeClock, FakeNode
+from tests.support.waiting import FakeWaiting
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
@@ -15,6 +16,7 @@ from vpnkeys.interfaces import PATIENCE_S
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.keys import Draft, KeyService
+from vpnkeys.service.quotas import QuotaWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 
@@ -45,6 +47,8 @@ class World:
     node: FakeNode = field(default_factory=lambda: FakeNode(names=frozenset(SITE.server_names)))
     keys: KeyService = field(init=False)
     enforcer: Enforcer = field(init=False)
+    quotas: QuotaWatch = field(init=False)
+    waiting: FakeWaiting = field(default_factory=FakeWaiting)
 
     def __post_init__(self) -> None:
         """Start it."""
@@ -53,6 +57,7 @@ class World:
         changer = KeyChanger(reconciler, self.clock, used_bytes=traffic.unstored.used_bytes)
         self.keys = KeyService(changer, PortRange(10001, 10004))
         self.enforcer = Enforcer(self.keys, traffic)
+        self.quotas = QuotaWatch(self.keys, traffic, self.waiting.now)
         self.node.apply(reconciler.compare()[1])
         self.node.start_xray()
         reconciler.reconcile()

@@ -28,6 +28,7 @@ from vpnkeys.service.health.checks import HostFacts
 from vpnkeys.service.health.health import Health
 from vpnkeys.service.health.questions import Questions
 from vpnkeys.service.keys import KeyService
+from vpnkeys.service.quotas import QuotaWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.selftest import SelfTest
@@ -66,6 +67,7 @@ class Server:
     reporter: Reporter
     system: SystemService
     enforcer: Enforcer
+    quotas: QuotaWatch
     reconciler: Reconciler
     health: Health
     selftest: SelfTest
@@ -152,9 +154,8 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     clock, post = SystemClock(), LazyWebhookClient()
     traffic = TrafficService(reconciler.store, node, clock)
     changer = KeyChanger(reconciler, clock, used_bytes=traffic.unstored.used_bytes)
-    keys = KeyService(changer, settings.port_range)
+    keys, reporter = KeyService(changer, settings.port_range), Reporter(reconciler, settings.port_range)
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
-    reporter = Reporter(reconciler, settings.port_range)
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
     drift, workers = DriftWatch(reconciler), Workers()
     look_at_host = partial(host_facts, settings.data_dir, daily_backup, served, clock)
@@ -166,6 +167,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         reporter=reporter,
         system=SystemService(changer, reporter, traffic, settings.port_range, reload_key_pair),
         enforcer=Enforcer(keys, traffic),
+        quotas=QuotaWatch(keys, traffic),
         reconciler=reconciler,
         health=_health(look_at_host, node, reconciler, workers, guard),
         selftest=SelfTest(node),
@@ -207,6 +209,7 @@ def _gather_workers(server: Server) -> None:
         server.hang_watch.worker,
         *sampler,
         server.enforcer.worker,
+        server.quotas.worker,
         server.drift.worker,
         server.daily_backup.worker,
         reserve_keeper(server.settings.data_dir),

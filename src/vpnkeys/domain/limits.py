@@ -67,3 +67,21 @@ def judge(limits: Limits, used_bytes: int, now: datetime) -> Status:
     if limits.traffic_bytes is not None and used_bytes >= limits.traffic_bytes:
         return Status.LIMITED
     return Status.ACTIVE
+
+
+LOOK_EVERY_S = 0.5
+"""So often at least a traffic limit is looked at that could be reached soon: the rate may rise at any time."""
+
+_LOOK_AT_MOST_EVERY_S = 0.1
+_SELDOM_S = 2.0
+_FASTEST = 1.25e9  # bytes a second, 10 Gbit/s
+
+
+def look_again_in(left_bytes: int, rate: float) -> float:
+    """Return after how many seconds to look at a traffic limit again, from the bytes left and the bytes a second.
+
+    That is half of the time in which the limit would be reached, from 0.1 to 0.5 seconds, so that less than a second of
+    traffic passes beyond the limit. A limit that no network reaches so soon is looked at later, every 2 s at least.
+    """
+    soonest = max(LOOK_EVERY_S, min(left_bytes / _FASTEST, _SELDOM_S))
+    return soonest if rate <= 0 else min(soonest, max(left_bytes / rate / 2, _LOOK_AT_MOST_EVERY_S))

@@ -30,7 +30,7 @@ _JOB = Job(
 class Enforcer:
     """Checks all limits once a second, and samples traffic every two seconds while any key has a traffic limit.
 
-    So a key stops within about three seconds of the byte or the second that reached its limit.
+    A traffic limit that is reached between two samples is noticed sooner by `service.quotas`.
     """
 
     keys: KeyService
