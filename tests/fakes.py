@@ -97,6 +97,7 @@ class FakeNode:
     answers: bool = True
     is_late: bool = False
     late: list[Callable[[], object]] = field(default_factory=list)
+    silent: dict[str, float] = field(default_factory=dict)
 
     def observe(self) -> Observed:
         """What is."""
@@ -172,11 +173,16 @@ class FakeNode:
         if uuids:
             self._ask()
             self._xray()
-        return {uuid: tuple({c.address for c in self.connections if c.is_open and c.uuid == uuid}) for uuid in uuids}
+        here = {uuid: [c.address for c in self.connections if c.is_open and c.uuid == uuid] for uuid in uuids}
+        return {uuid: tuple(dict.fromkeys(reversed(found)))[::-1] for uuid, found in here.items()}
 
-    def cut_device(self, port: int, address: str) -> None:
+    def silent_for(self, port: int) -> dict[str, float]:
+        """As it was set by the test."""
+        return {c.address: self.silent.get(c.address, 0.0) for c in self.connections if c.is_open and c.port == port}
+
+    def cut_device(self, port: int, source: str) -> None:
         """Only theirs, and only there."""
-        self._close(port, address)
+        self._close(port, source)
 
     def is_up(self) -> bool:
         """Whether Xray runs."""

@@ -229,6 +229,18 @@ def test_a_device_is_cut_alone(running: World) -> None:
     assert [is_open() for is_open in kept] == [True, True]
 
 
+def test_silence_is_told_by_source(running: World) -> None:
+    """Of all who hold connections to the port, and of nobody else."""
+    running.bring_to(running.inbound(0), running.inbound(1))
+    running.connect(running.ports[0], "127.0.0.2")
+    running.connect(running.ports[0], "127.0.0.3")
+    running.connect(running.ports[1], "127.0.0.4")
+    silent = running.host.silent_for(running.ports[0])
+    assert {"127.0.0.2", "127.0.0.3"} <= silent.keys()
+    assert "127.0.0.4" not in silent
+    assert all(0 <= seconds < 60 for seconds in silent.values())
+
+
 def test_who_never_got_in_is_not_online(running: World) -> None:
     """A connection alone is nobody; each key that was asked for is answered, and no other."""
     running.bring_to(running.inbound(0))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import sys
 import time
@@ -31,6 +33,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not can_cut(), reason="cutting
 STRIKES_WITHIN_S = 10.0
 LIFTS_WITHIN_S = 10.0
 LONGEST_STALL_S = 0.2
+STAYS_FOR_S = 3.0
 QUOTA_BYTES = 2_000_000
 RATE = 1_000_000  # bytes a second
 
@@ -236,27 +239,59 @@ def test_switching_off(struck: Struck) -> None:
     struck.is_back()
 
 
-def test_one_device_too_many(struck: Struck) -> None:
-    """The later one is turned away, again and again; the first notices nothing, and the limit lifted both are in."""
+def test_the_newest_device_stays(struck: Struck) -> None:
+    """The older one is cut off, again and again when it comes back; lifted, both are in."""
     service, key = struck.service, struck.key
     change(service, key, max_devices=1)
-    with XrayClient(struck.link, source="127.0.0.3") as other:
-        for attempt in range(2):
-            since = time.monotonic()
-            with suppress(OSError), PingPong(struck.echo.open(other.socks)) as later:
-                assert later.wait_broken(STRIKES_WITHIN_S)
-                assert later.broken_at is not None
-                say(f"device, attempt {attempt + 1}", later.broken_at - since)
-        assert struck.stream.broken is None
-        assert struck.stream.stall_s < LONGEST_STALL_S
-        assert carries(struck.client.socks, struck.byte_server)
+    with XrayClient(struck.link, source="127.0.0.3") as other, PingPong(struck.echo.open(other.socks)) as newest:
+        since = time.monotonic()
+        assert struck.stream.wait_broken(STRIKES_WITHIN_S)
+        for attempt in range(3):
+            with suppress(OSError), PingPong(struck.echo.open(struck.client.socks)) as older:
+                since = time.monotonic()
+                assert older.wait_broken(STRIKES_WITHIN_S)
+                say(f"device, attempt {attempt + 1}", time.monotonic() - since)
+        assert newest.broken is None
+        assert newest.stall_s < LONGEST_STALL_S
         assert status(service, key) == "active"
         change(service, key, max_devices=None)
-        with PingPong(struck.echo.open(other.socks)) as later:
-            assert not later.wait_broken(3.0)
+        with PingPong(struck.echo.open(struck.client.socks)) as older:
+            assert not older.wait_broken(3.0)
             assert service.client.get(f"/api/keys/{key['id']}/online").json()["devices"] == 2
-    assert struck.stream.broken is None
+        assert newest.broken is None
     struck.keeps_its_port()
+
+
+@contextmanager
+def lost(client: XrayClient) -> Iterator[None]:
+    """A network that is gone: no connection is closed, and nothing comes from there any more."""
+    os.kill(client.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(client.pid, signal.SIGCONT)
+
+
+def stays(client: XrayClient, echo: Echo) -> bool:
+    """Whether a new connection is left alone for several looks."""
+    with suppress(OSError), PingPong(echo.open(client.socks)) as stream:
+        return not stream.wait_broken(STAYS_FOR_S)
+    return False
+
+
+def test_a_phone_that_changes_its_network_gets_in_at_once(struck: Struck) -> None:
+    """Though its old connections are open; and when it goes back, in some seconds."""
+    service, key = struck.service, struck.key
+    change(service, key, max_devices=1)
+    with XrayClient(struck.link, source="127.0.0.3") as elsewhere:
+        with lost(struck.client):
+            assert stays(elsewhere, struck.echo)
+            assert service.client.get(f"/api/keys/{key['id']}/online").json()["devices"] == 1
+        stream = PingPong(struck.echo.open(elsewhere.socks))
+        with stream, lost(elsewhere):
+            since = time.monotonic()
+            assert wait_until(lambda: stays(struck.client, struck.echo), LIFTS_WITHIN_S * slowness())
+            say("back in the first network", time.monotonic() - since - STAYS_FOR_S)
 
 
 def test_a_used_up_quota_survives_a_restart(

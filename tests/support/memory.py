@@ -56,7 +56,7 @@ class World:
         traffic = TrafficService(self.store, self.node, self.clock)
         changer = KeyChanger(reconciler, self.clock, used_bytes=traffic.unstored.used_bytes)
         self.keys = KeyService(changer, PortRange(10001, 10004))
-        self.enforcer = Enforcer(self.keys, traffic)
+        self.enforcer = Enforcer(self.keys, traffic, self.waiting.now)
         self.quotas = QuotaWatch(self.keys, traffic, self.waiting.now)
         self.node.apply(reconciler.compare()[1])
         self.node.start_xray()

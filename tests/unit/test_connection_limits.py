@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vpnkeys.server.connection_limits import Connection, ConnectionLimiter, source_of
+from vpnkeys.domain.limits.source import source_of
+from vpnkeys.server.connection_limits import Connection, ConnectionLimiter
 
 LIMIT_S = 10.0
 

@@ -4,15 +4,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.fakes import Connection, FakeClock
 from tests.support.memory import HOME, World
 
 from vpnkeys.domain.errors import SpeedLimitImpossible, StopPending, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, Window
-from vpnkeys.service.enforcer import arrivals
 from vpnkeys.service.keys import Draft
 
 WORK, CAFE = "192.0.2.2", "2001:db8::3"
@@ -137,26 +134,39 @@ def test_extending_brings_back_what_expired(world: World) -> None:
     assert late.status is Status.ACTIVE
 
 
-def test_the_later_device_is_turned_away_again_and_again(world: World) -> None:
-    """Who came first stays, also when others come and go; when there is room, the next one may stay."""
+def test_the_newest_device_stays_and_the_oldest_goes(world: World) -> None:
+    """Who was cut off and comes back is turned away again and again; nobody else's key notices."""
     key, neighbour = world.make(Limits(max_devices=2)), world.make()
     first, beside = world.customer(key, HOME), world.customer(neighbour, CAFE)
     world.look()
     second = world.customer(key, WORK)
     world.look()
-    for _ in range(3):
-        third = world.customer(key, CAFE)
-        world.look()
-        assert not third.is_open
-    assert [first.is_open, second.is_open, beside.is_open] == [True, True, True]
-    first.is_open = False
     third = world.customer(key, CAFE)
     world.look()
-    assert [second.is_open, third.is_open] == [True, True]
+    assert [first.is_open, second.is_open, third.is_open] == [False, True, True]
+    for _ in range(3):
+        again = world.customer(key, HOME)
+        world.look()
+        assert [again.is_open, second.is_open, third.is_open, beside.is_open] == [False, True, True, True]
     world.limit(key, NO_LIMITS)
-    world.customer(key, HOME)
+    again = world.customer(key, HOME)
     world.look()
-    assert [second.is_open, third.is_open] == [True, True]
+    assert [again.is_open, second.is_open, third.is_open] == [True, True, True]
+
+
+def test_a_device_that_was_cut_off_comes_back_when_the_other_is_silent(world: World) -> None:
+    """A phone that goes from one network to another and back again."""
+    key = world.make(Limits(max_devices=1))
+    before = world.customer(key, CAFE)
+    world.look()
+    now = world.customer(key, WORK)
+    world.look()
+    assert [before.is_open, now.is_open] == [False, True]
+    world.node.silent[WORK] = 6.0
+    world.waiting.time += 6.0
+    back = world.customer(key, CAFE)
+    world.look()
+    assert [back.is_open, now.is_open] == [True, False]
 
 
 def test_when_nothing_is_due_nothing_is_written(world: World) -> None:
@@ -242,26 +252,3 @@ def test_what_a_failed_change_left_is_closed_by_the_next(world: World) -> None:
     world.keys.change(key.id, lambda key: Draft("renamed", is_active=False))
     assert not inside.is_open
     assert world.node.connect(key) is None
-
-
-addresses = st.lists(st.sampled_from([HOME, WORK, CAFE, "192.0.2.4"]), unique=True)
-
-
-@given(addresses, addresses)
-def test_arrivals_are_in_order(before: list[str], online: list[str]) -> None:
-    """Everybody who is online, once; those who were there keep their order and stay in front of those who came."""
-    now = arrivals(before, online)
-    assert sorted(now) == sorted(online)
-    stayed = [address for address in before if address in online]
-    assert now[: len(stayed)] == stayed
-    assert now[len(stayed) :] == sorted(now[len(stayed) :])
-
-
-@given(st.lists(addresses, max_size=6))
-def test_who_stays_is_never_overtaken(looks: list[list[str]]) -> None:
-    """Between two who are online all the time, the order never changes."""
-    seen: list[str] = []
-    for online in looks:
-        earlier, seen = seen, arrivals(seen, online)
-        both = [address for address in earlier if address in online]
-        assert [address for address in seen if address in both] == both

@@ -9,8 +9,10 @@ from contextlib import ExitStack
 
 import pytest
 from tests.support.ports import free_port
+from tests.support.process import wait_until
 
-from vpnkeys.xray.host.sockets import can_cut, cut, cut_outgoing, is_free
+from vpnkeys.domain.limits.source import source_of
+from vpnkeys.xray.host.sockets import can_cut, cut, cut_outgoing, is_free, silent_for
 
 needs_net_admin = pytest.mark.skipif(not can_cut(), reason="cutting needs CAP_NET_ADMIN")
 ADDRESSES = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
@@ -153,3 +155,36 @@ def test_outgoing_connections_are_cut_by_process_and_peer(
         theirs.recv(1)
     assert cut_outgoing(child.pid, [("192.0.2.1", port)]) == 0
     assert cut_outgoing(child.pid, [(address, port)]) == 1
+
+
+@pytest.mark.parametrize(("family", "address"), ADDRESSES.values(), ids=ADDRESSES.keys())
+def test_silence_lasts_until_a_packet_comes(stack: ExitStack, family: socket.AddressFamily, address: str) -> None:
+    """From the customer: what is sent to one who is gone does not count, an acknowledgement does."""
+    server = listen(stack, free_port(), family, address)
+    customer, server_side = connection(stack, server)
+    port = server.getsockname()[1]
+    (source,) = silent_for(port)
+    assert source == source_of(address)
+    assert wait_until(lambda: silent_for(port)[source] > 0.3)
+    customer.sendall(b"x")
+    assert silent_for(port)[source] < 0.3
+    assert wait_until(lambda: silent_for(port)[source] > 0.3)
+    server_side.sendall(b"x")
+    assert wait_until(lambda: silent_for(port)[source] < 0.3)
+    second, _ = connection(stack, server)
+    assert wait_until(lambda: silent_for(port)[source] > 0.3)
+    second.sendall(b"x")
+    assert silent_for(port)[source] < 0.3
+    customer.close()
+    second.close()
+    server_side.close()
+
+
+@needs_net_admin
+def test_a_cut_of_a_network_ends_all_its_addresses(stack: ExitStack) -> None:
+    """A customer has a whole /64 of IPv6."""
+    server = listen(stack, free_port(), *ADDRESSES["IPv6"])
+    pair = connection(stack, server)
+    assert cut(server.getsockname()[1], "2001:db8::/64") == 0
+    assert cut(server.getsockname()[1], source_of("::1")) > 0
+    assert not is_open(*pair)

@@ -82,9 +82,7 @@ def test_a_limit_strikes_without_a_write(
 
 
 @pytest.mark.parametrize("fault", [full_disk, held_lock])
-def test_a_device_too_many_is_turned_away_without_a_write(
-    world: World, fault: Callable[[World], Iterator[None]]
-) -> None:
+def test_a_device_too_many_is_cut_off_without_a_write(world: World, fault: Callable[[World], Iterator[None]]) -> None:
     """Also when another key's quota strikes at the same look."""
     key, other = world.make(Limits(max_devices=1)), world.make(Limits(traffic_bytes=100))
     first, struck = world.customer(key, HOME), world.customer(other)
@@ -93,7 +91,7 @@ def test_a_device_too_many_is_turned_away_without_a_write(
         second = world.customer(key, WORK)
         use_up(world, other, struck)
         world.look()
-        assert [first.is_open, second.is_open, struck.is_open] == [True, False, False]
+        assert [first.is_open, second.is_open, struck.is_open] == [False, True, False]
 
 
 def test_a_key_within_its_quota_goes_on(world: World) -> None:

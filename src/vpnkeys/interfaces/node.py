@@ -42,7 +42,10 @@ class Node(Protocol):
 
     # Xray's own view, because a socket to the port alone may be a probe. It never reports 127.0.0.1 and ::1.
     def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Return the addresses from which customers are online now, by key UUID. Raises XrayUnavailable."""
+        """Return the sources (`domain.limits.source`) from which customers are online now, by key UUID.
+
+        They are in the order of their newest connections. Raises XrayUnavailable.
+        """
         ...
 
     # A frozen Xray still takes connections, so that this does not prove that it answers calls.
@@ -98,8 +101,15 @@ class Host(Protocol):
         ...
 
     # Xray ends no connection when an inbound or a user is removed, so the host's kernel has to.
-    def cut_device(self, port: int, address: str) -> None:
-        """End the open connections from this address to this port."""
+    def cut_device(self, port: int, source: str) -> None:
+        """End the open connections from this source to this port."""
+        ...
+
+    def silent_for(self, port: int) -> Mapping[str, float]:
+        """Return for how many seconds no packet came from each source that has connections to this port open.
+
+        A source that is left out is not known to be silent.
+        """
         ...
 
     def is_free(self, port: int) -> bool:

@@ -1,35 +1,13 @@
 """Limits how many connections are open, in all and from one source, and chooses which one a new one replaces."""
 
-import ipaddress
 import time
 from collections.abc import Callable, Iterable
 
 MAX_CONNECTIONS = 2_000
 MAX_OF_ONE_SOURCE = 256
 
-_V6_SUBNET_BITS = 64
-"""The prefix of one subnet (RFC 4291, 2.5.1): a customer has all of its addresses."""
-
 _GRACE_S = 4.0
 """Time for a handshake and a first request over a slow path, during which a connection is closed last."""
-
-
-def source_of(address: str) -> str:
-    """Return the source that an address is counted under: the IPv4 address itself, or the IPv6 address's /64.
-
-    Text that is no IP address, as for a Unix socket, is returned as it is.
-    """
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    # Without a link-local address's scope ("%eth0"), which is no part of the subnet.
-    plain = ipaddress.IPv6Address(int(parsed))
-    return str(ipaddress.IPv6Network((plain, _V6_SUBNET_BITS), strict=False))
 
 
 class Connection:

@@ -11,8 +11,9 @@ from contextlib import suppress
 
 import uvicorn
 
+from vpnkeys.domain.limits.source import source_of
 from vpnkeys.server.connection import GuardedProtocol
-from vpnkeys.server.connection_limits import MAX_CONNECTIONS, Connection, ConnectionLimiter, source_of
+from vpnkeys.server.connection_limits import MAX_CONNECTIONS, Connection, ConnectionLimiter
 from vpnkeys.worker import AsyncWorker, Job
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Stops keys whose limits are reached, and starts them again when their limits allow it."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +9,7 @@ from datetime import datetime
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
+from vpnkeys.domain.limits.devices import Device, surplus
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.worker import Job, Worker
@@ -35,8 +36,9 @@ class Enforcer:
 
     keys: KeyService
     traffic: TrafficService
+    now: Callable[[], float] = time.monotonic
     worker: Worker = field(init=False)
-    _devices: dict[str, list[str]] = field(default_factory=dict, init=False)
+    _devices: dict[str, Mapping[str, Device]] = field(default_factory=dict, init=False)
     _sampled_at: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ class Enforcer:
             self.keys.enforce_limits()
 
     def _sample_if_due(self) -> bool:
-        now = time.monotonic()
+        now = self.now()
         if now - self._sampled_at < _SAMPLE_EVERY_S:
             return False
         self._sampled_at = now
@@ -74,14 +76,20 @@ class Enforcer:
         return True
 
     def _cut_devices_over_limit(self) -> None:
-        """End the connections of addresses beyond a key's `max_devices`; the addresses that came first stay."""
+        """End the connections of devices beyond a key's `max_devices`: see `domain.limits.devices`."""
         limited = {key.uuid: key for key in self.keys.list() if key.serves and key.limits.max_devices is not None}
         online = self.keys.reconciler.node.addresses_online(limited)
-        self._devices = {uuid: arrivals(self._devices.get(uuid, []), online[uuid]) for uuid in limited}
+        self._devices = {uuid: devices for uuid, devices in self._devices.items() if uuid in limited}
         for uuid, key in limited.items():
+            self._devices[uuid] = self._cut_surplus(key, self._devices.get(uuid, {}), online[uuid])
+
+    def _cut_surplus(self, key: Key, known: Mapping[str, Device], online: Collection[str]) -> Mapping[str, Device]:
+        host, limit = self.keys.reconciler.host, key.limits.max_devices or 0
+        devices, gone = surplus(known, online, limit, lambda: host.silent_for(key.port), self.now())
+        for source in gone:
             # At every check: Xray knows nothing of the limit, so a device that was cut off connects again at once.
-            for address in self._devices[uuid][key.limits.max_devices :]:
-                self.keys.reconciler.host.cut_device(key.port, address)
+            host.cut_device(key.port, source)
+        return devices
 
 
 def _error_of(check: Callable[[], None]) -> Unavailable | None:
@@ -97,10 +105,3 @@ def _expiry_is_due(key: Key, now: datetime) -> bool:
     """Return whether the stored limit status is wrong about expiry: expired and not noted, or noted and extended."""
     expires_at = key.limits.expires_at
     return (expires_at is not None and now >= expires_at) != (key.limit_status is Status.EXPIRED)
-
-
-def arrivals(before: Iterable[str], online: Iterable[str]) -> list[str]:
-    """Return the addresses online in order of arrival; those that arrived since `before` are sorted, to be stable."""
-    here = set(online)
-    stayed = [address for address in before if address in here]
-    return stayed + sorted(here.difference(stayed))

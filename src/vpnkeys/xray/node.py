@@ -11,6 +11,7 @@ from pathlib import Path
 from vpnkeys.domain.errors import ConfigRefused, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.source import source_of
 from vpnkeys.domain.plan import Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Samples
@@ -163,14 +164,28 @@ class LocalNode:
         self.speed.apply(mbps_by_port)
 
     def addresses_online(self, uuids: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Return the addresses that each user is connected from, by UUID. Raises XrayUnavailable."""
+        """Return the sources that each user is connected from, by UUID. Raises XrayUnavailable."""
         # From Xray, not from the kernel's sockets: an open socket may be a probe that REALITY passed to the target.
         online = self.control.online() if uuids else frozenset()
-        return {uuid: self.control.addresses(uuid) if uuid in online else () for uuid in uuids}
+        return {uuid: self._sources(uuid) if uuid in online else () for uuid in uuids}
 
-    def cut_device(self, port: int, address: str) -> None:
-        """End the open connections of one remote address to a port."""
-        self._cut(port, address)
+    def _sources(self, uuid: str) -> tuple[str, ...]:
+        newest: dict[str, int] = {}
+        for address, at in self.control.addresses(uuid).items():
+            source = source_of(address)
+            newest[source] = max(at, newest.get(source, at))
+        return tuple(sorted(newest, key=lambda source: (newest[source], source)))
+
+    def silent_for(self, port: int) -> dict[str, float]:
+        """Return for how long each source with open connections to a port has sent no packet; empty if unknown."""
+        try:
+            return sockets.silent_for(port)
+        except OSError:
+            return {}
+
+    def cut_device(self, port: int, source: str) -> None:
+        """End the open connections of one source to a port."""
+        self._cut(port, source)
 
     def is_up(self) -> bool:
         """Return whether a process listens on the API's socket; it may not answer calls yet."""
@@ -226,9 +241,9 @@ class LocalNode:
             return error
         return None
 
-    def _cut(self, port: int, peer: str | None = None) -> None:
+    def _cut(self, port: int, source: str | None = None) -> None:
         try:
-            self.cut(port, peer)
+            self.cut(port, source)
         except OSError as error:
             if not self._has_warned_of_cutting:
                 self._has_warned_of_cutting = True

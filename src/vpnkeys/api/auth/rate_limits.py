@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from vpnkeys.api.auth.moving_window import MovingWindow
 from vpnkeys.api.errors import TooManyRequests
-from vpnkeys.server.connection_limits import source_of
+from vpnkeys.domain.limits.source import source_of
 from vpnkeys.server.requests import add_headers
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}

@@ -9,9 +9,11 @@ import os
 import socket
 import struct
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+
+from vpnkeys.domain.limits.source import source_of
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -26,6 +28,12 @@ _INODE_OFFSET = 68  # behind the id: expires, receive queue, write queue, user i
 _ID_SIZE = 48  # inet_diag_sockid: ports (big endian), addresses, interface, cookie
 _ID_OF_PORTS = struct.Struct("!HH44x")  # source and destination port, 0 for any
 _INODE = struct.Struct("=I")  # the last field of inet_diag_msg
+
+_TCP_INFO = 2  # INET_DIAG_INFO, an attribute behind inet_diag_msg
+_WITH_TCP_INFO = 1 << (_TCP_INFO - 1)
+_ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
+_LAST_RECEIVED_OFFSET = 52  # tcp_info: tcpi_last_data_recv, tcpi_last_ack_recv, in milliseconds
+_LAST_RECEIVED = struct.Struct("=II")
 
 # All states but LISTEN (10), TIME_WAIT (6) and CLOSE (7): those have no peer to cut off.
 _OPEN_STATES = 0xFFF & ~(1 << 10 | 1 << 6 | 1 << 7)
@@ -51,20 +59,33 @@ def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
     return True
 
 
-def cut(port: int, peer: str | None = None) -> int:
-    """End all open connections with this local TCP port, or only those of the address `peer`; return their number.
+def cut(port: int, source: str | None = None) -> int:
+    """End all open connections with this local TCP port, or only those of a source; return their number.
 
     No other key is affected, because a port belongs to one key. Raises PermissionError without CAP_NET_ADMIN, OSError
     when the kernel does not support it.
     """
     count = 0
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.bind((0, 0))
+    with _netlink() as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
-            for identity, _ in list(_open_sockets(netlink, family, source_port=port)):
-                if peer is None or _peer_of(family, identity) == ip_address(peer):
+            for identity, _, _ in list(_open_sockets(netlink, family, source_port=port)):
+                if source is None or source_of(str(_peer_of(family, identity))) == source:
                     count += _destroy(netlink, family, identity)
     return count
+
+
+def silent_for(port: int) -> dict[str, float]:
+    """Return the sources with open connections to this local TCP port, and for how many seconds each sent no packet.
+
+    Raises OSError when the kernel does not support it.
+    """
+    silent: dict[str, float] = {}
+    with _netlink() as netlink:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for identity, _, silent_s in _open_sockets(netlink, family, source_port=port):
+                source = source_of(str(_peer_of(family, identity)))
+                silent[source] = min(silent_s, silent.get(source, silent_s))
+    return silent
 
 
 def cut_outgoing(pid: int, peers: Collection[tuple[str, int]]) -> int:
@@ -76,11 +97,10 @@ def cut_outgoing(pid: int, peers: Collection[tuple[str, int]]) -> int:
     own = _socket_inodes(pid)
     wanted = {(ip_address(address), port) for address, port in peers}
     count = 0
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.bind((0, 0))
+    with _netlink() as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
             for port in sorted({port for _, port in wanted}):
-                for identity, inode in list(_open_sockets(netlink, family, destination_port=port)):
+                for identity, inode, _ in list(_open_sockets(netlink, family, destination_port=port)):
                     if inode in own and (_peer_of(family, identity), port) in wanted:
                         count += _destroy(netlink, family, identity)
     return count
@@ -108,12 +128,22 @@ def can_cut() -> bool:
                 return False
 
 
+@contextmanager
+def _netlink() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.bind((0, 0))
+        yield netlink
+
+
 def _open_sockets(
     netlink: socket.socket, family: int, *, source_port: int = 0, destination_port: int = 0
-) -> Iterator[tuple[bytes, int]]:
-    """Yield the identity (inet_diag_sockid) and the inode of each open socket with these ports; 0 is any."""
+) -> Iterator[tuple[bytes, int, float]]:
+    """Yield each open socket with these ports (0: any): its identity (inet_diag_sockid), its inode, its silence.
+
+    The last is for how many seconds no packet came.
+    """
     ports = _ID_OF_PORTS.pack(source_port, destination_port)
-    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, _OPEN_STATES) + ports
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, _WITH_TCP_INFO, 0, _OPEN_STATES) + ports
     _send(netlink, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | _NLM_F_DUMP, request)
     while True:
         for kind, body in _messages(netlink.recv(65536)):
@@ -122,7 +152,20 @@ def _open_sockets(
             if kind == _NLMSG_ERROR:
                 _raise(body)
             identity = body[_MESSAGE.size : _MESSAGE.size + _ID_SIZE]
-            yield identity, _INODE.unpack_from(body, _INODE_OFFSET)[0]
+            yield identity, _INODE.unpack_from(body, _INODE_OFFSET)[0], _silence(body)
+
+
+def _silence(body: bytes) -> float:
+    """Return for how many seconds no packet came on a socket, from its tcp_info; 0 when the kernel gives none."""
+    at = _INODE_OFFSET + _INODE.size
+    while at + _ATTRIBUTE.size <= len(body):
+        length, kind = _ATTRIBUTE.unpack_from(body, at)
+        if kind == _TCP_INFO and length >= _ATTRIBUTE.size + _LAST_RECEIVED_OFFSET + _LAST_RECEIVED.size:
+            # Without data from a customer who only downloads, acknowledgements come all the same.
+            data_ms, acknowledgement_ms = _LAST_RECEIVED.unpack_from(body, at + _ATTRIBUTE.size + _LAST_RECEIVED_OFFSET)
+            return min(int(data_ms), int(acknowledgement_ms)) / 1000
+        at += max((length + 3) & ~3, _ATTRIBUTE.size)
+    return 0.0
 
 
 def _peer_of(family: int, identity: bytes) -> IPv4Address | IPv6Address:

@@ -86,13 +86,16 @@ class XrayControl:
         answer = self._call(_QUERY, pb.QueryStatsRequest(pattern=pattern, reset=False))
         return {stat.name: stat.value for stat in answer.stat}
 
-    def addresses(self, email: str) -> tuple[str, ...]:
-        """Return the addresses that a user is online from. Xray omits 127.0.0.1 and ::1."""
+    def addresses(self, email: str) -> dict[str, int]:
+        """Return the addresses that a user is online from, with the time (Unix) at which the last connection began.
+
+        Xray omits 127.0.0.1 and ::1.
+        """
         request = pb.GetStatsRequest(name=f"user>>>{email}>>>online")
         try:
-            return tuple(address.strip("[]") for address in self._call(_ADDRESSES, request).ips)
+            return {address.strip("[]"): at for address, at in self._call(_ADDRESSES, request).ips.items()}
         except XrayRefused:
-            return ()  # "not found": the user was never online since Xray's start
+            return {}  # "not found": the user was never online since Xray's start
 
     def online(self) -> frozenset[str]:
         """Return the emails of all users who are online now."""
