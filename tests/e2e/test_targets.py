@@ -18,11 +18,13 @@ from tests.support.slowness import slowness
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
+from vpnkeys.settings import DEFAULT_SERVER_NAMES
 from vpnkeys.xray.probe.targets import look_at
 
 pytestmark = pytest.mark.e2e
 
 NAME = "one.example.com"
+FITS, TOO_LONG = 8122, 8197  # bytes of DER
 WELL_UNDER_A_PROBE_S = 4.0
 
 
@@ -64,6 +66,18 @@ def test_a_wildcard_covers_one_label() -> None:
     """`*.example.com` is a certificate for `one.example.com`."""
     with RealityTarget([NAME], certificate_names=["*.example.com"]) as target:
         assert look_at(NAME, target.address, target.ca_file).is_usable
+
+
+def test_a_certificate_that_xray_cannot_carry_is_told() -> None:
+    """8,122 bytes of DER let clients in and 8,197 do not, whatever the site's name: the record is named."""
+    with RealityTarget([NAME]) as target:
+        target.change_certificate(FITS)
+        assert look_at(NAME, target.address, target.ca_file).is_usable
+        target.change_certificate(TOO_LONG)
+        report = look_at(NAME, target.address, target.ca_file)
+    assert not report.is_usable
+    assert "a certificate record of 8,232 bytes" in report.problems[0]
+    assert "www.microsoft.com" not in DEFAULT_SERVER_NAMES  # it sends 8,273
 
 
 def test_a_target_that_is_not_there_is_told_in_words() -> None:

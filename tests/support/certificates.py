@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFETIME = dt.timedelta(days=30)
+_PADDING = x509.ObjectIdentifier("1.3.6.1.4.1.55555.1")
 # Clocks of machines differ: a certificate that starts this moment may be refused by the next one.
 _BACKDATED = dt.timedelta(hours=1)
 
@@ -57,10 +58,10 @@ class Authority:
         self.ca_file = directory / "ca.pem"
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, names: Sequence[str]) -> tuple[Path, Path]:
-        """(certificate chain, private key) for a server of these names or addresses."""
+    def issue(self, names: Sequence[str], der_bytes: int | None = None) -> tuple[Path, Path]:
+        """(certificate chain, private key) for a server of these names, the certificate exactly so long if asked."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(_common_name(names[0]), key.public_key(), names)
+        certificate = self._sized(names, key.public_key(), der_bytes)
         certificate_file = self._directory / "server.pem"
         key_file = self._directory / "server.key"
         certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -74,7 +75,20 @@ class Authority:
         )
         return certificate_file, key_file
 
-    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, names: Sequence[str]) -> x509.Certificate:
+    def _sized(self, names: Sequence[str], key: ec.EllipticCurvePublicKey, der_bytes: int | None) -> x509.Certificate:
+        """A server's certificate, padded by an extension that nobody knows."""
+        subject, padding = _common_name(names[0]), 0
+        while True:
+            certificate = self._sign(subject, key, names, bytes(padding))
+            # A signature is a byte or two shorter now and then, so the length has to be hit by trying.
+            missing = 0 if der_bytes is None else der_bytes - len(certificate.public_bytes(serialization.Encoding.DER))
+            if not missing:
+                return certificate
+            padding = max(padding + missing, 0)
+
+    def _sign(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, names: Sequence[str], padding: bytes = b""
+    ) -> x509.Certificate:
         """A certificate signed by this authority: a server's, or its own when there are no names."""
         now = dt.datetime.now(dt.UTC)
         own_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -96,4 +110,6 @@ class Authority:
             purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
             builder = builder.add_extension(alternatives, critical=False)
             builder = builder.add_extension(purpose, critical=False)
+        if padding:
+            builder = builder.add_extension(x509.UnrecognizedExtension(_PADDING, padding), critical=False)
         return builder.sign(self._key, hashes.SHA256())

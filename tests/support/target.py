@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import ssl
 import struct
@@ -23,6 +24,7 @@ from tests.support.process import ModuleServer, announce_ready
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEADERS, _SETTINGS, _PING, _CONTINUATION = 1, 4, 6, 9
 _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
+_CHANGED = "certificate changed"
 _MAX_CONCURRENT_STREAMS = 3
 _STATUS_200 = b"\x88"  # entry 8 of the static header table
 _HTTP1_ANSWER = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n"
@@ -54,10 +56,18 @@ class RealityTarget(ModuleServer):
         options["close_idle_s"] = close_idle_s
         super().__init__(__name__, options)
         self.names = tuple(names)
-        authority = Authority(self.directory)
-        self.ca_file: Path = authority.ca_file
-        certificate, key = authority.issue(certificate_names or names)
+        self._certificate_names = tuple(certificate_names or names)
+        self._authority = Authority(self.directory)
+        self.ca_file: Path = self._authority.ca_file
+        certificate, key = self._authority.issue(self._certificate_names)
         self._options |= {"certificate": str(certificate), "key": str(key)}
+
+    def change_certificate(self, der_bytes: int | None = None) -> None:
+        """Show a new certificate from the next connection on, of this length if it is given."""
+        already = self.log().count(_CHANGED)
+        self._authority.issue(self._certificate_names, der_bytes)
+        self.child.send_signal(signal.SIGHUP)
+        self.child.wait_for(lambda: self.log().count(_CHANGED) > already, "new certificate")
 
     @property
     def address(self) -> str:
@@ -170,6 +180,13 @@ async def _greet(sock: socket.socket, context: ssl.SSLContext, options: dict[str
 async def _serve(options: dict[str, Any]) -> None:
     """Accept connections for ever."""
     context = _tls_context(options)
+
+    def reload() -> None:
+        """Connections that come from now on see the certificate that stands in the file now."""
+        context.load_cert_chain(options["certificate"], options["key"])
+        sys.stdout.write(f"{_CHANGED}\n")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
     family = socket.AF_INET6 if ":" in options["host"] else socket.AF_INET
     address = (options["host"], options["port"])
     loop = asyncio.get_running_loop()

@@ -90,7 +90,7 @@ class Key(Answer):
     port: Annotated[int, Field(description="the key's own TCP port", examples=[10001])]
     # Older servers have keys without these two.
     short_id: Annotated[Added[str], Field(description="REALITY short id, hex", examples=["5f9c2b7adfe7d8ab"])] = None
-    sni: Annotated[Added[str], Field(description="REALITY server name", examples=["www.microsoft.com"])] = None
+    sni: Annotated[Added[str], Field(description="REALITY server name", examples=["www.nvidia.com"])] = None
     status: Annotated[
         Added[str],
         OneOf("active", "disabled", "expired", "limited"),

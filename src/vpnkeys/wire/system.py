@@ -120,7 +120,7 @@ class Inbound(Answer):
     client_count: int
     uuids: tuple[str, ...]
     short_ids: tuple[str, ...]
-    dest: Annotated[Added[str], Field(description="the REALITY target", examples=["www.microsoft.com:443"])] = None
+    dest: Annotated[Added[str], Field(description="the REALITY target", examples=["www.nvidia.com:443"])] = None
     server_names: tuple[str, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""Checks that REALITY targets offer TLS 1.3, h2 and a certificate for the server name.
+"""Checks that REALITY targets offer TLS 1.3, h2 and a certificate for the server name, in records that Xray can use.
 
 REALITY uses the target's own handshake (TLS 1.3 only) for its clients, and forwards every other connection to the
 target, where the certificate of another site would expose the server.
@@ -7,7 +7,6 @@ target, where the certificate of another site would expose the server.
 import logging
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from cryptography import x509
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.worker import Job, Worker
+from vpnkeys.xray.probe.flight import X25519MLKEM768, FlightUnfit, check_flight, knows_group
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +34,6 @@ _JOB = Job(
     late_after_s=_LOOK_EVERY_S,
     stop_within_s=0.2,  # it may wait for a target for seconds, and has nothing to close
 )
-
-X25519MLKEM768 = 0x11EC
-"""The post-quantum key exchange group of browsers (draft-ietf-tls-ecdhe-mlkem)."""
 
 
 def look_at(server_name: str, target: str, ca_file: Path | None = None) -> TargetReport:
@@ -57,8 +54,9 @@ def look_at(server_name: str, target: str, ca_file: Path | None = None) -> Targe
         took_s = time.monotonic() - began
         peer = connection.getpeername()[:2]
         problems = _problems(connection, server_name, target)
+    problems = problems or _flight_problems(peer, server_name, target)
     warnings = [trust_warning] if trust_warning and not problems else []
-    if not problems and not _knows_group(address, server_name, X25519MLKEM768):
+    if not problems and not knows_group(address, server_name, X25519MLKEM768, _TIMEOUT_S):
         warnings.append(f"{target}: no X25519MLKEM768; browsers use it, so that its absence may stand out")
     return TargetReport(server_name, target, tuple(problems), tuple(warnings), took_s, peer)
 
@@ -101,6 +99,17 @@ def _problems(connection: ssl.SSLSocket, server_name: str, target: str) -> list[
     return problems
 
 
+def _flight_problems(address: tuple[str, int], server_name: str, target: str) -> list[str]:
+    """Return the problem that REALITY has with the target's first answer, if any."""
+    try:
+        check_flight(address, server_name, _TIMEOUT_S)
+    except FlightUnfit as error:
+        return [f"{target} {error}; choose another server name"]
+    except OSError as error:
+        return [_failure(target, error)]
+    return []
+
+
 def covers(certificate: x509.Certificate, server_name: str) -> bool:
     """Return whether a certificate covers a name; a wildcard is one whole leftmost label (RFC 6125, 6.4.3)."""
     try:
@@ -120,42 +129,6 @@ def _failure(target: str, error: OSError | ValueError) -> str:
     if isinstance(error, TimeoutError):
         return f"{target} does not answer within {_TIMEOUT_S:.0f} s; check that this server reaches it"
     return f"{target} cannot be reached ({error}); check that this server reaches it"
-
-
-def _knows_group(address: tuple[str, int], server_name: str, group: int) -> bool:
-    """Return whether a server supports a key exchange group, which this Python's OpenSSL may not know."""
-    # The ClientHello offers that group alone, without a key share. A server that supports it asks for a share with a
-    # HelloRetryRequest (RFC 8446, 4.1.4), which has the type of a ServerHello; any other one sends an alert.
-    try:
-        with socket.create_connection(address, timeout=_TIMEOUT_S) as raw:
-            raw.sendall(_client_hello(server_name, group))
-            answer = raw.recv(6)
-    except OSError:
-        return False
-    return len(answer) == 6 and answer[0] == 22 and answer[5] == 2  # noqa: PLR2004 - handshake record, ServerHello
-
-
-def _client_hello(server_name: str, group: int) -> bytes:
-    """Return a TLS 1.3 ClientHello record (RFC 8446, 4.1.2) with one group and an empty list of key shares."""
-    name = server_name.encode("ascii")
-    extensions = b"".join(
-        struct.pack("!HH", kind, len(body)) + body
-        for kind, body in (
-            (0, struct.pack("!HBH", len(name) + 3, 0, len(name)) + name),  # server_name
-            (10, struct.pack("!HH", 2, group)),  # supported_groups
-            (13, struct.pack("!H4H", 8, 0x0403, 0x0804, 0x0503, 0x0805)),  # signature_algorithms
-            (16, struct.pack("!HB", 3, 2) + b"h2"),  # ALPN
-            (43, b"\x02\x03\x04"),  # supported_versions: TLS 1.3
-            (51, b"\x00\x00"),  # key_share: none
-        )
-    )
-    random = struct.pack("!32s", name)
-    body = (
-        b"\x03\x03" + random + b"\x00" + b"\x00\x06\x13\x01\x13\x02\x13\x03" + b"\x01\x00"
-        + struct.pack("!H", len(extensions)) + extensions
-    )  # fmt: skip
-    handshake = b"\x01" + len(body).to_bytes(3, "big") + body
-    return b"\x16\x03\x01" + struct.pack("!H", len(handshake)) + handshake
 
 
 @dataclass(slots=True)
