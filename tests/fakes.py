@@ -6,6 +6,7 @@ The Store is in `tests.fake_store`.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from random import Random
 
 from vpnkeys.domain.errors import (
     ConfigRefused,
@@ -98,6 +99,7 @@ class FakeNode:
     is_late: bool = False
     late: list[Callable[[], object]] = field(default_factory=list)
     silent: dict[str, float] = field(default_factory=dict)
+    chance: Random = field(default_factory=lambda: Random(0))  # noqa: S311 - tests that repeat
 
     def observe(self) -> Observed:
         """What is."""
@@ -202,6 +204,11 @@ class FakeNode:
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
         """Names are ready whenever Xray is."""
         return self.names if self.is_up() else frozenset()
+
+    def working_names(self, most: int, wait_s: float, but: str = "") -> frozenset[str]:
+        """Any of those that are ready."""
+        ready = sorted(self.ready_names() - {but})
+        return frozenset(self.chance.sample(ready, min(most, len(ready))))
 
     def try_link(self, key: Key) -> Trial:
         """What a customer who comes and goes would find."""

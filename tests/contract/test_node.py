@@ -88,7 +88,7 @@ def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
     command = XrayCommand(xray, file.start_file, (api,), {})
     process = XrayProcess(command, on_up=lambda _: None, on_down=lambda: None)
     prober = ServerNameProber(xray, {}, lambda: site, Probes(XrayCounters(api).pid, lambda _: None))
-    targets = TargetWatch(None, lambda: site, on_better=lambda: None)
+    targets = TargetWatch(None, lambda: site, in_use=tuple, on_better=lambda: None)
     speed = SpeedLimiter(f"vpnkeys_test_{ports[0]}_speed")
     node = LocalNode(file, control, prober, targets, api, process.restart, speed)
     with ExitStack() as stack:

@@ -219,9 +219,9 @@ class Service:
         return self.child.wait(timeout)
 
     def find_xray_pid(self) -> int | None:
-        """The pid of the Xray below this service, or None."""
+        """The pid of the Xray below this service, or None; the clients that it runs for tests are others."""
         for pid in procfs.descendants(self.pid):
-            if procfs.executable(pid) == self._xray.resolve():
+            if procfs.executable(pid) == self._xray.resolve() and not procfs.mentions(pid, "/client-"):
                 return pid
         return None
 

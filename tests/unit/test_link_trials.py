@@ -47,7 +47,7 @@ def try_with(tmp_path: Path) -> Try:
         xray.chmod(0o755)
         site = replace(SITE, socket_dir=str(tmp_path))
         base = BaseConfig("unused", PortRange(10001, 10002))
-        return Trials(xray, {}, lambda: site, base, lambda _name: None).of(key(1))
+        return Trials(xray, {}, lambda: site, base, lambda _name: None, lambda _name: "").of(key(1))
 
     return try_with
 
@@ -80,6 +80,11 @@ def test_no_client_at_all(tmp_path: Path) -> None:
     """A program that is not there is told too."""
     site = replace(SITE, socket_dir=str(tmp_path))
     trials = Trials(
-        tmp_path / "none", {}, lambda: site, BaseConfig("unused", PortRange(10001, 10002)), lambda _name: None
+        tmp_path / "none",
+        {},
+        lambda: site,
+        BaseConfig("unused", PortRange(10001, 10002)),
+        lambda _name: None,
+        lambda _name: "",
     )
     assert trials.of(key(1)) == Trial(Outcome.NO_CLIENT, "it could not be started: No such file or directory")

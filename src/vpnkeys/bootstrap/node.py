@@ -1,8 +1,9 @@
 """Constructs the node of this host: Xray with its file, its API, its process and its guard."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from vpnkeys.domain.inbound import ServerIdentity
@@ -56,14 +57,17 @@ def _own_addresses() -> tuple[str, ...]:
     return tuple(own)
 
 
-def build_node(
-    settings: Settings,
-    xray: XrayBinary,
-    guard: Guard | None,
-    current_site: Callable[[], ServerIdentity],
-    restart_process: Callable[[], None],
-) -> LocalNode:
-    """Return the node. `current_site` and `restart_process` are called only after the server has started."""
+@dataclass(frozen=True, slots=True)
+class NodeQuestions:
+    """What the node asks of the server that is made around it, but only after the server has started."""
+
+    site: Callable[[], ServerIdentity]
+    names_in_use: Callable[[], Collection[str]]
+    restart_process: Callable[[], None]
+
+
+def build_node(settings: Settings, xray: XrayBinary, guard: Guard | None, server: NodeQuestions) -> LocalNode:
+    """Return the node."""
     base = BaseConfig(
         str(api_socket(settings)),
         settings.port_range,
@@ -74,15 +78,15 @@ def build_node(
     )
     # The target watch and the name prober call each other, but only after the server has started.
     probes = Probes(_xray_pid(settings), lambda name: targets.report(name))  # noqa: PLW0108 - made below
-    prober = ServerNameProber(xray.path, xray_environment(settings.xray_ca_file), current_site, probes)
-    targets = TargetWatch(settings.xray_ca_file, current_site, on_better=prober.try_again)
+    prober = ServerNameProber(xray.path, xray_environment(settings.xray_ca_file), server.site, probes)
+    targets = TargetWatch(settings.xray_ca_file, server.site, server.names_in_use, on_better=prober.try_again)
     return LocalNode(
         file=ConfigFile(settings.data_dir / "config.json", base, xray_checker(xray.path)),
         control=XrayControl(api_socket(settings)),
         prober=prober,
         targets=targets,
         api_socket=api_socket(settings),
-        restart_process=restart_process,
+        restart_process=server.restart_process,
         speed=SpeedLimiter(f"{table_of(settings.data_dir)}_speed"),
     )
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from vpnkeys.bootstrap.node import build_guard, build_node, xray_command
+from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, xray_command
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
 from vpnkeys.domain.errors import KeyPairDamaged, Unavailable
@@ -149,7 +149,12 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
     site, guard = _site(settings, pair), build_guard(settings)
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
-    node = build_node(settings, xray, guard, lambda: reconciler.site, lambda: process.restart())  # noqa: PLW0108 - made below
+    questions = NodeQuestions(
+        site=lambda: reconciler.site,
+        names_in_use=lambda: {key.sni for key in reconciler.stops.keys() if key.serves},  # noqa: SIM118 - not a dict
+        restart_process=lambda: process.restart(),  # noqa: PLW0108 - made below
+    )
+    node = build_node(settings, xray, guard, questions)
     reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
     clock, post = SystemClock(), LazyWebhookClient()
     traffic = TrafficService(reconciler.store, node, clock)

@@ -9,7 +9,7 @@ class Outcome(StrEnum):
 
     WORKS = "ok"
     PORT_SILENT = "port_not_listening"
-    TARGET_GONE = "target_unreachable"
+    TARGET_DOWN = "target_down"
     REFUSED = "handshake_refused"
     NO_ANSWER = "no_answer"
     NO_CLIENT = "client_failed"

@@ -83,7 +83,7 @@ def _server(inbounds: Sequence[Inbound]) -> dict[str, object]:
 
 async def _any_answers(client: Path, settings: Settings, room: Path, ways: Sequence[Way]) -> bool:
     environment = xray_environment(settings.xray_ca_file)
-    async with running_client(client, environment, room, ways) as doors:
+    async with running_client(client, environment, room, ways, "upgrade") as doors:
         tries = [asyncio.create_task(_answers(door)) for door in doors]
         try:
             async with asyncio.timeout(_PATIENCE_S):

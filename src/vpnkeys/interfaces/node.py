@@ -58,14 +58,22 @@ class Node(Protocol):
         ...
 
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
-        """Return the server names for new keys: a test client got in with each, and its target is usable.
+        """Return the names for new keys: a test client got in with each at its latest test, and its target is usable.
 
         Waits up to `wait_s` seconds for the first one.
         """
         ...
 
+    # A target may die between two tests, and a key made meanwhile would have a dead link.
+    def working_names(self, most: int, wait_s: float, but: str = "") -> frozenset[str]:
+        """Return up to `most` ready names, chosen at random and without `but`, whose targets answer at this moment.
+
+        Waits up to `wait_s` seconds for the first one; a name that fails is not ready until a client gets through it.
+        """
+        ...
+
     def targets_seen(self) -> tuple[TargetReport, ...]:
-        """Return the reports of the last check of the targets, which runs every minute."""
+        """Return a report on each target: of the last check, which runs every minute, and of the test client."""
         ...
 
     def look_at_targets(self) -> tuple[TargetReport, ...]:

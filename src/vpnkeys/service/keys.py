@@ -76,7 +76,7 @@ class KeyService:
             return key
         if (known := self._answered(repeat)) is not None:
             return known  # before waiting for names, which a repeated answer does not need
-        names = self._names_to_hand_out()  # outside of the lock: it may wait for seconds
+        names = self._names_to_hand_out(1)  # outside of the lock: it may wait for seconds
         with self.reconciler.changing:  # without the lock, two copies of a request at once would make two keys
             if (known := self._answered(repeat)) is not None:
                 return known
@@ -86,7 +86,8 @@ class KeyService:
 
     def create_many(self, drafts: Iterable[Draft]) -> tuple[Key, ...]:
         """Make several keys, all of them or none, and return them in order. Raises what `create` raises."""
-        names = self._names_to_hand_out()
+        drafts = tuple(drafts)
+        names = self._names_to_hand_out(len(drafts))
         return _logged(self.changer.change(lambda seen: self._made(seen, drafts, names)).insert)
 
     def change(self, id_or_uuid: str, draft_of: Callable[[Key], Draft]) -> Key:
@@ -190,12 +191,13 @@ class KeyService:
     def _answered(self, repeat: Repeat) -> Key | None:
         return repeat.find(self.reconciler.store, self.clock.now())
 
-    def _names_to_hand_out(self) -> Collection[str]:
-        names = self.reconciler.node.ready_names(wait_s=_WAIT_FOR_NAMES_S)
+    def _names_to_hand_out(self, keys: int) -> Collection[str]:
+        names = self.reconciler.node.working_names(keys, _WAIT_FOR_NAMES_S)
         if not names:
             msg = (
-                "No configured server name works yet: no client gets through to any target. Just after a start, try "
-                "again in a few seconds; otherwise check that this server reaches VPNKEYS_REALITY_SERVER_NAMES."
+                "No server name works now: no client gets through to any target. Just after a start, try again in a "
+                "few seconds; otherwise `vpnkeys system targets` says what is wrong with each name, and others can be "
+                "set in VPNKEYS_REALITY_SERVER_NAMES."
             )
             raise TargetsUnready(msg)
         return names

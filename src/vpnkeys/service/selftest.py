@@ -32,7 +32,8 @@ _OUTCOME_DETAIL: Mapping[Outcome, str] = MappingProxyType(
     {
         Outcome.PORT_SILENT: "Nothing lets clients in at port {port}. POST /api/system/sync-config puts the key back "
         "into Xray; GET /api/system/ports/status says whether another program has the port.",
-        Outcome.TARGET_GONE: "The target of the key's server name fails, so no client gets in: {reason}.",
+        Outcome.TARGET_DOWN: "The target of the key's server name fails, so no client gets in: {reason}. If that "
+        "lasts, give the key another name and a new link: POST /api/keys/{id}/rotate with sni: true.",
         Outcome.REFUSED: "Port {port} answers but does not let the key's client in, so Xray's settings differ from the "
         "link. Compare with GET /api/system/xray/validate-sync, repair with POST /api/system/xray/sync-config.",
         Outcome.NO_ANSWER: "Port {port} takes connections but does not answer in time. Just after a start, try again "
@@ -101,7 +102,7 @@ class SelfTest:
 
 def _result(key: Key, trial: Trial, *, counted: bool) -> KeyTest:
     if trial.outcome is not Outcome.WORKS:
-        detail = _OUTCOME_DETAIL[trial.outcome].format(port=key.port, reason=trial.reason)
+        detail = _OUTCOME_DETAIL[trial.outcome].format(port=key.port, id=key.id, reason=trial.reason)
         return KeyTest(key, works=False, code=trial.outcome, detail=detail, trial=trial)
     code, detail = OK, "The link carries traffic."
     if not counted:

@@ -163,7 +163,7 @@ class KeyTest(Answer):
         str,
         Field(
             description="`ok`, `egress_failed`, `not_counted`; or, when it does not work, `key_disabled`, "
-            "`key_expired`, `key_limited`, `port_not_listening`, `target_unreachable`, `handshake_refused`, "
+            "`key_expired`, `key_limited`, `port_not_listening`, `target_down`, `handshake_refused`, "
             "`no_answer`, `client_failed`"
         ),
     ]

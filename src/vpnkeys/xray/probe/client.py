@@ -86,13 +86,14 @@ class ConnectionTrace:
 
 @asynccontextmanager
 async def running_client(
-    xray: Path, environment: Mapping[str, str], directory: Path, ways: Sequence[Way]
+    xray: Path, environment: Mapping[str, str], directory: Path, ways: Sequence[Way], purpose: str
 ) -> AsyncIterator[list[Path]]:
     """Run a client and yield the Unix socket of an HTTP proxy for each of `ways`; it is killed after the block.
 
-    Raises OSError when it cannot be started, ClientFailed when it ends or opens no proxies.
+    Its files are in a directory in `directory`, with `purpose` in its name. Raises OSError when it cannot be started,
+    ClientFailed when it ends or opens no proxies.
     """
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=directory) as room:
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{purpose}-", dir=directory) as room:
         proxies = [Path(room) / f"{index}.sock" for index in range(len(ways))]
         config = Path(room) / "client.json"
         config.write_bytes(orjson.dumps(_config(ways, proxies)))

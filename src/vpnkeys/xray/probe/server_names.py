@@ -1,9 +1,10 @@
-"""Finds out which server names are ready: a real client gets an answer through them at once.
+"""Finds out which server names are ready: a real client gets an answer through them.
 
-REALITY makes a client sleep five seconds that connects before Xray's probe of its (target, server name) has ended, once
-for each process of Xray (`tls.go` of xtls/reality). Xray does not report the end of a probe. So a real client, another
-Xray, connects through an inbound for each name until it gets an answer; only then do new keys get the name. A name
-whose target does not work never becomes ready. Reasons: docs/adr/0004-warm-names.md.
+Another Xray, as a client, connects through an inbound for each name. It does so after each start of Xray, where REALITY
+makes a client sleep five seconds that connects before Xray's own probe of the target has ended (`tls.go` of
+xtls/reality; Xray does not report the end), and every half minute from then on: a target may change what it sends, and
+nothing but a client shows that Xray cannot use it. New keys get a name only while its latest test succeeded. Reasons:
+docs/adr/0004-warm-names.md and docs/adr/0017-names-that-die.md.
 """
 
 import asyncio
@@ -19,20 +20,34 @@ from pathlib import Path
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.inbound import Inbound, ServerIdentity, warm_inbounds
 from vpnkeys.worker import NEVER, Interruptible, Job, Worker
-from vpnkeys.xray.probe.client import connect, relay, remove_leftovers, running_client, way_into
+from vpnkeys.xray.probe.client import ClientFailed, connect, relay, remove_leftovers, running_client, way_into
 from vpnkeys.xray.probe.kernel import Probes
 
 _log = logging.getLogger(__name__)
 
-_TRY_EVERY_S = 0.2
-_TRY_FOR_S = 12.0
-_TRY_AGAIN_AFTER_S = 30.0
+_LOOK_EVERY_S = 0.2
+_TEST_EVERY_S = 30.0
+_CONFIRM_AFTER_S = 5.0  # a name that has just failed may have met a short fault
+
+
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """How a name is tested: a request every `every_s` until one is answered, for `for_s` at most."""
+
+    every_s: float
+    for_s: float
+
+
+# A request that comes before the end of Xray's own probe sleeps five seconds, and a later one does not.
+_FIRST = _Patience(every_s=0.2, for_s=12.0)
+_AGAIN = _Patience(every_s=1.0, for_s=5.0)
+
 _JOB = Job(
     name="server-names",
     failing="the server names could not be tested",
-    every_s=_TRY_AGAIN_AFTER_S,
-    back_off_s=(_TRY_AGAIN_AFTER_S,),
-    late_after_s=_TRY_AGAIN_AFTER_S + _TRY_FOR_S,
+    every_s=_TEST_EVERY_S,
+    back_off_s=(_TEST_EVERY_S,),
+    late_after_s=_TEST_EVERY_S + _FIRST.for_s,
     expected=(OSError,),
 )
 _NOWHERE = ("warm.invalid", 80)
@@ -41,17 +56,23 @@ _REQUEST = b"GET / HTTP/1.1\r\nHost: warm.invalid\r\n\r\n"
 
 @dataclass(slots=True)
 class ServerNameProber:
-    """Keeps the set of ready server names of the present Xray, in a thread of its own."""
+    """Keeps the sets of ready and of failing server names of the present Xray, in a thread of its own.
+
+    A name that is in neither is about to be tested.
+    """
 
     xray: Path
     environment: Mapping[str, str]
     site: Callable[[], ServerIdentity]
     probes: Probes
+    _names: frozenset[str] = field(default=frozenset(), init=False)
     _ready: frozenset[str] = field(default=frozenset(), init=False)
+    _failing: frozenset[str] = field(default=frozenset(), init=False)
+    _tested: frozenset[str] = field(default=frozenset(), init=False)
     _life: int = field(default=0, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _up: bool = field(default=False, init=False)
-    _logged: tuple[str, ...] = field(default=(), init=False)
+    _logged: frozenset[str] = field(default=frozenset(), init=False)
     _runner: Interruptible = field(default_factory=Interruptible, init=False)
     worker: Worker = field(init=False)
 
@@ -74,95 +95,116 @@ class ServerNameProber:
         self.worker.wake(at_once=True)
 
     def xray_is_down(self) -> None:
-        """Empty the set of ready names: Xray ended, and its probes' results with it."""
+        """Forget all results: Xray ended, and its probes' results with it."""
         with self._changed:
             self._up = False
-            self._ready = frozenset()
+            self._ready = self._failing = self._tested = frozenset()
             self._changed.notify_all()
 
     def try_again(self) -> None:
-        """Test the names that are not ready now, as after a target has become usable."""
+        """Test the names now, as after a target has become usable."""
         self.worker.wake(at_once=True)
 
-    def ready(self, wait_s: float = 0.0) -> frozenset[str]:
-        """Return the ready names; wait up to `wait_s` for the first one."""
+    def suspect(self, name: str) -> None:
+        """Take a name back until a client has got through it again, which is tried at once."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ready, wait_s)
+            self._ready -= {name}
+            self._failing -= {name}
+        self.try_again()
+
+    def ready(self, wait_s: float = 0.0) -> frozenset[str]:
+        """Return the ready names; wait up to `wait_s` for the first one while some are still to be tested."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._have_all_failed(), wait_s)
             return self._ready
 
+    def _have_all_failed(self) -> bool:
+        return self._failing == self._tested == self._names != frozenset()
+
+    def failing(self) -> frozenset[str]:
+        """Return the names through which no client got at their latest test."""
+        return self._failing
+
     def _test_names(self) -> float | None:
-        """Test the names that are not ready; return the seconds until the next test."""
-        life, untested = self._life, self._untested()
-        if not self._up or not untested:
+        """Test all names; return the seconds until the next test."""
+        life, failing = self._life, self._failing
+        if not self._up:
             return NEVER
-        try:
-            self._runner.run(partial(self._test_all, untested, life))
-        finally:
-            self._log_untested_names(life)
-        return _TRY_AGAIN_AFTER_S if self._untested() else NEVER
+        inbounds = warm_inbounds(self.site())
+        self._names = frozenset(map(_name, inbounds))
+        self._runner.run(partial(self._test_all, inbounds, life))
+        self._log_failing_names(life)
+        return _CONFIRM_AFTER_S if self._failing - failing else None
 
     def _interrupt(self) -> None:
         self.xray_is_down()  # for a test whose event loop does not run yet
         self._runner.interrupt()
 
-    def _untested(self) -> tuple[Inbound, ...]:
-        """Return the test inbounds whose names are not ready."""
-        return tuple(inbound for inbound in warm_inbounds(self.site()) if _name(inbound) not in self._ready)
-
     async def _test_all(self, inbounds: tuple[Inbound, ...], life: int) -> None:
-        """Test all names at once, until each is ready, Xray ends, or 12 seconds have passed."""
+        """Test all names at once, until each test has a result or Xray ends."""
         async with _client(self.xray, self.environment, self.site().public_key, inbounds) as proxies:
-            hasten = asyncio.create_task(self._end_probes(inbounds))
-            tries = [self._test_name(inbound, proxy, life) for inbound, proxy in zip(inbounds, proxies, strict=True)]
+            hasten = asyncio.create_task(self._end_probes([_name(inbound) for inbound in inbounds]))
+            tries = [
+                self._test_name(_name(inbound), proxy, life) for inbound, proxy in zip(inbounds, proxies, strict=True)
+            ]
             await asyncio.gather(*tries)
             hasten.cancel()
 
-    async def _end_probes(self, inbounds: tuple[Inbound, ...]) -> None:
-        """End Xray's probes as soon as they have recorded what they need."""
-        names = [_name(inbound) for inbound in inbounds]
+    async def _end_probes(self, names: list[str]) -> None:
+        """End Xray's probes of names that are tested for the first time, once they have recorded what they need."""
+        untested = [name for name in names if name not in self._tested]
+        if not untested:
+            return
         began = time.monotonic()
-        while (patience_s := self.probes.patience_s(names)) is None:  # noqa: ASYNC110 - reports come from another thread
-            await asyncio.sleep(_TRY_EVERY_S)
+        while (patience_s := self.probes.patience_s(untested)) is None:  # noqa: ASYNC110 - reports come from another thread
+            await asyncio.sleep(_LOOK_EVERY_S)
         await asyncio.sleep(began + patience_s - time.monotonic())
         with suppress(XrayUnavailable):
-            await asyncio.to_thread(self.probes.end, [name for name in names if name not in self._ready])
+            await asyncio.to_thread(self.probes.end, [name for name in untested if name not in self._ready])
 
-    async def _test_name(self, inbound: Inbound, proxy: Path, life: int) -> None:
-        """Send requests through one inbound until one is answered, and mark its name as ready."""
-        # Overlapping requests: one that came before the end of the probe sleeps five seconds, a later one does not.
+    async def _test_name(self, name: str, proxy: Path, life: int) -> None:
+        """Send requests through one inbound until one is answered, and note the result."""
+        patience = _AGAIN if name in self._tested else _FIRST
         requests: set[asyncio.Task[bool]] = set()
-        deadline = time.monotonic() + _TRY_FOR_S
+        deadline = time.monotonic() + patience.for_s
         try:
             while time.monotonic() < deadline and self._life == life and self._up:
                 requests.add(asyncio.create_task(_answers(proxy)))
-                done, requests = await asyncio.wait(requests, timeout=_TRY_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                timeout_s = patience.every_s
+                done, requests = await asyncio.wait(requests, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
                 if any(task.result() for task in done):
-                    self._mark_ready(_name(inbound), life)
+                    self._note(name, life, works=True)
                     return
                 if done:  # refused at once: do not send the next one without a pause
-                    await asyncio.sleep(_TRY_EVERY_S)
+                    await asyncio.sleep(patience.every_s)
+            self._note(name, life, works=False)
         finally:
             for task in requests:
                 task.cancel()
             await asyncio.gather(*requests, return_exceptions=True)
 
-    def _mark_ready(self, name: str, life: int) -> None:
+    def _note(self, name: str, life: int, *, works: bool) -> None:
         with self._changed:
-            if self._life == life and self._up:
-                self._ready |= {name}
-                self._changed.notify_all()
+            if self._life != life or not self._up:
+                return
+            self._tested |= {name}
+            self._ready = self._ready | {name} if works else self._ready - {name}
+            self._failing = self._failing - {name} if works else self._failing | {name}
+            self._changed.notify_all()
 
-    def _log_untested_names(self, life: int) -> None:
+    def _log_failing_names(self, life: int) -> None:
         if self._life != life or not self._up:
             return
-        before, self._logged = self._logged, tuple(sorted(map(_name, self._untested())))
-        if self._logged and self._logged != before:
+        before, self._logged = self._logged, self._failing
+        if self._logged - before:
             _log.warning(
                 "no client gets through %s: check that its target answers TLS 1.3 with h2 from this server; "
                 "keys are made with the other names, and it is tested again in %.0f s",
-                ", ".join(self._logged),
-                _TRY_AGAIN_AFTER_S,
+                ", ".join(sorted(self._logged)),
+                _TEST_EVERY_S,
             )
+        if before - self._logged:
+            _log.info("clients get through %s again", ", ".join(sorted(before - self._logged)))
 
 
 def _name(inbound: Inbound) -> str:
@@ -180,18 +222,22 @@ async def _client(
         ports = [await stack.enter_async_context(relay(dial)) for dial in dials]
         ways = [way_into(inbound, port, public_key) for inbound, port in zip(inbounds, ports, strict=True)]
         directory = Path(inbounds[0].listen).parent
-        yield await stack.enter_async_context(running_client(xray, environment, directory, ways))
+        yield await stack.enter_async_context(running_client(xray, environment, directory, ways, "names"))
 
 
 async def _answers(proxy: Path) -> bool:
-    """Return whether a request through the proxy is answered by the server's Xray."""
-    writer = None
+    """Return whether a request through the proxy is answered by the server's Xray.
+
+    Raises ClientFailed when the proxy does not answer CONNECT, for which it needs no server: nothing is known then.
+    """
     try:
         reader, writer = await connect(proxy, *_NOWHERE)
+    except (OSError, asyncio.IncompleteReadError) as error:
+        raise ClientFailed("it ended during the test") from error
+    try:
         writer.write(_REQUEST)
         return bool(await reader.read(1))
-    except (OSError, asyncio.IncompleteReadError):
+    except OSError:
         return False
     finally:
-        if writer is not None:
-            writer.close()
+        writer.close()

@@ -8,13 +8,14 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
 
+from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.worker import Job, Worker
@@ -23,6 +24,7 @@ from vpnkeys.xray.probe.flight import X25519MLKEM768, FlightUnfit, check_flight,
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 4.0
+_AT_ONCE_S = 2.0  # for an answer while the maker of a key waits
 _LOOK_EVERY_S = 60.0
 _LOOK_AGAIN_AFTER_S = 5.0
 _THREADS = 8
@@ -135,11 +137,13 @@ def _failure(target: str, error: OSError | ValueError) -> str:
 class TargetWatch:
     """Checks the targets of all server names every minute, every five seconds while one has problems.
 
+    `in_use` returns the names of active keys, among which may be imported ones and some that were configured once.
     `on_better` is called when a target has become usable. `report`, `seen` and `usable` answer from the latest check.
     """
 
     ca_file: Path | None
     site: Callable[[], ServerIdentity]
+    in_use: Callable[[], Collection[str]]
     on_better: Callable[[], None]
     worker: Worker = field(init=False)
     _reports: dict[str, TargetReport] = field(default_factory=dict, init=False)
@@ -153,12 +157,27 @@ class TargetWatch:
         """Check all targets now; return their reports."""
         site = self.site()
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="target") as pool:
-            reports = tuple(pool.map(lambda name: look_at(name, site.target(name), self.ca_file), site.server_names))
+            reports = tuple(pool.map(lambda name: look_at(name, site.target(name), self.ca_file), self._names()))
         before = self.usable()
         self._reports = {report.server_name: report for report in reports}
         if self.usable() - before:
             self.on_better()
         return reports
+
+    def check_at_once(self, server_name: str) -> str:
+        """Return why REALITY could not use a name's target at this moment; an empty text when it could.
+
+        The target is asked where it answered at the latest check, and once only. A failure makes the next check due.
+        """
+        report = self._reports.get(server_name)
+        if report is None or report.address is None:
+            return "its target has not answered yet"
+        try:
+            check_flight(report.address, server_name, _AT_ONCE_S)
+        except (OSError, FlightUnfit) as error:
+            self.worker.wake()
+            return f"{report.target} {error}" if isinstance(error, FlightUnfit) else _failure(report.target, error)
+        return ""
 
     def report(self, server_name: str) -> TargetReport | None:
         """Return the latest report of a server name's target; None before the first check."""
@@ -171,6 +190,15 @@ class TargetWatch:
     def usable(self) -> frozenset[str]:
         """Return the server names whose targets were usable at the latest check."""
         return frozenset(name for name, report in self._reports.items() if report.is_usable)
+
+    def _names(self) -> tuple[str, ...]:
+        """Return the configured names, then the other names that keys have."""
+        configured = self.site().server_names
+        try:
+            others = set(self.in_use()).difference(configured)
+        except Unavailable:
+            others = set()
+        return (*configured, *sorted(others))
 
     def _look_and_log(self) -> float:
         problems = {problem for report in self.look() for problem in report.problems}

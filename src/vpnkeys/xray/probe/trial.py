@@ -18,7 +18,7 @@ from vpnkeys.xray.config.document import SELF_TEST_HOST, BaseConfig
 from vpnkeys.xray.probe.client import ClientFailed, ConnectionTrace, connect, relay, running_client, way_into
 
 # Ten seconds in all. _ANSWER_S covers the five that REALITY makes a client sleep when it connects during a probe.
-_ANSWER_S, _TARGET_S, _EGRESS_S = 6.0, 1.5, 2.0
+_ANSWER_S, _EGRESS_S = 6.0, 2.0
 _DEADLINE_S = 9.5
 
 _REQUEST = f"GET / HTTP/1.1\r\nHost: {SELF_TEST_HOST}\r\n\r\n".encode("ascii")
@@ -28,13 +28,18 @@ _MAX_HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """Tests links. `report` gives the latest report of a name's target, `base` says what customers may reach."""
+    """Tests links. `base` says what customers may reach.
+
+    `report` gives the latest report of a name's target; `problem` asks the target now, within two seconds, and says why
+    clients cannot get in by the name, with an empty text when they can.
+    """
 
     xray: Path
     environment: Mapping[str, str]
     site: Callable[[], ServerIdentity]
     base: BaseConfig
     report: Callable[[str], TargetReport | None]
+    problem: Callable[[str], str]
 
     def of(self, key: Key) -> Trial:
         """Test a key's link; return the result within ten seconds. The client is ended and its files are removed."""
@@ -58,7 +63,7 @@ class Trials:
         async with AsyncExitStack() as stack:
             port = await stack.enter_async_context(relay(partial(_dial, inbound), trace))
             way = way_into(inbound, port, site.public_key)
-            client = running_client(self.xray, self.environment, Path(site.socket_dir), [way])
+            client = running_client(self.xray, self.environment, Path(site.socket_dir), [way], "test")
             (proxy,) = await stack.enter_async_context(client)
             trial = await _ask(proxy, trace)
             if trial.outcome is Outcome.WORKS:
@@ -70,11 +75,8 @@ class Trials:
         # REALITY uses the target's handshake for every connection, so a broken target keeps all clients out.
         if trial.outcome is Outcome.PORT_SILENT:
             return trial
-        report = self.report(inbound.reality.server_names[0])
-        problems = report.problems if report is not None else ()
-        if not problems and report is not None and report.address is not None:
-            problems = await _target_problem(report)
-        return replace(trial, outcome=Outcome.TARGET_GONE, reason=problems[0]) if problems else trial
+        problem = await asyncio.to_thread(self.problem, inbound.reality.server_names[0])
+        return replace(trial, outcome=Outcome.TARGET_DOWN, reason=problem) if problem else trial
 
     async def _egress(self, proxy: Path, inbound: Inbound) -> Egress:
         target, server_name = inbound.reality.target, inbound.reality.server_names[0]
@@ -161,21 +163,6 @@ async def _answer(proxy: Path) -> tuple[float, int]:
         return first_byte_s, len(head)
     finally:
         writer.close()
-
-
-async def _target_problem(report: TargetReport) -> tuple[str, ...]:
-    """Return the problem of a target that does not answer now, though it did at the latest check; else nothing."""
-    host, port = report.address or ("", 0)
-    try:
-        async with asyncio.timeout(_TARGET_S):
-            context = _unverified_context()
-            _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=report.server_name)
-            writer.transport.abort()
-    except TimeoutError:
-        return (f"{report.target} does not answer; check that this server reaches it",)
-    except OSError as error:
-        return (f"{report.target} cannot be reached ({error.strerror or error}); check that this server reaches it",)
-    return ()
 
 
 def _unverified_context() -> ssl.SSLContext:
