@@ -1,6 +1,9 @@
 """The result of a check of a REALITY target."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from vpnkeys.domain.key import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +26,25 @@ class TargetReport:
     def is_usable(self) -> bool:
         """Whether new keys may use this name."""
         return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class TargetUse:
+    """A report on a target, with the active keys that have its name."""
+
+    report: TargetReport
+    keys: tuple[Key, ...]
+
+    @property
+    def affected(self) -> tuple[Key, ...]:
+        """The keys with which nobody gets in, because the target is not usable."""
+        return () if self.report.is_usable else self.keys
+
+
+def uses(reports: Iterable[TargetReport], keys: Iterable[Key]) -> tuple[TargetUse, ...]:
+    """Return the reports, each with the active keys among these that have its name."""
+    active: dict[str, list[Key]] = {}
+    for key in keys:
+        if key.serves:
+            active.setdefault(key.sni, []).append(key)
+    return tuple(TargetUse(report, tuple(active.get(report.server_name, ()))) for report in reports)

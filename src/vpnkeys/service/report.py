@@ -10,7 +10,7 @@ from vpnkeys.domain.limits import Status
 from vpnkeys.domain.plan import Observed, Plan, compare, differences, file_is_right, running_drift, uuids_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
-from vpnkeys.domain.target import TargetReport
+from vpnkeys.domain.target import TargetUse, uses
 from vpnkeys.service.reconcile import Reconciler
 
 
@@ -97,9 +97,9 @@ class Reporter:
         """Return what is observed, and what bringing it to the database would change."""
         return self.reconciler.compare()
 
-    def targets(self) -> tuple[TargetReport, ...]:
-        """Return what the last check of the REALITY targets found; they are checked once a minute."""
-        return self.reconciler.node.targets_seen()
+    def targets(self) -> tuple[TargetUse, ...]:
+        """Return what was last found of the REALITY targets, each with its active keys. Raises StoreUnavailable."""
+        return uses(self.reconciler.node.targets_seen(), self.reconciler.stops.keys())
 
     def xray_file(self) -> XrayFileReport:
         """Return the numbers of config.json, and what `xray run -test` says of it."""

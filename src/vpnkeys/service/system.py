@@ -11,7 +11,7 @@ from vpnkeys.domain.errors import StoreUnavailable, XrayRefused, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.domain.target import TargetReport
+from vpnkeys.domain.target import TargetUse, uses
 from vpnkeys.service.audited import audited
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.keys import lowest_free
@@ -87,9 +87,10 @@ class SystemService:
             self.reload_key_pair()
             self.sync_and_restart()
 
-    def verify_reality(self) -> tuple[Plan, tuple[TargetReport, ...]]:
+    def verify_reality(self) -> tuple[Plan, tuple[TargetUse, ...]]:
         """Repair what differs from the database and check every target now; return the plan and the reports."""
-        return self.sync(), self.reconciler.node.look_at_targets()
+        done, seen = self.sync(), self.reconciler.node.look_at_targets()
+        return done, uses(seen, self.reconciler.stops.keys())
 
     def reset_ports(self) -> tuple[Move, ...]:
         """Assign all ports again, from the bottom of the range in order of creation; return the keys that moved.

@@ -51,6 +51,13 @@ class PortsPlan(Answer):
     timestamp: UnixSeconds
 
 
+class AffectedKey(Answer):
+    """An active key with which nobody gets in while the target of its server name is not fit."""
+
+    key_id: str
+    name: str
+
+
 class TargetState(Answer):
     """A REALITY target: whether it is fit, and what is wrong with it."""
 
@@ -59,6 +66,11 @@ class TargetState(Answer):
     usable: bool
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    active_keys: Annotated[int, Field(description="how many active keys have this server name")] = 0
+    affected_keys: Annotated[
+        tuple[AffectedKey, ...],
+        Field(description="these keys, while the target is not usable: nobody gets in with them"),
+    ] = ()
 
 
 class Targets(Answer):

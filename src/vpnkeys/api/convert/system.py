@@ -1,7 +1,7 @@
 """Converts comparisons, targets and moves of ports to answers."""
 
 from vpnkeys.domain.inbound import ForeignInbound
-from vpnkeys.domain.target import TargetReport
+from vpnkeys.domain.target import TargetUse
 from vpnkeys.service.report import Comparison, ShortIdMismatch, SyncReport
 from vpnkeys.service.system import Move
 from vpnkeys.wire import plans, system
@@ -79,14 +79,17 @@ def inbound_answer(inbound: ForeignInbound) -> system.Inbound:
     )
 
 
-def target_answer(report: TargetReport) -> plans.TargetState:
+def target_answer(used: TargetUse) -> plans.TargetState:
     """Return a REALITY target as the API shows it."""
+    report = used.report
     return plans.TargetState(
         server_name=report.server_name,
         target=report.target,
         usable=report.is_usable,
         problems=tuple(report.problems),
         warnings=tuple(report.warnings),
+        active_keys=len(used.keys),
+        affected_keys=tuple(plans.AffectedKey(key_id=key.id, name=key.name) for key in used.affected),
     )
 
 

@@ -36,7 +36,7 @@ def get_ports_plan(system: SystemDep) -> PortsPlan:
 @requires(Scope.READ)
 async def get_targets(reporter: ReporterDep) -> Targets:
     """Return what the last check of the REALITY targets found; they are checked every minute."""
-    seen = tuple(target_answer(report) for report in reporter.targets())
+    seen = tuple(target_answer(used) for used in reporter.targets())
     return Targets(targets=seen, timestamp=int(time.time()))
 
 

@@ -75,8 +75,8 @@ def verify_reality(system: SystemDep) -> RealityVerified:
         status="verified",
         repaired=tuple(inbound.tag for inbound in done.add),
         config_rewritten=done.file is not None,
-        targets=tuple(target_answer(target) for target in targets),
-        warnings=tuple(line for target in targets for line in (*target.problems, *target.warnings)),
+        targets=tuple(target_answer(used) for used in targets),
+        warnings=tuple(line for used in targets for line in (*used.report.problems, *used.report.warnings)),
         timestamp=_now(),
     )
 

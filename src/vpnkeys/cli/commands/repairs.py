@@ -46,7 +46,8 @@ def verify_reality(remote: Remote, *, yes: Yes = False) -> None:
     _approve_sync(remote, restarts=False, yes=yes)
     with remote.busy("Checking every target"):
         answer = remote.server.system.verify_reality()
-    remote.show(answer.as_sent(), answer.message, *(f"warning: {line}" for line in answer.warnings))
+    warnings = (f"warning: {line}" for line in answer.warnings)
+    remote.show(answer.as_sent(), answer.message, *warnings, *affected_keys(answer.targets))
 
 
 @asks_server
@@ -78,10 +79,24 @@ def ports_plan(remote: Remote) -> None:
 def table_of_targets(targets: tuple[TargetState, ...]) -> RenderableType:
     """Return a table with one row per target."""
     rows = [
-        (one.server_name, one.target, "usable" if one.usable else "unfit", "; ".join((*one.problems, *one.warnings)))
+        (
+            one.server_name,
+            one.target,
+            "usable" if one.usable else "unfit",
+            one.active_keys,
+            "; ".join((*one.problems, *one.warnings)),
+        )
         for one in targets
     ]
-    return table_of(("Server name", "Target", "Status", "What is wrong"), rows)
+    return table_of(("Server name", "Target", "Status", ">Keys", "What is wrong"), rows)
+
+
+def affected_keys(targets: tuple[TargetState, ...]) -> Iterator[str]:
+    """Yield a line for each key with which nobody gets in because of its target, and then what to do."""
+    affected = [(key, one.server_name) for one in targets for key in one.affected_keys]
+    yield from (f"Nobody gets in with key {key.key_id} ({key.name}): {name} is unfit." for key, name in affected)
+    if affected:
+        yield "`vpnkeys keys rotate KEY --sni` gives a key another server name, and a new link."
 
 
 def _approve_sync(remote: Remote, *, restarts: bool, yes: bool) -> None:

@@ -3,6 +3,7 @@
 import typer
 
 from vpnkeys.cli.commands.repairs import (
+    affected_keys,
     fix_reality_keys,
     plan,
     ports_plan,
@@ -90,7 +91,7 @@ def inbounds(remote: Remote) -> None:
 def targets(remote: Remote) -> None:
     """Show the last check of the REALITY targets; the server repeats it every minute."""
     found = remote.server.system.targets()
-    remote.show(found.as_sent(), table_of_targets(found.targets))
+    remote.show(found.as_sent(), table_of_targets(found.targets), *affected_keys(found.targets))
 
 
 @app.command("ports")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.target import TargetReport
+from vpnkeys.domain.target import TargetReport, uses
 from vpnkeys.reserve import FULL_BELOW_BYTES
 from vpnkeys.service.health.codes import Code
 from vpnkeys.worker import WorkerStatus
@@ -66,7 +66,7 @@ def on_disk(facts: HostFacts) -> Iterator[tuple[Code, str]]:
 
 
 def dead_targets(keys: Iterable[Key], targets: Iterable[TargetReport]) -> Iterator[tuple[Code, str]]:
-    """Yield the problem that keys have server names whose targets are not fit."""
-    dead = {seen.server_name for seen in targets if not seen.is_usable} & {key.sni for key in keys if key.serves}
+    """Yield the problem that keys have server names by which no client gets in."""
+    dead = [len(use.affected) for use in uses(targets, keys) if use.affected]
     if dead:
-        yield Code.TARGET_DOWN, f"{len(dead)} server name(s)"
+        yield Code.TARGET_DOWN, f"active keys: {sum(dead)}, server names: {len(dead)}"

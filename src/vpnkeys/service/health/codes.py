@@ -93,7 +93,7 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         ),
         Code.TARGET_DOWN: Trouble(
             "The target of a server name that active keys use is not fit: their customers may not get in.",
-            "`vpnkeys system targets` names it",
+            "`vpnkeys system targets` names it and its keys; `vpnkeys keys rotate KEY --sni` gives a key another name",
         ),
         Code.CONNECTIONS_NOT_CUT: Trouble(
             "Open connections of stopped keys cannot be ended.", "give the service `CAP_NET_ADMIN`: run it as installed"
