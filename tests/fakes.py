@@ -193,7 +193,7 @@ class FakeNode:
     def is_free(self, port: int) -> bool:
         """Whether neither Xray nor another program listens there."""
         listening = {inbound.port for inbound in (self.running or {}).values()}
-        return port not in self.occupied | listening
+        return port not in self.occupied | listening | self.file.reserved.keys()
 
     def epoch(self) -> str:
         """Also while it hangs."""

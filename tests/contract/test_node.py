@@ -18,8 +18,10 @@ from vpnkeys.domain.inbound import Inbound, ServerIdentity
 from vpnkeys.domain.plan import FileState, Plan, plan
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Host, Node
+from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.document import BaseConfig
-from vpnkeys.xray.config.file import ConfigFile, xray_checker
+from vpnkeys.xray.config.file import ConfigFile
+from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.sockets import can_cut
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.node import LocalNode
@@ -85,7 +87,8 @@ def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
     )
     site = ServerIdentity("127.0.0.1", "A" * 43, str(directory), ("a.example",))
     control = XrayControl(api)
-    command = XrayCommand(xray, file.start_file, (api,), {})
+    start_file = StartFile(file.path, lambda _document: file.base, file.check, lambda _why: None)
+    command = XrayCommand(xray, start_file.choose, (api,), {})
     process = XrayProcess(command, on_up=lambda _: None, on_down=lambda: None)
     prober = ServerNameProber(xray, {}, lambda: site, Probes(XrayCounters(api).pid, lambda _: None))
     targets = TargetWatch(None, lambda: site, in_use=tuple, on_better=lambda: None)

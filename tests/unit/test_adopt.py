@@ -92,7 +92,7 @@ def adopter_of(found: Found) -> XrayAdopter:
     return XrayAdopter(cast("LocalNode", found), cast("Reconciler", found), cast("TrafficService", found))
 
 
-STARTED = Start(epoch_of(PID), base_digest(CONTENT, POOL), 0, 0.0)
+STARTED = Start(epoch_of(PID), base_digest(CONTENT), 0, 0.0)
 IN_ORDER = ["quiesce", "close", "restart", "repair"]
 
 

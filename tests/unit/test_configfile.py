@@ -2,22 +2,21 @@
 
 import logging
 import os
-import socket
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 import pytest
-from tests.support.ports import reserve_range
 from tests.unit.test_config import inbound_of
 
 from vpnkeys.domain.errors import ConfigRefused, ConfigUnwritable
-from vpnkeys.domain.inbound import ForeignInbound, Inbound
+from vpnkeys.domain.inbound import ForeignInbound
 from vpnkeys.domain.plan import FileState, file_is_right
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.files import write_atomically
+from vpnkeys.xray.config.check import ConfigUntested
 from vpnkeys.xray.config.document import BaseConfig
 from vpnkeys.xray.config.file import ConfigFile
 
@@ -135,18 +134,47 @@ def test_a_directory_that_is_gone_is_unwritable(file: ConfigFile) -> None:
         file.write(WANTED)
 
 
-def test_a_refused_file_is_not_put_in_place(file: ConfigFile, checker: Checker) -> None:
-    """Xray's own test comes first; when it fails the file is the old one."""
-    before = put(file, {"inbounds": [], "dns": 5})
+def test_sections_that_xray_refuses_stay_and_are_told(file: ConfigFile, checker: Checker) -> None:
+    """Keys come and go beside them, and Xray is asked once; they are left out on request, after a copy."""
+    put(file, {"inbounds": [], "dns": 5})
     checker.refuses = lambda content: b'"dns"' in content
+    file.write(WANTED)
+    assert (file.refusal, len(checker.seen)) == ("no", 2)
+    file.write(())
+    file.write(WANTED)
+    assert (file.refusal, len(checker.seen)) == ("no", 2)
+    assert orjson.loads(file.path.read_bytes())["dns"] == 5
+    file.leave_out_foreign()
+    assert names(file) == {"config.json", "config.json.refused"}
+    assert orjson.loads((file.path.parent / "config.json.refused").read_bytes())["dns"] == 5
+    assert b'"dns"' not in file.path.read_bytes()
+    assert (file_is_right(WANTED, file.read()), file.refusal) == (True, "")
+
+
+@pytest.mark.parametrize(("always_check", "refused"), [(True, b'"dns"'), (False, b'"vpnkeys-api"')])
+def test_a_file_that_must_be_fit_is_not_put_in_place(
+    file: ConfigFile, checker: Checker, always_check: bool, refused: bytes
+) -> None:
+    """At a start nothing is excused, and what Xray refuses of ours never is; the file is the old one."""
+    before = put(file, {"inbounds": [], "dns": 5})
+    checker.refuses = lambda content: refused in content
     with pytest.raises(ConfigRefused):
-        file.write(WANTED)
+        file.write(WANTED, always_check=always_check)
     assert file.path.read_bytes() == before
     assert names(file) == {"config.json"}
-    file.set_aside()
-    assert names(file) == {"config.json.refused"}
-    file.write(WANTED)
-    assert file_is_right(WANTED, file.read())
+
+
+def test_a_test_that_cannot_be_run_refuses_nothing(file: ConfigFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an answer the file stays as it is."""
+    before = put(file, {"inbounds": [], "dns": 5})
+
+    def cannot(_path: Path) -> None:
+        raise ConfigUntested("no such program")
+
+    monkeypatch.setattr(file, "check", cannot)
+    with pytest.raises(ConfigUntested):
+        file.write(WANTED)
+    assert file.path.read_bytes() == before
 
 
 def test_xray_is_asked_only_about_what_is_new(file: ConfigFile, checker: Checker) -> None:
@@ -190,44 +218,34 @@ def test_a_doubled_tag_is_drift(file: ConfigFile) -> None:
     assert file_is_right(WANTED, file.read())
 
 
-def test_odd_inbounds_on_our_ports_are_read_and_replaced(file: ConfigFile) -> None:
-    """Whatever somebody wrote there, it is told and then put right."""
-    odd = [{"tag": ["x"], "port": 10001}, {"port": "10002"}, {"tag": "key-9", "settings": []}]
-    put(file, {"inbounds": odd})
-    assert len(file.read().inbounds) == 3
+def test_inbounds_on_our_ports_without_our_tags_are_the_operators(file: ConfigFile) -> None:
+    """They stay, whatever they are, and their ports are reserved; what has our tags is put right."""
+    mine = [{"tag": ["x"], "port": 10001}, {"port": "10002-10003, 9000,10100"}, {"port": "env:PORT"}, {"port": None}]
+    put(file, {"inbounds": [*mine, {"tag": "key-9", "settings": []}]})
+    view = file.read()
+    assert [*view.inbounds] == ["key-9"]
+    assert view.reserved == {10001: "['x']", 10002: "", 10003: "", 10100: ""}
+    assert file.reserved() == view.reserved
     file.write(WANTED)
     assert file_is_right(WANTED, file.read())
+    assert orjson.loads(file.path.read_bytes())["inbounds"][2:] == mine
+    assert file.reserved() == view.reserved
+    put(file, {"inbounds": []})
+    assert file.reserved() == {}
 
 
-def test_xray_starts_with_what_can_listen(tmp_path: Path, checker: Checker) -> None:
-    """After a start that failed, what another program keeps from listening is left out; config.json itself stays."""
-    ports = reserve_range(2)
-    file = ConfigFile(tmp_path / "config.json", BaseConfig(SOCKET, PortRange(ports[0], ports[1])), checker)
-    wanted = tuple(_on(port) for port in ports)
-    file.write(wanted)
-    before = file.path.read_bytes()
-    assert file.start_file(0) == file.path
-    with _listener(ports[0]):
-        start = file.start_file(1)
-    assert start != file.path
-    assert [raw["tag"] for raw in orjson.loads(start.read_bytes())["inbounds"][1:]] == [wanted[1].tag]
-    assert file.path.read_bytes() == before
-
-
-def test_xray_starts_with_our_own_sections_put_right(file: ConfigFile) -> None:
-    """The server knows what they should be; the operator's own stay."""
-    file.write(WANTED)
-    right = orjson.loads(file.path.read_bytes())
-    mine = {"tag": "mine", "port": 1080, "protocol": "socks"}
-    put(file, {**right, "api": {}, "inbounds": [right["inbounds"][1], mine, right["inbounds"][1]]})
-    started = orjson.loads(file.start_file(1).read_bytes())
-    assert started == {**right, "inbounds": [right["inbounds"][0], mine]}
-
-
-def test_an_unreadable_file_is_what_xray_is_started_with(file: ConfigFile) -> None:
-    """There is nothing better; the repair will write it."""
-    file.path.write_text("{")
-    assert file.start_file(3) == file.path
+def test_comments_are_read_as_xray_reads_them_and_kept_in_a_copy(file: ConfigFile) -> None:
+    """The operator's sections stay when the file is written; no copy of one text is made twice, and five are kept."""
+    for number in range(7):
+        text = f'{{"dns": {{"tag": "a//b#c"}}, /* {number} *\n/ # one\n"inbounds": []}} // two'.encode()
+        for _ in range(2):
+            file.path.write_bytes(text)
+            file.write(WANTED)
+        assert orjson.loads(file.path.read_bytes())["dns"] == {"tag": "a//b#c"}
+        assert (file.path.parent / "config.json.with-comments").read_bytes() == text
+    ends = {"", ".with-comments", *(f".with-comments.{number}" for number in (1, 2, 3, 4))}
+    assert names(file) == {f"config.json{end}" for end in ends}
+    assert b"/* 2 *" in (file.path.parent / "config.json.with-comments.4").read_bytes()
 
 
 def test_keeping_a_broken_file_is_told(file: ConfigFile, caplog: pytest.LogCaptureFixture) -> None:
@@ -236,14 +254,6 @@ def test_keeping_a_broken_file_is_told(file: ConfigFile, caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         file.write(WANTED)
     assert "config.json.broken" in caplog.text
-
-
-def _on(port: int) -> Inbound:
-    return replace(inbound_of(port), tag=f"key-{port}")
-
-
-def _listener(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port))
 
 
 def test_what_we_wrote_is_not_read_back_and_what_others_wrote_is(file: ConfigFile, checker: Checker) -> None:

@@ -16,7 +16,8 @@ from tests.unit.test_config import inbound_of
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.xray.config.document import BaseConfig, merge
-from vpnkeys.xray.config.file import base_digest, without_what_cannot_listen
+from vpnkeys.xray.config.file import base_digest
+from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.guard import Guard, Policy
 from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.process.launch import (
@@ -58,7 +59,9 @@ class Launching:
     def launcher(self) -> Launcher:
         """The one under test."""
         guard = Guard("vpnkeys_unit_test", Policy(MARK))
-        return Launcher(self.data_dir, self.pool, sockets_in(self.run, 2), guard, self.said.append)
+        base = BaseConfig("/run/api.sock", self.pool, egress_allow=(("10.0.0.0/8", 53),))
+        file = StartFile(self.data_dir / "config.json", lambda _: base, lambda _: None, self.said.append)
+        return Launcher(self.data_dir, sockets_in(self.run, 2), guard, file, self.said.append)
 
     def put(self, content: object) -> None:
         """Write config.json, as the server does: from one moment to the next."""
@@ -117,7 +120,7 @@ def test_the_start_is_noted(launching: Launching) -> None:
     start = last_start(launching.run)
     assert start is not None
     assert (start.epoch, start.quick_exits) == (epoch_of(os.getpid()), 0)
-    assert start.base == base_digest(content, POOL)
+    assert start.base == base_digest(content)
     for broken in ("{", "{}", "[]", '{"epoch": 1}'):
         record_path(launching.run).write_text(broken)
         assert last_start(launching.run) is None
@@ -125,13 +128,13 @@ def test_the_start_is_noted(launching: Launching) -> None:
 
 def test_a_frame_is_what_is_not_of_keys() -> None:
     """Keys come and go without a restart of Xray; whatever else changes needs one. The order of sections is nothing."""
-    before = base_digest(document(10001), POOL)
-    assert base_digest(document(10002, 10003), POOL) == before
-    assert base_digest(dict(reversed(document(10001).items())), POOL) == before
+    before = base_digest(document(10001))
+    assert base_digest(document(10002, 10003)) == before
+    assert base_digest(dict(reversed(document(10001).items()))) == before
     foreign = document(10001)
     foreign["inbounds"].append({"tag": "mine", "port": 1080, "protocol": "socks"})
     for other in (document(10001, egress_allow=(("10.0.0.0/8", 53),)), document(10001, mark=MARK), foreign):
-        assert base_digest(other, POOL) != before
+        assert base_digest(other) != before
 
 
 @pytest.mark.parametrize(
@@ -157,23 +160,12 @@ def test_after_a_young_death_it_starts_with_what_can_listen(launching: Launching
     api, lost, kept = content["inbounds"]
     assert orjson.loads(start.read_bytes()) == {**content, "inbounds": [api, kept, foreign]}
     assert lost not in orjson.loads(start.read_bytes())["inbounds"]
-    assert base_digest(orjson.loads(start.read_bytes()), launching.pool) == base_digest(
-        {**content, "inbounds": [*content["inbounds"], foreign]}, launching.pool
+    started = last_start(launching.run)
+    assert started is not None
+    assert not started.is_bare
+    assert base_digest(orjson.loads(start.read_bytes())) == base_digest(
+        {**content, "inbounds": [*content["inbounds"], foreign]}
     )
-
-
-def test_nothing_is_taken_out_of_a_file_that_can_listen() -> None:
-    """A fallback loses no more than it must."""
-    content = document(*reserve_range(2))
-    assert without_what_cannot_listen(content, POOL) == content
-
-
-def test_two_inbounds_of_one_tag_do_not_keep_xray_from_starting() -> None:
-    """Xray refuses the whole file for them; neither can be told to be the right one."""
-    content = document(*reserve_range(2))
-    api, one, other = content["inbounds"]
-    twice = {**content, "inbounds": [api, one, other, other]}
-    assert without_what_cannot_listen(twice, POOL) == {**content, "inbounds": [api, one]}
 
 
 def test_what_a_killed_xray_left_is_removed(launching: Launching) -> None:

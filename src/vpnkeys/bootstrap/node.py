@@ -2,18 +2,16 @@
 
 import logging
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 
 from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.ops.base_config import base_config
 from vpnkeys.ops.data_dir import api_socket
 from vpnkeys.settings import Settings
-from vpnkeys.store.files.certificate import host_names
-from vpnkeys.xray.config.document import BaseConfig
-from vpnkeys.xray.config.file import ConfigFile, xray_checker
+from vpnkeys.xray.config.check import xray_checker
+from vpnkeys.xray.config.file import ConfigFile
+from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, table_of
-from vpnkeys.xray.host.networks import PRIVATE_NETWORKS
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.probe.kernel import Probes
@@ -45,18 +43,6 @@ def build_guard(settings: Settings) -> Guard | None:
     return guard
 
 
-def _own_addresses() -> tuple[str, ...]:
-    """Return this host's public addresses; private ones are blocked by their networks already."""
-    private = [ip_network(network) for network in PRIVATE_NETWORKS]
-    own = []
-    for name in sorted(host_names()):
-        with suppress(ValueError):  # host names are among them
-            address = ip_address(name)
-            if not any(address in network for network in private):
-                own.append(str(address))
-    return tuple(own)
-
-
 @dataclass(frozen=True, slots=True)
 class NodeQuestions:
     """What the node asks of the server that is made around it, but only after the server has started."""
@@ -68,14 +54,7 @@ class NodeQuestions:
 
 def build_node(settings: Settings, xray: XrayBinary, guard: Guard | None, server: NodeQuestions) -> LocalNode:
     """Return the node."""
-    base = BaseConfig(
-        str(api_socket(settings)),
-        settings.port_range,
-        settings.egress_allow,
-        _own_addresses(),
-        settings.panel_port,
-        mark=None if guard is None else guard.policy.mark,
-    )
+    base = base_config(settings, None if guard is None else guard.policy.mark)
     # The target watch and the name prober call each other, but only after the server has started.
     probes = Probes(_xray_pid(settings), lambda name: targets.report(name))  # noqa: PLW0108 - made below
     prober = ServerNameProber(xray.path, xray_environment(settings.xray_ca_file), server.site, probes)
@@ -101,7 +80,9 @@ def _xray_pid(settings: Settings) -> Callable[[], int]:
     return counters.pid if settings.xray_supervisor == "vpnkeys" else lambda: probing_pid(counters)
 
 
-def xray_command(settings: Settings, xray: XrayBinary, node: LocalNode) -> XrayCommand:
+def xray_command(settings: Settings, xray: XrayBinary, file: ConfigFile) -> XrayCommand:
     """Return how Xray is started as this server's child."""
+    start = StartFile(file.path, lambda _document: file.base, file.check, _log.error)
     sockets = sockets_in(settings.data_dir / "run", len(settings.reality_server_names))
-    return XrayCommand(xray.path, node.file.start_file, sockets, xray_environment(settings.xray_ca_file))
+    environment = xray_environment(settings.xray_ca_file)
+    return XrayCommand(xray.path, start.choose, sockets, environment, lambda: start.is_bare)

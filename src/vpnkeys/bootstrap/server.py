@@ -16,6 +16,7 @@ from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.ops.backup import take_whole
+from vpnkeys.ops.config_watch import ConfigWatch
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair, reserve_keeper
 from vpnkeys.ops.startover import accept_start, refuse_starting_over
@@ -43,7 +44,7 @@ from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.store.files.secrets import load_key_pair
 from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
-from vpnkeys.worker import Workers
+from vpnkeys.worker import Worker, Workers
 from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
@@ -162,7 +163,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     keys, reporter = KeyService(changer, settings.port_range), Reporter(reconciler, settings.port_range)
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
-    drift, workers = DriftWatch(reconciler), Workers()
+    drift, config, workers = DriftWatch(reconciler), ConfigWatch(node, reconciler, process), Workers()
     look_at_host = partial(host_facts, settings.data_dir, daily_backup, served, clock)
     reload_key_pair = partial(_reload_key_pair, settings.data_dir, reconciler)
     server = Server(
@@ -174,7 +175,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         enforcer=Enforcer(keys, traffic),
         quotas=QuotaWatch(keys, traffic),
         reconciler=reconciler,
-        health=_health(look_at_host, node, reconciler, workers, guard),
+        health=_health(look_at_host, config, workers, guard),
         selftest=SelfTest(node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
         subscriptions=_subscriptions_of(settings, reconciler, clock),
@@ -193,7 +194,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         drift=drift,
         workers=workers,
     )
-    _gather_workers(server)
+    _gather_workers(server, config.worker)
     return server
 
 
@@ -203,7 +204,7 @@ def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> IO[str]:
     return lock
 
 
-def _gather_workers(server: Server) -> None:
+def _gather_workers(server: Server, config_watch: Worker) -> None:
     """Add the workers in order: each may use those before it, and all use Xray, which starts first and ends last."""
     every_s = server.settings.traffic_interval_s
     sampler = (server.traffic.sampler(every_s),) if every_s > 0 else ()
@@ -212,6 +213,7 @@ def _gather_workers(server: Server) -> None:
         server.node.prober.worker,
         server.node.targets.worker,
         server.hang_watch.worker,
+        config_watch,
         *sampler,
         server.enforcer.worker,
         server.quotas.worker,
@@ -233,14 +235,12 @@ def _reconciler_of(settings: Settings, store: SqlStore, node: LocalNode, site: S
 
 
 def _health(
-    look_at_host: Callable[[], HostFacts],
-    node: LocalNode,
-    reconciler: Reconciler,
-    workers: Workers,
-    guard: Guard | None,
+    look_at_host: Callable[[], HostFacts], config: ConfigWatch, workers: Workers, guard: Guard | None
 ) -> Health:
+    node, reconciler = config.node, config.reconciler
     questions = Questions(node.control.ping, look_at_host, reconciler.store, SystemClock())
-    return Health(reconciler, workers.statuses, questions, can_cut=sockets.can_cut(), full_cone=guard is not None)
+    full_cone = guard is not None
+    return Health(reconciler, workers.statuses, questions, sockets.can_cut(), full_cone=full_cone, config=config.facts)
 
 
 def _subscriptions_of(settings: Settings, reconciler: Reconciler, clock: SystemClock) -> SubscriptionService:
@@ -254,7 +254,7 @@ def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> Xray
     node, reconciler = adopter.node, adopter.reconciler
     if settings.xray_supervisor == "systemd":
         return XrayUnit(node.api_socket, adopter.adopt, node.prober.xray_is_down)
-    command = xray_command(settings, xray, node)
+    command = xray_command(settings, xray, node.file)
     return XrayProcess(command, lambda _pid: reconciler.repair_soon(), node.prober.xray_is_down)
 
 

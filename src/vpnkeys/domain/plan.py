@@ -4,7 +4,7 @@ Inbounds change by a plan alone: changes of keys and repairs apply it, the statu
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound, Reality
@@ -22,9 +22,9 @@ class FileState(StrEnum):
 class FileView:
     """config.json as it is on disk.
 
-    `inbounds` are those that we manage: all with our tags, and all on a port of our range. `foreign` are the
-    operator's own, which stay. `base_ok` says whether our other sections (API, routing, outbounds, statistics) are
-    right; `problem` describes why the file cannot be read.
+    `inbounds` are those that we manage, by our tags. `foreign` are the operator's own, which stay; `reserved` are the
+    ports of our range that they have, with their tags. `base_ok` says whether our other sections (API, routing,
+    outbounds, statistics) are right; `problem` describes why the file cannot be read.
     """
 
     state: FileState
@@ -33,6 +33,7 @@ class FileView:
     base_ok: bool = True
     api_inbounds: int = 0
     problem: str = ""
+    reserved: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

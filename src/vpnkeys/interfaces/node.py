@@ -121,7 +121,7 @@ class Host(Protocol):
         ...
 
     def is_free(self, port: int) -> bool:
-        """Return whether nothing listens on this TCP port of the host."""
+        """Return whether nothing listens on this TCP port, and no inbound of the operator's own has it."""
         ...
 
     def check_file(self) -> None:

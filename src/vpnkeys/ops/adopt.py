@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
-from vpnkeys.xray.config.file import base_digest, read_document
+from vpnkeys.xray.config.file import base_digest
+from vpnkeys.xray.config.reading import read_document
 from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.launch import last_start
@@ -50,7 +51,8 @@ class XrayAdopter:
                 return "the configuration that Xray was started with is unknown"
         except OSError:
             return ""  # Xray has ended meanwhile, or a restart would not help
-        if start.base == base_digest(document, file.base.pool):
+        # With the operator's sections this Xray would not have stayed up, so a restart would only cut customers off.
+        if start.is_bare or start.base == base_digest(document):
             return ""
         return "Xray was started with a configuration that differs from config.json"
 

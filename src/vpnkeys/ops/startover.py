@@ -15,7 +15,7 @@ from vpnkeys.store.files.secrets import API_KEY_FILE, REALITY_FILE, load_api_key
 from vpnkeys.store.files.snapshot import peek_key_pair
 from vpnkeys.store.sql.opening import sqlite_file
 from vpnkeys.store.sql.soundness import Contents, check_database
-from vpnkeys.xray.config.file import read_document
+from vpnkeys.xray.config.reading import read_document
 
 _STRANGERS = 2
 """So many keys of config.json must be unknown for a database to be older: a power cut during a creation leaves one."""

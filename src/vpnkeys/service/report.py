@@ -128,7 +128,7 @@ class Reporter:
             keys = self.reconciler.stops.keys()
             observed = node.observe()
         running = observed.running.inbounds if observed.running else {}
-        issues = [*_file_issues(keys, observed, self.pool)]
+        issues = [*_reserved_issues(observed.file.reserved), *_file_issues(keys, observed, self.pool)]
         for key in keys:
             if key.port not in self.pool:
                 issues.append(f"port {key.port} of key {key.id} is outside the range {self.pool}")
@@ -141,6 +141,12 @@ class Reporter:
             elif key.tag not in running:
                 issues.append(f"port {key.port} of key {key.id} is taken by another program")
         return tuple(issues)
+
+
+def _reserved_issues(reserved: Mapping[int, str]) -> Iterable[str]:
+    for port, tag in sorted(reserved.items()):
+        name = f" {tag}" if tag else ""
+        yield f"port {port} belongs to your own inbound{name} in config.json; it stays, and no key gets the port"
 
 
 def _file_issues(keys: Iterable[Key], observed: Observed, pool: PortRange) -> Iterable[str]:

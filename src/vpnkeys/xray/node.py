@@ -17,6 +17,7 @@ from vpnkeys.domain.plan import Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.trial import Trial
+from vpnkeys.xray.config.check import ConfigUntested
 from vpnkeys.xray.config.file import ConfigDraft, ConfigFile
 from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.speed import SpeedLimiter
@@ -114,9 +115,13 @@ class LocalNode:
         """
         try:
             self.file.write(desired, always_check=True)
+        except ConfigUntested:
+            raise
         except ConfigRefused as error:
+            if not self.file.path.exists():
+                raise  # what Xray refuses is ours
             _log.error("%s", error)
-            self.file.set_aside()
+            self.file.leave_out_foreign()
             self.file.write(desired, always_check=True)
 
     def sample(self) -> Samples:
@@ -200,8 +205,8 @@ class LocalNode:
         return True
 
     def is_free(self, port: int) -> bool:
-        """Return whether no process listens on the TCP port."""
-        return sockets.is_free(port)
+        """Return whether no process listens on the TCP port, and no inbound of the operator's own has it."""
+        return port not in self.file.reserved() and sockets.is_free(port)
 
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
         """Return the tested server names whose targets are usable; wait up to `wait_s` for the first one."""

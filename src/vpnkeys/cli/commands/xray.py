@@ -8,10 +8,13 @@ import typer
 
 from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.settings import Settings, SettingsError, load_settings
+from vpnkeys.xray.config.check import xray_checker
+from vpnkeys.xray.config.document import BaseConfig, JsonObject
+from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.guard import Guard, Policy, mark_of, table_of
 from vpnkeys.xray.process.binary import obtain
 from vpnkeys.xray.process.child import command_line
-from vpnkeys.xray.process.launch import Launcher, sockets_in, xray_environment
+from vpnkeys.xray.process.launch import Launcher, marks, sockets_in, xray_environment
 
 app = typer.Typer(name="xray", no_args_is_help=True, help="Xray as a service of its own.")
 
@@ -34,7 +37,7 @@ def run() -> None:
     try:
         settings = _settings()
         xray = obtain(settings.xray_bin, _say).path
-        config = _launcher(settings).prepare()
+        config = _launcher(settings, xray).prepare()
     except SettingsError as error:
         _say(f"Xray cannot start:\n{error}")
         raise typer.Exit(2) from error
@@ -52,13 +55,20 @@ def _settings() -> Settings:
     return settings
 
 
-def _launcher(settings: Settings) -> Launcher:
+def _launcher(settings: Settings, xray: Path) -> Launcher:
     data_dir = settings.data_dir
+    mark = mark_of(data_dir)
+
+    def base_for(document: JsonObject) -> BaseConfig:
+        from vpnkeys.ops.base_config import base_config  # noqa: PLC0415 - 0.2 s of imports, only after a quick exit
+
+        return base_config(settings, mark if marks(document, mark) else None)
+
     return Launcher(
         data_dir,
-        settings.port_range,
         sockets_in(data_dir / "run", len(settings.reality_server_names)),
-        Guard(table_of(data_dir), Policy(mark_of(data_dir), settings.egress_allow, settings.panel_port)),
+        Guard(table_of(data_dir), Policy(mark, settings.egress_allow, settings.panel_port)),
+        StartFile(data_dir / "config.json", base_for, xray_checker(xray), _say),
         _say,
     )
 

@@ -43,6 +43,36 @@ class HostFacts:
     is_writable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigFacts:
+    """What is known of config.json.
+
+    `is_unfit`: Xray refuses it. `is_left_out`: the running Xray was started without the operator's sections.
+    `set_aside` are the names of copies, `reserved_ports` counts ports of our range that the operator's inbounds have.
+    """
+
+    is_json: bool = True
+    is_unfit: bool = False
+    has_comments: bool = False
+    is_left_out: bool = False
+    set_aside: tuple[str, ...] = ()
+    reserved_ports: int = 0
+
+
+def in_config(facts: ConfigFacts) -> Iterator[tuple[Code, str]]:
+    """Yield the problems of config.json."""
+    if facts.is_unfit:
+        yield Code.CONFIG_UNFIT, ""
+    if facts.is_left_out:
+        yield Code.CONFIG_LEFT_OUT, ""
+    if facts.has_comments:
+        yield Code.CONFIG_COMMENTS, ""
+    if facts.set_aside:
+        yield Code.CONFIG_SET_ASIDE, ", ".join(facts.set_aside)
+    if facts.reserved_ports:
+        yield Code.PORTS_RESERVED, f"{facts.reserved_ports} port(s)"
+
+
 def late_workers(statuses: Iterable[WorkerStatus]) -> Iterator[tuple[Code, str]]:
     """Yield the problem of each worker that is overdue, with the names of those that have no code of their own."""
     late = [status.name for status in statuses if status.is_late]

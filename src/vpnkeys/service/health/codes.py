@@ -19,6 +19,12 @@ class Code(StrEnum):
     STOPS_PENDING = "stops_pending"
     STOPS_UNWRITTEN = "stops_unwritten"
     REPAIR_LATE = "repair_late"
+    PORT_TAKEN = "port_taken"
+    PORTS_RESERVED = "ports_reserved"
+    CONFIG_UNFIT = "config_unfit"
+    CONFIG_LEFT_OUT = "config_left_out"
+    CONFIG_COMMENTS = "config_comments"
+    CONFIG_SET_ASIDE = "config_set_aside"
     NO_SERVER_NAME = "no_server_name"
     TARGET_DOWN = "target_down"
     CONNECTIONS_NOT_CUT = "connections_not_cut"
@@ -86,6 +92,30 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         Code.REPAIR_LATE: Trouble(
             "config.json or the running Xray differ from the database and cannot be repaired.",
             "`vpnkeys system validate` shows the differences; the log has the reason",
+        ),
+        Code.PORT_TAKEN: Trouble(
+            "Another program listens on the port of a key: the key's customers do not get in.",
+            "`vpnkeys system ports-status` names it; stop that program, or `vpnkeys system ports-reset`",
+        ),
+        Code.PORTS_RESERVED: Trouble(
+            "Inbounds of your own in config.json have ports of VPNKEYS_PORT_RANGE. They stay; no key gets these ports.",
+            "`vpnkeys system ports-status` names them; move them out of the range",
+        ),
+        Code.CONFIG_UNFIT: Trouble(
+            "Xray refuses config.json because of sections that are not ours. Should Xray end, it starts without them.",
+            "`vpnkeys system xray-config` has the reason; correct the section or remove it",
+        ),
+        Code.CONFIG_LEFT_OUT: Trouble(
+            "Xray runs without your own sections of config.json, as it did not start with them.",
+            "correct them, the log of Xray has the reason; then `vpnkeys sync --restart`",
+        ),
+        Code.CONFIG_COMMENTS: Trouble(
+            "config.json has comments. The next change of a key writes it without them, and keeps a copy.",
+            "keep your notes elsewhere, and remove the comments",
+        ),
+        Code.CONFIG_SET_ASIDE: Trouble(
+            "config.json was written anew, and what it lost is in a copy beside it.",
+            "put what you need back into config.json; then delete the copy, or move it elsewhere",
         ),
         Code.NO_SERVER_NAME: Trouble(
             "No server name works now: no key can be made, and customers may not get in.",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.service.health.checks import dead_targets, late_workers, on_disk
+from vpnkeys.service.health.checks import ConfigFacts, dead_targets, in_config, late_workers, on_disk
 from vpnkeys.service.health.codes import Code
 from vpnkeys.service.health.questions import Questions
 from vpnkeys.service.health.since import Problem, Since
@@ -58,6 +58,7 @@ class Health:
     questions: Questions
     can_cut: bool
     full_cone: bool
+    config: Callable[[], ConfigFacts] = ConfigFacts
     since: Since = field(default_factory=Since)
     worker: Worker = field(init=False)
     _started_at: float = field(default_factory=time.monotonic, init=False)
@@ -107,6 +108,7 @@ class Health:
             yield Code.STOPS_UNWRITTEN, ""
         yield from late_workers(self.statuses())
         yield from on_disk(self.questions.host)
+        yield from in_config(self.config())
         yield from self._in_database()
 
     def _in_database(self) -> Iterator[tuple[Code, str]]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from dotenv import dotenv_values
 
+from vpnkeys.commented import without_comments
 from vpnkeys.domain.errors import LegacyUnreadable
 from vpnkeys.domain.key import VISION
 from vpnkeys.domain.reality import KeyPair
@@ -100,7 +101,7 @@ def read_config(text: str, pair: KeyPair, known: frozenset[str]) -> ServedConfig
 
 def _inbounds(text: str) -> list[dict[str, Any]]:
     try:
-        document = json.loads(text)
+        document = json.loads(without_comments(text))
     except ValueError as error:
         msg = f"config.json is not JSON ({error}); give the config.json that the old Xray runs with."
         raise LegacyUnreadable(msg) from error

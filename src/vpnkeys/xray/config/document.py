@@ -3,7 +3,7 @@
 `render_inbound` and `parse_inbound` are inverses. `merge` leaves the operator's own sections as they are.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
@@ -146,10 +146,20 @@ def summary(raw: Mapping[str, Any]) -> ForeignInbound:
     )
 
 
-def belongs_to_us(raw: Mapping[str, Any], pool: PortRange) -> bool:
-    """Return whether an inbound is ours: its tag has one of our prefixes, or its port is in our range."""
-    tag = str(raw.get("tag", ""))
-    return tag.startswith((OWN_PREFIX, KEY_TAG_PREFIX, WARM_TAG_PREFIX)) or (_port(raw.get("port")) or 0) in pool
+def belongs_to_us(raw: Mapping[str, Any]) -> bool:
+    """Return whether an inbound is ours: its tag has one of our prefixes. All others are the operator's."""
+    return str(raw.get("tag", "")).startswith((OWN_PREFIX, KEY_TAG_PREFIX, WARM_TAG_PREFIX))
+
+
+def reserved_ports(document: JsonObject, pool: PortRange) -> dict[int, str]:
+    """Return the ports of the range that the operator's own inbounds have, with their tags."""
+    foreign = (raw for raw in document["inbounds"] if not belongs_to_us(raw))
+    return {
+        port: str(raw.get("tag", ""))
+        for raw in foreign
+        for ports in _ports(raw.get("port"))
+        for port in range(max(ports.start, pool.first), min(ports.stop, pool.last + 1))
+    }
 
 
 def merge(document: JsonObject, base: BaseConfig, inbounds: Iterable[Inbound]) -> JsonObject:
@@ -158,7 +168,7 @@ def merge(document: JsonObject, base: BaseConfig, inbounds: Iterable[Inbound]) -
     policy = _object(document.get("policy"))
     levels = _object(policy.get("levels"))
     routing = _object(document.get("routing"))
-    foreign = [raw for raw in _list(document.get("inbounds")) if not belongs_to_us(_object(raw), base.pool)]
+    foreign = [raw for raw in _list(document.get("inbounds")) if not belongs_to_us(_object(raw))]
     outbounds = _outbounds(_list(document.get("outbounds")), base)
     return {
         "log": {"loglevel": "warning", "access": "none"},
@@ -266,6 +276,15 @@ def _list(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON
 
 
 def _port(value: Any) -> int | None:  # noqa: ANN401 - any JSON
-    """Return the first port of a number, a string or a range ("1000-2000,3000"), as config.json may have; else None."""
-    first = str(value).split("-", 1)[0].split(",", 1)[0]
-    return int(first) if first.isdecimal() and isinstance(value, int | str) else None
+    """Return the first port of what an inbound has as its port; None when there is none."""
+    return next((ports.start for ports in _ports(value)), None)
+
+
+def _ports(value: Any) -> Iterator[range]:  # noqa: ANN401 - any JSON
+    """Yield the ports of a number, a string or a list of ranges ("1000-2000,3000"), as config.json may have them."""
+    if not isinstance(value, int | str):
+        return
+    for part in str(value).split(","):
+        first, _, last = (end.strip() for end in part.partition("-"))
+        if first.isdecimal() and (last or first).isdecimal():
+            yield range(int(first), int(last or first) + 1)

@@ -46,14 +46,15 @@ _JOB = Job(
 class XrayCommand:
     """How to start Xray.
 
-    `config` returns the file for the number of quick exits in a row. `sockets` are the Unix sockets that a killed Xray
-    leaves, with their `.lock` files.
+    `config` returns the file for the number of quick exits in a row, and `is_bare` whether the last one lacks the
+    operator's sections. `sockets` are the Unix sockets that a killed Xray leaves, with their `.lock` files.
     """
 
     binary: Path
     config: Callable[[int], Path]
     sockets: tuple[Path, ...]
     environment: Mapping[str, str]
+    is_bare: Callable[[], bool] = lambda: False
 
 
 # Run by a Python of its own, which then executes Xray: PR_SET_PDEATHSIG survives execve(2). Not in a `preexec_fn`,
@@ -140,6 +141,11 @@ class XrayProcess:
         """Return the process id of the running Xray; None when there is none."""
         child = self._child
         return child.pid if child is not None and child.poll() is None else None
+
+    @property
+    def is_bare(self) -> bool:
+        """Return whether Xray was started without the operator's sections."""
+        return self._command.is_bare()
 
     def last_words(self) -> str:
         """Return the last 50 lines of Xray's output, for an operator."""

@@ -14,10 +14,11 @@ from pathlib import Path
 import orjson
 
 from vpnkeys.domain.errors import XrayUnavailable
-from vpnkeys.domain.portpool import PortRange
 from vpnkeys.files import write_atomically
 from vpnkeys.xray.config.document import JsonObject
-from vpnkeys.xray.config.file import base_digest, read_document, without_what_cannot_listen
+from vpnkeys.xray.config.file import base_digest
+from vpnkeys.xray.config.reading import read_document
+from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.guard import Guard, GuardImpossible
 from vpnkeys.xray.host.nft import NftImpossible, nft
 from vpnkeys.xray.host.processes import epoch_of
@@ -31,13 +32,14 @@ class Start:
     """The record of one start of Xray.
 
     `epoch` names the process life, `base` is the `base_digest` of config.json, `quick_exits` the number of quick exits
-    in a row before it, `at_s` the time in seconds since 1970.
+    in a row before it, `at_s` the time in seconds since 1970, `is_bare` whether the operator's sections were left out.
     """
 
     epoch: str
     base: str
     quick_exits: int
     at_s: float
+    is_bare: bool = False
 
 
 def record_path(run: Path) -> Path:
@@ -73,9 +75,9 @@ class Launcher:
     """Prepares one start of Xray, in the process that then executes it. `say` receives what it waits for."""
 
     data_dir: Path
-    pool: PortRange
     sockets: tuple[Path, ...]
     guard: Guard
+    file: StartFile
     say: Callable[[str], None]
 
     def prepare(self) -> Path:
@@ -106,7 +108,7 @@ class Launcher:
     def _reason_to_wait(self, document: JsonObject | None) -> str:
         if document is None:
             return f"for a config.json in {self.data_dir}, which the server writes when it starts (vpnkeys serve)"
-        if _marks(document, self.guard.policy.mark) and (why := self._missing_guard()):
+        if marks(document, self.guard.policy.mark) and (why := self._missing_guard()):
             return f"for the kernel's guard: run it as root or with CAP_NET_ADMIN, and the server too ({why})"
         return ""
 
@@ -129,17 +131,10 @@ class Launcher:
         now_s = time.time()
         quick_exits = quick_exits_before(last_start(run), now_s)
         # execve(2) keeps the process id and its start time, so this is the epoch of Xray as well.
-        start = Start(epoch_of(os.getpid()), base_digest(document, self.pool), quick_exits, now_s)
+        file = self.file.choose(quick_exits)
+        start = Start(epoch_of(os.getpid()), base_digest(document), quick_exits, now_s, self.file.is_bare)
         write_atomically(record_path(run), orjson.dumps(asdict(start)))
-        return self._file(document, quick_exits)
-
-    def _file(self, document: JsonObject, quick_exits: int) -> Path:
-        """Return config.json; after a quick exit, a copy without the inbounds that keep Xray from starting."""
-        if quick_exits == 0:
-            return self.data_dir / "config.json"
-        path = self.data_dir / ".config.start.json"
-        write_atomically(path, orjson.dumps(without_what_cannot_listen(document, self.pool)))
-        return path
+        return file
 
 
 def quick_exits_before(last: Start | None, now_s: float) -> int:
@@ -150,7 +145,7 @@ def quick_exits_before(last: Start | None, now_s: float) -> int:
     return last.quick_exits + 1
 
 
-def _marks(document: JsonObject, mark: int) -> bool:
+def marks(document: JsonObject, mark: int) -> bool:
     """Return whether any outbound marks its packets with this mark."""
     for outbound in document.get("outbounds") or ():
         with suppress(KeyError, TypeError):

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.worker import Job, Worker
 from vpnkeys.xray.host.processes import epoch_of, is_running, start_ticks
-from vpnkeys.xray.process.launch import record_path
+from vpnkeys.xray.process.launch import last_start, record_path
 from vpnkeys.xray.rpc.counters import XrayCounters
 
 _LOOK_EVERY_S = 0.2
@@ -91,6 +91,12 @@ class XrayUnit:
         """Return the process id of the running Xray; None when there is none."""
         life = self._life
         return life.pid if life is not None and is_running(life.epoch) else None
+
+    @property
+    def is_bare(self) -> bool:
+        """Return whether Xray was started without the operator's sections."""
+        start = last_start(self._record.parent)
+        return start is not None and start.is_bare
 
     def last_words(self) -> str:
         """Return "": Xray's output goes to its supervisor's log."""

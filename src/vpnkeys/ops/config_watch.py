@@ -1,0 +1,101 @@
+"""Looks at config.json whenever it changed, so that what an operator wrote there is examined before Xray ends."""
+
+import logging
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from vpnkeys.domain.errors import ConfigRefused, Unavailable
+from vpnkeys.files import Mark
+from vpnkeys.service.health.checks import ConfigFacts
+from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.worker import Job, Worker
+from vpnkeys.xray.config.aside import kept_aside
+from vpnkeys.xray.config.check import ConfigUntested
+from vpnkeys.xray.config.reading import Reading, parse_config
+from vpnkeys.xray.node import LocalNode
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S: Final = 1.0
+_JOB = Job(
+    name="config-watch",
+    failing="config.json could not be examined",
+    every_s=_LOOK_EVERY_S,
+    back_off_s=(_LOOK_EVERY_S, 5.0),
+    late_after_s=60.0,
+    expected=(OSError, Unavailable),
+)
+
+
+class StartedBare(Protocol):
+    """A process of Xray, which may have been started without the operator's sections."""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it was."""
+        ...
+
+
+@dataclass(slots=True)
+class ConfigWatch:
+    """Examines config.json when its mark changed, and puts a refused one aside once Xray was started without it.
+
+    `facts` is what `/health` reports of it.
+    """
+
+    node: LocalNode
+    reconciler: Reconciler
+    process: StartedBare
+    worker: Worker = field(init=False)
+    _facts: ConfigFacts = field(default=ConfigFacts(), init=False)
+    _mark: Mark | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Make the worker; nothing is examined before it starts."""
+        self.worker = Worker(_JOB, self.look)
+
+    def facts(self) -> ConfigFacts:
+        """Return what is known of config.json now."""
+        file = self.node.file
+        return replace(
+            self._facts,
+            is_left_out=self.process.is_bare,
+            set_aside=kept_aside(file.path),
+            reserved_ports=len(file.reserved()),
+        )
+
+    def look(self) -> None:
+        """Examine the file if it changed, and act on what Xray refuses. Raises OSError, Unavailable."""
+        mark = Mark.at(self.node.file.path)
+        if mark != self._mark:
+            self._facts = self._examined(mark)
+            self._mark = mark
+        if not self._facts.is_unfit:
+            return
+        if self.process.is_bare:
+            with self.reconciler.changing:  # a key that changes now must not come back by what is written here
+                if Mark.at(self.node.file.path) == self._mark:
+                    self.node.file.leave_out_foreign()
+        elif not self._facts.is_json and not self.node.is_up():
+            self.reconciler.repair_soon()  # Xray waits for a file that can be read
+
+    def _examined(self, mark: Mark | None) -> ConfigFacts:
+        file = self.node.file
+        if mark is None:
+            return ConfigFacts()  # the repair writes it
+        if file.was_written_by_us(mark):
+            return ConfigFacts(is_unfit=bool(file.refusal))
+        found = parse_config(file.path.read_bytes())
+        facts = ConfigFacts(is_json=found is not None, has_comments=_has_comments(found))
+        try:
+            self.node.check_file()
+        except ConfigUntested:
+            raise
+        except ConfigRefused as error:
+            _log.error("%s; should Xray end, it is started without the sections that are not ours", error)
+            return replace(facts, is_unfit=True)
+        return facts
+
+
+def _has_comments(found: Reading | None) -> bool:
+    return found is not None and found.has_comments

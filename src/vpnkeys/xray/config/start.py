@@ -1,0 +1,89 @@
+"""Chooses the file that Xray is started with: config.json, or after quick exits one that leaves out what may be why."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from vpnkeys.domain.errors import ConfigRefused
+from vpnkeys.files import write_atomically
+from vpnkeys.xray.config.check import Checker, ConfigUntested
+from vpnkeys.xray.config.document import BaseConfig, JsonObject, merge
+from vpnkeys.xray.config.file import can_listen, inbounds_of_ours
+from vpnkeys.xray.config.reading import read_document
+
+_WITHOUT_FOREIGN_AFTER = 3
+"""So many quick exits in a row are put down to the operator's sections, even when Xray's own test accepts them."""
+
+
+@dataclass(slots=True)
+class StartFile:
+    """Chooses the file for each start of Xray. It never changes config.json, and needs no disk that takes writes.
+
+    `base_for` returns our own sections for a document. `is_bare` says whether the last choice left out the operator's
+    sections; `say` receives the reason.
+    """
+
+    config: Path
+    base_for: Callable[[JsonObject], BaseConfig]
+    check: Checker
+    say: Callable[[str], None]
+    is_bare: bool = field(default=False, init=False)
+    _in_memory: int | None = field(default=None, init=False)
+
+    def choose(self, quick_exits: int) -> Path:
+        """Return the file to start with after so many quick exits in a row.
+
+        Xray exits when a single inbound cannot listen, and when a single section is wrong. After a quick exit our
+        inbounds that cannot listen are left out; the server adds them over gRPC, where each fails alone. The operator's
+        sections are left out when Xray's own test refuses them, or when Xray exits all the same: customers come first.
+        """
+        self.is_bare = False
+        document = self._read() if quick_exits else None
+        if document is None:
+            return self.config
+        base, ours = self.base_for(document), [one for one in inbounds_of_ours(document) if can_listen(one)]
+        why = f"Xray ended at once {quick_exits} times in a row"
+        if quick_exits < _WITHOUT_FOREIGN_AFTER:
+            path = self._put(merge(document, base, ours))
+            why = self._refusal(path)
+            if not why:
+                return path
+        self.is_bare = True
+        self.say(f"{why}; Xray is started without the sections that are not ours")
+        return self._put(merge({}, base, ours))
+
+    def _read(self) -> JsonObject | None:
+        with suppress(OSError):  # Xray says the reason itself
+            return read_document(self.config)
+        return None
+
+    def _refusal(self, path: Path) -> str:
+        """Return why Xray refuses a file; "" when it accepts it, or when that cannot be found out."""
+        try:
+            self.check(path)
+        except ConfigUntested:
+            return ""
+        except ConfigRefused as error:
+            return str(error)
+        return ""
+
+    def _put(self, document: JsonObject) -> Path:
+        """Write a document beside config.json, or to memory where the disk takes no write; return its path."""
+        content, path = orjson.dumps(document), self.config.with_name(".config.start.json")
+        try:
+            write_atomically(path, content)
+        except OSError:
+            return self._remember(content)
+        return path
+
+    def _remember(self, content: bytes) -> Path:
+        # Inherited by execve(2), and by this process's id also readable for a child with the same user.
+        if self._in_memory is None:
+            self._in_memory = os.memfd_create("config.json", 0)
+        os.ftruncate(self._in_memory, 0)
+        os.pwrite(self._in_memory, content, 0)
+        return Path(f"/proc/{os.getpid()}/fd/{self._in_memory}")

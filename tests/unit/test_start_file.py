@@ -1,0 +1,124 @@
+"""Which file Xray is started with: config.json, and after quick exits one with less, which customers get in by."""
+
+import os
+import socket
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from tests.support.ports import reserve_range
+from tests.unit.test_config import inbound_of
+
+from vpnkeys.domain.errors import ConfigRefused
+from vpnkeys.domain.portpool import PortRange
+from vpnkeys.xray.config.check import ConfigUntested
+from vpnkeys.xray.config.document import BaseConfig, merge
+from vpnkeys.xray.config.start import StartFile
+
+Json = dict[str, Any]
+FOREIGN = {"tag": "mine", "port": 1080, "protocol": "socks"}
+
+
+@dataclass(slots=True)
+class Scene:
+    """A config.json of two keys and one section of the operator's own."""
+
+    path: Path
+    ports: range = field(default_factory=lambda: reserve_range(2))
+    said: list[str] = field(default_factory=list)
+    refuses: Callable[[Json], type[ConfigRefused] | None] = lambda _: None
+    right: Json = field(init=False)
+    ours: Json = field(init=False)
+    start: StartFile = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Write it."""
+        base = BaseConfig("/run/api.sock", PortRange(self.ports[0], self.ports[-1]))
+        inbounds = [replace(inbound_of(port), tag=f"key-{port}") for port in self.ports]
+        self.ours = merge({}, base, inbounds)
+        self.right = {**self.ours, "inbounds": [*self.ours["inbounds"], FOREIGN]}
+        self.put(self.right)
+        self.start = StartFile(self.path, lambda _: base, self._check, self.said.append)
+
+    def put(self, document: Json) -> None:
+        """By hand."""
+        self.path.write_bytes(orjson.dumps(document))
+
+    def chosen(self, quick_exits: int) -> Json:
+        """What is in the file that is chosen."""
+        document: Json = orjson.loads(self.start.choose(quick_exits).read_bytes())
+        return document
+
+    def _check(self, path: Path) -> None:
+        if error := self.refuses(orjson.loads(path.read_bytes())):
+            raise error("no such protocol")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """Xray refuses nothing."""
+    return Scene(tmp_path / "config.json")
+
+
+def test_at_first_it_is_config_json_itself(scene: Scene) -> None:
+    """Whatever is in it: Xray is not asked before, as customers wait."""
+    assert scene.start.choose(0) == scene.path
+    scene.path.write_text("{")
+    assert (scene.start.choose(0), scene.start.choose(3)) == (scene.path, scene.path)
+    scene.path.unlink()
+    assert scene.start.choose(3) == scene.path
+    assert scene.said == []
+
+
+def test_after_a_quick_exit_what_cannot_listen_is_left_out(scene: Scene) -> None:
+    """All else stays, and config.json as it is; nothing is left out that can listen."""
+    before = scene.path.read_bytes()
+    assert scene.chosen(1) == scene.right
+    with socket.create_server(("127.0.0.1", scene.ports[0])):
+        assert scene.chosen(1)["inbounds"] == [scene.right["inbounds"][0], *scene.right["inbounds"][2:]]
+    assert scene.path.read_bytes() == before
+    assert not scene.start.is_bare
+
+
+def test_our_own_sections_are_put_right(scene: Scene) -> None:
+    """A damaged API or a tag that stands twice would keep Xray from starting; the operator's own stay."""
+    api, one, other, mine = scene.right["inbounds"]
+    scene.put({**scene.right, "api": {}, "inbounds": [one, other, mine, other, {"tag": "key-odd", "port": "x"}]})
+    assert scene.chosen(1) == {**scene.right, "inbounds": [api, one, mine]}
+
+
+def test_sections_that_xray_refuses_are_left_out(scene: Scene) -> None:
+    """Not from config.json, and only while they are refused; a test that cannot be run says nothing."""
+    before = scene.path.read_bytes()
+    scene.refuses = lambda document: ConfigRefused if FOREIGN in document["inbounds"] else None
+    assert (scene.chosen(1), scene.start.is_bare) == (scene.ours, True)
+    assert "no such protocol" in scene.said[0]
+    assert scene.path.read_bytes() == before
+    scene.refuses = lambda _: ConfigUntested
+    assert (scene.chosen(1), scene.start.is_bare) == (scene.right, False)
+
+
+def test_a_third_quick_exit_is_put_down_to_them_too(scene: Scene) -> None:
+    """What no test finds, as a port that is taken, keeps no customer out."""
+    assert (scene.chosen(2), scene.start.is_bare) == (scene.right, False)
+    assert (scene.chosen(3), scene.start.is_bare) == (scene.ours, True)
+
+
+def test_a_disk_that_takes_no_write_is_not_needed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is in memory then, each time a whole one."""
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = scene.start.choose(1)
+    assert path.is_relative_to("/proc")
+    assert orjson.loads(path.read_bytes()) == scene.right
+    assert scene.start.choose(3) == path
+    assert orjson.loads(path.read_bytes()) == scene.ours
+    assert stat.S_ISREG(path.stat().st_mode)
+    assert [entry.name for entry in scene.path.parent.iterdir()] == ["config.json"]
