@@ -11,6 +11,7 @@ from random import Random
 from vpnkeys.domain.errors import (
     ConfigRefused,
     ConfigUnwritable,
+    PortTaken,
     SpeedLimitImpossible,
     XrayRefused,
     XrayUnavailable,
@@ -117,13 +118,16 @@ class FakeNode:
         for port in plan.cut:
             self.steps.step()
             self._close(port)
-        refused = []
+        refused: list[str] = []
+        taken: list[str] = []
         for inbound in plan.add:
             self._ask(lambda inbound=inbound: self._add_late(inbound))  # type: ignore[misc]
             if not self._add(inbound):
-                refused.append(inbound.tag)
+                (refused if self.can_listen(inbound) else taken).append(inbound.tag)
         if refused:
             raise XrayRefused(f"Xray refuses {refused}")
+        if taken:
+            raise PortTaken(f"taken: {taken}")
 
     def sample(self) -> Samples:
         """The counters of this life."""
@@ -194,6 +198,10 @@ class FakeNode:
         """Whether neither Xray nor another program listens there."""
         listening = {inbound.port for inbound in (self.running or {}).values()}
         return port not in self.occupied | listening | self.file.reserved.keys()
+
+    def can_listen(self, inbound: Inbound) -> bool:
+        """Whether no other program does."""
+        return inbound.port not in self.occupied
 
     def epoch(self) -> str:
         """Also while it hangs."""

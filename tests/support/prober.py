@@ -14,8 +14,9 @@ from tests.support.target import RealityTarget
 from vpnkeys.domain.inbound import ServerIdentity, warm_inbounds
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.document import BaseConfig
-from vpnkeys.xray.config.file import ConfigFile, xray_checker
+from vpnkeys.xray.config.file import ConfigFile
 from vpnkeys.xray.probe.kernel import Probes
 from vpnkeys.xray.probe.server_names import ServerNameProber
 from vpnkeys.xray.process.child import XrayCommand, XrayProcess
@@ -60,7 +61,7 @@ def prober_bench(directory: Path, names: Sequence[str]) -> Iterator[ProberBench]
         stack.callback(control.close)
         prober = ServerNameProber(xray, environment, lambda: site, Probes(counters.pid, lambda _: None))
         process = XrayProcess(
-            XrayCommand(xray, file.start_file, (api,), environment),
+            XrayCommand(xray, lambda _quick_exits: file.path, (api,), environment),
             on_up=lambda _: prober.xray_is_up(),
             on_down=prober.xray_is_down,
         )

@@ -10,6 +10,7 @@ from vpnkeys.domain.errors import (
     ConfigUnwritable,
     KeyNotFound,
     NotWritten,
+    PortTaken,
     StopPending,
     StoreUnavailable,
     XrayRefused,
@@ -140,10 +141,10 @@ def test_a_stop_is_stored_as_soon_as_the_disk_has_room(server: Server, trouble: 
 
 
 def test_a_key_that_xray_refuses_keeps_no_stop_pending(server: Server) -> None:
-    """Another program has the port of one key for good; the stop of another is finished all the same."""
+    """Xray refuses one key for good; the stop of another is finished all the same."""
     expired, refused = server.make(Limits(expires_at=server.clock.now().replace(hour=13))), server.make()
     inside = server.customer(expired)
-    server.node.occupied = {refused.port}
+    server.node.refuses = {refused.tag}
     server.node.running.pop(refused.tag)  # type: ignore[union-attr]
     server.hang(is_late=True)
     server.clock.advance(hours=2)
@@ -275,6 +276,45 @@ def test_a_key_that_xray_refuses_keeps_no_other_from_coming_back(server: Server)
     server.node.refuses = set()
     server.look()
     assert server.lets_in(refused)
+
+
+def test_a_taken_port_makes_no_repair_fail(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """The others are repaired; it is told once, and the key starts when its port is free."""
+    unlucky, other = server.make(), server.make()
+    server.node.occupied = {unlucky.port}
+    server.node.start_xray()
+    server.node.running.pop(other.tag)  # type: ignore[union-attr]
+    reconciler = server.keys.reconciler
+    for _ in range(3):
+        reconciler.reconcile()
+    assert (server.lets_in(other), server.lets_in(unlucky)) == (True, False)
+    assert reconciler.taken.ports == {unlucky.port}
+    assert sum("taken by another program" in line for line in caplog.messages) == 1
+    server.node.answers = False
+    with pytest.raises(XrayUnavailable):
+        reconciler.reconcile()
+    server.node.answers = True
+    server.node.occupied = set()
+    reconciler.reconcile()
+    assert server.lets_in(unlucky)
+    assert reconciler.taken.ports == frozenset()
+
+
+def test_connections_of_the_program_that_took_a_port_are_not_cut(server: Server) -> None:
+    """They are not a customer's; those of the key are cut as soon as it listens again."""
+    key = server.make()
+    server.node.occupied = {key.port}
+    server.node.start_xray()
+    reconciler = server.keys.reconciler
+    reconciler.reconcile()
+    server.switch(key, on=False)
+    with pytest.raises(PortTaken):
+        server.switch(key, on=True)
+    assert not any(key.port in plan.cut for plan in server.node.applied)
+    server.node.occupied = set()
+    server.switch(key, on=True)
+    server.keys.delete(key.id)
+    assert key.port in server.node.applied[-1].cut
 
 
 def test_a_subscription_ends_with_its_key_while_the_disk_is_full(server: Server) -> None:

@@ -109,6 +109,12 @@ class XrayRefused(Unavailable):
     code = "xray_refused"
 
 
+class PortTaken(XrayRefused):
+    """Another program listens on the port of a key, so that Xray cannot."""
+
+    code = "port_taken"
+
+
 class ConfigUnwritable(Unavailable):
     """config.json cannot be written, so nothing was applied."""
 

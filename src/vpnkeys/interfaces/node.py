@@ -32,7 +32,8 @@ class Node(Protocol):
         """Carry a plan out; safe to repeat after `observe`.
 
         Raises ConfigUnwritable or ConfigRefused when the file is as before, with what was added to Xray meanwhile taken
-        back as far as Xray answers; XrayUnavailable or XrayRefused when the running Xray did not follow.
+        back as far as Xray answers; XrayUnavailable or XrayRefused when the running Xray did not follow, PortTaken when
+        the only reason is that another program has a port.
         """
         ...
 
@@ -122,6 +123,10 @@ class Host(Protocol):
 
     def is_free(self, port: int) -> bool:
         """Return whether nothing listens on this TCP port, and no inbound of the operator's own has it."""
+        ...
+
+    def can_listen(self, inbound: Inbound) -> bool:
+        """Return whether no other program keeps Xray from listening for an inbound that it does not have yet."""
         ...
 
     def check_file(self) -> None:

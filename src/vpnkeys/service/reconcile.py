@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from vpnkeys.domain.errors import (
     ConfigRefused,
@@ -22,11 +23,13 @@ from vpnkeys.domain.plan import Observed, Plan, plan
 from vpnkeys.interfaces import BRIEFLY_S, Host, Node, Store
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.change.storage import PendingStops, take_back_intents
+from vpnkeys.service.change.taken_ports import TakenPorts
 from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 300.0
+_TAKEN_PORT_EVERY_S: Final = 5.0
 _JOB = Job(
     name="repairer",
     failing="config.json or Xray could not be repaired completely",
@@ -35,7 +38,7 @@ _JOB = Job(
     back_off_s=(1.0,),
     back_offs_s={
         Unavailable: (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0),
-        # Most likely another program took the port of one inbound. Everything else is repaired, so there is no hurry.
+        # Everything else is repaired, so there is no hurry.
         XrayRefused: (5.0,),
     },
     late_after_s=30.0,
@@ -66,11 +69,13 @@ class Reconciler:
     _expects_drift: bool = field(default=False, init=False)
     _announced: Plan = field(default=Plan(), init=False)
     _failed: frozenset[str] = field(default=frozenset(), init=False)
+    taken: TakenPorts = field(init=False)
     stops: PendingStops = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is repaired in the background before it starts."""
         self.stops = PendingStops(self.store)
+        self.taken = TakenPorts(self.host)
         job = replace(_JOB, every_s=self.look_every_s, first_after_s=self.look_every_s)
         self.worker = Worker(job, self._repair)
 
@@ -79,10 +84,14 @@ class Reconciler:
         return desired_inbounds(keys, self.site)
 
     def compare(self) -> tuple[Observed, Plan]:
-        """Return what is observed, and the plan that would repair it; nothing is changed. Raises StoreUnavailable."""
+        """Return what is observed, and the plan that would repair it; nothing is changed. Raises StoreUnavailable.
+
+        What would listen on a port that another program has is not in the plan, but noted in `taken`.
+        """
         with self.changing:
             observed = self.node.observe()
-            return observed, plan(self.desired(self.stops.keys()), observed)
+            todo = plan(self.desired(self.stops.keys()), observed)
+            return observed, self.taken.leave_out(todo, observed)
 
     def reconcile(self) -> Plan:
         """Repair whatever differs, and return the plan that was carried out.
@@ -128,10 +137,13 @@ class Reconciler:
 
     def apply(self, todo: Plan) -> None:
         """Let the node carry out a plan, and note a call that timed out. Raises what `Node.apply` raises."""
-        if not todo:
+        has_taken = bool(self.taken.ports)
+        if not (todo := self.taken.spare(todo) if has_taken else todo):
             return
         try:
             self.node.apply(todo)
+            if has_taken:
+                self.taken.have_started(todo.add)
         except XrayUnavailable:
             # Asked after the call, so this may be a newer process than the one that was called, but never an older one.
             epoch = ""
@@ -276,7 +288,7 @@ class Reconciler:
             raise
         if is_asked or done:
             self.on_repaired()
-        return self.late_calls.look_again_in()
+        return self.late_calls.look_again_in() or (_TAKEN_PORT_EVERY_S if self.taken.ports else None)
 
 
 def _speeds(keys: Iterable[Key]) -> dict[int, int]:

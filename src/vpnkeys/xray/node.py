@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vpnkeys.domain.errors import ConfigRefused, XrayRefused, XrayUnavailable
+from vpnkeys.domain.errors import ConfigRefused, PortTaken, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.source import source_of
@@ -18,7 +18,7 @@ from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.trial import Trial
 from vpnkeys.xray.config.check import ConfigUntested
-from vpnkeys.xray.config.file import ConfigDraft, ConfigFile
+from vpnkeys.xray.config.file import ConfigDraft, ConfigFile, can_listen
 from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.probe.server_names import ServerNameProber
@@ -104,8 +104,8 @@ class LocalNode:
     def _add_all(self, added: tuple[Inbound, ...]) -> None:
         # All of them, then the first error: one port that is taken must not keep other customers out.
         refused = [error for inbound in added if (error := self._add(inbound)) is not None]
-        if refused:
-            raise refused[0]
+        for error in sorted(refused, key=lambda error: isinstance(error, PortTaken)):
+            raise error
 
     def prepare(self, desired: tuple[Inbound, ...]) -> None:
         """Write a config.json that passes `xray run -test`. Raises ConfigUnwritable, ConfigRefused.
@@ -289,13 +289,23 @@ class LocalNode:
         self._counters.close()
 
     def _add(self, inbound: Inbound) -> XrayRefused | None:
-        """Add one inbound; return the error when Xray refuses it, as for a port that another program uses."""
+        """Add one inbound; return the error when Xray refuses it, or another program has its port."""
+        # Asked before, because an Xray of the same user on the port would share it without an error (SO_REUSEPORT). An
+        # inbound that this Xray has already is replaced.
+        if not self.can_listen(inbound) and inbound.tag not in self.control.inbounds():
+            return _taken(inbound)
         try:
             self.control.add(inbound)
         except XrayRefused as error:
+            if inbound.port is not None and not sockets.is_free(inbound.port):
+                return _taken(inbound)
             _log.error("inbound %s on port %s: %s", inbound.tag, inbound.port, error)
             return error
         return None
+
+    def can_listen(self, inbound: Inbound) -> bool:
+        """Return whether no other program keeps Xray from listening for an inbound that it does not have yet."""
+        return can_listen(inbound)
 
     def _cut(self, port: int, source: str | None = None) -> None:
         try:
@@ -308,3 +318,10 @@ class LocalNode:
                     "CAP_NET_ADMIN; new connections are refused all the same",
                     error.strerror,
                 )
+
+
+def _taken(inbound: Inbound) -> PortTaken:
+    return PortTaken(
+        f"Another program listens on port {inbound.port}, so that the key cannot work there. Stop that program "
+        f"(`ss -ltnp sport = :{inbound.port}` names it), or move the key to another port: `vpnkeys system ports-reset`."
+    )

@@ -106,6 +106,8 @@ class Health:
             yield Code.CONNECTIONS_NOT_CUT, ""
         if self.reconciler.stops.are_unwritten:
             yield Code.STOPS_UNWRITTEN, ""
+        if taken := self.reconciler.taken.ports:
+            yield Code.PORT_TAKEN, f"{len(taken)} key(s)"
         yield from late_workers(self.statuses())
         yield from on_disk(self.questions.host)
         yield from in_config(self.config())

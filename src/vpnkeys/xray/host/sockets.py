@@ -46,6 +46,12 @@ def is_free(port: int) -> bool:
     return _can_bind(socket.AF_INET, "0.0.0.0", port) and _can_bind(socket.AF_INET6, "::", port)  # noqa: S104 - bound, never listening
 
 
+def can_listen(address: str, port: int) -> bool:
+    """Return whether no process listens on this TCP port where an inbound with this IP address would."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return _can_bind(family, address, port)
+
+
 def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -1,0 +1,54 @@
+"""Keeps which keys cannot start because another program listens on their ports."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from vpnkeys.domain.inbound import Inbound
+from vpnkeys.domain.plan import Observed, Plan
+from vpnkeys.interfaces import Host
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class TakenPorts:
+    """The ports of working keys on which another program listened at the last comparison."""
+
+    host: Host
+    ports: frozenset[int] = field(default=frozenset(), init=False)
+
+    def leave_out(self, todo: Plan, observed: Observed) -> Plan:
+        """Return the plan without inbounds that cannot listen now, and note their ports.
+
+        So all else is repaired, and nothing fails for ever; a repair adds them when their ports are free.
+        """
+        if observed.running is None:
+            return todo  # nothing is added, and what was noted may still be so
+        # An inbound that is replaced has its port already: it is Xray's own.
+        own = {inbound.port for inbound in observed.running.inbounds.values()}
+        able = tuple(inbound for inbound in todo.add if inbound.port in own or self.host.can_listen(inbound))
+        self._note(inbound for inbound in todo.add if inbound not in able)
+        return replace(todo, add=able)
+
+    def spare(self, todo: Plan) -> Plan:
+        """Return the plan without the ports on which another program listens: their connections are not ours."""
+        return replace(todo, cut=tuple(port for port in todo.cut if port not in self.ports))
+
+    def have_started(self, inbounds: Iterable[Inbound]) -> None:
+        """Note that Xray listens for these inbounds now."""
+        self.ports -= {inbound.port for inbound in inbounds if inbound.port is not None}
+
+    def _note(self, inbounds: Iterable[Inbound]) -> None:
+        """Note what cannot listen, with a line in the log for each port that is taken or free since the last time."""
+        tags = {inbound.port: inbound.tag for inbound in inbounds if inbound.port is not None}
+        for port in sorted(tags.keys() - self.ports):
+            _log.error(
+                "port %d of %s is taken by another program, so that its customers do not get in: stop that program, or "
+                "move the key (vpnkeys system ports-reset)",
+                port,
+                tags[port],
+            )
+        for port in sorted(self.ports - tags.keys()):
+            _log.info("port %d is not taken by another program any more, or no key has it", port)
+        self.ports = frozenset(tags)
