@@ -150,12 +150,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
     site, guard = _site(settings, pair), build_guard(settings)
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
-    questions = NodeQuestions(
-        site=lambda: reconciler.site,
-        names_in_use=lambda: {key.sni for key in reconciler.stops.keys() if key.serves},  # noqa: SIM118 - not a dict
-        restart_process=lambda: process.restart(),  # noqa: PLW0108 - made below
-    )
-    node = build_node(settings, xray, guard, questions)
+    node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
     reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
     clock, post = SystemClock(), LazyWebhookClient()
     traffic = TrafficService(reconciler.store, node, clock)
@@ -196,6 +191,16 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     )
     _gather_workers(server, config.worker)
     return server
+
+
+def _questions_of_node(
+    reconciler: Callable[[], Reconciler], process: Callable[[], XrayProcess | XrayUnit]
+) -> NodeQuestions:
+    return NodeQuestions(
+        site=lambda: reconciler().site,
+        names_in_use=lambda: {key.sni for key in reconciler().stops.keys() if key.serves},  # noqa: SIM118 - not a dict
+        restart_process=lambda: process().restart(),
+    )
 
 
 def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> IO[str]:

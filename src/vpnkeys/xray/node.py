@@ -1,12 +1,11 @@
 """Drives the Xray of this host: config.json, the gRPC API, open sockets and the process."""
 
 import logging
-import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vpnkeys.domain.errors import ConfigRefused, PortTaken, XrayRefused, XrayUnavailable
@@ -21,6 +20,7 @@ from vpnkeys.xray.config.check import ConfigUntested
 from vpnkeys.xray.config.file import ConfigDraft, ConfigFile, can_listen
 from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.speed import SpeedLimiter
+from vpnkeys.xray.probe.names import ServerNames
 from vpnkeys.xray.probe.server_names import ServerNameProber
 from vpnkeys.xray.probe.targets import TargetWatch
 from vpnkeys.xray.probe.trial import Trials
@@ -29,8 +29,6 @@ from vpnkeys.xray.rpc.counters import XrayCounters
 
 _log = logging.getLogger(__name__)
 
-_CHANCE = random.SystemRandom()
-_ASK_AGAIN_S = 0.05
 _STILL_FOR_S = 0.05  # counters that are equal at two samples this far apart have stopped
 _STILL_TIMEOUT_S = 2.0
 _RESTART_TIMEOUT_S = 10.0
@@ -50,15 +48,17 @@ class LocalNode:
     cut: Callable[[int, str | None], int] = sockets.cut
     _has_warned_of_cutting: bool = field(default=False, init=False)
     _counters: XrayCounters = field(init=False)
+    _names: ServerNames = field(init=False)
     _trials: Trials = field(init=False)
     _writer: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self._counters = XrayCounters(self.api_socket)
         self._writer = ThreadPoolExecutor(1, "config-writer")
-        prober = self.prober
+        self._names = ServerNames(self.prober, self.targets)
+        prober, names = self.prober, self._names
         self._trials = Trials(
-            prober.xray, prober.environment, prober.site, self.file.base, self.targets.report, self._problem_of_name
+            prober.xray, prober.environment, prober.site, self.file.base, self.targets.report, names.problem_of
         )
 
     def observe(self) -> Observed:
@@ -210,65 +210,19 @@ class LocalNode:
 
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
         """Return the tested server names whose targets are usable; wait up to `wait_s` for the first one."""
-        ends_at = time.monotonic() + wait_s
-        while True:
-            tested = self.prober.ready(max(ends_at - time.monotonic(), 0.0))
-            ready = tested & self.targets.usable()
-            # None was tested with success although the prober has waited: no name works.
-            if ready or not tested or time.monotonic() >= ends_at:
-                return ready
-            time.sleep(_ASK_AGAIN_S)
+        return self._names.ready(wait_s)
 
     def working_names(self, most: int, wait_s: float, but: str = "") -> frozenset[str]:
-        """Return up to `most` ready names, chosen at random, whose targets answer at this moment as REALITY needs.
-
-        A name whose target does not is taken back until a client gets through it. Waits up to `wait_s` for the first.
-        """
-        ends_at, found = time.monotonic() + wait_s, set[str]()
-        while not found:
-            ready = self.ready_names(max(ends_at - time.monotonic(), 0.0)) - {but}
-            for name in _CHANCE.sample(sorted(ready), len(ready)):
-                if len(found) < most and self._still_works(name):
-                    found.add(name)
-            if not ready or time.monotonic() >= ends_at:
-                break
-        return frozenset(found)
-
-    def _still_works(self, name: str) -> bool:
-        problem = self.targets.check_at_once(name)
-        if problem:
-            _log.warning("%s is tested again before it is given to a key: %s", name, problem)
-            self.prober.suspect(name)
-        return not problem
+        """Return up to `most` ready names, chosen at random, whose targets answer at this moment as REALITY needs."""
+        return self._names.working(most, wait_s, but)
 
     def targets_seen(self) -> tuple[TargetReport, ...]:
         """Return the latest report of each target; a name that lets no test client in has a problem."""
-        return self._with_clients(self.targets.seen())
+        return self._names.reports()
 
     def look_at_targets(self) -> tuple[TargetReport, ...]:
         """Check all targets now; return their reports."""
-        return self._with_clients(self.targets.look())
-
-    def _problem_of_name(self, name: str) -> str:
-        """Return why clients cannot get in by a name now; an empty text when they can, or when nothing is known of it.
-
-        Xray imitates the target's handshake for every connection, so a bad target keeps all clients of its name out.
-        """
-        report = next((seen for seen in self.targets_seen() if seen.server_name == name), None)
-        if report is None:
-            return ""
-        return next(iter(report.problems), "") or self.targets.check_at_once(name)
-
-    def _with_clients(self, reports: tuple[TargetReport, ...]) -> tuple[TargetReport, ...]:
-        failing = self.prober.failing()
-        return tuple(
-            replace(
-                report, problems=(f"{report.target} answers, but no client gets through; choose another server name",)
-            )
-            if report.is_usable and report.server_name in failing
-            else report
-            for report in reports
-        )
+        return self._names.check_all()
 
     def try_link(self, key: Key) -> Trial:
         """Connect with a real client by the key's link; return the result within ten seconds."""
