@@ -12,6 +12,7 @@ import pytest
 from tests.support.agreement import agreement
 from tests.support.clients import XrayClient
 from tests.support.keys import Key, carries, link_of, list_keys, make_key
+from tests.support.patient import patient_service
 from tests.support.service import Service
 from tests.support.slowness import slowness
 from tests.support.streams import ByteServer, ended_within, transfer
@@ -25,15 +26,6 @@ pytestmark = pytest.mark.e2e
 
 LATE_S = 1.0
 
-_PATIENT = """
-import sys
-from vpnkeys.cli.main import main
-from vpnkeys.xray.process import hang
-hang.HUNG_AFTER_S = 60.0
-sys.argv = ["vpnkeys", "serve"]
-main()
-"""
-
 
 @pytest.fixture
 def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
@@ -46,10 +38,7 @@ def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]
 @pytest.fixture
 def patient(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
     """One that lets Xray hang for a minute, so that late calls are still in its queue after many requests."""
-    service = Service(target, egress_allow=egress)
-    service.command = ("-c", _PATIENT)
-    with service:
-        service.wait_ready()
+    with patient_service(target, egress) as service:
         yield service
 
 

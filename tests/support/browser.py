@@ -63,6 +63,7 @@ class Visitor:
     width: int = 1440
     theme: Theme = "light"
     language: str = "en"
+    zone: str = "UTC"
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     expected: set[int] = field(default_factory=set)
@@ -77,6 +78,7 @@ class Visitor:
             is_mobile=phone,
             has_touch=phone,
             locale={"en": "en-GB", "ru": "ru-RU"}[self.language],
+            timezone_id=self.zone,
             color_scheme=self.theme,
             reduced_motion="reduce",
         )

@@ -12,6 +12,7 @@ from vpnkeys.service.health.checks import ASK_XRAY, WRITE_DATABASE, HostFacts, l
 from vpnkeys.service.health.codes import TROUBLES, Code
 from vpnkeys.service.health.health import Health
 from vpnkeys.service.health.questions import _ROW, Questions
+from vpnkeys.service.health.russian import IN_RUSSIAN
 from vpnkeys.service.health.since import Since
 from vpnkeys.worker import Job, Worker, WorkerStatus
 
@@ -192,3 +193,4 @@ def test_every_code_has_its_words() -> None:
     """One row for each, with a cure."""
     assert set(TROUBLES) == set(Code)
     assert all(trouble.says and trouble.cure for trouble in TROUBLES.values())
+    assert set(IN_RUSSIAN) == set(Code)

@@ -30,8 +30,8 @@ def visit(browser: Browser, service: Service) -> Iterator[Visit]:
     with ExitStack() as open_browsers:
         visitors: list[Visitor] = []
 
-        def come(width: int = 1440, theme: Theme = "light", language: str = "en") -> Visitor:
-            visitor = Visitor(browser, service.base_url, width, theme, language)
+        def come(width: int = 1440, theme: Theme = "light", language: str = "en", zone: str = "UTC") -> Visitor:
+            visitor = Visitor(browser, service.base_url, width, theme, language, zone)
             visitors.append(open_browsers.enter_context(visitor))
             return visitor
 

@@ -4,6 +4,7 @@ The files are open to all, like any sign-in form; all data comes from the API, w
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -15,6 +16,8 @@ from starlette.responses import RedirectResponse
 from vpnkeys.api.auth.access import public
 from vpnkeys.api.pages.static import AcceptEncoding, IfNoneMatch, StaticFiles
 from vpnkeys.api.routing import ApiRouter
+from vpnkeys.service.health.codes import TROUBLES
+from vpnkeys.service.health.russian import in_russian
 
 router = ApiRouter(include_in_schema=False)
 
@@ -22,6 +25,7 @@ _MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
+    "json": "application/json",
     "svg": "image/svg+xml",
     "webmanifest": "application/manifest+json",
     "woff2": "font/woff2",
@@ -35,6 +39,7 @@ _POLICY = (
 )
 _EDITION = b"@EDITION@"
 _FOR_EVER = "public, max-age=31536000, immutable"
+_PROBLEMS = "i18n/problems.json"
 
 
 def _walk(folder: Traversable, above: str = "") -> Iterator[tuple[str, bytes]]:
@@ -45,10 +50,19 @@ def _walk(folder: Traversable, above: str = "") -> Iterator[tuple[str, bytes]]:
             yield f"{above}{entry.name}", entry.read_bytes()
 
 
+def _problem_texts() -> bytes:
+    """Return what each problem of `/health` means and what to do about it, in the languages of the dashboard."""
+    texts = {
+        code: {"en": {"says": trouble.says, "cure": trouble.cure}, "ru": in_russian(code)._asdict()}
+        for code, trouble in TROUBLES.items()
+    }
+    return json.dumps(texts, ensure_ascii=False).encode()
+
+
 @cache
 def _files() -> StaticFiles:
     """Return the files. Names begin with the edition, a digest of all files, so that a name's content never changes."""
-    contents = dict(_walk(files("vpnkeys").joinpath("web", "ui")))
+    contents = dict(_walk(files("vpnkeys").joinpath("web", "ui"))) | {_PROBLEMS: _problem_texts()}
     edition = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()[:12]
     page = contents.pop("index.html").replace(_EDITION, edition.encode())
     named = {"": page} | {f"{edition}/{name}": content for name, content in contents.items()}

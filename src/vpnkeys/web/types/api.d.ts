@@ -101,6 +101,9 @@ declare namespace Api {
     detail: string;
   }
 
+  // Of each code in both languages; from the file i18n/problems.json, which the server makes.
+  type ProblemTexts = Record<string, Record<"en" | "ru", { says: string; cure: string }>>;
+
   interface ServiceStates {
     api: "running";
     xray: "running" | "down";

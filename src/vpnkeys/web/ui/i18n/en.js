@@ -44,6 +44,15 @@ export default {
   "health.connecting": "Connecting",
   "health.lost": "Connection lost",
 
+  "problems.title": "State of the server",
+  "problems.healthy": "Everything works.",
+  "problems.degraded": "Something needs your attention. This list updates by itself.",
+  "problems.unhealthy": "Nobody can get in, or no key can be changed. This list updates by itself.",
+  "problems.connecting": "The state is not known yet.",
+  "problems.lost": "The server cannot be reached. Its last known state:",
+  "problems.cure": "What to do:",
+  "problems.since": "Since",
+
   "theme.label": "Theme: {theme}",
   "theme.auto": "as the system",
   "theme.light": "light",

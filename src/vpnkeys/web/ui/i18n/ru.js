@@ -44,6 +44,15 @@ export default {
   "health.connecting": "Соединение",
   "health.lost": "Связь потеряна",
 
+  "problems.title": "Состояние сервера",
+  "problems.healthy": "Всё работает.",
+  "problems.degraded": "Нужно ваше внимание. Список обновляется сам.",
+  "problems.unhealthy": "Клиенты не могут подключиться, или ключи нельзя менять. Список обновляется сам.",
+  "problems.connecting": "Состояние ещё неизвестно.",
+  "problems.lost": "Сервер недоступен. Последнее известное состояние:",
+  "problems.cure": "Что делать:",
+  "problems.since": "С",
+
   "theme.label": "Тема: {theme}",
   "theme.auto": "как в системе",
   "theme.light": "светлая",

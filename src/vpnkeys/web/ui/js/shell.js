@@ -1,11 +1,12 @@
 // What surrounds every view: navigation, the server's health, the signed-in user, language and theme.
 import { remove } from "./api.js";
-import { h, replace, setText } from "./dom.js";
+import { h, replace } from "./dom.js";
 import { icon, mark } from "./icons.js";
 import { chooseLanguage, currentLanguage, t } from "./i18n.js";
 import { busyWhile } from "./parts.js";
+import { statusLine } from "./problems.js";
 import { path } from "./router.js";
-import { may, on, state } from "./store.js";
+import { may, state } from "./store.js";
 import { chooseTheme, currentTheme, themes } from "./theme.js";
 import { finishAll } from "./toast.js";
 
@@ -66,20 +67,6 @@ function markSection(links) {
     if (path() === address || path().startsWith(`${address}/`)) element.setAttribute("aria-current", "page");
     else element.removeAttribute("aria-current");
   }
-}
-
-/** @param {AbortSignal} signal */
-function statusLine(signal) {
-  const text = h("span");
-  const element = h("p", { class: "health", role: "status" }, h("i", { class: "dot", "aria-hidden": "true" }), text);
-  const update = () => {
-    const level = state.live === "lost" ? "lost" : (state.health?.status ?? "connecting");
-    element.dataset.level = level;
-    setText(text, t(`health.${level}`));
-  };
-  on("health live", update, signal);
-  update();
-  return element;
 }
 
 function userName() {

@@ -1,0 +1,104 @@
+"""The texts of the table of problems in Russian, for the dashboard. The manual in Russian has the same table."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from vpnkeys.service.health.codes import TROUBLES, Code
+
+
+class Text(NamedTuple):
+    """What is wrong, and what to do about it."""
+
+    says: str
+    cure: str
+
+
+_FREE_SPACE = "освободите место: `df -h /var/lib/vpnkeys`"
+_RESTORE_TABLE = "`nft list ruleset`; перезапустите службу"
+_RENEW = "обновите его; `vpnkeys doctor`"
+
+IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
+    {
+        Code.XRAY_NOT_ANSWERING: Text(
+            "Xray не отвечает. Через 30 секунд сервер считается неработающим.",
+            "`journalctl -u vpnkeys-xray`; `vpnkeys sync --restart`",
+        ),
+        Code.DATABASE_UNREADABLE: Text(
+            "База данных не читается: ключи нельзя ни показать, ни изменить.",
+            "`vpnkeys doctor`; если база повреждена, восстановите копию",
+        ),
+        Code.DATABASE_UNWRITABLE: Text(
+            "База данных не принимает запись: ключи нельзя создать или изменить, трафик не сохраняется.",
+            "закройте другие программы, которые открыли базу; `df -h /var/lib/vpnkeys`",
+        ),
+        Code.DISK_FULL: Text("На диске с каталогом данных нет места.", _FREE_SPACE),
+        Code.DISK_LOW: Text("На диске с каталогом данных почти нет места.", _FREE_SPACE),
+        Code.DISK_READ_ONLY: Text(
+            "В каталог данных нельзя писать: диск доступен только для чтения или неверны права.",
+            "`findmnt -T /var/lib/vpnkeys`; `dmesg`; `mount -o remount,rw`",
+        ),
+        Code.STOPS_PENDING: Text(
+            "Xray ещё не подтвердил, что остановленные ключи отключены.", "дождитесь ответа Xray, затем `vpnkeys sync`"
+        ),
+        Code.STOPS_UNWRITTEN: Text(
+            "Ключи остановлены в работающем Xray, но база данных этого не сохранила.",
+            "освободите место или закройте другие программы, которые открыли базу",
+        ),
+        Code.REPAIR_LATE: Text(
+            "config.json или работающий Xray расходятся с базой данных, и исправить это не удаётся.",
+            "`vpnkeys system validate` покажет расхождения; причина в журнале",
+        ),
+        Code.PORT_TAKEN: Text(
+            "Порт ключа слушает другая программа: клиенты ключа не подключаются.",
+            "`vpnkeys system ports-status` назовёт его; остановите ту программу или `vpnkeys system ports-reset`",
+        ),
+        Code.PORTS_RESERVED: Text(
+            "У ваших inbound в config.json порты из VPNKEYS_PORT_RANGE. Они остаются; ключи этих портов не получат.",
+            "`vpnkeys system ports-status` назовёт их; перенесите их за пределы диапазона",
+        ),
+        Code.CONFIG_UNFIT: Text(
+            "Xray отвергает config.json из-за ваших разделов. Если Xray завершится, он запустится без них.",
+            "причину покажет `vpnkeys system xray-config`; исправьте раздел или уберите его",
+        ),
+        Code.CONFIG_LEFT_OUT: Text(
+            "Xray работает без ваших разделов config.json: с ними он не запустился.",
+            "исправьте их, причина в журнале Xray; затем `vpnkeys sync --restart`",
+        ),
+        Code.CONFIG_COMMENTS: Text(
+            "В config.json есть комментарии. При следующем изменении ключа они пропадут, копия останется.",
+            "храните заметки в другом месте и уберите комментарии",
+        ),
+        Code.CONFIG_SET_ASIDE: Text(
+            "config.json записан заново, а утраченное осталось в копии рядом.",
+            "верните нужное в config.json, затем удалите копию или перенесите её",
+        ),
+        Code.NO_SERVER_NAME: Text(
+            "Ни одно имя сервера не работает: ключ создать нельзя, клиенты могут не подключиться.",
+            "`vpnkeys system targets`; проверьте исходящий TCP 443 и DNS",
+        ),
+        Code.TARGET_DOWN: Text(
+            "Цель имени сервера, которое есть у активных ключей, не годится: их клиенты могут не подключиться.",
+            "`vpnkeys system targets` назовёт её",
+        ),
+        Code.CONNECTIONS_NOT_CUT: Text(
+            "Открытые соединения остановленных ключей нельзя оборвать.",
+            "дайте службе `CAP_NET_ADMIN`: запускайте её так, как установлено",
+        ),
+        Code.GUARD_NOT_KEPT: Text(
+            "Фильтр пакетов пропал и не восстанавливается: клиенты могут попасть в частные сети.", _RESTORE_TABLE
+        ),
+        Code.SPEED_LIMITS_NOT_KEPT: Text("Ограничения скорости пропали и не восстанавливаются.", _RESTORE_TABLE),
+        Code.CERTIFICATE_EXPIRED: Text("Срок сертификата API истёк.", _RENEW),
+        Code.CERTIFICATE_EXPIRING: Text("Срок сертификата API истекает в течение 14 дней.", _RENEW),
+        Code.BACKUP_LATE: Text("Ежедневная копия просрочена.", "`vpnkeys backups make`; причина в журнале"),
+        Code.WORKER_LATE: Text(
+            "Фоновая работа просрочена.", "причина в журнале; если не проходит, перезапустите службу"
+        ),
+    }
+)
+
+
+def in_russian(code: Code) -> Text:
+    """Return the texts of a problem in Russian, or in English while they are not translated."""
+    return IN_RUSSIAN.get(code, Text(TROUBLES[code].says, TROUBLES[code].cure))
