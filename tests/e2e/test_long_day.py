@@ -7,7 +7,6 @@ which each fault comes three times; `./test --soak` makes it the twenty-four.
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tests.support.counting import gaps, total_bytes
 from tests.support.faults import FAULTS, Scene
 from tests.support.keys import Key, carries, link_of, list_keys, make_key
 from tests.support.process import REPOSITORY
+from tests.support.scenes import small_disk
 from tests.support.service import Service
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
@@ -37,6 +37,8 @@ BETWEEN_FAULTS = timedelta(minutes=10)
 FACTOR = 120.0
 BACK_WITHIN_S = 60.0
 MOST_GROWTH = 0.05
+DAILY = ("service killed", "Xray killed", "database locked", "disk full", "certificate expired", "target dead")
+_LASTS_S = {"disk full": 6.0, "target dead": 6.0}
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Day:
     scene: Scene
     server: ByteServer
     resident: Key
+    locked_s: float
     counted: int = 0
     memory_by_life: dict[int, list[int]] = field(default_factory=dict)
 
@@ -56,7 +59,8 @@ class Day:
 
     def live_through(self, fault: str) -> None:
         """Let something break, and see that everything is back and right without a hand."""
-        FAULTS[fault](self.scene)
+        with FAULTS[fault].during(self.scene):
+            time.sleep(self.locked_s if fault == "database locked" else _LASTS_S.get(fault, 0.0))
         self.service.wait_healthy(BACK_WITHIN_S)
         self.service.wait_ready(BACK_WITHIN_S)
         self.service.child.wait_for(lambda: agreement(self.service) == [], "agreement", BACK_WITHIN_S)
@@ -98,32 +102,22 @@ class Day:
 
 
 @contextmanager
-def _small_disk(directory: Path) -> Iterator[Path]:
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=0700", "none", str(directory)], check=True)
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
-
-
-@contextmanager
 def _day(directory: Path, server: ByteServer, locked_s: float) -> Iterator[Day]:
-    with RealityTarget(("one.example", "two.example")) as target, _small_disk(directory) as disk:
+    with RealityTarget(("one.example", "two.example")) as target, small_disk(directory) as disk:
         service = Service(target, data_dir=disk, egress_allow=[server.egress_rule], timeout=60)
         service.command = ("-m", "tests.support.fast_serve")
         service.env["FAST_CLOCK"] = f"{FACTOR}:{time.time()}"
         service.env["PYTHONPATH"] = os.pathsep.join([service.env["PYTHONPATH"], str(REPOSITORY)])
         with service:
             service.wait_ready()
-            yield Day(Scene(service, target, locked_s), server, make_key(service, "resident"))
+            yield Day(Scene(service, target), server, make_key(service, "resident"), locked_s)
 
 
 def _live(day: Day, hours: float) -> None:
     """One fault after the other, each at its time."""
     began = time.monotonic()
     count = round(timedelta(hours=hours) / BETWEEN_FAULTS)
-    for number, fault in enumerate(islice(cycle(FAULTS), count)):
+    for number, fault in enumerate(islice(cycle(DAILY), count)):
         due = began + number * BETWEEN_FAULTS.total_seconds() / FACTOR
         time.sleep(max(0.0, due - time.monotonic()))
         day.live_through(fault)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
+from tests.support.faults import FAULTS, Scene
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
@@ -39,35 +36,13 @@ def _codes(service: Service) -> set[str]:
     return {problem["code"] for problem in _health(service)["problems"]} - {Code.CONNECTIONS_NOT_CUT}
 
 
-@contextmanager
-def _frozen_xray(service: Service) -> Iterator[None]:
-    pid = service.xray_pid()
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with suppress(ProcessLookupError):  # the server ends an Xray that hangs for long
-            os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
-def _locked_database(service: Service) -> Iterator[None]:
-    with closing(sqlite3.connect(service.data_dir / "vpnkeys.db", isolation_level=None)) as database:
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            database.execute("ROLLBACK")
-
-
-@pytest.mark.parametrize(
-    ("fault", "code"), [(_frozen_xray, Code.XRAY_NOT_ANSWERING), (_locked_database, Code.DATABASE_UNWRITABLE)]
-)
-def test_a_fault_is_named_within_fifteen_seconds(service: Service, fault: Any, code: Code) -> None:  # noqa: ANN401
+@pytest.mark.parametrize("fault", ["Xray frozen for 60 s", "database locked"])
+def test_a_fault_is_named_within_fifteen_seconds(service: Service, target: RealityTarget, fault: str) -> None:
     """With its code in /health and in the metrics; each answer of /health comes at once; then all is well again."""
     service.child.wait_for(lambda: _codes(service) == set(), "no problem at first")
+    (code,) = FAULTS[fault].codes
     began = time.time()
-    with fault(service):
+    with FAULTS[fault].during(Scene(service, target)):
         while code not in _codes(service):
             assert time.time() - began < WITHIN_S
             time.sleep(0.2)

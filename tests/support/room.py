@@ -172,14 +172,15 @@ class Listener:
 
 
 class Names:
-    """A name server on 127.0.0.1:53 of the room; a name with several addresses shows another one at each question."""
+    """A name server on port 53; a name with several addresses shows another one at each question."""
 
-    def __init__(self, names: dict[str, list[str]]) -> None:
-        """Serve until `close`."""
+    def __init__(self, names: dict[str, list[str]], host: str = "127.0.0.1") -> None:
+        """Serve until `close`; while `is_silent`, questions are lost."""
         self._names = names
         self.given: list[str] = []
+        self.is_silent = False
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sock.bind(("127.0.0.1", 53))
+        self._sock.bind((host, 53))
         self._sock.settimeout(0.1)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -189,7 +190,8 @@ class Names:
         while not self._stopping.is_set():
             with suppress(TimeoutError):
                 question, sender = self._sock.recvfrom(512)
-                self._sock.sendto(self._answer(question), sender)
+                if not self.is_silent:
+                    self._sock.sendto(self._answer(question), sender)
 
     def _answer(self, question: bytes) -> bytes:
         end = question.index(0, 12)
