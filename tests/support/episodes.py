@@ -137,13 +137,14 @@ class Episode:
         active = {name: link_of(service, key) for name, key, _ in named if key and _is_active(keys, key)}
         stopped = {name: link for name, key, link in named if link and not _is_active(keys, key)}
         with XrayClient.many([*active.values(), *stopped.values()]) as client:
-            found = dict(zip([*active, *stopped], self._get_in(client.proxies), strict=True))
+            found = dict(zip([*active, *stopped], get_in(client.proxies, self.far), strict=True))
         assert found == dict.fromkeys(active, True) | dict.fromkeys(stopped, False)
 
-    def _get_in(self, proxies: Sequence[Address]) -> list[bool]:
-        """Whether bytes get through each proxy, tried side by side."""
-        with ThreadPoolExecutor(len(proxies)) as pool:
-            return list(pool.map(lambda proxy: carries(proxy, self.far.byte_server, timeout=3.0), proxies))
+
+def get_in(proxies: Sequence[Address], far: Far) -> list[bool]:
+    """Whether bytes get through each proxy, tried side by side."""
+    with ThreadPoolExecutor(len(proxies)) as pool:
+        return list(pool.map(lambda proxy: carries(proxy, far.byte_server, timeout=3.0), proxies))
 
 
 def _is_active(keys: dict[str, Key], key: Key | None) -> bool:
