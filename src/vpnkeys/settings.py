@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import is_server_name
@@ -187,6 +187,16 @@ class Settings(BaseModel):
     log_format: Literal["human", "json"] = "human"
     log_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    _guessed: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def model_post_init(self, context: Any) -> None:  # noqa: ANN401 - pydantic's own
+        """Note which values nobody gave, the context of the validation."""
+        self._guessed = context or frozenset()
+
+    @property
+    def guesses_address(self) -> bool:
+        """Whether `server_address` is this host's own guess."""
+        return "server_address" in self._guessed
 
     @property
     def panel_port(self) -> int | None:
@@ -217,7 +227,8 @@ def load_settings(
     faults = [f"{name}: there is no such setting" for name in unknown]
     if ("tls_cert" in values) != ("tls_key" in values):
         faults.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: give both or neither")
-    settings, more = _validated({**defaults, **values, "data_dir": data_dir})
+    guessed = frozenset(defaults.keys() - values.keys())
+    settings, more = _validated({**defaults, **values, "data_dir": data_dir}, guessed)
     if settings is None or faults:
         raise SettingsError("\n".join([*faults, *more]))
     return settings
@@ -244,10 +255,10 @@ def journal_stream(environment: Mapping[str, str] = ENVIRONMENT) -> str | None:
     return environment.get("JOURNAL_STREAM")
 
 
-def _validated(values: Mapping[str, object]) -> tuple[Settings | None, list[str]]:
+def _validated(values: Mapping[str, object], guessed: frozenset[str]) -> tuple[Settings | None, list[str]]:
     """Return the settings, or None and one line for each wrong setting."""
     try:
-        return Settings.model_validate(values), []
+        return Settings.model_validate(values, context=guessed), []
     except ValidationError as error:
         return None, [
             f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"

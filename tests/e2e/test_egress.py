@@ -268,6 +268,7 @@ def test_health_tells_what_udp_can(scene: Scene) -> None:
     """`/health` says whether one UDP session may talk to many peers; the log says once what to do about it."""
     health = scene.service.client.get("/health").json()
     assert health["udp_full_cone"] == ("available" if scene.is_guarded else "unavailable")
+    assert ("guard_not_kept" in {problem["code"] for problem in health["problems"]}) == (not scene.is_guarded)
     assert scene.service.log().count("the kernel cannot guard") == (0 if scene.is_guarded else 1)
 
 

@@ -8,7 +8,7 @@ from tests.support.process import wait_until
 
 from vpnkeys.domain.errors import StopPending
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.service.health.checks import ASK_XRAY, WRITE_DATABASE, HostFacts, late_workers, on_disk
+from vpnkeys.service.health.checks import ASK_XRAY, WRITE_DATABASE, HostFacts, late_workers, on_host
 from vpnkeys.service.health.codes import TROUBLES, Code
 from vpnkeys.service.health.health import Health
 from vpnkeys.service.health.questions import _ROW, Questions
@@ -28,6 +28,7 @@ class Scene:
     unix_s: float = 1000.9
     monotonic_s: float = 0.0
     can_cut: bool = True
+    is_guarded: bool = True
 
     def __post_init__(self) -> None:
         """Nothing asks in the background."""
@@ -35,7 +36,7 @@ class Scene:
         since = Since(lambda: self.unix_s, lambda: self.monotonic_s)
         self.questions = questions
         self.health = Health(
-            self.world.keys.reconciler, lambda: self.statuses, questions, self.can_cut, full_cone=True, since=since
+            self.world.keys.reconciler, lambda: self.statuses, questions, self.can_cut, self.is_guarded, since=since
         )
 
     def seen(self) -> tuple[str, list[tuple[str, int]]]:
@@ -131,12 +132,13 @@ def test_a_question_that_hangs_or_fails_is_late() -> None:
         (HostFacts(is_writable=False), [Code.DISK_READ_ONLY]),
         (HostFacts(certificate_expires_in_s=13 * DAY_S), [Code.CERTIFICATE_EXPIRING]),
         (HostFacts(certificate_expires_in_s=0), [Code.CERTIFICATE_EXPIRED]),
+        (HostFacts(address_fault="it is a private one"), [Code.SERVER_ADDRESS]),
         (HostFacts(backup_age_s=3 * DAY_S), [Code.BACKUP_LATE]),
     ],
 )
 def test_what_the_disk_says(facts: HostFacts, codes: list[Code]) -> None:
     """Each bound, and nothing where nothing is known."""
-    assert [code for code, _ in on_disk(facts)] == codes
+    assert [code for code, _ in on_host(facts)] == codes
     scene = Scene()
     scene.questions.host = facts
     assert [code for code, _ in scene.seen()[1]] == codes
@@ -187,6 +189,11 @@ def test_a_dead_target_counts_when_a_key_uses_its_name(monkeypatch: pytest.Monke
 def test_connections_that_cannot_be_cut() -> None:
     """It was degraded before; now it says why."""
     assert Scene(can_cut=False).seen() == ("degraded", [(Code.CONNECTIONS_NOT_CUT, 1000)])
+
+
+def test_a_guard_that_was_impossible_from_the_start() -> None:
+    """What is open then is said, like that of one that was lost."""
+    assert Scene(is_guarded=False).seen() == ("degraded", [(Code.GUARD_NOT_KEPT, 1000)])
 
 
 def test_every_code_has_its_words() -> None:

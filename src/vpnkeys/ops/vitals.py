@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
@@ -15,11 +14,13 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
 from vpnkeys.interfaces import Clock
+from vpnkeys.ops.address import address_fault
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.reserve import RESERVE_BYTES, free_bytes, has_reserve
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.health.checks import HostFacts
 from vpnkeys.service.vitals import Vitals
+from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.worker import Workers
 
@@ -127,14 +128,15 @@ def _by_id(stored: _Stored) -> dict[str, Bytes]:
     return {key.id: stored.tally.by_key.get(key.uuid, NOTHING) for key in stored.keys}
 
 
-def host_facts(data_dir: Path, backups: DailyBackup, certificate: CertificateFiles, clock: Clock) -> HostFacts:
-    """Return what the disk says of itself, the backups and the certificate. Raises OSError."""
-    now = clock.now()
+def host_facts(settings: Settings, backups: DailyBackup, certificate: CertificateFiles, clock: Clock) -> HostFacts:
+    """Return what this host says of its disk, backups, certificate and address. Raises OSError."""
+    now, data_dir = clock.now(), settings.data_dir
     return HostFacts(
         free_bytes=free_bytes(data_dir) - (0 if has_reserve(data_dir) else RESERVE_BYTES),
         is_writable=os.access(data_dir, os.W_OK),
         backup_age_s=_backup_age_s(backups, now),
         certificate_expires_in_s=_certificate_expires_in_s(certificate, now),
+        address_fault=address_fault(settings),
     )
 
 

@@ -15,6 +15,7 @@ from vpnkeys.api.services import Services
 from vpnkeys.bootstrap import Server, build
 from vpnkeys.domain.errors import Unavailable, VpnKeysError
 from vpnkeys.interfaces import Store
+from vpnkeys.ops.address import address_fault
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
 from vpnkeys.server.serving import Beside, check_certificate, public_socket, serve_until_asked
@@ -126,6 +127,8 @@ def _introduce(server: Server, settings: Settings) -> None:
     host = f"[{settings.server_address}]" if ":" in settings.server_address else settings.server_address
     url = f"https://{host}:{settings.listen.port}"
     say(f"vpnkeys {__version__} serves {url}")
+    if fault := address_fault(settings):
+        say(f"warning: links have the address {settings.server_address}, a guess: {fault}; set VPNKEYS_SERVER_ADDRESS")
     say(f"data directory: {settings.data_dir}")
     say(f"certificate (SHA-256): {server.certificate.fingerprint()}")
     if server.new_api_key is not None:

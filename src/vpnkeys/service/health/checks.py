@@ -32,7 +32,7 @@ _BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after i
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What the disk says; None where it cannot be read or does not exist.
+    """What this host says of itself; None where it cannot be read or does not exist.
 
     `free_bytes` leaves out the space of the reserve, whether it is kept or was given up.
     """
@@ -41,6 +41,7 @@ class HostFacts:
     backup_age_s: float | None = None
     certificate_expires_in_s: float | None = None
     is_writable: bool = True
+    address_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,8 @@ def late_workers(statuses: Iterable[WorkerStatus]) -> Iterator[tuple[Code, str]]
         yield Code.WORKER_LATE, ", ".join(others)
 
 
-def on_disk(facts: HostFacts) -> Iterator[tuple[Code, str]]:
-    """Yield the problems of disk space, certificate and backups."""
+def on_host(facts: HostFacts) -> Iterator[tuple[Code, str]]:
+    """Yield the problems of disk space, certificate, backups and address."""
     free, expires, age = facts.free_bytes, facts.certificate_expires_in_s, facts.backup_age_s
     if not facts.is_writable:
         yield Code.DISK_READ_ONLY, ""
@@ -93,6 +94,8 @@ def on_disk(facts: HostFacts) -> Iterator[tuple[Code, str]]:
         yield (Code.CERTIFICATE_EXPIRED if expires <= 0 else Code.CERTIFICATE_EXPIRING), ""
     if age is not None and age > _BACKUP_S:
         yield Code.BACKUP_LATE, ""
+    if facts.address_fault:
+        yield Code.SERVER_ADDRESS, facts.address_fault
 
 
 def dead_targets(keys: Iterable[Key], targets: Iterable[TargetReport]) -> Iterator[tuple[Code, str]]:

@@ -25,6 +25,7 @@ class Code(StrEnum):
     CONFIG_LEFT_OUT = "config_left_out"
     CONFIG_COMMENTS = "config_comments"
     CONFIG_SET_ASIDE = "config_set_aside"
+    SERVER_ADDRESS = "server_address"
     NO_SERVER_NAME = "no_server_name"
     TARGET_DOWN = "target_down"
     CONNECTIONS_NOT_CUT = "connections_not_cut"
@@ -117,6 +118,10 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "config.json was written anew, and what it lost is in a copy beside it.",
             "put what you need back into config.json; then delete the copy, or move it elsewhere",
         ),
+        Code.SERVER_ADDRESS: Trouble(
+            "The address in the links is this host's guess, by which customers may not reach it.",
+            "set `VPNKEYS_SERVER_ADDRESS` to the address or name that customers connect to; restart the service",
+        ),
         Code.NO_SERVER_NAME: Trouble(
             "No server name works now: no key can be made, and customers may not get in.",
             "`vpnkeys system targets`; check outgoing TCP 443 and DNS",
@@ -129,8 +134,8 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "Open connections of stopped keys cannot be ended.", "give the service `CAP_NET_ADMIN`: run it as installed"
         ),
         Code.GUARD_NOT_KEPT: Trouble(
-            "The packet filter is gone and cannot be restored: customers may reach private networks.",
-            "`nft list ruleset`; restart the service",
+            "The packet filter is not in force: customers may reach private networks, by names that lead there.",
+            "`apt-get install nftables`; run the service as installed, with `CAP_NET_ADMIN`; restart it",
         ),
         Code.SPEED_LIMITS_NOT_KEPT: Trouble(
             "The speed limits are gone and cannot be restored.", "`nft list ruleset`; restart the service"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.service.health.checks import ConfigFacts, dead_targets, in_config, late_workers, on_disk
+from vpnkeys.service.health.checks import ConfigFacts, dead_targets, in_config, late_workers, on_host
 from vpnkeys.service.health.codes import Code
 from vpnkeys.service.health.questions import Questions
 from vpnkeys.service.health.since import Problem, Since
@@ -49,8 +49,8 @@ class Health:
     """Puts together what is known of the server's parts each time a report is asked for, and every two seconds.
 
     `can_cut` says whether open connections of removed keys can be ended; `full_cone` whether the kernel filters each
-    packet of customers, so that one UDP session may reach many peers. Without it UDP works with one peer a session,
-    so that its absence alone does not make the status `degraded`.
+    packet of customers, so that one UDP session may reach many peers. Without it UDP works with one peer a session, and
+    a name that is public first and private next leads customers to private networks.
     """
 
     reconciler: Reconciler
@@ -104,12 +104,14 @@ class Health:
             yield Code.NO_SERVER_NAME, ""
         if not self.can_cut:
             yield Code.CONNECTIONS_NOT_CUT, ""
+        if not self.full_cone:
+            yield Code.GUARD_NOT_KEPT, ""
         if self.reconciler.stops.are_unwritten:
             yield Code.STOPS_UNWRITTEN, ""
         if taken := self.reconciler.taken.ports:
             yield Code.PORT_TAKEN, f"{len(taken)} key(s)"
         yield from late_workers(self.statuses())
-        yield from on_disk(self.questions.host)
+        yield from on_host(self.questions.host)
         yield from in_config(self.config())
         yield from self._in_database()
 

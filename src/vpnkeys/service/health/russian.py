@@ -15,7 +15,6 @@ class Text(NamedTuple):
 
 
 _FREE_SPACE = "освободите место: `df -h /var/lib/vpnkeys`"
-_RESTORE_TABLE = "`nft list ruleset`; перезапустите службу"
 _RENEW = "обновите его; `vpnkeys doctor`"
 
 IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
@@ -73,6 +72,10 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "config.json записан заново, а утраченное осталось в копии рядом.",
             "верните нужное в config.json, затем удалите копию или перенесите её",
         ),
+        Code.SERVER_ADDRESS: Text(
+            "Адрес в ссылках сервер определил сам, и по нему клиенты могут не подключиться.",
+            "задайте в `VPNKEYS_SERVER_ADDRESS` адрес или имя, к которому подключаются клиенты; перезапустите службу",
+        ),
         Code.NO_SERVER_NAME: Text(
             "Ни одно имя сервера не работает: ключ создать нельзя, клиенты могут не подключиться.",
             "`vpnkeys system targets`; проверьте исходящий TCP 443 и DNS",
@@ -86,9 +89,12 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "дайте службе `CAP_NET_ADMIN`: запускайте её так, как установлено",
         ),
         Code.GUARD_NOT_KEPT: Text(
-            "Фильтр пакетов пропал и не восстанавливается: клиенты могут попасть в частные сети.", _RESTORE_TABLE
+            "Фильтр пакетов не действует: клиенты могут попасть в частные сети по именам, которые туда ведут.",
+            "`apt-get install nftables`; запускайте службу так, как установлено, с `CAP_NET_ADMIN`; перезапустите её",
         ),
-        Code.SPEED_LIMITS_NOT_KEPT: Text("Ограничения скорости пропали и не восстанавливаются.", _RESTORE_TABLE),
+        Code.SPEED_LIMITS_NOT_KEPT: Text(
+            "Ограничения скорости пропали и не восстанавливаются.", "`nft list ruleset`; перезапустите службу"
+        ),
         Code.CERTIFICATE_EXPIRED: Text("Срок сертификата API истёк.", _RENEW),
         Code.CERTIFICATE_EXPIRING: Text("Срок сертификата API истекает в течение 14 дней.", _RENEW),
         Code.BACKUP_LATE: Text("Ежедневная копия просрочена.", "`vpnkeys backups make`; причина в журнале"),
