@@ -36,6 +36,7 @@ from vpnkeys.api.routes import (
 )
 from vpnkeys.api.routing import Dispatcher
 from vpnkeys.api.services import Services
+from vpnkeys.server.ending import CancelledRequests
 from vpnkeys.server.requests import AccessLog
 
 _THREADS = 4
@@ -96,4 +97,4 @@ def create_app(services: Services) -> ASGIApp:
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
     app.router.routes.extend(route for part in _PARTS for route in part.router.routes)
     errors.install(app)
-    return AccessLog(BodyLimit(Dispatcher(app)), app.state.metrics.count)
+    return AccessLog(CancelledRequests(BodyLimit(Dispatcher(app))), app.state.metrics.count)

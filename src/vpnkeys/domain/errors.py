@@ -145,6 +145,12 @@ class NotWritten(Unavailable):
     code = "not_written"
 
 
+class ServerEnding(Unavailable):
+    """The server ends, and begins no more changes."""
+
+    code = "server_ending"
+
+
 class TargetsUnready(Unavailable):
     """No configured server name is ready for new keys now."""
 

@@ -6,7 +6,7 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import uvicorn
@@ -14,6 +14,7 @@ import uvicorn
 from vpnkeys.domain.limits.source import source_of
 from vpnkeys.server.connection import GuardedProtocol
 from vpnkeys.server.connection_limits import MAX_CONNECTIONS, Connection, ConnectionLimiter
+from vpnkeys.server.ending import EndingServer
 from vpnkeys.worker import AsyncWorker, Job
 
 _log = logging.getLogger(__name__)
@@ -82,11 +83,17 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-class TlsListener(uvicorn.Server):
+class TlsListener(EndingServer):
     """A uvicorn server that accepts its connections itself: uvicorn and uvloop report one only after its handshake."""
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket, limiter: ConnectionLimiter) -> None:
-        super().__init__(config)
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        listener: socket.socket,
+        limiter: ConnectionLimiter,
+        on_ending: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(config, on_ending)
         self._listener = listener
         self._limiter = limiter
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -105,7 +112,7 @@ class TlsListener(uvicorn.Server):
         self._resume_accepting()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting, then let uvicorn end the open connections."""
+        """Stop accepting, then end the open connections."""
         self._loop.remove_reader(self._listener)
         self._listener.close()
         for task in (self._worker_task, *self._handshakes):

@@ -12,13 +12,13 @@ from starlette.types import ASGIApp
 
 from vpnkeys.server.certificates import CertificateReload, check_pair
 from vpnkeys.server.connection_limits import ConnectionLimiter
+from vpnkeys.server.ending import EndingServer
 from vpnkeys.server.listener import TlsListener, bind, raise_file_limit
 from vpnkeys.server.trusted import Trusted
 from vpnkeys.settings import Address, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, renew
 from vpnkeys.worker import Workers
 
-_GRACE_S = 1
 _LOOK_EVERY_S = 0.05
 
 
@@ -27,11 +27,12 @@ class Beside:
     """What runs in the application's event loop beside it.
 
     `while_serving` runs from when the server listens until it ends. `workers` receives the server's own workers, for
-    their status.
+    their status. `on_ending` is called when the server is asked to end, before it waits for requests that have begun.
     """
 
     while_serving: Callable[[], Awaitable[None]]
     workers: Workers
+    on_ending: Callable[[], None]
 
 
 def check_certificate(certificate: CertificateFiles) -> None:
@@ -58,15 +59,20 @@ def public_socket(listen: Address) -> socket.socket:
 def serve_until_asked(
     app: ASGIApp, public: socket.socket, certificate: CertificateFiles, admin_socket: Path, beside: Beside
 ) -> None:
-    """Serve on both until SIGTERM or SIGINT; then end the open connections within a second.
+    """Serve on both until SIGTERM or SIGINT; then end as `EndingServer` does.
 
     Requests on `admin_socket` need no API key: only this process's user and root can open it.
     """
     limiter = ConnectionLimiter(total=raise_file_limit())
     config = _config(app, ssl_certfile=str(certificate.cert), ssl_keyfile=str(certificate.key))
-    api = TlsListener(config, public, limiter)
     # One application on two listeners: only the API's server runs its lifespan, or it would start twice.
     admin = _Admin(_config(Trusted(app), lifespan="off"))
+
+    def end_both() -> None:
+        beside.on_ending()
+        admin.ask_to_end()
+
+    api = TlsListener(config, public, limiter, end_both)
     with (
         _private_socket(admin_socket) as listener,
         asyncio.Runner(loop_factory=api.config.get_loop_factory()) as runner,
@@ -81,7 +87,6 @@ def _config(app: ASGIApp, **more: object) -> uvicorn.Config:
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,  # a forged X-Forwarded-For would evade the limit on wrong API keys
-        "timeout_graceful_shutdown": _GRACE_S,
         "loop": "uvloop",
         "http": "httptools",
         "ws": "none",
@@ -119,7 +124,7 @@ async def _once_started(api: uvicorn.Server, then: Callable[[], Awaitable[None]]
     await then()
 
 
-class _Admin(uvicorn.Server):
+class _Admin(EndingServer):
     """The server of the Unix socket: it handles no signals, and ends when the API's server asks it to.
 
     uvicorn's main loop wakes ten times a second for the Date header, which is half of an idle server's CPU time. The

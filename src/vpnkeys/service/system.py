@@ -70,6 +70,7 @@ class SystemService:
         """
         reconciler = self.reconciler
         with audited(reconciler.store, "system.xray_restarted") as facts, reconciler.changing:
+            self.changer.ending.refuse_new()
             wrong = self.reporter.sync().short_id_mismatches
             names = reconciler.node.ready_names(wait_s=_WARM_TIMEOUT_S)
             reconciler.announce_drift(reconciler.compare()[1])

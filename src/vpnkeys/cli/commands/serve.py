@@ -73,9 +73,12 @@ def _serve(settings: Settings, *, start_empty: bool) -> None:
         socket = admin_socket(settings.data_dir)
         is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.introduce
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
-        beside = Beside(accompany, server.workers)
+        beside = Beside(accompany, server.workers, server.keys.changer.ending.begin)
         serve_until_asked(create_app(_services(server)), public, server.certificate, socket, beside)
     finally:
+        # A second signal would break off the end, which takes the last sample of traffic.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         notifier.tell("STOPPING=1", "STATUS=Ending in order")
         server.stop()
 

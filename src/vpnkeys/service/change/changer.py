@@ -5,6 +5,7 @@ or nothing: its key is visible only once the node has it, and a start that fails
 in docs/adr/0016-one-road.md.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from vpnkeys.domain.errors import (
     KeysChangedMeanwhile,
     NotWritten,
     Rejected,
+    ServerEnding,
     StopPending,
     StoreUnavailable,
     VpnKeysError,
@@ -36,6 +38,33 @@ from vpnkeys.service.reconcile import Reconciler
 _PATIENCE_S = 2.0
 """Less than other writers have: keys whose limits are reached wait for `changing` meanwhile, and have to stop."""
 
+_GIVE_UP_AFTER_S = 6.0
+"""Two seconds before unanswered requests are cancelled (`server/ending.py`), so that a late commit is answered yet."""
+
+_MESSAGE = "The server is ending or restarting, and nothing was changed. Send the same request again in some seconds."
+
+
+@dataclass(slots=True)
+class Ending:
+    """Refuses changes while the server ends, so that each is answered as it was carried out."""
+
+    clock: Callable[[], float] = time.monotonic
+    _began_at: float | None = field(default=None, init=False)
+
+    def begin(self) -> None:
+        """Note that the server ends from now on."""
+        self._began_at = self._began_at or self.clock()
+
+    def refuse_new(self) -> None:
+        """Raise ServerEnding for a change that has not begun, but for the server's own, such as limits."""
+        if self._began_at is not None and current_actor() != SERVER:
+            raise ServerEnding(_MESSAGE)
+
+    def refuse_late(self) -> None:
+        """Raise ServerEnding for a start whose answer would come too late."""
+        if self._began_at is not None and self.clock() - self._began_at >= _GIVE_UP_AFTER_S:
+            raise ServerEnding(_MESSAGE)
+
 
 @dataclass(frozen=True, slots=True)
 class KeyChanger:
@@ -45,6 +74,7 @@ class KeyChanger:
     clock: Clock
     chance: Random = field(default_factory=SystemRandom)
     used_bytes: Callable[[Mapping[str, datetime | None], Iterable[Samples]], Mapping[str, int]] | None = None
+    ending: Ending = field(default_factory=Ending)
 
     def change(self, decide: Callable[[Snapshot], KeyChanges], *, patience_s: float = _PATIENCE_S) -> KeyChanges:
         """Let `decide` decide on the keys as they are now, carry that out, and return it.
@@ -55,6 +85,7 @@ class KeyChanger:
         keys are stopped and the node or the disk lags behind; another Unavailable when all starts were taken back.
         """
         with self.reconciler.changing:
+            self.ending.refuse_new()
             snapshot = self.snapshot()
             changes = decide(snapshot)
             stages = Stages.of(snapshot, changes)
@@ -167,6 +198,7 @@ class KeyChanger:
         self.reconciler.stops.forget(stages.answered)
         if not stages.last:
             return
+        self.ending.refuse_late()
         with self.reconciler.store.write(patience_s=patience_s) as transaction:
             transaction.drop_intents()
             write_keys(transaction, stages.last)

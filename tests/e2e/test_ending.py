@@ -1,0 +1,159 @@
+"""SIGTERM in the middle: each change is finished or taken back, as its answer says; idle clients delay nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from tests.support.agreement import agreement
+from tests.support.clients import XrayClient
+from tests.support.keys import Key, carries, link_of, list_keys, make_key
+from tests.support.process import wait_until
+from tests.support.service import Service
+from tests.support.slowness import slowness
+from tests.support.streams import ByteServer
+from tests.support.target import RealityTarget
+
+pytestmark = pytest.mark.e2e
+
+LONGER_THAN_A_CALL_S = 2.0
+
+
+@pytest.fixture
+def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
+    """A service of the test's own."""
+    with Service(target, egress_allow=egress) as service:
+        service.wait_ready()
+        yield service
+
+
+def ask_in_a_thread(service: Service, ask: Callable[[httpx.Client], httpx.Response]) -> Future[httpx.Response]:
+    """A request on a connection of its own."""
+
+    def work() -> httpx.Response:
+        with service.new_client() as client:
+            return ask(client)
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(work)
+    finally:
+        pool.shutdown(wait=False)
+
+
+@contextmanager
+def locked(service: Service) -> Iterator[None]:
+    """Another process that writes to the database, and takes its time."""
+    database = sqlite3.connect(service.data_dir / "vpnkeys.db", isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        database.execute("ROLLBACK")
+        database.close()
+
+
+def ask_to_end(service: Service) -> None:
+    """SIGTERM, with all connections left open."""
+    service.child.send_signal(signal.SIGTERM)
+
+
+def test_a_change_in_flight_is_finished(service: Service, byte_server: ByteServer) -> None:
+    """It takes longer than any call: 200 and true, or 503 and nothing was changed."""
+    deleted, disabled, reset = (make_key(service, name) for name in ("deleted", "disabled", "reset"))
+    before = {key["id"]: key for key in list_keys(service)}
+    with locked(service):
+        answers = {
+            "create": ask_in_a_thread(service, lambda client: client.post("/api/keys", json={"name": "made"})),
+        }
+        time.sleep(0.3)  # it has the lock of changes; the others wait for it
+        answers |= {
+            "delete": ask_in_a_thread(service, lambda client: client.delete(f"/api/keys/{deleted['id']}")),
+            "patch": ask_in_a_thread(
+                service, lambda client: client.patch(f"/api/keys/{disabled['id']}", json={"is_active": False})
+            ),
+            "reset": ask_in_a_thread(service, lambda client: client.post(f"/api/keys/{reset['id']}/traffic/reset")),
+        }
+        time.sleep(0.3)
+        ask_to_end(service)
+        time.sleep(LONGER_THAN_A_CALL_S)
+    found = {name: answer.result() for name, answer in answers.items()}
+    assert service.child.wait(15.0 * slowness()) == 0
+    codes = {name: answer.status_code for name, answer in found.items()}
+    assert set(codes.values()) <= {200, 503}, codes
+    assert codes["create"] == 200
+    assert all(answer.json()["code"] == "server_ending" for answer in found.values() if answer.status_code == 503)
+    assert "ERROR" not in service.log()
+    service.start()
+    service.wait_ready()
+    now = {key["id"]: key for key in list_keys(service)}
+    assert (deleted["id"] in now) == (codes["delete"] == 503)
+    assert now[disabled["id"]]["is_active"] == (codes["patch"] == 503)
+    (made,) = [key for key in now.values() if key["id"] not in before]
+    assert made["id"] == found["create"].json()["id"]
+    assert agreement(service) == []
+    with XrayClient(link_of(service, made)) as client:
+        assert carries(client.socks, byte_server)
+
+
+def test_a_start_that_xray_does_not_answer_is_taken_back(service: Service) -> None:
+    """503, and after the next start there is nothing of it."""
+    os.kill(service.xray_pid(), signal.SIGSTOP)
+    answer = ask_in_a_thread(service, lambda client: client.post("/api/keys", json={"name": "never"}))
+    assert wait_until(lambda: _intents(service) > 0)
+    ask_to_end(service)
+    assert answer.result().status_code == 503
+    assert service.child.wait(20.0 * slowness()) == 0
+    _starts_with_nothing(service)
+
+
+def test_killed_while_it_ends(service: Service) -> None:
+    """A second SIGTERM changes nothing, and what a kill leaves begun is taken back by the next start."""
+    os.kill(service.xray_pid(), signal.SIGSTOP)
+    answer = ask_in_a_thread(service, lambda client: client.post("/api/keys", json={"name": "never"}))
+    assert wait_until(lambda: _intents(service) > 0)
+    ask_to_end(service)
+    ask_to_end(service)
+    service.kill()
+    assert isinstance(answer.exception(), httpx.TransportError)
+    assert _intents(service) > 0
+    _starts_with_nothing(service)
+
+
+def _intents(service: Service) -> int:
+    database = sqlite3.connect(f"file:{service.data_dir / 'vpnkeys.db'}?mode=ro", uri=True)
+    try:
+        return int(database.execute("SELECT count(*) FROM intents").fetchone()[0])
+    finally:
+        database.close()
+
+
+def _starts_with_nothing(service: Service) -> None:
+    service.start()
+    service.wait_ready()
+    assert list_keys(service) == []
+    assert wait_until(lambda: _intents(service) == 0)
+    assert agreement(service) == []
+    keys: list[Key] = [make_key(service) for _ in range(2)]
+    assert [key["port"] for key in keys] == [*service.ports][:2]
+
+
+def test_idle_clients_delay_nothing(service: Service) -> None:
+    """Nor does a stream of events; no line of an error is written."""
+    with service.new_client() as idle, service.new_client() as follower:
+        idle.get("/health")
+        with follower.stream("GET", "/api/events") as events:
+            next(events.iter_bytes())
+            began = time.monotonic()
+            ask_to_end(service)
+            assert service.child.wait(15.0 * slowness()) == 0
+            took = time.monotonic() - began
+    assert "ERROR" not in service.log()
+    assert took < 2.5 * slowness()
