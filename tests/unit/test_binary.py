@@ -6,6 +6,7 @@ import http.server
 import platform
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.support import procfs
+from tests.support.process import wait_until
+from tests.support.slowness import slowness
 
+from vpnkeys.xray.host import programs
 from vpnkeys.xray.process import binary, gobuild
 from vpnkeys.xray.process.binary import XRAY_VERSION, XrayBinary, XrayUnfit, default_cache_dir, obtain
 
@@ -142,6 +147,38 @@ class TestConfigured:
         """A path to nothing is said to be that."""
         with pytest.raises(XrayUnfit, match="cannot be run: No such file"):
             machine.obtain(tmp_path / "nothing")
+
+    def test_one_that_hangs_is_told_and_refused(
+        self, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Soon it is said what is waited for and how long; what the script has started ends with it."""
+        monkeypatch.setattr(binary, "ANSWER_TIMEOUT_S", 1.0)
+        monkeypatch.setattr(programs, "SAID_AFTER_S", 0.1)
+        pid = tmp_path / "pid"
+        own = executable(tmp_path / "own", f"#!/bin/sh\n/bin/sleep 600 &\necho $! >{pid}\nwait\n")
+        began = time.monotonic()
+        with pytest.raises(XrayUnfit, match=r"own did not say its version within 1 s: it hangs.*Set it to an Xray"):
+            machine.obtain(own)
+        assert time.monotonic() - began < 10 * slowness()
+        assert machine.said == [f"Waiting for `{own} version`, which should have answered at once; it is given 1 s."]
+        assert wait_until(lambda: not procfs.is_alive(int(pid.read_text())))
+
+    @pytest.mark.parametrize(
+        ("content", "mode", "hint"),
+        [
+            (b"\x7fELF wrong", 0o755, "no program for this machine, x86_64"),
+            (b"#!/bin/sh\n", 0o644, "chmod \\+x"),
+        ],
+    )
+    def test_one_that_cannot_be_run_is_refused_with_a_hint(
+        self, machine: Machine, tmp_path: Path, content: bytes, mode: int, hint: str
+    ) -> None:
+        """A program for another processor, or one without the right to run."""
+        own = tmp_path / "own"
+        own.write_bytes(content)
+        own.chmod(mode)
+        with pytest.raises(XrayUnfit, match=rf"own cannot be run: .*{hint}.*Set it to an Xray"):
+            machine.obtain(own)
 
 
 class TestPath:

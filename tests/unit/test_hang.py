@@ -84,6 +84,25 @@ def test_one_that_starts_has_time() -> None:
     assert [pid for pid, _ in world.ended] == [1]
 
 
+def test_a_slow_start_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """After a few seconds, with how long it may take; each process is told of."""
+    world = World(answers=False)
+    world.run(4)
+    assert caplog.messages == []
+    world.run(60)
+    (line,) = caplog.messages
+    assert "process 1" in line
+    assert "ended after 120 s" in line
+    world.pid = 7
+    world.run(60)
+    assert "process 7" in caplog.messages[1]
+    world.answers = True
+    world.run(2)
+    world.answers = False
+    world.run(8)
+    assert len(caplog.messages) == 2
+
+
 def test_a_new_process_begins_anew() -> None:
     """One that was restarted while it was silent is not ended for the silence of the one before."""
     world = World()

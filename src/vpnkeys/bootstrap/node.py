@@ -60,7 +60,7 @@ def build_node(settings: Settings, xray: XrayBinary, guard: Guard | None, server
     prober = ServerNameProber(xray.path, xray_environment(settings.xray_ca_file), server.site, probes)
     targets = TargetWatch(settings.xray_ca_file, server.site, server.names_in_use, on_better=prober.try_again)
     return LocalNode(
-        file=ConfigFile(settings.data_dir / "config.json", base, xray_checker(xray.path)),
+        file=ConfigFile(settings.data_dir / "config.json", base, xray_checker(xray.path, _log.warning)),
         control=XrayControl(api_socket(settings)),
         prober=prober,
         targets=targets,

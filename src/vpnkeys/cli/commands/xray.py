@@ -68,7 +68,7 @@ def _launcher(settings: Settings, xray: Path) -> Launcher:
         data_dir,
         sockets_in(data_dir / "run", len(settings.reality_server_names)),
         Guard(table_of(data_dir), Policy(mark, settings.egress_allow, settings.panel_port)),
-        StartFile(data_dir / "config.json", base_for, xray_checker(xray), _say),
+        StartFile(data_dir / "config.json", base_for, xray_checker(xray, _say), _say),
         _say,
     )
 

@@ -4,6 +4,7 @@
 from source. Its error says why there is none and what to do next.
 """
 
+import errno
 import os
 import platform
 import re
@@ -18,6 +19,7 @@ from typing import Literal
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.files import sha256_of
+from vpnkeys.xray.host.programs import answer_of
 from vpnkeys.xray.process.gobuild import BuildFailed, Say, build, tell, work_folder
 
 XRAY_VERSION = "26.3.27"
@@ -41,7 +43,12 @@ BUILD_DIGESTS = {("go1.26.6", "x86_64"): "b834e71c9343bb15bc8ec35f429e3a04764e85
 
 CONNECT_TIMEOUT_S = 4.0  # short, for machines without internet
 READ_TIMEOUT_S = 30.0
-ANSWER_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 10.0
+
+_HINTS = {
+    errno.EACCES: f" (make it executable: chmod +x; and let user {os.geteuid()} reach it)",
+    errno.ENOEXEC: f" (it is no program for this machine, {platform.machine()})",
+}
 
 _FIRST_LINE = re.compile(r"Xray (\d+\.\d+\.\d+) \([^()]+\) \S+ \(go[^()]+\)")
 
@@ -66,7 +73,7 @@ class XrayBinary:
 def obtain(configured: Path | None, say: Say = tell, *, cache_dir: Path | None = None) -> XrayBinary:
     """Return the Xray to use; `say` receives progress and warnings as lines. Raises XrayUnfit."""
     if configured is not None:
-        return _configured(configured)
+        return _configured(configured, say)
     if found := _on_path(say):
         return found
     folder = cache_dir or default_cache_dir()
@@ -83,10 +90,10 @@ def default_cache_dir() -> Path:
     return Path(base) / "vpnkeys" / "xray" / XRAY_VERSION
 
 
-def _configured(path: Path) -> XrayBinary:
+def _configured(path: Path, say: Say) -> XrayBinary:
     program = path.expanduser().absolute()
     try:
-        return XrayBinary(program, _fit_version(program), "configured")
+        return XrayBinary(program, _fit_version(program, say), "configured")
     except XrayUnfit as error:
         raise XrayUnfit(
             f"VPNKEYS_XRAY_BIN: {error} Set it to an Xray from {OLDEST_FIT} up to, but not including, {FIRST_UNFIT}; "
@@ -100,7 +107,7 @@ def _on_path(say: Say) -> XrayBinary | None:
         return None
     program = Path(name).absolute()
     try:
-        return XrayBinary(program, _fit_version(program), "path")
+        return XrayBinary(program, _fit_version(program, say), "path")
     except XrayUnfit as error:
         say(f"The xray on the PATH is passed over: {error}")
         return None
@@ -191,7 +198,7 @@ def _from_source(work: Path, say: Say) -> Path | None:
 def _is_pinned(program: Path, say: Say) -> bool:
     """Return whether a program that we obtained has exactly the pinned version."""
     try:
-        version = version_of(program)
+        version = version_of(program, say)
     except XrayUnfit as error:
         say(str(error))
         return False
@@ -200,29 +207,22 @@ def _is_pinned(program: Path, say: Say) -> bool:
     return version == XRAY_VERSION
 
 
-def _fit_version(program: Path) -> str:
-    version = version_of(program)
+def _fit_version(program: Path, say: Say) -> str:
+    version = version_of(program, say)
     if not _numbers(OLDEST_FIT) <= _numbers(version) < _numbers(FIRST_UNFIT):
         raise XrayUnfit(f"{program} is Xray {version}.")
     return version
 
 
-def version_of(program: Path) -> str:
+def version_of(program: Path, say: Say = lambda _line: None) -> str:
     """Return the version that the program itself prints, such as "26.3.27". Raises XrayUnfit."""
     try:
-        answer = subprocess.run(
-            [program, "version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=ANSWER_TIMEOUT_S,
-            check=False,
-        )
+        answer = answer_of([program, "version"], within_s=ANSWER_TIMEOUT_S, say=say)
     except OSError as error:
-        raise XrayUnfit(f"{program} cannot be run: {error.strerror}.") from error
+        hint = _HINTS.get(error.errno or 0, "")
+        raise XrayUnfit(f"{program} cannot be run: {error.strerror}{hint}.") from error
     except subprocess.TimeoutExpired as error:
-        raise XrayUnfit(f"{program} did not say its version within {ANSWER_TIMEOUT_S:.0f} s.") from error
+        raise XrayUnfit(f"{program} did not say its version within {ANSWER_TIMEOUT_S:.0f} s: it hangs.") from error
     found = _FIRST_LINE.fullmatch(answer.stdout.partition("\n")[0])
     if answer.returncode or found is None:
         raise XrayUnfit(f"{program} does not say its version as Xray does.")

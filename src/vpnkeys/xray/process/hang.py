@@ -14,6 +14,7 @@ _log = logging.getLogger(__name__)
 HUNG_AFTER_S: Final = 10.0
 STARTED_WITHIN_S: Final = 120.0
 """Time until the first answer: with thousands of keys Xray opens its API after all of them."""
+_TOLD_AFTER_S: Final = 5.0
 _ASK_EVERY_S = 1.0
 _ASK_AGAIN_S = 0.5
 _LEAST_QUESTIONS = 4
@@ -58,6 +59,7 @@ class HangWatch:
     _silent_since: float = field(default=0.0, init=False)  # when the first question without an answer was asked
     _unanswered: int = field(default=0, init=False)
     _is_starting: bool = field(default=True, init=False)
+    _is_told: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is asked before it starts."""
@@ -72,7 +74,7 @@ class HangWatch:
         """Ask once, and end Xray if it hangs; return the wait before the next question. Raises XrayUnavailable."""
         pid = self.process.pid
         if pid is None or pid != self._pid:
-            self._pid, self._unanswered, self._is_starting = pid, 0, True
+            self._pid, self._unanswered, self._is_starting, self._is_told = pid, 0, True, False
         if pid is None:
             return _ASK_AGAIN_S
         if self._unanswered == 0:
@@ -81,6 +83,7 @@ class HangWatch:
             self.ask()
         except XrayUnavailable:
             self._unanswered += 1
+            self._tell_of_slow_start(pid)
         else:
             self._note_answer()
             return None
@@ -90,6 +93,18 @@ class HangWatch:
 
     def _note_answer(self) -> None:
         self._unanswered, self._is_starting = 0, False
+
+    def _tell_of_slow_start(self, pid: int) -> None:
+        """Log once for each process that it has not answered since its start, and how long it may take."""
+        if self._is_starting and not self._is_told and self.silent_for_s >= _TOLD_AFTER_S:
+            self._is_told = True
+            _log.warning(
+                "Xray (process %d) was started and has not answered for %.0f s; it is ended after %.0f s without an "
+                "answer. If that repeats, try the program by hand: VPNKEYS_XRAY_BIN may name one that does not work",
+                pid,
+                self.silent_for_s,
+                STARTED_WITHIN_S,
+            )
 
     def _is_hung(self) -> bool:
         patience_s = STARTED_WITHIN_S if self._is_starting else HUNG_AFTER_S
