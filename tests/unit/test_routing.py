@@ -107,11 +107,37 @@ def test_the_dispatcher_answers_as_the_framework_does(shown: list[tuple[str, str
 
 
 @pytest.mark.parametrize("name", ["two", "twice the same", "two bearer tokens"])
-@pytest.mark.parametrize("path", ["/api/keys", "/api/tokens/me"])
+@pytest.mark.parametrize("path", ["/", "/api/keys", "/api/tokens/me", "/nowhere"])
 def test_a_header_that_says_who_asks_is_sent_once(name: str, path: str) -> None:
     """Else a proxy and this server may each look at another one."""
     (answer,) = ask(application(), ("GET", path, SHOWN[name]))
     assert (answer.status_code, answer.json()["code"]) == (400, "repeated_header")
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "Host", "Content-Type", "Cookie", "X-CSRF-Token"])
+def test_a_header_that_says_what_is_asked_is_sent_once(name: str) -> None:
+    """Of two orders one would be forgotten."""
+    (answer,) = ask(application(), ("POST", "/api/keys", [RIGHT, (name, "x"), (name, "y")]))
+    assert (answer.status_code, answer.json()["code"]) == (400, "repeated_header")
+
+
+@pytest.mark.parametrize("path", ["/api/keys", "/api/tokens/me"])
+def test_two_headers_with_two_keys_are_refused(path: str) -> None:
+    """Whichever of them is right; the same one in both is one key."""
+    wrong, wrong_too = ("X-API-Key", "wrong"), ("Authorization", "Bearer wrong")
+    for shown in ([wrong, RIGHT_TOO], [RIGHT, wrong_too]):
+        (answer,) = ask(application(), ("GET", path, shown))
+        assert (answer.status_code, answer.json()["code"]) == (400, "credentials_differ")
+    (answer,) = ask(application(), ("GET", path, [RIGHT, RIGHT_TOO]))
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/keys", "/api/tokens/me"])
+def test_spaces_around_a_value_are_no_part_of_it(path: str) -> None:
+    """As RFC 9110 has it."""
+    shown = [("X-API-Key", f" \t{API_KEY}\t "), ("Authorization", f" Bearer  {API_KEY} "), ("X-Request-ID", " mine ")]
+    (answer,) = ask(application(), ("GET", path, shown))
+    assert (answer.status_code, answer.headers["x-request-id"]) == (200, "mine")
 
 
 def test_errors_of_plain_routes_are_answered_too() -> None:

@@ -14,6 +14,7 @@ from vpnkeys.api.auth.rate_limits import RateLimits
 from vpnkeys.api.auth.sessions import Sessions
 from vpnkeys.api.bodylimit import BodyLimit
 from vpnkeys.api.counts import Metrics
+from vpnkeys.api.headers import SingleHeaders
 from vpnkeys.api.pages import docs, sub, ui
 from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.routes import (
@@ -77,8 +78,8 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 def create_app(services: Services) -> ASGIApp:
     """Return the application that serves these services, which have been started.
 
-    From the outside in, a request gets its id, its line in the log and its limit of size; then its route is found,
-    which checks the caller and calls the handler.
+    From the outside in, a request gets its id and its line in the log, and its headers and size are checked; then its route
+    is found, which checks the caller and calls the handler.
     """
     app = docs.DescribedApi(
         title="VPN Key Management API",
@@ -97,4 +98,4 @@ def create_app(services: Services) -> ASGIApp:
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
     app.router.routes.extend(route for part in _PARTS for route in part.router.routes)
     errors.install(app)
-    return AccessLog(CancelledRequests(BodyLimit(Dispatcher(app))), app.state.metrics.count)
+    return AccessLog(CancelledRequests(SingleHeaders(BodyLimit(Dispatcher(app)))), app.state.metrics.count)

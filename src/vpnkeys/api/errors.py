@@ -46,12 +46,21 @@ class TooManyRequests(Exception):
 
 
 class RepeatedHeader(Rejected):
-    """Says that a header with credentials was sent more than once."""
+    """Says that a header that may be sent once was sent more often."""
 
     code = "repeated_header"
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The header {name} was sent more than once; send it once.")
+
+
+class CredentialsDiffer(Rejected):
+    """Says that a request shows two API keys or tokens."""
+
+    code = "credentials_differ"
+
+    def __init__(self) -> None:
+        super().__init__("X-API-Key and Authorization have two different keys; send one of them.")
 
 
 def install(app: FastAPI) -> None:

@@ -102,6 +102,8 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # Once, for all who read them: spaces around a value are no part of it (RFC 9110, 5.5), and llhttp leaves them.
+        scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         request_id = _id_of(scope)
         _current.set(request_id)  # uvicorn runs each request in a task of its own, so there is nothing to reset
         scope.setdefault("state", {})["request_id"] = request_id

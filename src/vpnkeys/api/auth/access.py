@@ -70,7 +70,7 @@ class AccessControl:
     def admit(self, needs: Needs, scope: Scope) -> None:
         """Check the caller, and note in the request's scope and for the audit log who it is.
 
-        Raises Unauthorized, ScopeTooSmall, TooManyRequests, RepeatedHeader, StoreUnavailable.
+        Raises Unauthorized, ScopeTooSmall, TooManyRequests, CredentialsDiffer, StoreUnavailable.
         """
         if needs.scope is None:
             return

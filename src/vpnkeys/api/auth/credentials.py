@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from starlette.requests import cookie_parser
 
-from vpnkeys.api.errors import RepeatedHeader
+from vpnkeys.api.errors import CredentialsDiffer
 
 COOKIE = "__Host-vpnkeys"
 CSRF_HEADER = "X-CSRF-Token"
@@ -23,20 +23,18 @@ class Credentials(NamedTuple):
 
 
 def credentials_in(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
-    """Return what the headers show. Existing bots send the API key in either header; X-API-Key is preferred.
+    """Return what the headers show; each of these is there once (`api/headers.py`).
 
-    Raises RepeatedHeader: of two, a proxy in front may have checked one, and this server would take the other.
+    Existing bots send the API key in either header. Raises CredentialsDiffer when both are there with another value
+    each: a proxy in front may have checked one, and this server would take the other.
     """
-    given: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in _NAMES:
-            if name in given:
-                raise RepeatedHeader(name.decode("ascii"))
-            given[name] = value
+    given = {name: value for name, value in headers if name in _NAMES}
+    key, bearer = given.get(_API_KEY, b""), _bearer(given.get(_AUTHORIZATION, b""))
+    if key and bearer and key != bearer:
+        raise CredentialsDiffer
     csrf = given.get(_CSRF, b"")
-    token = given.get(_API_KEY, b"") or _bearer(given.get(_AUTHORIZATION, b""))
     # Latin-1 decodes any bytes, one to one: a wrong key with odd bytes is refused as wrong, and raises nothing.
-    return Credentials(token.decode("latin-1"), _session(given.get(_COOKIE, b"")), csrf.decode("latin-1"))
+    return Credentials((key or bearer).decode("latin-1"), _session(given.get(_COOKIE, b"")), csrf.decode("latin-1"))
 
 
 def _bearer(authorization: bytes) -> bytes:
