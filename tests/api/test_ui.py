@@ -32,7 +32,7 @@ def _named(page: str) -> list[str]:
 def test_the_page_is_below_its_own_address(reader: httpx.Client) -> None:
     """`/ui` leads there."""
     answer = reader.get("/ui", follow_redirects=False)
-    assert (answer.is_redirect, answer.headers["location"]) == (True, "/ui/")
+    assert (answer.is_redirect, answer.headers["location"]) == (True, "./ui/")
 
 
 def test_everything_it_names_is_served_here_and_kept_for_good(reader: httpx.Client) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -130,6 +131,34 @@ def test_two_headers_with_two_keys_are_refused(path: str) -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, "credentials_differ")
     (answer,) = ask(application(), ("GET", path, [RIGHT, RIGHT_TOO]))
     assert answer.status_code == 200
+
+
+REDIRECTS = {
+    "/api/keys/": "/api/keys",
+    "/api/keys/?limit=1&x=%2F": "/api/keys?limit=1&x=%2F",
+    "/api/keys/a%20b/": "/api/keys/a%20b",
+    "/docs/": "/docs",
+    "/ui": "/ui/",
+}
+
+
+@pytest.mark.parametrize("path", REDIRECTS)
+@pytest.mark.parametrize("prefix", ["", "/behind/a/proxy"])
+def test_redirects_are_relative(path: str, prefix: str) -> None:
+    """Neither a forged Host nor a proxy that takes a prefix off leads a browser elsewhere."""
+    hosts = [("Host", "evil.example"), ("X-Forwarded-Host", "evil.example")]
+    answers = ask(application(), *((method, path, hosts) for method in ("GET", "POST")))
+    for answer in answers:
+        location = answer.headers["location"]
+        assert (answer.status_code, "evil" in location, urlsplit(location).netloc) == (307, False, "")
+        assert urljoin(f"https://test{prefix}{path}", location) == f"https://test{prefix}{REDIRECTS[path]}"
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "//evil.example", "/sub/x//", "/nowhere/", "/%2F%2Fevil.example/"])
+def test_what_no_route_has_is_not_redirected(path: str) -> None:
+    """Not even to a path that looks like a host."""
+    (answer,) = ask(application(), ("GET", f"https://test{path}", NOTHING))
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
 @pytest.mark.parametrize("path", ["/api/keys", "/api/tokens/me"])

@@ -78,8 +78,8 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 def create_app(services: Services) -> ASGIApp:
     """Return the application that serves these services, which have been started.
 
-    From the outside in, a request gets its id and its line in the log, and its headers and size are checked; then its route
-    is found, which checks the caller and calls the handler.
+    From the outside in, a request gets its id and its line in the log; its headers and size are checked; then its
+    route is found, which checks the caller and calls the handler.
     """
     app = docs.DescribedApi(
         title="VPN Key Management API",
@@ -90,6 +90,8 @@ def create_app(services: Services) -> ASGIApp:
         # FastAPI's own pages load Swagger UI from another server; `pages/docs.py` serves it from this package.
         docs_url=None,
         redoc_url=None,
+        # Starlette's redirects name the host of the request, which anybody can choose; see `api/redirects.py`.
+        redirect_slashes=False,
     )
     app.state.services = services
     app.state.access_control = AccessControl(services.tokens, Sessions(), RateLimits(services.rate_limits))

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from vpnkeys.api.redirects import to_other_spelling
 from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
 from vpnkeys.domain.token import Scope
 from vpnkeys.server.problem import problem
@@ -108,6 +109,8 @@ async def _on_invalid_request(request: Request, error: Any) -> Response:  # noqa
 async def _on_http_exception(request: Request, error: Any) -> Response:  # noqa: ANN401 - Starlette's handler type
     """Answer Starlette's own errors: no such path, wrong method, a body that cannot be parsed."""
     status = HTTPStatus(error.status_code)
+    if status == HTTPStatus.NOT_FOUND and (elsewhere := to_other_spelling(request.scope, request.app.routes)):
+        return elsewhere
     code = {HTTPStatus.NOT_FOUND: "not_found", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:

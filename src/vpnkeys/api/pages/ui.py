@@ -11,7 +11,6 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from fastapi import Response
-from starlette.responses import RedirectResponse
 
 from vpnkeys.api.auth.access import public
 from vpnkeys.api.pages.static import AcceptEncoding, IfNoneMatch, StaticFiles
@@ -68,13 +67,6 @@ def _files() -> StaticFiles:
     named = {"": page} | {f"{edition}/{name}": content for name, content in contents.items()}
     types = {name: _MEDIA_TYPES[name.rpartition(".")[2] or "html"] for name in named}
     return StaticFiles(named, types, _POLICY)
-
-
-@router.get("/ui")
-@public
-async def to_the_page() -> RedirectResponse:
-    """Redirect to `/ui/`: with the slash, relative names in the page resolve below it."""
-    return RedirectResponse("/ui/")
 
 
 @router.get("/ui/")
