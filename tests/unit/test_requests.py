@@ -104,13 +104,22 @@ def test_a_line_tells_the_template_and_never_the_path(rig: Rig) -> None:
         "GET /open/{name} 200 in T",
         "GET /known/{name} 200 in T",
         "GET unmatched 404 in T",
-        "POST /open/{name} 405 in T",
-        "OTHER /open/{name} 405 in T",
+        "POST unmatched 405 in T",
+        "OTHER unmatched 405 in T",
     ]
     fields = [vars(record)["fields"] for record in rig.caplog.records]
     assert [found.get("actor") for found in fields] == [None, "bot", None, None, None]
     assert fields[1]["route"] == "/known/{name}"
     assert "secret" not in str(fields)
+
+
+def test_strangers_make_no_labels(rig: Rig) -> None:
+    """Whatever methods and paths they make up, on routes that there are and on others."""
+    paths = ["/open/x", "/known/x", "/broken/x", "/nowhere", "/made-up"]
+    for method in ("PROPFIND", "MADEUP", "M-SEARCH", "PUT", "DELETE"):
+        rig.ask(*paths, method=method)
+    labels = {(served.method, served.route) for served in rig.served}
+    assert labels == {(method, "unmatched") for method in ("OTHER", "PUT", "DELETE")}
 
 
 def test_a_bug_is_answered_with_an_id_and_counted(rig: Rig) -> None:

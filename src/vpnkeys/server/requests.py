@@ -21,7 +21,8 @@ _ADDED = "vpnkeys.headers"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 UNMATCHED = "unmatched"
-"""The route label of a request without a matching route, or refused before its route was known."""
+"""The route label of a request without a matching route, with a method that its route does not have, or refused before
+its route was known. So no caller makes more series than there are routes."""
 
 _READS = frozenset({"GET", "HEAD"})
 _METHODS = _READS | {"DELETE", "OPTIONS", "PATCH", "POST", "PUT"}
@@ -120,8 +121,7 @@ class AccessLog:
             self._log(scope, answer)
 
     def _log(self, scope: Scope, answer: "_Answer") -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        route = getattr(scope.get("route"), "path", None) or UNMATCHED
+        method, route = _labels(scope)
         # The client hung up before an answer: 499, nginx's status for that.
         served = Served(method, route, answer.status or 499, answer.duration_s())
         self._on_served(served)
@@ -175,6 +175,13 @@ def _id_of(scope: Scope) -> str:
         if name == _HEADER and _SANE.fullmatch(given := value.decode("latin-1")):
             return given
     return secrets.token_hex(8)
+
+
+def _labels(scope: Scope) -> tuple[str, str]:
+    """Return the method and the route of a request, for the log and the metrics: of each a closed set."""
+    method, route = scope["method"], scope.get("route")
+    path = route.path if route is not None and method in (route.methods or ()) else UNMATCHED
+    return method if method in _METHODS else "OTHER", path
 
 
 def _fields(served: Served) -> dict[str, object]:
