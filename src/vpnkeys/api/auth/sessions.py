@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from vpnkeys.service.tokens import Identity
 
 _IDLE_S = 12 * 3600.0
-_MOST = 1000
+_MOST_OF_ONE = 100
+"""Sessions of one API key or token: a thief of the smallest token cannot sign others out."""
 
 
 @dataclass(slots=True)
@@ -38,10 +39,14 @@ class Sessions:
     _open: dict[str, Session] = field(default_factory=dict, init=False)
 
     def open(self, identity: Identity) -> tuple[str, Session]:
-        """Begin a session; return the cookie's value and the session. With a thousand open, the longest unused ends."""
+        """Begin a session; return the cookie's value and the session.
+
+        When the identity has a hundred, its longest unused one ends; those of others stay.
+        """
         self._close_idle()
-        if len(self._open) >= _MOST:
-            del self._open[min(self._open, key=lambda name: self._open[name].last_used)]
+        own = [name for name, session in self._open.items() if session.identity.id == identity.id]
+        if len(own) >= _MOST_OF_ONE:
+            del self._open[min(own, key=lambda name: self._open[name].last_used)]
         # 32 random bytes: a session needs no second check, so that its name alone must be impossible to guess.
         cookie = secrets.token_urlsafe(32)
         self._open[cookie] = Session(identity, secrets.token_urlsafe(32), self.clock())
