@@ -102,7 +102,12 @@ def test_an_idempotency_key_makes_one_key(target: RealityTarget) -> None:
         other = ask("somebody else")
         assert (other.status_code, other.json()["code"]) == (400, "idempotency_key_reused")
         assert [key["id"] for key in list_keys(service)] == [answers[0]["id"]]
+        token = service.client.post("/api/tokens", json={"name": "another", "scope": "keys"}).json()["token"]
+        with service.new_client(api_key=token) as another:
+            others = another.post("/api/keys", json={"name": "me"}, headers=headers).json()
+        assert others["id"] != answers[0]["id"]
         service.client.delete(f"/api/keys/{answers[0]['id']}")
-        assert ask("me").json() == answers[0]  # the first answer, not a new key
-        assert list_keys(service) == []
+        gone = ask("me")
+        assert (gone.status_code, gone.json()["code"]) == (404, "key_not_found")
+        assert list_keys(service) == [others]
         assert make_key(service)["id"] != answers[0]["id"]

@@ -12,7 +12,7 @@ from tests.strategies import key_lists, keys
 from tests.support.memory import World
 
 from vpnkeys.domain.change import KeyChanges
-from vpnkeys.domain.errors import IdempotencyKeyReused
+from vpnkeys.domain.errors import IdempotencyKeyReused, KeyNotFound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits
 from vpnkeys.service.change.storage import write_keys
@@ -33,19 +33,19 @@ def remember(store: FakeStore, repeat: Repeat, key: Key, at: datetime) -> None:
 def test_the_first_answer_again(key: Key, idempotency_key: str, hours: float) -> None:
     """To the last field of the key, for 24 hours."""
     store, clock = FakeStore(), FakeClock()
-    repeat = Repeat.of(idempotency_key, DRAFT)
+    repeat = Repeat.of("me", idempotency_key, DRAFT)
     assert repeat.find(store, clock.now()) is None
     remember(store, repeat, key, clock.now())
     assert store.keys() == (key,)
     clock.advance(hours=hours)
-    assert Repeat.of(idempotency_key, DRAFT).find(store, clock.now()) == key
+    assert Repeat.of("me", idempotency_key, DRAFT).find(store, clock.now()) == key
 
 
 @given(key_lists().filter(lambda some: len(some) > 1))
 def test_after_a_day_it_is_a_new_request(some: list[Key]) -> None:
     """Another key is made, and remembered in the place of the first."""
     store, clock = FakeStore(), FakeClock()
-    repeat = Repeat.of("order-1", DRAFT)
+    repeat = Repeat.of("me", "order-1", DRAFT)
     remember(store, repeat, some[0], clock.now())
     clock.advance(hours=24, seconds=1)
     assert repeat.find(store, clock.now()) is None
@@ -67,26 +67,26 @@ def test_after_a_day_it_is_a_new_request(some: list[Key]) -> None:
 def test_another_body_under_the_same_key_is_refused(other: Draft, key: Key) -> None:
     """Whatever differs: it would be a mistake to give the first answer, and a mistake to make another key."""
     store, clock = FakeStore(), FakeClock()
-    remember(store, Repeat.of("order-1", DRAFT), key, clock.now())
+    remember(store, Repeat.of("me", "order-1", DRAFT), key, clock.now())
     with pytest.raises(IdempotencyKeyReused):
-        Repeat.of("order-1", other).find(store, clock.now())
+        Repeat.of("me", "order-1", other).find(store, clock.now())
 
 
 def test_the_same_request_twice_makes_one_key() -> None:
     """Also when both come at once: the second waits for the first, and gets its answer."""
     world = World()
-    repeat = Repeat.of("order-1", DRAFT)
+    repeat = Repeat.of("me", "order-1", DRAFT)
     with ThreadPoolExecutor(2) as pool:
         made = {*pool.map(lambda _: world.keys.create(DRAFT, repeat), range(4))}
     assert made == {*world.keys.list()}
     assert len(made) == 1
     with pytest.raises(IdempotencyKeyReused):
-        world.keys.create(Draft("other"), Repeat.of("order-1", Draft("other")))
+        world.keys.create(Draft("other"), Repeat.of("me", "order-1", Draft("other")))
 
 
 def test_nothing_that_was_sent_is_kept() -> None:
     """Neither the Idempotency-Key nor the body can be read in what is kept."""
-    kept = repr(Repeat.of("order-1017", DRAFT))
+    kept = repr(Repeat.of("me", "order-1017", DRAFT))
     assert "order-1017" not in kept
     assert "Мария" not in kept
 
@@ -94,4 +94,25 @@ def test_nothing_that_was_sent_is_kept() -> None:
 @given(st.text(), st.text())
 def test_equal_requests_are_one_and_others_are_not(one: str, other: str) -> None:
     """Any text can be an Idempotency-Key."""
-    assert (Repeat.of(one, DRAFT) == Repeat.of(other, DRAFT)) == (one == other)
+    assert (Repeat.of("me", one, DRAFT) == Repeat.of("me", other, DRAFT)) == (one == other)
+
+
+def test_two_tokens_may_send_the_same_key() -> None:
+    """Each gets a key of its own, and the same one again."""
+    world = World()
+    mine, another_s = (Repeat.of(who, "order-1", DRAFT) for who in ("me", "another"))
+    made = [world.keys.create(DRAFT, repeat) for repeat in (mine, another_s, mine, another_s)]
+    assert made == [*world.keys.list()] * 2
+    assert Repeat.of("me", "order-1", DRAFT) != Repeat.of("m", "eorder-1", DRAFT)
+
+
+def test_a_key_that_was_deleted_since_is_not_given_again() -> None:
+    """The sender learns that it is gone; a new Idempotency-Key makes another key."""
+    world = World()
+    repeat = Repeat.of("me", "order-1", DRAFT)
+    world.keys.delete(world.keys.create(DRAFT, repeat).id)
+    for _ in range(2):
+        with pytest.raises(KeyNotFound, match="new Idempotency-Key"):
+            world.keys.create(DRAFT, repeat)
+    assert world.keys.list() == ()
+    assert world.keys.create(DRAFT, Repeat.of("me", "order-2", DRAFT)) in world.keys.list()

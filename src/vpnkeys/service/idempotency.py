@@ -1,6 +1,7 @@
 """Repeats the first answer to a client that sends a request again because the answer did not reach it."""
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -16,18 +17,21 @@ from vpnkeys.interfaces import Store
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Identifies a request to make a key by its Idempotency-Key and its body.
+    """Identifies a request to make a key by who sends it, its Idempotency-Key and its body.
 
-    Both are kept as SHA-256 hashes: they are only compared, and a client's key may be of any length.
+    They are kept as SHA-256 hashes: they are only compared, and a client's key may be of any length.
     """
 
     key_hash: str
     body_hash: str
 
     @classmethod
-    def of(cls, idempotency_key: str, body: object) -> "Repeat":
-        """Return the request with this Idempotency-Key and this body (anything that pydantic can write as JSON)."""
-        return cls(_hash(idempotency_key), _hash(to_json(body).decode()))
+    def of(cls, identity_id: str, idempotency_key: str, body: object) -> "Repeat":
+        """Return this identity's request with this Idempotency-Key and body (anything that pydantic writes as JSON).
+
+        Two sellers may number their orders alike, and must not get each other's keys.
+        """
+        return cls(_hash(json.dumps([identity_id, idempotency_key])), _hash(to_json(body).decode()))
 
     def find(self, store: Store, at: datetime) -> Key | None:
         """Return the key that was made for this request in the last 24 hours, else None.
@@ -55,8 +59,7 @@ def _as_json() -> TypeAdapter[Key]:
 
 
 def _hash(text: str) -> str:
-    # "surrogatepass": a JSON body may hold a lone surrogate as \ud800, which plain UTF-8 refuses to encode.
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _dump(key: Key) -> str:

@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from vpnkeys.domain.change import KeyChanges, Snapshot, Stages, find
-from vpnkeys.domain.errors import NotWritten, PortsExhausted, StoreUnavailable, TargetsUnready, XrayRefused
+from vpnkeys.domain.errors import (
+    KeyNotFound,
+    NotWritten,
+    PortsExhausted,
+    StoreUnavailable,
+    TargetsUnready,
+    XrayRefused,
+)
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits
 from vpnkeys.domain.link import render_link
@@ -68,8 +75,9 @@ class KeyService:
     def create(self, draft: Draft, repeat: Repeat | None = None) -> Key:
         """Make a key and return it; when this returns, its link carries traffic.
 
-        With `repeat`, the same request again within 24 hours gives the first key and makes none. Raises
-        PortsExhausted, SpeedLimitImpossible, TargetsUnready, or another Unavailable after everything was taken back.
+        With `repeat`, the same request again within 24 hours gives the first key and makes none. Raises KeyNotFound
+        when that key was deleted since, IdempotencyKeyReused after another request, PortsExhausted,
+        SpeedLimitImpossible, TargetsUnready, or another Unavailable after everything was taken back.
         """
         if repeat is None:
             (key,) = self.create_many([draft])
@@ -189,7 +197,16 @@ class KeyService:
             self.reconciler.stops.keep(stopping, Stages.of(seen, stopping).stops)
 
     def _answered(self, repeat: Repeat) -> Key | None:
-        return repeat.find(self.reconciler.store, self.clock.now())
+        """Return the key that the same request made before, else None. Raises KeyNotFound when it was deleted since.
+
+        Neither its first answer would be true then, nor would its sender expect a second key.
+        """
+        made = repeat.find(self.reconciler.store, self.clock.now())
+        if made is not None and all(key.id != made.id for key in self.list()):
+            raise KeyNotFound(
+                "The key that this Idempotency-Key made has been deleted; send a new Idempotency-Key to make another."
+            )
+        return made
 
     def _names_to_hand_out(self, keys: int) -> Collection[str]:
         names = self.reconciler.node.working_names(keys, _WAIT_FOR_NAMES_S)

@@ -13,7 +13,7 @@ from fastapi import Header, Request, Response
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer
-from vpnkeys.api.deps import KeyDep, KeyId, KeysDep, rendered_keys
+from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, rendered_keys
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.token import Scope
@@ -35,19 +35,21 @@ _JSON = "application/json"
 async def create_key(
     new: NewKey,
     keys: KeysDep,
+    who: IdentityDep,
     idempotency_key: Annotated[
         str | None,
         Header(
             min_length=1,
             max_length=255,
-            description="the same key and body again within 24 hours gives the first answer",
+            description="the same key and body again by the same token within 24 hours gives the first answer, "
+            "404 when what it made has been deleted",
         ),
     ] = None,
 ) -> Key:
     """Make a key. 200 means that its link carries traffic now."""
     draft = draft_of(new)
     # The parsed body is compared, so that spelling and order of its JSON do not matter.
-    repeat = None if idempotency_key is None else Repeat.of(idempotency_key, draft)
+    repeat = None if idempotency_key is None else Repeat.of(who.id, idempotency_key, draft)
     return key_answer(await run_sync(keys.create, draft, repeat))
 
 
