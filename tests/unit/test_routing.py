@@ -16,7 +16,7 @@ from tests.fake_store import FakeStore
 from tests.fakes import FakeClock
 
 from vpnkeys.api.app import create_app
-from vpnkeys.api.auth.access import needs_of, requires
+from vpnkeys.api.auth.access import Needs, needs_of, requires
 from vpnkeys.api.routing import ApiRoute, ApiRouter, Dispatcher, PlainRoute
 from vpnkeys.api.services import Services
 from vpnkeys.domain.errors import StoreUnavailable
@@ -238,4 +238,4 @@ def test_a_route_that_does_not_say_who_may_call_it_is_none() -> None:
     @requires(Scope.KEYS, limit="create")
     def endpoint() -> None: ...
 
-    assert needs_of(endpoint) == (Scope.KEYS, "create")
+    assert needs_of(endpoint) == Needs(Scope.KEYS, "create")

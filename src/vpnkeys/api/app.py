@@ -12,10 +12,13 @@ from vpnkeys.api import errors
 from vpnkeys.api.auth.access import AccessControl
 from vpnkeys.api.auth.rate_limits import RateLimits
 from vpnkeys.api.auth.sessions import Sessions
+from vpnkeys.api.auth.shares import Shares
 from vpnkeys.api.bodylimit import BodyLimit
 from vpnkeys.api.counts import Metrics
+from vpnkeys.api.feed import Feed
 from vpnkeys.api.headers import SingleHeaders
 from vpnkeys.api.pages import docs, sub, ui
+from vpnkeys.api.pools import QUICK_THREADS
 from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.routes import (
     audit,
@@ -39,10 +42,6 @@ from vpnkeys.api.routing import Dispatcher
 from vpnkeys.api.services import Services
 from vpnkeys.server.ending import CancelledRequests
 from vpnkeys.server.requests import AccessLog
-
-_THREADS = 4
-"""Handlers that wait for disk or Xray run in threads; more of them compete for the interpreter's lock (measured)."""
-
 
 # In order: the first route that matches is taken, and the last one of `ui` takes any name below /ui/.
 _PARTS = (
@@ -71,7 +70,7 @@ _PARTS = (
 @asynccontextmanager
 async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
     # In the lifespan, because the limiter belongs to the event loop, which has not begun before.
-    anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    anyio.to_thread.current_default_thread_limiter().total_tokens = QUICK_THREADS
     yield
 
 
@@ -94,9 +93,10 @@ def create_app(services: Services) -> ASGIApp:
         redirect_slashes=False,
     )
     app.state.services = services
-    app.state.access_control = AccessControl(services.tokens, Sessions(), RateLimits(services.rate_limits))
+    app.state.access_control = AccessControl(services.tokens, Sessions(), RateLimits(services.rate_limits), Shares())
     app.state.metrics = Metrics(services.vitals, services.xray_version)
     app.state.rendered_keys = RenderedKeys(services.keys.list)
+    app.state.feed = Feed(live.Look(services, app.state.rendered_keys).now)
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
     app.router.routes.extend(route for part in _PARTS for route in part.router.routes)
     errors.install(app)

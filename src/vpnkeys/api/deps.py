@@ -7,6 +7,7 @@ from fastapi import Depends, Path, Request
 
 from vpnkeys.api.auth.access import AccessControl
 from vpnkeys.api.counts import Metrics
+from vpnkeys.api.feed import Feed
 from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.services import Services
 from vpnkeys.domain.key import Key
@@ -42,6 +43,12 @@ async def access_control(request: Request) -> AccessControl:
     return found
 
 
+async def feed(request: Request) -> Feed:
+    """Return what the streams of events report."""
+    found: Feed = request.app.state.feed
+    return found
+
+
 async def identity(request: Request) -> Identity:
     """Return who sends this request; only for routes that require a scope."""
     found: Identity = request.state.identity
@@ -74,6 +81,7 @@ AccessControlDep = Annotated[AccessControl, Depends(access_control)]
 AuditDep = Annotated[AuditLog, Depends(_service(lambda services: services.audit))]
 BackupsDep = Annotated[BackupService, Depends(_service(lambda services: services.backups))]
 EnforcerDep = Annotated[Enforcer, Depends(_service(lambda services: services.enforcer))]
+FeedDep = Annotated[Feed, Depends(feed)]
 HealthDep = Annotated[Health, Depends(_service(lambda services: services.health))]
 IdentityDep = Annotated[Identity, Depends(identity)]
 KeyDep = Annotated[Key, Depends(key)]

@@ -39,10 +39,10 @@ class ScopeTooSmall(Exception):
 
 
 class TooManyRequests(Exception):
-    """Says that the rate limit was reached, and that a request is allowed again in `retry_after_s` seconds."""
+    """Says that a limit of the caller was reached, and that a request may be allowed again in `retry_after_s` s."""
 
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"Too many requests; ask again in {retry_after_s} s.")
+    def __init__(self, retry_after_s: int, what: str = "Too many requests") -> None:
+        super().__init__(f"{what}; ask again in {retry_after_s} s.")
         self.retry_after_s = retry_after_s
 
 

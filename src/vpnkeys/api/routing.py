@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vpnkeys.api import errors
 from vpnkeys.api.auth.access import AccessControl, Endpoint, needs_of
+from vpnkeys.api.auth.shares import Share
+from vpnkeys.api.pools import Pool
 
 SECURITY: list[dict[str, list[str]]] = [{"APIKeyHeader": []}, {"HTTPBearer": []}]
 """How OpenAPI names the ways to authenticate; `SECURITY_SCHEMES` says what they are."""
@@ -30,20 +32,26 @@ class ApiRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:  # noqa: ANN401 - FastAPI's own
         self.needs = needs_of(endpoint)
+        if self.needs.share is Share.SLOW:
+            endpoint = Pool.SLOW.wrap(endpoint)
         if self.needs.scope is not None:
             more["openapi_extra"] = {"security": SECURITY, **(more.get("openapi_extra") or {})}
         super().__init__(path, endpoint, **more)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for this path; a method that it does not have is answered with 405."""
-        if scope["method"] in (self.methods or ()):
-            self.admit(scope)
-        await super().handle(scope, receive, send)
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        # Until the answer has been sent: a stream takes its share for as long as it lasts.
+        with self.admit(scope).taken(self.needs, scope):
+            await super().handle(scope, receive, send)
 
-    def admit(self, scope: Scope) -> None:
+    def admit(self, scope: Scope) -> AccessControl:
         """Check the caller. Raises what `AccessControl.admit` raises."""
         access: AccessControl = scope["app"].state.access_control
         access.admit(self.needs, scope)
+        return access
 
 
 class PlainRoute(ApiRoute):

@@ -5,7 +5,7 @@ A route says what it needs by a decorator; without one it cannot be added (`api/
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +14,7 @@ from starlette.types import Scope
 from vpnkeys.api.auth.credentials import Credentials, credentials_in
 from vpnkeys.api.auth.rate_limits import RateLimits
 from vpnkeys.api.auth.sessions import Sessions
+from vpnkeys.api.auth.shares import Share, Shares
 from vpnkeys.api.errors import ScopeTooSmall, Unauthorized
 from vpnkeys.domain.actor import Actor, set_actor
 from vpnkeys.domain.errors import StoreUnavailable
@@ -29,15 +30,24 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class Needs(NamedTuple):
-    """Holds what a route requires: a scope (None: open to all), and the name of the rate limit for its callers."""
+    """Holds what a route requires: a scope (None: open to all), and how its callers are limited.
+
+    `limit` is the name of a rate limit; of `share`, one identity has a bounded number at one time.
+    """
 
     scope: TokenScope | None
     limit: str | None = None
+    share: Share | None = None
 
 
-def requires(scope: TokenScope, *, limit: str | None = None) -> Callable[[Endpoint], Endpoint]:
-    """Mark a route as open to callers with this scope, as often as the rate limit of this name allows."""
-    return lambda endpoint: _marked(endpoint, Needs(scope, limit))
+def requires(
+    scope: TokenScope, *, limit: str | None = None, share: Share | None = None
+) -> Callable[[Endpoint], Endpoint]:
+    """Mark a route as open to callers with this scope, as often and as many at once as the limits allow.
+
+    With `Share.SLOW` the route's function, unless it is a coroutine, runs in threads apart from the quick ones.
+    """
+    return lambda endpoint: _marked(endpoint, Needs(scope, limit, share))
 
 
 def public(endpoint: Endpoint) -> Endpoint:
@@ -66,6 +76,18 @@ class AccessControl:
     tokens: TokenService
     sessions: Sessions
     limits: RateLimits
+    shares: Shares
+
+    def taken(self, needs: Needs, scope: Scope) -> AbstractContextManager[None]:
+        """Return a context in which the caller, who was admitted, has one more of what the route shares.
+
+        Entering it raises TooManyRequests when the caller has the most already.
+        """
+        who: Identity | None = scope["state"].get("identity")
+        # Commands on this machine are not limited: root could do the same without the API.
+        if needs.share is None or who is None or who is LOCAL:
+            return nullcontext()
+        return self.shares.taken(needs.share, who.id)
 
     def admit(self, needs: Needs, scope: Scope) -> None:
         """Check the caller, and note in the request's scope and for the audit log who it is.

@@ -11,7 +11,6 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from vpnkeys.api.auth.access import address_of, public
@@ -20,6 +19,7 @@ from vpnkeys.api.pages.entity_tag import has, tag_of
 from vpnkeys.api.pages.sub_formats import Asker, Document, Format, choose, write
 from vpnkeys.api.pages.sub_page import POLICY, Access, render_page
 from vpnkeys.api.pages.sub_words import words_for
+from vpnkeys.api.pools import Pool
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.services import Services
 from vpnkeys.domain.key import Key
@@ -56,7 +56,7 @@ async def get_subscription(
         access.limits.count_failure(address_of(request.scope))
         raise HTTPException(HTTPStatus.NOT_FOUND)
     # In a thread: it reads the traffic from the database and may draw a QR code.
-    return await run_in_threadpool(_answer, request, services, key, token, wanted)
+    return await Pool.CUSTOMERS.run(_answer, request, services, key, token, wanted)
 
 
 @router.api_route("/sub/{token}", methods=["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])

@@ -7,6 +7,7 @@ from fastapi import Path
 from starlette.responses import FileResponse
 
 from vpnkeys.api.auth.access import requires
+from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.deps import BackupsDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
@@ -21,21 +22,21 @@ router = ApiRouter(
 
 
 @router.get("")
-@requires(Scope.ADMIN)
+@requires(Scope.ADMIN, share=Share.SLOW)
 def list_backups(backups: BackupsDep) -> list[BackupFile]:
     """Return all backups, newest first."""
     return [_shown(*file) for file in backups.list()]
 
 
 @router.post("")
-@requires(Scope.ADMIN)
+@requires(Scope.ADMIN, share=Share.SLOW)
 def make_backup(backups: BackupsDep) -> BackupFile:
     """Make a backup now, beside the daily ones; the oldest beyond ten is removed."""
     return _shown(*backups.make())
 
 
 @router.get("/{name}", response_class=FileResponse)
-@requires(Scope.ADMIN)
+@requires(Scope.ADMIN, share=Share.SLOW)
 def get_backup(name: Annotated[str, Path(max_length=128)], backups: BackupsDep) -> FileResponse:
     """Return a backup as a file. It holds every secret of the server: keep it as you would keep a password."""
     return FileResponse(backups.open(name), media_type="application/octet-stream", filename=name)

@@ -3,30 +3,29 @@
 The format is that of the HTML standard, "Server-sent events": `event:` and `data:` lines, and an empty line after each.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from anyio import to_thread
 from starlette.responses import StreamingResponse
 
 from vpnkeys.api.auth.access import requires
+from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.health import health_answer
 from vpnkeys.api.convert.traffic import traffic_of_all
-from vpnkeys.api.deps import IdentityDep, RenderedKeysDep, ServicesDep
+from vpnkeys.api.deps import FeedDep, IdentityDep, TokensDep
+from vpnkeys.api.feed import Feed, Found
 from vpnkeys.api.problems import problems
 from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.services import Services
 from vpnkeys.domain.errors import Unavailable, XrayUnavailable
 from vpnkeys.domain.token import Scope
-from vpnkeys.service.tokens import Identity
+from vpnkeys.service.tokens import Identity, TokenService
 
 router = ApiRouter(tags=["events"], responses=problems(401, 429, 500, 503))
 
-_TICK_S = 1.0
-_TRAFFIC_EVERY_TICKS = 2
+_TRAFFIC_EVERY_LOOKS = 2
 _HEALTH_FIELDS_THAT_MOVE = {"timestamp", "uptime_seconds"}
 
 
@@ -37,57 +36,51 @@ class EventStream(StreamingResponse):
 
 
 @router.get("/api/events", response_class=EventStream)
-@requires(Scope.READ)
-async def get_events(services: ServicesDep, rendered: RenderedKeysDep, who: IdentityDep) -> EventStream:
-    """Stream changes as they happen.
+@requires(Scope.READ, share=Share.STREAMS)
+async def get_events(feed: FeedDep, tokens: TokensDep, who: IdentityDep) -> EventStream:
+    """Stream changes as they happen; 20 streams for each token.
 
     `keys`: as GET /api/keys, at first and after every change. `traffic`: as GET /api/traffic, every two seconds.
     `health`: as GET /health, at first and when it changes.
     """
-    return EventStream(
-        # X-Accel-Buffering: nginx would hold events back until its buffer is full.
-        _events(_Look(services, rendered), who),
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    # X-Accel-Buffering: nginx would hold events back until its buffer is full.
+    return EventStream(_events(feed, tokens, who), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
-async def _events(look: "_Look", who: Identity) -> AsyncIterator[bytes]:
+async def _events(feed: Feed, tokens: TokenService, who: Identity) -> AsyncIterator[bytes]:
     """Yield events until the caller's token is no longer valid.
 
     Traffic is sent also when nothing changed, as it has a timestamp: clients see that the stream is alive.
     """
-    sent: dict[str, object] = {}
-    tick = 0
-    while look.services.tokens.renew(who) is not None:
-        for name, data, compared in await to_thread.run_sync(look.now, tick % _TRAFFIC_EVERY_TICKS == 0):
-            if sent.get(name) != compared:
-                sent[name] = compared
-                yield b"event: %s\ndata: %s\n\n" % (name.encode(), data)
-        tick += 1
-        await asyncio.sleep(_TICK_S)
+    sent: dict[str, int] = {}
+    with feed.joined():
+        latest = await feed.latest(after_next=False)
+        while tokens.renew(who) is not None:
+            for name, event in latest.items():
+                if sent.get(name) != event.number:
+                    sent[name] = event.number
+                    yield event.chunk
+            latest = await feed.latest(after_next=True)
 
 
-class _Look(NamedTuple):
-    """Reads everything that the stream reports."""
+class Look(NamedTuple):
+    """Reads everything that the streams report."""
 
     services: Services
     rendered: RenderedKeys
 
-    def now(self, with_traffic: bool) -> list[tuple[str, bytes, object]]:
-        """Return each event's name, its data, and the part of the data whose change makes it worth sending."""
+    def now(self, number: int) -> Iterator[Found]:
+        """Yield what is so now; the traffic in every second look."""
         health = health_answer(self.services.health.report())
-        found: list[tuple[str, bytes, object]] = [
-            ("health", health.model_dump_json().encode(), health.model_dump(exclude=_HEALTH_FIELDS_THAT_MOVE))
-        ]
+        yield Found("health", health.model_dump_json().encode(), health.model_dump(exclude=_HEALTH_FIELDS_THAT_MOVE))
         with suppress(Unavailable):  # the health event reports the database already
             keys = self.rendered.all()
-            found.append(("keys", keys, keys))
-            if with_traffic:
-                found.append(self._traffic())
-        return found
+            yield Found("keys", keys, keys)
+            if number % _TRAFFIC_EVERY_LOOKS == 0:
+                yield self._traffic()
 
-    def _traffic(self) -> tuple[str, bytes, object]:
+    def _traffic(self) -> Found:
         with suppress(XrayUnavailable):
             self.services.traffic.collect()
         traffic = traffic_of_all(self.services.keys.list(), self.services.traffic).model_dump_json().encode()
-        return "traffic", traffic, traffic
+        return Found("traffic", traffic, traffic)

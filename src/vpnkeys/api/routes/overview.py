@@ -1,6 +1,7 @@
 """Serves `/api/traffic`: the traffic of all keys together, and of each."""
 
 from vpnkeys.api.auth.access import requires
+from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.traffic import point_answer, traffic_of_all
 from vpnkeys.api.deps import KeysDep, TrafficDep
 from vpnkeys.api.problems import problems
@@ -14,14 +15,14 @@ router = ApiRouter(prefix="/api/traffic", tags=["traffic"], responses=problems(4
 
 
 @router.get("")
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def get_traffic_of_all(keys: KeysDep, traffic: TrafficDep) -> AllTraffic:
     """Return what each key uses and from how many addresses it is online."""
     return traffic_of_all(keys.list(), traffic)
 
 
 @router.get("/history")
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def get_history_of_all(
     traffic: TrafficDep,
     since: From = None,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 
 from vpnkeys.api.auth.access import requires
+from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.system import move_answer, target_answer
 from vpnkeys.api.deps import ReporterDep, SystemDep
 from vpnkeys.api.problems import problems
@@ -18,14 +19,14 @@ router = ApiRouter(prefix="/api/system", tags=["system"], responses=problems(400
 
 
 @router.get("/plan")
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def get_plan(reporter: ReporterDep) -> SyncPlan:
     """Return what bringing config.json and the running Xray to the database would change; nothing is changed."""
     return _plan_answer(*reporter.plan())
 
 
 @router.get("/ports/plan")
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def get_ports_plan(system: SystemDep) -> PortsPlan:
     """Return which keys would get other ports; nothing is changed."""
     moves = tuple(move_answer(move) for move in system.planned_moves())

@@ -1,6 +1,7 @@
 """Serves `/api/keys/{key_id}/test`: tests whether the key's link carries traffic."""
 
 from vpnkeys.api.auth.access import requires
+from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.deps import KeyDep, SelfTestDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
@@ -13,7 +14,7 @@ router = ApiRouter(prefix="/api/keys", tags=["keys"], responses=problems(401, 40
 
 
 @router.post("/{key_id}/test")
-@requires(Scope.KEYS, limit="sync")
+@requires(Scope.KEYS, limit="sync", share=Share.SLOW)
 def test_key(key: KeyDep, selftest: SelfTestDep) -> KeyTest:
     """Let a real client try the key's link, within ten seconds; its few kilobytes count as the customer's."""
     return _answer(selftest.of(key))

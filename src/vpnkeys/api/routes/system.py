@@ -3,6 +3,7 @@
 import time
 
 from vpnkeys.api.auth.access import requires
+from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.system import fix_answer, inbound_answer, move_answer, target_answer, validation_answer
 from vpnkeys.api.deps import KeysDep, ReporterDep, SystemDep
 from vpnkeys.api.problems import problems
@@ -35,7 +36,7 @@ def _now() -> int:
 
 
 @router.post("/sync-config")
-@requires(Scope.ADMIN, limit="sync")
+@requires(Scope.ADMIN, limit="sync", share=Share.SLOW)
 def sync_config(reporter: ReporterDep, system: SystemDep) -> Synced:
     """Bring config.json and the running Xray to the database, without a restart."""
     # Compared again afterwards: the answer shows what is there now, and not what was planned.
@@ -49,7 +50,7 @@ def sync_config(reporter: ReporterDep, system: SystemDep) -> Synced:
 
 
 @router.get("/config-status")
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def config_status(reporter: ReporterDep) -> ConfigStatus:
     """Return whether config.json is what the database says."""
     report = reporter.sync()
@@ -66,7 +67,7 @@ def config_status(reporter: ReporterDep) -> ConfigStatus:
 
 
 @router.post("/verify-reality")
-@requires(Scope.ADMIN)
+@requires(Scope.ADMIN, share=Share.SLOW)
 def verify_reality(system: SystemDep) -> RealityVerified:
     """Compare every REALITY setting with the database, repair what differs, and check every target."""
     done, targets = system.verify_reality()
@@ -112,7 +113,7 @@ async def ports(keys: KeysDep) -> Ports:
 
 
 @router.post("/ports/reset", responses=problems(400))
-@requires(Scope.ADMIN)
+@requires(Scope.ADMIN, share=Share.SLOW)
 def reset_ports(system: SystemDep) -> PortsReset:
     """Assign all ports again from the bottom of the range; a key whose port stays keeps its connections."""
     return PortsReset(
@@ -124,7 +125,7 @@ def reset_ports(system: SystemDep) -> PortsReset:
 
 
 @router.get("/ports/status")
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
     """Return what is wrong with ports, as found on this host."""
     issues = tuple(reporter.port_issues())
@@ -141,7 +142,7 @@ def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
 
 
 @router.get("/xray/config-status")
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def xray_config_status(reporter: ReporterDep) -> XrayConfigStatus:
     """Return config.json in numbers, and whether Xray accepts it."""
     return XrayConfigStatus(config_status=_xray_config(reporter.xray_file()), timestamp=_now())
@@ -163,7 +164,7 @@ def _xray_config(report: XrayFileReport) -> XrayConfigSummary:
 
 
 @router.get("/xray/inbounds")
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
     """Return the VLESS inbounds of config.json."""
     report = reporter.inbounds()
@@ -173,7 +174,7 @@ def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
 
 
 @router.post("/xray/sync-config")
-@requires(Scope.ADMIN)
+@requires(Scope.ADMIN, share=Share.SLOW)
 def xray_sync_config(system: SystemDep) -> XraySynced:
     """Rewrite config.json and restart Xray; all traffic is counted unless Xray hangs. Answers when clients connect."""
     fixed = tuple(fix_answer(mismatch) for mismatch in system.sync_and_restart())
@@ -186,14 +187,14 @@ def xray_sync_config(system: SystemDep) -> XraySynced:
 
 
 @router.get("/xray/validate-sync")
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def xray_validate_sync(reporter: ReporterDep) -> XrayValidated:
     """Compare database, config.json and running Xray now."""
     return XrayValidated(validation=validation_answer(reporter.sync()), timestamp=_now())
 
 
 @router.post("/fix-reality-keys")
-@requires(Scope.ADMIN)
+@requires(Scope.ADMIN, share=Share.SLOW)
 def fix_reality_keys(system: SystemDep) -> RealityFixed:
     """Put the stored key pair back into config.json and restart Xray; all traffic is counted unless Xray hangs."""
     system.fix_reality_keys()

@@ -1,6 +1,7 @@
 """Serves `/api/keys/{key_id}/traffic` and `/online`: what a key has used, and whether its customer is online."""
 
 from vpnkeys.api.auth.access import requires
+from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.traffic import now, point_answer, traffic_answer
 from vpnkeys.api.deps import EnforcerDep, KeyDep, TrafficDep
 from vpnkeys.api.problems import problems
@@ -40,7 +41,7 @@ def reset_traffic(key: KeyDep, traffic: TrafficDep, enforcer: EnforcerDep) -> Tr
 
 
 @router.get("/traffic/history", responses=problems(400))
-@requires(Scope.READ)
+@requires(Scope.READ, share=Share.SLOW)
 def get_history(
     key: KeyDep,
     traffic: TrafficDep,
