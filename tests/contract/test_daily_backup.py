@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.data_dirs import NOON, filled
+from tests.support.data_dirs import filled
 
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.backup import unpack
+
+NAME = "vpnkeys-%Y%m%d-%H%M%S.backup"
 
 
 @pytest.fixture
@@ -20,18 +22,23 @@ def old(tmp_path: Path) -> Settings:
     return filled(tmp_path / "old", 1, 2)
 
 
-def test_the_daily_backup_keeps_ten(old: Settings) -> None:
-    """The oldest go, the one of now stays, and what has another name is nobody's business."""
+def test_backups_are_kept_by_day_and_week(old: Settings) -> None:
+    """However many were made today; what has another name is nobody's business."""
     directory = old.data_dir / "backups"
     directory.mkdir()
-    others = ["before-restore-20250101-000000.backup", "vpnkeys-mine.backup"]
-    days = [(NOON + timedelta(days=day)).strftime("vpnkeys-%Y%m%d-%H%M%S.backup") for day in range(15)]
-    for name in [*others, *days, ".vpnkeys-20250101-000000.new.backup"]:
+    others = ["before-restore-20250101-000000.backup", "vpnkeys-mine.backup", "vpnkeys-99999999-999999.backup"]
+    now = datetime.now(UTC)
+    today = [(now - timedelta(microseconds=1, seconds=number)).strftime(NAME) for number in range(1, 31)]
+    days = [(now - timedelta(days=day)).strftime(NAME) for day in range(2, 7)]
+    weeks = [(now - timedelta(weeks=week, days=now.weekday())).strftime(NAME) for week in range(2, 7)]
+    older = [(now - timedelta(weeks=week)).strftime(NAME) for week in range(10, 30)]
+    for name in [*others, *today, *days, *weeks, *older, ".vpnkeys-20250101-000000.new.backup"]:
         (directory / name).write_bytes(b"")
     assert DailyBackup(old, lambda: True).make()
     left = {path.name for path in directory.iterdir()}
-    (made,) = left - {*others, *days}
-    assert left == {*others, *days[-9:], made}
+    (made,) = left - {*others, *today, *days, *weeks, *older}
+    assert {*others, *days, *weeks, *today[:9], made} <= left
+    assert len(left) <= len(others) + 25
     assert "vpnkeys.db" in unpack((directory / made).read_bytes()).members
 
 

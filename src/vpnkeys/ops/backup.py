@@ -27,6 +27,8 @@ from vpnkeys.store.files.secrets import API_KEY_FILE, REALITY_FILE, load_api_key
 from vpnkeys.store.sql.opening import backend_of, sqlite_file
 
 BACKUPS = "backups"
+STAMP = "%Y%m%d-%H%M%S"
+"""The time in the names of backups, in UTC."""
 _STAGING, _COMMITTED = ".restore.new", ".restore"
 _ASIDE = "before-restore-"
 _LIST = "members.json"
@@ -178,7 +180,7 @@ def restored_mark(data_dir: Path) -> Path:
 
 def stamp() -> str:
     """Return the current UTC time to the second, for file names: 20261231-235959."""
-    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return datetime.now(UTC).strftime(STAMP)
 
 
 def _collect(data_dir: Path, database: Path) -> dict[str, bytes]:

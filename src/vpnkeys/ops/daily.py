@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vpnkeys.ops.backup import BACKUPS, database_file, stamp, write_backup
+from vpnkeys.domain.retention import kept
+from vpnkeys.ops.backup import BACKUPS, STAMP, database_file, stamp, write_backup
 from vpnkeys.service.backups import BackupFile
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.worker import NEVER, Job, Worker
 
 _log = logging.getLogger(__name__)
 
-_KEPT = 10
 _NAME = re.compile(r"vpnkeys-(\d{8}-\d{6})\.backup")
 _LEFTOVER = re.compile(r"\.vpnkeys-\d{8}-\d{6}\.new\.backup")
 """The temporary file of a backup that was interrupted."""
@@ -32,7 +32,7 @@ _JOB = Job(
 
 @dataclass(slots=True)
 class DailyBackup:
-    """Backs the data directory up into `backups/`, once a day, and keeps ten. Serving never waits for it."""
+    """Backs the data directory up into `backups/`, once a day. Serving never waits for it."""
 
     settings: Settings
     has_keys: Callable[[], bool]
@@ -63,7 +63,7 @@ class DailyBackup:
             directory.mkdir(mode=0o700, exist_ok=True)
             # Names have whole seconds: a second backup in the same second replaces the first.
             made = write_backup(self.settings, directory / f"vpnkeys-{stamp()}.backup", force=True).file
-            _thin_out(directory, made)
+            _thin_out(directory, _moment_of(made) or datetime.now(UTC))
         _log.info("daily backup: %s", made)
 
     def files(self) -> tuple[BackupFile, ...]:
@@ -81,16 +81,10 @@ class DailyBackup:
 
     def first_delay_s(self) -> float:
         """Return the seconds until the first backup: a day after the last, at once when only keys exist."""
-        stamps = [
-            match[1] for path in _listed(self.settings.data_dir / BACKUPS) if (match := _NAME.fullmatch(path.name))
-        ]
-        if not stamps:
+        moments = [at for path in _listed(self.settings.data_dir / BACKUPS) if (at := _moment_of(path)) is not None]
+        if not moments:
             return 0.0 if self.has_keys() else _AFTER_START_S
-        try:
-            last = datetime.strptime(max(stamps), "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-        except ValueError:
-            return _AFTER_START_S
-        due = _DAY_S - (datetime.now(UTC) - last).total_seconds()
+        due = _DAY_S - (datetime.now(UTC) - max(moments)).total_seconds()
         return min(max(due, _AFTER_START_S), _DAY_S)  # a clock that was wrong must not delay it for years
 
     def _step(self) -> float | None:
@@ -114,11 +108,20 @@ def _listed(directory: Path) -> list[Path]:
     return list(directory.iterdir()) if directory.is_dir() else []
 
 
-def _thin_out(directory: Path, made: Path) -> None:
-    """Remove old daily backups and leftovers; the newest ten stay, the one just made among them whatever its time."""
-    ours = sorted(path for path in _listed(directory) if _NAME.fullmatch(path.name) and path != made)
-    for path in ours[: max(len(ours) - (_KEPT - 1), 0)]:
+def _moment_of(path: Path) -> datetime | None:
+    """Return when a backup of ours was made, by its name; None for any other file."""
+    match = _NAME.fullmatch(path.name)
+    try:
+        return datetime.strptime(match[1], STAMP).replace(tzinfo=UTC) if match else None
+    except ValueError:  # digits that are no date
+        return None
+
+
+def _thin_out(directory: Path, now: datetime) -> None:
+    """Remove backups of ours that are not kept (`domain/retention.py`), and leftovers."""
+    found = _listed(directory)
+    ours = {path: at for path in found if (at := _moment_of(path)) is not None}
+    still = kept(ours.values(), now)
+    gone = [path for path, at in ours.items() if at not in still]
+    for path in (*gone, *(path for path in found if _LEFTOVER.fullmatch(path.name))):
         path.unlink(missing_ok=True)
-    for path in _listed(directory):
-        if _LEFTOVER.fullmatch(path.name):
-            path.unlink(missing_ok=True)

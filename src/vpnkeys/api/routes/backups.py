@@ -31,7 +31,10 @@ def list_backups(backups: BackupsDep) -> list[BackupFile]:
 @router.post("")
 @requires(Scope.ADMIN, share=Share.SLOW)
 def make_backup(backups: BackupsDep) -> BackupFile:
-    """Make a backup now, beside the daily ones; the oldest beyond ten is removed."""
+    """Make a backup now, beside the daily ones.
+
+    The newest ten are kept, the first of each of seven days, and the first of each of eight weeks.
+    """
     return _shown(*backups.make())
 
 

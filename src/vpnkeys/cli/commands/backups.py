@@ -32,7 +32,10 @@ def list_backups(remote: Remote) -> None:
 @app.command("make")
 @asks_server
 def make(remote: Remote) -> None:
-    """Make a backup on the server now, besides the daily ones. The server keeps the newest ten."""
+    """Make a backup on the server now, besides the daily ones.
+
+    The server keeps the newest ten, and the first of each of seven days and eight weeks.
+    """
     with remote.busy("Making a backup"):
         backup = remote.server.backups.make()
     remote.show(backup.as_sent(), f"{backup.name}: {human_bytes(backup.size_bytes)}")
