@@ -46,12 +46,12 @@ def test_one_name_fails_by_itself(tested: ProberBench) -> None:
 def test_a_suspect_is_handed_out_after_its_test(tested: ProberBench) -> None:
     """It is neither ready nor failing until a client has got through it."""
     tested.prober.suspect(ONE)
-    assert ONE not in tested.prober.failing()
-    assert wait_until(lambda: tested.prober.ready() == BOTH, PATIENCE_S * slowness())
+    assert ONE not in tested.prober.failing
+    assert wait_until(lambda: tested.prober.ready == BOTH, PATIENCE_S * slowness())
 
 
 def test_nobody_waits_when_all_names_have_failed(tested: ProberBench) -> None:
     """`ready` waits only while the result of a test may still come."""
     tested.target.stop()
     assert tested.comes_to(ready=NONE, failing=BOTH)
-    assert wait_until(lambda: tested.prober.ready(wait_s=PATIENCE_S * slowness()) == NONE, 1.0 * slowness())
+    assert wait_until(lambda: tested.prober.wait_ready(PATIENCE_S * slowness()) == NONE, 1.0 * slowness())

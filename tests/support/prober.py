@@ -41,9 +41,7 @@ class ProberBench:
     def comes_to(self, *, ready: frozenset[str], failing: frozenset[str] = NONE) -> bool:
         """Test now, and wait for this result."""
         self.prober.try_again()
-        return wait_until(
-            lambda: (self.prober.ready(), self.prober.failing()) == (ready, failing), PATIENCE_S * slowness()
-        )
+        return wait_until(lambda: (self.prober.ready, self.prober.failing) == (ready, failing), PATIENCE_S * slowness())
 
 
 @contextmanager

@@ -18,7 +18,7 @@ class ConfigUntested(ConfigRefused):
 
 
 def xray_checker(xray: Path, say: Callable[[str], None] = lambda _line: None) -> Checker:
-    """Return a checker that runs `xray run -test`, 16 ms at 26.3.27 (measured); `say` gets a line when it takes longer."""
+    """Return a checker that runs `xray run -test`, 16 ms at 26.3.27; `say` gets a line when it takes longer."""
     # It finds bad JSON, bad short ids, doubled tags and emails, but no doubled ports; those are our own to prevent.
 
     def check(path: Path) -> None:

@@ -6,13 +6,15 @@ import time
 from dataclasses import dataclass, replace
 
 from vpnkeys.domain.target import TargetReport
+from vpnkeys.xray.probe.flight import FlightUnfit, check_flight
 from vpnkeys.xray.probe.server_names import ServerNameProber
-from vpnkeys.xray.probe.targets import TargetWatch
+from vpnkeys.xray.probe.targets import TargetWatch, failure_of
 
 _log = logging.getLogger(__name__)
 
 _CHANCE = random.SystemRandom()
 _ASK_AGAIN_S = 0.05
+_AT_ONCE_S = 2.0  # for an answer while the maker of a key waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,13 @@ class ServerNames:
     def ready(self, wait_s: float = 0.0) -> frozenset[str]:
         """Return the tested names whose targets are usable; wait up to `wait_s` for the first one."""
         ends_at = time.monotonic() + wait_s
-        while True:
-            tested = self.prober.ready(max(ends_at - time.monotonic(), 0.0))
-            ready = tested & self.targets.usable()
+        while not (ready := self.prober.ready & self.targets.usable):
+            left_s = ends_at - time.monotonic()
             # None was tested with success although the prober has waited: no name works.
-            if ready or not tested or time.monotonic() >= ends_at:
-                return ready
+            if left_s <= 0 or not self.prober.wait_ready(left_s):
+                break
             time.sleep(_ASK_AGAIN_S)
+        return ready
 
     def working(self, most: int, wait_s: float, but: str = "") -> frozenset[str]:
         """Return up to `most` ready names, chosen at random, whose targets answer at this moment as REALITY needs.
@@ -49,7 +51,7 @@ class ServerNames:
         return frozenset(found)
 
     def _still_works(self, name: str) -> bool:
-        problem = self.targets.check_at_once(name)
+        problem = self._problem_at_once(name)
         if problem:
             _log.warning("%s is tested again before it is given to a key: %s", name, problem)
             self.prober.suspect(name)
@@ -71,10 +73,25 @@ class ServerNames:
         report = next((seen for seen in self.reports() if seen.server_name == name), None)
         if report is None:
             return ""
-        return next(iter(report.problems), "") or self.targets.check_at_once(name)
+        return next(iter(report.problems), "") or self._problem_at_once(name)
+
+    def _problem_at_once(self, name: str) -> str:
+        """Return why REALITY could not use a name's target at this moment; an empty text when it could.
+
+        The target is asked where it answered at the latest check, and once only. A failure makes the next check due.
+        """
+        report = self.targets.reports.get(name)
+        if report is None or report.address is None:
+            return "its target has not answered yet"
+        try:
+            check_flight(report.address, name, _AT_ONCE_S)
+        except (OSError, FlightUnfit) as error:
+            self.targets.worker.wake()
+            return f"{report.target} {error}" if isinstance(error, FlightUnfit) else failure_of(report.target, error)
+        return ""
 
     def _with_clients(self, reports: tuple[TargetReport, ...]) -> tuple[TargetReport, ...]:
-        failing = self.prober.failing()
+        failing = self.prober.failing
         return tuple(
             replace(
                 report, problems=(f"{report.target} answers, but no client gets through; choose another server name",)

@@ -58,7 +58,7 @@ _REQUEST = b"GET / HTTP/1.1\r\nHost: warm.invalid\r\n\r\n"
 class ServerNameProber:
     """Keeps the sets of ready and of failing server names of the present Xray, in a thread of its own.
 
-    A name that is in neither is about to be tested.
+    A name that is in neither is about to be tested. The sets are replaced as a whole, so that any thread may read them.
     """
 
     xray: Path
@@ -66,8 +66,8 @@ class ServerNameProber:
     site: Callable[[], ServerIdentity]
     probes: Probes
     _names: frozenset[str] = field(default=frozenset(), init=False)
-    _ready: frozenset[str] = field(default=frozenset(), init=False)
-    _failing: frozenset[str] = field(default=frozenset(), init=False)
+    ready: frozenset[str] = field(default=frozenset(), init=False)
+    failing: frozenset[str] = field(default=frozenset(), init=False)
     _tested: frozenset[str] = field(default=frozenset(), init=False)
     _life: int = field(default=0, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
@@ -98,7 +98,7 @@ class ServerNameProber:
         """Forget all results: Xray ended, and its probes' results with it."""
         with self._changed:
             self._up = False
-            self._ready = self._failing = self._tested = frozenset()
+            self.ready = self.failing = self._tested = frozenset()
             self._changed.notify_all()
 
     def try_again(self) -> None:
@@ -108,33 +108,29 @@ class ServerNameProber:
     def suspect(self, name: str) -> None:
         """Take a name back until a client has got through it again, which is tried at once."""
         with self._changed:
-            self._ready -= {name}
-            self._failing -= {name}
+            self.ready -= {name}
+            self.failing -= {name}
         self.try_again()
 
-    def ready(self, wait_s: float = 0.0) -> frozenset[str]:
+    def wait_ready(self, wait_s: float) -> frozenset[str]:
         """Return the ready names; wait up to `wait_s` for the first one while some are still to be tested."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._have_all_failed(), wait_s)
-            return self._ready
+            self._changed.wait_for(lambda: self.ready or self._have_all_failed(), wait_s)
+            return self.ready
 
     def _have_all_failed(self) -> bool:
-        return self._failing == self._tested == self._names != frozenset()
-
-    def failing(self) -> frozenset[str]:
-        """Return the names through which no client got at their latest test."""
-        return self._failing
+        return self.failing == self._tested == self._names != frozenset()
 
     def _test_names(self) -> float | None:
         """Test all names; return the seconds until the next test."""
-        life, failing = self._life, self._failing
+        life, failing = self._life, self.failing
         if not self._up:
             return NEVER
         inbounds = warm_inbounds(self.site())
         self._names = frozenset(map(_name, inbounds))
         self._runner.run(partial(self._test_all, inbounds, life))
         self._log_failing_names(life)
-        return _CONFIRM_AFTER_S if self._failing - failing else None
+        return _CONFIRM_AFTER_S if self.failing - failing else None
 
     def _interrupt(self) -> None:
         self.xray_is_down()  # for a test whose event loop does not run yet
@@ -160,7 +156,7 @@ class ServerNameProber:
             await asyncio.sleep(_LOOK_EVERY_S)
         await asyncio.sleep(began + patience_s - time.monotonic())
         with suppress(XrayUnavailable):
-            await asyncio.to_thread(self.probes.end, [name for name in untested if name not in self._ready])
+            await asyncio.to_thread(self.probes.end, [name for name in untested if name not in self.ready])
 
     async def _test_name(self, name: str, proxy: Path, life: int) -> None:
         """Send requests through one inbound until one is answered, and note the result."""
@@ -188,14 +184,14 @@ class ServerNameProber:
             if self._life != life or not self._up:
                 return
             self._tested |= {name}
-            self._ready = self._ready | {name} if works else self._ready - {name}
-            self._failing = self._failing - {name} if works else self._failing | {name}
+            self.ready = self.ready | {name} if works else self.ready - {name}
+            self.failing = self.failing - {name} if works else self.failing | {name}
             self._changed.notify_all()
 
     def _log_failing_names(self, life: int) -> None:
         if self._life != life or not self._up:
             return
-        before, self._logged = self._logged, self._failing
+        before, self._logged = self._logged, self.failing
         if self._logged - before:
             _log.warning(
                 "no client gets through %s: check that its target answers TLS 1.3 with h2 from this server; "

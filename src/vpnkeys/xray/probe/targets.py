@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,6 @@ from vpnkeys.xray.probe.flight import X25519MLKEM768, FlightUnfit, check_flight,
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 4.0
-_AT_ONCE_S = 2.0  # for an answer while the maker of a key waits
 _LOOK_EVERY_S = 60.0
 _LOOK_AGAIN_AFTER_S = 5.0
 _THREADS = 8
@@ -51,7 +50,7 @@ def look_at(server_name: str, target: str, ca_file: Path | None = None) -> Targe
             trust_warning = f"{target}: this host does not trust its certificate ({error.verify_message})"
             connection = _shake_hands(address, server_name, _unverified_context())
     except (OSError, ValueError) as error:
-        return TargetReport(server_name, target, problems=(_failure(target, error),))
+        return TargetReport(server_name, target, problems=(failure_of(target, error),))
     with connection:
         took_s = time.monotonic() - began
         peer = connection.getpeername()[:2]
@@ -108,7 +107,7 @@ def _flight_problems(address: tuple[str, int], server_name: str, target: str) ->
     except FlightUnfit as error:
         return [f"{target} {error}; choose another server name"]
     except OSError as error:
-        return [_failure(target, error)]
+        return [failure_of(target, error)]
     return []
 
 
@@ -122,7 +121,7 @@ def covers(certificate: x509.Certificate, server_name: str) -> bool:
     return any(name.lower() in {server_name, f"*.{parent}"} for name in names.get_values_for_type(x509.DNSName))
 
 
-def _failure(target: str, error: OSError | ValueError) -> str:
+def failure_of(target: str, error: OSError | ValueError) -> str:
     """Return why a handshake failed, and what to do. SSLError, gaierror and TimeoutError are OSErrors."""
     if isinstance(error, ssl.SSLError):
         return f"{target} does not complete a TLS handshake ({error.reason or error}); choose another server name"
@@ -138,7 +137,8 @@ class TargetWatch:
     """Checks the targets of all server names every minute, every five seconds while one has problems.
 
     `in_use` returns the names of active keys, among which may be imported ones and some that were configured once.
-    `on_better` is called when a target has become usable. `report`, `seen` and `usable` answer from the latest check.
+    `on_better` is called when a target has become usable. `reports`, by server name, and `usable`, the names whose
+    targets are, are those of the latest check. They are replaced as a whole, so that any thread may read them.
     """
 
     ca_file: Path | None
@@ -146,7 +146,8 @@ class TargetWatch:
     in_use: Callable[[], Collection[str]]
     on_better: Callable[[], None]
     worker: Worker = field(init=False)
-    _reports: dict[str, TargetReport] = field(default_factory=dict, init=False)
+    reports: Mapping[str, TargetReport] = field(default_factory=dict, init=False)
+    usable: frozenset[str] = field(default=frozenset(), init=False)
     _logged: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -158,38 +159,20 @@ class TargetWatch:
         site = self.site()
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="target") as pool:
             reports = tuple(pool.map(lambda name: look_at(name, site.target(name), self.ca_file), self._names()))
-        before = self.usable()
-        self._reports = {report.server_name: report for report in reports}
-        if self.usable() - before:
+        before = self.usable
+        self.reports = {report.server_name: report for report in reports}
+        self.usable = frozenset(report.server_name for report in reports if report.is_usable)
+        if self.usable - before:
             self.on_better()
         return reports
 
-    def check_at_once(self, server_name: str) -> str:
-        """Return why REALITY could not use a name's target at this moment; an empty text when it could.
-
-        The target is asked where it answered at the latest check, and once only. A failure makes the next check due.
-        """
-        report = self._reports.get(server_name)
-        if report is None or report.address is None:
-            return "its target has not answered yet"
-        try:
-            check_flight(report.address, server_name, _AT_ONCE_S)
-        except (OSError, FlightUnfit) as error:
-            self.worker.wake()
-            return f"{report.target} {error}" if isinstance(error, FlightUnfit) else _failure(report.target, error)
-        return ""
-
     def report(self, server_name: str) -> TargetReport | None:
         """Return the latest report of a server name's target; None before the first check."""
-        return self._reports.get(server_name)
+        return self.reports.get(server_name)
 
     def seen(self) -> tuple[TargetReport, ...]:
         """Return the latest reports of all targets."""
-        return tuple(self._reports.values())
-
-    def usable(self) -> frozenset[str]:
-        """Return the server names whose targets were usable at the latest check."""
-        return frozenset(name for name, report in self._reports.items() if report.is_usable)
+        return tuple(self.reports.values())
 
     def _names(self) -> tuple[str, ...]:
         """Return the configured names, then the other names that keys have."""
