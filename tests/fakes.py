@@ -86,6 +86,7 @@ class FakeNode:
     running: dict[str, AnyInbound] | None = None
     names: frozenset[str] = frozenset()
     occupied: set[int] = field(default_factory=set)
+    claimed: set[int] = field(default_factory=set)
     refuses: set[str] = field(default_factory=set)
     refuses_all: bool = False
     writable: bool = True
@@ -197,7 +198,18 @@ class FakeNode:
     def is_free(self, port: int) -> bool:
         """Whether neither Xray nor another program listens there."""
         listening = {inbound.port for inbound in (self.running or {}).values()}
-        return port not in self.occupied | listening | self.file.reserved.keys()
+        return port not in self.occupied | self.claimed | listening | self.file.reserved.keys()
+
+    def claim_ports(self, wanted: Collection[int]) -> frozenset[int]:
+        """No other server wants them, but those in `claimed`."""
+        return frozenset(wanted) & self.claimed
+
+    def release_ports(self, left: Collection[int]) -> None:
+        """There is no other server."""
+
+    def hold_ports(self, wanted: Collection[int]) -> frozenset[int]:
+        """The same."""
+        return self.claim_ports(wanted)
 
     def can_listen(self, inbound: Inbound) -> bool:
         """Whether no other program does."""

@@ -12,7 +12,8 @@ from tests.support.ports import free_port
 from tests.support.process import wait_until
 
 from vpnkeys.domain.limits.source import source_of
-from vpnkeys.xray.host.sockets import can_cut, cut, cut_outgoing, is_free, silent_for
+from vpnkeys.xray.host.ports import is_free
+from vpnkeys.xray.host.sockets import can_cut, cut, cut_outgoing, silent_for
 
 needs_net_admin = pytest.mark.skipif(not can_cut(), reason="cutting needs CAP_NET_ADMIN")
 ADDRESSES = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}

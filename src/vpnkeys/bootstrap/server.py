@@ -95,6 +95,7 @@ class Server:
             self.guard.watch()
         # Limits and file before Xray: it starts from config.json, and must not let in a key that expired meanwhile.
         self.keys.enforce_before_start()
+        self.reconciler.taken.hold()
         self.node.prepare(self.reconciler.desired(self.reconciler.store.keys()))
         accept_start(self.settings.data_dir)
         self.node.prober.tidy()

@@ -155,7 +155,8 @@ class Stages:
     """The stages of a change: `first` is stored before the node is asked, `last` after the node has applied it.
 
     `stops` are the keys that work before and not after, and those that are deleted with them. `asked` are earlier
-    stops of the keys in this change.
+    stops of the keys in this change. `ports` are those of keys that start, are new, or move, `left` those
+    that no key has after it.
     """
 
     before: tuple[Key, ...]
@@ -166,6 +167,8 @@ class Stages:
     stops: tuple[Stop, ...]
     asked: tuple[Stop, ...]
     intents: tuple[Intent, ...]
+    ports: frozenset[int]
+    left: frozenset[int]
 
     @classmethod
     def of(cls, snapshot: Snapshot, changes: KeyChanges) -> "Stages":
@@ -178,6 +181,10 @@ class Stages:
         asked = tuple(stop for stop in snapshot.stops if stop.key_id in named)
         serving = {key.id for key in after if key.id in named and key.serves}
         pending = {stop.key_id for stop in asked if not stop.is_confirmed}
+        starting = (*last.insert, *last.update)
+        put = (*changes.insert, *changes.update)
+        new = [key for key in put if key.id not in was or was[key.id].port != key.port]
+        gone = [*changes.delete, *(key.id for key in new)]
         return cls(
             before=snapshot.keys,
             stopped=stopped,
@@ -186,7 +193,9 @@ class Stages:
             last=last,
             stops=_stops(was, first, serving, snapshot.now, pending),
             asked=asked,
-            intents=tuple(Intent.of(key, snapshot.now) for key in (*last.insert, *last.update)),
+            intents=tuple(Intent.of(key, snapshot.now) for key in starting),
+            ports=frozenset(key.port for key in (*starting, *new)),
+            left=frozenset(was[key_id].port for key_id in gone if key_id in was) - {key.port for key in new},
         )
 
     @property

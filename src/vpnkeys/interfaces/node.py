@@ -122,7 +122,20 @@ class Host(Protocol):
         ...
 
     def is_free(self, port: int) -> bool:
-        """Return whether nothing listens on this TCP port, and no inbound of the operator's own has it."""
+        """Return whether nothing listens on this TCP port, and neither the operator nor another server has it."""
+        ...
+
+    # Listening is not enough: the port of a key that is switched off belongs to it too.
+    def claim_ports(self, wanted: Collection[int]) -> frozenset[int]:
+        """Claim these ports too among all servers of the host; return those that another server has."""
+        ...
+
+    def release_ports(self, left: Collection[int]) -> None:
+        """Let other servers of the host have these ports."""
+        ...
+
+    def hold_ports(self, wanted: Collection[int]) -> frozenset[int]:
+        """Claim exactly these ports, and release all others; return those that another server has."""
         ...
 
     def can_listen(self, inbound: Inbound) -> bool:

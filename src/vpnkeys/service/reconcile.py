@@ -75,7 +75,7 @@ class Reconciler:
     def __post_init__(self) -> None:
         """Make the worker; nothing is repaired in the background before it starts."""
         self.stops = PendingStops(self.store)
-        self.taken = TakenPorts(self.host)
+        self.taken = TakenPorts(self.host, self.stops)
         job = replace(_JOB, every_s=self.look_every_s, first_after_s=self.look_every_s)
         self.worker = Worker(job, self._repair)
 
@@ -107,6 +107,7 @@ class Reconciler:
             return todo
 
     def _repair_node(self) -> Plan:
+        self.taken.hold()
         observed, todo = self.compare()
         # Limits first: a key that is let in before its limit is in force carries traffic without one.
         self._limit_speeds_as_far_as_possible(self.stops.keys())

@@ -132,6 +132,8 @@ class Reporter:
         for key in keys:
             if key.port not in self.pool:
                 issues.append(f"port {key.port} of key {key.id} is outside the range {self.pool}")
+            if key.port in self.reconciler.taken.shared:
+                issues.append(f"port {key.port} of key {key.id} belongs to another vpnkeys server on this host as well")
             if key.status is not Status.ACTIVE:
                 continue
             # Xray may list an inbound whose port it does not hold, so the socket itself is looked for.

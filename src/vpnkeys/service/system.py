@@ -118,11 +118,11 @@ class SystemService:
 
         A port on which Xray listens for a key counts as free: the key leaves it. The port of a pending stop does not,
         because Xray may still listen there; the key of the stop stays where it is. A key leaves a port that an inbound
-        of the operator's own has too.
+        of the operator's own or another server has too.
         """
         file, running = (observed := self.reconciler.node.observe()).file, observed.running
         ours = {key.port for key in seen.keys if key.serves and (running is None or key.tag in running.inbounds)}
-        ours -= file.reserved.keys()
+        ours -= file.reserved.keys() | self.reconciler.taken.shared
         pending = {stop.key_id: stop.port for stop in seen.stops if not stop.is_confirmed}
         keys, moved = [key for key in seen.keys if key.id not in pending], []
         taken = {*seen.taken_ports.difference(key.port for key in keys), *pending.values()}

@@ -18,7 +18,8 @@ from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.trial import Trial
 from vpnkeys.xray.config.check import ConfigUntested
 from vpnkeys.xray.config.file import ConfigDraft, ConfigFile, can_listen
-from vpnkeys.xray.host import sockets
+from vpnkeys.xray.host import ports, sockets
+from vpnkeys.xray.host.ports import PortClaims
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.probe.names import ServerNames
 from vpnkeys.xray.probe.server_names import ServerNameProber
@@ -46,6 +47,7 @@ class LocalNode:
     restart_process: Callable[[], None]
     speed: SpeedLimiter
     cut: Callable[[int, str | None], int] = sockets.cut
+    claims: PortClaims = field(default_factory=PortClaims)
     _has_warned_of_cutting: bool = field(default=False, init=False)
     _counters: XrayCounters = field(init=False)
     _names: ServerNames = field(init=False)
@@ -205,8 +207,20 @@ class LocalNode:
         return True
 
     def is_free(self, port: int) -> bool:
-        """Return whether no process listens on the TCP port, and no inbound of the operator's own has it."""
-        return port not in self.file.reserved() and sockets.is_free(port)
+        """Return whether no process listens on the TCP port, and neither the operator nor another server has it."""
+        return port not in self.file.reserved() and self.claims.is_free(port) and ports.is_free(port)
+
+    def claim_ports(self, wanted: Collection[int]) -> frozenset[int]:
+        """Claim these ports too among all servers of the host; return those that another one has."""
+        return self.claims.claim(wanted)
+
+    def release_ports(self, left: Collection[int]) -> None:
+        """Let other servers of the host have these ports."""
+        self.claims.release(left)
+
+    def hold_ports(self, wanted: Collection[int]) -> frozenset[int]:
+        """Claim exactly these ports among all servers of the host; return those that another one has."""
+        return self.claims.hold(wanted)
 
     def ready_names(self, wait_s: float = 0.0) -> frozenset[str]:
         """Return the tested server names whose targets are usable; wait up to `wait_s` for the first one."""
@@ -241,6 +255,7 @@ class LocalNode:
         self._writer.shutdown()
         self.control.close()
         self._counters.close()
+        self.claims.close()
 
     def _add(self, inbound: Inbound) -> XrayRefused | None:
         """Add one inbound; return the error when Xray refuses it, or another program has its port."""
@@ -251,7 +266,7 @@ class LocalNode:
         try:
             self.control.add(inbound)
         except XrayRefused as error:
-            if inbound.port is not None and not sockets.is_free(inbound.port):
+            if inbound.port is not None and not ports.is_free(inbound.port):
                 return _taken(inbound)
             _log.error("inbound %s on port %s: %s", inbound.tag, inbound.port, error)
             return error

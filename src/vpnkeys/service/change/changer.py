@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random, SystemRandom
+from typing import Final
 
 from vpnkeys.domain.actor import SERVER, current_actor
 from vpnkeys.domain.audit import entries_of
@@ -20,6 +21,7 @@ from vpnkeys.domain.errors import (
     ConfigUnwritable,
     KeysChangedMeanwhile,
     NotWritten,
+    PortTaken,
     Rejected,
     ServerEnding,
     StopPending,
@@ -34,6 +36,9 @@ from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock, Transaction
 from vpnkeys.service.change.storage import take_back_intents, write_keys
 from vpnkeys.service.reconcile import Reconciler
+
+_DECISIONS: Final = 5
+"""How often a decision is made while another server of the host claims its ports first."""
 
 _PATIENCE_S = 2.0
 """Less than other writers have: keys whose limits are reached wait for `changing` meanwhile, and have to stop."""
@@ -87,8 +92,7 @@ class KeyChanger:
         with self.reconciler.changing:
             self.ending.refuse_new()
             snapshot = self.snapshot()
-            changes = decide(snapshot)
-            stages = Stages.of(snapshot, changes)
+            changes, stages = self._decided(snapshot, decide)
             try:
                 # Before the first commit, because it can refuse, and before a start, so that no key lacks its limit.
                 self.reconciler.follow_speeds(stages.before, stages.after)
@@ -97,10 +101,29 @@ class KeyChanger:
                 self._stop(stages)
                 self._start(stages)
                 self._write_starts(stages, patience_s)
+                self.reconciler.host.release_ports(stages.left)
             except BaseException as error:  # an interrupt between two steps must be repaired too
                 self._take_back(stages, error)
                 raise
             return changes
+
+    def _decided(self, snapshot: Snapshot, decide: Callable[[Snapshot], KeyChanges]) -> tuple[KeyChanges, Stages]:
+        """Return a decision whose ports no other server of the host has. Raises PortTaken, and what `decide` raises.
+
+        Another server may claim a port between the decision and our claim; then the decision is made once more.
+        """
+        lost: frozenset[int] = frozenset()
+        for _ in range(_DECISIONS):
+            changes = decide(snapshot)
+            stages = Stages.of(snapshot, changes)
+            lost = self.reconciler.host.claim_ports(stages.ports)
+            if not lost:
+                return changes, stages
+        msg = (
+            f"Another vpnkeys server on this host has port {min(lost)} for a key of its own. Give the servers port "
+            "ranges of their own (VPNKEYS_PORT_RANGE), or move the key: `vpnkeys system ports-reset`."
+        )
+        raise PortTaken(msg)
 
     def snapshot(self, fresh: Iterable[Samples] = ()) -> Snapshot:
         """Return what a decision may use: keys, intents, stops, time and free ports of now. Raises StoreUnavailable.

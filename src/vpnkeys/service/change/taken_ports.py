@@ -7,16 +7,34 @@ from dataclasses import dataclass, field, replace
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.interfaces import Host
+from vpnkeys.service.change.storage import PendingStops
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class TakenPorts:
-    """The ports of working keys on which another program listened at the last comparison."""
+    """The ports of keys on which another program listened at the last comparison, and those of another server."""
 
     host: Host
+    stops: PendingStops
     ports: frozenset[int] = field(default=frozenset(), init=False)
+    shared: frozenset[int] = field(default=frozenset(), init=False)
+
+    def hold(self) -> None:
+        """Claim the ports of all keys among the servers of this host, and note those that another server has too.
+
+        Raises StoreUnavailable.
+        """
+        keys, pending = self.stops.keys(), self.stops.unconfirmed()
+        shared = self.host.hold_ports({key.port for key in keys} | {stop.port for stop in pending})
+        if shared - self.shared:
+            _log.error(
+                "another vpnkeys server on this host has these ports for keys of its own: %s; give the servers ranges "
+                "of their own (VPNKEYS_PORT_RANGE), and move the keys (vpnkeys system ports-reset)",
+                ", ".join(map(str, sorted(shared))),
+            )
+        self.shared = shared
 
     def leave_out(self, todo: Plan, observed: Observed) -> Plan:
         """Return the plan without inbounds that cannot listen now, and note their ports.

@@ -95,7 +95,7 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "`vpnkeys system validate` shows the differences; the log has the reason",
         ),
         Code.PORT_TAKEN: Trouble(
-            "Another program listens on the port of a key: the key's customers do not get in.",
+            "Another program, or another vpnkeys server, has the port of a key, whose customers may not get in.",
             "`vpnkeys system ports-status` names it; stop that program, or `vpnkeys system ports-reset`",
         ),
         Code.PORTS_RESERVED: Trouble(

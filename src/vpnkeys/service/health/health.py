@@ -108,7 +108,7 @@ class Health:
             yield Code.GUARD_NOT_KEPT, ""
         if self.reconciler.stops.are_unwritten:
             yield Code.STOPS_UNWRITTEN, ""
-        if taken := self.reconciler.taken.ports:
+        if taken := self.reconciler.taken.ports | self.reconciler.taken.shared:
             yield Code.PORT_TAKEN, f"{len(taken)} key(s)"
         yield from late_workers(self.statuses())
         yield from on_host(self.questions.host)

@@ -27,7 +27,7 @@ from vpnkeys.xray.config.document import (
     summary,
 )
 from vpnkeys.xray.config.reading import parse_config
-from vpnkeys.xray.host import sockets
+from vpnkeys.xray.host import ports
 
 _log = logging.getLogger(__name__)
 
@@ -241,4 +241,4 @@ def inbounds_of_ours(document: JsonObject) -> tuple[Inbound, ...]:
 
 def can_listen(inbound: Inbound) -> bool:
     """Return whether no other program keeps Xray from listening for an inbound that it does not have yet."""
-    return inbound.port is None or sockets.can_listen(inbound.listen, inbound.port)
+    return inbound.port is None or ports.can_listen(inbound.listen, inbound.port)

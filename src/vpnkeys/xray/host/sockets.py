@@ -39,32 +39,6 @@ _LAST_RECEIVED = struct.Struct("=II")
 _OPEN_STATES = 0xFFF & ~(1 << 10 | 1 << 6 | 1 << 7)
 
 
-def is_free(port: int) -> bool:
-    """Return whether no process listens on this TCP port, on any address of the host."""
-    # By bind(): with SO_REUSEADDR it fails for listeners and for others' outgoing connections, not for TIME_WAIT. Xray
-    # does not report a used port: it binds with SO_REUSEPORT, and two inbounds on one port both "succeed".
-    return _can_bind(socket.AF_INET, "0.0.0.0", port) and _can_bind(socket.AF_INET6, "::", port)  # noqa: S104 - bound, never listening
-
-
-def can_listen(address: str, port: int) -> bool:
-    """Return whether no process listens on this TCP port where an inbound with this IP address would."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return _can_bind(family, address, port)
-
-
-def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind((address, port))
-    except OSError as error:
-        # A host without IPv6 has nothing listening there.
-        return error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
-    return True
-
-
 def cut(port: int, source: str | None = None) -> int:
     """End all open connections with this local TCP port, or only those of a source; return their number.
 
