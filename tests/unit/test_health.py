@@ -196,6 +196,29 @@ def test_a_guard_that_was_impossible_from_the_start() -> None:
     assert Scene(is_guarded=False).seen() == ("degraded", [(Code.GUARD_NOT_KEPT, 1000)])
 
 
+def test_drift_that_comes_back() -> None:
+    """The third time within an hour; what our own changes left does not count, and an hour later it is forgotten."""
+    scene = Scene()
+    scene.health.drifts.monotonic = lambda: scene.monotonic_s
+    key, reconciler = scene.world.make(), scene.world.keys.reconciler
+    for times in (1, 2, 3):
+        assert scene.seen() == ("healthy", [])
+        assert scene.world.node.running is not None
+        del scene.world.node.running[key.tag]
+        if times == 2:
+            reconciler.expect_drift()
+        reconciler.reconcile()
+        scene.passes(60)
+    assert scene.seen() == ("healthy", [])
+    assert scene.world.node.running is not None
+    del scene.world.node.running[key.tag]
+    reconciler.reconcile()
+    assert scene.seen() == ("degraded", [(Code.DRIFT_RETURNS, 1180)])
+    assert scene.health.report().problems[0].detail.endswith("(3 times within an hour)")
+    scene.passes(3600 - 120)
+    assert scene.seen() == ("healthy", [])
+
+
 def test_every_code_has_its_words() -> None:
     """One row for each, with a cure."""
     assert set(TROUBLES) == set(Code)

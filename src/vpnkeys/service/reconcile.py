@@ -65,6 +65,7 @@ class Reconciler:
     late_calls: LateCalls = field(default_factory=LateCalls)
     worker: Worker = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)
+    drifts: int = field(default=0, init=False)  # found so far, but for those that a change of our own left
     _is_asked: bool = field(default=False, init=False)
     _expects_drift: bool = field(default=False, init=False)
     _announced: Plan = field(default=Plan(), init=False)
@@ -232,6 +233,7 @@ class Reconciler:
         """
         if not todo or self._expects_drift:
             return
+        self.drifts += 1
         event = event_of_drift(file_rewritten=todo.file is not None, removed=len(todo.remove), added=len(todo.add))
         try:
             with self.store.write(patience_s=BRIEFLY_S) as transaction:

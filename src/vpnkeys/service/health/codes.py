@@ -19,6 +19,7 @@ class Code(StrEnum):
     STOPS_PENDING = "stops_pending"
     STOPS_UNWRITTEN = "stops_unwritten"
     REPAIR_LATE = "repair_late"
+    DRIFT_RETURNS = "drift_returns"
     PORT_TAKEN = "port_taken"
     PORTS_RESERVED = "ports_reserved"
     CONFIG_UNFIT = "config_unfit"
@@ -93,6 +94,10 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         Code.REPAIR_LATE: Trouble(
             "config.json or the running Xray differ from the database and cannot be repaired.",
             "`vpnkeys system validate` shows the differences; the log has the reason",
+        ),
+        Code.DRIFT_RETURNS: Trouble(
+            "Another program changes config.json or the running Xray again and again; each time it is repaired.",
+            "find the other panel or script on this host; each repair is in the log as a line with `drift:`",
         ),
         Code.PORT_TAKEN: Trouble(
             "Another program, or another vpnkeys server, has the port of a key, whose customers may not get in.",

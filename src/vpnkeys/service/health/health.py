@@ -10,6 +10,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.service.health.checks import ConfigFacts, dead_targets, in_config, late_workers, on_host
 from vpnkeys.service.health.codes import Code
 from vpnkeys.service.health.questions import Questions
+from vpnkeys.service.health.recent import Recent
 from vpnkeys.service.health.since import Problem, Since
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.worker import Job, Worker, WorkerStatus
@@ -24,6 +25,8 @@ _JOB = Job(
     late_after_s=10.0,
     stop_within_s=0.5,
 )
+
+_OFTEN = 3  # once is somebody's mistake, twice may be a coincidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Health:
     full_cone: bool
     config: Callable[[], ConfigFacts] = ConfigFacts
     since: Since = field(default_factory=Since)
+    drifts: Recent = field(default_factory=Recent)
     worker: Worker = field(init=False)
     _started_at: float = field(default_factory=time.monotonic, init=False)
 
@@ -108,6 +112,8 @@ class Health:
             yield Code.GUARD_NOT_KEPT, ""
         if self.reconciler.stops.are_unwritten:
             yield Code.STOPS_UNWRITTEN, ""
+        if (times := self.drifts.times(self.reconciler.drifts)) >= _OFTEN:
+            yield Code.DRIFT_RETURNS, f"{times} times within an hour"
         if taken := self.reconciler.taken.ports | self.reconciler.taken.shared:
             yield Code.PORT_TAKEN, f"{len(taken)} key(s)"
         yield from late_workers(self.statuses())

@@ -48,6 +48,10 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "config.json или работающий Xray расходятся с базой данных, и исправить это не удаётся.",
             "`vpnkeys system validate` покажет расхождения; причина в журнале",
         ),
+        Code.DRIFT_RETURNS: Text(
+            "Другая программа снова и снова меняет config.json или работающий Xray; каждый раз это исправляется.",
+            "найдите на этом сервере другую панель или скрипт; каждое исправление — строка журнала с `drift:`",
+        ),
         Code.PORT_TAKEN: Text(
             "Порт ключа слушает другая программа: клиенты ключа не подключаются.",
             "`vpnkeys system ports-status` назовёт его; остановите ту программу или `vpnkeys system ports-reset`",
