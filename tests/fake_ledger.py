@@ -141,6 +141,12 @@ class FakeLedger:
         """Counted elsewhere."""
         self.tables.accounts[uuid] = Account(base_bytes)
 
+    def start_from(self, samples: Samples) -> None:
+        """As if the bytes had been counted and then reset away, in no hour."""
+        for uuid, left in samples.usage.items():
+            self.tables.usage[uuid, samples.epoch] = left
+            self.tables.accounts[uuid] = Account(offset_bytes=left.total)
+
     def _note(self, epoch: str, at: datetime, *, grew: bool) -> None:
         """Another life that had not ended has crashed, unless it was seen later; one ended by us lives if it counts."""
         lives = self.tables.lives

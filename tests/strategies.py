@@ -19,7 +19,7 @@ from vpnkeys.domain.inbound import (
 from vpnkeys.domain.key import VISION, Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.plan import FileState, FileView, Observed, RunningView
-from vpnkeys.domain.reality import encode_key
+from vpnkeys.domain.reality import Fingerprint, encode_key
 
 # Enough to find what there is to find every day, on two busy cores; nobody's machine is judged by its speed.
 settings.register_profile("vpnkeys", max_examples=40, deadline=None)
@@ -73,6 +73,7 @@ def keys(port: SearchStrategy[int] = ports, sni: SearchStrategy[str] = server_na
         note=notes,
         limits=limits,
         limit_status=st.sampled_from([Status.ACTIVE, Status.ACTIVE, Status.EXPIRED, Status.LIMITED]),
+        fingerprint=st.none() | st.sampled_from(Fingerprint),
     )
 
 

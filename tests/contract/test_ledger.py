@@ -216,6 +216,19 @@ def test_an_imported_account_goes_on(store: Store) -> None:
     assert total(store) == 0
 
 
+def test_a_key_starts_from_what_a_deleted_one_left(store: Store) -> None:
+    """Xray goes on counting where it was; only what is new counts, also in the window and over a restart of Xray."""
+    with store.write() as transaction:
+        transaction.ledger.start_from(Samples(FIRST, {ONE.uuid: Bytes(100, 200)}))
+    assert total(store) == 0
+    merge(store, FIRST, 0, one=(100, 200))
+    assert (total(store), store.used_bytes({ONE.uuid: NOON})[ONE.uuid]) == (0, 0)
+    merge(store, FIRST, 1, one=(101, 203))
+    assert (total(store), store.used_bytes({ONE.uuid: NOON})[ONE.uuid]) == (4, 4)
+    merge(store, NEXT, 2, one=(5, 5))
+    assert total(store) == 14
+
+
 def test_hours_add_up_to_what_was_used(store: Store) -> None:
     """Each byte is in the hour of the sample that found it, and in no other."""
     merge(store, FIRST, 0, one=(10, 20))

@@ -18,7 +18,6 @@ _PARAMETERS = ("security", "encryption", "sni", "fp", "pbk", "sid", "type", "flo
 _FIXED = {
     "security": "reality",
     "encryption": "none",
-    "fp": "chrome",
     "type": "tcp",
     "flow": "xtls-rprx-vision",
 }
@@ -66,6 +65,7 @@ class VlessLink:
             public_key=_public_key(values["pbk"]),
             short_id=_short_id(values["sid"]),
             name=_decode(match["name"], "name"),
+            fingerprint=values["fp"],
         )
 
 

@@ -10,12 +10,13 @@ from tests.support.waiting import FakeWaiting
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
+from vpnkeys.domain.making import Draft
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.interfaces import PATIENCE_S
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.enforcer import Enforcer
-from vpnkeys.service.keys import Draft, KeyService
+from vpnkeys.service.keys import KeyService
 from vpnkeys.service.quotas import QuotaWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService

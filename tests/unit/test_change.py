@@ -25,8 +25,8 @@ from vpnkeys.domain.errors import (
 )
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status
+from vpnkeys.domain.making import Draft
 from vpnkeys.service.change.late_calls import QUIET_S, LateCalls
-from vpnkeys.service.keys import Draft
 
 ANN = Actor("Ann", "192.0.2.1", "request-1")
 

@@ -10,7 +10,7 @@ from tests.support.memory import HOME, World
 from vpnkeys.domain.errors import SpeedLimitImpossible, StopPending, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, Window
-from vpnkeys.service.keys import Draft
+from vpnkeys.domain.making import Draft
 
 WORK, CAFE = "192.0.2.2", "2001:db8::3"
 

@@ -15,9 +15,9 @@ from vpnkeys.domain.change import KeyChanges
 from vpnkeys.domain.errors import IdempotencyKeyReused, KeyNotFound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits
+from vpnkeys.domain.making import Draft
 from vpnkeys.service.change.storage import write_keys
 from vpnkeys.service.idempotency import Repeat
-from vpnkeys.service.keys import Draft
 
 DRAFT = Draft("Мария", "a note", Limits(traffic_bytes=5, max_devices=2))
 

@@ -31,12 +31,13 @@ from vpnkeys.domain.errors import (
 from vpnkeys.domain.inbound import ForeignInbound, ServerIdentity, key_inbound, warm_inbounds
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
+from vpnkeys.domain.making import Draft
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import QUIET_S
 from vpnkeys.service.enforcer import Enforcer
-from vpnkeys.service.keys import Draft, KeyService
+from vpnkeys.service.keys import KeyService
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from tests.strategies import keys
-from tests.unit.test_link import KEY, PUBLIC
+from tests.unit.test_link import KEY, site
 
 from vpnkeys.api.pages.sub_page import POLICY, Access, render_page
 from vpnkeys.api.pages.sub_words import ENGLISH, RUSSIAN, Words, words_for
@@ -56,7 +56,7 @@ class Markup(HTMLParser):
 
 def page(key: Key, used_bytes: int = 0, words: Words = ENGLISH) -> Markup:
     """A key's page."""
-    return Markup(render_page(Access(key, render_link(key, "203.0.113.7", PUBLIC), ADDRESS, used_bytes), words))
+    return Markup(render_page(Access(key, render_link(key, site()), ADDRESS, used_bytes), words))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -83,7 +83,7 @@ def test_any_page_has_no_script_and_nothing_from_elsewhere(key: Key) -> None:
 def test_the_link_can_be_taken_in_three_ways() -> None:
     """By camera, by a touch, and by copying; the address of the subscription stands below."""
     found = page(KEY)
-    link = render_link(KEY, "203.0.113.7", PUBLIC)
+    link = render_link(KEY, site())
     assert link in found.texts
     assert link in found.of("a", "href")
     assert ADDRESS in found.texts

@@ -277,6 +277,7 @@ def _site(settings: Settings, pair: KeyPair) -> ServerIdentity:
         forced_target=settings.reality_target,
         server_address=settings.server_address,
         public_key=pair.public_key,
+        fingerprint=settings.utls_fingerprint,
     )
 
 

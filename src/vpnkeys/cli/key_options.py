@@ -1,13 +1,14 @@
 """The options of `vpnkeys keys add` and `vpnkeys keys set`: a key's note, switch and limits."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from vpnkeys.cli.arguments import moment_of
 from vpnkeys.cli.remote import wrong_usage
-from vpnkeys.client import KeyLimits
+from vpnkeys.client import KeyLimits, NewKeyFields
 from vpnkeys.domain.limits import Window
+from vpnkeys.domain.reality import Fingerprint
 
 _NONE = "none"
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -37,6 +38,26 @@ DevicesOption = Annotated[
 SpeedOption = Annotated[
     str | None, typer.Option("--speed", metavar="MBIT/S", help="The speed limit in each direction; or none.")
 ]
+# `--fingerprint` is that of the server's certificate, as in all commands.
+UtlsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--utls-fingerprint",
+        metavar="BROWSER",
+        help="The browser that the customer's client imitates: "
+        f"{', '.join(Fingerprint)}; none: as VPNKEYS_UTLS_FINGERPRINT says.",
+    ),
+]
+UuidOption = Annotated[str | None, typer.Option("--uuid", help="The key's UUID; default: a random one.")]
+ShortIdOption = Annotated[
+    str | None, typer.Option("--short-id", metavar="HEX", help="Its REALITY short id; default: a random one.")
+]
+SniOption = Annotated[
+    str | None, typer.Option("--sni", metavar="NAME", help="Its server name, one of the server's; default: any.")
+]
+PortOption = Annotated[
+    int | None, typer.Option("--port", help="Its port, in the server's range; default: the lowest free one.")
+]
 
 
 def limits_of(  # noqa: PLR0913 - one for each option
@@ -48,6 +69,7 @@ def limits_of(  # noqa: PLR0913 - one for each option
     window: Window | None,
     devices: str | None,
     speed: str | None,
+    utls: str | None,
 ) -> KeyLimits:
     """Return the limits that were given. A text that is no value ends the command with code 2."""
     fields: KeyLimits = {}
@@ -65,7 +87,16 @@ def limits_of(  # noqa: PLR0913 - one for each option
         fields["max_devices"] = None if devices == _NONE else _number("--devices", devices)
     if speed is not None:
         fields["speed_limit_mbps"] = None if speed == _NONE else _number("--speed", speed)
+    if utls is not None:
+        fields["fingerprint"] = None if utls == _NONE else utls
     return fields
+
+
+def choices_of(*, uuid: str | None, short_id: str | None, sni: str | None, port: int | None) -> NewKeyFields:
+    """Return what was chosen of a new key."""
+    chosen = {"uuid": uuid, "short_id": short_id, "sni": sni, "port": port}
+    # Only what was given: a server of another version may not know these fields.
+    return cast("NewKeyFields", {name: value for name, value in chosen.items() if value is not None})
 
 
 def _bytes(text: str) -> int:

@@ -28,7 +28,7 @@ from vpnkeys.client._errors import (
     UnexpectedAnswer,
 )
 from vpnkeys.client._events import StreamEvent
-from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey
+from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey, NewKeyFields
 from vpnkeys.client._keys import Keys
 from vpnkeys.client._system import System
 from vpnkeys.client._tokens import Tokens
@@ -38,7 +38,7 @@ from vpnkeys.wire.audit import AuditRecord
 from vpnkeys.wire.backups import BackupFile
 from vpnkeys.wire.base import Answer
 from vpnkeys.wire.health import Health, Info
-from vpnkeys.wire.keys import Deleted, DeletedMany, Done, EgressTest, Key, KeyConfig, KeyTest
+from vpnkeys.wire.keys import Deleted, DeletedMany, Done, EgressTest, Key, KeyConfig, KeyLink, KeyTest, MadeKey
 from vpnkeys.wire.plans import Move, PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets, TargetState
 from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
 from vpnkeys.wire.subscriptions import Subscription, SubscriptionMade, SubscriptionRevoked
@@ -104,12 +104,15 @@ __all__ = [
     "KeyConfig",
     "KeyFields",
     "KeyLimits",
+    "KeyLink",
     "KeyTest",
     "KeyUsage",
     "Keys",
+    "MadeKey",
     "Me",
     "Move",
     "NewKey",
+    "NewKeyFields",
     "NotFound",
     "Online",
     "PlannedFile",

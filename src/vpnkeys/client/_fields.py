@@ -10,7 +10,8 @@ from vpnkeys.wire.keys import Window
 class KeyLimits(TypedDict, total=False):
     """What may be decided about a key beside its name. None is no limit.
 
-    `expires_at` without an offset is UTC; `speed_limit_mbps` is in 10^6 bits per second, each way.
+    `expires_at` without an offset is UTC; `speed_limit_mbps` is in 10^6 bits per second, each way; `fingerprint` is the
+    browser whose TLS handshake the customer's client imitates, None as the server is set.
     """
 
     is_active: bool
@@ -20,6 +21,7 @@ class KeyLimits(TypedDict, total=False):
     traffic_limit_window: Window
     max_devices: int | None
     speed_limit_mbps: int | None
+    fingerprint: str | None
 
 
 class KeyFields(KeyLimits, total=False):
@@ -28,7 +30,19 @@ class KeyFields(KeyLimits, total=False):
     name: str
 
 
-class NewKey(KeyLimits, total=False):
+class NewKeyFields(KeyLimits, total=False):
+    """What may be decided about a new key beside its name; the server chooses what is left out.
+
+    `sni` is one of its server names, `port` a free one of its range.
+    """
+
+    uuid: str | None
+    short_id: str | None
+    sni: str | None
+    port: int | None
+
+
+class NewKey(NewKeyFields, total=False):
     """A key to be made."""
 
     name: Required[str]

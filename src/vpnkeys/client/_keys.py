@@ -6,15 +6,17 @@ from typing import TypeAlias, Unpack
 
 from pydantic import TypeAdapter
 
-from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey, span_of, to_json
+from vpnkeys.client._fields import KeyFields, NewKey, NewKeyFields, span_of, to_json
 from vpnkeys.client._http import Http, key_path
-from vpnkeys.wire.keys import Deleted, DeletedMany, Key, KeyConfig, KeyTest
+from vpnkeys.wire.keys import Deleted, DeletedMany, Key, KeyConfig, KeyLink, KeyTest, MadeKey
 from vpnkeys.wire.subscriptions import Subscription, SubscriptionMade, SubscriptionRevoked
 from vpnkeys.wire.traffic import Online, Step, Traffic, TrafficHistory, TrafficReset
 
-KeyList: TypeAlias = list[Key]  # a name that `Keys.list` does not hide
+KeyList: TypeAlias = list[Key]  # names that `Keys.list` does not hide
+MadeKeys: TypeAlias = list[MadeKey]
 
 _KEY_LIST = TypeAdapter(KeyList)
+_MADE_KEYS = TypeAdapter(MadeKeys)
 
 
 class Keys:
@@ -23,18 +25,18 @@ class Keys:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def create(self, name: str, idempotency_key: str | None = None, **limits: Unpack[KeyLimits]) -> Key:
+    def create(self, name: str, idempotency_key: str | None = None, **fields: Unpack[NewKeyFields]) -> MadeKey:
         """Make a key and return it; its link carries traffic then.
 
-        The same `idempotency_key`, name and limits again within 24 hours give the first key once more. Raises Rejected
-        for a name or a limit that is none, or when all ports are taken.
+        The same `idempotency_key`, name and fields again within 24 hours give the first key once more. Raises Rejected
+        for a name or a field that is none, or when what was chosen, or every port, is taken.
         """
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else {}
-        return self._http.one(Key, "POST", "/api/keys", json={"name": name, **to_json(limits)}, headers=headers)
+        return self._http.one(MadeKey, "POST", "/api/keys", json={"name": name, **to_json(fields)}, headers=headers)
 
-    def create_many(self, keys: Iterable[NewKey]) -> KeyList:
+    def create_many(self, keys: Iterable[NewKey]) -> MadeKeys:
         """Make several keys, all of them or none, and return them. Raises what `create` raises."""
-        return self._http.answer(_KEY_LIST, "POST", "/api/keys/bulk", json={"keys": [to_json(key) for key in keys]})
+        return self._http.answer(_MADE_KEYS, "POST", "/api/keys/bulk", json={"keys": [to_json(key) for key in keys]})
 
     def change(self, id_or_uuid: str, **fields: Unpack[KeyFields]) -> Key:
         """Change a key and return it as it is now; the change is in force then, and the link is the same.
@@ -62,6 +64,10 @@ class Keys:
     def config(self, id_or_uuid: str) -> KeyConfig:
         """Return a key and the link for its customer. Raises NotFound."""
         return self._http.one(KeyConfig, "GET", key_path(id_or_uuid, "config"))
+
+    def link(self, id_or_uuid: str) -> KeyLink:
+        """Return the link for a key's customer. Raises NotFound."""
+        return self._http.one(KeyLink, "GET", key_path(id_or_uuid, "link"))
 
     def picture(self, id_or_uuid: str) -> str:
         """Return the link as a QR code, which is an SVG. Raises NotFound."""

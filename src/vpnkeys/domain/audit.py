@@ -105,6 +105,7 @@ def _facts(key: Key) -> dict[str, object]:
         "status": key.status.value,
         "port": key.port,
         "sni": key.sni,
+        "fingerprint": None if key.fingerprint is None else key.fingerprint.value,
         **limits,
     }
 

@@ -14,6 +14,7 @@ from random import Random
 from vpnkeys.domain.errors import KeyNotFound
 from vpnkeys.domain.key import KEY_TAG_PREFIX, Key, windows_of
 from vpnkeys.domain.limits import judge
+from vpnkeys.domain.traffic import Samples
 
 ANSWERS_KEPT_FOR = timedelta(hours=24)
 """How long an answer is stored for a client that repeats its request because the answer was lost."""
@@ -73,6 +74,8 @@ class KeptAnswer:
 class KeyChanges:
     """The changes that a decision returns. `update` holds complete keys, also with other ports; `delete` holds ids.
 
+    `counted` are the counters that Xray still has of deleted keys whose UUIDs the inserted keys have.
+
     A key in `update` or `delete` that is already in that state changes nothing, but its earlier stop is confirmed.
     """
 
@@ -80,6 +83,7 @@ class KeyChanges:
     update: tuple[Key, ...] = ()
     delete: tuple[str, ...] = ()
     answer: KeptAnswer | None = None
+    counted: Samples | None = None
 
     def __bool__(self) -> bool:
         return bool(self.insert or self.update or self.delete)
@@ -127,6 +131,12 @@ class Snapshot:
         """The short ids that no new key may have."""
         return frozenset((*(key.short_id for key in self.keys), *(intent.short_id for intent in self.intents)))
 
+    @property
+    def taken_uuids(self) -> frozenset[str]:
+        """The UUIDs that no new key may have: of keys, of intents, and of stops that are not confirmed."""
+        pending = (stop.uuid for stop in self.stops if not stop.is_confirmed)
+        return frozenset((*(key.uuid for key in self.keys), *(intent.uuid for intent in self.intents), *pending))
+
     def new_uuid(self) -> str:
         """Return a random UUID (version 4)."""
         return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
@@ -137,8 +147,9 @@ class Snapshot:
 
     def id_to_stop(self, id_or_uuid: str) -> str:
         """Return the id of a key that exists, or whose deletion was not answered yet. Raises KeyNotFound."""
+        spellings = spellings_of(id_or_uuid)
         for stop in self.stops:
-            if id_or_uuid in (stop.key_id, stop.uuid):
+            if spellings & {stop.key_id, stop.uuid}:
                 return stop.key_id
         return self.find(id_or_uuid).id
 
@@ -247,19 +258,26 @@ def split(was: Mapping[str, Key], changes: KeyChanges) -> tuple[KeyChanges, KeyC
     stops = tuple(key for key in update if was[key.id].serves and not key.serves)
     return (
         KeyChanges(update=stops, delete=delete),
-        KeyChanges(
-            insert=changes.insert, update=tuple(key for key in update if key not in stops), answer=changes.answer
-        ),
+        replace(changes, update=tuple(key for key in update if key not in stops), delete=()),
     )
 
 
 def find(keys: Iterable[Key], id_or_uuid: str) -> Key:
     """Return the key with this id or UUID. Raises KeyNotFound."""
+    spellings = spellings_of(id_or_uuid)
     for key in keys:
-        if id_or_uuid in (key.id, key.uuid):
+        if key.id in spellings or key.uuid in spellings:
             return key
     msg = "There is no key with this id or UUID; GET /api/keys lists those that are."
     raise KeyNotFound(msg)
+
+
+def spellings_of(id_or_uuid: str) -> frozenset[str]:
+    """Return how an id may be stored: as it was sent, and in lower case, as all are that were made here.
+
+    UUIDs are the same in any case (RFC 9562, 4). Ids that were imported may have capitals of their own.
+    """
+    return frozenset((id_or_uuid, id_or_uuid.lower()))
 
 
 def _starts(was: Key | None, key: Key) -> bool:

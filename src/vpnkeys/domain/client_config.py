@@ -8,6 +8,7 @@ must not fall back to sending everything outside the VPN.
 
 from typing import Any
 
+from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 
@@ -26,7 +27,7 @@ _TUN_ADDRESSES = ["172.19.0.1/30", "fdfe:dcba:9876::1/126"]
 _LAN = ("10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 
 
-def sing_box_config(key: Key, server_address: str, public_key: str, *, whole_device: bool = False) -> Config:
+def sing_box_config(key: Key, site: ServerIdentity, *, whole_device: bool = False) -> Config:
     """Return sing-box's configuration: a SOCKS and HTTP proxy on loopback, and with `whole_device` also a TUN device.
 
     The phone and desktop apps need the TUN device to carry the device's traffic; sing-box on a command line would need
@@ -49,7 +50,7 @@ def sing_box_config(key: Key, server_address: str, public_key: str, *, whole_dev
             ],
             "final": "remote",
         },
-        "outbounds": [_sing_box_outbound(key, server_address, public_key), {"type": "direct", "tag": "direct"}],
+        "outbounds": [_sing_box_outbound(key, site), {"type": "direct", "tag": "direct"}],
         # The server's own name is resolved locally: the remote resolver is reached only through the server.
         "route": {
             "rules": _TUN_RULES if whole_device else [],
@@ -67,27 +68,30 @@ _TUN_RULES: list[Config] = [
 ]
 
 
-def _sing_box_outbound(key: Key, server_address: str, public_key: str) -> Config:
+def _sing_box_outbound(key: Key, site: ServerIdentity) -> Config:
     outbound: Config = {
         "type": "vless",
         "tag": "proxy",
-        "server": server_address.strip("[]"),
+        "server": site.server_address.strip("[]"),
         "server_port": key.port,
         "uuid": key.uuid,
         "packet_encoding": "xudp",  # one session for all peers of a UDP socket, which calls and games need
         "tls": {
             "enabled": True,
             "server_name": key.sni,
-            "utls": {"enabled": True, "fingerprint": "chrome"},  # sing-box requires uTLS for REALITY
-            "reality": {"enabled": True, "public_key": public_key, "short_id": key.short_id},
+            "utls": {
+                "enabled": True,
+                "fingerprint": site.fingerprint_of(key).value,
+            },  # sing-box requires uTLS for REALITY
+            "reality": {"enabled": True, "public_key": site.public_key, "short_id": key.short_id},
         },
     }
     return {**outbound, "flow": key.flow} if key.flow else outbound
 
 
-def mihomo_config(key: Key, server_address: str, public_key: str) -> Config:
+def mihomo_config(key: Key, site: ServerIdentity) -> Config:
     """Return mihomo's configuration: a SOCKS and HTTP proxy on loopback; the VPN carries all but local networks."""
-    proxies = [_mihomo_proxy(key, server_address, public_key)] if key.status is Status.ACTIVE else []
+    proxies = [_mihomo_proxy(key, site)] if key.status is Status.ACTIVE else []
     names = [proxy["name"] for proxy in proxies] or ["REJECT"]
     # no-resolve: these rules must not resolve names, which would show them to the local DNS.
     local = [f"{'IP-CIDR6' if ':' in net else 'IP-CIDR'},{net},DIRECT,no-resolve" for net in _LAN]
@@ -104,11 +108,11 @@ def mihomo_config(key: Key, server_address: str, public_key: str) -> Config:
     }
 
 
-def _mihomo_proxy(key: Key, server_address: str, public_key: str) -> Config:
+def _mihomo_proxy(key: Key, site: ServerIdentity) -> Config:
     proxy: Config = {
         "name": f"{key.name} (1)" if key.name in _MIHOMO_NAMES else key.name,
         "type": "vless",
-        "server": server_address.strip("[]"),
+        "server": site.server_address.strip("[]"),
         "port": key.port,
         "uuid": key.uuid,
         "network": "tcp",
@@ -116,7 +120,7 @@ def _mihomo_proxy(key: Key, server_address: str, public_key: str) -> Config:
         "packet-encoding": "xudp",
         "tls": True,
         "servername": key.sni,
-        "client-fingerprint": "chrome",
-        "reality-opts": {"public-key": public_key, "short-id": key.short_id},
+        "client-fingerprint": site.fingerprint_of(key).value,
+        "reality-opts": {"public-key": site.public_key, "short-id": key.short_id},
     }
     return {**proxy, "flow": key.flow} if key.flow else proxy

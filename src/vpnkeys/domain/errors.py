@@ -61,6 +61,24 @@ class InvalidNote(Rejected):
     code = "invalid_note"
 
 
+class InvalidChoice(Rejected):
+    """A UUID, short id, server name or port that was asked for a new key is not one, or is not this server's."""
+
+    code = "invalid_choice"
+
+
+class AlreadyTaken(Rejected):
+    """A UUID, short id or port that was asked for a new key belongs to another key or program."""
+
+    code = "already_taken"
+
+
+class InvalidFingerprint(Rejected):
+    """A fingerprint is unknown, or lets no client in."""
+
+    code = "invalid_fingerprint"
+
+
 class InvalidSpan(Rejected):
     """A span of time ends before it begins."""
 

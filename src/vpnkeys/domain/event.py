@@ -112,6 +112,7 @@ def _facts(key: Key) -> Facts:
         "note": key.note,
         "port": key.port,
         "sni": key.sni,
+        "fingerprint": None if key.fingerprint is None else key.fingerprint.value,
         "status": key.status.value,
         "is_active": key.is_active,
         "expires_at": None if limits.expires_at is None else _stamp(limits.expires_at),

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from vpnkeys.domain.key import VISION, Key
 from vpnkeys.domain.limits import Status
-from vpnkeys.domain.reality import pad_short_id
+from vpnkeys.domain.reality import Fingerprint, pad_short_id
 from vpnkeys.memo import Memo
 
 WARM_TAG_PREFIX = "warm-"
@@ -84,6 +84,7 @@ class ServerIdentity:
     forced_target: str = ""
     server_address: str = ""
     public_key: str = ""
+    fingerprint: Fingerprint = Fingerprint.CHROME
 
     def target(self, server_name: str) -> str:
         """Return the REALITY target for a server name: the name's own host, unless one target is forced for all names.
@@ -91,6 +92,10 @@ class ServerIdentity:
         A forced target weakens the camouflage: to a probe it answers with a certificate for another site.
         """
         return self.forced_target or f"{server_name}:443"
+
+    def fingerprint_of(self, key: Key) -> Fingerprint:
+        """Return the fingerprint for this key's clients: its own, else the server's."""
+        return key.fingerprint or self.fingerprint
 
 
 def key_inbound(key: Key, site: ServerIdentity) -> Inbound:

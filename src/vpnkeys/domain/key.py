@@ -7,6 +7,7 @@ from datetime import datetime
 
 from vpnkeys.domain.errors import InvalidName, InvalidNote
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, window_start
+from vpnkeys.domain.reality import Fingerprint
 
 NAME_MAX_CHARS = 128
 NOTE_MAX_CHARS = 1000
@@ -24,7 +25,8 @@ class Key:
     `uuid` is the VLESS id and the email of Xray's counters. `created_at` is UTC without an offset. `short_id` is hex:
     16 digits for keys made here, fewer for some imported ones. `flow` is empty only for imported keys whose links never
     had Vision. `port_assigned_at` is None while the key still has its first port. `is_active` is the operator's switch;
-    `limit_status` is the result of the last check of the key's limits.
+    `limit_status` is the result of the last check of the key's limits. `fingerprint` is None where the key follows the
+    server's setting.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Key:
     note: str = ""
     limits: Limits = NO_LIMITS
     limit_status: Status = Status.ACTIVE
+    fingerprint: Fingerprint | None = None
 
     @property
     def status(self) -> Status:

@@ -6,27 +6,29 @@ Format: the VLESS share-link standard (XTLS/Xray-core discussion 716); every val
 from ipaddress import IPv6Address
 from urllib.parse import quote, urlencode
 
+from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import Key
 
 # The characters besides letters and digits that encodeURIComponent does not encode (ECMA-262, 19.2.6.4).
 _UNRESERVED = "-_.!~*'()"
 
 
-def render_link(key: Key, server_address: str, public_key: str) -> str:
+def render_link(key: Key, site: ServerIdentity) -> str:
     """Return the `vless://` link of a key. An IPv6 address is put in brackets; the fragment is the key's name."""
     query = {
         "security": "reality",
         "encryption": "none",  # VLESS has none of its own; REALITY encrypts
         "sni": key.sni,
-        "fp": "chrome",  # the browser whose TLS handshake the client imitates (uTLS)
-        "pbk": public_key,
+        "fp": site.fingerprint_of(key).value,  # the browser whose TLS handshake the client imitates (uTLS)
+        "pbk": site.public_key,
         "sid": key.short_id,
         "type": "tcp",
     }
     if key.flow:
         query["flow"] = key.flow
     values = urlencode(query, quote_via=quote, safe=_UNRESERVED)
-    return f"vless://{key.uuid}@{host_in_url(server_address)}:{key.port}?{values}#{quote(key.name, safe=_UNRESERVED)}"
+    host = host_in_url(site.server_address)
+    return f"vless://{key.uuid}@{host}:{key.port}?{values}#{quote(key.name, safe=_UNRESERVED)}"
 
 
 def host_in_url(address: str) -> str:

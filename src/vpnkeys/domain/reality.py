@@ -1,4 +1,4 @@
-"""REALITY's key pair and short ids, and the check of server names.
+"""REALITY's key pair, short ids and fingerprints, and the check of server names.
 
 Formats are Xray-core's (`infra/conf/transport_internet.go`): X25519 keys are 32 raw bytes in base64url without padding,
 a short id is 8 bytes written as at most 16 hex digits, padded with zero bytes on the right.
@@ -10,15 +10,38 @@ import re
 import secrets
 from collections.abc import Container
 from dataclasses import dataclass
+from enum import StrEnum
 from random import Random
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from vpnkeys.domain.errors import InvalidFingerprint
+
 SHORT_ID_HEX_DIGITS = 16
 _SHORT_ID = re.compile(r"(?:[0-9a-f]{2}){1,8}")
 # RFC 1035: 63 characters a label, 253 in all. The last label starts with a letter, or it might be an IP address.
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+
+# uTLS has these too, but no client got in by them (measured as above).
+_SHUT_OUT = frozenset({"android", "360"})
+
+
+class Fingerprint(StrEnum):
+    """A fingerprint names the browser whose TLS handshake a client imitates (uTLS).
+
+    Clients get in with these (measured with Xray 26.3.27 and sing-box 1.12).
+    """
+
+    CHROME = "chrome"
+    FIREFOX = "firefox"
+    SAFARI = "safari"
+    EDGE = "edge"
+    IOS = "ios"
+    RANDOM = "random"
+    RANDOMIZED = "randomized"
+    """Drawn anew in each run of a client. Of Xray's draws REALITY takes half, of sing-box's all (12 runs each)."""
+    QQ = "qq"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +105,17 @@ def pad_short_id(text: str) -> str:
 def is_server_name(text: str) -> bool:
     """Return whether the text is a lower-case DNS name with at least one dot. Xray compares bytes."""
     return _DNS_NAME.fullmatch(text) is not None
+
+
+def parse_fingerprint(text: str) -> Fingerprint:
+    """Return the fingerprint of this name, in any case. Raises InvalidFingerprint."""
+    name = text.strip().lower()
+    try:
+        return Fingerprint(name)
+    except ValueError:
+        known = ", ".join(Fingerprint)
+        if name in _SHUT_OUT:
+            msg = f"The fingerprint {name} does not get through REALITY: no client could connect. Give one of {known}."
+        else:
+            msg = f"This fingerprint is unknown; give one of {known}."
+        raise InvalidFingerprint(msg) from None

@@ -49,6 +49,10 @@ class Ledger(Protocol):
         """Start a key with bytes that another server counted."""
         ...
 
+    def start_from(self, samples: Samples) -> None:
+        """Start keys at these counters, which deleted keys of the same UUIDs left in Xray: their bytes do not count."""
+        ...
+
 
 class Outbox(Protocol):
     """Stores webhooks and the deliveries to them, inside a write transaction."""

@@ -1,12 +1,14 @@
 """Implements the use cases about keys. They only decide what changes; `service.change` carries it out."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from vpnkeys.domain.change import KeyChanges, Snapshot, Stages, find
 from vpnkeys.domain.errors import (
+    AlreadyTaken,
+    InvalidChoice,
     KeyNotFound,
     NotWritten,
     PortsExhausted,
@@ -15,10 +17,9 @@ from vpnkeys.domain.errors import (
     XrayRefused,
 )
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import NO_LIMITS, Limits
 from vpnkeys.domain.link import render_link
+from vpnkeys.domain.making import Draft, Supply, made
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.domain.reality import new_short_id
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.change.changer import KeyChanger
@@ -31,16 +32,6 @@ _log = logging.getLogger(__name__)
 _PATIENCE_AT_START_S = 2.0
 _WAIT_FOR_NAMES_S = 7.0
 """A little more than the five seconds for which REALITY probes a target at most (docs/adr/0004-warm-names.md)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """Holds what a caller may choose about a key. `name` and `note` have been parsed."""
-
-    name: str
-    note: str = ""
-    limits: Limits = NO_LIMITS
-    is_active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +61,33 @@ class KeyService:
 
     def link(self, key: Key) -> str:
         """Return the `vless://` link that the customer puts into a client."""
-        return render_link(key, self.reconciler.site.server_address, self.reconciler.site.public_key)
+        return render_link(key, self.reconciler.site)
 
     def create(self, draft: Draft, repeat: Repeat | None = None) -> Key:
         """Make a key and return it; when this returns, its link carries traffic.
 
         With `repeat`, the same request again within 24 hours gives the first key and makes none. Raises KeyNotFound
-        when that key was deleted since, IdempotencyKeyReused after another request, PortsExhausted,
-        SpeedLimitImpossible, TargetsUnready, or another Unavailable after everything was taken back.
+        when that key was deleted since, IdempotencyKeyReused after another request, InvalidChoice, AlreadyTaken,
+        PortsExhausted, SpeedLimitImpossible, TargetsUnready, or another Unavailable after everything was taken back.
         """
         if repeat is None:
             (key,) = self.create_many([draft])
             return key
         if (known := self._answered(repeat)) is not None:
             return known  # before waiting for names, which a repeated answer does not need
-        names = self._names_to_hand_out(1)  # outside of the lock: it may wait for seconds
+        supply = self._supply([draft])  # outside of the lock: it may wait for seconds
         with self.reconciler.changing:  # without the lock, two copies of a request at once would make two keys
             if (known := self._answered(repeat)) is not None:
                 return known
-            changes = self.changer.change(lambda seen: repeat.remember(self._made(seen, [draft], names), seen.now))
+            changes = self.changer.change(lambda seen: repeat.remember(self._made(seen, [draft], supply), seen.now))
         (key,) = _logged(changes.insert)
         return key
 
     def create_many(self, drafts: Iterable[Draft]) -> tuple[Key, ...]:
         """Make several keys, all of them or none, and return them in order. Raises what `create` raises."""
         drafts = tuple(drafts)
-        names = self._names_to_hand_out(len(drafts))
-        return _logged(self.changer.change(lambda seen: self._made(seen, drafts, names)).insert)
+        supply = self._supply(drafts)
+        return _logged(self.changer.change(lambda seen: self._made(seen, drafts, supply)).insert)
 
     def change(self, id_or_uuid: str, draft_of: Callable[[Key], Draft]) -> Key:
         """Change a key to what `draft_of` makes of it and return it; when this returns, Xray follows the change.
@@ -108,7 +99,14 @@ class KeyService:
         def decide(seen: Snapshot) -> KeyChanges:
             key = seen.find(id_or_uuid)
             draft = draft_of(key)
-            changed = replace(key, name=draft.name, note=draft.note, limits=draft.limits, is_active=draft.is_active)
+            changed = replace(
+                key,
+                name=draft.name,
+                note=draft.note,
+                limits=draft.limits,
+                is_active=draft.is_active,
+                fingerprint=draft.fingerprint,
+            )
             return KeyChanges(update=seen.under_limits([changed]))
 
         (key,) = self.changer.change(decide).update
@@ -208,8 +206,18 @@ class KeyService:
             )
         return made
 
-    def _names_to_hand_out(self, keys: int) -> Collection[str]:
-        names = self.reconciler.node.working_names(keys, _WAIT_FOR_NAMES_S)
+    def _supply(self, drafts: Collection[Draft]) -> Supply:
+        """Return what there is for these drafts. Raises TargetsUnready, XrayUnavailable."""
+        site = self.reconciler.site
+        # A name that was chosen has to be among them, so all are looked at.
+        is_chosen = any(draft.choices.sni for draft in drafts)
+        ready = self._working_names(len(site.server_names) if is_chosen else len(drafts))
+        # A random UUID has no counters: Xray is asked only where one was chosen.
+        samples = self.reconciler.node.sample() if any(draft.choices.uuid for draft in drafts) else None
+        return Supply(site.server_names, ready, samples)
+
+    def _working_names(self, most: int) -> Collection[str]:
+        names = self.reconciler.node.working_names(most, _WAIT_FOR_NAMES_S)
         if not names:
             msg = (
                 "No server name works now: no client gets through to any target. Just after a start, try again in a "
@@ -219,28 +227,36 @@ class KeyService:
             raise TargetsUnready(msg)
         return names
 
-    def _made(self, seen: Snapshot, drafts: Iterable[Draft], server_names: Collection[str]) -> KeyChanges:
-        """Return the changes that make one key a draft, each with a port and a short id that no other key has."""
-        ports, short_ids, made = set(seen.taken_ports), set(seen.taken_short_ids), []
-        for number, draft in enumerate(drafts):
-            ports.add(port := lowest_free(self.pool, ports, seen.is_free))
-            short_ids.add(short_id := new_short_id(seen.chance, short_ids))
-            key = Key(
-                id=seen.new_uuid(),
-                name=draft.name,
-                uuid=seen.new_uuid(),
-                # A microsecond apart, so that keys of one request are listed in the order in which they were asked for.
-                created_at=seen.now + timedelta(microseconds=number),
-                is_active=draft.is_active,
-                port=port,
-                short_id=short_id,
-                # Sorted, because a set has another order in each process: a test with a seeded chance repeats.
-                sni=seen.chance.choice(sorted(server_names)),
-                note=draft.note,
-                limits=draft.limits,
-            )
-            made.append(key)
-        return KeyChanges(insert=seen.under_limits(made))
+    def _made(self, seen: Snapshot, drafts: Sequence[Draft], supply: Supply) -> KeyChanges:
+        ports = ports_for(self.pool, seen, [draft.choices.port for draft in drafts])
+        return made(seen, drafts, ports, supply)
+
+
+def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> tuple[int, ...]:
+    """Return the chosen ports, and in place of each None the lowest free one that nobody chose.
+
+    Raises InvalidChoice, AlreadyTaken, PortsExhausted.
+    """
+    taken = set(seen.taken_ports)
+    for port in chosen:
+        if port is not None:
+            _require_free(port, pool, taken, seen.is_free)
+            taken.add(port)
+    ports = []
+    for port in chosen:
+        taken.add(given := port or lowest_free(pool, taken, seen.is_free))
+        ports.append(given)
+    return tuple(ports)
+
+
+def _require_free(port: int, pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool]) -> None:
+    if port not in pool:
+        msg = f"port: give one of {pool} (VPNKEYS_PORT_RANGE), or leave it out for the lowest free one."
+        raise InvalidChoice(msg)
+    if port in taken or not is_free(port):
+        owner = "key" if port in taken else "program on this server"
+        msg = f"port {port} belongs to another {owner}; choose another, or leave it out."
+        raise AlreadyTaken(msg)
 
 
 def lowest_free(pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool]) -> int:

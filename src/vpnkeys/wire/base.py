@@ -1,5 +1,6 @@
 """What all answers and all request bodies share, and the types that their fields are made of."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -11,9 +12,12 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from vpnkeys.wire.unknown import explanation, field_meant
 
 NAME_MAX_CHARS = 128
 
@@ -48,11 +52,36 @@ class Answer(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True, by_alias=True)
 
 
-class Body(BaseModel):
-    """A request body ignores fields that it does not know, as servers of version 2.3 do."""
+class _Fields(BaseModel):
+    """The fields of a request body. An unknown one that is close to a known one is refused."""
+
+    @classmethod
+    def other_names(cls) -> Mapping[str, str]:
+        """Return names by which other programs call fields of this body, in small letters and without underscores."""
+        return {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_what_is_close(cls, given: Any) -> Any:  # noqa: ANN401 - raw input
+        for name in given if isinstance(given, dict) else ():
+            if name not in cls.model_fields and (meant := field_meant(str(name), cls.model_fields, cls.other_names())):
+                code, sentence = "unknown_field", explanation(str(name), meant)
+                raise PydanticCustomError(code, "{sentence}", {"sentence": sentence})
+        return given
 
 
-class StrictBody(BaseModel):
+class Body(_Fields):
+    """A request body of a path that servers of version 2.3 have too. As they do, it ignores fields that are unknown."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def ignored_fields(self) -> tuple[str, ...]:
+        """Return the names of the fields that were ignored."""
+        return tuple(self.model_extra or ())
+
+
+class StrictBody(_Fields):
     """A request body of a path that only this server has: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")

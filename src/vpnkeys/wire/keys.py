@@ -1,10 +1,12 @@
 """Keys: the bodies that make and change them, and the answers that show them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
-from vpnkeys.wire.base import Added, Answer, Body, Microseconds, Moment, Name, OneOf
+from vpnkeys.wire.base import Added, Answer, Body, Microseconds, Moment, Name, OneOf, StrictBody
 
 NOTE_MAX_CHARS = 1000
 MAX_BULK = 1000
@@ -32,8 +34,58 @@ TrafficLimit = Annotated[int, Field(strict=True, ge=1, le=10**18, description="b
 Devices = Annotated[int, Field(strict=True, ge=1, le=1000, description="addresses that may be online at once"), _Whole]
 Speed = Annotated[int, Field(strict=True, ge=1, le=100_000, description="Mbit/s (10^6 bits), each way"), _Whole]
 
+# Texts that the server judges once (`domain`); the patterns are for readers of the OpenAPI document.
+_Hex = r"[0-9a-fA-F]"
+Uuid = Annotated[
+    str,
+    Field(
+        strict=True,
+        description="the VLESS id",
+        json_schema_extra={"format": "uuid", "pattern": f"^{_Hex}{{8}}(-{_Hex}{{4}}){{3}}-{_Hex}{{12}}$"},
+    ),
+]
+ShortId = Annotated[
+    str,
+    Field(
+        strict=True,
+        description="REALITY short id, 2 to 16 hex digits",
+        json_schema_extra={"pattern": f"^({_Hex}{{2}}){{1,8}}$"},
+    ),
+]
+ServerName = Annotated[str, Field(strict=True, description="one of the server names of `GET /api/system/targets`")]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535, description="a free port of the server's range"), _Whole]
+FINGERPRINTS = ("chrome", "firefox", "safari", "edge", "ios", "random", "randomized", "qq")
+Fingerprint = Annotated[
+    str,
+    Field(
+        strict=True,
+        description="the browser whose TLS handshake the client imitates; null: the server's setting",
+        json_schema_extra={"enum": [*FINGERPRINTS]},
+    ),
+]
 
-class KeySettings(Body):
+# What other programs for VPN keys call these, in small letters and without underscores.
+_OTHER_NAMES = MappingProxyType(
+    {
+        other: field
+        for field, others in {
+            "expires_at": "expire expiry expirydate expirytime expiration expirationdate expireson validuntil",
+            "traffic_limit_bytes": "traffic limittraffic datalimit totalgb totalbytes quota quotabytes bandwidthlimit",
+            "traffic_limit_window": "datalimitresetstrategy resetstrategy",
+            "max_devices": "devices devicelimit deviceslimit limitdevices limitip iplimit maxip maxips hwiddevicelimit",
+            "speed_limit_mbps": "speed speedmbps limitspeed maxspeed",
+            "is_active": "active enable enabled",
+            "note": "comment remark remarks",
+            "short_id": "sid",
+            "sni": "servername",
+            "fingerprint": "fp utls utlsfingerprint",
+        }.items()
+        for other in others.split()
+    }
+)
+
+
+class KeySettings(BaseModel):
     """What may be decided about a key beside its name; null is no limit."""
 
     is_active: Annotated[bool, Field(strict=True, description="false: switched off, the port stays its own")] = True
@@ -43,15 +95,25 @@ class KeySettings(Body):
     traffic_limit_window: Annotated[Window, Field(description="the traffic limit begins anew with each; UTC")] = "total"
     max_devices: Devices | None = None
     speed_limit_mbps: Speed | None = None
+    fingerprint: Fingerprint | None = None
+
+    @classmethod
+    def other_names(cls) -> Mapping[str, str]:
+        """Return names by which other programs call these fields."""
+        return _OTHER_NAMES
 
 
-class NewKey(KeySettings):
-    """A key to be made."""
+class NewKey(KeySettings, Body):
+    """A key to be made. The server chooses what is not given, or null."""
 
     name: Name
+    uuid: Uuid | None = None
+    short_id: ShortId | None = None
+    sni: ServerName | None = None
+    port: Port | None = None
 
 
-class KeyChange(KeySettings):
+class KeyChange(KeySettings, StrictBody):
     """What should change; fields that are not given stay as they are."""
 
     name: Name = ""
@@ -66,13 +128,13 @@ class NewKeys(Body):
     keys: Annotated[list[NewKey], Field(min_length=1, max_length=MAX_BULK)]
 
 
-class KeyIds(Body):
+class KeyIds(StrictBody):
     """The keys that are meant."""
 
     ids: Ids
 
 
-class Extension(Body):
+class Extension(StrictBody):
     """The keys that are to expire later, and by how many days."""
 
     ids: Ids
@@ -104,6 +166,21 @@ class Key(Answer):
     ] = None
     max_devices: Annotated[int | None, Field(description="addresses that may be online at once")] = None
     speed_limit_mbps: Annotated[int | None, Field(description="Mbit/s (10^6 bits), each way")] = None
+    fingerprint: Annotated[
+        str | None,
+        Field(
+            description="the browser whose TLS handshake the client imitates; null: the server's setting",
+            examples=["firefox"],
+        ),
+    ] = None
+
+
+class MadeKey(Key):
+    """A key that was just made, or that an earlier request with the same Idempotency-Key made."""
+
+    ignored_fields: Annotated[
+        tuple[str, ...], Field(description="fields of the request that this server does not know, and ignored")
+    ] = ()
 
 
 class KeyConfig(Answer):
@@ -113,6 +190,16 @@ class KeyConfig(Answer):
     client_config: str
     vless_url: str
     short_id: Added[str] = None
+
+
+class KeyLink(Answer):
+    """A key's link; `vless_link`, `vless_url` and `client_config` are the same."""
+
+    vless_link: str
+    vless_url: str
+    client_config: str
+    key_id: str
+    key_uuid: str
 
 
 class Done(Answer):

@@ -4,7 +4,8 @@ from typing import Any
 
 from vpnkeys.domain.key import Key, parse_name, parse_note
 from vpnkeys.domain.limits import Limits, Window
-from vpnkeys.service.keys import Draft
+from vpnkeys.domain.making import Draft, parse_choices
+from vpnkeys.domain.reality import parse_fingerprint
 from vpnkeys.wire import keys as wire
 
 
@@ -27,16 +28,35 @@ def key_answer(key: Key) -> wire.Key:
         traffic_limit_window=str(limits.traffic_window),
         max_devices=limits.max_devices,
         speed_limit_mbps=limits.speed_mbps,
+        fingerprint=None if key.fingerprint is None else key.fingerprint.value,
     )
 
 
+def made_answer(key: Key, asked: wire.NewKey) -> wire.MadeKey:
+    """Return a key that was made for this request."""
+    return wire.MadeKey(**vars(key_answer(key)), ignored_fields=asked.ignored_fields)
+
+
 def draft_of(new: wire.NewKey) -> Draft:
-    """Return the key to be made, its texts parsed. Raises InvalidName, InvalidNote."""
-    return Draft(parse_name(new.name), parse_note(new.note), _limits_of(new), new.is_active)
+    """Return the key to be made, its texts parsed.
+
+    Raises InvalidName, InvalidNote, InvalidFingerprint, InvalidChoice.
+    """
+    return Draft(
+        parse_name(new.name),
+        parse_note(new.note),
+        _limits_of(new),
+        new.is_active,
+        None if new.fingerprint is None else parse_fingerprint(new.fingerprint),
+        parse_choices(new.uuid, new.short_id, new.sni, new.port),
+    )
 
 
 def changed_draft(change: wire.KeyChange, key: Key) -> Draft:
-    """Return the key with a change applied; fields that were not sent stay. Raises InvalidName, InvalidNote."""
+    """Return the key with a change applied; fields that were not sent stay.
+
+    Raises InvalidName, InvalidNote, InvalidFingerprint.
+    """
     limits = key.limits
     now: dict[str, Any] = {
         "name": key.name,
@@ -47,6 +67,7 @@ def changed_draft(change: wire.KeyChange, key: Key) -> Draft:
         "traffic_limit_window": limits.traffic_window,
         "max_devices": limits.max_devices,
         "speed_limit_mbps": limits.speed_mbps,
+        "fingerprint": key.fingerprint,
     }
     # Only fields that were sent: a `null` that was sent lifts a limit, one that was not sent does not.
     given = {name: getattr(change, name) for name in change.model_fields_set}

@@ -73,15 +73,14 @@ def choose(wanted: str | None, asker: Asker) -> Format:
 
 def write(form: Format, key: Key, site: ServerIdentity, asker: Asker) -> Document:
     """Return a subscription in any format but HTML; in plain formats without a link while the key is not active."""
-    address, public_key = site.server_address, site.public_key
-    link = f"{render_link(key, address, public_key)}\n" if key.status is Status.ACTIVE else ""
+    link = f"{render_link(key, site)}\n" if key.status is Status.ACTIVE else ""
     match form:
         case Format.SING_BOX:
             whole_device = _SING_BOX_APP.match(asker.user_agent) is not None
-            config = sing_box_config(key, address, public_key, whole_device=whole_device)
+            config = sing_box_config(key, site, whole_device=whole_device)
             return Document(to_json(config), "application/json")
         case Format.MIHOMO:
-            return Document(to_json(mihomo_config(key, address, public_key)), "application/yaml; charset=utf-8")
+            return Document(to_json(mihomo_config(key, site)), "application/yaml; charset=utf-8")
         case Format.LINK:
             return Document(link, "text/plain; charset=utf-8")
         case _:

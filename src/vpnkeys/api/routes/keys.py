@@ -12,13 +12,25 @@ from anyio.to_thread import run_sync
 from fastapi import Header, Request, Response
 
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer
+from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer, made_answer
 from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, rendered_keys
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.token import Scope
 from vpnkeys.service.idempotency import Repeat
-from vpnkeys.wire.keys import Deleted, DeletedMany, Extension, Key, KeyChange, KeyConfig, KeyIds, NewKey, NewKeys
+from vpnkeys.wire.keys import (
+    Deleted,
+    DeletedMany,
+    Extension,
+    Key,
+    KeyChange,
+    KeyConfig,
+    KeyIds,
+    KeyLink,
+    MadeKey,
+    NewKey,
+    NewKeys,
+)
 
 router = ApiRouter(
     prefix="/api/keys",
@@ -45,20 +57,20 @@ async def create_key(
             "404 when what it made has been deleted",
         ),
     ] = None,
-) -> Key:
+) -> MadeKey:
     """Make a key. 200 means that its link carries traffic now."""
     draft = draft_of(new)
     # The parsed body is compared, so that spelling and order of its JSON do not matter.
     repeat = None if idempotency_key is None else Repeat.of(who.id, idempotency_key, draft)
-    return key_answer(await run_sync(keys.create, draft, repeat))
+    return made_answer(await run_sync(keys.create, draft, repeat), new)
 
 
 @router.post("/bulk")
 @requires(Scope.KEYS, limit="create")
-async def create_keys(new: NewKeys, keys: KeysDep) -> list[Key]:
+async def create_keys(new: NewKeys, keys: KeysDep) -> list[MadeKey]:
     """Make several keys, all of them or none."""
     made = await run_sync(keys.create_many, [draft_of(one) for one in new.keys])
-    return [key_answer(key) for key in made]
+    return [made_answer(key, asked) for key, asked in zip(made, new.keys, strict=True)]
 
 
 # POST, because clients and proxies may drop the body of a DELETE (RFC 9110, 9.3.5).
@@ -98,6 +110,14 @@ async def get_key_config(key: KeyDep, keys: KeysDep) -> KeyConfig:
     """Return a key and the link for its customer."""
     link = keys.link(key)
     return KeyConfig(key=key_answer(key), client_config=link, vless_url=link, short_id=key.short_id)
+
+
+@router.get("/{key_id}/link")
+@requires(Scope.READ)
+async def get_key_link(key: KeyDep, keys: KeysDep) -> KeyLink:
+    """Return the link for a key's customer."""
+    link = keys.link(key)
+    return KeyLink(vless_link=link, vless_url=link, client_config=link, key_id=key.id, key_uuid=key.uuid)
 
 
 @router.patch("/{key_id}")

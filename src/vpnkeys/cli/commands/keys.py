@@ -1,7 +1,8 @@
 """`vpnkeys keys`: listing, adding, showing, changing and removing keys."""
 
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, cast
 
 import typer
 from rich.progress import track
@@ -14,15 +15,21 @@ from vpnkeys.cli.key_options import (
     DevicesOption,
     ExpiresOption,
     NoteOption,
+    PortOption,
+    ShortIdOption,
+    SniOption,
     SpeedOption,
     TrafficOption,
+    UtlsOption,
+    UuidOption,
     WindowOption,
+    choices_of,
     limits_of,
 )
 from vpnkeys.cli.output.tables import key_fields, status_of, table_of, table_of_fields, table_of_keys, to_second
 from vpnkeys.cli.output.usage import key_history, online
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, can_ask, console_for, wrong_usage
-from vpnkeys.client import Key, KeyConfig, KeyLimits, NewKey
+from vpnkeys.client import Key, KeyConfig, KeyLimits, NewKey, NewKeyFields
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="List, add, show, change and remove keys.", epilog=EXIT_CODES)
 
@@ -56,6 +63,11 @@ def add(  # noqa: PLR0913 - one for each option
     window: WindowOption = None,
     devices: DevicesOption = None,
     speed: SpeedOption = None,
+    utls_fingerprint: UtlsOption = None,
+    uuid: UuidOption = None,
+    short_id: ShortIdOption = None,
+    sni: SniOption = None,
+    port: PortOption = None,
     qr: Qr = False,
 ) -> None:
     """Make one key or many, and print the links. They work as soon as this command ends."""
@@ -68,12 +80,18 @@ def add(  # noqa: PLR0913 - one for each option
         window=window,
         devices=devices,
         speed=speed,
+        utls=utls_fingerprint,
     )
+    choices = choices_of(uuid=uuid, short_id=short_id, sni=sni, port=port)
     if name is not None and count is None and prefix is None:
         with remote.busy("Making the key"):
             # The answer to a creation has no link; the key's configuration has.
-            config = remote.server.keys.config(remote.server.keys.create(name, **limits).id)
+            config = remote.server.keys.config(
+                remote.server.keys.create(name, **cast("NewKeyFields", {**limits, **choices})).id
+            )
         print_key(remote, config, qr=qr)
+    elif choices:
+        wrong_usage("--uuid, --short-id, --sni and --port are for one key: give its name")
     elif name is None and count is not None and prefix is not None:
         _add_many(remote, [f"{prefix}{number}" for number in range(1, count + 1)], limits, qr=qr)
     else:
@@ -81,7 +99,7 @@ def add(  # noqa: PLR0913 - one for each option
 
 
 def _add_many(remote: Remote, names: list[str], limits: KeyLimits, *, qr: bool) -> None:
-    new_keys: list[NewKey] = [{"name": name, **limits} for name in names]
+    new_keys = [cast("NewKey", {"name": name, **limits}) for name in names]
     with remote.busy(f"Making {len(new_keys)} keys"):
         made = remote.server.keys.create_many(new_keys)
     configs = _configs_of(remote, made)
@@ -90,7 +108,7 @@ def _add_many(remote: Remote, names: list[str], limits: KeyLimits, *, qr: bool) 
         print_address(config.vless_url, qr=qr)
 
 
-def _configs_of(remote: Remote, keys: list[Key]) -> list[KeyConfig]:
+def _configs_of(remote: Remote, keys: Sequence[Key]) -> list[KeyConfig]:
     """Return the keys with their links, by one request each."""
     console = console_for(sys.stderr)
     waiting = track(keys, "Asking for the links", console=console, transient=True, disable=not console.is_terminal)
@@ -111,6 +129,7 @@ def change(  # noqa: PLR0913 - one for each option
     window: WindowOption = None,
     devices: DevicesOption = None,
     speed: SpeedOption = None,
+    utls_fingerprint: UtlsOption = None,
 ) -> None:
     """Change a key. What is not given stays, and the link stays the same."""
     limits = limits_of(
@@ -121,6 +140,7 @@ def change(  # noqa: PLR0913 - one for each option
         window=window,
         devices=devices,
         speed=speed,
+        utls=utls_fingerprint,
     )
     if name is None and not limits:
         wrong_usage("give what to change, such as --name or --expires")

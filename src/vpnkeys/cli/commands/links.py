@@ -31,11 +31,11 @@ def show(remote: Remote, key_id: KeyId, *, qr: Qr = False) -> None:
 @asks_server
 def link(remote: Remote, key_id: KeyId) -> None:
     """Print a key's link and nothing else, for scripts."""
-    config = remote.server.keys.config(key_id)
+    found = remote.server.keys.link(key_id).vless_url
     if remote.as_json:
-        remote.show(config.vless_url)
+        remote.show(found)
     else:
-        print(plain(config.vless_url))
+        print(plain(found))
 
 
 @asks_server

@@ -80,6 +80,7 @@ def key_fields(key: Key) -> list[tuple[str, object]]:
         ("Traffic limit", _traffic_limit(key)),
         ("Devices", key.max_devices),
         ("Speed", None if key.speed_limit_mbps is None else f"{key.speed_limit_mbps} Mbit/s"),
+        ("Fingerprint", key.fingerprint),
         ("Note", key.note or None),
     ]
 

@@ -16,6 +16,8 @@ def write_keys(transaction: Transaction, changes: KeyChanges) -> None:
         transaction.update(*changes.update)
     for key in changes.insert:
         transaction.insert(key)
+    if changes.counted is not None:
+        transaction.ledger.start_from(changes.counted)
     if changes.answer is not None:
         # Old answers are deleted by the next one that is stored, so that no job has to do it.
         transaction.forget(before=changes.answer.at - ANSWERS_KEPT_FOR)

@@ -184,6 +184,13 @@ class SqlLedger:
         """Start a key with bytes that another server counted."""
         self._set_account(uuid, base_bytes=base_bytes, offset_bytes=0)
 
+    def start_from(self, samples: Samples) -> None:
+        """Start keys at these counters, which deleted keys of the same UUIDs left in Xray: their bytes do not count."""
+        # Not through `merge`: these bytes belong to no hour of the new keys.
+        self._add(traffic_usage, {"epoch": samples.epoch}, samples.usage)
+        for uuid, left in samples.usage.items():
+            self._set_account(uuid, offset_bytes=left.total)
+
     def _gaps(self, uuids: Collection[str]) -> dict[str, tuple[Gap, ...]]:
         """Return, by UUID, the gaps that lie in a key's life: epochs of Xray that ended without a last sample."""
         gaps = [Gap(since, until) for since, until in self._connection.execute(_GAPS)]

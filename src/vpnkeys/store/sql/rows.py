@@ -11,6 +11,7 @@ from vpnkeys.domain.actor import Actor
 from vpnkeys.domain.audit import Entry, Facts, Outcome, Record
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
+from vpnkeys.domain.reality import Fingerprint
 from vpnkeys.domain.token import Scope, Token
 
 # Columns with the name and the value of the key's own field.
@@ -40,6 +41,7 @@ def to_row(key: Key) -> dict[str, object]:
         "speed_limit_mbps": limits.speed_mbps,
         # The column has kept its first name, so that no database has to be migrated for a word.
         "judged": key.limit_status.value,
+        "fingerprint": None if key.fingerprint is None else key.fingerprint.value,
     }
 
 
@@ -52,7 +54,13 @@ def to_key(row: Mapping[Any, Any]) -> Key:
         max_devices=row["max_devices"],
         speed_mbps=row["speed_limit_mbps"],
     )
-    return Key(**{name: row[name] for name in _PLAIN}, limits=limits, limit_status=Status(row["judged"]))
+    own = row["fingerprint"]
+    return Key(
+        **{name: row[name] for name in _PLAIN},
+        limits=limits,
+        limit_status=Status(row["judged"]),
+        fingerprint=None if own is None else Fingerprint(own),
+    )
 
 
 def token_row(token: Token) -> dict[str, object]:

@@ -50,6 +50,7 @@ keys = Table(
     Column("max_devices", Integer),
     Column("speed_limit_mbps", Integer),
     Column("judged", String(8), nullable=False, server_default="active"),
+    Column("fingerprint", String(16)),
 )
 
 

@@ -18,6 +18,7 @@ from typing import TypeAlias
 import orjson
 
 from vpnkeys.domain.inbound import Inbound
+from vpnkeys.domain.reality import Fingerprint
 from vpnkeys.xray.process.child import spawn
 
 _PREFIX = "client-"
@@ -42,6 +43,7 @@ class Way:
     server_name: str
     public_key: str
     short_id: str
+    fingerprint: Fingerprint = Fingerprint.CHROME
 
 
 def way_into(inbound: Inbound, port: int, public_key: str) -> Way:
@@ -211,8 +213,7 @@ def _outbound(tag: str, way: Way) -> dict[str, object]:
             "network": "raw",
             "security": "reality",
             "realitySettings": {
-                # All but android and 360 get in (measured, 26.3.27).
-                "fingerprint": "chrome",
+                "fingerprint": way.fingerprint.value,
                 "serverName": way.server_name,
                 "password": way.public_key,  # the newer name of `publicKey` in Xray-core
                 "shortId": way.short_id,

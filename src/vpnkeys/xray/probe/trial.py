@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vpnkeys.domain.inbound import Inbound, ServerIdentity, key_inbound
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.reality import Fingerprint
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.trial import NOT_TRIED, Egress, Outcome, Trial
 from vpnkeys.xray.config.document import SELF_TEST_HOST, BaseConfig
@@ -45,24 +46,24 @@ class Trials:
         """Test a key's link; return the result within ten seconds. The client is ended and its files are removed."""
         site = self.site()
         try:
-            return asyncio.run(self._within_deadline(key_inbound(key, site), site))
+            return asyncio.run(self._within_deadline(key, site))
         except ClientFailed as error:
             return Trial(Outcome.NO_CLIENT, str(error))
         except OSError as error:
             return Trial(Outcome.NO_CLIENT, f"it could not be started: {error.strerror or error}")
 
-    async def _within_deadline(self, inbound: Inbound, site: ServerIdentity) -> Trial:
+    async def _within_deadline(self, key: Key, site: ServerIdentity) -> Trial:
         try:
             async with asyncio.timeout(_DEADLINE_S):
-                return await self._try(inbound, site)
+                return await self._try(key, site)
         except TimeoutError:
             return Trial(Outcome.NO_CLIENT, f"it did not get ready within {_DEADLINE_S:.0f} s")
 
-    async def _try(self, inbound: Inbound, site: ServerIdentity) -> Trial:
-        trace = ConnectionTrace()
+    async def _try(self, key: Key, site: ServerIdentity) -> Trial:
+        inbound, trace = key_inbound(key, site), ConnectionTrace()
         async with AsyncExitStack() as stack:
             port = await stack.enter_async_context(relay(partial(_dial, inbound), trace))
-            way = way_into(inbound, port, site.public_key)
+            way = replace(way_into(inbound, port, site.public_key), fingerprint=_steady(site.fingerprint_of(key)))
             client = running_client(self.xray, self.environment, Path(site.socket_dir), [way], "test")
             (proxy,) = await stack.enter_async_context(client)
             trial = await _ask(proxy, trace)
@@ -110,6 +111,11 @@ class Trials:
             return self.base.lets_out(str(ip_address(host)), port)
         except ValueError:
             return report is None or report.address is None or self.base.lets_out(*report.address)
+
+
+def _steady(fingerprint: Fingerprint) -> Fingerprint:
+    """Return a fingerprint for a test of the key: a drawn one may fail by itself, and would say nothing of the key."""
+    return Fingerprint.CHROME if fingerprint is Fingerprint.RANDOMIZED else fingerprint
 
 
 async def _dial(inbound: Inbound) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
