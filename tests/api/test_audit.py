@@ -61,12 +61,14 @@ def test_a_keys_life_is_written_down(service: Service) -> None:
 
 
 def test_it_says_who_from_where(service: Service) -> None:
-    """A token by its name and visible prefix, the first key, this machine; an address, or the Unix socket."""
+    """A token by its name and id, in the log too; the first key, this machine; an address, or the Unix socket."""
     made = service.client.post("/api/tokens", json={"name": "the bot", "scope": "keys"}).json()
     assert (last(service)["actor"], last(service)["origin"]) == ("the first API key", "127.0.0.1")
     with service.new_client(api_key=made["token"]) as bot:
         key = bot.post("/api/keys", json={"name": "by a bot"}).json()
-    assert last(service)["actor"] == f"the bot ({made['prefix']})"
+    assert last(service)["actor"] == f"the bot ({made['id']})"
+    service.child.wait_for(lambda: f" by the bot ({made['id']})" in service.log(), "the token's line in the log")
+    assert f"token {made['id']} made with scope keys" in service.log()
     assert service.cli("keys", "rm", key["id"]).returncode == 0
     assert (last(service)["actor"], last(service)["origin"]) == ("this machine", "unix socket")
     service.client.delete(f"/api/tokens/{made['id']}")

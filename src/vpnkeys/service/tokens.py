@@ -121,7 +121,7 @@ class TokenService:
         transaction.record(
             Entry(action, token.id, after={"name": name, "scope": scope.value, "expires_at": until, **more})
         )
-        _log.info("token %s made with scope %s", token.prefix, scope)
+        _log.info("token %s made with scope %s", token.id, scope)
         return token, text
 
     def _find(self, token_id: str | None) -> Token | None:
@@ -135,4 +135,5 @@ class TokenService:
 
 
 def _identity(token: Token) -> Identity:
-    return Identity(token.id, f"{token.name} ({token.prefix})", token.scope)
+    # By its id, which commands take as well. The log's filter takes the visible prefix for a token, and removes it.
+    return Identity(token.id, f"{token.name} ({token.id})", token.scope)
