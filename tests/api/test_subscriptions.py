@@ -109,7 +109,7 @@ def test_nobody_else_keeps_or_indexes_or_frames_it(service: Service, key: Key) -
     """Neither a shared cache, nor a search engine, nor another site; the page can do nothing at all."""
     path = subscribe(service, key)
     for answer in (get(service, path), get(service, path, **_BROWSER)):
-        assert answer.headers["cache-control"] == "private, no-cache"
+        assert answer.headers["cache-control"] == "no-store"
         assert "noindex" in answer.headers["x-robots-tag"]
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["x-content-type-options"] == "nosniff"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
 
 from vpnkeys.domain.actor import Actor, set_actor
 from vpnkeys.server.requests import AccessLog, LogRateLimiter, Served, current_request_id
@@ -31,6 +31,10 @@ def made_up() -> FastAPI:
     @app.get("/known/{name}", dependencies=[Depends(bot_asks)])
     async def known(name: str) -> str:
         return current_request_id()
+
+    @app.get("/kept")
+    async def kept(response: Response) -> None:
+        response.headers["Cache-Control"] = "max-age=60"
 
     @app.get("/broken/{name}")
     async def broken(name: str) -> str:
@@ -111,6 +115,13 @@ def test_a_line_tells_the_template_and_never_the_path(rig: Rig) -> None:
     assert [found.get("actor") for found in fields] == [None, "bot", None, None, None]
     assert fields[1]["route"] == "/known/{name}"
     assert "secret" not in str(fields)
+
+
+def test_nothing_is_stored_unless_it_says_how(rig: Rig) -> None:
+    """Any answer may hold a secret: also an error, and one that is added later."""
+    answers = rig.ask("/open/x", "/known/x", "/broken/x", "/nowhere", "/kept")
+    found = [answer.headers.get_list("cache-control") for answer in answers]
+    assert found == [["no-store"]] * 4 + [["max-age=60"]]
 
 
 def test_strangers_make_no_labels(rig: Rig) -> None:

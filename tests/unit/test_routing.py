@@ -211,6 +211,18 @@ def test_every_route_says_who_may_call_it() -> None:
     assert {answer.status_code for answer in ask(app, *asked)} == {401}
 
 
+def test_only_pages_without_secrets_are_stored() -> None:
+    """No answer of the API, no sign-in, no subscription."""
+    app = application()
+    routes = [route for route in framework_of(app).routes if isinstance(route, Route)]
+    asked = [(method, route.path, NOTHING) for route in routes for method in sorted(route.methods or ())]
+    answers = zip(asked, ask(app, *asked), strict=True)
+    stored = {path for (_, path, _), answer in answers if answer.headers["cache-control"] != "no-store"}
+    assert stored == {"/ui/", "/docs"}
+    (listed,) = ask(app, ("GET", "/api/keys", [RIGHT]))
+    assert listed.headers["cache-control"] == "no-store"
+
+
 def test_the_table_finds_the_route_that_the_framework_finds() -> None:
     """Also where two templates fit one path."""
     framework = framework_of(application())

@@ -18,6 +18,7 @@ _log = logging.getLogger("vpnkeys.access")
 REQUEST_ID_HEADER = "X-Request-ID"
 _HEADER = REQUEST_ID_HEADER.lower().encode()
 _ADDED = "vpnkeys.headers"
+_NO_STORE = (b"cache-control", b"no-store")
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 UNMATCHED = "unmatched"
@@ -86,7 +87,7 @@ class LogRateLimiter:
 
 
 class AccessLog:
-    """ASGI middleware that logs and counts requests, and adds X-Request-ID to every answer.
+    """ASGI middleware that logs and counts requests, and adds to every answer X-Request-ID and how it may be stored.
 
     A caller's own id is kept when it has up to 64 letters, digits, dots, dashes and underscores: any other could forge
     log lines.
@@ -158,7 +159,11 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._started = time.perf_counter()
-            message = {**message, "headers": [*message.get("headers", ()), *self.headers]}
+            headers = [*message.get("headers", ()), *self.headers]
+            # Most answers hold secrets, so none is stored by browsers or proxies unless it says how.
+            if all(name != b"cache-control" for name, _ in headers):
+                headers.append(_NO_STORE)
+            message = {**message, "headers": headers}
         elif message["type"] == "http.response.body" and not message.get("more_body", False):
             self.is_whole = True
         await self._send(message)

@@ -29,7 +29,6 @@ router = ApiRouter(include_in_schema=False)
 
 _UPDATE_EVERY_HOURS = "12"
 _HEADERS = {
-    "Cache-Control": "private, no-cache",
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",

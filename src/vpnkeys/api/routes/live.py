@@ -44,7 +44,7 @@ async def get_events(feed: FeedDep, tokens: TokensDep, who: IdentityDep) -> Even
     `health`: as GET /health, at first and when it changes.
     """
     # X-Accel-Buffering: nginx would hold events back until its buffer is full.
-    return EventStream(_events(feed, tokens, who), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return EventStream(_events(feed, tokens, who), headers={"X-Accel-Buffering": "no"})
 
 
 async def _events(feed: Feed, tokens: TokenService, who: Identity) -> AsyncIterator[bytes]:

@@ -23,4 +23,4 @@ async def get_qr(key: KeyDep, keys: KeysDep) -> Response:
     segno.make_qr(keys.link(key), error="m").save(
         picture, kind="svg", border=4, dark="#000", light="#fff", xmldecl=False, svgns=True
     )
-    return Response(picture.getvalue(), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+    return Response(picture.getvalue(), media_type="image/svg+xml")
