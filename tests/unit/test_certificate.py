@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from vpnkeys.store.files import certificate
@@ -48,14 +49,66 @@ def test_the_fingerprint_is_what_clients_show(tmp_path: Path) -> None:
     assert found.not_valid_after_utc > dt.datetime.now(dt.UTC) + dt.timedelta(days=3000)
 
 
-def test_a_client_that_trusts_it_gets_in(tmp_path: Path) -> None:
-    """Python's own TLS, with the certificate as its only authority and the name checked."""
+@pytest.mark.parametrize("flags", [ssl.VerifyFlags(0), ssl.VERIFY_X509_STRICT, ssl.VERIFY_X509_PARTIAL_CHAIN])
+def test_a_client_that_trusts_it_gets_in(tmp_path: Path, flags: ssl.VerifyFlags) -> None:
+    """Python's own TLS, with the certificate as its only authority and the name checked, as strictly as it can."""
     files = load_certificate(tmp_path, "vpn.example.com")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(files.cert, files.key)
     client = ssl.create_default_context(cafile=str(files.cert))
+    client.verify_flags |= flags
     for name in ("vpn.example.com", "127.0.0.1", "localhost"):
         assert handshake(server, client, name)
+
+
+def test_it_is_no_authority(tmp_path: Path) -> None:
+    """Who trusts it trusts this server: what its key signs for other sites is refused."""
+    files = load_certificate(tmp_path, "vpn.example.com")
+    own, key = _load(files)
+    assert not own.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    other_key = ec.generate_private_key(ec.SECP256R1())
+    forged = _copied(own, other_key.public_key()).issuer_name(own.subject)
+    forged = forged.add_extension(x509.SubjectAlternativeName([x509.DNSName("bank.example")]), critical=False)
+    chain = tmp_path / "chain.pem"
+    pem = serialization.Encoding.PEM
+    chain.write_bytes(forged.sign(key, hashes.SHA256()).public_bytes(pem) + files.cert.read_bytes())
+    other = tmp_path / "other.pem"
+    form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    other.write_bytes(other_key.private_bytes(pem, form, none))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(chain, other)
+    client = ssl.create_default_context(cafile=str(files.cert))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(server, client, "bank.example")
+
+
+def test_one_that_was_made_as_an_authority_stays(tmp_path: Path) -> None:
+    """Clients pin it."""
+    files = load_certificate(tmp_path, "vpn.example.com")
+    own, key = _load(files)
+    old = _copied(own, key.public_key()).issuer_name(own.subject)
+    old = old.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    files.cert.write_bytes(old.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    before = files.cert.read_bytes()
+    assert load_certificate(tmp_path, "vpn.example.com").cert.read_bytes() == before
+
+
+def _load(files: CertificateFiles) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return x509.load_pem_x509_certificate(files.cert.read_bytes()), key
+
+
+def _copied(own: x509.Certificate, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    """A certificate of the same time for a key, without an issuer and extensions."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(own.subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(own.not_valid_before_utc)
+        .not_valid_after(own.not_valid_after_utc)
+    )
 
 
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> bool:
