@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from vpnkeys.domain.networks import PRIVATE_NETWORKS
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.xray.config.document import BaseConfig, merge
 from vpnkeys.xray.host import nft
 from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, ruleset, table_of
-from vpnkeys.xray.host.networks import PRIVATE_NETWORKS
 
 DIRS = [Path(f"/srv/vpnkeys-{number}") for number in range(2000)]
 

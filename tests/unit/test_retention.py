@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnkeys.domain.retention import kept
+from vpnkeys.ops.retention import kept
 
 NOW = datetime(2026, 3, 18, 12, tzinfo=UTC)  # a Wednesday
 MOMENTS = st.lists(st.timedeltas(timedelta(days=-120), timedelta(0)).map(lambda ago: NOW + ago), unique=True)

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from vpnkeys.domain.errors import Rejected
 from vpnkeys.domain.event import Event, Kind
+from vpnkeys.domain.networks import FORBIDDEN_TO_WEBHOOKS
 
 URL_MAX_CHARS = 2000
 TRIED_FOR = timedelta(hours=24)
@@ -24,23 +25,8 @@ _PAUSES_S = (1, 5, 30, 120, 600, 3600)
 _JITTER = 0.2
 """Up to this share longer, so that deliveries that failed together are not retried all at once."""
 
-# Nothing is sent to these, nor to a name that resolves to one: clouds serve machine credentials on some of them.
-_FORBIDDEN = tuple(
-    ip_network(network)
-    for network in (
-        "0.0.0.0/8",
-        "100.100.100.200/32",
-        "169.254.0.0/16",
-        "192.0.0.192/32",
-        "224.0.0.0/3",
-        "::/128",
-        "fd00:ec2::254/128",
-        "fe80::/10",
-        "ff00::/8",
-    )
-)
 # IPv6 addresses whose last 32 bits are the IPv4 address that is reached (RFC 4291, RFC 6052).
-_CARRIES_IPV4 = tuple(ip_network(network) for network in ("::ffff:0:0/96", "64:ff9b::/96"))
+_CARRIES_IPV4 = tuple(ip_network(network) for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96"))
 _IPV4_BITS = 0xFFFFFFFF
 
 
@@ -211,10 +197,10 @@ def is_this_machine(host: str) -> bool:
 def refusal_reason(address: str, *, is_local: bool) -> str:
     """Return why nothing is sent to an IP address, or "". `is_local` says that the URL itself names this machine."""
     ip = ip_address(address.partition("%")[0])  # without the zone of a link-local address, such as %eth0
-    if isinstance(ip, IPv6Address) and any(ip in network for network in _CARRIES_IPV4):
+    if isinstance(ip, IPv6Address) and not ip.is_loopback and any(ip in network for network in _CARRIES_IPV4):
         ip = ip_address(int(ip) & _IPV4_BITS)
-    if any(ip in network for network in _FORBIDDEN):
-        return "its address is a link-local, multicast or cloud metadata address"
+    if any(ip in network for network in FORBIDDEN_TO_WEBHOOKS):
+        return "its address is a link-local, multicast, tunnel or cloud metadata address"
     if ip.is_loopback and not is_local:
         return "its name resolves to this machine; give 127.0.0.1, [::1] or localhost to send events to this machine"
     return ""

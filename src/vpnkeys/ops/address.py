@@ -3,8 +3,8 @@
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
 
+from vpnkeys.domain.networks import PRIVATE_NETWORKS
 from vpnkeys.settings import Settings, default_address
-from vpnkeys.xray.host.networks import PRIVATE_NETWORKS
 
 
 def address_fault(settings: Settings) -> str:

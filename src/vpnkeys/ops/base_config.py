@@ -3,11 +3,11 @@
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
 
+from vpnkeys.domain.networks import PRIVATE_NETWORKS
 from vpnkeys.ops.data_dir import api_socket
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import host_names
 from vpnkeys.xray.config.document import BaseConfig
-from vpnkeys.xray.host.networks import PRIVATE_NETWORKS
 
 
 def base_config(settings: Settings, mark: int | None) -> BaseConfig:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vpnkeys.domain.retention import kept
 from vpnkeys.ops.backup import BACKUPS, STAMP, database_file, stamp, write_backup
+from vpnkeys.ops.retention import kept
 from vpnkeys.service.backups import BackupFile
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.worker import NEVER, Job, Worker
@@ -118,7 +118,7 @@ def _moment_of(path: Path) -> datetime | None:
 
 
 def _thin_out(directory: Path, now: datetime) -> None:
-    """Remove backups of ours that are not kept (`domain/retention.py`), and leftovers."""
+    """Remove backups of ours that are not kept (`ops/retention.py`), and leftovers."""
     found = _listed(directory)
     ours = {path: at for path in found if (at := _moment_of(path)) is not None}
     still = kept(ours.values(), now)

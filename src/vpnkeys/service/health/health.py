@@ -26,7 +26,7 @@ _JOB = Job(
     stop_within_s=0.5,
 )
 
-_OFTEN = 3  # once is somebody's mistake, twice may be a coincidence
+_OFTEN = 3  # once is a mistake, twice may be a coincidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound, Reality, VlessClient
 from vpnkeys.domain.key import KEY_TAG_PREFIX
+from vpnkeys.domain.networks import PRIVATE_NETWORKS
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
 from vpnkeys.memo import Memo
-from vpnkeys.xray.host.networks import PRIVATE_NETWORKS
 
 JsonObject = dict[str, Any]
 

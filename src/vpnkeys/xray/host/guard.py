@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from vpnkeys.domain.networks import PRIVATE_NETWORKS
 from vpnkeys.worker import Worker
-from vpnkeys.xray.host.networks import PRIVATE_NETWORKS
 from vpnkeys.xray.host.nft import KeptTable, NftImpossible, block, replacing
 
 _PROBE_TIMEOUT_S = 1.0

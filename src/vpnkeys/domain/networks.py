@@ -1,0 +1,34 @@
+"""The networks to which this server sends nothing for others: one list, for customers and for webhooks."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+# Whoever asks. Link-local, multicast and reserved ranges, metadata services of clouds, which give out credentials; and
+# IPv6 ranges with an IPv4 address inside that nothing would check (6to4, Teredo, local NAT64).
+_FOR_NOBODY = (
+    "0.0.0.0/8", "100.100.100.200/32", "169.254.0.0/16", "192.0.0.192/32", "224.0.0.0/3", "::/128",
+    "64:ff9b:1::/48", "2001::/32", "2002::/16", "fd00:ec2::254/128", "fe80::/10", "ff00::/8",
+)  # fmt: skip
+
+# Loopback, private networks, carrier-grade NAT, ranges for tests and documents. An operator may send webhooks there.
+# An IPv4 address inside of `::/96` or NAT64 counts as itself for webhooks; customers have no need of either. Mapped
+# addresses need no entry: Xray takes them as the IPv4 address that they are (`IPAddress` in common/net/address.go).
+_NOT_FOR_CUSTOMERS = (
+    "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16",
+    "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "::/96", "64:ff9b::/96", "100::/64", "fc00::/7", "fec0::/10",
+)  # fmt: skip
+
+
+def _without_parts(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the networks that are no part of another one, in the order of their addresses, IPv4 first."""
+    networks = [ip_network(name) for name in names]
+    whole = [one for one in networks if not any(one != other and _contains(other, one) for other in networks)]
+    return tuple(map(str, sorted(whole, key=lambda one: (one.version, one.network_address.packed))))
+
+
+def _contains(outer: IPv4Network | IPv6Network, inner: IPv4Network | IPv6Network) -> bool:
+    return outer.version == inner.version and inner.network_address in outer and outer.prefixlen <= inner.prefixlen
+
+
+FORBIDDEN_TO_WEBHOOKS = tuple(map(ip_network, _FOR_NOBODY))
+PRIVATE_NETWORKS = _without_parts((*_FOR_NOBODY, *_NOT_FOR_CUSTOMERS))
+"""What customers must not reach, for Xray's routing and for nftables, which refuses overlapping networks."""
