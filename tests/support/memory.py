@@ -15,9 +15,9 @@ from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.interfaces import PATIENCE_S
 from vpnkeys.service.change.changer import KeyChanger
-from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.keys import KeyService
-from vpnkeys.service.quotas import QuotaWatch
+from vpnkeys.service.limits.enforcer import Enforcer
+from vpnkeys.service.limits.quotas import QuotaWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 

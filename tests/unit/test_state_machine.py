@@ -36,8 +36,8 @@ from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import QUIET_S
-from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.keys import KeyService
+from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.traffic import TrafficService
 

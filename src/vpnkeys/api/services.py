@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
-from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.health.health import Health
 from vpnkeys.service.keys import KeyService
+from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.selftest import SelfTest
 from vpnkeys.service.subscriptions import SubscriptionService

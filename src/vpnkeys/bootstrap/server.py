@@ -24,12 +24,12 @@ from vpnkeys.ops.vitals import Monitor, host_facts
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.drift import DriftWatch
-from vpnkeys.service.enforcer import Enforcer
 from vpnkeys.service.health.checks import HostFacts
 from vpnkeys.service.health.health import Health
 from vpnkeys.service.health.questions import Questions
 from vpnkeys.service.keys import KeyService
-from vpnkeys.service.quotas import QuotaWatch
+from vpnkeys.service.limits.enforcer import Enforcer
+from vpnkeys.service.limits.quotas import QuotaWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.selftest import SelfTest

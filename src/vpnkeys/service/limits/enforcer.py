@@ -31,7 +31,7 @@ _JOB = Job(
 class Enforcer:
     """Checks all limits once a second, and samples traffic every two seconds while any key has a traffic limit.
 
-    A traffic limit that is reached between two samples is noticed sooner by `service.quotas`.
+    A traffic limit that is reached between two samples is noticed sooner by `service.limits.quotas`.
     """
 
     keys: KeyService

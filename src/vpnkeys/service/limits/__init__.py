@@ -1,0 +1,1 @@
+"""Limits that strike: dates, traffic and devices."""
