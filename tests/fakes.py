@@ -130,11 +130,12 @@ class FakeNode:
         if taken:
             raise PortTaken(f"taken: {taken}")
 
-    def sample(self) -> Samples:
+    def sample(self, uuids: Collection[str] | None = None) -> Samples:
         """The counters of this life."""
         self._ask()
         self._xray()
-        return Samples(self.epoch(), dict(self.counters))
+        asked = self.counters if uuids is None else uuids
+        return Samples(self.epoch(), {uuid: self.counters[uuid] for uuid in asked if uuid in self.counters})
 
     def check(self, desired: tuple[Inbound, ...]) -> None:
         """Whether Xray would start with these."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ class Busy:
         self._uuids = uuids
         self._tick = 0
 
-    def sample(self) -> Samples:
+    def sample(self, uuids: Collection[str] | None = None) -> Samples:
         """A thousand bytes more each time."""
         self._tick += 1
         return Samples("life", dict.fromkeys(self._uuids, Bytes(self._tick * 1000, self._tick * 2000)))

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from tests.support.agreement import agreement, read_config
 from tests.support.clients import XrayClient
+from tests.support.counting import total_bytes, xray_bytes
 from tests.support.keys import Key, carries, delete_key, link_of, list_keys, make_key
 from tests.support.process import wait_until
 from tests.support.service import Service
@@ -235,6 +236,9 @@ def test_switching_off(struck: Struck) -> None:
     say("switching off", struck.is_out(since, "disabled"))
     assert struck.stream.broken_at is not None
     assert struck.stream.broken_at < answered + 1.0
+    assert total_bytes(struck.service, struck.key) == xray_bytes(struck.service, struck.key), (
+        "to the last byte before the cut"
+    )
     change(struck.service, struck.key, is_active=True)
     struck.is_back()
 

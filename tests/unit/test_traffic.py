@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import reduce
@@ -88,14 +89,14 @@ class Gate(FakeNode):
     let: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     samples_taken: int = 0
 
-    def sample(self) -> Samples:
+    def sample(self, uuids: Collection[str] | None = None) -> Samples:
         """Wait; then the counters, or no answer."""
         self.samples_taken += 1
         self.entered.release()
         self.let.acquire()
         if self.running is None:
             raise XrayUnavailable("silent")
-        return FakeNode.sample(self)
+        return FakeNode.sample(self, uuids)
 
 
 def _service() -> tuple[TrafficService, Gate]:

@@ -14,8 +14,9 @@ from vpnkeys.domain.trial import Trial
 class Counters(Protocol):
     """Gives the traffic counters of one Xray."""
 
-    def sample(self) -> Samples:
-        """Return the cumulative counters, which are never reset. Raises XrayUnavailable."""
+    # Xray has counters of all users since its start; it keeps those of deleted keys too.
+    def sample(self, uuids: Collection[str] | None = None) -> Samples:
+        """Return the cumulative counters of these users (None: of all), never reset. Raises XrayUnavailable."""
         ...
 
 
@@ -37,8 +38,8 @@ class Node(Protocol):
         """
         ...
 
-    def sample(self) -> Samples:
-        """Return the cumulative counters, which are never reset. Raises XrayUnavailable."""
+    def sample(self, uuids: Collection[str] | None = None) -> Samples:
+        """Return what `Counters.sample` does."""
         ...
 
     # Xray's own view, because a socket to the port alone may be a probe. It never reports 127.0.0.1 and ::1.

@@ -45,9 +45,16 @@ class UnstoredSamples:
         self._kept = ()
 
     def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
-        """Return what `Store.used_bytes` does, with these samples too. Raises StoreUnavailable."""
+        """Return what `Store.used_bytes` does, with these samples too; `fresh` may be of some keys only.
+
+        Raises StoreUnavailable.
+        """
         latest = {kept.samples.epoch: kept.samples for kept in self._kept}
-        latest |= {samples.epoch: samples for samples in fresh}
+        for samples in fresh:
+            known = latest.get(samples.epoch)
+            latest[samples.epoch] = (
+                samples if known is None else replace(samples, usage={**known.usage, **samples.usage})
+            )
         return self.store.used_bytes(since, latest.values())
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:

@@ -38,9 +38,17 @@ class Presence:
 def count(store: Store, counters: Counters, clock: Clock) -> None:
     """Read the counters and merge them. Raises Unavailable; then nothing was changed."""
     at = clock.now()  # before the reading: a gap begins at this time, and must hold all that passed after the reading
-    samples = counters.sample()
+    samples = counters.sample(_uuids(store))
     with store.write() as transaction:
         transaction.ledger.merge(samples, at)
+
+
+def _uuids(store: Store) -> tuple[str, ...] | None:
+    """Return the users whose counters are wanted: of all keys; None, for all of Xray's, if the database is silent."""
+    try:
+        return tuple(key.uuid for key in store.keys())  # noqa: SIM118 - not a dict
+    except StoreUnavailable:
+        return None
 
 
 @dataclass(slots=True)
@@ -110,7 +118,7 @@ class TrafficService:
                 return
             try:
                 at = self.clock.now()  # before the reading, as in `count`
-                self.unstored.keep(self.node.sample(), at)
+                self.unstored.keep(self.node.sample(_uuids(self.store)), at)
                 self._not_stored = self._store_samples()
                 sample.answer.set_result(self.unstored.traffic_of(sample.uuids) if sample.uuids else {})
             except BaseException as error:  # noqa: BLE001 - without an answer, callers would wait for ever
@@ -157,7 +165,7 @@ class TrafficService:
         """
         with self._sampling:
             at = self.clock.now()
-            self.unstored.keep(self.node.sample(), at)
+            self.unstored.keep(self.node.sample(_uuids(self.store)), at)
             with self.store.write() as transaction:
                 self.unstored.merge(transaction.ledger)
                 used = transaction.ledger.used_bytes({key.uuid: None})[key.uuid]

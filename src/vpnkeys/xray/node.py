@@ -126,9 +126,9 @@ class LocalNode:
             self.file.leave_out_foreign()
             self.file.write(desired, always_check=True)
 
-    def sample(self) -> Samples:
-        """Return all users' counters in bytes, with the epoch of their process. Raises XrayUnavailable."""
-        return self._counters.sample()
+    def sample(self, uuids: Collection[str] | None = None) -> Samples:
+        """Return the counters of these users (None: of all) and their epoch. Raises XrayUnavailable."""
+        return self._counters.sample(uuids)
 
     def check(self, desired: tuple[Inbound, ...]) -> None:
         """Let Xray test a trial config.json with these inbounds. Raises ConfigRefused, ConfigUnwritable."""

@@ -72,7 +72,7 @@ class QuotaWatch:
         return seen is None or seen.limits != key.limits or seen.look_at <= now
 
     def _look_at(self, due: Iterable[Key], now: float) -> None:
-        sample = self.traffic.node.sample()
+        sample = self.traffic.node.sample([key.uuid for key in due])
         counters = {key.uuid: sample.usage.get(key.uuid, NOTHING) for key in due}
         changed = [key for key in due if not self._is_unchanged(key, sample.epoch, counters[key.uuid])]
         time_of_day = self.keys.clock.now()

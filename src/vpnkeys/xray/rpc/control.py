@@ -37,6 +37,8 @@ _ADD = _Method(f"{_HANDLER}AddInbound", pb.Empty.FromString)
 _REMOVE = _Method(f"{_HANDLER}RemoveInbound", pb.Empty.FromString)
 _LIST = _Method(f"{_HANDLER}ListInbounds", pb.ListInboundsResponse.FromString)
 _QUERY = _Method(f"{_STATS}QueryStats", pb.QueryStatsResponse.FromString)
+# Its answer, GetStatsResponse, has one Stat in the field in which QueryStatsResponse has many: the same on the wire.
+_COUNTER = _Method(f"{_STATS}GetStats", pb.QueryStatsResponse.FromString)
 _ADDRESSES = _Method(f"{_STATS}GetStatsOnlineIpList", pb.OnlineIpList.FromString)
 _ONLINE = _Method(f"{_STATS}GetAllOnlineUsers", pb.AllOnlineUsersResponse.FromString)
 _SYS_STATS = _Method(f"{_STATS}GetSysStats", pb.SysStatsResponse.FromString)
@@ -85,6 +87,13 @@ class XrayControl:
         # Never with reset: a sample that is lost after a reset is lost for good, a cumulative one is read again.
         answer = self._call(_QUERY, pb.QueryStatsRequest(pattern=pattern, reset=False))
         return {stat.name: stat.value for stat in answer.stat}
+
+    def counter(self, name: str) -> int:
+        """Return one counter, cumulative since Xray's start; 0 when there is none."""
+        try:
+            return self._call(_COUNTER, pb.GetStatsRequest(name=name, reset=False)).stat[0].value
+        except XrayRefused:
+            return 0  # "not found": nothing has passed yet
 
     def addresses(self, email: str) -> dict[str, int]:
         """Return the addresses that a user is online from, with the time (Unix) at which the last connection began.

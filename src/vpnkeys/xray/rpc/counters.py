@@ -1,6 +1,7 @@
 """Reads Xray's counters together with the epoch, the name of the process life, that they belong to."""
 
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.rpc.control import XrayControl
 
 _CONNECT_TIMEOUT_S = 1.0
+_COST_OF_ONE = 160
+"""Reading one user's two counters costs as much as this many in an answer with all: 0.5 ms and 3.1 us (measured)."""
+
 _SILENT = "Xray does not answer on its API; it is being restarted if it ended. Try again shortly."
 
 
@@ -25,6 +29,7 @@ class XrayCounters:
         self._api_socket = api_socket
         self._lock = threading.Lock()
         self._current: tuple[str, XrayControl] | None = None
+        self._all = "", 0  # the epoch of the last answer with all counters, and how many there were
 
     def epoch(self) -> str:
         """Return the epoch of the process that listens on the API's socket. Raises XrayUnavailable."""
@@ -40,15 +45,29 @@ class XrayCounters:
         except OSError as error:
             raise XrayUnavailable(_SILENT) from error
 
-    def sample(self) -> Samples:
-        """Return all users' counters in bytes, with the epoch of their process. Raises XrayUnavailable."""
+    def sample(self, uuids: Collection[str] | None = None) -> Samples:
+        """Return the counters of these users (None: of all) in bytes, with the epoch of their process.
+
+        Raises XrayUnavailable.
+        """
         # The epoch is read before and after: when it changed, the counters may be of either process.
         before = self.epoch()
-        counters = self._control(before).counters("user>>>")
+        usage = self._usage(before, uuids)
         if self.epoch() != before:
             msg = "Xray was restarted while its counters were read; try again."
             raise XrayUnavailable(msg)
-        return Samples(before, _usage(counters))
+        return Samples(before, usage)
+
+    def _usage(self, epoch: str, uuids: Collection[str] | None) -> dict[str, Bytes]:
+        control = self._control(epoch)
+        # Xray never removes a counter, so after many deletions almost all of an answer is about keys that are gone.
+        if uuids is not None and epoch == self._all[0] and len(uuids) * _COST_OF_ONE < self._all[1]:
+            used = {uuid: Bytes(*(control.counter(name) for name in _names(uuid))) for uuid in uuids}
+            return {uuid: counted for uuid, counted in used.items() if counted != NOTHING}
+        counters = control.counters("user>>>")
+        self._all = epoch, len(counters)
+        usage = _usage(counters)
+        return usage if uuids is None else {uuid: usage[uuid] for uuid in uuids if uuid in usage}
 
     def close(self) -> None:
         """Close the channel."""
@@ -64,6 +83,10 @@ class XrayCounters:
                     self._current[1].close()
                 self._current = epoch, XrayControl(self._api_socket)
             return self._current[1]
+
+
+def _names(uuid: str) -> tuple[str, str]:
+    return f"user>>>{uuid}>>>traffic>>>uplink", f"user>>>{uuid}>>>traffic>>>downlink"
 
 
 def _usage(counters: dict[str, int]) -> dict[str, Bytes]:
