@@ -1,20 +1,19 @@
 """Free ports on this machine, never the same one for two test processes.
 
-A process takes one window of ports for itself by a lock on a file, so pytest-xdist workers and test
-runs started side by side cannot meet. All windows lie below 32768, where the kernel starts to choose
+A process takes one window of ports for itself by the name of an abstract Unix socket, so pytest-xdist
+workers and test runs started side by side cannot meet. Such names belong to a network namespace as
+ports do (unix(7)), whoever's tests these are and in whatever root directory they run. All windows lie
+below 32768, where the kernel starts to choose
 ports for outgoing connections: a port found free stays free. They also lie above the product's
 default range, which belongs to a service that may really be running.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import socket
-import tempfile
 from contextlib import ExitStack
-from pathlib import Path
 from threading import RLock
 
 _FIRST_PORT = 12000
@@ -32,17 +31,15 @@ def _worker_number() -> int:
     return int(digits.group()) if digits else 0
 
 
-def _claim_window() -> tuple[int, int]:
-    """(first port, descriptor of the lock) of a window that is ours until this process ends."""
-    directory = Path(tempfile.gettempdir()) / f"vpnkeys-test-ports-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
+def _claim_window() -> tuple[int, socket.socket]:
+    """(first port, its lock) of a window that is ours until this process ends or closes the lock."""
     for step in range(_WINDOW_COUNT):
         number = (_worker_number() + step) % _WINDOW_COUNT
-        lock = os.open(directory / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
+            lock.bind(f"\0vpnkeys-test-ports-{number}")
+        except OSError:
+            lock.close()
             continue
         return _FIRST_PORT + number * _WINDOW_SIZE, lock
     raise NoFreePortError(f"all {_WINDOW_COUNT} port windows are in use by other test processes")
@@ -76,6 +73,7 @@ class _Window:
         """Claim nothing yet: importing this module must not take a lock."""
         self._guard = RLock()
         self._first: int | None = None
+        self._lock: socket.socket | None = None
         self._offset = 0
         self._reserved: set[int] = set()
 
@@ -83,7 +81,7 @@ class _Window:
         """The next run of free, unreserved ports."""
         with self._guard:
             if self._first is None:
-                self._first, _ = _claim_window()
+                self._first, self._lock = _claim_window()
             for _ in range(_WINDOW_SIZE):
                 if self._offset + size > _WINDOW_SIZE:
                     self._offset = 0
