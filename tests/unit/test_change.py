@@ -19,6 +19,7 @@ from vpnkeys.domain.errors import (
     KeyNotFound,
     KeysChangedMeanwhile,
     NotWritten,
+    PortsExhausted,
     StopPending,
     XrayRefused,
     XrayUnavailable,
@@ -181,6 +182,22 @@ def test_a_start_that_the_service_dies_over_is_taken_back_or_there(server: Serve
     running = {tag for tag in again.node.running or {} if tag.startswith("key-")}
     assert running == {key.tag for key in again.keys.list()}
     assert len(again.keys.list()) == (steps >= 5)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["never", "late"])
+def test_ports_of_failed_starts_come_back(server: Server, is_late: bool) -> None:
+    """While Xray hangs each try reserves some, and the answer stays 503: nobody has to delete a key for that."""
+    server.hang(is_late=is_late)
+    for _ in range(3):
+        with pytest.raises(XrayUnavailable):
+            server.keys.create_many([Draft("one"), Draft("two")])
+    assert server.keys.list() == ()
+    server.be_quiet()
+    keys = [server.make() for _ in server.keys.pool.ports]
+    assert [key.port for key in keys] == [*server.keys.pool.ports]
+    assert server.make_fails(PortsExhausted) == ()
+    server.hang()
+    assert server.make_fails(PortsExhausted) == ()
 
 
 def test_a_full_disk_keeps_nobody_from_being_stopped(server: Server) -> None:

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnkeys.domain.errors import PortsExhausted
-from vpnkeys.domain.portpool import PortRange
-from vpnkeys.service.keys import lowest_free
+from vpnkeys.domain.portpool import PortRange, lowest_free
 
 POOL = PortRange(10001, 10100)
 
@@ -16,10 +15,10 @@ def test_the_lowest_port_that_nobody_has(taken: set[int], listening: set[int]) -
     """The port belongs to no key, nothing listens on it, and none below it would do."""
     free = set(POOL.ports) - taken - listening
     if free:
-        assert lowest_free(POOL, taken, lambda port: port not in listening) == min(free)
+        assert lowest_free(POOL, taken, lambda port: port not in listening, ()) == min(free)
     else:
         with pytest.raises(PortsExhausted):
-            lowest_free(POOL, taken, lambda port: port not in listening)
+            lowest_free(POOL, taken, lambda port: port not in listening, ())
 
 
 @given(st.sets(st.sampled_from(POOL.ports)))
@@ -32,7 +31,7 @@ def test_the_host_is_asked_only_about_ports_that_no_key_has(taken: set[int]) -> 
         return False
 
     with pytest.raises(PortsExhausted):
-        lowest_free(POOL, taken, never_free)
+        lowest_free(POOL, taken, never_free, ())
     assert asked == [port for port in POOL.ports if port not in taken]
 
 
@@ -40,10 +39,10 @@ def test_the_101st_key_is_refused() -> None:
     """A hundred ports are a hundred keys; the refusal says what to do."""
     taken: list[int] = []
     for expected in range(10001, 10101):
-        taken.append(lowest_free(POOL, taken, lambda _: True))
+        taken.append(lowest_free(POOL, taken, lambda _: True, ()))
         assert taken[-1] == expected
     with pytest.raises(PortsExhausted, match="All 100 ports of 10001-10100 are taken") as refused:
-        lowest_free(POOL, taken, lambda _: True)
+        lowest_free(POOL, taken, lambda _: True, ())
     assert refused.value.code == "ports_exhausted"
 
 

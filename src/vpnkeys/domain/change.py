@@ -117,8 +117,13 @@ class Snapshot:
     @property
     def taken_ports(self) -> frozenset[int]:
         """The ports that no new key may have: of keys, of intents, and of stops that are not confirmed."""
+        return self.pending_ports.union(key.port for key in self.keys)
+
+    @property
+    def pending_ports(self) -> frozenset[int]:
+        """The ports of intents, and of stops that are not confirmed: free again when the node answers."""
         pending = (stop.port for stop in self.stops if not stop.is_confirmed)
-        return frozenset((*(key.port for key in self.keys), *(intent.port for intent in self.intents), *pending))
+        return frozenset((*(intent.port for intent in self.intents), *pending))
 
     @property
     def old_stops(self) -> tuple[str, ...]:

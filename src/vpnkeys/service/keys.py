@@ -11,7 +11,6 @@ from vpnkeys.domain.errors import (
     InvalidChoice,
     KeyNotFound,
     NotWritten,
-    PortsExhausted,
     StoreUnavailable,
     TargetsUnready,
     XrayRefused,
@@ -19,7 +18,7 @@ from vpnkeys.domain.errors import (
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.link import render_link
 from vpnkeys.domain.making import Draft, Supply, made
-from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.portpool import PortRange, lowest_free
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.change.changer import KeyChanger
@@ -244,7 +243,7 @@ def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> 
             taken.add(port)
     ports = []
     for port in chosen:
-        taken.add(given := port or lowest_free(pool, taken, seen.is_free))
+        taken.add(given := port or lowest_free(pool, taken, seen.is_free, seen.pending_ports))
         ports.append(given)
     return tuple(ports)
 
@@ -257,18 +256,6 @@ def _require_free(port: int, pool: PortRange, taken: Collection[int], is_free: C
         owner = "key" if port in taken else "program on this server"
         msg = f"port {port} belongs to another {owner}; choose another, or leave it out."
         raise AlreadyTaken(msg)
-
-
-def lowest_free(pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool]) -> int:
-    """Return the lowest port of the pool that no key has and for which `is_free` is true on this host.
-
-    `is_free` tries to listen, so it is called only for ports that no key has. Raises PortsExhausted when none is left.
-    """
-    for port in pool.ports:
-        if port not in taken and is_free(port):
-            return port
-    msg = f"All {len(pool)} ports of {pool} are taken; delete a key, or widen VPNKEYS_PORT_RANGE."
-    raise PortsExhausted(msg)
 
 
 def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:

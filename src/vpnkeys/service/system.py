@@ -10,11 +10,10 @@ from vpnkeys.domain.change import KeyChanges, Snapshot
 from vpnkeys.domain.errors import StoreUnavailable, XrayRefused, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan
-from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.portpool import PortRange, lowest_free
 from vpnkeys.domain.target import TargetUse, uses
 from vpnkeys.service.audited import audited
 from vpnkeys.service.change.changer import KeyChanger
-from vpnkeys.service.keys import lowest_free
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter, ShortIdMismatch
 from vpnkeys.service.traffic import TrafficService
@@ -127,7 +126,7 @@ class SystemService:
         keys, moved = [key for key in seen.keys if key.id not in pending], []
         taken = {*seen.taken_ports.difference(key.port for key in keys), *pending.values()}
         for key in keys:
-            port = lowest_free(self.pool, taken, lambda port: port in ours or seen.is_free(port))
+            port = lowest_free(self.pool, taken, lambda port: port in ours or seen.is_free(port), seen.pending_ports)
             taken.add(port)
             if port != key.port:
                 moved.append(replace(key, port=port, port_assigned_at=seen.now))
