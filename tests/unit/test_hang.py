@@ -150,3 +150,24 @@ def test_one_that_may_not_be_ended_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(world, "kill", refuse)
     with pytest.raises(XrayUnavailable, match="may not be ended"):
         world.run(20)
+
+
+def test_others_read_its_last_answer_and_ask_nothing() -> None:
+    """Before its first question, while Xray is silent, and while no process lives, there is none."""
+    world = World()
+    for answers, pid, is_there in [(True, 1, True), (False, 1, False), (True, 1, True), (True, None, False)]:
+        world.answers, world.pid = answers, pid
+        world.watch.look()
+        asked_at = world.now
+        assert is_answered(world) is is_there
+        assert world.now == asked_at
+    assert not is_answered(World())
+
+
+def is_answered(world: World) -> bool:
+    """What `/health` reads."""
+    try:
+        world.watch.require_answer()
+    except XrayUnavailable:
+        return False
+    return True

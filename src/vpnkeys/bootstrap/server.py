@@ -146,10 +146,9 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     Raises SettingsError when the data directory cannot serve, VpnKeysError when a part of it does not answer.
     """
     lock = _lock_what_is_whole(settings, start_empty=start_empty)
-    pair = key_pair(settings)
     api_key_hash, new_api_key = api_key(settings)
     engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
-    site, guard = _site(settings, pair), build_guard(settings)
+    site, guard = _site(settings, key_pair(settings)), build_guard(settings)
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
     node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
     reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
@@ -160,6 +159,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
     drift, config, workers = DriftWatch(reconciler), ConfigWatch(node, reconciler, process), Workers()
+    hang_watch = HangWatch(process, node.control.ping, traffic.collect)
     look_at_host = partial(host_facts, settings, daily_backup, served, clock)
     reload_key_pair = partial(_reload_key_pair, settings.data_dir, reconciler)
     server = Server(
@@ -171,7 +171,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         enforcer=Enforcer(keys, traffic),
         quotas=QuotaWatch(keys, traffic),
         reconciler=reconciler,
-        health=_health(look_at_host, config, workers, guard),
+        health=_health(look_at_host, hang_watch, config, workers, guard),
         selftest=SelfTest(node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
         subscriptions=_subscriptions_of(settings, reconciler, clock),
@@ -181,7 +181,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         certificate=served,
         node=node,
         process=process,
-        hang_watch=HangWatch(process, node.control.ping, traffic.collect),
+        hang_watch=hang_watch,
         xray_version=xray.version,
         guard=guard,
         lock=lock,
@@ -241,10 +241,14 @@ def _reconciler_of(settings: Settings, store: SqlStore, node: LocalNode, site: S
 
 
 def _health(
-    look_at_host: Callable[[], HostFacts], config: ConfigWatch, workers: Workers, guard: Guard | None
+    look_at_host: Callable[[], HostFacts],
+    hang_watch: HangWatch,
+    config: ConfigWatch,
+    workers: Workers,
+    guard: Guard | None,
 ) -> Health:
-    node, reconciler = config.node, config.reconciler
-    questions = Questions(node.control.ping, look_at_host, reconciler.store, SystemClock())
+    reconciler = config.reconciler
+    questions = Questions(hang_watch.require_answer, look_at_host, reconciler.store, SystemClock())
     full_cone = guard is not None
     return Health(reconciler, workers.statuses, questions, sockets.can_cut(), full_cone=full_cone, config=config.facts)
 

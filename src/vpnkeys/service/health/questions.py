@@ -1,4 +1,4 @@
-"""Asks Xray, the database and the disk in the background, so that `/health` answers at once.
+"""Examines Xray, the database and the disk in the background, so that `/health` answers at once.
 
 Each question is a worker. One that gets no answer, or an error, is late, also while it hangs.
 """
@@ -49,10 +49,10 @@ _HOST = Job(
 class Questions:
     """The three workers, and the last answer of the disk.
 
-    `ask_xray` makes a call that Xray has to answer: even a frozen Xray accepts connections.
+    `require_answer` raises XrayUnavailable when Xray did not answer its last call; a frozen one accepts connections.
     """
 
-    ask_xray: Callable[[], None]
+    require_answer: Callable[[], None]
     look_at_host: Callable[[], HostFacts]
     store: Store
     clock: Clock
@@ -62,7 +62,7 @@ class Questions:
     def __post_init__(self) -> None:
         """Make the workers; they ask when they are started."""
         self.workers = (
-            Worker(_XRAY, self.ask_xray),
+            Worker(_XRAY, self.require_answer),
             Worker(_DATABASE, self.write),
             Worker(_HOST, self._look),
         )

@@ -70,6 +70,12 @@ class HangWatch:
         """Return for how long Xray's process has lived without an answer; 0 while it answers or does not live."""
         return self.now() - self._silent_since if self._unanswered else 0.0
 
+    def require_answer(self) -> None:
+        """Raise XrayUnavailable if the last question was not answered, or no process lives; nothing is asked."""
+        if self._pid is None or self._unanswered:
+            msg = "Xray did not answer when it was asked last."
+            raise XrayUnavailable(msg)
+
     def look(self) -> float | None:
         """Ask once, and end Xray if it hangs; return the wait before the next question. Raises XrayUnavailable."""
         pid = self.process.pid
