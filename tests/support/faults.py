@@ -215,8 +215,8 @@ FAULTS: MappingProxyType[str, Fault] = MappingProxyType(
         "target dead": _unfit(_dead_target),
         "DNS dead": _unfit(_dead_names, is_long=True),
         "database locked": Fault(_locked_database, codes=_NO_WRITES, stay=True, enforced=True),
-        "clock +1 h": Fault(_wrong_clock(+1), stay=True, enforced=True),
-        "clock -1 h": Fault(_wrong_clock(-1), stay=True),
+        "clock +1 h": Fault(_wrong_clock(+1), lasts_s=3.0, stay=True, enforced=True),
+        "clock -1 h": Fault(_wrong_clock(-1), lasts_s=3.0, stay=True),
         "certificate expired": Fault(_expired_certificate, stay=True, enforced=True),
     }
 )
