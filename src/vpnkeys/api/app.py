@@ -18,7 +18,6 @@ from vpnkeys.api.counts import Metrics
 from vpnkeys.api.feed import Feed
 from vpnkeys.api.headers import SingleHeaders
 from vpnkeys.api.pages import docs, sub, ui
-from vpnkeys.api.pools import QUICK_THREADS
 from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.routes import (
     audit,
@@ -42,6 +41,8 @@ from vpnkeys.api.routing import Dispatcher
 from vpnkeys.api.services import Services
 from vpnkeys.server.ending import CancelledRequests
 from vpnkeys.server.requests import AccessLog
+
+_FILE_THREADS = 4
 
 # In order: the first route that matches is taken, and the last one of `ui` takes any name below /ui/.
 _PARTS = (
@@ -70,7 +71,8 @@ _PARTS = (
 @asynccontextmanager
 async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
     # In the lifespan, because the limiter belongs to the event loop, which has not begun before.
-    anyio.to_thread.current_default_thread_limiter().total_tokens = QUICK_THREADS
+    # Only files are read by these threads; handlers have their own (`api/pools.py`).
+    anyio.to_thread.current_default_thread_limiter().total_tokens = _FILE_THREADS
     yield
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import Context
 from itertools import count
 from typing import NamedTuple
 
@@ -52,7 +53,8 @@ class Feed:
         """Count a stream during the block; the first one begins the looks, and the last one ends them."""
         self._streams += 1
         if self._looking is None:
-            self._looking = asyncio.create_task(self._look_on())
+            # In a context of its own: the look is nobody's request.
+            self._looking = asyncio.create_task(self._look_on(), context=Context())
         try:
             yield
         finally:

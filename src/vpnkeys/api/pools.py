@@ -1,10 +1,13 @@
 """Runs what waits for disk, Xray or a client in threads: each kind of work in a few of its own.
 
-What is quick, such as making a key, uses anyio's default threads, for which nothing slow can make it wait.
+Of the threads of quick and of slow work, nobody has all: who sends many requests waits for himself, not others for him.
 """
 
+import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
@@ -12,30 +15,34 @@ from typing import Any, ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
-QUICK_THREADS = 4
-"""Handlers that wait for disk or Xray run in threads; more of them compete for the interpreter's lock (measured)."""
+from vpnkeys.domain.actor import current_actor
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_limiters: RunVar[dict["Pool", CapacityLimiter]] = RunVar("vpnkeys.pools")
-
 
 class Pool(Enum):
-    """Threads of one kind of work; the value is how many there are."""
+    """Threads of one kind of work: how many there are, and how many of them one actor has at most."""
 
-    SLOW = "slow", 3
+    # More threads compete for the interpreter's lock (measured).
+    QUICK = "quick", 4, 3
+    """Making and changing keys, and what else is done in milliseconds."""
+    SLOW = "slow", 3, 2
     """Self-tests, plans, history, backups, repairs, and what reads all keys."""
-    HEALTH = "health", 1
-    """`/health`, which is open to all and must answer whatever else happens."""
-    CUSTOMERS = "customers", 2
-    """Subscriptions."""
-    EVENTS = "events", 1
+    OPEN = "open", 2, 2
+    """Subscriptions and pages, which are open to all."""
+    HEALTH = "health", 1, 1
+    """`/health`, which must answer whatever else happens."""
+    EVENTS = "events", 1, 1
     """The look for the streams of events."""
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a thread of this pool, and return its result."""
-        return await to_thread.run_sync(partial(work, *args, **kwargs), limiter=self._limiter())
+        threads = _threads.get(None)
+        if threads is None:
+            _threads.set(threads := _Threads())
+        async with threads.turn(self, current_actor().name):
+            return await to_thread.run_sync(partial(work, *args, **kwargs), limiter=threads.limiters[self])
 
     def wrap(self, work: Callable[P, Any]) -> Callable[P, Coroutine[Any, Any, Any]]:
         """Return a coroutine function that calls this one in a thread of the pool; one that is a coroutine stays."""
@@ -48,9 +55,37 @@ class Pool(Enum):
 
         return in_pool
 
-    def _limiter(self) -> CapacityLimiter:
-        # A limiter belongs to one event loop; tests have several.
-        limiters = _limiters.get(None)
-        if limiters is None:
-            _limiters.set(limiters := {pool: CapacityLimiter(pool.value[1]) for pool in Pool})
-        return limiters[self]
+
+@dataclass(slots=True)
+class _Turns:
+    """The turns of one actor in one pool; `users` have one or wait for one."""
+
+    free: asyncio.Semaphore
+    users: int = 0
+
+
+@dataclass(slots=True)
+class _Threads:
+    """The threads of all pools in one event loop, of which tests have several."""
+
+    limiters: dict[Pool, CapacityLimiter] = field(
+        default_factory=lambda: {pool: CapacityLimiter(pool.value[1]) for pool in Pool}
+    )
+    turns: dict[tuple[Pool, str], _Turns] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def turn(self, pool: Pool, actor: str) -> AsyncIterator[None]:
+        """Wait until this actor has fewer threads of the pool than it may, and count one more during the block."""
+        of_one = (pool, actor)
+        turns = self.turns.setdefault(of_one, _Turns(asyncio.Semaphore(pool.value[2])))
+        turns.users += 1
+        try:
+            async with turns.free:
+                yield
+        finally:
+            turns.users -= 1
+            if not turns.users:
+                del self.turns[of_one]
+
+
+_threads: RunVar[_Threads] = RunVar("vpnkeys.pools")

@@ -30,13 +30,20 @@ SECURITY_SCHEMES = {
 class ApiRoute(APIRoute):
     """Is a route that checks its callers, by the framework and by the dispatcher alike."""
 
+    in_thread = True
+
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:  # noqa: ANN401 - FastAPI's own
         self.needs = needs_of(endpoint)
-        if self.needs.share is Share.SLOW:
-            endpoint = Pool.SLOW.wrap(endpoint)
         if self.needs.scope is not None:
             more["openapi_extra"] = {"security": SECURITY, **(more.get("openapi_extra") or {})}
-        super().__init__(path, endpoint, **more)
+        super().__init__(path, self.pool.wrap(endpoint) if self.in_thread else endpoint, **more)
+
+    @property
+    def pool(self) -> Pool:
+        """Return the threads in which a function of this route runs that is no coroutine."""
+        if self.needs.scope is None:
+            return Pool.OPEN
+        return Pool.SLOW if self.needs.share is Share.SLOW else Pool.QUICK
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for this path; a method that it does not have is answered with 405."""
@@ -59,6 +66,8 @@ class PlainRoute(ApiRoute):
 
     The framework uses its signature only for the OpenAPI document; nothing is validated or converted.
     """
+
+    in_thread = False
 
     def answer(self, scope: Scope) -> Response:
         """Return the answer. Raises what `AccessControl.admit` and the handler raise."""

@@ -55,7 +55,7 @@ async def get_subscription(
         access.limits.count_failure(address_of(request.scope))
         raise HTTPException(HTTPStatus.NOT_FOUND)
     # In a thread: it reads the traffic from the database and may draw a QR code.
-    return await Pool.CUSTOMERS.run(_answer, request, services, key, token, wanted)
+    return await Pool.OPEN.run(_answer, request, services, key, token, wanted)
 
 
 @router.api_route("/sub/{token}", methods=["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])

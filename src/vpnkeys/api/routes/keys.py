@@ -1,19 +1,19 @@
 """Serves `/api/keys`: makes, lists, shows, changes and deletes keys.
 
-Handlers that wait for disk or Xray are coroutines that do so in a thread. FastAPI would run a plain function in one
-thread and render its answer in a second, and each change of threads takes as long as a commit.
+Handlers that wait for disk or Xray are coroutines that do so in a thread, and convert what was sent before, and the
+answer after: each change of threads takes as long as a commit.
 """
 
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
-from anyio.to_thread import run_sync
 from fastapi import Header, Request, Response
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer, made_answer
 from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, rendered_keys
+from vpnkeys.api.pools import Pool
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.token import Scope
@@ -62,14 +62,14 @@ async def create_key(
     draft = draft_of(new)
     # The parsed body is compared, so that spelling and order of its JSON do not matter.
     repeat = None if idempotency_key is None else Repeat.of(who.id, idempotency_key, draft)
-    return made_answer(await run_sync(keys.create, draft, repeat), new)
+    return made_answer(await Pool.QUICK.run(keys.create, draft, repeat), new)
 
 
 @router.post("/bulk")
 @requires(Scope.KEYS, limit="create")
 async def create_keys(new: NewKeys, keys: KeysDep) -> list[MadeKey]:
     """Make several keys, all of them or none."""
-    made = await run_sync(keys.create_many, [draft_of(one) for one in new.keys])
+    made = await Pool.QUICK.run(keys.create_many, [draft_of(one) for one in new.keys])
     return [made_answer(key, asked) for key, asked in zip(made, new.keys, strict=True)]
 
 
@@ -78,7 +78,7 @@ async def create_keys(new: NewKeys, keys: KeysDep) -> list[MadeKey]:
 @requires(Scope.KEYS, limit="delete")
 async def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:
     """Delete several keys, all of them or none."""
-    deleted = await run_sync(keys.delete, *which.ids)
+    deleted = await Pool.QUICK.run(keys.delete, *which.ids)
     return DeletedMany(message="Keys deleted successfully", deleted=len(deleted))
 
 
@@ -86,7 +86,7 @@ async def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:
 @requires(Scope.KEYS)
 async def extend_keys(extension: Extension, keys: KeysDep) -> list[Key]:
     """Let several keys expire later, all of them or none; those that never expire stay so."""
-    extended = await run_sync(keys.extend, extension.ids, timedelta(days=extension.days))
+    extended = await Pool.QUICK.run(keys.extend, extension.ids, timedelta(days=extension.days))
     return [key_answer(key) for key in extended]
 
 
@@ -124,12 +124,12 @@ async def get_key_link(key: KeyDep, keys: KeysDep) -> KeyLink:
 @requires(Scope.KEYS)
 async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> Key:
     """Change a key. When this answers, Xray follows the change; the key's link stays the same."""
-    return key_answer(await run_sync(keys.change, key_id, partial(changed_draft, change)))
+    return key_answer(await Pool.QUICK.run(keys.change, key_id, partial(changed_draft, change)))
 
 
 @router.delete("/{key_id}")
 @requires(Scope.KEYS, limit="delete")
 async def delete_key(key_id: KeyId, keys: KeysDep) -> Deleted:
     """Delete a key. When this answers, no client gets in with it and its open connections are cut."""
-    await run_sync(keys.delete, key_id)
+    await Pool.QUICK.run(keys.delete, key_id)
     return Deleted(message="Key deleted successfully")
