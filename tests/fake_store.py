@@ -12,7 +12,7 @@ from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
 from vpnkeys.domain.actor import current_actor
 from vpnkeys.domain.audit import Entry, Outcome, Record, key_created, key_deleted, key_updated
-from vpnkeys.domain.change import Intent, KeptAnswer, Stop
+from vpnkeys.domain.change import Intent, KeptAnswer, Stop, spellings_of
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key
@@ -248,7 +248,8 @@ class FakeStore:
         wanted = [
             record
             for record in reversed(self.memory.tables.records)
-            if (before_id is None or record.id < before_id) and subject in {None, record.entry.subject}
+            if (before_id is None or record.id < before_id)
+            and (subject is None or record.entry.subject in spellings_of(subject))
         ]
         return tuple(wanted[:limit])
 

@@ -35,7 +35,7 @@ class Telegram:
 def key_of(server: Client, user_id: int, update_id: int) -> Key:
     """The user's key, made when there is none. An update that is handled twice makes no second one."""
     name = f"telegram:{user_id}"
-    found = next((key for key in server.keys.list() if key.name == name), None)
+    found = next(iter(server.keys.list(name)), None)
     return found or server.keys.create(name, f"telegram-{update_id}", traffic_limit_bytes=50 * GIB, max_devices=3)
 
 

@@ -178,19 +178,20 @@ def test_an_id_that_is_none(service: Service, method: str, rest: str, key_id: st
     check_problem(service.client.request(method, f"/api/keys/{key_id}{rest}"), 404)
 
 
-@pytest.mark.parametrize("change", [str.upper, lambda text: text[:-1], lambda text: f"%20{text}"])
+@pytest.mark.parametrize("change", [lambda text: text[1:], lambda text: text[:-1], lambda text: f"%20{text}"])
 def test_an_id_is_exact(service: Service, key: Key, change: Callable[[str], str]) -> None:
-    """An id in capitals, cut short or with a blank is not that id."""
+    """An id that is cut short or has a blank is not that id."""
     check_problem(service.client.delete(f"/api/keys/{change(key['id'])}"), 404)
 
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/api/keys", "GET, POST"),
-        ("DELETE", "/api/keys", "GET, POST"),
-        ("PUT", "/api/keys/x", "DELETE, GET, PATCH"),
-        ("POST", "/health", "GET"),
+        ("PUT", "/api/keys", "GET, HEAD, POST"),
+        ("DELETE", "/api/keys", "GET, HEAD, POST"),
+        ("PUT", "/api/keys/x", "DELETE, GET, HEAD, PATCH"),
+        ("POST", "/health", "GET, HEAD"),
+        ("HEAD", "/api/keys/bulk/delete", "POST"),
         ("POST", "/", "GET"),
     ],
 )

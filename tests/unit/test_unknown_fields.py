@@ -37,6 +37,7 @@ CLOSE = {
     "active": "is_active",
     "isActive": "is_active",
     "notes": "note",
+    "not": "note",
     "names": "name",
     "Name": "name",
     "shortid": "short_id",

@@ -16,6 +16,7 @@ from vpnkeys.api.auth.shares import Shares
 from vpnkeys.api.bodylimit import BodyLimit
 from vpnkeys.api.counts import Metrics
 from vpnkeys.api.feed import Feed
+from vpnkeys.api.head import HeadRequests
 from vpnkeys.api.headers import SingleHeaders
 from vpnkeys.api.pages import docs, sub, ui
 from vpnkeys.api.rendered import RenderedKeys
@@ -102,4 +103,6 @@ def create_app(services: Services) -> ASGIApp:
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
     app.router.routes.extend(route for part in _PARTS for route in part.router.routes)
     errors.install(app)
-    return AccessLog(CancelledRequests(SingleHeaders(BodyLimit(Dispatcher(app)))), app.state.metrics.count)
+    return AccessLog(
+        CancelledRequests(HeadRequests(SingleHeaders(BodyLimit(Dispatcher(app))))), app.state.metrics.count
+    )

@@ -13,12 +13,13 @@ from vpnkeys.api.redirects import to_other_spelling
 from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
 from vpnkeys.domain.token import Scope
 from vpnkeys.server.problem import problem
+from vpnkeys.wire.unknown import explanation
 
 _log = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = "2"
 
-_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
 
 _STATUS: dict[type[VpnKeysError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
@@ -62,6 +63,15 @@ class CredentialsDiffer(Rejected):
 
     def __init__(self) -> None:
         super().__init__("X-API-Key and Authorization have two different keys; send one of them.")
+
+
+class UnknownParameter(Rejected):
+    """Says that a parameter of the query is unknown, and close to one that this path has."""
+
+    code = "invalid_request"
+
+    def __init__(self, given: str, meant: str) -> None:
+        super().__init__(explanation(given, meant))
 
 
 def install(app: FastAPI) -> None:
@@ -120,11 +130,12 @@ async def _on_http_exception(request: Request, error: Any) -> Response:  # noqa:
 
 def _allowed_methods(request: Request) -> set[str]:
     """Return all methods of this path; Starlette names only those of one route."""
-    return {
+    found = {
         method
         for method in _METHODS
         if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
     }
+    return found | {"HEAD"} if "GET" in found else found
 
 
 def _field_of(location: tuple[int | str, ...]) -> str:

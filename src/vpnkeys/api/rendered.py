@@ -39,9 +39,12 @@ class RenderedKeys:
         """Return the key with this id or UUID as JSON. Raises KeyNotFound, StoreUnavailable."""
         snapshot = self._now()
         kept = snapshot.one.get(id_or_uuid)
-        if kept is None:
-            kept = snapshot.one[id_or_uuid] = self._render(find(snapshot.keys, id_or_uuid))
-        return kept
+        return self._one(snapshot, find(snapshot.keys, id_or_uuid)) if kept is None else kept
+
+    def named(self, name: str) -> bytes:
+        """Return the keys with exactly this name as JSON, oldest first. Raises StoreUnavailable."""
+        snapshot = self._now()
+        return b"[%s]" % b",".join(self._one(snapshot, key) for key in snapshot.keys if key.name == name)
 
     def all(self) -> bytes:
         """Return all keys as JSON, oldest first. Raises StoreUnavailable."""
@@ -49,6 +52,13 @@ class RenderedKeys:
         if snapshot.all is None:
             snapshot.all = b"[%s]" % b",".join(map(self._render, snapshot.keys))
         return snapshot.all
+
+    def _one(self, snapshot: _Snapshot, key: Key) -> bytes:
+        kept = snapshot.one.get(key.id)
+        if kept is None:
+            # By both names, and no other spelling: a caller can send a UUID in many.
+            kept = snapshot.one[key.id] = snapshot.one[key.uuid] = self._render(key)
+        return kept
 
     def _now(self) -> _Snapshot:
         # A local variable, because the event stream calls this from another thread, which may replace the attribute.

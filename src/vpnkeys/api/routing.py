@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute, APIRouter
+from starlette.datastructures import QueryParams
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vpnkeys.api import errors
 from vpnkeys.api.auth.access import AccessControl, Endpoint, needs_of
 from vpnkeys.api.auth.shares import Share
+from vpnkeys.api.errors import UnknownParameter
 from vpnkeys.api.pools import Pool
+from vpnkeys.wire.unknown import field_meant
 
 SECURITY: list[dict[str, list[str]]] = [{"APIKeyHeader": []}, {"HTTPBearer": []}]
 """How OpenAPI names the ways to authenticate; `SECURITY_SCHEMES` says what they are."""
@@ -37,6 +40,7 @@ class ApiRoute(APIRoute):
         if self.needs.scope is not None:
             more["openapi_extra"] = {"security": SECURITY, **(more.get("openapi_extra") or {})}
         super().__init__(path, self.pool.wrap(endpoint) if self.in_thread else endpoint, **more)
+        self._parameters = frozenset(field.alias for field in self.dependant.query_params)
 
     @property
     def pool(self) -> Pool:
@@ -55,16 +59,25 @@ class ApiRoute(APIRoute):
             await super().handle(scope, receive, send)
 
     def admit(self, scope: Scope) -> AccessControl:
-        """Check the caller. Raises what `AccessControl.admit` raises."""
+        """Check the caller. Raises what `AccessControl.admit` raises, and UnknownParameter."""
         access: AccessControl = scope["app"].state.access_control
         access.admit(self.needs, scope)
+        if scope["query_string"] and self.needs.scope is not None:
+            self._refuse_what_is_close(QueryParams(scope["query_string"]))
         return access
+
+    def _refuse_what_is_close(self, given: QueryParams) -> None:
+        """Refuse a parameter that is close to a known one: `?nam=x` must not be answered with all keys."""
+        for name in given:
+            if name not in self._parameters and (meant := field_meant(name, sorted(self._parameters), {})) is not None:
+                raise UnknownParameter(name, meant)
 
 
 class PlainRoute(ApiRoute):
     """Is a route whose handler is a plain function that waits for nothing and returns the answer itself.
 
-    The framework uses its signature only for the OpenAPI document; nothing is validated or converted.
+    The framework uses its signature only for the OpenAPI document; nothing is validated or converted. Parameters of the
+    query that it has are given to it as text.
     """
 
     in_thread = False
@@ -72,7 +85,9 @@ class PlainRoute(ApiRoute):
     def answer(self, scope: Scope) -> Response:
         """Return the answer. Raises what `AccessControl.admit` and the handler raise."""
         self.admit(scope)
-        answer: Response = self.endpoint(Request(scope), **scope["path_params"])
+        asked = QueryParams(scope["query_string"]) if scope["query_string"] and self._parameters else {}
+        given = {name: value for name, value in asked.items() if name in self._parameters}
+        answer: Response = self.endpoint(Request(scope), **scope["path_params"], **given)
         return answer
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +102,9 @@ class ApiRouter(APIRouter):
     """Collects the routes of one part of the API."""
 
     def __init__(self, **more: Any) -> None:  # noqa: ANN401 - FastAPI's own
-        super().__init__(route_class=ApiRoute, **more)
+        # JSON without a Content-Type is taken, as by servers of version 2.3. Another site can make a browser send it,
+        # but only with the browser's session, which changes nothing without its CSRF token.
+        super().__init__(**{"route_class": ApiRoute, "strict_content_type": False, **more})
 
     def plain(self, path: str, *, response_model: object) -> Callable[[Endpoint], Endpoint]:
         """Add a plain route for GET; `response_model` says in the OpenAPI document what its answer is."""

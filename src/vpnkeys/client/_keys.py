@@ -53,9 +53,9 @@ class Keys:
         body = {"ids": [*ids_or_uuids], "days": days}
         return self._http.answer(_KEY_LIST, "POST", "/api/keys/bulk/extend", json=body)
 
-    def list(self) -> KeyList:
-        """Return all keys, oldest first."""
-        return self._http.answer(_KEY_LIST, "GET", "/api/keys")
+    def list(self, name: str | None = None) -> KeyList:
+        """Return all keys, oldest first; only those with exactly this name if one is given."""
+        return self._http.answer(_KEY_LIST, "GET", "/api/keys", params={} if name is None else {"name": name})
 
     def get(self, id_or_uuid: str) -> Key:
         """Return the key with this id or UUID. Raises NotFound."""

@@ -185,7 +185,8 @@ def _id_of(scope: Scope) -> str:
 def _labels(scope: Scope) -> tuple[str, str]:
     """Return the method and the route of a request, for the log and the metrics: of each a closed set."""
     method, route = scope["method"], scope.get("route")
-    path = route.path if route is not None and method in (route.methods or ()) else UNMATCHED
+    served_as = "GET" if method == "HEAD" else method
+    path = route.path if route is not None and served_as in (route.methods or ()) else UNMATCHED
     return method if method in _METHODS else "OTHER", path
 
 

@@ -21,7 +21,7 @@ def field_meant(given: str, fields: Iterable[str], other_names: Mapping[str, str
 
 
 def explanation(given: str, meant: str) -> str:
-    """Return the sentence that refuses an unknown field."""
+    """Return the sentence that refuses an unknown field of a body, or of a query."""
     return f"{given[:_SHOWN_CHARS]}: there is no such field; if {meant} is meant, send that"
 
 
@@ -31,13 +31,15 @@ def _plain(name: str) -> str:
 
 
 def _is_close(plain: str, field: str) -> bool:
-    # A short word is a typo of many others: `node` is none of `note`.
-    if len(plain) < _SHORT or len(plain) > 2 * len(field):
-        return plain == field
-    allowed = 2 if len(plain) >= _LONG else 1
+    if plain == field:
+        return True
+    if len(plain) < _SHORT - 1 or len(plain) > 2 * len(field):
+        return False
     whole, beginning = _distances(plain, field)
     if len(field) <= _SHORT:
-        return plain == field or (whole == 1 and len(plain) > len(field)) or sorted(plain) == sorted(field)
+        # A short word is a typo of many others, as `node` is of `note`: only what has the same letters is close.
+        return field.startswith(plain) or (whole == 1 and len(plain) > len(field)) or sorted(plain) == sorted(field)
+    allowed = 0 if len(plain) < _SHORT else 1 if len(plain) < _LONG else 2
     return (
         whole <= allowed
         or (len(plain) > _SHORT and beginning <= (1 if len(plain) >= _BEGINNING else 0))

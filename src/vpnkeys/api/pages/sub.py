@@ -39,8 +39,8 @@ _HEADERS = {
 _FILE_NAME_MARKS = "-_.@() "
 
 
-@router.api_route("/sub/{token}", methods=["GET", "HEAD"])
-@router.api_route("/sub/{token}/", methods=["GET", "HEAD"])
+@router.get("/sub/{token}")
+@router.get("/sub/{token}/")
 @public
 async def get_subscription(
     token: str,

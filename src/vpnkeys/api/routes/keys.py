@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
-from fastapi import Header, Request, Response
+from fastapi import Header, Query, Request, Response
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer, made_answer
@@ -92,9 +92,12 @@ async def extend_keys(extension: Extension, keys: KeysDep) -> list[Key]:
 
 @router.plain("", response_model=list[Key])
 @requires(Scope.READ, limit="list")
-def list_keys(request: Request) -> Response:
+def list_keys(
+    request: Request, name: Annotated[str | None, Query(description="only keys with exactly this name")] = None
+) -> Response:
     """Return all keys, oldest first."""
-    return Response(rendered_keys(request).all(), media_type=_JSON)
+    keys = rendered_keys(request)
+    return Response(keys.all() if name is None else keys.named(name), media_type=_JSON)
 
 
 @router.plain("/{key_id}", response_model=Key)

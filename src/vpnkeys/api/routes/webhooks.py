@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Path
+from pydantic import AfterValidator
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.deps import WebhooksDep
@@ -28,7 +29,7 @@ router = ApiRouter(
     responses=problems(400, 401, 404, 429, 500, 503),
 )
 
-WebhookId = Annotated[str, Path(description="the webhook's id")]
+WebhookId = Annotated[str, Path(description="the webhook's id"), AfterValidator(str.lower)]
 
 
 @router.get("")

@@ -39,9 +39,13 @@ _MOST_AT_ONCE = 1000
 
 @app.command("list")
 @asks_server
-def list_keys(remote: Remote) -> None:
+def list_keys(
+    remote: Remote,
+    *,
+    name: Annotated[str | None, typer.Option("--name", help="Only keys with exactly this name.")] = None,
+) -> None:
     """List all keys, oldest first."""
-    keys = remote.server.keys.list()
+    keys = remote.server.keys.list(name)
     remote.show([key.as_sent() for key in keys], table_of_keys(keys))
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, insert, select
 
 from vpnkeys.domain.actor import current_actor
 from vpnkeys.domain.audit import Entry, Outcome, Record
+from vpnkeys.domain.change import spellings_of
 from vpnkeys.store.sql.rows import record_row, to_record
 from vpnkeys.store.sql.tables import audit
 
@@ -34,5 +35,5 @@ def read_records(connection: Connection, limit: int, before_id: int | None, subj
     if before_id is not None:
         wanted = wanted.where(audit.c.id < before_id)
     if subject is not None:
-        wanted = wanted.where(audit.c.subject == subject)
+        wanted = wanted.where(audit.c.subject.in_(spellings_of(subject)))
     return tuple(to_record(row._mapping) for row in connection.execute(wanted))  # noqa: SLF001 - SQLAlchemy's public name for it
