@@ -15,11 +15,11 @@ from tests.fake_store import FakeStore
 from tests.fakes import FakeClock
 from tests.unit.test_routing import API_KEY, KEYS
 
-from vpnkeys.api import pools
 from vpnkeys.api.app import create_app
 from vpnkeys.api.feed import Feed, Found
 from vpnkeys.api.services import Services
 from vpnkeys.domain.token import Scope
+from vpnkeys.server import pools
 from vpnkeys.service.health.health import HealthReport
 from vpnkeys.service.tokens import TokenService
 

@@ -72,7 +72,7 @@ _PARTS = (
 @asynccontextmanager
 async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
     # In the lifespan, because the limiter belongs to the event loop, which has not begun before.
-    # Only files are read by these threads; handlers have their own (`api/pools.py`).
+    # Only files are read by these threads; handlers have their own (`server/pools.py`).
     anyio.to_thread.current_default_thread_limiter().total_tokens = _FILE_THREADS
     yield
 

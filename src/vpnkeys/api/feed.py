@@ -8,7 +8,7 @@ from contextvars import Context
 from itertools import count
 from typing import NamedTuple
 
-from vpnkeys.api.pools import Pool
+from vpnkeys.server.pools import Pool
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from vpnkeys.api import errors
 from vpnkeys.api.auth.access import AccessControl, Endpoint, needs_of
 from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.errors import UnknownParameter
-from vpnkeys.api.pools import Pool
+from vpnkeys.server.pools import Pool
 from vpnkeys.wire.unknown import field_meant
 
 SECURITY: list[dict[str, list[str]]] = [{"APIKeyHeader": []}, {"HTTPBearer": []}]

@@ -11,14 +11,16 @@ from vpnkeys.domain.errors import (
     InvalidChoice,
     KeyNotFound,
     NotWritten,
+    PortsExhausted,
     StoreUnavailable,
     TargetsUnready,
     XrayRefused,
+    XrayUnavailable,
 )
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.link import render_link
 from vpnkeys.domain.making import Draft, Supply, made
-from vpnkeys.domain.portpool import PortRange, lowest_free
+from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.change.changer import KeyChanger
@@ -263,6 +265,27 @@ def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:
     for key in made:
         _log.info("key %s made on port %d", key.id, key.port)
     return made
+
+
+def lowest_free(
+    pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool], pending: Collection[int]
+) -> int:
+    """Return the lowest port of the pool that no key has and for which `is_free` is true on this host.
+
+    `is_free` tries to listen, so it is called only for ports that no key has. Raises PortsExhausted when none is left,
+    XrayUnavailable when some of the taken ones are only `pending`.
+    """
+    for port in pool.ports:
+        if port not in taken and is_free(port):
+            return port
+    if reserved := sum(port in pool for port in pending):
+        msg = (
+            f"No port of {pool} is free now: {reserved} are reserved until Xray, which does not answer, confirms that "
+            "their keys have stopped. Nothing was changed; try again in some seconds."
+        )
+        raise XrayUnavailable(msg)
+    msg = f"All {len(pool)} ports of {pool} are taken; delete a key, or widen VPNKEYS_PORT_RANGE."
+    raise PortsExhausted(msg)
 
 
 def _changed(seen: Snapshot) -> tuple[Key, ...]:

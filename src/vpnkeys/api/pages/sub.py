@@ -19,10 +19,10 @@ from vpnkeys.api.pages.entity_tag import has, tag_of
 from vpnkeys.api.pages.sub_formats import Asker, Document, Format, choose, write
 from vpnkeys.api.pages.sub_page import POLICY, Access, render_page
 from vpnkeys.api.pages.sub_words import words_for
-from vpnkeys.api.pools import Pool
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.services import Services
 from vpnkeys.domain.key import Key
+from vpnkeys.server.pools import Pool
 
 # Not in the OpenAPI document: it is for customers' clients only, and of no use without a token.
 router = ApiRouter(include_in_schema=False)

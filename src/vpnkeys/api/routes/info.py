@@ -8,8 +8,8 @@ from vpnkeys import __version__
 from vpnkeys.api.auth.access import public
 from vpnkeys.api.convert.health import API_VERSION, health_answer
 from vpnkeys.api.deps import HealthDep
-from vpnkeys.api.pools import Pool
 from vpnkeys.api.routing import ApiRouter
+from vpnkeys.server.pools import Pool
 from vpnkeys.wire.health import Health, Info
 
 router = ApiRouter(tags=["info"])

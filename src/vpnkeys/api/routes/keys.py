@@ -13,10 +13,10 @@ from fastapi import Header, Query, Request, Response
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer, made_answer
 from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, rendered_keys
-from vpnkeys.api.pools import Pool
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.token import Scope
+from vpnkeys.server.pools import Pool
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.wire.keys import (
     Deleted,

@@ -189,8 +189,8 @@ class KeyChanger:
                 raise NotWritten(msg) from error
         except (XrayUnavailable, XrayRefused) as error:
             raise _pending(str(error)) from error
-        late_calls = self.reconciler.late_calls
-        waits = stages.unconfirmed or late_calls.may_add(stop.tag for stop in stages.stops)
+        tags, late_calls = [stop.tag for stop in stages.stops], self.reconciler.late_calls
+        waits = stages.unconfirmed or (tags and late_calls.may_add(tags))
         if waits and not self.reconciler.is_quiet():
             raise _pending("Xray may still carry out an earlier call, which would start a key again.")
 
