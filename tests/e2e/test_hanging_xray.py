@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -25,6 +28,7 @@ from vpnkeys.xray.rpc.counters import XrayCounters
 pytestmark = pytest.mark.e2e
 
 LATE_S = 1.0
+CALL_S = 1.2  # how long a call waits for Xray: the repairer may have just begun one
 
 
 @pytest.fixture
@@ -78,6 +82,36 @@ def test_stops_hold_and_starts_leave_nothing(patient: Service, byte_server: Byte
         time.sleep(LATE_S)
         assert agreement(service) == []
         assert [carries(proxy, byte_server, timeout=3.0) for proxy in client.proxies] == [False, False, True]
+
+
+def test_readers_keep_no_stop_waiting(patient: Service) -> None:
+    """While Xray hangs, a delete takes as long beside three who look at how all compares as it takes alone."""
+    service = patient
+    alone, beside = make_key(service), make_key(service)
+    os.kill(service.xray_pid(), signal.SIGSTOP)
+    took_alone = _time_of_delete(service, alone)
+    ended = threading.Event()
+
+    def read() -> None:
+        with service.new_client() as client:
+            while not ended.is_set():
+                client.get("/api/system/config-status").raise_for_status()
+
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(read) for _ in range(3)]
+        time.sleep(LATE_S)  # they are all at it
+        took_beside = _time_of_delete(service, beside)
+        ended.set()
+    assert [reader.exception() for reader in readers] == [None] * 3
+    os.kill(service.xray_pid(), signal.SIGCONT)
+    sys.stdout.write(f"a delete took {took_alone:.1f} s alone, {took_beside:.1f} s beside readers\n")
+    assert took_beside < took_alone + 2 * CALL_S
+
+
+def _time_of_delete(service: Service, key: Key) -> float:
+    began = time.monotonic()
+    assert _is_pending(_delete(service, key))
+    return time.monotonic() - began
 
 
 def test_a_stop_outlives_the_service(service: Service, byte_server: ByteServer) -> None:

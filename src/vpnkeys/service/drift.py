@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.plan import compare, file_is_right, running_drift
 from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.service.report import view
 from vpnkeys.worker import NEVER, Job, Worker
 
 _EVERY_S = 30.0
@@ -35,10 +36,8 @@ class DriftCount:
 
 def count_drift(reconciler: Reconciler) -> DriftCount:
     """Compare now and return the counts. Raises Unavailable."""
-    # Under the lock, or the inbound of a key that is just being made would count as drift.
-    with reconciler.changing:
-        desired = reconciler.desired(reconciler.stops.keys())
-        observed = reconciler.node.observe()
+    keys, observed = view(reconciler)
+    desired = reconciler.desired(keys)
     in_file, in_xray = compare(desired, observed.file.inbounds), running_drift(desired, observed)
     file = len(in_file.missing) + len(in_file.extra) + len(in_file.different)
     return DriftCount(

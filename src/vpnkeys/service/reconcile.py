@@ -65,6 +65,7 @@ class Reconciler:
     late_calls: LateCalls = field(default_factory=LateCalls)
     worker: Worker = field(init=False)
     changing: threading.RLock = field(default_factory=threading.RLock, init=False)
+    applied: int = field(default=0, init=False)  # plans so far: tells readers of changes
     drifts: int = field(default=0, init=False)  # found so far, but for those that a change of our own left
     _is_asked: bool = field(default=False, init=False)
     _expects_drift: bool = field(default=False, init=False)
@@ -165,10 +166,8 @@ class Reconciler:
 
     def is_quiet(self) -> bool:
         """Return whether no call of ours that timed out can still be carried out by the running Xray."""
-        if not self.late_calls.are_over():
-            self._note_answer(
-                self.node.observe(), as_expected=True
-            )  # not compared: only whether Xray answers counts here
+        if not self.late_calls.are_over():  # not compared below: only whether Xray answers counts here
+            self._note_answer(self.node.observe(), as_expected=True)
         return self.late_calls.are_over()
 
     def _note_repair(self, observed: Observed, todo: Plan) -> None:

@@ -7,11 +7,13 @@ from vpnkeys.domain.errors import ConfigRefused
 from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
-from vpnkeys.domain.plan import Observed, Plan, compare, differences, file_is_right, running_drift, uuids_of
+from vpnkeys.domain.plan import Observed, Plan, compare, differences, file_is_right, plan, running_drift, uuids_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
 from vpnkeys.domain.target import TargetUse, uses
 from vpnkeys.service.reconcile import Reconciler
+
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,30 @@ class XrayFileReport:
     refusal: str
 
 
+def view(reconciler: Reconciler) -> tuple[tuple[Key, ...], Observed]:
+    """Return the keys and what the node has of them, with no change between the two. Raises StoreUnavailable.
+
+    A change waits for this only while Xray answers: one that hangs must keep nobody from stopping a key.
+    """
+    keys, observed, is_steady = _look(reconciler)
+    for _ in range(_TRIES - 1):
+        if not is_steady:
+            keys, observed, is_steady = _look(reconciler)
+    if is_steady or observed.running is None:
+        return keys, observed
+    with reconciler.changing:  # there are changes all the time, and Xray answers, so that this takes milliseconds
+        return reconciler.stops.keys(), reconciler.node.observe()
+
+
+def _look(reconciler: Reconciler) -> tuple[tuple[Key, ...], Observed, bool]:
+    """Return the keys, what the node has, and whether nothing changed in between."""
+    with reconciler.changing:  # waits for a change that is under way, and keeps none waiting
+        applied, keys = reconciler.applied, reconciler.stops.keys()
+    observed = reconciler.node.observe()
+    with reconciler.changing:
+        return keys, observed, (applied, keys) == (reconciler.applied, reconciler.stops.keys())
+
+
 @dataclass(frozen=True, slots=True)
 class Reporter:
     """Compares and reports; changes nothing."""
@@ -76,10 +102,8 @@ class Reporter:
 
     def sync(self) -> SyncReport:
         """Compare database, config.json and running Xray now, and return the result. Raises StoreUnavailable."""
-        with self.reconciler.changing:
-            keys = self.reconciler.stops.keys()
-            desired = self.reconciler.desired(keys)
-            observed = self.reconciler.node.observe()
+        keys, observed = view(self.reconciler)
+        desired = self.reconciler.desired(keys)
         active = {key.uuid: key for key in keys if key.status is Status.ACTIVE}
         file = _compare(desired, observed.file.inbounds, synced=file_is_right(desired, observed.file))
         drift = running_drift(desired, observed)
@@ -95,7 +119,9 @@ class Reporter:
 
     def plan(self) -> tuple[Observed, Plan]:
         """Return what is observed, and what bringing it to the database would change."""
-        return self.reconciler.compare()
+        keys, observed = view(self.reconciler)
+        with self.reconciler.changing:
+            return observed, self.reconciler.taken.leave_out(plan(self.reconciler.desired(keys), observed), observed)
 
     def targets(self) -> tuple[TargetUse, ...]:
         """Return what was last found of the REALITY targets, each with its active keys. Raises StoreUnavailable."""
@@ -123,10 +149,7 @@ class Reporter:
 
     def port_issues(self) -> tuple[str, ...]:
         """Return what is wrong with ports, a sentence each, found by looking at the host's sockets."""
-        node = self.reconciler.node
-        with self.reconciler.changing:
-            keys = self.reconciler.stops.keys()
-            observed = node.observe()
+        keys, observed = view(self.reconciler)
         running = observed.running.inbounds if observed.running else {}
         issues = [*_reserved_issues(observed.file.reserved), *_file_issues(keys, observed, self.pool)]
         for key in keys:
