@@ -8,7 +8,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -20,6 +21,14 @@ from tests.support.service import Service
 from tests.support.slowness import slowness
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
+
+from vpnkeys.bootstrap import build
+from vpnkeys.domain.errors import NotWritten
+from vpnkeys.domain.making import Draft
+from vpnkeys.settings import load_settings
+from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.store import SqlStore
+from vpnkeys.xray.process.binary import obtain
 
 pytestmark = pytest.mark.e2e
 
@@ -157,3 +166,36 @@ def test_idle_clients_delay_nothing(service: Service) -> None:
             took = time.monotonic() - began
     assert "ERROR" not in service.log()
     assert took < 2.5 * slowness()
+
+
+def test_what_a_locked_database_kept_back_is_stored_at_the_end(
+    target: RealityTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key is deleted in the running Xray alone; the lock is gone only when no worker is left to store that."""
+    with ExitStack() as lock, closing(Service(target)) as service:
+        settings, xray = load_settings(service.env), obtain(Path(service.env["VPNKEYS_XRAY_BIN"]))
+        server = build(settings, xray)
+        server.start()
+        try:
+            assert wait_until(lambda: bool(server.node.ready_names()))
+            deleted, stays = (server.keys.create(Draft(name)) for name in ("deleted", "stays"))
+            lock.enter_context(locked(service))
+            with pytest.raises(NotWritten):
+                server.keys.delete(deleted.id)
+            stop_workers = server.workers.stop
+
+            def stop_and_unlock() -> None:
+                stop_workers()
+                assert server.reconciler.stops.are_unwritten
+                lock.close()
+
+            monkeypatch.setattr(server.workers, "stop", stop_and_unlock)
+        finally:
+            server.stop()
+        with closing(open_store(service)) as store:
+            assert [key.id for key in store.keys()] == [stays.id]  # noqa: SIM118 - not a dict
+
+
+def open_store(service: Service) -> SqlStore:
+    """The database, as the next server finds it."""
+    return SqlStore(open_engine(f"sqlite:///{service.data_dir / 'vpnkeys.db'}"))
