@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.support.agreement import agreement
-from tests.support.changes import Change
+from tests.support.changes import Change, Create
 from tests.support.clients import XrayClient
 from tests.support.faults import Fault, Scene
 from tests.support.keys import Key, carries, link_of, list_keys
@@ -96,6 +96,7 @@ class Episode:
                 self._wait_named(began + self.fault.named_within_s * slowness())
             if self.fault.enforced:
                 wait(making)
+                self._assert_made_keys_work()
                 _wait_for_nothing(self._not_enforced, time.monotonic() + STRUCK_WITHIN_S * slowness())
             time.sleep(max(0.0, began + self.fault.lasts_s - time.monotonic()))
         for one in making:
@@ -108,6 +109,14 @@ class Episode:
 
     def _codes(self) -> set[Code]:
         return {Code(problem["code"]) for problem in self.scene.service.client.get("/health").json()["problems"]}
+
+    def _assert_made_keys_work(self) -> None:
+        """A key that was made meanwhile carries traffic meanwhile: else the answer would have been 503."""
+        made = [change.answer for change in self.changes if isinstance(change, Create) and change.code == "200"]
+        links = [link_of(self.scene.service, answer.json()) for answer in made if answer]
+        if links:
+            with XrayClient.many(links) as client:
+                assert all(get_in(client.proxies, self.far)), "200 for a key with which nobody gets in"
 
     def _not_enforced(self) -> list[str]:
         """The limits that have not struck yet."""

@@ -198,9 +198,8 @@ _LOOKS_EVERY_S = 60.0
 """Targets are somebody else's servers: unless a key is made meanwhile, they are looked at once a minute."""
 
 
-def _unfit(during: Callable[[Scene], AbstractContextManager[None]], *, is_long: bool = False) -> Fault:
-    within_s = _LOOKS_EVERY_S + 15.0
-    return Fault(during, codes=_NO_TARGET, named_within_s=within_s, stay=True, enforced=True, is_long=is_long)
+def _unfit(during: Callable[[Scene], AbstractContextManager[None]]) -> Fault:
+    return Fault(during, codes=_NO_TARGET, named_within_s=_LOOKS_EVERY_S + 15.0, stay=True, enforced=True)
 
 
 FAULTS: MappingProxyType[str, Fault] = MappingProxyType(
@@ -213,7 +212,7 @@ FAULTS: MappingProxyType[str, Fault] = MappingProxyType(
         "disk full": Fault(_full_disk, codes=frozenset({Code.DISK_FULL}), stay=True, enforced=True),
         "disk read only": Fault(_read_only_disk, codes=frozenset({Code.DISK_READ_ONLY}), stay=True, enforced=True),
         "target dead": _unfit(_dead_target),
-        "DNS dead": _unfit(_dead_names, is_long=True),
+        "DNS dead": _unfit(_dead_names),
         "database locked": Fault(_locked_database, codes=_NO_WRITES, stay=True, enforced=True),
         "clock +1 h": Fault(_wrong_clock(+1), lasts_s=3.0, stay=True, enforced=True),
         "clock -1 h": Fault(_wrong_clock(-1), lasts_s=3.0, stay=True),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.xray.probe.flight import FlightUnfit, check_flight
+from vpnkeys.xray.probe.resolver import addresses_of
 from vpnkeys.xray.probe.server_names import ServerNameProber
 from vpnkeys.xray.probe.targets import TargetWatch, failure_of
 
@@ -44,8 +45,10 @@ class ServerNames:
         while not found:
             ready = self.ready(max(ends_at - time.monotonic(), 0.0)) - {but}
             for name in _CHANCE.sample(sorted(ready), len(ready)):
-                if len(found) < most and self._still_works(name):
+                if self._still_works(name):
                     found.add(name)
+                if len(found) >= most or time.monotonic() >= ends_at:
+                    break
             if not ready or time.monotonic() >= ends_at:
                 break
         return frozenset(found)
@@ -78,13 +81,16 @@ class ServerNames:
     def _problem_at_once(self, name: str) -> str:
         """Return why REALITY could not use a name's target at this moment; an empty text when it could.
 
-        The target is asked where it answered at the latest check, and once only. A failure makes the next check due.
+        The target is asked once only, where it answered at the latest check if its name still leads there: Xray
+        resolves the name for each connection of a customer. A failure makes the next check due.
         """
         report = self.targets.reports.get(name)
         if report is None or report.address is None:
             return "its target has not answered yet"
+        host, port = report.address
         try:
-            check_flight(report.address, name, _AT_ONCE_S)
+            addresses = addresses_of(report.target.rpartition(":")[0].strip("[]"), _AT_ONCE_S)
+            check_flight((host if host in addresses else addresses[0], port), name, _AT_ONCE_S)
         except (OSError, FlightUnfit) as error:
             self.targets.worker.wake()
             return f"{report.target} {error}" if isinstance(error, FlightUnfit) else failure_of(report.target, error)

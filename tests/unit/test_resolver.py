@@ -1,0 +1,29 @@
+"""Names are resolved within a time, whatever the system's resolver does."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from vpnkeys.xray.probe.resolver import addresses_of
+
+
+def test_addresses_and_names() -> None:
+    """An address is itself; a name that nobody knows is an error of the resolver."""
+    assert addresses_of("127.0.0.1", 10.0) == ("127.0.0.1",)
+    assert addresses_of("::1", 10.0) == ("::1",)
+    assert "127.0.0.1" in addresses_of("localhost", 10.0)
+    with pytest.raises(socket.gaierror):
+        addresses_of("no-such-host.invalid", 60.0)
+
+
+def test_a_dead_name_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is the same kind as for a name that does not exist."""
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kinds: answered.wait(60.0) and [])
+    began = time.monotonic()
+    with pytest.raises(socket.gaierror, match="does not answer"):
+        addresses_of("slow.example", 0.05)
+    answered.set()
+    assert time.monotonic() - began < 30.0
