@@ -59,6 +59,11 @@ PortOption = Annotated[
     int | None, typer.Option("--port", help="Its port, in the server's range; default: the lowest free one.")
 ]
 
+OtherPortOption = Annotated[
+    int | None,
+    typer.Option("--port", help="Another port, in the server's range, 0: the lowest free one. The link changes."),
+]
+
 
 def limits_of(  # noqa: PLR0913 - one for each option
     *,

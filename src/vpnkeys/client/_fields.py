@@ -25,9 +25,10 @@ class KeyLimits(TypedDict, total=False):
 
 
 class KeyFields(KeyLimits, total=False):
-    """What may be changed; what is left out stays as it is."""
+    """What may be changed; what is left out stays as it is. `port` moves the key, 0 to the lowest free port."""
 
     name: str
+    port: int
 
 
 class NewKeyFields(KeyLimits, total=False):

@@ -39,9 +39,10 @@ class Keys:
         return self._http.answer(_MADE_KEYS, "POST", "/api/keys/bulk", json={"keys": [to_json(key) for key in keys]})
 
     def change(self, id_or_uuid: str, **fields: Unpack[KeyFields]) -> Key:
-        """Change a key and return it as it is now; the change is in force then, and the link is the same.
+        """Change a key and return it as it is now; the change is in force then.
 
-        Fields that are not given stay as they are. Raises NotFound, or Rejected; then nothing was changed.
+        Fields that are not given stay as they are, and so does the link unless `port` moves the key. Raises NotFound,
+        or Rejected; then nothing was changed.
         """
         return self._http.one(Key, "PATCH", key_path(id_or_uuid), json=to_json(fields))
 

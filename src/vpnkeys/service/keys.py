@@ -93,7 +93,8 @@ class KeyService:
     def change(self, id_or_uuid: str, draft_of: Callable[[Key], Draft]) -> Key:
         """Change a key to what `draft_of` makes of it and return it; when this returns, Xray follows the change.
 
-        Its link stays the same. Raises KeyNotFound and SpeedLimitImpossible, or StopPending, NotWritten or another
+        Its link stays the same unless another port was chosen, 0 for the lowest free one. Raises KeyNotFound,
+        InvalidChoice, AlreadyTaken, PortsExhausted and SpeedLimitImpossible, or StopPending, NotWritten or another
         Unavailable, as `KeyChanger.change` does.
         """
 
@@ -108,6 +109,9 @@ class KeyService:
                 is_active=draft.is_active,
                 fingerprint=draft.fingerprint,
             )
+            if draft.choices.port not in {None, key.port}:
+                (port,) = ports_for(self.pool, seen, [draft.choices.port or None])
+                changed = replace(changed, port=port, port_assigned_at=seen.now)
             return KeyChanges(update=seen.under_limits([changed]))
 
         (key,) = self.changer.change(decide).update

@@ -54,6 +54,13 @@ ShortId = Annotated[
 ]
 ServerName = Annotated[str, Field(strict=True, description="one of the server names of `GET /api/system/targets`")]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535, description="a free port of the server's range"), _Whole]
+OtherPort = Annotated[
+    int,
+    Field(
+        strict=True, ge=0, le=65535, description="a free port of the server's range, 0: the lowest; the link changes"
+    ),
+    _Whole,
+]
 FINGERPRINTS = ("chrome", "firefox", "safari", "edge", "ios", "random", "randomized", "qq")
 Fingerprint = Annotated[
     str,
@@ -117,6 +124,7 @@ class KeyChange(KeySettings, StrictBody):
     """What should change; fields that are not given stay as they are."""
 
     name: Name = ""
+    port: OtherPort | None = None
 
 
 Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK, description="ids or UUIDs")]

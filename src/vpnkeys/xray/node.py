@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vpnkeys.domain.errors import ConfigRefused, PortTaken, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import KEY_TAG_PREFIX, Key
 from vpnkeys.domain.limits.source import source_of
 from vpnkeys.domain.plan import Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
@@ -292,5 +292,6 @@ class LocalNode:
 def _taken(inbound: Inbound) -> PortTaken:
     return PortTaken(
         f"Another program listens on port {inbound.port}, so that the key cannot work there. Stop that program "
-        f"(`ss -ltnp sport = :{inbound.port}` names it), or move the key to another port: `vpnkeys system ports-reset`."
+        f"(`ss -ltnp sport = :{inbound.port}` names it), or move the key to another port: "
+        f"`vpnkeys keys set {inbound.tag.removeprefix(KEY_TAG_PREFIX)} --port 0`."
     )

@@ -68,6 +68,7 @@ def changed_draft(change: wire.KeyChange, key: Key) -> Draft:
         "max_devices": limits.max_devices,
         "speed_limit_mbps": limits.speed_mbps,
         "fingerprint": key.fingerprint,
+        "port": None,
     }
     # Only fields that were sent: a `null` that was sent lifts a limit, one that was not sent does not.
     given = {name: getattr(change, name) for name in change.model_fields_set}

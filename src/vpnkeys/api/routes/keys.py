@@ -126,7 +126,7 @@ async def get_key_link(key: KeyDep, keys: KeysDep) -> KeyLink:
 @router.patch("/{key_id}")
 @requires(Scope.KEYS)
 async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> Key:
-    """Change a key. When this answers, Xray follows the change; the key's link stays the same."""
+    """Change a key. When this answers, Xray follows the change. The link stays the same unless the key gets a port."""
     return key_answer(await Pool.QUICK.run(keys.change, key_id, partial(changed_draft, change)))
 
 

@@ -15,6 +15,7 @@ from vpnkeys.cli.key_options import (
     DevicesOption,
     ExpiresOption,
     NoteOption,
+    OtherPortOption,
     PortOption,
     ShortIdOption,
     SniOption,
@@ -29,7 +30,7 @@ from vpnkeys.cli.key_options import (
 from vpnkeys.cli.output.tables import key_fields, status_of, table_of, table_of_fields, table_of_keys, to_second
 from vpnkeys.cli.output.usage import key_history, online
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, can_ask, console_for, wrong_usage
-from vpnkeys.client import Key, KeyConfig, KeyLimits, NewKey, NewKeyFields
+from vpnkeys.client import Key, KeyConfig, KeyFields, KeyLimits, NewKey, NewKeyFields
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="List, add, show, change and remove keys.", epilog=EXIT_CODES)
 
@@ -134,8 +135,9 @@ def change(  # noqa: PLR0913 - one for each option
     devices: DevicesOption = None,
     speed: SpeedOption = None,
     utls_fingerprint: UtlsOption = None,
+    port: OtherPortOption = None,
 ) -> None:
-    """Change a key. What is not given stays, and the link stays the same."""
+    """Change a key. What is not given stays, and the link stays the same unless the key gets another port."""
     limits = limits_of(
         note=note,
         active=active,
@@ -146,10 +148,11 @@ def change(  # noqa: PLR0913 - one for each option
         speed=speed,
         utls=utls_fingerprint,
     )
-    if name is None and not limits:
+    others = {"name": name, "port": port}
+    fields = cast("KeyFields", {**limits, **{field: value for field, value in others.items() if value is not None}})
+    if not fields:
         wrong_usage("give what to change, such as --name or --expires")
-    keys = remote.server.keys
-    key = keys.change(key_id, **limits) if name is None else keys.change(key_id, name=name, **limits)
+    key = remote.server.keys.change(key_id, **fields)
     remote.show(key.as_sent(), table_of_fields(key_fields(key)))
 
 

@@ -28,7 +28,10 @@ NO_CHOICES = Choices()
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Holds what a caller may decide about a key. `name` and `note` have been parsed; `choices` are for new keys."""
+    """Holds what a caller may decide about a key. `name` and `note` have been parsed.
+
+    `choices` are for new keys; of a key that exists only the port can be chosen, 0 for the lowest free one.
+    """
 
     name: str
     note: str = ""

@@ -121,7 +121,7 @@ class KeyChanger:
                 return changes, stages
         msg = (
             f"Another vpnkeys server on this host has port {min(lost)} for a key of its own. Give the servers port "
-            "ranges of their own (VPNKEYS_PORT_RANGE), or move the key: `vpnkeys system ports-reset`."
+            "ranges of their own (VPNKEYS_PORT_RANGE), or move the key: `vpnkeys keys set ID --port 0`."
         )
         raise PortTaken(msg)
 

@@ -31,7 +31,7 @@ class TakenPorts:
         if shared - self.shared:
             _log.error(
                 "another vpnkeys server on this host has these ports for keys of its own: %s; give the servers ranges "
-                "of their own (VPNKEYS_PORT_RANGE), and move the keys (vpnkeys system ports-reset)",
+                "of their own (VPNKEYS_PORT_RANGE), and move the keys (vpnkeys keys set ID --port 0)",
                 ", ".join(map(str, sorted(shared))),
             )
         self.shared = shared
@@ -63,7 +63,7 @@ class TakenPorts:
         for port in sorted(tags.keys() - self.ports):
             _log.error(
                 "port %d of %s is taken by another program, so that its customers do not get in: stop that program, or "
-                "move the key (vpnkeys system ports-reset)",
+                "move the key (vpnkeys keys set ID --port 0)",
                 port,
                 tags[port],
             )

@@ -101,7 +101,7 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         ),
         Code.PORT_TAKEN: Trouble(
             "Another program, or another vpnkeys server, has the port of a key, whose customers may not get in.",
-            "`vpnkeys system ports-status` names it; stop that program, or `vpnkeys system ports-reset`",
+            "`vpnkeys system ports-status` names it; stop that program, or `vpnkeys keys set ID --port 0`",
         ),
         Code.PORTS_RESERVED: Trouble(
             "Inbounds of your own in config.json have ports of VPNKEYS_PORT_RANGE. They stay; no key gets these ports.",

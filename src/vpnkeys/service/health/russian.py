@@ -54,7 +54,7 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
         ),
         Code.PORT_TAKEN: Text(
             "Порт ключа слушает другая программа: клиенты ключа не подключаются.",
-            "`vpnkeys system ports-status` назовёт его; остановите ту программу или `vpnkeys system ports-reset`",
+            "`vpnkeys system ports-status` назовёт его; остановите ту программу или `vpnkeys keys set ID --port 0`",
         ),
         Code.PORTS_RESERVED: Text(
             "У ваших inbound в config.json порты из VPNKEYS_PORT_RANGE. Они остаются; ключи этих портов не получат.",
