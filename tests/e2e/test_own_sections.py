@@ -145,6 +145,19 @@ def test_an_inbound_that_cannot_listen_shuts_nobody_out(
     assert lets_in(service, made, byte_server)
 
 
+def test_what_is_ours_and_refused_is_put_right_at_once(service: Service) -> None:
+    """A key's inbound that was spoilt is no section of the operator's: nothing is put aside."""
+    key = make_key(service)
+    document = read_config(service)
+    inbound = next(one for one in document["inbounds"] if one["tag"] == f"key-{key['id']}")
+    inbound["streamSettings"]["realitySettings"]["shortIds"] = ["no hex"]
+    (service.data_dir / "config.json").write_text(json.dumps(document))
+    service.child.wait_for(lambda: agreement(service) == [], "a file that is right again")
+    wait_for_codes(service)
+    assert not aside(service, "refused").exists()
+    delete_key(service, key)
+
+
 def test_comments_are_told_and_kept_in_a_copy(service: Service) -> None:
     """Xray takes them; a rewrite keeps the operator's sections, and the comments in a copy."""
     key = make_key(service)

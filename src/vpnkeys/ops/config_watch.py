@@ -93,6 +93,8 @@ class ConfigWatch:
             raise
         except ConfigRefused as error:
             _log.error("%s; should Xray end, it is started without the sections that are not ours", error)
+            if facts.is_json:
+                self.reconciler.repair_soon()  # puts right what is ours; what is left then is the operator's
             return replace(facts, is_unfit=True)
         return facts
 
