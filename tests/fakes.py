@@ -97,6 +97,7 @@ class FakeNode:
     applied: list[Plan] = field(default_factory=list)
     speeds: dict[int, int] = field(default_factory=dict)
     can_limit_speeds: bool = True
+    outdated: bool = False
     answers: bool = True
     is_late: bool = False
     late: list[Callable[[], object]] = field(default_factory=list)
@@ -167,6 +168,10 @@ class FakeNode:
     def look_at_targets(self) -> tuple[TargetReport, ...]:
         """All fit."""
         return tuple(TargetReport(name, f"{name}:443") for name in sorted(self.names))
+
+    def is_outdated(self) -> bool:
+        """As a test says."""
+        return self.outdated
 
     def limit_speeds(self, mbps_by_port: Mapping[int, int]) -> None:
         """Exactly these from now on, or what was."""

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
-from vpnkeys.domain.errors import InvalidFingerprint
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint
 
@@ -98,13 +97,6 @@ def _target(value: Any) -> str:  # noqa: ANN401 - raw input
     return str(value)
 
 
-def _fingerprint(value: Any) -> Fingerprint:  # noqa: ANN401 - raw input
-    try:
-        return parse_fingerprint(str(value))
-    except InvalidFingerprint as error:
-        raise ValueError(str(error)) from error
-
-
 def _egress(value: Any) -> tuple[AllowedNetwork, ...]:  # noqa: ANN401 - raw input
     return tuple(_one_egress(item) for item in _items(value))
 
@@ -183,11 +175,12 @@ class Settings(BaseModel):
     inbound_listen: Annotated[str, BeforeValidator(_inbound_listen)] = "0.0.0.0"  # noqa: S104 - the contract's default
     reality_server_names: Annotated[tuple[str, ...], BeforeValidator(_server_names)]
     reality_target: Annotated[str, BeforeValidator(_target)] = ""
-    utls_fingerprint: Annotated[Fingerprint, BeforeValidator(_fingerprint)] = Fingerprint.CHROME
+    utls_fingerprint: Annotated[Fingerprint, BeforeValidator(parse_fingerprint)] = Fingerprint.CHROME
     egress_allow: Annotated[tuple[AllowedNetwork, ...], BeforeValidator(_egress)] = ()
     xray_bin: Path | None = None
     xray_ca_file: Path | None = None
     xray_supervisor: Literal["vpnkeys", "systemd"] = "vpnkeys"
+    sync_restarts: Literal["always", "needed"] = "always"
     database_url: str
     traffic_interval_s: Annotated[float, Field(ge=0)] = 10
     rate_limits: Annotated[Mapping[str, str], BeforeValidator(_rate_limits)] = Field(

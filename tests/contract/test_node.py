@@ -93,7 +93,7 @@ def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
     prober = ServerNameProber(xray, {}, lambda: site, Probes(XrayCounters(api).pid, lambda _: None))
     targets = TargetWatch(None, lambda: site, in_use=tuple, on_better=lambda: None)
     speed = SpeedLimiter(f"vpnkeys_test_{ports[0]}_speed")
-    node = LocalNode(file, control, prober, targets, api, process.restart, speed)
+    node = LocalNode(file, control, prober, targets, api, process.restart, speed, lambda: False)
     with ExitStack() as stack:
         stack.callback(node.close)
         stack.callback(process.stop)

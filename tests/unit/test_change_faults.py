@@ -19,6 +19,7 @@ from vpnkeys.domain.errors import (
 from vpnkeys.domain.limits import Limits, Status
 from vpnkeys.service.change.late_calls import QUIET_S
 from vpnkeys.service.report import Reporter
+from vpnkeys.service.restarts import Restarts
 from vpnkeys.service.subscriptions import SubscriptionService
 from vpnkeys.service.system import SystemService
 
@@ -195,6 +196,7 @@ def test_ports_assigned_again_leave_out_the_port_of_a_pending_stop(server: Serve
         server.enforcer.traffic,
         server.keys.pool,
         lambda: None,
+        Restarts(),
     )
     system.reset_ports()
     assert server.keys.get(other.id).port not in {stop.port for stop in server.store.stops()}

@@ -17,7 +17,7 @@ def test_a_removal_that_times_out_is_not_hidden(removal: type[Exception], raised
     file, control = Mock(), Mock()
     file.put.side_effect = ConfigUnwritable("the disk is full")
     control.remove.side_effect = removal("Xray")
-    node = LocalNode(file, control, Mock(), Mock(), Path("api.sock"), Mock(), Mock())
+    node = LocalNode(file, control, Mock(), Mock(), Path("api.sock"), Mock(), Mock(), Mock())
     inbound = inbound_of(10001)
     with pytest.raises(raised):
         node.apply(Plan(file=(inbound,), add=(inbound,)))

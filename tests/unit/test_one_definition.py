@@ -61,6 +61,7 @@ _ARGUMENTS: dict[str, Any] = {
     "url": "https://example.com/",
     "events": ["ping"],
     "is_active": False,
+    "force": True,
 }
 """A value for each parameter that a method of the client has."""
 

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.ops.base_config import base_config
@@ -19,7 +21,7 @@ from vpnkeys.xray.probe.server_names import ServerNameProber
 from vpnkeys.xray.probe.targets import TargetWatch
 from vpnkeys.xray.process.binary import XrayBinary
 from vpnkeys.xray.process.child import XrayCommand
-from vpnkeys.xray.process.launch import sockets_in, xray_environment
+from vpnkeys.xray.process.launch import last_start, sockets_in, xray_environment
 from vpnkeys.xray.process.unit import probing_pid
 from vpnkeys.xray.rpc.control import XrayControl
 from vpnkeys.xray.rpc.counters import XrayCounters
@@ -59,13 +61,15 @@ def build_node(settings: Settings, xray: XrayBinary, guard: Guard | None, server
     probes = Probes(_xray_pid(settings), lambda name: targets.report(name))  # noqa: PLW0108 - made below
     prober = ServerNameProber(xray.path, xray_environment(settings.xray_ca_file), server.site, probes)
     targets = TargetWatch(settings.xray_ca_file, server.site, server.names_in_use, on_better=prober.try_again)
+    file = ConfigFile(settings.data_dir / "config.json", base, xray_checker(xray.path, _log.warning))
     return LocalNode(
-        file=ConfigFile(settings.data_dir / "config.json", base, xray_checker(xray.path, _log.warning)),
+        file=file,
         control=XrayControl(api_socket(settings)),
         prober=prober,
         targets=targets,
         api_socket=api_socket(settings),
         restart_process=server.restart_process,
+        is_outdated=partial(_is_outdated, settings, file),
         speed=SpeedLimiter(f"{table_of(settings.data_dir)}_speed"),
     )
 
@@ -80,9 +84,24 @@ def _xray_pid(settings: Settings) -> Callable[[], int]:
     return counters.pid if settings.xray_supervisor == "vpnkeys" else lambda: probing_pid(counters)
 
 
+def _is_outdated(settings: Settings, file: ConfigFile) -> bool:
+    """Return whether config.json differs, in more than our inbounds, from the one that Xray was started with."""
+    if settings.xray_supervisor == "vpnkeys":
+        started = file.started_base
+    else:
+        start = last_start(settings.data_dir / "run")
+        started = "" if start is None else start.base
+    return file.base_now() not in ("", started)
+
+
 def xray_command(settings: Settings, xray: XrayBinary, file: ConfigFile) -> XrayCommand:
     """Return how Xray is started as this server's child."""
     start = StartFile(file.path, lambda _document: file.base, file.check, _log.error)
+
+    def choose(quick_exits: int) -> Path:
+        file.started_base = file.base_now()
+        return start.choose(quick_exits)
+
     sockets = sockets_in(settings.data_dir / "run", len(settings.reality_server_names))
     environment = xray_environment(settings.xray_ca_file)
-    return XrayCommand(xray.path, start.choose, sockets, environment, lambda: start.is_bare)
+    return XrayCommand(xray.path, choose, sockets, environment, lambda: start.is_bare)

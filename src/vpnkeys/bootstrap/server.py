@@ -32,6 +32,7 @@ from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.limits.quotas import QuotaWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
+from vpnkeys.service.restarts import Restarts
 from vpnkeys.service.selftest import SelfTest
 from vpnkeys.service.sender import Sender
 from vpnkeys.service.subscriptions import SubscriptionService
@@ -161,13 +162,12 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     drift, config, workers = DriftWatch(reconciler), ConfigWatch(node, reconciler, process), Workers()
     hang_watch = HangWatch(process, node.control.ping, traffic.collect)
     look_at_host = partial(host_facts, settings, daily_backup, served, clock)
-    reload_key_pair = partial(_reload_key_pair, settings.data_dir, reconciler)
     server = Server(
         settings=settings,
         keys=keys,
         traffic=traffic,
         reporter=reporter,
-        system=SystemService(changer, reporter, traffic, settings.port_range, reload_key_pair),
+        system=_system_of(settings, changer, reporter, traffic),
         enforcer=Enforcer(keys, traffic),
         quotas=QuotaWatch(keys, traffic),
         reconciler=reconciler,
@@ -192,6 +192,12 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     )
     _gather_workers(server, config.worker)
     return server
+
+
+def _system_of(settings: Settings, changer: KeyChanger, reporter: Reporter, traffic: TrafficService) -> SystemService:
+    reload_key_pair = partial(_reload_key_pair, settings.data_dir, changer.reconciler)
+    restarts = Restarts(only_needed=settings.sync_restarts == "needed")
+    return SystemService(changer, reporter, traffic, settings.port_range, reload_key_pair, restarts)
 
 
 def _questions_of_node(

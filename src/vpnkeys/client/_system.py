@@ -65,9 +65,13 @@ class System:
         """Return the VLESS inbounds of config.json."""
         return self._http.one(XrayInbounds, "GET", "/api/system/xray/inbounds")
 
-    def xray_sync_config(self) -> XraySynced:
-        """Bring config.json to what the database says and restart Xray: every customer is disconnected for a moment."""
-        return self._http.one(XraySynced, "POST", "/api/system/xray/sync-config")
+    def xray_sync_config(self, *, force: bool = False) -> XraySynced:
+        """Bring config.json to what the database says and restart Xray: every customer is disconnected for a moment.
+
+        Calls within five seconds share one restart, unless with `force`.
+        """
+        params = {"force": "true"} if force else {}
+        return self._http.one(XraySynced, "POST", "/api/system/xray/sync-config", params=params)
 
     def xray_validate_sync(self) -> XrayValidated:
         """Compare the database with config.json and the running Xray, and return how they differ."""

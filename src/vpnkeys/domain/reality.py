@@ -16,8 +16,6 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from vpnkeys.domain.errors import InvalidFingerprint
-
 SHORT_ID_HEX_DIGITS = 16
 _SHORT_ID = re.compile(r"(?:[0-9a-f]{2}){1,8}")
 # RFC 1035: 63 characters a label, 253 in all. The last label starts with a letter, or it might be an IP address.
@@ -108,7 +106,7 @@ def is_server_name(text: str) -> bool:
 
 
 def parse_fingerprint(text: str) -> Fingerprint:
-    """Return the fingerprint of this name, in any case. Raises InvalidFingerprint."""
+    """Return the fingerprint of this name, in any case. Raises ValueError with a sentence for people."""
     name = text.strip().lower()
     try:
         return Fingerprint(name)
@@ -118,4 +116,4 @@ def parse_fingerprint(text: str) -> Fingerprint:
             msg = f"The fingerprint {name} does not get through REALITY: no client could connect. Give one of {known}."
         else:
             msg = f"This fingerprint is unknown; give one of {known}."
-        raise InvalidFingerprint(msg) from None
+        raise ValueError(msg) from None

@@ -134,7 +134,7 @@ def _switch(layout: Layout, settings: Settings, new: Path, old: Path, say: Say) 
         try:
             point(layout.xrays / "current", new)
             say("Restarting Xray; customers' connections end once and come back.")
-            server.system.xray_sync_config()
+            server.system.xray_sync_config(force=True)
             _wait_for_clients(server, names)
         except (ApiError, InstallFailed) as error:
             say("The new Xray does not work; going back to the old one.")
@@ -148,7 +148,7 @@ def _switch(layout: Layout, settings: Settings, new: Path, old: Path, say: Say) 
 
 def _go_back(server: Client, names: int) -> None:
     try:
-        server.system.xray_sync_config()
+        server.system.xray_sync_config(force=True)
         _wait_for_clients(server, names)
     except (ApiError, InstallFailed) as error:
         msg = f"the new Xray did not work, and the old one does not yet ({error}); see journalctl -u vpnkeys-xray"

@@ -106,6 +106,10 @@ class Host(Protocol):
         """End the running Xray and return when a new one answers. Raises XrayUnavailable when none does in time."""
         ...
 
+    def is_outdated(self) -> bool:
+        """Return whether config.json has sections that only a restart of the running Xray would apply."""
+        ...
+
     def limit_speeds(self, mbps_by_port: Mapping[int, int]) -> None:
         """Limit these ports to so many Mbit/s each way, and all other ports no more. Raises SpeedLimitImpossible."""
         ...

@@ -17,6 +17,7 @@ from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.keys import lowest_free
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter, ShortIdMismatch
+from vpnkeys.service.restarts import Restarts
 from vpnkeys.service.traffic import TrafficService
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,14 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class XraySync:
+    """Holds the short ids that were wrong in config.json, and whether Xray was restarted for this request."""
+
+    short_ids: tuple[ShortIdMismatch, ...]
+    is_restarted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SystemService:
     """Implements the use cases about the system as a whole."""
 
@@ -41,6 +50,7 @@ class SystemService:
     traffic: TrafficService
     pool: PortRange
     reload_key_pair: Callable[[], None]
+    restarts: Restarts
 
     @property
     def reconciler(self) -> Reconciler:
@@ -62,25 +72,48 @@ class SystemService:
             facts |= {"file_rewritten": todo.file is not None, "removed": len(todo.remove), "added": len(todo.add)}
             return todo
 
-    def sync_and_restart(self) -> tuple[ShortIdMismatch, ...]:
-        """Bring config.json to the database and restart Xray; return the short ids that were wrong in config.json.
+    def sync_and_restart(self, *, may_share: bool = False) -> XraySync:
+        """Bring config.json to the database and restart Xray; return what was done.
 
-        All traffic is counted, unless Xray hangs. Returns when clients can connect again, or after some seconds. Raises
-        Unavailable.
+        All traffic is counted, unless Xray hangs. With `may_share`, an Xray that was restarted seconds ago, or every
+        one under `only_needed`, stays when it can be brought in line without. Returns when clients can connect again,
+        or after some seconds. Raises Unavailable.
         """
         reconciler = self.reconciler
         with audited(reconciler.store, "system.xray_restarted") as facts, reconciler.changing:
             self.changer.ending.refuse_new()
             wrong = self.reporter.sync().short_id_mismatches
-            names = reconciler.node.ready_names(wait_s=_WARM_TIMEOUT_S)
-            reconciler.announce_drift(reconciler.compare()[1])
-            # The sampler would merge counters of the new Xray before the last ones of the old, which ends with no gap.
-            with self.traffic.held():
-                self._restart()
-            reconciler.reconcile()
-            facts["short_ids_fixed"] = len(wrong)
-        self._wait_for_clients(names)  # without the lock: it takes seconds, and changes of keys work meanwhile
-        return wrong
+            is_restarted = not (may_share and self._is_in_line_without_restart())
+            if is_restarted:
+                names = reconciler.node.ready_names(wait_s=_WARM_TIMEOUT_S)
+                reconciler.announce_drift(reconciler.compare()[1])
+                # The sampler would merge counters of the new Xray before the last of the old, which ends with no gap.
+                with self.traffic.held():
+                    self._restart()
+                reconciler.reconcile()
+                self.restarts.note(reconciler.node.epoch(), names)
+            facts |= {"short_ids_fixed": len(wrong), "restarted": is_restarted}
+        # Without the lock: it takes seconds, and changes of keys work meanwhile.
+        self._wait_for_clients(self.restarts.names)
+        return XraySync(wrong, is_restarted)
+
+    def _is_in_line_without_restart(self) -> bool:
+        """Bring an Xray that may stay to the database; return whether it runs all that it should now.
+
+        Only a restart applies other sections of config.json, and only a restart mends an Xray that hangs or refuses.
+        """
+        reconciler = self.reconciler
+        try:
+            if not self.restarts.can_share(reconciler.node.epoch()) or reconciler.host.is_outdated():
+                return False
+            observed, todo = reconciler.compare()
+            if observed.running is None:
+                return False
+            reconciler.announce_drift(todo)
+            reconciler.apply(todo)
+        except (XrayRefused, XrayUnavailable):
+            return False
+        return not reconciler.compare()[1]
 
     def fix_reality_keys(self) -> None:
         """Put the stored key pair back into config.json and restart Xray. Raises Unavailable."""

@@ -150,10 +150,11 @@ class ShortIdSync(Answer):
 
 
 class XraySynced(Done):
-    """config.json is right and Xray was restarted with it."""
+    """config.json and the running Xray are right."""
 
     message: Annotated[str, OneOf("Xray configuration synchronized successfully")]
     status: Annotated[str, OneOf("synced")]
+    restarted: Annotated[Added[bool], Field(description="false: all is right without a restart")] = None
     short_id_sync: ShortIdSync
     timestamp: UnixSeconds
 

@@ -46,6 +46,7 @@ class LocalNode:
     api_socket: Path
     restart_process: Callable[[], None]
     speed: SpeedLimiter
+    is_outdated: Callable[[], bool]
     cut: Callable[[int, str | None], int] = sockets.cut
     claims: PortClaims = field(default_factory=PortClaims)
     _has_warned_of_cutting: bool = field(default=False, init=False)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from vpnkeys.domain.errors import InvalidFingerprint
 from vpnkeys.domain.key import Key, parse_name, parse_note
 from vpnkeys.domain.limits import Limits, Window
 from vpnkeys.domain.making import Draft, parse_choices
-from vpnkeys.domain.reality import parse_fingerprint
+from vpnkeys.domain.reality import Fingerprint, parse_fingerprint
 from vpnkeys.wire import keys as wire
 
 
@@ -47,7 +48,7 @@ def draft_of(new: wire.NewKey) -> Draft:
         parse_note(new.note),
         _limits_of(new),
         new.is_active,
-        None if new.fingerprint is None else parse_fingerprint(new.fingerprint),
+        None if new.fingerprint is None else _fingerprint_of(new.fingerprint),
         parse_choices(new.uuid, new.short_id, new.sni, new.port),
     )
 
@@ -84,3 +85,10 @@ def _limits_of(settings: wire.KeySettings) -> Limits:
         max_devices=settings.max_devices,
         speed_mbps=settings.speed_limit_mbps,
     )
+
+
+def _fingerprint_of(text: str) -> Fingerprint:
+    try:
+        return parse_fingerprint(text)
+    except ValueError as error:
+        raise InvalidFingerprint(str(error)) from error

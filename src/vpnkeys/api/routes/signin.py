@@ -12,7 +12,7 @@ from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.token import Scope
 from vpnkeys.wire.sessions import SignedIn, SignedOut, SignIn
 
-# Another site could sign a browser in as another user, if a body without a Content-Type were read as JSON.
+# Read as JSON without a Content-Type, another site could sign a browser in with a token of its own.
 router = ApiRouter(
     prefix="/ui/session", tags=["sign-in"], responses=problems(400, 401, 429, 500), strict_content_type=True
 )

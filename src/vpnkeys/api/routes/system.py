@@ -1,6 +1,9 @@
 """Serves `/api/system`: shows the state of database, config.json, Xray and ports, and repairs it."""
 
 import time
+from typing import Annotated
+
+from fastapi import Query
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.auth.shares import Share
@@ -175,12 +178,21 @@ def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
 
 @router.post("/xray/sync-config")
 @requires(Scope.ADMIN, share=Share.SLOW)
-def xray_sync_config(system: SystemDep) -> XraySynced:
-    """Rewrite config.json and restart Xray; all traffic is counted unless Xray hangs. Answers when clients connect."""
-    fixed = tuple(fix_answer(mismatch) for mismatch in system.sync_and_restart())
+def xray_sync_config(
+    system: SystemDep,
+    *,
+    force: Annotated[bool, Query(description="restart in any case: share no restart of seconds ago")] = False,
+) -> XraySynced:
+    """Rewrite config.json and restart Xray; all traffic is counted unless Xray hangs. Answers when clients connect.
+
+    Requests within five seconds share one restart.
+    """
+    done = system.sync_and_restart(may_share=not force)
+    fixed = tuple(fix_answer(mismatch) for mismatch in done.short_ids)
     return XraySynced(
         message="Xray configuration synchronized successfully",
         status="synced",
+        restarted=done.is_restarted,
         short_id_sync=ShortIdSync(success=True, fixed_count=len(fixed), fixed_keys=fixed),
         timestamp=_now(),
     )

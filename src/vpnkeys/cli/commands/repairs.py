@@ -27,7 +27,7 @@ def sync(
     system = remote.server.system
     _approve_sync(remote, restarts=restart, yes=yes)
     with remote.busy("Restarting Xray" if restart else "Synchronizing"):
-        answer = system.xray_sync_config() if restart else system.sync_config()
+        answer = system.xray_sync_config(force=True) if restart else system.sync_config()
     remote.show(answer.as_sent(), answer.message)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from vpnkeys.xray.config.document import (
     reserved_ports,
     summary,
 )
-from vpnkeys.xray.config.reading import parse_config
+from vpnkeys.xray.config.reading import parse_config, read_document
 from vpnkeys.xray.host import ports
 
 _log = logging.getLogger(__name__)
@@ -49,13 +49,15 @@ class ConfigDraft:
 class ConfigFile:
     """Xray's config.json. `check` is called before a write, unless only inbounds of our own have changed.
 
-    `refusal` is Xray's error about the operator's sections in the file that was written last, "" when there is none.
+    `refusal` is Xray's error about the operator's sections in the file that was written last, "" when there is none;
+    `started_base` the `base_digest` with which this server started Xray last.
     """
 
     path: Path
     base: BaseConfig
     check: Checker
     refusal: str = field(default="", init=False)
+    started_base: str = field(default="", init=False)
     _checked: str = field(default="", init=False)
     _written: tuple[Mark | None, JsonObject] = field(default=(None, {}), init=False)
     _reserved: tuple[Mark | None, Mapping[int, str]] = field(default=(None, {}), init=False)
@@ -100,6 +102,13 @@ class ConfigFile:
         """Return whether all but the inbounds is as we write it: merging our parts again changes nothing."""
         again = merge(document, self.base, inbounds)
         return skeleton(again) == skeleton(document)
+
+    def base_now(self) -> str:
+        """Return the `base_digest` of the file as it is now; "" when it cannot be read."""
+        with suppress(OSError):
+            document = read_document(self.path)
+            return "" if document is None else base_digest(document)
+        return ""
 
     def was_written_by_us(self, mark: Mark | None) -> bool:
         """Return whether a file with this mark is what `put` wrote last."""
