@@ -10,10 +10,9 @@ import json
 import os
 import shutil
 import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tests.support.binaries import sing_box_binary, xray_binary
@@ -21,13 +20,14 @@ from tests.support.link import VlessLink
 from tests.support.ports import free_port
 from tests.support.process import PATIENCE_S, ChildProcess
 from tests.support.socks import Address
+from tests.support.started import Started
 
 Config = dict[str, Any]
 
 _LOOPBACK = "127.0.0.1"
 
 
-class Client(ABC):
+class Client(Started):
     """A client process; a context manager that is ready when its own pid listens on every port."""
 
     def __init__(
@@ -116,24 +116,6 @@ class Client(ABC):
         if self._child is not None:
             self._child.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        """Start the client."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the client."""
-        self.close()
 
 
 class XrayClient(Client):

@@ -14,19 +14,18 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.support import process
 from tests.support.process import ChildProcess, wait_until
 from tests.support.room import _enter, _here
 from tests.support.rootfs import NoGuestError, prepared
+from tests.support.started import Started
 
 _BOOT_S = 300.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class Guest:
+class Guest(Started):
     """The machine; entering the context boots it. `root` is its file system, `wheels` is /wheels inside."""
 
     def __init__(self) -> None:
@@ -50,7 +49,7 @@ class Guest:
         if subprocess.run(mount, capture_output=True, check=False).returncode:
             subprocess.run(["cp", "-a", "--reflink=auto", f"{system}/.", self.root], check=True)
 
-    def boot(self) -> None:
+    def start(self) -> None:
         """Boot, and wait until systemd says that it is up."""
         command = ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--register=no", "--keep-unit"]
         command += ["--private-network", f"--bind-ro={self._wheels}:/wheels", "--console=pipe", "--link-journal=no"]
@@ -138,21 +137,3 @@ class Guest:
             self._nspawn.stop(10.0)
         subprocess.run(["umount", "--lazy", self.root], capture_output=True, check=False)
         shutil.rmtree(self._directory, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        """Boot."""
-        try:
-            self.boot()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End it and remove it."""
-        self.close()

@@ -101,7 +101,7 @@ class Installed:
         """Shut the guest down and boot it again; target and far ends come back where they were."""
         self._leave_network()
         self.guest.shut_down()
-        self.guest.boot()
+        self.guest.start()
         self._enter_network()
 
     def _enter_network(self) -> None:
@@ -117,7 +117,7 @@ class Installed:
     def __enter__(self) -> Self:
         """Boot, and install this source tree as an operator would who has written his settings already."""
         try:
-            self.guest.boot()
+            self.guest.start()
             self._enter_network()
             self._set_up()
         except BaseException:

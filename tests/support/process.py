@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.support import procfs
 from tests.support.ports import (
@@ -26,6 +25,7 @@ from tests.support.ports import (
     release_range,
     reserve_range,
 )
+from tests.support.started import Started
 
 __all__ = [
     "PATIENCE_S",
@@ -205,7 +205,7 @@ def announce_ready(listener: socket.socket) -> None:
     sys.stdout.flush()
 
 
-class ModuleServer:
+class ModuleServer(Started):
     """A helper server of this package in its own process, apart from the tests' interpreter lock.
 
     The module is run with its options as one JSON argument. It says by `announce_ready` that it
@@ -267,24 +267,6 @@ class ModuleServer:
     def stop(self) -> None:
         """End the server; its port is kept in mind for the next `start`."""
         self.child.stop()
-
-    def __enter__(self) -> Self:
-        """Start the server."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the server and remove its files."""
-        self.close()
 
     def close(self) -> None:
         """End the server and remove its files."""

@@ -14,8 +14,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
@@ -24,6 +22,7 @@ from tests.support.binaries import xray_binary
 from tests.support.in_process import call
 from tests.support.ports import free_port, release_range, reserve_range
 from tests.support.process import PATIENCE_S, ChildProcess, ProcessError, wait_until
+from tests.support.started import Started
 from tests.support.target import RealityTarget
 from vpnkeys.xray.host.guard import table_of
 
@@ -42,7 +41,7 @@ def _base_environment() -> dict[str, str]:
     return env
 
 
-class Service:
+class Service(Started):
     """A service with a data directory of its own; entering the context starts it."""
 
     def __init__(  # noqa: PLR0913  (all but the first are seldom given)
@@ -265,21 +264,3 @@ class Service:
         if self._client is not None:
             self._client.close()
             self._client = None
-
-    def __enter__(self) -> Self:
-        """Start the service."""
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End everything and clean up."""
-        self.close()
