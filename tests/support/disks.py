@@ -35,6 +35,7 @@ def fill(disk: Path) -> None:
 
 def fill_for_good(disk: Path) -> None:
     """Take all the space, and that of the reserve as well."""
+    fill(disk)  # first, or the reserve would be put there again
     (disk / "reserve").unlink(missing_ok=True)
     fill(disk)
 

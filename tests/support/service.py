@@ -257,6 +257,9 @@ class Service(Started):
                 for name in (table_of(self.data_dir), f"{table_of(self.data_dir)}_speed"):
                     table = ("nft", "delete", "table", "inet", name)
                     subprocess.run(table, capture_output=True, check=False)
+            run = self.data_dir / "run"  # its directory in memory would stay until the next boot
+            if run.is_symlink():
+                shutil.rmtree(run.readlink(), ignore_errors=True)
         release_range(self.ports)
         shutil.rmtree(self._own_directory, ignore_errors=True)
 

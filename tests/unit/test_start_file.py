@@ -122,3 +122,19 @@ def test_a_disk_that_takes_no_write_is_not_needed(scene: Scene, monkeypatch: pyt
     assert orjson.loads(path.read_bytes()) == scene.ours
     assert stat.S_ISREG(path.stat().st_mode)
     assert [entry.name for entry in scene.path.parent.iterdir()] == ["config.json"]
+
+
+def test_what_is_not_wanted_is_left_out_of_each_start(scene: Scene) -> None:
+    """As keys that were stopped while the disk was full; the operator's own stays, and so does config.json."""
+    inbounds = [replace(inbound_of(port), tag=f"key-{port}") for port in scene.ports]
+    scene.start.wanted = lambda: inbounds
+    assert scene.start.choose(0) == scene.path
+    scene.start.wanted = lambda: inbounds[1:]
+    tags = [f"key-{scene.ports[1]}", "mine"]
+    for quick_exits in (0, 1):
+        assert [one["tag"] for one in scene.chosen(quick_exits)["inbounds"][1:]] == tags
+    scene.start.wanted = lambda: [replace(inbounds[0], short_ids=("0123456789abcdef",)), inbounds[1]]
+    assert [one["tag"] for one in scene.chosen(0)["inbounds"][1:]] == tags
+    assert orjson.loads(scene.path.read_bytes()) == scene.right
+    scene.start.wanted = lambda: None
+    assert scene.start.choose(0) == scene.path

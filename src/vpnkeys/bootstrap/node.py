@@ -2,14 +2,17 @@
 
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.inbound import Inbound, ServerIdentity
 from vpnkeys.ops.base_config import base_config
 from vpnkeys.ops.data_dir import api_socket
-from vpnkeys.settings import Settings
+from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.settings import Settings, memory_dir
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.file import ConfigFile
 from vpnkeys.xray.config.start import StartFile
@@ -94,14 +97,19 @@ def _is_outdated(settings: Settings, file: ConfigFile) -> bool:
     return file.base_now() not in ("", started)
 
 
-def xray_command(settings: Settings, xray: XrayBinary, file: ConfigFile) -> XrayCommand:
+def xray_command(settings: Settings, xray: XrayBinary, file: ConfigFile, reconciler: Reconciler) -> XrayCommand:
     """Return how Xray is started as this server's child."""
-    start = StartFile(file.path, lambda _document: file.base, file.check, _log.error)
+
+    def wanted() -> tuple[Inbound, ...] | None:
+        with suppress(Unavailable):
+            return reconciler.desired(reconciler.stops.keys())
+        return None
 
     def choose(quick_exits: int) -> Path:
         file.started_base = file.base_now()
         return start.choose(quick_exits)
 
+    start = StartFile(file.path, lambda _document: file.base, file.check, _log.error, wanted)
     sockets = sockets_in(settings.data_dir / "run", len(settings.reality_server_names))
     environment = xray_environment(settings.xray_ca_file)
-    return XrayCommand(xray.path, choose, sockets, environment, lambda: start.is_bare)
+    return XrayCommand(xray.path, choose, sockets, environment, lambda: start.is_bare, memory_dir())

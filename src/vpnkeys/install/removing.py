@@ -2,11 +2,15 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 from vpnkeys.install import services
 from vpnkeys.install.host import Say, one_at_a_time
 from vpnkeys.install.layout import Layout
 from vpnkeys.xray.host.guard import table_of
+
+_SOCKETS = Path("/run/vpnkeys")
+"""RuntimeDirectory= of both units, which they leave to each other."""
 
 
 def uninstall(layout: Layout, say: Say) -> None:
@@ -16,6 +20,7 @@ def uninstall(layout: Layout, say: Say) -> None:
         _remove_tables(layout)
         layout.wrapper.unlink(missing_ok=True)
         shutil.rmtree(layout.opt, ignore_errors=True)
+        shutil.rmtree(_SOCKETS, ignore_errors=True)
     say(f"vpnkeys is removed. {layout.data_dir} and the user vpnkeys are kept: ./run --install finds every key again.")
     say(f"To delete all keys and data for ever:  rm -rf {layout.data_dir} && userdel vpnkeys")
 

@@ -175,7 +175,7 @@ def newest_backup(data_dir: Path) -> Path | None:
 
 def restored_mark(data_dir: Path) -> Path:
     """Return the path of an empty file that exists from a restore until the next start of a server."""
-    return data_dir / "run" / "restored"
+    return data_dir / ".restored"
 
 
 def stamp() -> str:

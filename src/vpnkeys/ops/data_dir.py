@@ -1,17 +1,21 @@
 """The data directory: its lock, and the secrets and certificate in it, which are made at the first start."""
 
 import fcntl
+import os
 from functools import partial
 from pathlib import Path
+from stat import S_IMODE
 from typing import IO
 
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.reserve import keep_reserve
-from vpnkeys.settings import Settings, SettingsError
+from vpnkeys.rundir import ensure_run_dir
+from vpnkeys.settings import Settings, SettingsError, memory_dir
 from vpnkeys.store.files.certificate import CertificateFiles, load_certificate
 from vpnkeys.store.files.secrets import ApiKeyHash, load_api_key, load_key_pair
 from vpnkeys.worker import Job, Worker
 
+_OWNER_ONLY = 0o700
 _RESERVE_JOB = Job(
     name="disk-reserve",
     failing="the disk's reserve could not be kept",
@@ -29,9 +33,9 @@ def take(data_dir: Path) -> IO[str]:
     """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        data_dir.chmod(0o700)
-        (data_dir / "run").mkdir(mode=0o700, exist_ok=True)
-        lock = (data_dir / ".lock").open("w", encoding="ascii")
+        if S_IMODE(data_dir.stat().st_mode) != _OWNER_ONLY:  # asked first, as a read-only disk refuses even no change
+            data_dir.chmod(_OWNER_ONLY)
+        lock = _open_lock(data_dir / ".lock")
     except OSError as error:
         msg = f"VPNKEYS_DATA_DIR: {data_dir} cannot be used: {error.strerror}"
         raise SettingsError(msg) from error
@@ -42,7 +46,19 @@ def take(data_dir: Path) -> IO[str]:
         lock.close()
         msg = f"VPNKEYS_DATA_DIR: another vpnkeys uses {data_dir}; stop that one first"
         raise SettingsError(msg) from error
+    try:
+        if data_dir.stat().st_uid == os.geteuid():  # else root repairs another user's, and leaves its sockets alone
+            ensure_run_dir(data_dir / "run", memory_dir())
+    except OSError as error:
+        lock.close()
+        msg = f"VPNKEYS_DATA_DIR: {data_dir / 'run'} cannot be made for sockets: {error.strerror}"
+        raise SettingsError(msg) from error
     return lock
+
+
+def _open_lock(path: Path) -> IO[str]:
+    """Return the lock's file, made if it is missing. It is opened for reading, which a read-only disk allows too."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), encoding="ascii")
 
 
 def reserve_keeper(data_dir: Path) -> Worker:

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,10 @@ def refuse_starting_over(settings: Settings, *, start_empty: bool) -> None:
 
 def accept_start(data_dir: Path) -> None:
     """Forget that a backup was restored: config.json is now as the database says."""
-    restored_mark(data_dir).unlink(missing_ok=True)
+    mark = restored_mark(data_dir)
+    if mark.exists():  # asked first, as a read-only disk refuses to remove even what is not there
+        with suppress(OSError):
+            mark.unlink()
 
 
 def _uuids_of_config(path: Path) -> frozenset[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.settings import Settings, SettingsError, load_settings
+from vpnkeys.settings import Settings, SettingsError, load_settings, memory_dir
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.document import BaseConfig, JsonObject
 from vpnkeys.xray.config.start import StartFile
@@ -41,7 +41,7 @@ def run() -> None:
     except SettingsError as error:
         _say(f"Xray cannot start:\n{error}")
         raise typer.Exit(2) from error
-    except VpnKeysError as error:
+    except (VpnKeysError, OSError) as error:
         _say(f"Xray cannot start: {error}")
         raise typer.Exit(1) from error
     _become(xray, config, settings)
@@ -70,6 +70,7 @@ def _launcher(settings: Settings, xray: Path) -> Launcher:
         Guard(table_of(data_dir), Policy(mark, settings.egress_allow, settings.panel_port)),
         StartFile(data_dir / "config.json", base_for, xray_checker(xray, _say), _say),
         _say,
+        memory_dir(),
     )
 
 

@@ -46,7 +46,10 @@ def load_certificate(data_dir: Path, server_address: str) -> CertificateFiles:
     files = CertificateFiles(directory / "cert.pem", directory / "key.pem", server_address)
     if not (files.cert.exists() and files.key.exists()):
         _make(files, sorted({server_address, *host_names()}), ec.generate_private_key(ec.SECP256R1()))
-    renew(files)
+    try:
+        renew(files)
+    except OSError as error:  # a full or read-only disk: the one that is there serves
+        _log.error("the API's self-signed certificate cannot be renewed: %s", error)
     return files
 
 

@@ -69,7 +69,12 @@ def load_api_key(data_dir: Path, given: str | None) -> tuple[ApiKeyHash, str | N
         return stored, None
     made = secrets.token_urlsafe(32) if given is None else None
     fresh = ApiKeyHash.of(given or made or "")
-    write_atomically(path, json.dumps(asdict(fresh)).encode() + b"\n")
+    try:
+        write_atomically(path, json.dumps(asdict(fresh)).encode() + b"\n")
+    except OSError:
+        if given is None:
+            raise
+        # A full or read-only disk. This start has the key, and the next one is given it again.
     return fresh, made
 
 

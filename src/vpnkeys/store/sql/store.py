@@ -106,6 +106,9 @@ class SqlStore:
                 with self._engine.begin() as connection:
                     return read_all(connection)
             with self._lock:
+                if self._reader.closed:
+                    self._open_reader()
+                    self._kept = replace(self._kept, version=None)  # each connection counts versions of its own
                 return self._kept_or_read(self._reader, self._watcher)
 
     def _kept_or_read(self, reader: Connection, watcher: Watcher) -> Tables:
@@ -222,14 +225,11 @@ class SqlStore:
             # All who ask now would wait as long for nothing, and the keys that have to stop would wait for them.
             self._is_stuck = True
         elif cause is Cause.READ_ONLY:
-            # SQLite's connections stay read-only when the disk is not any more.
-            with self._lock, suppress(DBAPIError):
+            # SQLite stays read-only when the disk is not any more, as long as one connection of this process is open.
+            with self._lock:
+                if self._reader is not None:
+                    self._reader.close()  # the next read opens another one
                 self._engine.dispose()
-                before = self._reader
-                self._open_reader()
-                self._kept = replace(self._kept, version=None)
-                if before is not None:
-                    before.close()
 
     def close(self) -> None:
         """Close all connections."""

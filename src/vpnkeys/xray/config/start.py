@@ -1,7 +1,7 @@
-"""Chooses the file that Xray is started with: config.json, or after quick exits one that leaves out what may be why."""
+"""Chooses the file that Xray is started with: config.json, or one that leaves out what may not be in or may be why."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from vpnkeys.domain.errors import ConfigRefused
+from vpnkeys.domain.inbound import Inbound
 from vpnkeys.files import write_atomically
 from vpnkeys.xray.config.check import Checker, ConfigUntested
 from vpnkeys.xray.config.document import BaseConfig, JsonObject, merge
@@ -24,13 +25,14 @@ class StartFile:
     """Chooses the file for each start of Xray. It never changes config.json, and needs no disk that takes writes.
 
     `base_for` returns our own sections for a document. `is_bare` says whether the last choice left out the operator's
-    sections; `say` receives the reason.
+    sections; `say` receives the reason. `wanted` returns the inbounds that Xray may have, None when that is unknown.
     """
 
     config: Path
     base_for: Callable[[JsonObject], BaseConfig]
     check: Checker
     say: Callable[[str], None]
+    wanted: Callable[[], Collection[Inbound] | None] = lambda: None
     is_bare: bool = field(default=False, init=False)
     _in_memory: int | None = field(default=None, init=False)
 
@@ -40,12 +42,19 @@ class StartFile:
         Xray exits when a single inbound cannot listen, and when a single section is wrong. After a quick exit our
         inbounds that cannot listen are left out; the server adds them over gRPC, where each fails alone. The operator's
         sections are left out when Xray's own test refuses them, or when Xray exits all the same: customers come first.
+        What is not wanted is left out at each start, as a full disk may keep the keys of before in config.json.
         """
         self.is_bare = False
-        document = self._read() if quick_exits else None
+        given = self.wanted()
+        wanted = None if given is None else frozenset(given)
+        document = self._read() if quick_exits or wanted is not None else None
         if document is None:
             return self.config
-        base, ours = self.base_for(document), [one for one in inbounds_of_ours(document) if can_listen(one)]
+        base, found = self.base_for(document), inbounds_of_ours(document)
+        ours = [one for one in found if wanted is None or one in wanted]
+        if not quick_exits:
+            return self.config if len(ours) == len(found) else self._put(merge(document, base, ours))
+        ours = [one for one in ours if can_listen(one)]
         why = f"Xray ended at once {quick_exits} times in a row"
         if quick_exits < _WITHOUT_FOREIGN_AFTER:
             path = self._put(merge(document, base, ours))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from vpnkeys.rundir import ensure_run_dir
 from vpnkeys.worker import NEVER, Job, Worker
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ class XrayCommand:
     """How to start Xray.
 
     `config` returns the file for the number of quick exits in a row, and `is_bare` whether the last one lacks the
-    operator's sections. `sockets` are the Unix sockets that a killed Xray leaves, with their `.lock` files.
+    operator's sections. `sockets` are the Unix sockets that a killed Xray leaves, with their `.lock` files;
+    their directory is below `memory` where that is possible (`vpnkeys.rundir`).
     """
 
     binary: Path
@@ -55,6 +57,7 @@ class XrayCommand:
     sockets: tuple[Path, ...]
     environment: Mapping[str, str]
     is_bare: Callable[[], bool] = lambda: False
+    memory: Path | None = None
 
 
 # Run by a Python of its own, which then executes Xray: PR_SET_PDEATHSIG survives execve(2). Not in a `preexec_fn`,
@@ -199,7 +202,7 @@ class XrayProcess:
 
     def _spawn(self, quick_exits: int) -> subprocess.Popen[str]:
         for directory in {socket.parent for socket in self._command.sockets}:
-            directory.mkdir(mode=0o700, exist_ok=True)  # the directory may have been removed
+            ensure_run_dir(directory, self._command.memory)  # it may have been removed
         unlink_all(self._command.sockets)
         return spawn(self._command.binary, self._command.config(quick_exits), self._command.environment)
 

@@ -4,7 +4,6 @@ Imports are few, because this runs at each start of Xray while customers wait.
 """
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ import orjson
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.files import write_atomically
+from vpnkeys.rundir import ensure_run_dir, is_listening
 from vpnkeys.xray.config.document import JsonObject
 from vpnkeys.xray.config.file import base_digest
 from vpnkeys.xray.config.reading import read_document
@@ -79,16 +79,19 @@ class Launcher:
     guard: Guard
     file: StartFile
     say: Callable[[str], None]
+    memory: Path | None = None
 
     def prepare(self) -> Path:
         """Wait until Xray may start, remove old sockets and record the start; return the file to start with.
 
-        Raises XrayUnavailable when an Xray runs already: two would share each port (SO_REUSEPORT) and the API's socket.
+        Raises XrayUnavailable when an Xray runs already: two would share each port (SO_REUSEPORT) and the API's socket;
+        OSError when sockets cannot be made.
         """
         document = self._wait()
-        if _answers(self.sockets[0]):
+        if is_listening(self.sockets[0]):
             msg = f"An Xray runs on {self.data_dir} already; stop it first, or do not start another one."
             raise XrayUnavailable(msg)
+        ensure_run_dir(self.sockets[0].parent, self.memory)
         unlink_all(self.sockets)
         return self._note(document)
 
@@ -126,14 +129,14 @@ class Launcher:
         return ""
 
     def _note(self, document: JsonObject) -> Path:
-        run = self.data_dir / "run"
-        run.mkdir(mode=0o700, exist_ok=True)
+        run = self.sockets[0].parent
         now_s = time.time()
         quick_exits = quick_exits_before(last_start(run), now_s)
         # execve(2) keeps the process id and its start time, so this is the epoch of Xray as well.
         file = self.file.choose(quick_exits)
         start = Start(epoch_of(os.getpid()), base_digest(document), quick_exits, now_s, self.file.is_bare)
-        write_atomically(record_path(run), orjson.dumps(asdict(start)))
+        with suppress(OSError):  # a full disk: the server restarts an Xray without a record once, customers come first
+            write_atomically(record_path(run), orjson.dumps(asdict(start)))
         return file
 
 
@@ -160,14 +163,3 @@ def _read(path: Path) -> JsonObject | None:
     except OSError:
         return None
 
-
-def _answers(api_socket: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-        peer.settimeout(1.0)
-        try:
-            peer.connect(os.fspath(api_socket))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        except OSError:
-            return True  # as a full backlog or no permission: a process listens there
-    return True

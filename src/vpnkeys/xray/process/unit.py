@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -73,7 +74,8 @@ class XrayUnit:
             life = self._find()
         if life is None:
             return  # there is none, and its supervisor is about to start one
-        self._record.unlink(missing_ok=True)  # a restart on request is no quick exit
+        with suppress(OSError):  # a read-only disk refuses to remove even what is not there
+            self._record.unlink()  # a restart on request is no quick exit
         _end(life)
         self._note_end(life)
 
