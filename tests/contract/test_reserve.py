@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from tests.contract.test_store import key
+from tests.contract.test_store import NOON, key
 from tests.support.disks import empty, fill, fill_for_good, needs_mounts, remount, small_disk
 
 from vpnkeys.domain.errors import StoreUnavailable
@@ -94,3 +98,41 @@ def test_a_database_is_read_where_nothing_can_be_written(disk: Path, trouble: st
         with store.write() as transaction:
             transaction.insert(key(3))
         assert key(3) in set(store.keys())
+
+
+_KILLED = """
+import os, sys
+from tests.contract.test_store import NOON, key
+from vpnkeys.store.sql.opening import open_migrated
+from vpnkeys.store.sql.store import SqlStore
+with SqlStore(open_migrated(sys.argv[1])).write() as transaction:
+    transaction.insert(key(1))
+os._exit(0)
+"""
+
+
+def test_a_busy_server_writes_again_after_a_disk_was_read_only(disk: Path) -> None:
+    """Though one of its connections is always open, and SQLite keeps them read-only as long as one of them is."""
+    url = f"sqlite:///{disk / 'vpnkeys.db'}"
+    # With a write-ahead log, as after a crash: SQLite itself opens that read-only.
+    subprocess.run([sys.executable, "-c", _KILLED, url], check=True)
+    remount(disk, "ro")
+    store, is_over, written = SqlStore(open_migrated(url)), threading.Event(), threading.Event()
+
+    def use() -> None:
+        while not is_over.wait(0.01):
+            store.used_bytes(key(1).uuid, None)
+            with suppress(StoreUnavailable):
+                with store.write(patience_s=1.0) as transaction:
+                    transaction.put_stops([])
+                    transaction.forget(NOON)
+                written.set()
+
+    with closing(store), ThreadPoolExecutor(5) as pool:
+        users = [pool.submit(use) for _ in range(5)]
+        assert not written.wait(0.3)
+        remount(disk, "rw")
+        assert written.wait(10.0)
+        is_over.set()
+        for user in users:
+            user.result()

@@ -47,8 +47,10 @@ def service(
 @contextmanager
 def _full_disk(service: Service) -> Iterator[None]:
     fill_for_good(service.data_dir)
-    yield
-    empty(service.data_dir)
+    try:
+        yield
+    finally:
+        empty(service.data_dir)
 
 
 @contextmanager

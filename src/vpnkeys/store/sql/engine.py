@@ -1,6 +1,8 @@
 """Opens the database, so that transactions begin when they should and last when they are committed."""
 
+import os
 import sqlite3
+import threading
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -8,13 +10,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from vpnkeys.reserve import give_up_reserve, make_room
 from vpnkeys.store.sql.faults import Cause, cause_of, damaged, translated
 
 _BUSY_TIMEOUT_S = 5
 """How long SQLite itself waits for another writer; `writers.py` keeps the order before that."""
+_READS_ONLY = "vpnkeys_reads_only"
+_DRAIN_S = 0.2
+_NO_ROOM = frozenset({Cause.READ_ONLY, Cause.IO, Cause.FULL, Cause.CANNOT_OPEN})
 _UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 
 
@@ -32,7 +37,9 @@ def open_engine(url: str) -> Engine:
         url, poolclass=QueuePool, connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
     )
     directory = directory_of(engine)
-    event.listen(engine, "do_connect", _connect_sqlite)
+    opener = _Opener()
+    event.listen(engine, "do_connect", opener.connect)
+    event.listen(engine, "checkin", opener.check_in)
     event.listen(engine, "begin", partial(_begin_sqlite, directory))
     event.listen(engine, "handle_error", partial(_give_up_reserve_when_full, directory))
     return engine
@@ -45,20 +52,54 @@ def directory_of(engine: Engine) -> Path | None:
     return Path(str(file)).resolve().parent if is_file else None
 
 
-def _connect_sqlite(_dialect: object, _record: object, args: list[Any], options: dict[str, Any]) -> sqlite3.Connection:
-    """Return a connection; one that only reads where the disk lets nobody write.
+class _Opener:
+    """Opens the connections of one engine; where the disk lets nobody write, those that only read.
+
+    What SQLite opens while nothing can be written stays read-only for the whole process, as long as one such connection
+    is open. So none of them returns to the pool, and the first ones after that wait until all of them are closed.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._reading_only = 0
+
+    def connect(
+        self, _dialect: object, record: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]
+    ) -> sqlite3.Connection:
+        """Return a connection."""
+        file = Path(str(args[0]))
+        make_room(file.parent)
+        with self._changed:
+            if os.access(file, os.W_OK):
+                self._changed.wait_for(lambda: not self._reading_only, _DRAIN_S)
+            connection, is_complete = _opened(file, args, options)
+            is_protected = file.exists() and not os.access(file, os.W_OK)
+            record.info[_READS_ONLY] = is_complete or is_protected or bool(self._reading_only)
+            self._reading_only += record.info[_READS_ONLY]
+        return connection
+
+    def check_in(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        """Close a connection that only reads."""
+        if record.info.pop(_READS_ONLY, False):
+            record.invalidate()
+            with self._changed:
+                self._reading_only -= 1
+                self._changed.notify_all()
+
+
+def _opened(file: Path, args: list[Any], options: dict[str, Any]) -> tuple[sqlite3.Connection, bool]:
+    """Return a connection, and whether it takes the file as complete.
 
     SQLite needs a file beside the database even to read it. A full or read-only disk has no room for that file, but if
     there is no write-ahead log either, the database alone is complete.
     """
-    file = Path(str(args[0]))
-    make_room(file.parent)
     try:
-        return _prepared(sqlite3.connect(*args, **options))
+        return _prepared(sqlite3.connect(*args, **options)), False
     except sqlite3.OperationalError as error:
-        if cause_of(error) not in {Cause.READ_ONLY, Cause.IO, Cause.FULL, Cause.CANNOT_OPEN} or not _is_complete(file):
+        if cause_of(error) not in _NO_ROOM or not _is_complete(file):
             raise
-        return _prepared(sqlite3.connect(f"{file.resolve().as_uri()}?immutable=1", **(options | {"uri": True})))
+        immutable = f"{file.resolve().as_uri()}?immutable=1"
+        return _prepared(sqlite3.connect(immutable, **(options | {"uri": True}))), True
 
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -225,11 +225,10 @@ class SqlStore:
             # All who ask now would wait as long for nothing, and the keys that have to stop would wait for them.
             self._is_stuck = True
         elif cause is Cause.READ_ONLY:
-            # SQLite stays read-only when the disk is not any more, as long as one connection of this process is open.
+            # The only connection that is kept open (see `open_engine`); the next read opens another one.
             with self._lock:
                 if self._reader is not None:
-                    self._reader.close()  # the next read opens another one
-                self._engine.dispose()
+                    self._reader.close()
 
     def close(self) -> None:
         """Close all connections."""
