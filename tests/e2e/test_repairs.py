@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -16,6 +13,7 @@ from tests.support import procfs
 from tests.support.agreement import Json, agreement
 from tests.support.binaries import xray_binary
 from tests.support.clients import XrayClient
+from tests.support.disks import empty, fill_for_good, needs_mounts, small_disk
 from tests.support.drift import DRIFTS, Drift
 from tests.support.keys import Key, carries, delete_key, link_of, make_key
 from tests.support.service import Service
@@ -109,17 +107,6 @@ def test_a_hanging_xray_is_not_synced_but_can_be_restarted(service: Service, byt
     delete_key(service, key)
 
 
-@contextmanager
-def _small_disk(directory: Path) -> Iterator[Path]:
-    """A file system of 8 MB of its own."""
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "none", str(directory)], check=True)
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
-
-
 def _assert_refused_unchanged(service: Service, xray_pid: int, paths: tuple[str, ...], word: str) -> None:
     """Each request is refused with a reason, and neither file nor Xray is another one."""
     config = service.data_dir / "config.json"
@@ -132,7 +119,7 @@ def _assert_refused_unchanged(service: Service, xray_pid: int, paths: tuple[str,
     assert procfs.is_alive(xray_pid)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
+@needs_mounts
 @pytest.mark.parametrize("trouble", ["full disk", "unwritable directory"])
 def test_a_disk_that_takes_nothing_changes_nothing(
     tmp_path: Path, target: RealityTarget, byte_server: ByteServer, trouble: str
@@ -142,7 +129,7 @@ def test_a_disk_that_takes_nothing_changes_nothing(
     Deleting ends the customer all the same: what is not written yet is written as soon as it can be.
     """
     with (
-        _small_disk(tmp_path / "d") as disk,
+        small_disk(tmp_path / "d") as disk,
         Service(target, data_dir=disk, egress_allow=[byte_server.egress_rule]) as service,
     ):
         service.wait_ready()
@@ -172,17 +159,15 @@ def test_a_disk_that_takes_nothing_changes_nothing(
 def _make_unwritable(disk: Path, trouble: str) -> None:
     if trouble == "unwritable directory":  # for root too, whom no mode stops
         subprocess.run(["chattr", "+i", str(disk)], check=True)
-        return
-    with (disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
-        while ballast.write(bytes(4096)):
-            pass
+    else:
+        fill_for_good(disk)
 
 
 def _make_writable(disk: Path, trouble: str) -> None:
     if trouble == "unwritable directory":
         subprocess.run(["chattr", "-i", str(disk)], check=True)
     else:
-        (disk / "ballast").unlink()
+        empty(disk)
 
 
 def test_a_restart_without_a_binary_is_refused(tmp_path: Path, target: RealityTarget, byte_server: ByteServer) -> None:

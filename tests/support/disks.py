@@ -58,7 +58,9 @@ def read_only(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(directory)], check=True)
+        _mount("-o", "remount,bind,rw", directory)
+        # Lazily, as files that were opened by that name meanwhile stay open.
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 def _mount(*arguments: str | Path) -> None:
