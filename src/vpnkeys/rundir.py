@@ -8,9 +8,18 @@ import hashlib
 import os
 import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 SOCKETS = ("api.sock", "admin.sock")
+
+
+def memory_dir(environment: Mapping[str, str]) -> Path | None:
+    """Return where this process may have a directory in memory: systemd's (RuntimeDirectory=), else root's; or None."""
+    given = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    return Path("/run/vpnkeys-root") if os.geteuid() == 0 else None
 
 
 def ensure_run_dir(run: Path, memory: Path | None) -> None:

@@ -242,14 +242,6 @@ def data_dirs(environment: Mapping[str, str] = ENVIRONMENT) -> tuple[Path, ...]:
     return (Path(given).absolute(),) if given else (Path("data").absolute(), SYSTEM_DATA_DIR)
 
 
-def memory_dir(environment: Mapping[str, str] = ENVIRONMENT) -> Path | None:
-    """Return where this process may have a directory in memory: systemd's (RuntimeDirectory=), else root's; or None."""
-    given = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    if given:
-        return Path(given)
-    return Path("/run/vpnkeys-root") if os.geteuid() == 0 else None
-
-
 def admin_socket(data_dir: Path) -> Path:
     """Return the Unix socket of the server with this data directory. Its file mode replaces the API key."""
     return data_dir / "run" / "admin.sock"

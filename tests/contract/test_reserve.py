@@ -15,8 +15,7 @@ from tests.contract.test_store import NOON, key
 from tests.support.disks import empty, fill, fill_for_good, needs_mounts, remount, small_disk
 
 from vpnkeys.domain.errors import StoreUnavailable
-from vpnkeys.files import write_atomically
-from vpnkeys.reserve import RESERVE_BYTES, free_bytes, has_reserve, keep_reserve
+from vpnkeys.files import RESERVE_BYTES, free_bytes, has_reserve, keep_reserve, write_atomically
 from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
 
@@ -121,7 +120,7 @@ def test_a_busy_server_writes_again_after_a_disk_was_read_only(disk: Path) -> No
 
     def use() -> None:
         while not is_over.wait(0.01):
-            store.used_bytes(key(1).uuid, None)
+            store.traffic(key(1).uuid)
             with suppress(StoreUnavailable):
                 with store.write(patience_s=1.0) as transaction:
                     transaction.put_stops([])

@@ -133,7 +133,7 @@ def test_what_is_not_wanted_is_left_out_of_each_start(scene: Scene) -> None:
     tags = [f"key-{scene.ports[1]}", "mine"]
     for quick_exits in (0, 1):
         assert [one["tag"] for one in scene.chosen(quick_exits)["inbounds"][1:]] == tags
-    scene.start.wanted = lambda: [replace(inbounds[0], short_ids=("0123456789abcdef",)), inbounds[1]]
+    scene.start.wanted = lambda: [replace(inbounds[0], clients=()), inbounds[1]]
     assert [one["tag"] for one in scene.chosen(0)["inbounds"][1:]] == tags
     assert orjson.loads(scene.path.read_bytes()) == scene.right
     scene.start.wanted = lambda: None

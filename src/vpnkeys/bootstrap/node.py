@@ -11,8 +11,9 @@ from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.inbound import Inbound, ServerIdentity
 from vpnkeys.ops.base_config import base_config
 from vpnkeys.ops.data_dir import api_socket
+from vpnkeys.rundir import memory_dir
 from vpnkeys.service.reconcile import Reconciler
-from vpnkeys.settings import Settings, memory_dir
+from vpnkeys.settings import ENVIRONMENT, Settings
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.file import ConfigFile
 from vpnkeys.xray.config.start import StartFile
@@ -112,4 +113,4 @@ def xray_command(settings: Settings, xray: XrayBinary, file: ConfigFile, reconci
     start = StartFile(file.path, lambda _document: file.base, file.check, _log.error, wanted)
     sockets = sockets_in(settings.data_dir / "run", len(settings.reality_server_names))
     environment = xray_environment(settings.xray_ca_file)
-    return XrayCommand(xray.path, choose, sockets, environment, lambda: start.is_bare, memory_dir())
+    return XrayCommand(xray.path, choose, sockets, environment, lambda: start.is_bare, memory_dir(ENVIRONMENT))

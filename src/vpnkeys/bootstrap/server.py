@@ -11,9 +11,8 @@ from typing import IO
 from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, xray_command
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
-from vpnkeys.domain.errors import ConfigUnwritable, KeyPairDamaged, Unavailable
+from vpnkeys.domain.errors import KeyPairDamaged, Unavailable
 from vpnkeys.domain.inbound import ServerIdentity
-from vpnkeys.domain.plan import FileState
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.ops.backup import take_whole
@@ -98,20 +97,11 @@ class Server:
         # Limits and file before Xray: it starts from config.json, and must not let in a key that expired meanwhile.
         self.keys.enforce_before_start()
         self.reconciler.taken.hold()
-        self._prepare_file()
+        self.node.file.prepare(self.reconciler.desired(self.reconciler.stops.keys()))
         accept_start(self.settings.data_dir)
         self.node.prober.tidy()
         self.process.start()
         self.workers.start()
-
-    def _prepare_file(self) -> None:
-        """Put config.json right; on a full disk customers come first, and the last good file has to do."""
-        try:
-            self.node.prepare(self.reconciler.desired(self.reconciler.stops.keys()))
-        except ConfigUnwritable as error:
-            if self.node.file.read().state is not FileState.OK:
-                raise
-            _log.error("Xray starts with the last config.json, and keys that are stopped are taken out: %s", error)
 
     def stop(self) -> None:
         """Take the last sample, end Xray unless it is a unit of its own, and release everything."""

@@ -8,9 +8,9 @@ from stat import S_IMODE
 from typing import IO
 
 from vpnkeys.domain.reality import KeyPair
-from vpnkeys.reserve import keep_reserve
-from vpnkeys.rundir import ensure_run_dir
-from vpnkeys.settings import Settings, SettingsError, memory_dir
+from vpnkeys.files import keep_reserve
+from vpnkeys.rundir import ensure_run_dir, memory_dir
+from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, load_certificate
 from vpnkeys.store.files.secrets import ApiKeyHash, load_api_key, load_key_pair
 from vpnkeys.worker import Job, Worker
@@ -48,7 +48,7 @@ def take(data_dir: Path) -> IO[str]:
         raise SettingsError(msg) from error
     try:
         if data_dir.stat().st_uid == os.geteuid():  # else root repairs another user's, and leaves its sockets alone
-            ensure_run_dir(data_dir / "run", memory_dir())
+            ensure_run_dir(data_dir / "run", memory_dir(ENVIRONMENT))
     except OSError as error:
         lock.close()
         msg = f"VPNKEYS_DATA_DIR: {data_dir / 'run'} cannot be made for sockets: {error.strerror}"

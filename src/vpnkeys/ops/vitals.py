@@ -13,10 +13,10 @@ from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
+from vpnkeys.files import RESERVE_BYTES, free_bytes, has_reserve
 from vpnkeys.interfaces import Clock
 from vpnkeys.ops.address import address_fault
 from vpnkeys.ops.daily import DailyBackup
-from vpnkeys.reserve import RESERVE_BYTES, free_bytes, has_reserve
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.health.checks import HostFacts
 from vpnkeys.service.vitals import Vitals

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vpnkeys.domain.errors import ConfigRefused, PortTaken, XrayRefused, XrayUnavailable
+from vpnkeys.domain.errors import PortTaken, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import KEY_TAG_PREFIX, Key
 from vpnkeys.domain.limits.source import source_of
@@ -16,7 +16,6 @@ from vpnkeys.domain.plan import Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.trial import Trial
-from vpnkeys.xray.config.check import ConfigUntested
 from vpnkeys.xray.config.file import ConfigDraft, ConfigFile, can_listen
 from vpnkeys.xray.host import ports, sockets
 from vpnkeys.xray.host.ports import PortClaims
@@ -109,23 +108,6 @@ class LocalNode:
         refused = [error for inbound in added if (error := self._add(inbound)) is not None]
         for error in sorted(refused, key=lambda error: isinstance(error, PortTaken)):
             raise error
-
-    def prepare(self, desired: tuple[Inbound, ...]) -> None:
-        """Write a config.json that passes `xray run -test`. Raises ConfigUnwritable, ConfigRefused.
-
-        When Xray refuses the operator's own sections, the file is kept under another name and written without them, so
-        that customers can connect.
-        """
-        try:
-            self.file.write(desired, always_check=True)
-        except ConfigUntested:
-            raise
-        except ConfigRefused as error:
-            if not self.file.path.exists():
-                raise  # what Xray refuses is ours
-            _log.error("%s", error)
-            self.file.leave_out_foreign()
-            self.file.write(desired, always_check=True)
 
     def sample(self, uuids: Collection[str] | None = None) -> Samples:
         """Return the counters of these users (None: of all) and their epoch. Raises XrayUnavailable."""

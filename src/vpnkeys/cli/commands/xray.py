@@ -7,7 +7,8 @@ from pathlib import Path
 import typer
 
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.settings import Settings, SettingsError, load_settings, memory_dir
+from vpnkeys.rundir import memory_dir
+from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.document import BaseConfig, JsonObject
 from vpnkeys.xray.config.start import StartFile
@@ -70,7 +71,7 @@ def _launcher(settings: Settings, xray: Path) -> Launcher:
         Guard(table_of(data_dir), Policy(mark, settings.egress_allow, settings.panel_port)),
         StartFile(data_dir / "config.json", base_for, xray_checker(xray, _say), _say),
         _say,
-        memory_dir(),
+        memory_dir(ENVIRONMENT),
     )
 
 

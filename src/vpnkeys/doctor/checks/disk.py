@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
+from vpnkeys.files import RESERVE_BYTES, has_reserve
 from vpnkeys.ops.backup import BACKUPS
-from vpnkeys.reserve import RESERVE_BYTES, has_reserve
 
 _MIB = 2**20
 _LITTLE, _TOO_LITTLE = 512 * _MIB, 32 * _MIB

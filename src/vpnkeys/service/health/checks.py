@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.target import TargetReport, uses
-from vpnkeys.reserve import FULL_BELOW_BYTES
+from vpnkeys.files import FULL_BELOW_BYTES
 from vpnkeys.service.health.codes import Code
 from vpnkeys.worker import WorkerStatus
 

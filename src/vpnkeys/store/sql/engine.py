@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from vpnkeys.reserve import give_up_reserve, make_room
+from vpnkeys.files import give_up_reserve, make_room
 from vpnkeys.store.sql.faults import Cause, cause_of, damaged, translated
 
 _BUSY_TIMEOUT_S = 5

@@ -208,6 +208,27 @@ class ConfigFile:
             _log.warning("config.json is written without its comments; with them it is kept as %s", aside.name)
         return found.document
 
+    def prepare(self, desired: tuple[Inbound, ...]) -> None:
+        """Write a file that passes `xray run -test`, for the start. Raises ConfigUnwritable, ConfigRefused.
+
+        When Xray refuses the operator's own sections, the file is kept under another name and written without them, so
+        that customers can connect. Where none can be written, the last good one has to do.
+        """
+        try:
+            self.write(desired, always_check=True)
+        except ConfigUntested:
+            raise
+        except ConfigUnwritable as error:
+            if self.read().state is not FileState.OK:
+                raise
+            _log.error("Xray starts with the last config.json, and keys that are stopped are taken out: %s", error)
+        except ConfigRefused as error:
+            if not self.path.exists():
+                raise  # what Xray refuses is ours
+            _log.error("%s", error)
+            self.leave_out_foreign()
+            self.write(desired, always_check=True)
+
     def leave_out_foreign(self) -> None:
         """Write the file without the operator's sections, which Xray refuses, and keep it as config.json.refused.
 

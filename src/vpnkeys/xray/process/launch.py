@@ -162,4 +162,3 @@ def _read(path: Path) -> JsonObject | None:
         return read_document(path)
     except OSError:
         return None
-
