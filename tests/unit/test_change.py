@@ -16,6 +16,8 @@ from vpnkeys.domain.actor import Actor, acting
 from vpnkeys.domain.audit import Outcome
 from vpnkeys.domain.change import KeyChanges, split
 from vpnkeys.domain.errors import (
+    AlreadyTaken,
+    InvalidChoice,
     KeyNotFound,
     KeysChangedMeanwhile,
     NotWritten,
@@ -26,7 +28,7 @@ from vpnkeys.domain.errors import (
 )
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status
-from vpnkeys.domain.making import Draft
+from vpnkeys.domain.making import Choices, Draft
 from vpnkeys.service.change.late_calls import QUIET_S, LateCalls
 
 ANN = Actor("Ann", "192.0.2.1", "request-1")
@@ -290,3 +292,23 @@ def test_a_child_has_no_calls_of_an_earlier_service() -> None:
         assert not late_calls.are_over()
         late_calls.heard("two", as_expected=True)
         assert late_calls.are_over()
+
+
+def test_one_key_moves_on_request_and_no_other(server: Server) -> None:
+    """To a port that was chosen, or for 0 to the lowest free one; one that is taken or out of range is refused."""
+    key, other = server.make(), server.make()
+    free = other.port + 1
+
+    def move(port: int | None) -> Key:
+        return server.keys.change(key.id, lambda was: Draft(was.name, choices=Choices(port=port)))
+
+    for port, error in ((other.port, AlreadyTaken), (1, InvalidChoice)):
+        with pytest.raises(error):
+            move(port)
+    assert (move(None).port, move(key.port).port) == (key.port, key.port)
+    inside = server.customer(key)
+    moved = move(0)
+    assert (moved.port, moved.port_assigned_at) == (free, server.clock.now())
+    assert (inside.is_open, server.lets_in(key)) == (False, False)
+    assert (server.lets_in(moved), server.lets_in(other)) == (True, True)
+    assert move(key.port).port == key.port
