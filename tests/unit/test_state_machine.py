@@ -27,6 +27,7 @@ from vpnkeys.domain.errors import (
     SpeedLimitImpossible,
     StopPending,
     Unavailable,
+    XrayUnavailable,
 )
 from vpnkeys.domain.inbound import ForeignInbound, ServerIdentity, key_inbound, warm_inbounds
 from vpnkeys.domain.key import Key
@@ -204,6 +205,9 @@ class Server(Troubles):
             try:
                 self.service.create_many([draft] * count)
             except (PortsExhausted, SpeedLimitImpossible):
+                return multiple()
+            except XrayUnavailable:
+                assert self.reserved_ports(), "else it is 400, as repeating does not help"
                 return multiple()
             raise AssertionError("more keys than ports")
         made = self.attempt(lambda: self.service.create_many([draft] * count), dies, hangs)

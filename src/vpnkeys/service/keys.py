@@ -284,8 +284,8 @@ def lowest_free(
             return port
     if reserved := sum(port in pool for port in pending):
         msg = (
-            f"No port of {pool} is free now: {reserved} are reserved until Xray, which does not answer, confirms that "
-            "their keys have stopped. Nothing was changed; try again in some seconds."
+            f"No port of {pool} is free now: {reserved} are reserved until Xray confirms that their keys have stopped. "
+            "Nothing was changed; try again in some seconds."
         )
         raise XrayUnavailable(msg)
     msg = f"All {len(pool)} ports of {pool} are taken; delete a key, or widen VPNKEYS_PORT_RANGE."
