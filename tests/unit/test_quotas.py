@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.memory import World
 
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.limits import Limits, Status, look_again_in
 from vpnkeys.domain.traffic import Samples
 
@@ -145,6 +146,24 @@ def test_a_database_that_takes_nothing_lets_nobody_go_on(world: World) -> None:
     world.keys.reconciler.reconcile()
     world.look()
     assert (world.status(key), world.node.connect(key)) == (Status.LIMITED, None)
+
+
+def _fail(*_: object) -> None:
+    raise StoreUnavailable("locked")
+
+
+def test_a_strike_that_fails_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though not a byte more passes, and whatever the trouble was."""
+    key = world.make(Limits(traffic_bytes=100))
+    world.node.carry(world.customer(key), 0, 100)
+    with monkeypatch.context() as trouble:
+        trouble.setattr(type(world.keys), "enforce_limits", _fail)
+        with pytest.raises(StoreUnavailable):
+            world.quotas.look()
+    assert world.status(key) is Status.ACTIVE
+    world.waiting.time += 0.5
+    world.quotas.look()
+    assert world.status(key) is Status.LIMITED
 
 
 def test_a_new_life_of_xray_counts_on(world: World) -> None:

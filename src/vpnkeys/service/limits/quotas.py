@@ -46,6 +46,8 @@ class QuotaWatch:
     traffic: TrafficService
     now: Callable[[], float] = time.monotonic
     worker: Worker = field(init=False)
+    _all: tuple[Key, ...] = field(default=(), init=False)
+    _limited: tuple[Key, ...] = field(default=(), init=False)
     _seen: dict[str, _Seen] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -57,10 +59,12 @@ class QuotaWatch:
 
         Raises Unavailable.
         """
-        limited = {key.uuid: key for key in self.keys.list() if key.serves and key.limits.traffic_bytes is not None}
-        self._seen = {uuid: seen for uuid, seen in self._seen.items() if uuid in limited}
+        if (keys := self.keys.list()) is not self._all:  # it is the same tuple until a key changes
+            self._all = keys
+            self._limited = tuple(key for key in keys if key.serves and key.limits.traffic_bytes is not None)
+            self._seen = {key.uuid: self._seen[key.uuid] for key in self._limited if key.uuid in self._seen}
         now = self.now()
-        due = [key for key in limited.values() if self._is_due(key, now)]
+        due = [key for key in self._limited if self._is_due(key, now)]
         if due:
             self._look_at(due, now)
         soonest = min((seen.look_at for seen in self._seen.values()), default=now + LOOK_EVERY_S)
@@ -77,10 +81,10 @@ class QuotaWatch:
         changed = [key for key in due if not self._is_unchanged(key, sample.epoch, counters[key.uuid])]
         time_of_day = self.keys.clock.now()
         used = self.traffic.unstored.used_bytes(windows_of(changed, time_of_day), [sample]) if changed else {}
+        if any(judge(key.limits, used[key.uuid], time_of_day) is not Status.ACTIVE for key in changed):
+            self._strike(sample)  # one that fails is noted nowhere, so that the next look tries again
         for key in due:
             self._note(key, sample.epoch, counters[key.uuid], used.get(key.uuid), now)
-        if any(judge(key.limits, used[key.uuid], time_of_day) is not Status.ACTIVE for key in changed):
-            self._strike(sample)
 
     def _is_unchanged(self, key: Key, epoch: str, counters: Bytes) -> bool:
         seen = self._seen.get(key.uuid)
