@@ -1,11 +1,11 @@
 """Arguments and options shared by several commands."""
 
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
 import typer
 
-from vpnkeys.cli.remote import wrong_usage
+from vpnkeys.cli.remote import Remote, wrong_usage
 from vpnkeys.domain.traffic import Step
 
 
@@ -37,6 +37,21 @@ def moment_of(option: str, text: str, *, instead: str = "") -> datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         wrong_usage(f"{option} {text}: give ISO 8601, such as 2026-12-31T23:59:59Z{instead}")
+
+
+def expiry_of(remote: Remote, option: str, text: str, *, instead: str = "") -> datetime:
+    """Return when something expires; a date alone is the end of that day where the command runs, which is said."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return moment_of(option, text, instead=instead)
+    try:
+        # A time without a zone is local, with summer time as it is on that day.
+        end = datetime.combine(day + timedelta(days=1), time()).astimezone()
+    except (OverflowError, ValueError, OSError):
+        wrong_usage(f"{option} {text}: give an earlier date{instead}")
+    remote.show_notice(f"Expires when {day} ends here ({end.tzname()}): {end.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+    return end
 
 
 def span_of(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:

@@ -4,8 +4,8 @@ from typing import Annotated, cast
 
 import typer
 
-from vpnkeys.cli.arguments import moment_of
-from vpnkeys.cli.remote import wrong_usage
+from vpnkeys.cli.arguments import expiry_of
+from vpnkeys.cli.remote import Remote, wrong_usage
 from vpnkeys.client import KeyLimits, NewKeyFields
 from vpnkeys.domain.limits import Window
 from vpnkeys.domain.reality import Fingerprint
@@ -22,7 +22,12 @@ def _size(text: str) -> int:
 NoteOption = Annotated[str | None, typer.Option("--note", help="A note for yourself; customers do not see it.")]
 ActiveOption = Annotated[bool | None, typer.Option("--active/--inactive", help="Switch the key on or off.")]
 ExpiresOption = Annotated[
-    str | None, typer.Option("--expires", metavar="TIME", help="ISO 8601, UTC unless it has an offset; or none.")
+    str | None,
+    typer.Option(
+        "--expires",
+        metavar="TIME",
+        help="ISO 8601, UTC unless it has an offset; a date: when that day ends here; or none.",
+    ),
 ]
 TrafficOption = Annotated[
     str | None, typer.Option("--traffic-limit", metavar="BYTES", help="Such as 500M or 20G (powers of 1024); or none.")
@@ -66,6 +71,7 @@ OtherPortOption = Annotated[
 
 
 def limits_of(  # noqa: PLR0913 - one for each option
+    remote: Remote,
     *,
     note: str | None,
     active: bool | None,
@@ -83,7 +89,9 @@ def limits_of(  # noqa: PLR0913 - one for each option
     if active is not None:
         fields["is_active"] = active
     if expires is not None:
-        fields["expires_at"] = None if expires == _NONE else moment_of("--expires", expires, instead=f", or {_NONE}")
+        fields["expires_at"] = (
+            None if expires == _NONE else expiry_of(remote, "--expires", expires, instead=f", or {_NONE}")
+        )
     if traffic_limit is not None:
         fields["traffic_limit_bytes"] = None if traffic_limit == _NONE else _bytes(traffic_limit)
     if window is not None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable
 from importlib import import_module
+from io import TextIOWrapper
 
 import typer
 
@@ -42,6 +43,9 @@ def main() -> None:
     Only the module of the called command is imported: the imports of `serve` take most of a second, and listing keys
     should not wait for them.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal of another character set shows what it lacks as question marks.
+        sys.stdout.reconfigure(errors="replace")
     completed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")  # zsh and fish; bash
     is_completing = "_VPNKEYS_COMPLETE" in os.environ
     words = completed.split() if is_completing else sys.argv

@@ -1,7 +1,7 @@
 """What all answers and all request bodies share, and the types that their fields are made of."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
@@ -186,6 +186,23 @@ Moment = Annotated[
     ),
 ]
 """A moment in a request; the server gets it in UTC without an offset."""
+
+
+def _end_of_a_day(value: object) -> object:
+    """Return the end of a day for a date alone, and any other value as it is."""
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) else None
+        return value if day is None else f"{day + timedelta(days=1)}T00:00:00"
+    except (ValueError, OverflowError):
+        return value
+
+
+Expiry = Annotated[
+    Moment,
+    BeforeValidator(_end_of_a_day),
+    Field(description="ISO 8601; UTC unless it has an offset; a date alone means that day's end"),
+]
+"""The moment at which something expires: what is good until a day is good on that day."""
 
 # For readers of the OpenAPI document; the server decides by `domain.key.parse_name`, once.
 _CONTROLS, _SPACES = r"\u0000-\u001f\u007f-\u009f", r"\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"

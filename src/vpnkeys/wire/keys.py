@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from vpnkeys.wire.base import Added, Answer, Body, Microseconds, Moment, Name, OneOf, StrictBody
+from vpnkeys.wire.base import Added, Answer, Body, Expiry, Microseconds, Name, OneOf, StrictBody
 
 NOTE_MAX_CHARS = 1000
 MAX_BULK = 1000
@@ -97,7 +97,7 @@ class KeySettings(BaseModel):
 
     is_active: Annotated[bool, Field(strict=True, description="false: switched off, the port stays its own")] = True
     note: Note = ""
-    expires_at: Annotated[Moment | None, Field(description="when the key stops; null: never")] = None
+    expires_at: Annotated[Expiry | None, Field(description="when it ends; null: never; a date: its end, UTC")] = None
     traffic_limit_bytes: TrafficLimit | None = None
     traffic_limit_window: Annotated[Window, Field(description="the traffic limit begins anew with each; UTC")] = "total"
     max_devices: Devices | None = None

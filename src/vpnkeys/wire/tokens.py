@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from vpnkeys.wire.base import Answer, Microseconds, Moment, Name, OneOf, StrictBody
+from vpnkeys.wire.base import Answer, Expiry, Microseconds, Name, OneOf, StrictBody
 
 Scope = Literal["read", "keys", "admin"]
 
@@ -17,7 +17,7 @@ class NewToken(StrictBody):
 
     name: Name
     scope: Annotated[Scope, _MAY]
-    expires_at: Annotated[Moment | None, Field(description="when the token ends; null: never")] = None
+    expires_at: Annotated[Expiry | None, Field(description="when it ends; null: never; a date: its end, UTC")] = None
 
 
 class Token(Answer):

@@ -78,6 +78,7 @@ def add(  # noqa: PLR0913 - one for each option
     """Make one key or many, and print the links. They work as soon as this command ends."""
     refuse_both(remote, qr=qr)
     limits = limits_of(
+        remote,
         note=note,
         active=active,
         expires=expires,
@@ -139,6 +140,7 @@ def change(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Change a key. What is not given stays, and the link stays the same unless the key gets another port."""
     limits = limits_of(
+        remote,
         note=note,
         active=active,
         expires=expires,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vpnkeys.cli.arguments import Yes, is_name, moment_of
+from vpnkeys.cli.arguments import Yes, expiry_of, is_name
 from vpnkeys.cli.output.plain import plain
 from vpnkeys.cli.output.tables import table_of, table_of_fields, to_minute, to_second, yes_or_no
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
@@ -41,13 +41,14 @@ def add(
     *,
     scope: Annotated[Scope, typer.Option(help="read: read only; keys: also change keys; admin: everything.")],
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="TIME", help="ISO 8601; without it, never.")
+        str | None,
+        typer.Option("--expires", metavar="TIME", help="ISO 8601; a date: when that day ends here; without it, never."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Make a token and print its text, which cannot be shown again."""
     _refuse_both(remote, quiet=quiet)
-    expires_at = None if expires is None else moment_of("--expires", expires)
+    expires_at = None if expires is None else expiry_of(remote, "--expires", expires)
     _print_token(remote, remote.server.tokens.create(name, scope.value, expires_at), quiet=quiet)
 
 

@@ -4,8 +4,10 @@ Names may come from customers, and errors from any server. A terminal obeys cont
 reorders text around directional marks (UAX #9).
 """
 
+import codecs
 import json
 import re
+import sys
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -30,8 +32,12 @@ def plain_lines(text: str) -> str:
 
 
 def plain_json(value: Any, indent: int | None = 2) -> str:  # noqa: ANN401 - JSON
-    """Return the value as JSON, with unsafe characters as JSON escapes, so that it still means the same."""
-    lines = json.dumps(value, ensure_ascii=False, indent=indent).split("\n")
+    """Return the value as JSON, with unsafe characters as JSON escapes, so that it still means the same.
+
+    Where standard output does not take all of Unicode, all but ASCII is escaped.
+    """
+    takes_unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name.startswith("utf")
+    lines = json.dumps(value, ensure_ascii=not takes_unicode, indent=indent).split("\n")
     return "\n".join(_UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], line) for line in lines)
 
 
