@@ -81,9 +81,20 @@ def test_a_cut_ends_exactly_one_ports_connections(stack: ExitStack, family: sock
     ended = [connection(stack, ours) for _ in range(3)]
     kept = [connection(stack, others) for _ in range(3)]
     assert all(is_open(*pair) for pair in ended + kept)
-    assert cut(port) == 3
+    assert cut([port]) == 3
     assert not any(is_open(*pair) for pair in ended)
     assert all(is_open(*pair) for pair in kept)
+
+
+@needs_net_admin
+def test_many_ports_are_cut_in_one_go(stack: ExitStack) -> None:
+    """All of them, of both families, and no port between; none is no port, and not all."""
+    servers = [listen(stack, free_port(), *ADDRESSES[name]) for name in ("IPv4", "IPv6", "IPv4", "IPv4")]
+    first, second, other, third = (connection(stack, server) for server in servers)
+    ports = [server.getsockname()[1] for server in servers]
+    assert cut([]) == 0
+    assert cut([ports[0], ports[1], ports[3], free_port()]) == 3
+    assert [is_open(*pair) for pair in (first, second, other, third)] == [False, False, True, False]
 
 
 @needs_net_admin
@@ -93,7 +104,7 @@ def test_a_cut_ends_ipv4_connections_of_an_ipv6_listener(stack: ExitStack) -> No
     server = stack.enter_context(socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True))
     customer = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
     server_side = stack.enter_context(server.accept()[0])
-    assert cut(port) == 1
+    assert cut([port]) == 1
     assert not is_open(customer, server_side)
 
 
@@ -103,7 +114,7 @@ def test_a_cut_leaves_the_listener(stack: ExitStack) -> None:
     port = free_port()
     server = listen(stack, port, *ADDRESSES["IPv4"])
     connection(stack, server)
-    cut(port)
+    cut([port])
     assert is_open(*connection(stack, server))
 
 
@@ -113,14 +124,14 @@ def test_a_customers_own_port_is_not_ours_to_cut(stack: ExitStack) -> None:
     port = free_port()
     server = listen(stack, port, socket.AF_INET, "127.0.0.1")
     customer, server_side = connection(stack, server)
-    assert cut(customer.getpeername()[1] + 1) == 0
+    assert cut([customer.getpeername()[1] + 1]) == 0
     assert is_open(customer, server_side)
 
 
 @needs_net_admin
 def test_cutting_a_silent_port_is_no_error() -> None:
     """Nothing is there: nothing is ended."""
-    assert cut(free_port()) == 0
+    assert cut([free_port()]) == 0
 
 
 @needs_net_admin
@@ -129,7 +140,7 @@ def test_many_connections_are_cut_in_one_go(stack: ExitStack) -> None:
     port = free_port()
     server = listen(stack, port, *ADDRESSES["IPv4"])
     pairs = [connection(stack, server) for _ in range(300)]
-    assert cut(port) == 300
+    assert cut([port]) == 300
     assert not any(is_open(*pair) for pair in pairs)
 
 
@@ -186,6 +197,6 @@ def test_a_cut_of_a_network_ends_all_its_addresses(stack: ExitStack) -> None:
     """A customer has a whole /64 of IPv6."""
     server = listen(stack, free_port(), *ADDRESSES["IPv6"])
     pair = connection(stack, server)
-    assert cut(server.getsockname()[1], "2001:db8::/64") == 0
-    assert cut(server.getsockname()[1], source_of("::1")) > 0
+    assert cut([server.getsockname()[1]], "2001:db8::/64") == 0
+    assert cut([server.getsockname()[1]], source_of("::1")) > 0
     assert not is_open(*pair)

@@ -46,7 +46,7 @@ class LocalNode:
     restart_process: Callable[[], None]
     speed: SpeedLimiter
     is_outdated: Callable[[], bool]
-    cut: Callable[[int, str | None], int] = sockets.cut
+    cut: Callable[[Collection[int], str | None], int] = sockets.cut
     claims: PortClaims = field(default_factory=PortClaims)
     _has_warned_of_cutting: bool = field(default=False, init=False)
     _counters: XrayCounters = field(init=False)
@@ -87,8 +87,7 @@ class LocalNode:
         for tag in plan.remove:
             self.control.remove(tag)
         # After the removal, or clients would connect again at once: Xray keeps connections of a removed inbound open.
-        for port in plan.cut:
-            self._cut(port)
+        self._cut(plan.cut)
         self._add_all(plan.add)
 
     def _add_while_writing(self, draft: ConfigDraft, added: tuple[Inbound, ...]) -> None:
@@ -123,11 +122,11 @@ class LocalNode:
         Waits two seconds at most until the counters stop changing. Raises XrayUnavailable.
         """
         # The counters change after the cut too: Xray counts spliced bytes only when their connection closes.
-        running = self.control.inbounds()
-        for tag, inbound in running.items():
-            if inbound.port is not None:  # inbounds on Unix sockets test server names; no customer reaches them
-                self.control.remove(tag)
-                self._cut(inbound.port)
+        # Inbounds on Unix sockets test server names; no customer reaches them.
+        ports = {tag: one.port for tag, one in self.control.inbounds().items() if one.port is not None}
+        for tag in ports:
+            self.control.remove(tag)
+        self._cut(frozenset(ports.values()))
         deadline = time.monotonic() + _STILL_TIMEOUT_S
         last = self.sample()
         while time.monotonic() < deadline:
@@ -179,7 +178,7 @@ class LocalNode:
 
     def cut_device(self, port: int, source: str) -> None:
         """End the open connections of one source to a port."""
-        self._cut(port, source)
+        self._cut([port], source)
 
     def is_up(self) -> bool:
         """Return whether a process listens on the API's socket; it may not answer calls yet."""
@@ -259,9 +258,9 @@ class LocalNode:
         """Return whether no other program keeps Xray from listening for an inbound that it does not have yet."""
         return can_listen(inbound)
 
-    def _cut(self, port: int, source: str | None = None) -> None:
+    def _cut(self, ports: Collection[int], source: str | None = None) -> None:
         try:
-            self.cut(port, source)
+            self.cut(ports, source)
         except OSError as error:
             if not self._has_warned_of_cutting:
                 self._has_warned_of_cutting = True

@@ -39,16 +39,22 @@ _LAST_RECEIVED = struct.Struct("=II")
 _OPEN_STATES = 0xFFF & ~(1 << 10 | 1 << 6 | 1 << 7)
 
 
-def cut(port: int, source: str | None = None) -> int:
-    """End all open connections with this local TCP port, or only those of a source; return their number.
+def cut(ports: Collection[int], source: str | None = None) -> int:
+    """End all open connections with these local TCP ports, or only those of a source; return their number.
 
     No other key is affected, because a port belongs to one key. Raises PermissionError without CAP_NET_ADMIN, OSError
     when the kernel does not support it.
     """
+    if not ports:
+        return 0
+    # The kernel walks its whole table for each question, which takes 0.8 ms: a thousand ports are asked for at once.
+    wanted, only = frozenset(ports), next(iter(ports)) if len(ports) == 1 else 0
     count = 0
     with _netlink() as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
-            for identity, _, _ in list(_open_sockets(netlink, family, source_port=port)):
+            for identity, _, _ in list(_open_sockets(netlink, family, source_port=only)):
+                if _local_port(identity) not in wanted:
+                    continue
                 if source is None or source_of(str(_peer_of(family, identity))) == source:
                     count += _destroy(netlink, family, identity)
     return count
@@ -103,7 +109,7 @@ def can_cut() -> bool:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
             try:
-                return cut(port) > 0
+                return cut([port]) > 0
             except OSError:
                 return False
 
@@ -146,6 +152,11 @@ def _silence(body: bytes) -> float:
             return min(int(data_ms), int(acknowledgement_ms)) / 1000
         at += max((length + 3) & ~3, _ATTRIBUTE.size)
     return 0.0
+
+
+def _local_port(identity: bytes) -> int:
+    """Return the local port in a socket's identity."""
+    return int.from_bytes(identity[:2])
 
 
 def _peer_of(family: int, identity: bytes) -> IPv4Address | IPv6Address:
