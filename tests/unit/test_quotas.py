@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.memory import World
 
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.errors import StoreUnavailable, Unavailable, XrayUnavailable
 from vpnkeys.domain.limits import Limits, Status, look_again_in
 from vpnkeys.domain.traffic import Samples
 
@@ -145,6 +146,28 @@ def test_a_database_that_takes_nothing_lets_nobody_go_on(world: World) -> None:
     world.store.memory.is_full = False
     world.keys.reconciler.reconcile()
     world.look()
+    assert (world.status(key), world.node.connect(key)) == (Status.LIMITED, None)
+
+
+def test_an_xray_that_dies_with_the_strike_gives_nothing_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look that showed the limit reached is what its counters are known from; the next Xray begins at zero."""
+    key = world.make(Limits(traffic_bytes=100))
+    world.node.carry(world.customer(key), 0, 150)
+    readings = [world.node.sample()]
+
+    def die(*_: object) -> Samples:
+        world.node.end_xray()
+        if not readings:
+            raise XrayUnavailable("dead")
+        return readings.pop()
+
+    with monkeypatch.context() as crash, suppress(Unavailable):
+        crash.setattr(type(world.node), "sample", die)
+        world.quotas.look()
+    world.node.start_xray()
+    world.keys.reconciler.reconcile()
+    world.look()
+    assert world.store.traffic(key.uuid).total_bytes == 150
     assert (world.status(key), world.node.connect(key)) == (Status.LIMITED, None)
 
 

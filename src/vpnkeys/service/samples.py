@@ -9,6 +9,11 @@ from vpnkeys.domain.traffic import NOTHING, Samples, Traffic, increments
 from vpnkeys.interfaces import Ledger, Store
 
 
+def _joined(earlier: Samples, later: Samples) -> Samples:
+    """Return a later sample of the same epoch, which may be of some keys only, completed by an earlier one."""
+    return replace(later, usage={**earlier.usage, **later.usage})
+
+
 class _EpochSample(NamedTuple):
     """The last sample of an epoch, which has all that the earlier ones had; `has_ended` if we ended that epoch."""
 
@@ -29,8 +34,11 @@ class UnstoredSamples:
     _kept: tuple[_EpochSample, ...] = field(default=(), init=False)
 
     def keep(self, samples: Samples, at: datetime, *, has_ended: bool = False) -> None:
-        """Keep a sample that was read at this time, in place of the one before it of the same epoch."""
-        others = (kept for kept in self._kept if kept.samples.epoch != samples.epoch)
+        """Keep a sample that was read at this time, with what an earlier one of its epoch has of other keys."""
+        others = tuple(kept for kept in self._kept if kept.samples.epoch != samples.epoch)
+        for earlier in self._kept:
+            if earlier.samples.epoch == samples.epoch:
+                samples = _joined(earlier.samples, samples)
         self._kept = (*others, _EpochSample(samples, at, has_ended))
 
     def merge(self, ledger: Ledger) -> None:
@@ -52,9 +60,7 @@ class UnstoredSamples:
         latest = {kept.samples.epoch: kept.samples for kept in self._kept}
         for samples in fresh:
             known = latest.get(samples.epoch)
-            latest[samples.epoch] = (
-                samples if known is None else replace(samples, usage={**known.usage, **samples.usage})
-            )
+            latest[samples.epoch] = samples if known is None else _joined(known, samples)
         return self.store.used_bytes(since, latest.values())
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:

@@ -91,6 +91,12 @@ class TrafficService:
             self._take(sample)
         sample.answer.result()
 
+    def note(self, samples: Samples, at: datetime) -> None:
+        """Merge a sample that was read at this time, as `collect` does; it may be of some keys only."""
+        with self._sampling:
+            self.unstored.keep(samples, at)
+            self._not_stored = self._store_samples()
+
     async def sampled(self, uuid: str) -> Traffic:
         """Return what a key has used, sampled now. Raises Unavailable.
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key, windows_of
@@ -76,13 +77,13 @@ class QuotaWatch:
         return seen is None or seen.limits != key.limits or seen.look_at <= now
 
     def _look_at(self, due: Iterable[Key], now: float) -> None:
+        time_of_day = self.keys.clock.now()  # before the reading, as for every sample
         sample = self.traffic.node.sample([key.uuid for key in due])
         counters = {key.uuid: sample.usage.get(key.uuid, NOTHING) for key in due}
         changed = [key for key in due if not self._is_unchanged(key, sample.epoch, counters[key.uuid])]
-        time_of_day = self.keys.clock.now()
         used = self.traffic.unstored.used_bytes(windows_of(changed, time_of_day), [sample]) if changed else {}
         if any(judge(key.limits, used[key.uuid], time_of_day) is not Status.ACTIVE for key in changed):
-            self._strike(sample)  # one that fails is noted nowhere, so that the next look tries again
+            self._strike(sample, time_of_day)  # one that fails is noted nowhere, so that the next look tries again
         for key in due:
             self._note(key, sample.epoch, counters[key.uuid], used.get(key.uuid), now)
 
@@ -101,7 +102,7 @@ class QuotaWatch:
         wait_s = look_again_in((key.limits.traffic_bytes or 0) - used, rate)
         self._seen[key.uuid] = _Seen(key.limits, epoch, counters, used, now, now + wait_s)
 
-    def _strike(self, sample: Samples) -> None:
+    def _strike(self, sample: Samples, at: datetime) -> None:
         """Stop the keys that are used up, and store what they have used."""
         # Stopped first, as the database may take no sample. Under one lock, because a check in between, which counts
         # what is stored, would start the keys again.
@@ -109,4 +110,6 @@ class QuotaWatch:
             try:
                 self.keys.enforce_limits([sample])
             finally:
+                # Not a new sample alone: an Xray that dies before it would take along what the stop is due to.
+                self.traffic.note(sample, at)
                 self.traffic.collect()
