@@ -187,7 +187,6 @@ def test_slow_work_does_not_hold_up_quick_work() -> None:
                     assert await ask("GET", "/health", "") == 200
                     async with streaming(server, greedy) as (stream,):
                         await until(lambda: "traffic" in stream.events)
-                    assert await ask("GET", "/api/system/plan", greedy) == 429
             finally:
                 server.let_go.set()
             assert await asyncio.gather(*slow) == [500] * (SLOW + 1)

@@ -16,9 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vpnkeys.api import errors
 from vpnkeys.api.auth.access import AccessControl, Endpoint, needs_of
-from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.errors import UnknownParameter
-from vpnkeys.server.pools import Pool
+from vpnkeys.api.problems import problems
 from vpnkeys.wire.unknown import field_meant
 
 SECURITY: list[dict[str, list[str]]] = [{"APIKeyHeader": []}, {"HTTPBearer": []}]
@@ -34,20 +33,16 @@ class ApiRoute(APIRoute):
     """Is a route that checks its callers, by the framework and by the dispatcher alike."""
 
     in_thread = True
+    """Whether a function that is no coroutine is called in a thread."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:  # noqa: ANN401 - FastAPI's own
         self.needs = needs_of(endpoint)
         if self.needs.scope is not None:
+            # Whatever it takes: a header with credentials may be there twice (`api/headers.py`).
+            more["responses"] = {**problems(400), **(more.get("responses") or {})}
             more["openapi_extra"] = {"security": SECURITY, **(more.get("openapi_extra") or {})}
-        super().__init__(path, self.pool.wrap(endpoint) if self.in_thread else endpoint, **more)
+        super().__init__(path, self.needs.pool.wrap(endpoint) if self.in_thread else endpoint, **more)
         self._parameters = frozenset(field.alias for field in self.dependant.query_params)
-
-    @property
-    def pool(self) -> Pool:
-        """Return the threads in which a function of this route runs that is no coroutine."""
-        if self.needs.scope is None:
-            return Pool.OPEN
-        return Pool.SLOW if self.needs.share is Share.SLOW else Pool.QUICK
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for this path; a method that it does not have is answered with 405."""

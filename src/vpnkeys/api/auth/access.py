@@ -14,11 +14,12 @@ from starlette.types import Scope
 from vpnkeys.api.auth.credentials import Credentials, credentials_in
 from vpnkeys.api.auth.rate_limits import RateLimits
 from vpnkeys.api.auth.sessions import Sessions
-from vpnkeys.api.auth.shares import Share, Shares
+from vpnkeys.api.auth.shares import Shares
 from vpnkeys.api.errors import ScopeTooSmall, Unauthorized
 from vpnkeys.domain.actor import Actor, set_actor
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.token import Scope as TokenScope
+from vpnkeys.server.pools import Pool
 from vpnkeys.server.requests import current_request_id
 from vpnkeys.server.trusted import is_trusted
 from vpnkeys.service.tokens import LOCAL, Identity, TokenService
@@ -32,27 +33,26 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 class Needs(NamedTuple):
     """Holds what a route requires: a scope (None: open to all), and how its callers are limited.
 
-    `limit` is the name of a rate limit; of `share`, one identity has a bounded number at one time.
+    `limit` is the name of a rate limit; `at_once` is how many such requests one identity may have at one time. `pool`
+    are the threads of its function, unless that is a coroutine.
     """
 
     scope: TokenScope | None
     limit: str | None = None
-    share: Share | None = None
+    at_once: int | None = None
+    pool: Pool = Pool.QUICK
 
 
 def requires(
-    scope: TokenScope, *, limit: str | None = None, share: Share | None = None
+    scope: TokenScope, *, limit: str | None = None, at_once: int | None = None, pool: Pool = Pool.QUICK
 ) -> Callable[[Endpoint], Endpoint]:
-    """Mark a route as open to callers with this scope, as often and as many at once as the limits allow.
-
-    With `Share.SLOW` the route's function, unless it is a coroutine, runs in threads apart from the quick ones.
-    """
-    return lambda endpoint: _marked(endpoint, Needs(scope, limit, share))
+    """Mark a route as open to callers with this scope, limited and run as `Needs` says."""
+    return lambda endpoint: _marked(endpoint, Needs(scope, limit, at_once, pool))
 
 
 def public(endpoint: Endpoint) -> Endpoint:
     """Mark a route as open to all: it shows nothing secret, or checks its callers itself."""
-    return _marked(endpoint, Needs(None))
+    return _marked(endpoint, Needs(None, pool=Pool.OPEN))
 
 
 def needs_of(endpoint: Callable[..., object]) -> Needs:
@@ -79,15 +79,15 @@ class AccessControl:
     shares: Shares
 
     def taken(self, needs: Needs, scope: Scope) -> AbstractContextManager[None]:
-        """Return a context in which the caller, who was admitted, has one more of what the route shares.
+        """Return a context in which the caller, who was admitted, has one more of these requests.
 
         Entering it raises TooManyRequests when the caller has the most already.
         """
         who: Identity | None = scope["state"].get("identity")
         # Commands on this machine are not limited: root could do the same without the API.
-        if needs.share is None or who is None or who is LOCAL:
+        if needs.at_once is None or who is None or who is LOCAL:
             return nullcontext()
-        return self.shares.taken(needs.share, who.id)
+        return self.shares.taken(scope["route"].path, who.id, needs.at_once)
 
     def admit(self, needs: Needs, scope: Scope) -> None:
         """Check the caller, and note in the request's scope and for the audit log who it is.

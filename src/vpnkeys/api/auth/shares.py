@@ -1,42 +1,29 @@
-"""Bounds what one API key or token takes at one time of what all share: event streams, and threads for slow work."""
+"""Bounds how many requests one API key or token has at one time, where each takes something for as long as it lasts."""
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
 
 from vpnkeys.api.errors import TooManyRequests
 
 _RETRY_AFTER_S = 5
 
 
-class Share(Enum):
-    """What is bounded, the most that one identity has of it, and what an answer says of too many."""
-
-    STREAMS = 20, "event streams are open"
-    SLOW = 8, "slow requests are being answered"
-
-    @property
-    def most(self) -> int:
-        """How many one identity may have at one time."""
-        return self.value[0]
-
-
 class Shares:
-    """Counts what each identity has now.
+    """Counts the requests that each identity has now, by what they ask for.
 
     Not thread-safe: it belongs to the event loop that answers requests.
     """
 
     def __init__(self) -> None:
-        self._held: Counter[tuple[Share, str]] = Counter()
+        self._held: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
-    def taken(self, share: Share, who: str) -> Iterator[None]:
-        """Count one more for this identity during the block. Raises TooManyRequests when it has the most already."""
-        of_one = (share, who)
-        if self._held[of_one] >= share.most:
-            raise TooManyRequests(_RETRY_AFTER_S, f"{share.most} {share.value[1]} for this token already")
+    def taken(self, what: str, who: str, most: int) -> Iterator[None]:
+        """Count one more of this identity during the block. Raises TooManyRequests when it has the most already."""
+        of_one = (what, who)
+        if self._held[of_one] >= most:
+            raise TooManyRequests(_RETRY_AFTER_S, f"This token has {most} of these open, the most that it may")
         self._held[of_one] += 1
         try:
             yield

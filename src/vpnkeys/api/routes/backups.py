@@ -7,11 +7,11 @@ from fastapi import Path
 from starlette.responses import FileResponse
 
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.deps import BackupsDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.token import Scope
+from vpnkeys.server.pools import Pool
 from vpnkeys.wire.backups import BackupFile
 
 router = ApiRouter(
@@ -22,14 +22,14 @@ router = ApiRouter(
 
 
 @router.get("")
-@requires(Scope.ADMIN, share=Share.SLOW)
+@requires(Scope.ADMIN, pool=Pool.SLOW)
 def list_backups(backups: BackupsDep) -> list[BackupFile]:
     """Return all backups, newest first."""
     return [_shown(*file) for file in backups.list()]
 
 
 @router.post("")
-@requires(Scope.ADMIN, share=Share.SLOW)
+@requires(Scope.ADMIN, pool=Pool.SLOW)
 def make_backup(backups: BackupsDep) -> BackupFile:
     """Make a backup now, beside the daily ones.
 
@@ -39,7 +39,7 @@ def make_backup(backups: BackupsDep) -> BackupFile:
 
 
 @router.get("/{name}", response_class=FileResponse)
-@requires(Scope.ADMIN, share=Share.SLOW)
+@requires(Scope.ADMIN, pool=Pool.SLOW)
 def get_backup(name: Annotated[str, Path(max_length=128)], backups: BackupsDep) -> FileResponse:
     """Return a backup as a file. It holds every secret of the server: keep it as you would keep a password."""
     return FileResponse(backups.open(name), media_type="application/octet-stream", filename=name)

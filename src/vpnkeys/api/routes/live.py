@@ -10,7 +10,6 @@ from typing import NamedTuple
 from starlette.responses import StreamingResponse
 
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.health import health_answer
 from vpnkeys.api.convert.traffic import traffic_of_all
 from vpnkeys.api.deps import FeedDep, IdentityDep, TokensDep
@@ -36,7 +35,7 @@ class EventStream(StreamingResponse):
 
 
 @router.get("/api/events", response_class=EventStream)
-@requires(Scope.READ, share=Share.STREAMS)
+@requires(Scope.READ, at_once=20)
 async def get_events(feed: FeedDep, tokens: TokensDep, who: IdentityDep) -> EventStream:
     """Stream changes as they happen; 20 streams for each token.
 

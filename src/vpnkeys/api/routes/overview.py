@@ -1,7 +1,6 @@
 """Serves `/api/traffic`: the traffic of all keys together, and of each."""
 
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.traffic import point_answer, traffic_of_all
 from vpnkeys.api.deps import KeysDep, TrafficDep
 from vpnkeys.api.problems import problems
@@ -9,20 +8,21 @@ from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.spans import From, Until, span
 from vpnkeys.domain.token import Scope
 from vpnkeys.domain.traffic import Step
+from vpnkeys.server.pools import Pool
 from vpnkeys.wire.traffic import AllHistory, AllTraffic
 
 router = ApiRouter(prefix="/api/traffic", tags=["traffic"], responses=problems(400, 401, 429, 500, 503))
 
 
 @router.get("")
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def get_traffic_of_all(keys: KeysDep, traffic: TrafficDep) -> AllTraffic:
     """Return what each key uses and from how many addresses it is online."""
     return traffic_of_all(keys.list(), traffic)
 
 
 @router.get("/history")
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def get_history_of_all(
     traffic: TrafficDep,
     since: From = None,

@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.system import move_answer, target_answer
 from vpnkeys.api.deps import ReporterDep, SystemDep
 from vpnkeys.api.problems import problems
@@ -13,20 +12,21 @@ from vpnkeys.domain.inbound import AnyInbound
 from vpnkeys.domain.key import KEY_TAG_PREFIX
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.token import Scope
+from vpnkeys.server.pools import Pool
 from vpnkeys.wire.plans import PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets
 
 router = ApiRouter(prefix="/api/system", tags=["system"], responses=problems(400, 401, 429, 500, 503))
 
 
 @router.get("/plan")
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def get_plan(reporter: ReporterDep) -> SyncPlan:
     """Return what bringing config.json and the running Xray to the database would change; nothing is changed."""
     return _plan_answer(*reporter.plan())
 
 
 @router.get("/ports/plan")
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def get_ports_plan(system: SystemDep) -> PortsPlan:
     """Return which keys would get other ports; nothing is changed."""
     moves = tuple(move_answer(move) for move in system.planned_moves())

@@ -1,12 +1,12 @@
 """Serves `/api/keys/{key_id}/test`: tests whether the key's link carries traffic."""
 
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.deps import KeyDep, SelfTestDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.token import Scope
 from vpnkeys.domain.trial import NOT_TRIED
+from vpnkeys.server.pools import Pool
 from vpnkeys.service.selftest import KeyTest as Tested
 from vpnkeys.wire.keys import EgressTest, KeyTest
 
@@ -14,7 +14,7 @@ router = ApiRouter(prefix="/api/keys", tags=["keys"], responses=problems(401, 40
 
 
 @router.post("/{key_id}/test")
-@requires(Scope.KEYS, limit="sync", share=Share.SLOW)
+@requires(Scope.KEYS, limit="sync", pool=Pool.SLOW)
 def test_key(key: KeyDep, selftest: SelfTestDep) -> KeyTest:
     """Let a real client try the key's link, within ten seconds; its few kilobytes count as the customer's."""
     return _answer(selftest.of(key))

@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import Query
 
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.system import fix_answer, inbound_answer, move_answer, target_answer, validation_answer
 from vpnkeys.api.deps import KeysDep, ReporterDep, SystemDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.token import Scope
+from vpnkeys.server.pools import Pool
 from vpnkeys.service.report import XrayFileReport
 from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
 from vpnkeys.wire.system import (
@@ -39,7 +39,7 @@ def _now() -> int:
 
 
 @router.post("/sync-config")
-@requires(Scope.ADMIN, limit="sync", share=Share.SLOW)
+@requires(Scope.ADMIN, limit="sync", pool=Pool.SLOW)
 def sync_config(reporter: ReporterDep, system: SystemDep) -> Synced:
     """Bring config.json and the running Xray to the database, without a restart."""
     # Compared again afterwards: the answer shows what is there now, and not what was planned.
@@ -53,7 +53,7 @@ def sync_config(reporter: ReporterDep, system: SystemDep) -> Synced:
 
 
 @router.get("/config-status")
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def config_status(reporter: ReporterDep) -> ConfigStatus:
     """Return whether config.json is what the database says."""
     report = reporter.sync()
@@ -70,7 +70,7 @@ def config_status(reporter: ReporterDep) -> ConfigStatus:
 
 
 @router.post("/verify-reality")
-@requires(Scope.ADMIN, share=Share.SLOW)
+@requires(Scope.ADMIN, pool=Pool.SLOW)
 def verify_reality(system: SystemDep) -> RealityVerified:
     """Compare every REALITY setting with the database, repair what differs, and check every target."""
     done, targets = system.verify_reality()
@@ -116,7 +116,7 @@ async def ports(keys: KeysDep) -> Ports:
 
 
 @router.post("/ports/reset", responses=problems(400))
-@requires(Scope.ADMIN, share=Share.SLOW)
+@requires(Scope.ADMIN, pool=Pool.SLOW)
 def reset_ports(system: SystemDep) -> PortsReset:
     """Assign all ports again from the bottom of the range; a key whose port stays keeps its connections."""
     return PortsReset(
@@ -128,7 +128,7 @@ def reset_ports(system: SystemDep) -> PortsReset:
 
 
 @router.get("/ports/status")
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
     """Return what is wrong with ports, as found on this host."""
     issues = tuple(reporter.port_issues())
@@ -145,7 +145,7 @@ def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
 
 
 @router.get("/xray/config-status")
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def xray_config_status(reporter: ReporterDep) -> XrayConfigStatus:
     """Return config.json in numbers, and whether Xray accepts it."""
     return XrayConfigStatus(config_status=_xray_config(reporter.xray_file()), timestamp=_now())
@@ -167,7 +167,7 @@ def _xray_config(report: XrayFileReport) -> XrayConfigSummary:
 
 
 @router.get("/xray/inbounds")
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
     """Return the VLESS inbounds of config.json."""
     report = reporter.inbounds()
@@ -177,7 +177,7 @@ def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
 
 
 @router.post("/xray/sync-config")
-@requires(Scope.ADMIN, share=Share.SLOW)
+@requires(Scope.ADMIN, pool=Pool.SLOW)
 def xray_sync_config(
     system: SystemDep,
     *,
@@ -199,14 +199,14 @@ def xray_sync_config(
 
 
 @router.get("/xray/validate-sync")
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def xray_validate_sync(reporter: ReporterDep) -> XrayValidated:
     """Compare database, config.json and running Xray now."""
     return XrayValidated(validation=validation_answer(reporter.sync()), timestamp=_now())
 
 
 @router.post("/fix-reality-keys")
-@requires(Scope.ADMIN, share=Share.SLOW)
+@requires(Scope.ADMIN, pool=Pool.SLOW)
 def fix_reality_keys(system: SystemDep) -> RealityFixed:
     """Put the stored key pair back into config.json and restart Xray; all traffic is counted unless Xray hangs."""
     system.fix_reality_keys()

@@ -1,7 +1,6 @@
 """Serves `/api/keys/{key_id}/traffic` and `/online`: what a key has used, and whether its customer is online."""
 
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.auth.shares import Share
 from vpnkeys.api.convert.traffic import now, point_answer, traffic_answer
 from vpnkeys.api.deps import EnforcerDep, KeyDep, TrafficDep
 from vpnkeys.api.problems import problems
@@ -9,6 +8,7 @@ from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.spans import From, Until, span
 from vpnkeys.domain.token import Scope
 from vpnkeys.domain.traffic import Step
+from vpnkeys.server.pools import Pool
 from vpnkeys.wire.traffic import Online, Traffic, TrafficHistory, TrafficReset
 
 router = ApiRouter(
@@ -41,7 +41,7 @@ def reset_traffic(key: KeyDep, traffic: TrafficDep, enforcer: EnforcerDep) -> Tr
 
 
 @router.get("/traffic/history", responses=problems(400))
-@requires(Scope.READ, share=Share.SLOW)
+@requires(Scope.READ, pool=Pool.SLOW)
 def get_history(
     key: KeyDep,
     traffic: TrafficDep,
