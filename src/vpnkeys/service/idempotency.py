@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from vpnkeys.domain.change import ANSWERS_KEPT_FOR, KeptAnswer, KeyChanges
-from vpnkeys.domain.errors import IdempotencyKeyReused
+from vpnkeys.domain.errors import IdempotencyKeyReused, KeyNotFound
 from vpnkeys.domain.key import Key
 from vpnkeys.interfaces import Store
 
@@ -33,10 +34,11 @@ class Repeat:
         """
         return cls(_hash(json.dumps([identity_id, idempotency_key])), _hash(to_json(body).decode()))
 
-    def find(self, store: Store, at: datetime) -> Key | None:
+    def find(self, store: Store, at: datetime, keys: Iterable[Key]) -> Key | None:
         """Return the key that was made for this request in the last 24 hours, else None.
 
-        Raises IdempotencyKeyReused when the request had another body then.
+        Raises IdempotencyKeyReused when the request had another body then, and KeyNotFound when the key is none of
+        `keys`: neither would its first answer be true, nor would the sender expect a second key.
         """
         found = store.answered(self.key_hash, since=at - ANSWERS_KEPT_FOR)
         if found is None:
@@ -44,7 +46,12 @@ class Repeat:
         if found.body_hash != self.body_hash:
             msg = "This Idempotency-Key came with another body before; use a new one for a new request."
             raise IdempotencyKeyReused(msg)
-        return _load(found.answer)
+        made = _load(found.answer)
+        if all(key.id != made.id for key in keys):
+            raise KeyNotFound(
+                "The key that this Idempotency-Key made has been deleted; send a new Idempotency-Key to make another."
+            )
+        return made
 
     def remember(self, changes: KeyChanges, at: datetime) -> KeyChanges:
         """Return these changes, which make one key, with the answer to store in the commit that makes it."""

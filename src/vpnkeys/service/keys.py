@@ -9,7 +9,6 @@ from vpnkeys.domain.change import KeyChanges, Snapshot, Stages, find
 from vpnkeys.domain.errors import (
     AlreadyTaken,
     InvalidChoice,
-    KeyNotFound,
     NotWritten,
     PortsExhausted,
     StoreUnavailable,
@@ -200,16 +199,7 @@ class KeyService:
             self.reconciler.stops.keep(stopping, Stages.of(seen, stopping).stops)
 
     def _answered(self, repeat: Repeat) -> Key | None:
-        """Return the key that the same request made before, else None. Raises KeyNotFound when it was deleted since.
-
-        Neither its first answer would be true then, nor would its sender expect a second key.
-        """
-        made = repeat.find(self.reconciler.store, self.clock.now())
-        if made is not None and all(key.id != made.id for key in self.list()):
-            raise KeyNotFound(
-                "The key that this Idempotency-Key made has been deleted; send a new Idempotency-Key to make another."
-            )
-        return made
+        return repeat.find(self.reconciler.store, self.clock.now(), self.list())
 
     def _supply(self, drafts: Collection[Draft]) -> Supply:
         """Return what there is for these drafts. Raises TargetsUnready, XrayUnavailable."""
