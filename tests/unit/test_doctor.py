@@ -181,6 +181,12 @@ TROUBLES: list[tuple[Iterable[Verdict], Level, str, str]] = [
     ),
     (targets.judge(targets.TargetFacts((replace(FIT, warnings=("old",)),), 1)), Level.WARN, "a.example: old", ""),
     (targets.judge(targets.TargetFacts((FIT, FIT), 1)), Level.WARN, "with 1 of the names", ""),
+    (
+        targets.judge(targets.TargetFacts((FIT,), 1, {"b.example": 2})),
+        Level.FAIL,
+        "nobody gets in with 2 active key(s) of b.example",
+        "vpnkeys keys rotate KEY --sni",
+    ),
     (database.judge(replace(DATABASE, damages=("page 3",))), Level.FAIL, "page 3", "vpnkeys restore "),
     (database.judge(replace(DATABASE, damages=("page 3",), backup=None)), Level.FAIL, "no backup", ""),
     (
