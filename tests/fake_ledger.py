@@ -60,7 +60,7 @@ class FakeLedger:
 
     def merge(self, samples: Samples, at: datetime) -> None:
         """Keep the highest counters, and in which hour they rose."""
-        known = {key.uuid for key in self.tables.keys.values()}
+        known = {key.account for key in self.tables.keys.values()}
         sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
         added = increments(self._seen(samples.epoch), sampled)
         self._note(samples.epoch, at, grew=bool(added))
@@ -172,7 +172,7 @@ class FakeLedger:
 
     def _gaps(self, uuid: str) -> tuple[Gap, ...]:
         """Lives that ended unasked while the key was there."""
-        born = next((key.created_at for key in self.tables.keys.values() if key.uuid == uuid), datetime.max)  # noqa: DTZ901
+        born = next((key.created_at for key in self.tables.keys.values() if key.account == uuid), datetime.max)  # noqa: DTZ901
         ends = [(life.last_sample_at, life.ended_at) for life in self.tables.lives.values() if not life.cleanly]
         gaps = [Gap(since, until) for since, until in ends if until is not None and until > born]
         return tuple(sorted(gaps, key=lambda gap: gap.until))

@@ -48,17 +48,18 @@ class FakeTransaction:
     def insert(self, key: Key) -> None:
         """Add a key. Raises ValueError when it is not new in every respect."""
         for other in self.tables.keys.values():
-            if {key.id, key.uuid, key.port, key.short_id} & {other.id, other.uuid, other.port, other.short_id}:
+            taken = {other.id, other.uuid, other.account, other.port, other.short_id}
+            if {key.id, key.uuid, key.account, key.port, key.short_id} & taken:
                 raise ValueError(f"not new: {key}")
         self.tables.keys[key.id] = key
         self.entries.append(key_created(key))
 
     def update(self, *keys: Key) -> None:
-        """Change keys that are there. Raises ValueError when a UUID changes, or two would have one port."""
+        """Change keys that are there. Raises ValueError when an account changes, or two would have one port."""
         there = {key.id: key for key in keys if key.id in self.tables.keys}
         for key in there.values():
             before = self.tables.keys[key.id]
-            if before.uuid != key.uuid:
+            if before.account != key.account:
                 raise ValueError(f"not the same key: {key}")
             self.entries += key_updated(before, key)
         self.tables.keys |= there
@@ -123,7 +124,7 @@ class FakeTransaction:
         starting = {intent.key_id for intent in (*self.intents(), *intents)}
         for intent in intents:
             keys = [key for key in self.tables.keys.values() if key.id not in starting]
-            held: set[object] = {value for key in keys for value in (key.uuid, key.port, key.short_id)}
+            held: set[object] = {value for key in keys for value in (key.uuid, key.account, key.port, key.short_id)}
             held |= {value for one in self.intents() for value in (one.key_id, one.uuid, one.port, one.short_id)}
             if held & {intent.key_id, intent.uuid, intent.port, intent.short_id}:
                 raise ValueError(f"not free: {intent}")

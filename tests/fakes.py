@@ -71,6 +71,7 @@ class Connection:
     port: int
     is_open: bool = True
     address: str = "192.0.2.1"
+    email: str = ""
 
 
 @dataclass(slots=True)
@@ -102,6 +103,7 @@ class FakeNode:
     is_late: bool = False
     late: list[Callable[[], object]] = field(default_factory=list)
     silent: dict[str, float] = field(default_factory=dict)
+    bad_names: dict[str, str] = field(default_factory=dict)
     chance: Random = field(default_factory=lambda: Random(0))  # noqa: S311 - tests that repeat
 
     def observe(self) -> Observed:
@@ -236,6 +238,10 @@ class FakeNode:
         ready = sorted(self.ready_names() - {but})
         return frozenset(self.chance.sample(ready, min(most, len(ready))))
 
+    def problem_of_name(self, server_name: str) -> str:
+        """What it was told."""
+        return self.bad_names.get(server_name, "")
+
     def try_link(self, key: Key) -> Trial:
         """What a customer who comes and goes would find."""
         connection = self.connect(key, address="127.0.0.1")
@@ -266,7 +272,8 @@ class FakeNode:
         """What a customer with this key's link gets: a connection, or None."""
         for inbound in (self.running or {}).values():
             if isinstance(inbound, Inbound) and inbound.port == key.port and _lets_in(inbound, key):
-                connection = Connection(key.uuid, key.port, address=address)
+                (client,) = inbound.clients
+                connection = Connection(key.uuid, key.port, address=address, email=client.email)
                 self.connections.append(connection)
                 return connection
         return None
@@ -274,8 +281,9 @@ class FakeNode:
     def carry(self, connection: Connection, up: int, down: int) -> None:
         """Send bytes through an open connection."""
         assert connection.is_open
-        before = self.counters.get(connection.uuid, NOTHING)
-        self.counters[connection.uuid] = Bytes(before.up + up, before.down + down)
+        email = connection.email or connection.uuid
+        before = self.counters.get(email, NOTHING)
+        self.counters[email] = Bytes(before.up + up, before.down + down)
 
     def make_late_changes(self) -> None:
         """Make the changes that this life of Xray was asked for while it did not answer."""

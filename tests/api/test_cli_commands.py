@@ -28,6 +28,7 @@ COMMANDS = {
     "POST /api/keys/bulk": "keys add --count 2 --prefix many-",
     "POST /api/keys/bulk/delete": "keys rm {key} {key2}",
     "POST /api/keys/bulk/extend": "keys extend {key} --days 30",
+    "POST /api/keys/{key_id}/rotate": "keys rotate {key} --uuid --short-id --sni",
     "PATCH /api/keys/{key_id}": "keys set {key} --name renamed",
     "DELETE /api/keys/{key_id}": "keys rm {key}",
     "GET /api/keys/{key_id}/config": "keys show {key}",

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.e2e
 _FILLINGS = {
     "keys add": "--count 1 --prefix x",
     "keys extend": "x --days 1",
+    "keys rotate": "x --uuid",
     "keys set": "x --name y",
     "top": "--once",
     "tokens add bot": "--scope read",
@@ -51,6 +52,7 @@ def service(target: RealityTarget) -> Iterator[Service]:
         "keys qr nobody",
         "keys rm nobody no-one",
         "keys extend nobody --days 1",
+        "keys rotate nobody --sni",
         "keys history nobody",
         "keys online nobody",
         "keys sub nobody --show",
@@ -86,6 +88,7 @@ def test_what_is_refused_ends_with_1(service: Service, tmp_path: Path, line: str
         "keys rm ..",
         "keys extend x",
         "keys extend x --days 0",
+        "keys rotate x",
         "keys qr .",
         "keys sub x --show --revoke",
         "keys history x --from yesterday",

@@ -66,6 +66,7 @@ ANSWERS: dict[str, tuple[str, object]] = {
     "keys show x": ("/api/keys/x/config", {"key": _KEY, "client_config": X, "vless_url": X}),
     "keys link x": ("/api/keys/x/config", {"key": _KEY, "client_config": X, "vless_url": X}),
     "keys set x --name y": ("/api/keys/x", _KEY),
+    "keys rotate x --uuid": ("/api/keys/x/rotate", {"key": _KEY, "client_config": X, "vless_url": X}),
     "keys extend x --days 1": ("/api/keys/bulk/extend", [_KEY]),
     "keys rm x": ("/api/keys/x", {"message": X}),
     "keys sub x": ("/api/keys/x/subscription", _SUBSCRIPTION),

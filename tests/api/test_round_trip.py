@@ -80,6 +80,7 @@ def test_keys(read: Read) -> None:
     read.same(keys.config(key.id))
     read.same(keys.change(key.id, is_active=False))
     read.same(keys.change(key.id, is_active=True))
+    read.same(keys.rotate(key.id, uuid=True, short_id=True))
     read.same(keys.test_key(key.id))
     read.same(keys.delete_many([one.id for one in found if one.id != key.id]))
     read.same(keys.delete(key.id))

@@ -25,6 +25,7 @@ CHANGING_KEYS = [
     ("POST", "/api/keys/bulk/delete"),
     ("POST", "/api/keys/bulk/extend"),
     ("PATCH", "/api/keys/nobody"),
+    ("POST", "/api/keys/nobody/rotate"),
     ("DELETE", "/api/keys/nobody"),
     ("POST", "/api/keys/nobody/traffic/reset"),
 ]

@@ -54,22 +54,22 @@ def facts_of_database(service: Service) -> list[Facts]:
     private_key = json.loads((service.data_dir / "reality.json").read_text())["private_key"]
     forced = service.env["VPNKEYS_REALITY_TARGET"]
     with closing(sqlite3.connect(f"file:{service.data_dir / 'vpnkeys.db'}?mode=ro", uri=True)) as database:
-        query = "SELECT id, port, uuid, flow, short_id, sni FROM keys WHERE is_active AND judged = 'active'"
-        rows = database.execute(query).fetchall()
+        columns = "id, port, coalesce(new_uuid, uuid), uuid, flow, short_id, sni"
+        rows = database.execute(f"SELECT {columns} FROM keys WHERE is_active AND judged = 'active'").fetchall()  # noqa: S608 - our own names
     return [
         Facts(
             tag=f"key-{key_id}",
             listen=service.env["VPNKEYS_INBOUND_LISTEN"],
             port=port,
             uuid=uuid,
-            email=uuid,
+            email=account,
             flow=flow,
             short_id=short_id,
             sni=sni,
             target=forced or f"{sni}:443",
             private_key=private_key,
         )
-        for key_id, port, uuid, flow, short_id, sni in rows
+        for key_id, port, uuid, account, flow, short_id, sni in rows
     ]
 
 

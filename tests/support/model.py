@@ -12,7 +12,7 @@ from vpnkeys.domain.limits import Status, Window
 
 @dataclass(slots=True)
 class Model:
-    """Keys by id as they were last answered, bytes by UUID: counted ones by day, and those that no sample has seen."""
+    """Keys by id as they were last answered, bytes by account: counted ones by day, and those that no sample saw."""
 
     keys: dict[str, Key] = field(default_factory=dict)
     counted: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Model:
 
     def used(self, key: Key, now: datetime) -> int:
         """What counts against a key's limit."""
-        days = self.counted.get(key.uuid, {})
+        days = self.counted.get(key.account, {})
         return sum(days.values()) if key.limits.traffic_window is Window.TOTAL else days.get(f"{now:%F}", 0)
 
     def judged(self, key: Key, now: datetime) -> Key:

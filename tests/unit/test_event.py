@@ -59,6 +59,15 @@ def test_a_change_is_told_by_what_it_means(
     assert kinds([was], [replace(was, **changes)]) == expected  # type: ignore[arg-type] # fields that are there
 
 
+def test_a_new_link_is_told_without_what_grants_access() -> None:
+    """Which parts are new, and only the server name's value."""
+    was = key(1)
+    now = replace(was, uuid="f" * 36, first_uuid=was.uuid, short_id="f" * 16, sni="other.example")
+    (told,) = events_of_keys([was], [now])
+    assert (told.kind, told.data["changed"]) == (Kind.KEY_CHANGED, ["sni", "uuid", "short_id"])
+    assert "f" * 16 not in str(told.data)
+
+
 def test_nothing_told_lets_anybody_in() -> None:
     """Neither UUID nor short id nor key material, in any event of a key."""
     was = key(1, uuid="11111111-2222-4333-8444-555555555555", short_id="0123456789abcdef")

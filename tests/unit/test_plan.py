@@ -163,13 +163,32 @@ def test_any_part_makes_a_plan() -> None:
 
 @given(desired_states().filter(lambda desired: any(inbound.port for inbound in desired)), st.data())
 def test_who_stays_entitled_stays_connected(desired: tuple[Inbound, ...], data: st.DataObject) -> None:
-    """The same client on the same port: its inbound is replaced, say for another short id, without a cut."""
+    """The same link on the same port: its inbound is replaced, say for another target, without a cut."""
     before = data.draw(st.sampled_from([inbound for inbound in desired if inbound.port]))
-    changed = replace(before, reality=replace(before.reality, short_ids=("f" * 16,), target="other.example:443"))
+    changed = replace(before, reality=replace(before.reality, target="other.example:443"))
     wanted = tuple(changed if inbound == before else inbound for inbound in desired)
     running: dict[str, AnyInbound] = {inbound.tag: inbound for inbound in desired}
     todo = plan(wanted, Observed(FileView(FileState.OK, running), RunningView(running, "life-1")))
     assert todo == Plan(file=wanted, remove=(before.tag,), cut=(), add=(changed,))
+
+
+@given(
+    desired_states().filter(lambda desired: any(inbound.port for inbound in desired)),
+    st.data(),
+    st.sampled_from(["short_id", "server_name"]),
+)
+def test_who_has_an_old_link_is_cut(desired: tuple[Inbound, ...], data: st.DataObject, part: str) -> None:
+    """With another short id or server name the link is another one, and whoever came by the old one is out."""
+    before = data.draw(st.sampled_from([inbound for inbound in desired if inbound.port]))
+    other_id, other_name = (
+        replace(before.reality, short_ids=("f" * 16,)),
+        replace(before.reality, server_names=("other.example",)),
+    )
+    changed = replace(before, reality=other_id if part == "short_id" else other_name)
+    wanted = tuple(changed if inbound == before else inbound for inbound in desired)
+    running: dict[str, AnyInbound] = {inbound.tag: inbound for inbound in desired}
+    todo = plan(wanted, Observed(FileView(FileState.OK, running), RunningView(running, "life-1")))
+    assert todo == Plan(file=wanted, remove=(before.tag,), cut=(before.port or 0,), add=(changed,))
 
 
 @given(desired_states().filter(lambda desired: any(inbound.port for inbound in desired)), st.data())

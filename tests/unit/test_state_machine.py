@@ -40,6 +40,7 @@ from vpnkeys.service.change.late_calls import QUIET_S
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.service.rotation import Renewal, rotate
 from vpnkeys.service.traffic import TrafficService
 
 SITE = ServerIdentity("127.0.0.1", KeyPair.of_private("A" * 43).private_key, "/run/vpnkeys", ("a.example", "b.example"))
@@ -48,6 +49,8 @@ T = TypeVar("T")
 hangs = st.sampled_from([None, None, None, True, False])
 deaths = st.none() | st.integers(0, 8)
 """After how many steps the service dies, if it does."""
+
+renewals = st.builds(Renewal, st.booleans(), st.booleans(), st.booleans()).filter(lambda one: one != Renewal())
 
 limits_from_now = st.builds(
     lambda hours, quota, window, speed: (hours, Limits(None, quota, window, None, speed)),
@@ -112,10 +115,10 @@ class Server(Troubles):
     def learn_what_was_counted(self) -> None:
         """A sample was merged whole, or not at all."""
         for key in self.service.list():
-            total = self.service.reconciler.store.traffic(key.uuid).total_bytes
-            if total != sum(self.model.counted.get(key.uuid, {}).values()):
+            total = self.service.reconciler.store.traffic(key.account).total_bytes
+            if total != sum(self.model.counted.get(key.account, {}).values()):
                 self.model.sample(self.clock.now())
-                assert total == sum(self.model.counted[key.uuid].values())
+                assert total == sum(self.model.counted[key.account].values())
 
     def settle(self) -> None:
         """Let everything work again, repair, and compare with the model."""
@@ -233,13 +236,14 @@ class Server(Troubles):
     @rule(target=gone, first=consumes(keys), more=st.lists(keys, max_size=2), dies=deaths, hangs=hangs)
     def delete(self, first: Key, more: list[Key], dies: int | None, hangs: bool | None) -> object:
         """After the answer nobody is in and nobody gets in; without an answer the keys may be there or not."""
-        chosen = {key.id: key for key in (first, *more)}
-        if not chosen.keys() <= self.model.keys.keys():
+        named = dict.fromkeys(key.id for key in (first, *more))
+        if not named.keys() <= self.model.keys.keys():
             return multiple()
+        chosen = {key_id: self.model.keys[key_id] for key_id in named}
         ports = {key.port for key in chosen.values()}
         others = [connection for connection in self.open_connections() if connection.port not in ports]
         rest = {key_id: key for key_id, key in self.model.keys.items() if key_id not in chosen}
-        if self.attempt(lambda: self.service.delete(*chosen, first.uuid), dies, hangs, rest) is None:
+        if self.attempt(lambda: self.service.delete(*chosen, chosen[first.id].uuid), dies, hangs, rest) is None:
             return multiple()
         self.model.keys = rest
         self.ended.update(chosen)
@@ -273,7 +277,31 @@ class Server(Troubles):
         self.model.put(*answered)
         assert all(connection.is_open for connection in others), "nobody else notices"
         if answered[0].status is not Status.ACTIVE:
-            self.is_cut_off(key)
+            self.is_cut_off(now)
+
+    @rule(key=keys, renewal=renewals, dies=deaths, hangs=hangs)
+    def rotate(self, key: Key, renewal: Renewal, dies: int | None, hangs: bool | None) -> None:
+        """A new link: it works when this is answered, whoever had the old one is out, and nothing else is changed."""
+        now = self.model.keys.get(key.id)
+        if now is None or (not now.serves and self.knows_stop(now)):
+            return
+        others = [connection for connection in self.open_connections() if connection.port != now.port]
+        answered = self.attempt(lambda: (rotate(self.service.changer, key.id, renewal),), dies, hangs)
+        if answered is None:
+            return
+        (made,) = answered
+        assert [made.uuid != now.uuid, made.short_id != now.short_id, made.sni != now.sni] == [
+            renewal.uuid,
+            renewal.short_id,
+            renewal.sni,
+        ]
+        same = replace(made, uuid=now.uuid, first_uuid=now.first_uuid, short_id=now.short_id, sni=now.sni)
+        assert (same, made.account) == (now, now.account)
+        self.model.put(made)
+        assert not [connection for connection in self.open_connections() if connection.port == now.port]
+        assert self.node.connect(now) is None
+        assert (self.node.connect(made) is not None) == made.serves
+        assert all(connection.is_open for connection in others), "nobody else notices"
 
     @precondition(lambda self: self.unanswered)
     @rule(target=gone, data=st.data(), dies=deaths)
@@ -316,7 +344,7 @@ class Server(Troubles):
         connection = self.node.connect(key)
         if connection is not None:
             self.node.carry(connection, count, 0)
-            self.model.unseen[key.uuid] = self.model.unseen.get(key.uuid, 0) + count
+            self.model.unseen[key.account] = self.model.unseen.get(key.account, 0) + count
 
     @rule(hours=st.sampled_from([0.1, 1, 20]))
     def time_passes(self, hours: float) -> None:

@@ -46,6 +46,15 @@ class Keys:
         """
         return self._http.one(Key, "PATCH", key_path(id_or_uuid), json=to_json(fields))
 
+    def rotate(self, id_or_uuid: str, *, uuid: bool = False, short_id: bool = False, sni: bool = False) -> KeyConfig:
+        """Give a key what is true here anew, and return it with its new link, which works then; the old one does not.
+
+        Port, limits and traffic stay. Raises NotFound; Rejected when nothing is true; Unavailable when there is no
+        server name by which the new link would work.
+        """
+        body = {"uuid": uuid, "short_id": short_id, "sni": sni}
+        return self._http.one(KeyConfig, "POST", key_path(id_or_uuid, "rotate"), json=body)
+
     def extend(self, ids_or_uuids: Iterable[str], days: int) -> KeyList:
         """Let keys expire later, all of them or none, and return them; those that never expire stay so.
 

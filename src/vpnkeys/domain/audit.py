@@ -56,12 +56,17 @@ def key_created(key: Key) -> Entry:
 
 
 def key_changed(before: Key, after: Key) -> Entry:
-    """Return the entry for a changed key, whether a request or a limit changed it."""
+    """Return the entry for a changed key, whether a request or a limit changed it.
+
+    `renewed` names a new UUID or short id, without its value.
+    """
     was, is_now = _facts(before), _facts(after)
     changed = [name for name in was if was[name] != is_now[name]]
-    return Entry(
-        "key.changed", after.id, {name: was[name] for name in changed}, {name: is_now[name] for name in changed}
-    )
+    facts = {name: is_now[name] for name in changed}
+    renewed = [name for name in ("uuid", "short_id") if getattr(before, name) != getattr(after, name)]
+    if renewed:
+        facts["renewed"] = renewed
+    return Entry("key.changed", after.id, {name: was[name] for name in changed}, facts)
 
 
 def key_moved(key: Key, port: int) -> Entry:

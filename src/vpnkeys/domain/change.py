@@ -140,7 +140,14 @@ class Snapshot:
     def taken_uuids(self) -> frozenset[str]:
         """The UUIDs that no new key may have: of keys, of intents, and of stops that are not confirmed."""
         pending = (stop.uuid for stop in self.stops if not stop.is_confirmed)
-        return frozenset((*(key.uuid for key in self.keys), *(intent.uuid for intent in self.intents), *pending))
+        return frozenset(
+            (
+                *(key.uuid for key in self.keys),
+                *(key.account for key in self.keys),
+                *(intent.uuid for intent in self.intents),
+                *pending,
+            )
+        )
 
     def new_uuid(self) -> str:
         """Return a random UUID (version 4)."""
@@ -163,7 +170,7 @@ class Snapshot:
         keys = tuple(keys)
         since = windows_of(keys, self.now)
         used = self.used_bytes(since) if since else {}
-        return tuple(replace(key, limit_status=judge(key.limits, used.get(key.uuid, 0), self.now)) for key in keys)
+        return tuple(replace(key, limit_status=judge(key.limits, used.get(key.account, 0), self.now)) for key in keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,12 @@ class InvalidFingerprint(Rejected):
     code = "invalid_fingerprint"
 
 
+class NothingToRotate(Rejected):
+    """A request for a new identity names no part of it."""
+
+    code = "nothing_to_rotate"
+
+
 class InvalidSpan(Rejected):
     """A span of time ends before it begins."""
 

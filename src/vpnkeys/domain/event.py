@@ -87,6 +87,8 @@ def events_of_keys(before: Iterable[Key], after: Iterable[Key]) -> Iterator[NewE
 def _events_of_change(before: Key, after: Key) -> Iterator[NewEvent]:
     was, facts = _facts(before), _facts(after)
     changed = [name for name in facts if facts[name] != was[name] and name != "status"]
+    # Their values grant access, so that receivers learn only that the link is another one.
+    changed += [name for name in ("uuid", "short_id") if getattr(before, name) != getattr(after, name)]
     if changed:
         yield NewEvent(Kind.KEY_CHANGED, {**facts, "changed": changed})
     if before.status is not after.status and after.status in _STATUS_EVENTS:

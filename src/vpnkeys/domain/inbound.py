@@ -21,7 +21,7 @@ ANY_CLIENT_VERSION = "0.0.0"
 
 @dataclass(frozen=True, slots=True)
 class VlessClient:
-    """A client is a VLESS user of an inbound. `email` names its traffic counters in Xray; we use the UUID."""
+    """A client is a VLESS user of an inbound. `email` names its traffic counters in Xray, see `Key.account`."""
 
     uuid: str
     email: str
@@ -104,7 +104,7 @@ def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
         tag=key.tag,
         listen=site.listen,
         port=key.port,
-        clients=(VlessClient(uuid=key.uuid, email=key.uuid, flow=key.flow),),
+        clients=(VlessClient(uuid=key.uuid, email=key.account, flow=key.flow),),
         reality=Reality(
             target=site.target(key.sni),
             server_names=(key.sni,),

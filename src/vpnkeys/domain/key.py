@@ -22,7 +22,8 @@ _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
 class Key:
     """A key as the database holds it.
 
-    `uuid` is the VLESS id and the email of Xray's counters. `created_at` is UTC without an offset. `short_id` is hex:
+    `uuid` is the VLESS id. `first_uuid` is the one that the key was made with; empty unless it has another by now.
+    `created_at` is UTC without an offset. `short_id` is hex:
     16 digits for keys made here, fewer for some imported ones. `flow` is empty only for imported keys whose links never
     had Vision. `port_assigned_at` is None while the key still has its first port. `is_active` is the operator's switch;
     `limit_status` is the result of the last check of the key's limits. `fingerprint` is None where the key follows the
@@ -43,6 +44,15 @@ class Key:
     limits: Limits = NO_LIMITS
     limit_status: Status = Status.ACTIVE
     fingerprint: Fingerprint | None = None
+    first_uuid: str = ""
+
+    @property
+    def account(self) -> str:
+        """The email of the key's counters in Xray, and the name of its traffic in the database: its first UUID.
+
+        It stays when the key gets another UUID, so that counters go on and no byte is lost or counted twice.
+        """
+        return self.first_uuid or self.uuid
 
     @property
     def status(self) -> Status:

@@ -156,10 +156,16 @@ def transition(before: tuple[Inbound, ...], after: tuple[Inbound, ...]) -> Plan:
 
 
 def _ports_to_cut(removed: Iterable[AnyInbound], desired: Iterable[Inbound]) -> tuple[int, ...]:
-    """Return the ports of removed inbounds whose connections must end: not those that keep the same clients."""
-    entitled = {(inbound.port, tuple(client.uuid for client in inbound.clients)) for inbound in desired}
-    cut = {inbound.port for inbound in removed if (inbound.port, uuids_of(inbound)) not in entitled}
+    """Return the ports of removed inbounds whose connections must end: not those that accept the same links after."""
+    entitled = {_access(inbound) for inbound in desired}
+    cut = {inbound.port for inbound in removed if _access(inbound) not in entitled}
     return tuple(sorted(port for port in cut if port is not None))
+
+
+def _access(inbound: AnyInbound) -> tuple[object, ...]:
+    """Return the settings of a link that an inbound accepts."""
+    reality = _reality(inbound)
+    return inbound.port, uuids_of(inbound), reality.short_ids, reality.server_names
 
 
 def uuids_of(inbound: AnyInbound) -> tuple[str, ...]:

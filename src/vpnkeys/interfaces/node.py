@@ -74,6 +74,11 @@ class Node(Protocol):
         """
         ...
 
+    # A target that REALITY cannot use keeps out all clients of its name.
+    def problem_of_name(self, server_name: str) -> str:
+        """Return why no client gets in by this name now; empty when clients do, or when nothing is known of it."""
+        ...
+
     def targets_seen(self) -> tuple[TargetReport, ...]:
         """Return a report on each target: of the last check, which runs every minute, and of the test client."""
         ...

@@ -99,7 +99,7 @@ class Transaction(Protocol):
         ...
 
     def update(self, *keys: Key) -> None:
-        """Change keys; their ids and UUIDs stay. Ports change all at once, so that keys may swap theirs."""
+        """Change keys; their ids and accounts stay. Ports change all at once, so that keys may swap theirs."""
         ...
 
     def delete(self, key_id: str) -> None:

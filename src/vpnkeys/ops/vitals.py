@@ -125,7 +125,7 @@ def _by_status(keys: tuple[Key, ...]) -> dict[str, int]:
 
 
 def _by_id(stored: _Stored) -> dict[str, Bytes]:
-    return {key.id: stored.tally.by_key.get(key.uuid, NOTHING) for key in stored.keys}
+    return {key.id: stored.tally.by_key.get(key.account, NOTHING) for key in stored.keys}
 
 
 def host_facts(settings: Settings, backups: DailyBackup, certificate: CertificateFiles, clock: Clock) -> HostFacts:

@@ -77,7 +77,7 @@ class SelfTest:
             raise SelfTestBusy(msg)
         try:
             # Before the client starts, whose few kilobytes are counted like a customer's.
-            before = self.node.sample([key.uuid])
+            before = self.node.sample([key.account])
             trial = self.node.try_link(key)
             counted = trial.outcome is Outcome.WORKS and self._has_counted(key, before, trial.bytes_received)
         finally:
@@ -91,10 +91,10 @@ class SelfTest:
         """Return whether Xray counts these bytes for the key within a second; its counters may be a moment behind."""
         deadline = time.monotonic() + _COUNTED_WITHIN_S
         while True:
-            now = self.node.sample([key.uuid])
+            now = self.node.sample([key.account])
             if now.epoch != before.epoch:  # a new Xray begins at zero: the two samples cannot be compared
                 return False
-            grown = now.usage.get(key.uuid, NOTHING).down - before.usage.get(key.uuid, NOTHING).down
+            grown = now.usage.get(key.account, NOTHING).down - before.usage.get(key.account, NOTHING).down
             if grown >= count or time.monotonic() >= deadline:
                 return grown >= count
             time.sleep(_ASK_EVERY_S)

@@ -73,7 +73,7 @@ class SubscriptionService:
     def used_bytes(self, key: Key) -> int:
         """Return the bytes that a key has used in the present window of its traffic limit, as last sampled."""
         since = window_start(key.limits.traffic_window, self.clock.now())
-        return self.store.used_bytes({key.uuid: since})[key.uuid]
+        return self.store.used_bytes({key.account: since})[key.account]
 
 
 def _facts(subscription: Subscription | None) -> dict[str, object]:

@@ -46,7 +46,7 @@ def count(store: Store, counters: Counters, clock: Clock) -> None:
 def _uuids(store: Store) -> tuple[str, ...] | None:
     """Return the users whose counters are wanted: of all keys; None, for all of Xray's, if the database is silent."""
     try:
-        return tuple(key.uuid for key in store.keys())  # noqa: SIM118 - not a dict
+        return tuple(key.account for key in store.keys())  # noqa: SIM118 - not a dict
     except StoreUnavailable:
         return None
 
@@ -174,27 +174,27 @@ class TrafficService:
             self.unstored.keep(self.node.sample(_uuids(self.store)), at)
             with self.store.write() as transaction:
                 self.unstored.merge(transaction.ledger)
-                used = transaction.ledger.used_bytes({key.uuid: None})[key.uuid]
-                transaction.ledger.reset(key.uuid, at)
+                used = transaction.ledger.used_bytes({key.account: None})[key.account]
+                transaction.ledger.reset(key.account, at)
                 transaction.record(Entry("key.traffic_reset", key.id, {"total_bytes": used}, {"total_bytes": 0}))
             self.unstored.forget()
 
     def online_by_key(self, keys: Collection[Key]) -> dict[str, int]:
         """Return from how many addresses each key is online, by UUID. Raises XrayUnavailable."""
         with self._sampling:
-            online = self.node.addresses_online([key.uuid for key in keys])
+            online = self.node.addresses_online([key.account for key in keys])
         return {uuid: len(addresses) for uuid, addresses in online.items()}
 
     def history(self, key: Key | None, since: datetime, until: datetime, step: Step) -> tuple[Point, ...]:
         """Return the bytes that a key (None: all together) used by hour or day, as far as they were sampled."""
-        points = self.store.history(None if key is None else key.uuid, since, until)
+        points = self.store.history(None if key is None else key.account, since, until)
         return by_day(points) if step is Step.DAY else points
 
     def online(self, key: Key) -> Presence:
         """Return from how many addresses a key's customer is online. Raises Unavailable."""
         with self._sampling:
-            devices = len(self.node.addresses_online([key.uuid])[key.uuid])
-        seen = self.store.traffic(key.uuid).last_seen_at
+            devices = len(self.node.addresses_online([key.account])[key.account])
+        seen = self.store.traffic(key.account).last_seen_at
         # A customer who is online is seen now, however old the last sample of its traffic is.
         return Presence(devices, self.clock.now() if devices else seen)
 

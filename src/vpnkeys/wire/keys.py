@@ -127,6 +127,14 @@ class KeyChange(KeySettings, StrictBody):
     port: OtherPort | None = None
 
 
+class KeyRotation(StrictBody):
+    """What a key is to get anew; at least one."""
+
+    uuid: Annotated[bool, Field(strict=True, description="another UUID")] = False
+    short_id: Annotated[bool, Field(strict=True, description="another REALITY short id")] = False
+    sni: Annotated[bool, Field(strict=True, description="another server name, one that works now")] = False
+
+
 Ids = Annotated[list[str], Field(min_length=1, max_length=MAX_BULK, description="ids or UUIDs")]
 
 

@@ -212,6 +212,10 @@ class LocalNode:
         """Return up to `most` ready names, chosen at random, whose targets answer at this moment as REALITY needs."""
         return self._names.working(most, wait_s, but)
 
+    def problem_of_name(self, server_name: str) -> str:
+        """Return why no client gets in by this name now; empty when clients do, or when nothing is known of it."""
+        return self._names.problem_of(server_name)
+
     def targets_seen(self) -> tuple[TargetReport, ...]:
         """Return the latest report of each target; a name that lets no test client in has a problem."""
         return self._names.reports()

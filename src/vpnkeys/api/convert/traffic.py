@@ -43,8 +43,8 @@ def traffic_of_all(keys: tuple[Key, ...], traffic: TrafficService) -> wire.AllTr
     shown = tuple(
         wire.KeyUsage(
             key_id=key.id,
-            total_bytes=(total := totals.get(key.uuid, _NEVER)).total_bytes,
-            devices=None if online is None else online.get(key.uuid, 0),
+            total_bytes=(total := totals.get(key.account, _NEVER)).total_bytes,
+            devices=None if online is None else online.get(key.account, 0),
             last_seen=total.last_seen_at,
         )
         for key in keys

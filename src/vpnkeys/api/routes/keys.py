@@ -15,9 +15,12 @@ from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer, made_a
 from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, rendered_keys
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
+from vpnkeys.domain.key import Key as DomainKey
 from vpnkeys.domain.token import Scope
 from vpnkeys.server.pools import Pool
 from vpnkeys.service.idempotency import Repeat
+from vpnkeys.service.keys import KeyService
+from vpnkeys.service.rotation import Renewal, rotate
 from vpnkeys.wire.keys import (
     Deleted,
     DeletedMany,
@@ -27,6 +30,7 @@ from vpnkeys.wire.keys import (
     KeyConfig,
     KeyIds,
     KeyLink,
+    KeyRotation,
     MadeKey,
     NewKey,
     NewKeys,
@@ -111,6 +115,10 @@ def get_key(request: Request, key_id: KeyId) -> Response:
 @requires(Scope.READ)
 async def get_key_config(key: KeyDep, keys: KeysDep) -> KeyConfig:
     """Return a key and the link for its customer."""
+    return _config_answer(key, keys)
+
+
+def _config_answer(key: DomainKey, keys: KeyService) -> KeyConfig:
     link = keys.link(key)
     return KeyConfig(key=key_answer(key), client_config=link, vless_url=link, short_id=key.short_id)
 
@@ -128,6 +136,14 @@ async def get_key_link(key: KeyDep, keys: KeysDep) -> KeyLink:
 async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> Key:
     """Change a key. When this answers, Xray follows the change. The link stays the same unless the key gets a port."""
     return key_answer(await Pool.QUICK.run(keys.change, key_id, partial(changed_draft, change)))
+
+
+@router.post("/{key_id}/rotate")
+@requires(Scope.KEYS)
+async def rotate_key(key_id: KeyId, rotation: KeyRotation, keys: KeysDep) -> KeyConfig:
+    """Give a key a new link. When this answers, it works, the old one does not, and its connections are cut."""
+    renewal = Renewal(rotation.uuid, rotation.short_id, rotation.sni)
+    return _config_answer(await Pool.QUICK.run(rotate, keys.changer, key_id, renewal), keys)
 
 
 @router.delete("/{key_id}")

@@ -158,6 +158,30 @@ def change(  # noqa: PLR0913 - one for each option
     remote.show(key.as_sent(), table_of_fields(key_fields(key)))
 
 
+@app.command("rotate")
+@asks_server
+def rotate(  # noqa: PLR0913 - one for each option
+    remote: Remote,
+    key_id: KeyId,
+    *,
+    uuid: Annotated[bool, typer.Option("--uuid", help="Another UUID.")] = False,
+    short_id: Annotated[bool, typer.Option("--short-id", help="Another short id.")] = False,
+    sni: Annotated[bool, typer.Option("--sni", help="Another server name, one that works now.")] = False,
+    qr: Qr = False,
+    yes: Yes = False,
+) -> None:
+    """Give a key a new link, and print it. The old link stops working at once; port, limits and traffic stay."""
+    refuse_both(remote, qr=qr)
+    if not (uuid or short_id or sni):
+        wrong_usage(
+            "give what the key is to get anew: --uuid and --short-id for a link that has leaked, --sni for a dead name"
+        )
+    remote.confirm("The key's present link will stop working, and its connections end. Go on?", yes=yes)
+    with remote.busy("Making the new link"):
+        config = remote.server.keys.rotate(key_id, uuid=uuid, short_id=short_id, sni=sni)
+    print_key(remote, config, qr=qr)
+
+
 @app.command("extend")
 @asks_server
 def extend(

@@ -101,7 +101,7 @@ def carry_out(plan: ImportPlan, transaction: Transaction, save_key_pair: Callabl
     """
     write_keys(transaction, KeyChanges(insert=plan.keys))
     for key in plan.keys:
-        transaction.ledger.open_account(key.uuid, plan.accounts[key.uuid])
+        transaction.ledger.open_account(key.account, plan.accounts[key.uuid])
     if plan.key_pair is not None:
         save_key_pair(plan.key_pair)
 

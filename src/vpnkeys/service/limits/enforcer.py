@@ -77,7 +77,7 @@ class Enforcer:
 
     def _cut_devices_over_limit(self) -> None:
         """End the connections of devices beyond a key's `max_devices`: see `domain.limits.devices`."""
-        limited = {key.uuid: key for key in self.keys.list() if key.serves and key.limits.max_devices is not None}
+        limited = {key.account: key for key in self.keys.list() if key.serves and key.limits.max_devices is not None}
         online = self.keys.reconciler.node.addresses_online(limited)
         self._devices = {uuid: devices for uuid, devices in self._devices.items() if uuid in limited}
         for uuid, key in limited.items():

@@ -63,7 +63,7 @@ class QuotaWatch:
         if (keys := self.keys.list()) is not self._all:  # it is the same tuple until a key changes
             self._all = keys
             self._limited = tuple(key for key in keys if key.serves and key.limits.traffic_bytes is not None)
-            self._seen = {key.uuid: self._seen[key.uuid] for key in self._limited if key.uuid in self._seen}
+            self._seen = {key.account: self._seen[key.account] for key in self._limited if key.account in self._seen}
         now = self.now()
         due = [key for key in self._limited if self._is_due(key, now)]
         if due:
@@ -73,34 +73,34 @@ class QuotaWatch:
         return min(max(0.0, soonest - self.now()), LOOK_EVERY_S)
 
     def _is_due(self, key: Key, now: float) -> bool:
-        seen = self._seen.get(key.uuid)
+        seen = self._seen.get(key.account)
         return seen is None or seen.limits != key.limits or seen.look_at <= now
 
     def _look_at(self, due: Iterable[Key], now: float) -> None:
         time_of_day = self.keys.clock.now()  # before the reading, as for every sample
-        sample = self.traffic.node.sample([key.uuid for key in due])
-        counters = {key.uuid: sample.usage.get(key.uuid, NOTHING) for key in due}
-        changed = [key for key in due if not self._is_unchanged(key, sample.epoch, counters[key.uuid])]
+        sample = self.traffic.node.sample([key.account for key in due])
+        counters = {key.account: sample.usage.get(key.account, NOTHING) for key in due}
+        changed = [key for key in due if not self._is_unchanged(key, sample.epoch, counters[key.account])]
         used = self.traffic.unstored.used_bytes(windows_of(changed, time_of_day), [sample]) if changed else {}
-        if any(judge(key.limits, used[key.uuid], time_of_day) is not Status.ACTIVE for key in changed):
+        if any(judge(key.limits, used[key.account], time_of_day) is not Status.ACTIVE for key in changed):
             self._strike(sample, time_of_day)  # one that fails is noted nowhere, so that the next look tries again
         for key in due:
-            self._note(key, sample.epoch, counters[key.uuid], used.get(key.uuid), now)
+            self._note(key, sample.epoch, counters[key.account], used.get(key.account), now)
 
     def _is_unchanged(self, key: Key, epoch: str, counters: Bytes) -> bool:
-        seen = self._seen.get(key.uuid)
+        seen = self._seen.get(key.account)
         return seen is not None and (seen.limits, seen.epoch, seen.counters) == (key.limits, epoch, counters)
 
     def _note(self, key: Key, epoch: str, counters: Bytes, used: int | None, now: float) -> None:
         """Note what was seen of a key; `used` is None when nothing has changed."""
-        seen = self._seen.get(key.uuid)
+        seen = self._seen.get(key.account)
         rate = 0.0
         if used is None:
             used = 0 if seen is None else seen.used_bytes
         elif seen is not None and now > seen.at:
             rate = (used - seen.used_bytes) / (now - seen.at)
         wait_s = look_again_in((key.limits.traffic_bytes or 0) - used, rate)
-        self._seen[key.uuid] = _Seen(key.limits, epoch, counters, used, now, now + wait_s)
+        self._seen[key.account] = _Seen(key.limits, epoch, counters, used, now, now + wait_s)
 
     def _strike(self, sample: Samples, at: datetime) -> None:
         """Stop the keys that are used up, and store what they have used."""

@@ -18,7 +18,6 @@ from vpnkeys.domain.token import Scope, Token
 _PLAIN = (
     "id",
     "name",
-    "uuid",
     "created_at",
     "is_active",
     "port",
@@ -34,6 +33,8 @@ def to_row(key: Key) -> dict[str, object]:
     """Return the columns of a key."""
     limits = key.limits
     return {name: getattr(key, name) for name in _PLAIN} | {
+        "uuid": key.account,
+        "new_uuid": key.uuid if key.first_uuid else None,
         "expires_at": limits.expires_at,
         "traffic_limit_bytes": limits.traffic_bytes,
         "traffic_limit_window": limits.traffic_window.value,
@@ -55,8 +56,11 @@ def to_key(row: Mapping[Any, Any]) -> Key:
         speed_mbps=row["speed_limit_mbps"],
     )
     own = row["fingerprint"]
+    new_uuid = row["new_uuid"]
     return Key(
         **{name: row[name] for name in _PLAIN},
+        uuid=row["uuid"] if new_uuid is None else new_uuid,
+        first_uuid="" if new_uuid is None else row["uuid"],
         limits=limits,
         limit_status=Status(row["judged"]),
         fingerprint=None if own is None else Fingerprint(own),

@@ -51,6 +51,8 @@ keys = Table(
     Column("speed_limit_mbps", Integer),
     Column("judged", String(8), nullable=False, server_default="active"),
     Column("fingerprint", String(16)),
+    # The VLESS id of a key that has got another one. `uuid` is the first, to which traffic belongs.
+    Column("new_uuid", String(36), unique=True, index=True),
 )
 
 

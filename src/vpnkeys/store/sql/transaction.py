@@ -38,6 +38,7 @@ _HOLDER = (
     .where(
         or_(
             keys_table.c.uuid == bindparam("uuid"),
+            keys_table.c.new_uuid == bindparam("uuid"),
             keys_table.c.port == bindparam("port"),
             keys_table.c.short_id == bindparam("short_id"),
         ),

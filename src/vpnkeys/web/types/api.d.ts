@@ -39,6 +39,7 @@ declare namespace Api {
     "/api/keys/bulk/delete": unknown;
     "/api/keys/bulk/extend": Key[];
     [keyTest: `/api/keys/${string}/test`]: KeyTest;
+    [keyRotation: `/api/keys/${string}/rotate`]: KeyConfig;
     [keyReset: `/api/keys/${string}/traffic/reset`]: unknown;
     [keySubscription: `/api/keys/${string}/subscription`]: NewSubscription;
     "/api/system/sync-config": unknown;
@@ -72,6 +73,7 @@ declare namespace Api {
     "/api/keys/bulk": NewKeys;
     "/api/keys/bulk/delete": KeyIds;
     "/api/keys/bulk/extend": Extension;
+    [keyRotation: `/api/keys/${string}/rotate`]: KeyRotation;
     "/api/tokens": NewToken;
     "/api/webhooks": NewWebhook;
     "/ui/session": SignIn;
@@ -161,6 +163,12 @@ declare namespace Api {
   interface Extension {
     ids: string[];
     days: number;
+  }
+
+  interface KeyRotation {
+    uuid?: boolean;
+    short_id?: boolean;
+    sni?: boolean;
   }
 
   interface KeyConfig {
@@ -363,6 +371,13 @@ declare namespace Api {
     usable: boolean;
     problems: string[];
     warnings: string[];
+    active_keys: number;
+    affected_keys: AffectedKey[];
+  }
+
+  interface AffectedKey {
+    key_id: string;
+    name: string;
   }
 
   interface Token {
