@@ -187,6 +187,28 @@ class TestChanging:
 class TestHandingOut:
     """Links."""
 
+    def test_a_new_link_is_made_and_shown(self, anywhere: Visitor, service: Service) -> None:
+        """What is chosen is new, the card shows the new link, and nothing happens without a confirmation."""
+        key = make_key(service, "leaked")
+        page = anywhere.page
+        anywhere.go(f"#/keys/{key['id']}")
+        shown = page.get_by_role("textbox", name="The link")
+        old = shown.input_value()
+        page.get_by_role("button", name="New link…").click()
+        dialog = page.locator("dialog[open]")
+        expect(dialog).to_contain_text("stops working at once")
+        dialog.get_by_role("button", name="Cancel").click()
+        assert list_keys(service)[0]["uuid"] == key["uuid"]
+        page.get_by_role("button", name="New link…").click()
+        dialog.get_by_label("Another short ID").uncheck()
+        dialog.get_by_role("button", name="Make the new link").click()
+        expect(dialog).to_have_count(0)
+        expect(shown).not_to_have_value(old)
+        now = service.client.get(f"/api/keys/{key['id']}/config").json()
+        assert shown.input_value() == now["vless_url"]
+        assert now["key"]["uuid"] != key["uuid"]
+        assert now["key"]["short_id"] == key["short_id"]
+
     def test_the_link_is_copied_shown_and_downloaded(self, anywhere: Visitor, service: Service, tmp_path: Path) -> None:
         """Always the very link of the API."""
         key = make_key(service, "Ольга/../x")

@@ -69,6 +69,7 @@ export default {
   "targets.text": "REALITY uses the TLS handshake of these sites. They are checked every minute; last check: {when}.",
   "targets.good": "usable",
   "targets.bad": "not usable",
+  "targets.affected": "Nobody gets in with these keys; give each a new link with another server name:",
   "targets.none": "No target has been checked yet",
 
   "backups.title": "Backups",

@@ -97,6 +97,36 @@ export function extendDialog(keys) {
 }
 
 /**
+ * Asks what of the key's link to renew, and renews it.
+ * @param {Api.Key} key
+ */
+export function rotateDialog(key) {
+  const part = (/** @type {"uuid" | "short_id" | "sni"} */ name, /** @type {boolean} */ checked) => ({ name, box: h("input", { type: "checkbox", checked }) });
+  const parts = [part("uuid", true), part("short_id", true), part("sni", false)];
+  openDialog({
+    title: t("rotate.title"),
+    body: [
+      h("p", {}, named(key.name)),
+      h("p", {}, t("rotate.text")),
+      h("div", { class: "stack" }, parts.map(({ name, box }) => h("label", { class: "check" }, box, t(`rotate.${name}`)))),
+    ],
+    actions: [
+      { label: t("action.cancel") },
+      {
+        label: t("rotate.do"),
+        run: async () => {
+          if (!parts.some(({ box }) => box.checked)) throw wrong(t("rotate.wrong"), parts[0].box);
+          const [uuid, short_id, sni] = parts.map(({ box }) => box.checked);
+          const { key: renewed } = await post(keyPath(key.id, "/rotate"), { uuid, short_id, sni });
+          putKey(renewed);
+          toast(t("rotate.done"));
+        },
+      },
+    ],
+  });
+}
+
+/**
  * Returns the links of all keys, each on its line.
  * @param {Api.Key[]} keys
  */
@@ -117,6 +147,8 @@ export async function linkDialog(key) {
   openDialog({ title: t("link.title"), wide: true, body: linkBody(key, link), actions: [{ label: t("action.close") }] });
 }
 
+let pictures = 0;
+
 /**
  * Returns the link of a key as text and QR code.
  * @param {Api.Key} key
@@ -126,7 +158,8 @@ export function linkBody(key, link) {
   return h(
     "div",
     { class: "link" },
-    h("img", { class: "qr", src: keyPath(key.id, "/qr.svg"), alt: t("link.qr"), width: 220, height: 220 }),
+    // An address of its own each time: browsers show an image that they have seen on this page without asking again.
+    h("img", { class: "qr", src: `${keyPath(key.id, "/qr.svg")}?shown=${++pictures}`, alt: t("link.qr"), width: 220, height: 220 }),
     h(
       "div",
       { class: "link-words" },

@@ -1,5 +1,5 @@
 // One key: its traffic, its link, its limits, a test of it, and its changes.
-import { deleteKeys, extendDialog, linkBody, linkOf, resetTraffic, switchKey } from "../../actions.js";
+import { deleteKeys, extendDialog, linkBody, linkOf, resetTraffic, rotateDialog, switchKey } from "../../actions.js";
 import { h, replace, setText } from "../../dom.js";
 import { empty, failure, loading } from "../../errors.js";
 import { historyCard } from "../../history.js";
@@ -69,6 +69,7 @@ function drawKey(main, key, signal) {
           "div",
           { class: "row wrap" },
           button(t("key.edit"), { name: "edit", onclick: () => editDialog(now()) }),
+          button(t("rotate.open"), { name: "refresh", onclick: () => rotateDialog(now()) }),
           button(t("key.extend"), { name: "clock", onclick: () => extendDialog([now()]) }),
           power,
           button(t("key.delete"), { name: "trash", kind: "danger", onclick: () => (deleteKeys([now()]), go("#/keys")) }),
@@ -85,7 +86,7 @@ function drawKey(main, key, signal) {
         card(t("key.facts"), {}, facts.list),
         may("admin") && auditCard(id, signal),
       ),
-      h("div", { class: "stack" }, linkCard(id), testCard(id)),
+      h("div", { class: "stack" }, linkCard(id, signal), testCard(id)),
     ),
   );
 
@@ -160,10 +161,14 @@ function factsOf(key, used) {
   ];
 }
 
-/** @param {string} id */
-function linkCard(id) {
+/**
+ * @param {string} id
+ * @param {AbortSignal} signal
+ */
+function linkCard(id, signal) {
   const content = h("div", {}, loading());
   const subscription = may("keys") && subscriptionPart(id);
+  let shown = "";
   const load = async () => {
     try {
       const key = keyOf(id);
@@ -172,7 +177,15 @@ function linkCard(id) {
       replace(content, failure(error, load));
     }
   };
-  load();
+  const update = () => {
+    const key = keyOf(id);
+    const link = key ? JSON.stringify([key.name, key.port, key.uuid, key.short_id, key.sni]) : shown;
+    if (link === shown) return;
+    shown = link;
+    load();
+  };
+  on("keys", update, signal);
+  update();
   return card(t("link.title"), { class: "card link-card" }, content, subscription);
 }
 

@@ -4,7 +4,7 @@ import { h, replace } from "../../dom.js";
 import { empty, failure, loading } from "../../errors.js";
 import { icon } from "../../icons.js";
 import { moment, relative, t } from "../../i18n.js";
-import { card, iconButton, title } from "../../parts.js";
+import { card, iconButton, named, title } from "../../parts.js";
 import { on } from "../../store.js";
 import { systemHead } from "./tabs.js";
 
@@ -41,6 +41,8 @@ function draw(targets, timestamp, load) {
       h("span", { class: `verdict ${good ? "good" : "bad"}` }, icon(good ? "check" : "warn"), h("b", {}, target.server_name)),
       h("code", { class: "mono muted" }, target.target),
       h("span", {}, t(good ? "targets.good" : "targets.bad")),
+      target.affected_keys.length > 0 &&
+        h("p", { class: "affected" }, t("targets.affected"), " ", target.affected_keys.map((key) => [h("a", { href: `#/keys/${encodeURIComponent(key.key_id)}` }, named(key.name)), " "])),
       lines.length > 0 && h("ul", { class: "plan-list", lang: "en" }, lines.map((line) => h("li", {}, line))),
     );
   };
