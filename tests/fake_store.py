@@ -12,10 +12,10 @@ from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
 from vpnkeys.domain.actor import current_actor
 from vpnkeys.domain.audit import Entry, Outcome, Record, key_created, key_deleted, key_updated
-from vpnkeys.domain.change import Intent, KeptAnswer, Stop, spellings_of
+from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Key, spellings_of
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic

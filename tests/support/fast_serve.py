@@ -9,7 +9,7 @@ import os
 import time
 from datetime import UTC, datetime
 
-from vpnkeys.bootstrap import server
+from vpnkeys.bootstrap import construction
 from vpnkeys.cli.commands.serve import serve
 
 
@@ -27,5 +27,5 @@ class FastClock:
 
 
 if __name__ == "__main__":
-    server.SystemClock = FastClock  # type: ignore[attr-defined,assignment]  # that is the point
+    construction.SystemClock = FastClock  # type: ignore[attr-defined,assignment]  # that is the point
     serve()

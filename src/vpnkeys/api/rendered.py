@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vpnkeys.api.convert.keys import key_answer
-from vpnkeys.domain.change import find
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Key, find
 
 
 def json_of(key: Key) -> bytes:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from vpnkeys.domain.errors import KeyNotFound
-from vpnkeys.domain.key import KEY_TAG_PREFIX, Key, windows_of
+from vpnkeys.domain.key import KEY_TAG_PREFIX, Key, find, spellings_of, windows_of
 from vpnkeys.domain.limits import judge
 from vpnkeys.domain.traffic import Samples
 
@@ -272,24 +271,6 @@ def split(was: Mapping[str, Key], changes: KeyChanges) -> tuple[KeyChanges, KeyC
         KeyChanges(update=stops, delete=delete),
         replace(changes, update=tuple(key for key in update if key not in stops), delete=()),
     )
-
-
-def find(keys: Iterable[Key], id_or_uuid: str) -> Key:
-    """Return the key with this id or UUID. Raises KeyNotFound."""
-    spellings = spellings_of(id_or_uuid)
-    for key in keys:
-        if key.id in spellings or key.uuid in spellings:
-            return key
-    msg = "There is no key with this id or UUID; GET /api/keys lists those that are."
-    raise KeyNotFound(msg)
-
-
-def spellings_of(id_or_uuid: str) -> frozenset[str]:
-    """Return how an id may be stored: as it was sent, and in lower case, as all are that were made here.
-
-    UUIDs are the same in any case (RFC 9562, 4). Ids that were imported may have capitals of their own.
-    """
-    return frozenset((id_or_uuid, id_or_uuid.lower()))
 
 
 def _starts(was: Key | None, key: Key) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from vpnkeys.domain.errors import InvalidName, InvalidNote
+from vpnkeys.domain.errors import InvalidName, InvalidNote, KeyNotFound
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, window_start
 from vpnkeys.domain.reality import Fingerprint
 
@@ -107,3 +107,21 @@ def parse_note(raw: str) -> str:
         msg = f"The note has {len(raw)} characters; give at most {NOTE_MAX_CHARS}."
         raise InvalidNote(msg)
     return raw
+
+
+def find(keys: Iterable[Key], id_or_uuid: str) -> Key:
+    """Return the key with this id or UUID. Raises KeyNotFound."""
+    spellings = spellings_of(id_or_uuid)
+    for key in keys:
+        if key.id in spellings or key.uuid in spellings:
+            return key
+    msg = "There is no key with this id or UUID; GET /api/keys lists those that are."
+    raise KeyNotFound(msg)
+
+
+def spellings_of(id_or_uuid: str) -> frozenset[str]:
+    """Return how an id may be stored: as it was sent, and in lower case, as all are that were made here.
+
+    UUIDs are the same in any case (RFC 9562, 4). Ids that were imported may have capitals of their own.
+    """
+    return frozenset((id_or_uuid, id_or_uuid.lower()))

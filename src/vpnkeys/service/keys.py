@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from vpnkeys.domain.change import KeyChanges, Snapshot, Stages, find
+from vpnkeys.domain.change import KeyChanges, Snapshot, Stages
 from vpnkeys.domain.errors import (
     AlreadyTaken,
     InvalidChoice,
@@ -16,7 +16,7 @@ from vpnkeys.domain.errors import (
     XrayRefused,
     XrayUnavailable,
 )
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Key, find
 from vpnkeys.domain.link import render_link
 from vpnkeys.domain.making import Draft, Supply, made
 from vpnkeys.domain.portpool import PortRange

@@ -3,9 +3,9 @@
 import logging
 from dataclasses import dataclass, replace
 
-from vpnkeys.domain.change import KeyChanges, Snapshot, find
+from vpnkeys.domain.change import KeyChanges, Snapshot
 from vpnkeys.domain.errors import KeysChangedMeanwhile, NothingToRotate, TargetsUnready
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Key, find
 from vpnkeys.domain.reality import new_short_id
 from vpnkeys.interfaces import Node
 from vpnkeys.service.change.changer import KeyChanger

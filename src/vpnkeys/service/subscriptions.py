@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vpnkeys.domain.audit import Entry
-from vpnkeys.domain.change import find
 from vpnkeys.domain.errors import NotFound
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Key, find
 from vpnkeys.domain.limits import window_start
 from vpnkeys.domain.link import host_in_url
 from vpnkeys.domain.subscription import Subscription, hash_token, new_subscription

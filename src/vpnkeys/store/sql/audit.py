@@ -7,7 +7,7 @@ from sqlalchemy import Connection, insert, select
 
 from vpnkeys.domain.actor import current_actor
 from vpnkeys.domain.audit import Entry, Outcome, Record
-from vpnkeys.domain.change import spellings_of
+from vpnkeys.domain.key import spellings_of
 from vpnkeys.store.sql.rows import record_row, to_record
 from vpnkeys.store.sql.tables import audit
 
