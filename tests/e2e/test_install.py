@@ -85,8 +85,8 @@ def test_the_first_installation_tells_what_it_made(site: Installed) -> None:
 
 
 def test_only_its_user_reads_the_data(site: Installed) -> None:
-    """Everything below /var/lib/vpnkeys belongs to vpnkeys, and to nobody else."""
-    paths = site.guest.ok("find", "/var/lib/vpnkeys", "-printf", "%u:%g %04m %p\n").splitlines()
+    """Everything below /var/lib/vpnkeys, and where its links lead, belongs to vpnkeys and to nobody else."""
+    paths = site.guest.ok("find", "-L", "/var/lib/vpnkeys", "-printf", "%u:%g %04m %p\n").splitlines()
     assert "vpnkeys:vpnkeys 0700 /var/lib/vpnkeys" in paths
     assert [line for line in paths if not re.match(r"vpnkeys:vpnkeys [0-7][0-7]00 ", line)] == []
 
