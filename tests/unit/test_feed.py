@@ -36,6 +36,7 @@ class Server:
     let_go: threading.Event = field(default_factory=threading.Event)
     plans: int = 0
     waiting: int = 0
+    reports_wait: bool = False
     tokens: TokenService = field(
         default_factory=lambda: TokenService(FakeStore(), FakeClock(), lambda text: text == API_KEY)
     )
@@ -57,6 +58,8 @@ class Server:
 
     def _report(self) -> HealthReport:
         self.looks += 1
+        if self.reports_wait:
+            self.let_go.wait(PATIENCE_S)
         return HEALTHY
 
     def _delete(self, key_id: str) -> None:
@@ -216,6 +219,26 @@ def test_one_token_does_not_take_the_threads_of_others() -> None:
                 server.let_go.set()
             assert await asyncio.gather(*waiting) == [200] * 50
             assert not pools._threads.get().turns
+
+    asyncio.run(run())
+
+
+def test_who_asks_for_health_at_once_shares_a_report() -> None:
+    """However many strangers ask; each gets a report that was begun after it asked."""
+    server = Server()
+    server.reports_wait = True
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(server.app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://test", timeout=None) as client:  # noqa: S113
+            first = asyncio.create_task(client.get("/health"))
+            await until(lambda: server.looks == 1)
+            others = [asyncio.create_task(client.get("/health")) for _ in range(100)]
+            await asyncio.sleep(0.2)
+            server.let_go.set()
+            answers = await asyncio.gather(first, *others)
+        assert {answer.status_code for answer in answers} == {200}
+        assert server.looks == 2
 
     asyncio.run(run())
 

@@ -34,6 +34,7 @@ def application(
     """An application with two keys, an API key, and no other service."""
     services = dict.fromkeys(Services.__dataclass_fields__, cast("Any", None))
     services["keys"] = SimpleNamespace(list=keys)
+    services["health"] = SimpleNamespace(report=None)
     services["tokens"] = TokenService(FakeStore(), FakeClock(), lambda text: text == API_KEY)
     return create_app(Services(**{**services, "rate_limits": rate_limits or {}}))
 

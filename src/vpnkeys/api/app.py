@@ -41,6 +41,7 @@ from vpnkeys.api.routes import (
 from vpnkeys.api.routing import Dispatcher
 from vpnkeys.api.services import Services
 from vpnkeys.server.ending import CancelledRequests
+from vpnkeys.server.pools import Pool, SharedCall
 from vpnkeys.server.requests import AccessLog
 
 _FILE_THREADS = 4
@@ -99,6 +100,7 @@ def create_app(services: Services) -> ASGIApp:
     app.state.access_control = AccessControl(services.tokens, Sessions(), RateLimits(services.rate_limits), Shares())
     app.state.metrics = Metrics(services.vitals, services.xray_version)
     app.state.rendered_keys = RenderedKeys(services.keys.list)
+    app.state.health = SharedCall(Pool.HEALTH, services.health.report)
     app.state.feed = Feed(live.Look(services, app.state.rendered_keys).now)
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
     app.router.routes.extend(route for part in _PARTS for route in part.router.routes)

@@ -11,9 +11,10 @@ from vpnkeys.api.feed import Feed
 from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.services import Services
 from vpnkeys.domain.key import Key
+from vpnkeys.server.pools import SharedCall
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
-from vpnkeys.service.health.health import Health
+from vpnkeys.service.health.health import HealthReport
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.report import Reporter
@@ -46,6 +47,12 @@ async def access_control(request: Request) -> AccessControl:
 async def feed(request: Request) -> Feed:
     """Return what the streams of events report."""
     found: Feed = request.app.state.feed
+    return found
+
+
+async def health(request: Request) -> SharedCall[HealthReport]:
+    """Return the report of health, which all who ask at once share."""
+    found: SharedCall[HealthReport] = request.app.state.health
     return found
 
 
@@ -82,7 +89,7 @@ AuditDep = Annotated[AuditLog, Depends(_service(lambda services: services.audit)
 BackupsDep = Annotated[BackupService, Depends(_service(lambda services: services.backups))]
 EnforcerDep = Annotated[Enforcer, Depends(_service(lambda services: services.enforcer))]
 FeedDep = Annotated[Feed, Depends(feed)]
-HealthDep = Annotated[Health, Depends(_service(lambda services: services.health))]
+HealthDep = Annotated[SharedCall[HealthReport], Depends(health)]
 IdentityDep = Annotated[Identity, Depends(identity)]
 KeyDep = Annotated[Key, Depends(key)]
 MetricsDep = Annotated[Metrics, Depends(metrics)]

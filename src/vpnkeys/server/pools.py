@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
@@ -89,3 +89,27 @@ class _Threads:
 
 
 _threads: RunVar[_Threads] = RunVar("vpnkeys.pools")
+
+
+class SharedCall(Generic[T]):
+    """Calls a function in a thread of a pool, once for all who ask while another call is going on.
+
+    Their call begins after each of them has asked, so that none gets what was true before.
+    """
+
+    def __init__(self, pool: Pool, work: Callable[[], T]) -> None:
+        self._pool = pool
+        self._work = work
+        self._next: asyncio.Task[T] | None = None
+        self._calling = asyncio.Lock()
+
+    async def result(self) -> T:
+        """Return what the function returns; raise what it raises."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._call())
+        return await asyncio.shield(self._next)  # one who hangs up must not end it for the others
+
+    async def _call(self) -> T:
+        async with self._calling:
+            self._next = None
+            return await self._pool.run(self._work)

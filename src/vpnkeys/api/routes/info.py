@@ -9,7 +9,6 @@ from vpnkeys.api.auth.access import public
 from vpnkeys.api.convert.health import API_VERSION, health_answer
 from vpnkeys.api.deps import HealthDep
 from vpnkeys.api.routing import ApiRouter
-from vpnkeys.server.pools import Pool
 from vpnkeys.wire.health import Health, Info
 
 router = ApiRouter(tags=["info"])
@@ -26,9 +25,9 @@ async def info() -> Info:
 
 @router.get("/health", responses={503: {"model": Health, "description": "Unhealthy"}})
 @public
-async def health(states: HealthDep, response: Response) -> Health:
+async def health(shared: HealthDep, response: Response) -> Health:
     """Return how each part of the server is; 503 when it is unhealthy."""
-    shown = health_answer(await Pool.HEALTH.run(states.report))
+    shown = health_answer(await shared.result())
     if shown.status == "unhealthy":
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return shown
