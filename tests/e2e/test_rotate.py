@@ -99,6 +99,9 @@ def test_no_byte_is_lost(service: Service, key: Key, byte_server: ByteServer) ->
     assert total_bytes(service, key) <= payload * 1.001 + spare
     history = service.client.get(f"/api/keys/{key['id']}/traffic/history").json()
     assert sum(point["up_bytes"] + point["down_bytes"] for point in history["points"]) == total_bytes(service, key)
+    for limit, status in ((KB, "limited"), (10**12, "active")):
+        limited = service.client.patch(f"/api/keys/{key['id']}", json={"traffic_limit_bytes": limit}).json()
+        assert limited["status"] == status, "what was used by the old links counts"
     before = total_bytes(service, key)
     service.stop()
     service.start()

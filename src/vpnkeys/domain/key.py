@@ -71,9 +71,9 @@ class Key:
 
 
 def windows_of(keys: Iterable[Key], now: datetime) -> dict[str, datetime | None]:
-    """Return where the present window begins of each key that has a traffic limit, by UUID: see `window_start`."""
+    """Return where the present window begins of each key that has a traffic limit, by account: see `window_start`."""
     limited = (key for key in keys if key.limits.traffic_bytes is not None)
-    return {key.uuid: window_start(key.limits.traffic_window, now) for key in limited}
+    return {key.account: window_start(key.limits.traffic_window, now) for key in limited}
 
 
 def parse_name(raw: str) -> str:
