@@ -97,6 +97,7 @@ def test_the_body_says_what_when_and_of_which_key() -> None:
         "traffic_limit_window": "total",
         "max_devices": None,
         "speed_limit_mbps": None,
+        "fingerprint": None,
         "changed": ["name"],
     }
 
