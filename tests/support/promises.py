@@ -95,6 +95,7 @@ class Customers:
                 promises.faults.append(f"{answer.status_code} {answer.text}")
             elif create:
                 key = answer.json()
+                key.pop("ignored_fields", None)  # of the request, not of the key
                 promises.unanswered_creates -= 1
                 promises.kept[key["id"]] = key
             else:
