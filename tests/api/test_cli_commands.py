@@ -32,6 +32,7 @@ COMMANDS = {
     "PATCH /api/keys/{key_id}": "keys set {key} --name renamed",
     "DELETE /api/keys/{key_id}": "keys rm {key}",
     "GET /api/keys/{key_id}/config": "keys show {key}",
+    "GET /api/keys/{key_id}/link": "keys link {key}",
     "POST /api/keys/{key_id}/test": "keys test {key}",
     "GET /api/keys/{key_id}/qr.svg": "keys qr {key} --svg {file}",
     "GET /api/keys/{key_id}/traffic": "traffic show {key}",
@@ -75,7 +76,7 @@ COMMANDS = {
 }
 """Each operation with a command that asks for it."""
 
-MORE = ["keys link {key}", "keys qr {key}"]
+MORE = ["keys qr {key}"]
 """Commands that ask for what others ask for."""
 
 ALSO = {"GET /": "GET /api/", "GET /api/keys/{key_id}": "GET /api/keys/{key_id}/config"}

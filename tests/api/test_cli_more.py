@@ -35,7 +35,9 @@ class TestManyKeys:
 
     def test_from_their_making_to_their_end(self, service: Service) -> None:
         """Named and numbered, each with its link; then later to expire; then gone."""
-        added = service.cli("keys", "add", "--count", "3", "--prefix", "Класс ", "--expires", "2031-01-01", "--json")
+        added = service.cli(
+            "keys", "add", "--count", "3", "--prefix", "Класс ", "--expires", "2031-01-01T00:00:00", "--json"
+        )
         assert added.returncode == 0, added.stderr
         made = [config["key"] for config in json.loads(added.stdout)]
         assert [key["name"] for key in made] == ["Класс 1", "Класс 2", "Класс 3"]

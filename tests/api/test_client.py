@@ -58,12 +58,16 @@ class TestAgainstTheService:
         """Made, found by id and by UUID, listed, linked, deleted, gone."""
         key = client.keys.create("Иван Петров")
         assert (key.name, key.is_active, key.created_at.tzinfo) == ("Иван Петров", True, UTC)
-        assert client.keys.get(key.id) == client.keys.get(key.uuid) == key
-        assert key in client.keys.list()
+        found = client.keys.get(key.id)
+        assert {**found.as_sent(), "ignored_fields": []} == key.as_sent()
+        assert found == client.keys.get(key.uuid.upper())
+        assert [found] == client.keys.list(key.name)
+        assert found in client.keys.list()
         config = client.keys.config(key.id)
         link = VlessLink.parse(config.vless_url)
         assert (link.uuid, link.port, link.short_id, link.name) == (key.uuid, key.port, key.short_id, key.name)
-        assert (config.key, config.client_config) == (key, config.vless_url)
+        assert (config.key, config.client_config) == (found, config.vless_url)
+        assert client.keys.link(key.id).vless_link == config.vless_url
         assert client.keys.delete(key.uuid).message == "Key deleted successfully"
         with pytest.raises(NotFound) as refused:
             client.keys.get(key.id)

@@ -108,13 +108,13 @@ class TestChange:
             ("2031-12-31T23:59:59Z", "2031-12-31T23:59:59.000000"),
             ("2031-12-31T23:59:59.123456+03:00", "2031-12-31T20:59:59.123456"),
             ("2031-12-31T23:59:59", "2031-12-31T23:59:59.000000"),
-            ("2031-12-31", "2031-12-31T00:00:00.000000"),
+            ("2031-12-31", "2032-01-01T00:00:00.000000"),
             ("0001-01-01T00:00:00", "0001-01-01T00:00:00.000000"),
             ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999"),
         ],
     )
     def test_dates_are_told_in_utc(self, service: Service, key: Key, given: str, told: str) -> None:
-        """With an offset or without, at the ends of the calendar too."""
+        """With an offset or without, at the ends of the calendar too; a date is its end."""
         changed = change(service, key, expires_at=given)
         assert changed["expires_at"] == told
         assert changed["status"] == ("expired" if told < "2025" else "active")
@@ -205,6 +205,7 @@ class TestCreate:
         made = service.client.post("/api/keys/bulk", json={"keys": [{"name": "a"}, FIELDS, {"name": " b "}]}).json()
         assert [one["name"] for one in made] == ["a", FIELDS["name"], "b"]
         assert len({one["port"] for one in [key, *made]}) == 4
+        assert [one.pop("ignored_fields") for one in made] == [[], [], []]
         assert sorted(list_keys(service), key=lambda key: key["id"]) == sorted([key, *made], key=lambda key: key["id"])
 
     @pytest.mark.parametrize(
