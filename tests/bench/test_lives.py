@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.bench.bare import BareXray
 from tests.bench.book import Book, Figure, Spread
+from tests.bench.conftest import make_many
 from tests.support.clients import XrayClient
 from tests.support.keys import Key, carries, link_of, list_keys, make_key
 from tests.support.lean import LeanClient
@@ -48,6 +49,21 @@ def _until_it_works(client: XrayClient, server: ByteServer) -> float:
     began = time.perf_counter()
     assert wait_until(lambda: carries(client.socks, server, 0.5), 30)
     return time.perf_counter() - began
+
+
+def test_the_end_with_many_keys(book: Book, bench_target: RealityTarget) -> None:
+    """From SIGTERM to the end of the process, with the last sample taken and Xray ended; systemd allows 20 s."""
+    with Service(bench_target, port_count=900) as service:
+        service.wait_ready()
+        make_many(service, 900)
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            assert service.stop() == 0
+            times.append(time.perf_counter() - began)
+            service.start()
+            service.wait_ready()
+    book.add(Figure("SIGTERM to the end, 900 keys", Spread.of(times).p50, "s", "lower", 5.0))
 
 
 def test_neighbour(book: Book, full: Service, far_end: Echo) -> None:
