@@ -64,7 +64,10 @@ _SUBSCRIPTION = {"key_id": X, "url": X, "created_at": _TIME, "exists": True}
 ANSWERS: dict[str, tuple[str, object]] = {
     "keys list": ("/api/keys", [_KEY]),
     "keys show x": ("/api/keys/x/config", {"key": _KEY, "client_config": X, "vless_url": X}),
-    "keys link x": ("/api/keys/x/config", {"key": _KEY, "client_config": X, "vless_url": X}),
+    "keys link x": (
+        "/api/keys/x/link",
+        {"vless_link": X, "vless_url": X, "client_config": X, "key_id": X, "key_uuid": X},
+    ),
     "keys set x --name y": ("/api/keys/x", _KEY),
     "keys rotate x --uuid": ("/api/keys/x/rotate", {"key": _KEY, "client_config": X, "vless_url": X}),
     "keys extend x --days 1": ("/api/keys/bulk/extend", [_KEY]),

@@ -22,6 +22,7 @@ _PARTS = {"keys": "^/api/keys", "all the rest": "^(?!/api/keys|/api/events)"}
 # them; what is a URL here is on this machine. The paths under `bulk` are paths of a key, too, for methods that are not
 # their own: `GET /api/keys/bulk` is no wrong method, but asks for the key "bulk". So does `DELETE /api/tokens/me`.
 # Which ports, server names and short ids a key can have is this server's own: its range, its setting, what others have.
+# A new identity of which nothing is new is refused.
 # A span that begins in the future ends before it begins, when it ends now.
 # Of a subscription that was taken away one is told that there is none, which is no 404.
 _CONFIG = """
@@ -30,7 +31,7 @@ include-name = ["POST /api/keys", "POST /api/keys/bulk", "POST /api/webhooks"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "503"]
 
 [[operations]]
-include-name = ["PATCH /api/webhooks/{webhook_id}", "PATCH /api/keys/{key_id}"]
+include-name = ["PATCH /api/webhooks/{webhook_id}", "PATCH /api/keys/{key_id}", "POST /api/keys/{key_id}/rotate"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "404", "503"]
 
 [[operations]]

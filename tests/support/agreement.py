@@ -64,7 +64,7 @@ def facts_of_database(service: Service) -> list[Facts]:
             uuid=uuid,
             email=account,
             flow=flow,
-            short_id=short_id,
+            short_id=short_id.ljust(16, "0"),  # a shorter one is the same to Xray with zeros behind it
             sni=sni,
             target=forced or f"{sni}:443",
             private_key=private_key,

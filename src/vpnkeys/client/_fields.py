@@ -28,7 +28,7 @@ class KeyFields(KeyLimits, total=False):
     """What may be changed; what is left out stays as it is. `port` moves the key, 0 to the lowest free port."""
 
     name: str
-    port: int
+    port: int | None
 
 
 class NewKeyFields(KeyLimits, total=False):

@@ -34,8 +34,8 @@ declare namespace Api {
 
   // `unknown`: the dashboard looks at nothing of the answer.
   interface PostAnswers {
-    "/api/keys": Key;
-    "/api/keys/bulk": Key[];
+    "/api/keys": MadeKey;
+    "/api/keys/bulk": MadeKey[];
     "/api/keys/bulk/delete": unknown;
     "/api/keys/bulk/extend": Key[];
     [keyTest: `/api/keys/${string}/test`]: KeyTest;
@@ -103,8 +103,6 @@ declare namespace Api {
     detail: string;
   }
 
-  // Of each code in both languages; from the file i18n/problems.json, which the server makes.
-  type ProblemTexts = Record<string, Record<"en" | "ru", { says: string; cure: string }>>;
 
   interface ServiceStates {
     api: "running";
@@ -128,8 +126,29 @@ declare namespace Api {
     traffic_limit_window: Window;
     max_devices: number | null;
     speed_limit_mbps: number | null;
+    fingerprint: string | null;
+  }
+  interface MadeKey {
+    id: string;
+    name: string;
+    uuid: string;
+    created_at: string;
+    is_active: boolean;
+    port: number;
+    short_id: string;
+    sni: string;
+    status: Status;
+    note: string;
+    expires_at: string | null;
+    traffic_limit_bytes: number | null;
+    traffic_limit_window: Window;
+    max_devices: number | null;
+    speed_limit_mbps: number | null;
+    fingerprint: string | null;
+    ignored_fields: string[];
   }
 
+  type Fingerprint = "chrome" | "firefox" | "safari" | "edge" | "ios" | "random" | "randomized" | "qq" | null;
   interface KeyChange {
     is_active?: boolean;
     note?: string;
@@ -139,6 +158,8 @@ declare namespace Api {
     max_devices?: number | null;
     speed_limit_mbps?: number | null;
     name?: string;
+    fingerprint?: Fingerprint;
+    port?: number | null;
   }
 
   interface NewKey {
@@ -150,6 +171,11 @@ declare namespace Api {
     max_devices?: number | null;
     speed_limit_mbps?: number | null;
     name: string;
+    fingerprint?: Fingerprint;
+    uuid?: string | null;
+    short_id?: string | null;
+    sni?: string | null;
+    port?: number | null;
   }
 
   interface NewKeys {

@@ -4,7 +4,9 @@ import { h, reconcile, setText } from "./dom.js";
 import { currentLanguage, date, moment, t } from "./i18n.js";
 import { on, state } from "./store.js";
 
-/** @type {Promise<Api.ProblemTexts> | undefined} */
+/** @typedef {Record<string, Record<"en" | "ru", { says: string; cure: string }>>} ProblemTexts by code and language */
+
+/** @type {Promise<ProblemTexts> | undefined} */
 let loading;
 
 /** Loads what each problem means and what to do about it, once: the server may be hard to reach when it is needed. */
@@ -12,7 +14,7 @@ const texts = () => {
   loading ??= fetch(new URL("../i18n/problems.json", import.meta.url)).then((answer) => answer.json());
   return loading.catch(() => {
     loading = undefined; // the next one who asks tries again
-    return /** @type {Api.ProblemTexts} */ ({});
+    return /** @type {ProblemTexts} */ ({});
   });
 };
 
@@ -64,7 +66,7 @@ const row = () => h("li", { class: "problem-row" }, h("h3"), h("p", { class: "cu
  * Shows a problem in its row. What this page has no text for is shown in the server's own words.
  * @param {HTMLElement} element
  * @param {Api.HealthProblem} problem
- * @param {Api.ProblemTexts} known
+ * @param {ProblemTexts} known
  */
 function draw(element, { code, since, detail }, known) {
   const shown = JSON.stringify([code, since, detail]);
