@@ -95,3 +95,18 @@ def test_a_change_between_two_looks_is_no_drift(world: World, pool: ThreadPoolEx
             pass
         while node.asked.acquire(blocking=False):
             pass
+
+
+def test_a_repair_between_two_looks_is_seen(world: World, pool: ThreadPoolExecutor) -> None:
+    """It changes no key, so that only the plan that was carried out tells of it."""
+    node, reconciler = world.node, world.keys.reconciler
+    assert isinstance(node, SlowNode)
+    assert node.running is not None
+    del node.running[world.make().tag]
+    report = pool.submit(Reporter(reconciler, world.keys.pool).sync)
+    assert node.asked.acquire(timeout=PATIENCE_S)
+    reconciler.reconcile()
+    node.let.release(100)
+    runtime = report.result(PATIENCE_S).runtime
+    assert runtime is not None
+    assert runtime.synced

@@ -143,6 +143,7 @@ class Reconciler:
         has_taken = bool(self.taken.ports)
         if not (todo := self.taken.spare(todo) if has_taken else todo):
             return
+        self.applied += 1  # before the call: one that fails may have changed something too
         try:
             self.node.apply(todo)
             if has_taken:
