@@ -97,6 +97,17 @@ def test_a_change_between_two_looks_is_no_drift(world: World, pool: ThreadPoolEx
             pass
 
 
+def test_a_plan_that_is_only_shown_notes_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A repair may add the inbound between the look and the note, and the port would be Xray's own."""
+    reconciler = world.keys.reconciler
+    world.node.occupied = {world.make().port}
+    world.node.start_xray()
+    caplog.clear()
+    assert Reporter(reconciler, world.keys.pool).plan()[1].add == ()
+    assert reconciler.taken.ports == frozenset()
+    assert caplog.messages == []
+
+
 def test_a_repair_between_two_looks_is_seen(world: World, pool: ThreadPoolExecutor) -> None:
     """It changes no key, so that only the plan that was carried out tells of it."""
     node, reconciler = world.node, world.keys.reconciler

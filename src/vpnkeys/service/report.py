@@ -120,8 +120,8 @@ class Reporter:
     def plan(self) -> tuple[Observed, Plan]:
         """Return what is observed, and what bringing it to the database would change."""
         keys, observed = view(self.reconciler)
-        with self.reconciler.changing:
-            return observed, self.reconciler.taken.leave_out(plan(self.reconciler.desired(keys), observed), observed)
+        todo = plan(self.reconciler.desired(keys), observed)
+        return observed, self.reconciler.taken.without_taken(todo, observed)
 
     def targets(self) -> tuple[TargetUse, ...]:
         """Return what was last found of the REALITY targets, each with its active keys. Raises StoreUnavailable."""

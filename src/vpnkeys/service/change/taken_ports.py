@@ -41,13 +41,16 @@ class TakenPorts:
 
         So all else is repaired, and nothing fails for ever; a repair adds them when their ports are free.
         """
-        if observed.running is None:
-            return todo  # nothing is added, and what was noted may still be so
+        left = self.without_taken(todo, observed)
+        if observed.running is not None:  # else nothing is added, and what was noted may still be so
+            self._note(inbound for inbound in todo.add if inbound not in left.add)
+        return left
+
+    def without_taken(self, todo: Plan, observed: Observed) -> Plan:
+        """Return the plan without inbounds that cannot listen now."""
         # An inbound that is replaced has its port already: it is Xray's own.
-        own = {inbound.port for inbound in observed.running.inbounds.values()}
-        able = tuple(inbound for inbound in todo.add if inbound.port in own or self.host.can_listen(inbound))
-        self._note(inbound for inbound in todo.add if inbound not in able)
-        return replace(todo, add=able)
+        own = set() if observed.running is None else {one.port for one in observed.running.inbounds.values()}
+        return replace(todo, add=tuple(one for one in todo.add if one.port in own or self.host.can_listen(one)))
 
     def spare(self, todo: Plan) -> Plan:
         """Return the plan without the ports on which another program listens: their connections are not ours."""
