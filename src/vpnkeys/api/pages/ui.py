@@ -16,7 +16,7 @@ from vpnkeys.api.auth.access import public
 from vpnkeys.api.pages.static import AcceptEncoding, IfNoneMatch, StaticFiles
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.service.health.codes import TROUBLES
-from vpnkeys.service.health.russian import in_russian
+from vpnkeys.service.health.russian import IN_RUSSIAN
 
 router = ApiRouter(include_in_schema=False)
 
@@ -52,7 +52,7 @@ def _walk(folder: Traversable, above: str = "") -> Iterator[tuple[str, bytes]]:
 def _problem_texts() -> bytes:
     """Return what each problem of `/health` means and what to do about it, in the languages of the dashboard."""
     texts = {
-        code: {"en": {"says": trouble.says, "cure": trouble.cure}, "ru": in_russian(code)._asdict()}
+        code: {"en": {"says": trouble.says, "cure": trouble.cure}, "ru": IN_RUSSIAN[code]._asdict()}
         for code, trouble in TROUBLES.items()
     }
     return json.dumps(texts, ensure_ascii=False).encode()

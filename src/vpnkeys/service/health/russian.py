@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from vpnkeys.service.health.codes import TROUBLES, Code
+from vpnkeys.service.health.codes import Code
 
 
 class Text(NamedTuple):
@@ -31,7 +31,9 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "База данных не принимает запись: ключи нельзя создать или изменить, трафик не сохраняется.",
             "закройте другие программы, которые открыли базу; `df -h /var/lib/vpnkeys`",
         ),
-        Code.DISK_FULL: Text("На диске с каталогом данных нет места.", _FREE_SPACE),
+        Code.DISK_FULL: Text(
+            "На диске с каталогом данных нет места: остался только резерв, на остановки и трафик.", _FREE_SPACE
+        ),
         Code.DISK_LOW: Text("На диске с каталогом данных почти нет места.", _FREE_SPACE),
         Code.DISK_READ_ONLY: Text(
             "В каталог данных нельзя писать: диск доступен только для чтения или неверны права.",
@@ -53,7 +55,7 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "найдите на этом сервере другую панель или скрипт; каждое исправление — строка журнала с `drift:`",
         ),
         Code.PORT_TAKEN: Text(
-            "Порт ключа слушает другая программа: клиенты ключа не подключаются.",
+            "Порт ключа занят другой программой или другим сервером vpnkeys: клиенты ключа могут не подключиться.",
             "`vpnkeys system ports-status` назовёт его; остановите ту программу или `vpnkeys keys set ID --port 0`",
         ),
         Code.PORTS_RESERVED: Text(
@@ -86,7 +88,7 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
         ),
         Code.TARGET_DOWN: Text(
             "Цель имени сервера, которое есть у активных ключей, не годится: их клиенты могут не подключиться.",
-            "`vpnkeys system targets` назовёт её",
+            "`vpnkeys system targets` назовёт её и её ключи; `vpnkeys keys rotate KEY --sni` даст ключу другое имя",
         ),
         Code.CONNECTIONS_NOT_CUT: Text(
             "Открытые соединения остановленных ключей нельзя оборвать.",
@@ -107,8 +109,3 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
         ),
     }
 )
-
-
-def in_russian(code: Code) -> Text:
-    """Return the texts of a problem in Russian, or in English while they are not translated."""
-    return IN_RUSSIAN.get(code, Text(TROUBLES[code].says, TROUBLES[code].cure))
