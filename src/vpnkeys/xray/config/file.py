@@ -162,8 +162,10 @@ class ConfigFile:
         """Write a draft and sync it to disk. Raises ConfigUnwritable; the file is unchanged then."""
         with self._as_unwritable():
             mark = write_atomically(self.path, draft.content)
-            self._checked, self._written, self.refusal = draft.around, (mark, draft.document), draft.refusal
+            self._checked, self.refusal = draft.around, draft.refusal
             self._reserved = (mark, reserved_ports(draft.document, self.base.pool))
+            # Last: a thread that knows the file by this mark finds what was found out about it.
+            self._written = (mark, draft.document)
 
     def test(self, inbounds: tuple[Inbound, ...]) -> None:
         """Check what `write` would write, without writing it. Raises ConfigUnwritable or ConfigRefused."""
