@@ -93,7 +93,7 @@ class ServerNames:
             check_flight((host if host in addresses else addresses[0], port), name, _AT_ONCE_S)
         except (OSError, FlightUnfit) as error:
             self.targets.worker.wake()
-            return f"{report.target} {error}" if isinstance(error, FlightUnfit) else failure_of(report.target, error)
+            return failure_of(report.target, error)
         return ""
 
     def _with_clients(self, reports: tuple[TargetReport, ...]) -> tuple[TargetReport, ...]:

@@ -104,9 +104,7 @@ def _flight_problems(address: tuple[str, int], server_name: str, target: str) ->
     """Return the problem that REALITY has with the target's first answer, if any."""
     try:
         check_flight(address, server_name, _TIMEOUT_S)
-    except FlightUnfit as error:
-        return [f"{target} {error}; choose another server name"]
-    except OSError as error:
+    except (OSError, FlightUnfit) as error:
         return [failure_of(target, error)]
     return []
 
@@ -123,12 +121,14 @@ def covers(certificate: x509.Certificate, server_name: str) -> bool:
 
 def failure_of(target: str, error: OSError | ValueError) -> str:
     """Return why a handshake failed, and what to do. SSLError, gaierror and TimeoutError are OSErrors."""
+    if isinstance(error, FlightUnfit):
+        return f"{target} {error}; choose another server name"
     if isinstance(error, ssl.SSLError):
         return f"{target} does not complete a TLS handshake ({error.reason or error}); choose another server name"
     if isinstance(error, socket.gaierror):
         return f"{target} cannot be resolved; check the name, and this server's DNS"
     if isinstance(error, TimeoutError):
-        return f"{target} does not answer within {_TIMEOUT_S:.0f} s; check that this server reaches it"
+        return f"{target} does not answer in time; check that this server reaches it"
     return f"{target} cannot be reached ({error}); check that this server reaches it"
 
 
