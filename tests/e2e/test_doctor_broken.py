@@ -9,8 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from tests.support import procfs
 from tests.support.binaries import xray_binary
 from tests.support.certificates import Authority
+from tests.support.disks import empty, fill, needs_mounts, small_disk
 from tests.support.doctor import CHECKS, examine, follow, quick
 from tests.support.keys import list_keys, make_key
 from tests.support.process import wait_until
@@ -61,20 +61,18 @@ def test_a_certificate_without_its_key(target: RealityTarget, tmp_path: Path) ->
         assert quick(service).of("certificate", "ok")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
+@needs_mounts
 def test_a_full_disk(target: RealityTarget, tmp_path: Path) -> None:
     """Told while it is full, with the self-test that cannot make its key; not any more when there is room."""
-    with _small_disk(tmp_path / "d") as disk, Service(target, data_dir=disk) as service:
+    with small_disk(tmp_path / "d", 48) as disk, Service(target, data_dir=disk) as service:
         service.wait_ready()
         assert quick(service).of("disk", "warn")
-        with (disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
-            while ballast.write(bytes(65536)):
-                pass
+        fill(disk)
         report = examine(service)
         assert report.code == 1
         assert report.of("disk", "fail")
         assert report.of("self-test", "fail")
-        (disk / "ballast").unlink()
+        empty(disk)
         assert "disk" not in quick(service).failed()
         assert list_keys(service) == []
 
@@ -176,17 +174,6 @@ def test_wrong_settings(target: RealityTarget, tmp_path: Path) -> None:
 def _settings(service: Service) -> dict[str, str]:
     """A server that does not run cannot be asked for them."""
     return {name: value for name, value in service.env.items() if name.startswith("VPNKEYS_")}
-
-
-@contextmanager
-def _small_disk(directory: Path) -> Iterator[Path]:
-    """A file system of 48 MiB of its own."""
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=0700", "none", str(directory)], check=True)
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 def _expire(cert: Path, key_file: Path) -> None:

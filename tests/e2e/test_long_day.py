@@ -20,18 +20,15 @@ import pytest
 from tests.support.agreement import agreement
 from tests.support.clients import XrayClient
 from tests.support.counting import gaps, total_bytes
+from tests.support.disks import needs_mounts, small_disk
 from tests.support.faults import FAULTS, Scene
 from tests.support.keys import Key, carries, link_of, list_keys, make_key
 from tests.support.process import REPOSITORY
-from tests.support.scenes import small_disk
 from tests.support.service import Service
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk"),
-]
+pytestmark = [pytest.mark.e2e, needs_mounts]
 
 BETWEEN_FAULTS = timedelta(minutes=10)
 FACTOR = 120.0
@@ -103,7 +100,7 @@ class Day:
 
 @contextmanager
 def _day(directory: Path, server: ByteServer, locked_s: float) -> Iterator[Day]:
-    with RealityTarget(("one.example", "two.example")) as target, small_disk(directory) as disk:
+    with RealityTarget(("one.example", "two.example")) as target, small_disk(directory, 32) as disk:
         service = Service(target, data_dir=disk, egress_allow=[server.egress_rule], timeout=60)
         service.command = ("-m", "tests.support.fast_serve")
         service.env["FAST_CLOCK"] = f"{FACTOR}:{time.time()}"

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.disks import empty, fill
 from tests.support.room import Names
 from tests.support.service import Service
 from tests.support.target import RealityTarget
@@ -97,14 +98,11 @@ def _locked_database(scene: Scene) -> Iterator[None]:
 @contextmanager
 def _full_disk(scene: Scene) -> Iterator[None]:
     """No byte is left."""
-    ballast = scene.service.data_dir / "ballast"
-    with ballast.open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(bytes(4096)):
-            pass
+    fill(scene.service.data_dir)
     try:
         yield
     finally:
-        ballast.unlink()
+        empty(scene.service.data_dir)
 
 
 @contextmanager

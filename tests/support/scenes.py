@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from tests.support.disks import small_disk
 from tests.support.faults import Scene
 from tests.support.room import Names
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
 _TARGET_NAME = "target.example"
-_SMALL_DISK = "size=32m,mode=0700"
+_DISK_MIB = 32
 
 
 def why_not() -> str:
@@ -29,21 +30,10 @@ def why_not() -> str:
 
 
 @contextmanager
-def small_disk(directory: Path, options: str = _SMALL_DISK) -> Iterator[Path]:
-    """A file system of its own, in memory."""
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(directory)], check=True)
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
-
-
-@contextmanager
 def running_scene(directory: Path, target: RealityTarget, egress: Sequence[str]) -> Iterator[Scene]:
     """A service, ready, with a disk, a name server and a clock of its own; its target is known by name."""
     with ExitStack() as stack:
-        disk = stack.enter_context(small_disk(directory / "data"))
+        disk = stack.enter_context(small_disk(directory / "data", _DISK_MIB))
         host = f"127.{random.randint(64, 250)}.{random.randint(0, 255)}.{random.randint(1, 254)}"  # noqa: S311
         names = stack.enter_context(closing(Names({_TARGET_NAME: ["127.0.0.1"]}, host)))
         resolv = directory / "resolv.conf"
