@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from tests.support import procfs
 from tests.support.binaries import xray_binary
 from tests.support.certificates import Authority
-from tests.support.disks import empty, fill, needs_mounts, small_disk
+from tests.support.disks import empty, fill_for_good, needs_mounts, small_disk
 from tests.support.doctor import CHECKS, examine, follow, quick
 from tests.support.keys import list_keys, make_key
 from tests.support.process import wait_until
@@ -67,7 +67,7 @@ def test_a_full_disk(target: RealityTarget, tmp_path: Path) -> None:
     with small_disk(tmp_path / "d", 48) as disk, Service(target, data_dir=disk) as service:
         service.wait_ready()
         assert quick(service).of("disk", "warn")
-        fill(disk)
+        fill_for_good(disk)
         report = examine(service)
         assert report.code == 1
         assert report.of("disk", "fail")
