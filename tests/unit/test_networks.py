@@ -4,33 +4,29 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from vpnkeys.domain.networks import FORBIDDEN_TO_WEBHOOKS, PRIVATE_NETWORKS
+from vpnkeys.domain.networks import FORBIDDEN_TO_WEBHOOKS, PRIVATE_NETWORKS, is_private
 from vpnkeys.domain.webhook import refusal_reason
-
-
-def _is_private(address: str) -> bool:
-    return any(ip_address(address) in ip_network(network) for network in PRIVATE_NETWORKS)
 
 
 def test_customers_reach_nothing_that_webhooks_do_not() -> None:
     """Whatever is forbidden to both is written once."""
     for network in FORBIDDEN_TO_WEBHOOKS:
         for address in (str(network[0]), str(network[-1])):
-            assert _is_private(address), address
+            assert is_private(ip_address(address)), address
             assert refusal_reason(address, is_local=True), address
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "192.168.1.1", "100.64.0.1", "fd12::1", "::1"])
 def test_webhooks_may_go_where_only_the_operator_is(address: str) -> None:
     """To the operator's own networks and, when the URL says so, to this machine."""
-    assert _is_private(address)
+    assert is_private(ip_address(address))
     assert not refusal_reason(address, is_local=True)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "99.255.255.255", "172.32.0.1"])
 def test_the_internet_is_open_to_both(address: str) -> None:
     """Just beside the forbidden ranges too."""
-    assert not _is_private(address)
+    assert not is_private(ip_address(address))
     assert not refusal_reason(address, is_local=False)
 
 

@@ -1,6 +1,6 @@
 """The networks to which this server sends nothing for others: one list, for customers and for webhooks."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 # Whoever asks. Link-local, multicast and reserved ranges, metadata services of clouds, which give out credentials; and
 # IPv6 ranges with an IPv4 address inside that nothing would check (6to4, Teredo, local NAT64).
@@ -32,3 +32,10 @@ def _contains(outer: IPv4Network | IPv6Network, inner: IPv4Network | IPv6Network
 FORBIDDEN_TO_WEBHOOKS = tuple(map(ip_network, _FOR_NOBODY))
 PRIVATE_NETWORKS = _without_parts((*_FOR_NOBODY, *_NOT_FOR_CUSTOMERS))
 """What customers must not reach, for Xray's routing and for nftables, which refuses overlapping networks."""
+
+_PRIVATE = tuple(map(ip_network, PRIVATE_NETWORKS))
+
+
+def is_private(address: IPv4Address | IPv6Address) -> bool:
+    """Return whether customers must not reach an address."""
+    return any(address in network for network in _PRIVATE)

@@ -1,9 +1,9 @@
 """Returns the parts of config.json that follow from the settings and from this host."""
 
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
-from vpnkeys.domain.networks import PRIVATE_NETWORKS
+from vpnkeys.domain.networks import is_private
 from vpnkeys.ops.data_dir import api_socket
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import host_names
@@ -24,11 +24,10 @@ def base_config(settings: Settings, mark: int | None) -> BaseConfig:
 
 def _own_addresses() -> tuple[str, ...]:
     """Return this host's public addresses; private ones are blocked by their networks already."""
-    private = [ip_network(network) for network in PRIVATE_NETWORKS]
     own = []
     for name in sorted(host_names()):
         with suppress(ValueError):  # host names are among them
             address = ip_address(name)
-            if not any(address in network for network in private):
+            if not is_private(address):
                 own.append(str(address))
     return tuple(own)

@@ -10,7 +10,7 @@ from typing import Any
 
 from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound, Reality, VlessClient
 from vpnkeys.domain.key import KEY_TAG_PREFIX
-from vpnkeys.domain.networks import PRIVATE_NETWORKS
+from vpnkeys.domain.networks import PRIVATE_NETWORKS, is_private
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
 from vpnkeys.memo import Memo
@@ -49,7 +49,7 @@ class BaseConfig:
             there = there.ipv4_mapped or there
         if any(there in ip_network(cidr) and only in {None, port} for cidr, only in self.egress_allow):
             return True
-        if any(there in ip_network(network) for network in PRIVATE_NETWORKS):
+        if is_private(there):
             return False
         return str(there) not in self.own_addresses or port == self.api_port
 
