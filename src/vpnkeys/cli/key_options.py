@@ -1,4 +1,4 @@
-"""The options of `vpnkeys keys add` and `vpnkeys keys set`: a key's note, switch and limits."""
+"""The options of `vpnkeys keys add` and `vpnkeys keys set`: a key's note, switch, limits and link."""
 
 from typing import Annotated, cast
 
@@ -38,7 +38,7 @@ WindowOption = Annotated[
 ]
 DevicesOption = Annotated[
     str | None,
-    typer.Option("--devices", metavar="NUMBER", help="How many IP addresses may be online at once; or none."),
+    typer.Option("--devices", metavar="NUMBER", help="How many devices may be online at once; or none."),
 ]
 SpeedOption = Annotated[
     str | None, typer.Option("--speed", metavar="MBIT/S", help="The speed limit in each direction; or none.")

@@ -114,7 +114,7 @@ class Keys:
         return self._http.one(TrafficHistory, "GET", path, params=span_of(since, until, step))
 
     def online(self, id_or_uuid: str) -> Online:
-        """Return whether a key's customer is online now, and from how many addresses. Raises NotFound, Unavailable."""
+        """Return whether a key's customer is online now, and from how many devices. Raises NotFound, Unavailable."""
         return self._http.one(Online, "GET", key_path(id_or_uuid, "online"))
 
     def make_subscription(self, id_or_uuid: str) -> SubscriptionMade:

@@ -16,7 +16,7 @@ class AllKeysTraffic:
         self._http = http
 
     def now(self) -> AllTraffic:
-        """Return what each key has used, and from how many addresses it is online."""
+        """Return what each key has used, and from how many devices it is online."""
         return self._http.one(AllTraffic, "GET", _PATH)
 
     def history(self, since: datetime | None = None, until: datetime | None = None, step: Step = "hour") -> AllHistory:

@@ -29,7 +29,7 @@ _LATE_AFTER_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Holds from how many addresses a customer is online now, and when one was last (UTC, without an offset)."""
+    """Holds from how many devices a customer is online now, and when one was last (UTC, without an offset)."""
 
     devices: int
     last_seen_at: datetime | None
@@ -180,7 +180,7 @@ class TrafficService:
             self.unstored.forget()
 
     def online_by_key(self, keys: Collection[Key]) -> dict[str, int]:
-        """Return from how many addresses each key is online, by UUID. Raises XrayUnavailable."""
+        """Return from how many devices each key is online, by UUID. Raises XrayUnavailable."""
         with self._sampling:
             online = self.node.addresses_online([key.account for key in keys])
         return {uuid: len(addresses) for uuid, addresses in online.items()}
@@ -191,7 +191,7 @@ class TrafficService:
         return by_day(points) if step is Step.DAY else points
 
     def online(self, key: Key) -> Presence:
-        """Return from how many addresses a key's customer is online. Raises Unavailable."""
+        """Return from how many devices a key's customer is online. Raises Unavailable."""
         with self._sampling:
             devices = len(self.node.addresses_online([key.account])[key.account])
         seen = self.store.traffic(key.account).last_seen_at

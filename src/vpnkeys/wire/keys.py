@@ -31,7 +31,9 @@ def _whole(value: object) -> object:
 _Whole = BeforeValidator(_whole)
 # A bound that is exact as a floating-point number too, as which OpenAPI tells it.
 TrafficLimit = Annotated[int, Field(strict=True, ge=1, le=10**18, description="bytes, up and down together"), _Whole]
-Devices = Annotated[int, Field(strict=True, ge=1, le=1000, description="addresses that may be online at once"), _Whole]
+Devices = Annotated[
+    int, Field(strict=True, ge=1, le=1000, description="devices (IPv4 address, IPv6 /64) online at once"), _Whole
+]
 Speed = Annotated[int, Field(strict=True, ge=1, le=100_000, description="Mbit/s (10^6 bits), each way"), _Whole]
 
 # Texts that the server judges once (`domain`); the patterns are for readers of the OpenAPI document.
@@ -180,7 +182,7 @@ class Key(Answer):
     traffic_limit_window: Annotated[
         Added[str], OneOf(*get_args(Window)), Field(description="the traffic limit begins anew with each; UTC")
     ] = None
-    max_devices: Annotated[int | None, Field(description="addresses that may be online at once")] = None
+    max_devices: Annotated[int | None, Field(description="devices (IPv4 address, IPv6 /64) online at once")] = None
     speed_limit_mbps: Annotated[int | None, Field(description="Mbit/s (10^6 bits), each way")] = None
     fingerprint: Annotated[
         str | None,

@@ -70,12 +70,12 @@ class TrafficHistory(Answer):
 
 
 class Online(Answer):
-    """Whether a key's customer is online; addresses are counted, and neither told nor kept."""
+    """Whether a key's customer is online; devices are counted, and their addresses neither told nor kept."""
 
     key_id: str
     key_uuid: str
     online: bool
-    devices: Annotated[int, Field(description="from how many addresses")]
+    devices: Annotated[int, Field(description="from how many devices")]
     last_seen: Seconds | None = None
     timestamp: Seconds
 
@@ -86,7 +86,7 @@ class KeyUsage(Answer):
     key_id: str
     total_bytes: int
     devices: Annotated[
-        int | None, Field(description="from how many addresses it is online now; null while Xray does not answer")
+        int | None, Field(description="from how many devices it is online now; null while Xray does not answer")
     ] = None
     last_seen: Seconds | None = None
 

@@ -65,7 +65,7 @@ def get_history(
 @router.get("/online")
 @requires(Scope.READ)
 def get_online(key: KeyDep, traffic: TrafficDep) -> Online:
-    """Return whether a key's customer is online now, from how many addresses, and when last."""
+    """Return whether a key's customer is online now, from how many devices, and when last."""
     presence = traffic.online(key)
     return Online(
         key_id=key.id,

@@ -30,7 +30,7 @@ def history_of_all(remote: Remote, *, since: Since = None, until: Until = None, 
 
 @asks_server
 def online(remote: Remote, key_id: KeyId) -> None:
-    """Show whether a key is in use now, from how many addresses, and when it was last used."""
+    """Show whether a key is in use now, from how many devices, and when it was last used."""
     found = remote.server.keys.online(key_id)
     fields = [
         ("Online", yes_or_no(found.online)),
@@ -42,7 +42,7 @@ def online(remote: Remote, key_id: KeyId) -> None:
 
 @asks_server
 def all_traffic(remote: Remote) -> None:
-    """Show each key's total and the number of addresses online, the highest total first."""
+    """Show each key's total and the number of devices online, the highest total first."""
     traffic = remote.server.traffic.now()
     names = {key.id: key.name for key in remote.server.keys.list()}  # the traffic has ids only
     rows = [
