@@ -143,7 +143,7 @@ def has_reserve(data_dir: Path) -> bool:
 
 
 def keep_reserve(data_dir: Path) -> None:
-    """Put the reserve on the disk if there is room. A disk that takes it not is no error: its user does without."""
+    """Put the reserve on the disk if there is room. On a disk that does not take it, its user does without."""
     with suppress(OSError):
         if not has_reserve(data_dir) and free_bytes(data_dir) >= RESERVE_BYTES + _LEFT_BESIDE_BYTES:
             _allocate(data_dir / RESERVE_FILE)

@@ -79,10 +79,8 @@ def _sing_box_outbound(key: Key, site: ServerIdentity) -> Config:
         "tls": {
             "enabled": True,
             "server_name": key.sni,
-            "utls": {
-                "enabled": True,
-                "fingerprint": site.fingerprint_of(key).value,
-            },  # sing-box requires uTLS for REALITY
+            # sing-box requires uTLS for REALITY.
+            "utls": {"enabled": True, "fingerprint": site.fingerprint_of(key).value},
             "reality": {"enabled": True, "public_key": site.public_key, "short_id": key.short_id},
         },
     }

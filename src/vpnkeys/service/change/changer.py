@@ -237,9 +237,8 @@ class KeyChanger:
             return
         with suppress(StoreUnavailable), self.reconciler.store.write(patience_s=BRIEFLY_S) as transaction:
             take_back_intents(transaction)
-            if (
-                current_actor() != SERVER
-            ):  # what the server does by itself it repeats each second, which would fill the log
+            # What the server does by itself it repeats each second, which would fill the log.
+            if current_actor() != SERVER:
                 transaction.record_taken_back(entries_of(stages.stopped, stages.last), str(error))
 
 

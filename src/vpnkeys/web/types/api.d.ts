@@ -103,7 +103,6 @@ declare namespace Api {
     detail: string;
   }
 
-
   interface ServiceStates {
     api: "running";
     xray: "running" | "down";
