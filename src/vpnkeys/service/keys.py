@@ -30,7 +30,7 @@ from vpnkeys.service.reconcile import Reconciler
 _log = logging.getLogger(__name__)
 
 _PATIENCE_AT_START_S = 2.0
-_WAIT_FOR_NAMES_S = 7.0
+WAIT_FOR_NAMES_S = 7.0
 """A little more than the five seconds for which REALITY probes a target at most (docs/adr/0004-warm-names.md)."""
 
 
@@ -212,7 +212,7 @@ class KeyService:
         return Supply(site.server_names, ready, samples)
 
     def _working_names(self, most: int) -> Collection[str]:
-        names = self.reconciler.node.working_names(most, _WAIT_FOR_NAMES_S)
+        names = self.reconciler.node.working_names(most, WAIT_FOR_NAMES_S)
         if not names:
             msg = (
                 "No server name works now: no client gets through to any target. Just after a start, try again in a "

@@ -9,12 +9,10 @@ from vpnkeys.domain.key import Key, find
 from vpnkeys.domain.reality import new_short_id
 from vpnkeys.interfaces import Node
 from vpnkeys.service.change.changer import KeyChanger
+from vpnkeys.service.keys import WAIT_FOR_NAMES_S
 from vpnkeys.service.reconcile import Reconciler
 
 _log = logging.getLogger(__name__)
-
-_WAIT_S = 7.0
-"""A little more than the five seconds for which REALITY probes a target at most (docs/adr/0004-warm-names.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def rotate(changer: KeyChanger, id_or_uuid: str, renewal: Renewal) -> Key:
 def _other_name(reconciler: Reconciler, key: Key) -> str:
     """Return a server name that works and is not the key's. Raises TargetsUnready when there is none."""
     others = set(reconciler.site.server_names) - {key.sni}
-    names = reconciler.node.working_names(1, _WAIT_S, but=key.sni) if others else frozenset[str]()
+    names = reconciler.node.working_names(1, WAIT_FOR_NAMES_S, but=key.sni) if others else frozenset[str]()
     if not names:
         msg = (
             f"No server name but {key.sni} works now, so the key has kept its link. `vpnkeys system targets` says what "
