@@ -69,7 +69,7 @@ def delete_webhook(webhook_id: WebhookId, webhooks: WebhooksDep) -> WebhookDelet
 # A coroutine, so that a slow receiver does not hold one of the few threads for ten seconds.
 async def test_webhook(webhook_id: WebhookId, webhooks: WebhooksDep) -> WebhookTried:
     """Send a `ping` now, and wait for the receiver's answer, ten seconds at most."""
-    return _trial_answer(await webhooks.test(webhook_id))
+    return _test_answer(await webhooks.test(webhook_id))
 
 
 @router.get("/{webhook_id}/deliveries")
@@ -90,13 +90,13 @@ def _answer(webhook: known.Webhook) -> Webhook:
     )
 
 
-def _trial_answer(trial: WebhookTest) -> WebhookTried:
+def _test_answer(tested: WebhookTest) -> WebhookTried:
     return WebhookTried(
-        event_id=trial.event_id,
-        delivered=trial.answer.is_success,
-        status=trial.answer.status,
-        last_error=trial.answer.trouble or None,
-        duration_ms=round(trial.took_s * 1000, 1),
+        event_id=tested.event_id,
+        delivered=tested.answer.is_success,
+        status=tested.answer.status,
+        last_error=tested.answer.trouble or None,
+        duration_ms=round(tested.took_s * 1000, 1),
     )
 
 
