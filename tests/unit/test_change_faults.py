@@ -1,5 +1,6 @@
 """Several faults at once, and requests that are repeated meanwhile: what is answered holds all the same."""
 
+from collections.abc import Collection
 from contextlib import suppress
 
 import pytest
@@ -11,6 +12,7 @@ from vpnkeys.domain.errors import (
     KeyNotFound,
     NotWritten,
     PortTaken,
+    SpeedLimitImpossible,
     StopPending,
     StoreUnavailable,
     XrayRefused,
@@ -278,6 +280,22 @@ def test_a_key_that_xray_refuses_keeps_no_other_from_coming_back(server: Server)
     server.node.refuses = set()
     server.look()
     assert server.lets_in(refused)
+
+
+def test_ports_of_what_is_refused_are_given_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the other servers of the host: those that were claimed for it, and not the key's own."""
+    key, given_back = server.make(), list[Collection[int]]()
+    monkeypatch.setattr(type(server.node), "release_ports", lambda _, left: given_back.append(left))
+    server.node.can_limit_speeds = False
+    with pytest.raises(SpeedLimitImpossible):
+        server.make(Limits(speed_mbps=5))
+    with pytest.raises(SpeedLimitImpossible):
+        server.limit(key, Limits(speed_mbps=5))
+    assert given_back == [{key.port + 1}, frozenset()]
+    given_back.clear()
+    monkeypatch.setattr(type(server.node), "claim_ports", lambda _, wanted: frozenset(wanted))
+    assert server.make_fails(PortTaken) == ()
+    assert set().union(*given_back) == {key.port + 1}
 
 
 def test_a_taken_port_makes_no_repair_fail(server: Server, caplog: pytest.LogCaptureFixture) -> None:

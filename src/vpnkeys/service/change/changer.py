@@ -119,11 +119,16 @@ class KeyChanger:
             lost = self.reconciler.host.claim_ports(stages.ports)
             if not lost:
                 return changes, stages
+            self._give_back(stages)
         msg = (
             f"Another vpnkeys server on this host has port {min(lost)} for a key of its own. Give the servers port "
             "ranges of their own (VPNKEYS_PORT_RANGE), or move the key: `vpnkeys keys set ID --port 0`."
         )
         raise PortTaken(msg)
+
+    def _give_back(self, stages: Stages) -> None:
+        """Let other servers of the host have the ports that only a change needs which is not carried out."""
+        self.reconciler.host.release_ports(stages.ports - {key.port for key in stages.before})
 
     def snapshot(self, fresh: Iterable[Samples] = ()) -> Snapshot:
         """Return what a decision may use: keys, intents, stops, time and free ports of now. Raises StoreUnavailable.
@@ -229,6 +234,7 @@ class KeyChanger:
     def _take_back(self, stages: Stages, error: BaseException) -> None:
         """Turn the intents into stops and start a repair of the node; stops that were committed stay."""
         if isinstance(error, Rejected):
+            self._give_back(stages)
             return  # nothing was changed yet
         self.reconciler.expect_drift()
         self.reconciler.repair_soon()
