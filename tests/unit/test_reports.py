@@ -97,6 +97,13 @@ def test_a_change_between_two_looks_is_no_drift(world: World, pool: ThreadPoolEx
             pass
 
 
+def test_a_port_of_an_xray_that_hangs_is_not_called_taken(world: World) -> None:
+    """It listens on all of them; who has them is known only when it answers."""
+    world.make()
+    world.node.answers = False
+    assert Reporter(world.keys.reconciler, world.keys.pool).port_issues() == ()
+
+
 def test_a_plan_that_is_only_shown_notes_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """A repair may add the inbound between the look and the note, and the port would be Xray's own."""
     reconciler = world.keys.reconciler

@@ -163,7 +163,7 @@ class Reporter:
             free = self.reconciler.host.is_free(key.port)
             if free:
                 issues.append(f"port {key.port} of key {key.id} is not listening")
-            elif key.tag not in running:
+            elif observed.running is not None and key.tag not in running:
                 issues.append(f"port {key.port} of key {key.id} is taken by another program")
         return tuple(issues)
 
