@@ -11,7 +11,12 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-SOCKETS = ("api.sock", "admin.sock")
+API_SOCKET, ADMIN_SOCKET = "api.sock", "admin.sock"
+
+
+def run_dir(data_dir: Path) -> Path:
+    """Return `run/` of a data directory."""
+    return data_dir / "run"
 
 
 def memory_dir(environment: Mapping[str, str]) -> Path | None:
@@ -30,7 +35,7 @@ def ensure_run_dir(run: Path, memory: Path | None) -> None:
     own_name = hashlib.sha256(os.fsencode(run)).hexdigest()[:12]
     # A data directory that was copied has the link of the one that it was copied from, whose sockets are not its own.
     is_copied = run.is_symlink() and run.readlink().name != own_name
-    if not is_copied and any(is_listening(run / name) for name in SOCKETS):
+    if not is_copied and any(is_listening(run / name) for name in (API_SOCKET, ADMIN_SOCKET)):
         return
     try:
         if memory is None or not _link(run, memory / own_name):

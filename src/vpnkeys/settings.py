@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint
+from vpnkeys.rundir import ADMIN_SOCKET, run_dir
 
 ENVIRONMENT: Mapping[str, str] = os.environ
 """What settings are read from. Programs that are started take theirs from `os.environ`, without our secrets."""
@@ -244,7 +245,7 @@ def data_dirs(environment: Mapping[str, str] = ENVIRONMENT) -> tuple[Path, ...]:
 
 def admin_socket(data_dir: Path) -> Path:
     """Return the Unix socket of the server with this data directory. Its file mode replaces the API key."""
-    return data_dir / "run" / "admin.sock"
+    return run_dir(data_dir) / ADMIN_SOCKET
 
 
 def backup_passphrase(environment: Mapping[str, str] = ENVIRONMENT) -> str | None:

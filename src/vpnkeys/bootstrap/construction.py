@@ -21,6 +21,7 @@ from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair, reserve_keeper
 from vpnkeys.ops.startover import refuse_starting_over
 from vpnkeys.ops.vitals import Monitor, host_facts
+from vpnkeys.rundir import run_dir
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.drift import DriftWatch
@@ -191,7 +192,7 @@ def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> Xray
 
 
 def _site(settings: Settings, pair: KeyPair) -> ServerIdentity:
-    socket_dir = settings.data_dir / "run"
+    socket_dir = run_dir(settings.data_dir)
     if len(os.fsencode(socket_dir)) + len("/warm-00.sock.lock") > _SOCKET_PATH_MAX_BYTES:
         msg = f"VPNKEYS_DATA_DIR: the path {settings.data_dir} is too long for a Unix socket; use a shorter one"
         raise SettingsError(msg)

@@ -11,7 +11,7 @@ from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.inbound import Inbound, ServerIdentity
 from vpnkeys.ops.base_config import base_config
 from vpnkeys.ops.data_dir import api_socket
-from vpnkeys.rundir import memory_dir
+from vpnkeys.rundir import memory_dir, run_dir
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.settings import ENVIRONMENT, Settings
 from vpnkeys.xray.config.check import xray_checker
@@ -93,7 +93,7 @@ def _is_outdated(settings: Settings, file: ConfigFile) -> bool:
     if settings.xray_supervisor == "vpnkeys":
         started = file.started_base
     else:
-        start = last_start(settings.data_dir / "run")
+        start = last_start(run_dir(settings.data_dir))
         started = "" if start is None else start.base
     return file.base_now() not in ("", started)
 
@@ -111,6 +111,6 @@ def xray_command(settings: Settings, xray: XrayBinary, file: ConfigFile, reconci
         return start.choose(quick_exits)
 
     start = StartFile(file.path, lambda _document: file.base, file.check, _log.error, wanted)
-    sockets = sockets_in(settings.data_dir / "run", len(settings.reality_server_names))
+    sockets = sockets_in(run_dir(settings.data_dir), len(settings.reality_server_names))
     environment = xray_environment(settings.xray_ca_file)
     return XrayCommand(xray.path, choose, sockets, environment, lambda: start.is_bare, memory_dir(ENVIRONMENT))

@@ -9,7 +9,7 @@ from typing import IO
 
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.files import keep_reserve
-from vpnkeys.rundir import ensure_run_dir, memory_dir
+from vpnkeys.rundir import API_SOCKET, ensure_run_dir, memory_dir, run_dir
 from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, load_certificate
 from vpnkeys.store.files.secrets import ApiKeyHash, load_api_key, load_key_pair
@@ -48,10 +48,10 @@ def take(data_dir: Path) -> IO[str]:
         raise SettingsError(msg) from error
     try:
         if data_dir.stat().st_uid == os.geteuid():  # else root repairs another user's, and leaves its sockets alone
-            ensure_run_dir(data_dir / "run", memory_dir(ENVIRONMENT))
+            ensure_run_dir(run_dir(data_dir), memory_dir(ENVIRONMENT))
     except OSError as error:
         lock.close()
-        msg = f"VPNKEYS_DATA_DIR: {data_dir / 'run'} cannot be made for sockets: {error.strerror}"
+        msg = f"VPNKEYS_DATA_DIR: {run_dir(data_dir)} cannot be made for sockets: {error.strerror}"
         raise SettingsError(msg) from error
     return lock
 
@@ -92,4 +92,4 @@ def certificate(settings: Settings) -> CertificateFiles:
 
 def api_socket(settings: Settings) -> Path:
     """Return the Unix socket of Xray's API."""
-    return settings.data_dir / "run" / "api.sock"
+    return run_dir(settings.data_dir) / API_SOCKET

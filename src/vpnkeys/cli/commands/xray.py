@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.rundir import memory_dir
+from vpnkeys.rundir import memory_dir, run_dir
 from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.document import BaseConfig, JsonObject
@@ -67,7 +67,7 @@ def _launcher(settings: Settings, xray: Path) -> Launcher:
 
     return Launcher(
         data_dir,
-        sockets_in(data_dir / "run", len(settings.reality_server_names)),
+        sockets_in(run_dir(data_dir), len(settings.reality_server_names)),
         Guard(table_of(data_dir), Policy(mark, settings.egress_allow, settings.panel_port)),
         StartFile(data_dir / "config.json", base_for, xray_checker(xray, _say), _say),
         _say,

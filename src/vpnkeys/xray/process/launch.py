@@ -14,7 +14,7 @@ import orjson
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.files import write_atomically
-from vpnkeys.rundir import ensure_run_dir, is_listening
+from vpnkeys.rundir import API_SOCKET, ensure_run_dir, is_listening
 from vpnkeys.xray.config.document import JsonObject
 from vpnkeys.xray.config.file import base_digest
 from vpnkeys.xray.config.reading import read_document
@@ -67,7 +67,7 @@ def xray_environment(ca_file: Path | None) -> dict[str, str]:
 
 def sockets_in(run: Path, name_count: int) -> tuple[Path, ...]:
     """Return the Unix sockets of an Xray with so many server names: the API's, then one for each name."""
-    return (run / "api.sock", *(run / f"warm-{index}.sock" for index in range(name_count)))
+    return (run / API_SOCKET, *(run / f"warm-{index}.sock" for index in range(name_count)))
 
 
 @dataclass(frozen=True, slots=True)
