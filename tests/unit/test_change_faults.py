@@ -1,5 +1,6 @@
 """Several faults at once, and requests that are repeated meanwhile: what is answered holds all the same."""
 
+import threading
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -25,11 +26,24 @@ from vpnkeys.service.restarts import Restarts
 from vpnkeys.service.subscriptions import SubscriptionService
 from vpnkeys.service.system import SystemService
 
+PATIENCE_S = 3.0
+
 
 @pytest.fixture
 def server() -> Server:
     """Return a server without keys."""
     return Server()
+
+
+def _system_of(server: Server) -> SystemService:
+    return SystemService(
+        server.keys.changer,
+        Reporter(server.keys.reconciler, server.keys.pool),
+        server.enforcer.traffic,
+        server.keys.pool,
+        lambda: None,
+        Restarts(),
+    )
 
 
 @pytest.mark.parametrize("is_expiring", [False, True])
@@ -192,14 +206,7 @@ def test_ports_assigned_again_leave_out_the_port_of_a_pending_stop(server: Serve
     with pytest.raises(StopPending):
         server.switch(stopping, on=False)
     server.node.answers = True
-    system = SystemService(
-        server.keys.changer,
-        Reporter(server.keys.reconciler, server.keys.pool),
-        server.enforcer.traffic,
-        server.keys.pool,
-        lambda: None,
-        Restarts(),
-    )
+    system = _system_of(server)
     system.reset_ports()
     assert server.keys.get(other.id).port not in {stop.port for stop in server.store.stops()}
     inside = server.customer(server.keys.get(other.id))
@@ -280,6 +287,24 @@ def test_a_key_that_xray_refuses_keeps_no_other_from_coming_back(server: Server)
     server.node.refuses = set()
     server.look()
     assert server.lets_in(refused)
+
+
+def test_no_stop_waits_for_server_names(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart that is asked for while no name works: a key is deleted meanwhile."""
+    key = server.make()
+    deleting = threading.Thread(target=server.keys.delete, args=[key.id], daemon=True)
+    ended: list[bool] = []
+
+    def wait_for_names(_node: object, wait_s: float = 0.0) -> frozenset[str]:
+        if wait_s and not ended:
+            deleting.start()
+            deleting.join(PATIENCE_S)
+            ended.append(not deleting.is_alive())
+        return frozenset()
+
+    monkeypatch.setattr(type(server.node), "ready_names", wait_for_names)
+    _system_of(server).sync_and_restart()
+    assert ended == [True]
 
 
 def test_ports_of_what_is_refused_are_given_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

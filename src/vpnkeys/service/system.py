@@ -80,12 +80,13 @@ class SystemService:
         or after some seconds. Raises Unavailable.
         """
         reconciler = self.reconciler
+        # Without the lock: it takes seconds while no name works, and keys have to stop meanwhile.
+        names = reconciler.node.ready_names(wait_s=_WARM_TIMEOUT_S)
         with audited(reconciler.store, "system.xray_restarted") as facts, reconciler.changing:
             self.changer.ending.refuse_new()
             wrong = self.reporter.sync().short_id_mismatches
             is_restarted = not (may_share and self._is_in_line_without_restart())
             if is_restarted:
-                names = reconciler.node.ready_names(wait_s=_WARM_TIMEOUT_S)
                 reconciler.announce_drift(reconciler.compare()[1])
                 # The sampler would merge counters of the new Xray before the last of the old, which ends with no gap.
                 with self.traffic.held():
