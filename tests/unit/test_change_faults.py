@@ -20,6 +20,7 @@ from vpnkeys.domain.errors import (
     XrayUnavailable,
 )
 from vpnkeys.domain.limits import Limits, Status
+from vpnkeys.domain.making import Choices, Draft
 from vpnkeys.service.change.late_calls import QUIET_S
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.restarts import Restarts
@@ -321,6 +322,16 @@ def test_ports_of_what_is_refused_are_given_back(server: Server, monkeypatch: py
     monkeypatch.setattr(type(server.node), "claim_ports", lambda _, wanted: frozenset(wanted))
     assert server.make_fails(PortTaken) == ()
     assert set().union(*given_back) == {key.port + 1}
+
+
+def test_a_port_that_another_server_has_is_told_until_the_key_leaves_it(server: Server) -> None:
+    """Not until the next repair, which may be five minutes later."""
+    key, taken = server.make(), server.keys.reconciler.taken
+    server.node.claimed = {key.port}
+    taken.hold()
+    assert taken.shared == {key.port}
+    server.keys.change(key.id, lambda was: Draft(was.name, choices=Choices(port=0)))
+    assert taken.shared == frozenset()
 
 
 def test_a_taken_port_makes_no_repair_fail(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -101,7 +101,8 @@ class KeyChanger:
                 self._stop(stages)
                 self._start(stages)
                 self._write_starts(stages, patience_s)
-                self.reconciler.host.release_ports(stages.left)
+                if stages.left:
+                    self.reconciler.taken.release(stages.left)
             except BaseException as error:  # an interrupt between two steps must be repaired too
                 self._take_back(stages, error)
                 raise

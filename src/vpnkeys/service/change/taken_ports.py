@@ -36,6 +36,12 @@ class TakenPorts:
             )
         self.shared = shared
 
+    def release(self, left: frozenset[int]) -> None:
+        """Let other servers of the host have these ports, which no key has any more."""
+        self.host.release_ports(left)
+        self.ports -= left
+        self.shared -= left
+
     def leave_out(self, todo: Plan, observed: Observed) -> Plan:
         """Return the plan without inbounds that cannot listen now, and note their ports.
 
