@@ -62,13 +62,13 @@ class InvalidNote(Rejected):
 
 
 class InvalidChoice(Rejected):
-    """A UUID, short id, server name or port that was asked for a new key is not one, or is not this server's."""
+    """A UUID, short id, server name or port that was asked for is not one, or is not this server's."""
 
     code = "invalid_choice"
 
 
 class AlreadyTaken(Rejected):
-    """A UUID, short id or port that was asked for a new key belongs to another key or program."""
+    """A UUID, short id or port that was asked for belongs to another key, or the port to another owner."""
 
     code = "already_taken"
 

@@ -249,7 +249,7 @@ def _require_free(port: int, pool: PortRange, taken: Collection[int], is_free: C
         msg = f"port: give one of {pool} (VPNKEYS_PORT_RANGE), or leave it out for the lowest free one."
         raise InvalidChoice(msg)
     if port in taken or not is_free(port):
-        owner = "key" if port in taken else "program on this server"
+        owner = "key" if port in taken else "program or vpnkeys server on this host, or to your own inbound"
         msg = f"port {port} belongs to another {owner}; choose another, or leave it out."
         raise AlreadyTaken(msg)
 
