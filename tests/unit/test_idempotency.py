@@ -18,6 +18,7 @@ from vpnkeys.domain.limits import Limits
 from vpnkeys.domain.making import Draft
 from vpnkeys.service.change.storage import write_keys
 from vpnkeys.service.idempotency import Repeat
+from vpnkeys.service.rotation import Renewal, rotate
 
 DRAFT = Draft("Мария", "a note", Limits(traffic_bytes=5, max_devices=2))
 
@@ -118,3 +119,14 @@ def test_a_key_that_was_deleted_since_is_not_given_again() -> None:
             world.keys.create(DRAFT, repeat)
     assert world.keys.list() == ()
     assert world.keys.create(DRAFT, Repeat.of("me", "order-2", DRAFT)) in world.keys.list()
+
+
+def test_a_key_with_a_new_link_is_given_as_it_is_now() -> None:
+    """The link of the first answer works no more; the key is the same, and no second one is made."""
+    world = World()
+    repeat = Repeat.of("me", "order-1", DRAFT)
+    key = world.keys.create(DRAFT, repeat)
+    renewed = rotate(world.keys.changer, key.id, Renewal(uuid=True, short_id=True))
+    assert renewed.uuid != key.uuid
+    assert world.keys.create(DRAFT, repeat) == renewed
+    assert len(world.keys.list()) == 1

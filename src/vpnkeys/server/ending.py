@@ -37,22 +37,24 @@ class EndingServer(uvicorn.Server):
             connection.shutdown()  # closes an idle one; one that answers closes after its answer
         began = time.monotonic()
         waits: dict[HttpToolsProtocol, tuple[float, float]] = {}
+        cancelled: set[asyncio.Task[None]] = set()
         while self.server_state.connections or self.server_state.tasks:
             now = time.monotonic()
             for connection in self._open():
                 _abort_late(connection, waits, now)
             if now - began >= GRACE_S:
-                self._cancel()
+                self._cancel(cancelled)
             await asyncio.sleep(_LOOK_EVERY_S)
         await super().shutdown(sockets)
 
     def _open(self) -> Iterator[HttpToolsProtocol]:
         yield from (one for one in list(self.server_state.connections) if isinstance(one, HttpToolsProtocol))
 
-    def _cancel(self) -> None:
-        """Cancel the requests that are left; `CancelledRequests` answers them."""
-        for task in list(self.server_state.tasks):
+    def _cancel(self, cancelled: set[asyncio.Task[None]]) -> None:
+        """Cancel the requests that are left, each once; `CancelledRequests` answers them."""
+        for task in self.server_state.tasks - cancelled:
             task.cancel()
+            cancelled.add(task)
 
 
 def _abort_late(connection: HttpToolsProtocol, waits: dict[HttpToolsProtocol, tuple[float, float]], now: float) -> None:

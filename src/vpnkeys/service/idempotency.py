@@ -35,7 +35,7 @@ class Repeat:
         return cls(_hash(json.dumps([identity_id, idempotency_key])), _hash(to_json(body).decode()))
 
     def find(self, store: Store, at: datetime, keys: Iterable[Key]) -> Key | None:
-        """Return the key that was made for this request in the last 24 hours, else None.
+        """Return the key that was made for this request in the last 24 hours, with a link that works; else None.
 
         Raises IdempotencyKeyReused when the request had another body then, and KeyNotFound when the key is none of
         `keys`: neither would its first answer be true, nor would the sender expect a second key.
@@ -47,16 +47,22 @@ class Repeat:
             msg = "This Idempotency-Key came with another body before; use a new one for a new request."
             raise IdempotencyKeyReused(msg)
         made = _load(found.answer)
-        if all(key.id != made.id for key in keys):
+        present = next((key for key in keys if key.id == made.id), None)
+        if present is None:
             raise KeyNotFound(
                 "The key that this Idempotency-Key made has been deleted; send a new Idempotency-Key to make another."
             )
-        return made
+        # Since then it may have got a new link or another port: the link of the first answer would not work.
+        return made if _link_facts(made) == _link_facts(present) else present
 
     def remember(self, changes: KeyChanges, at: datetime) -> KeyChanges:
         """Return these changes, which make one key, with the answer to store in the commit that makes it."""
         (key,) = changes.insert
         return replace(changes, answer=KeptAnswer(self.key_hash, self.body_hash, _dump(key), at))
+
+
+def _link_facts(key: Key) -> tuple[object, ...]:
+    return key.uuid, key.port, key.short_id, key.sni, key.fingerprint
 
 
 @cache

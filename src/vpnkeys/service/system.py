@@ -65,6 +65,7 @@ class SystemService:
         """
         reconciler = self.reconciler
         with audited(reconciler.store, "system.config_synced") as facts, reconciler.changing:
+            self.changer.ending.refuse_new()
             observed, todo = reconciler.compare()
             _require_running(observed)
             reconciler.announce_drift(todo)
