@@ -138,3 +138,23 @@ def test_what_is_not_wanted_is_left_out_of_each_start(scene: Scene) -> None:
     assert orjson.loads(scene.path.read_bytes()) == scene.right
     scene.start.wanted = lambda: None
     assert scene.start.choose(0) == scene.path
+
+
+@pytest.mark.parametrize("spoilt", ["{", None])
+def test_without_a_config_json_it_is_what_is_wanted(scene: Scene, spoilt: str | None) -> None:
+    """After a quick exit, as the server may have written the file anew by then; what cannot listen is left out."""
+    inbounds = [replace(inbound_of(port), tag=f"key-{port}") for port in scene.ports]
+    scene.start.wanted = lambda: inbounds
+    scene.path.unlink() if spoilt is None else scene.path.write_text(spoilt)
+    assert (scene.start.choose(0), scene.start.is_bare) == (scene.path, False)
+    assert sorted_tags(scene.chosen(1)) == sorted_tags(scene.ours)
+    assert scene.start.is_bare
+    assert "config.json cannot be read" in scene.said[0]
+    with socket.create_server(("127.0.0.1", scene.ports[0])):
+        assert f"key-{scene.ports[0]}" not in sorted_tags(scene.chosen(2))
+    assert scene.path.exists() == (spoilt is not None)
+
+
+def sorted_tags(document: Json) -> list[str]:
+    """Return the tags of the inbounds: their order says nothing."""
+    return sorted(inbound["tag"] for inbound in document["inbounds"])

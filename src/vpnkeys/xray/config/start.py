@@ -42,14 +42,16 @@ class StartFile:
         Xray exits when a single inbound cannot listen, and when a single section is wrong. After a quick exit our
         inbounds that cannot listen are left out; the server adds them over gRPC, where each fails alone. The operator's
         sections are left out when Xray's own test refuses them, or when Xray exits all the same: customers come first.
-        What is not wanted is left out at each start, as a full disk may keep the keys of before in config.json.
+        What is not wanted is left out at each start, as a full disk may keep the keys of before in config.json. After a
+        quick exit with a config.json that cannot be read, what is wanted is all that Xray gets: the same disk may keep
+        the server from writing that file anew.
         """
         self.is_bare = False
         given = self.wanted()
         wanted = None if given is None else frozenset(given)
         document = self._read() if quick_exits or wanted is not None else None
         if document is None:
-            return self.config
+            return self._put_wanted(wanted) if quick_exits and wanted is not None else self.config
         base, found = self.base_for(document), inbounds_of_ours(document)
         ours = [one for one in found if wanted is None or one in wanted]
         if not quick_exits:
@@ -79,6 +81,11 @@ class StartFile:
         except ConfigRefused as error:
             return str(error)
         return ""
+
+    def _put_wanted(self, wanted: Collection[Inbound]) -> Path:
+        self.is_bare = True
+        self.say("config.json cannot be read; Xray is started with the keys of the database, without other sections")
+        return self._put(merge({}, self.base_for({}), filter(can_listen, wanted)))
 
     def _put(self, document: JsonObject) -> Path:
         """Write a document beside config.json, or to memory where the disk takes no write; return its path."""
