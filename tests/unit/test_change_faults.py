@@ -116,6 +116,20 @@ def test_a_full_disk_keeps_one_stop_of_a_key(server: Server) -> None:
     assert server.keys.delete(key.id) == (key.id,)
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_stop_that_is_not_stored_claims_no_more_than_is_true(server: Server, hangs: bool) -> None:
+    """Whether Xray has confirmed it is told, and that nothing was changed is not."""
+    key = server.make()
+    server.store.memory.is_full = True
+    if hangs:
+        server.hang()
+    with pytest.raises(NotWritten) as told:
+        server.keys.delete(key.id)
+    assert ("Xray has not confirmed the stop yet" in str(told.value)) == hangs
+    assert ("have stopped in the running Xray" in str(told.value)) != hangs
+    assert "othing was changed" not in str(told.value)
+
+
 def test_a_full_disk_keeps_no_repair_from_working(server: Server) -> None:
     """A start is left in the table when the disk gets full: Xray is repaired all the same, and the error is raised."""
     key, other = server.make(), server.make()

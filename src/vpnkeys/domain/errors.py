@@ -164,7 +164,7 @@ class KeysChangedMeanwhile(Unavailable):
 
 
 class NotWritten(Unavailable):
-    """Keys have stopped in the running Xray, but this could not be stored yet."""
+    """Keys are stopped, but this could not be stored yet; the message says whether the node has confirmed it."""
 
     code = "not_written"
 

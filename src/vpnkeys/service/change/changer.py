@@ -177,9 +177,18 @@ class KeyChanger:
     def _stop_unwritten(self, stages: Stages, error: StoreUnavailable) -> None:
         """Stop keys in the node though the database cannot store it, as with a full disk. Raises NotWritten."""
         self.reconciler.stops.keep(stages.first, stages.stops)
-        with suppress(StopPending, NotWritten):
+        known = "The keys have stopped in the running Xray"
+        try:
             self._stop(stages)
-        msg = f"The keys are stopped while this server runs; the stop is stored when the database takes it: {error}"
+        except NotWritten:
+            pass
+        except StopPending:
+            known = "Xray has not confirmed the stop yet, and the keys stop as soon as it answers"
+        # Not the error's own words: they end with "nothing was changed".
+        msg = (
+            f"{known}. The database does not take the stop, which holds while this server runs and is stored as soon "
+            "as there is space and no other program has the database locked: /health says what is wrong."
+        )
         raise NotWritten(msg) from error
 
     def _stop(self, stages: Stages) -> None:

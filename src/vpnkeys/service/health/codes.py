@@ -88,7 +88,7 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             after_s=_DONE_SOON_S,
         ),
         Code.STOPS_UNWRITTEN: Trouble(
-            "Keys were stopped in the running Xray, but the database has not stored it.",
+            "Keys are stopped, but the database has not stored it.",
             "free some space, or close other programs that have the database open",
         ),
         Code.REPAIR_LATE: Trouble(
