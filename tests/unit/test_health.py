@@ -8,7 +8,7 @@ from tests.support.process import wait_until
 
 from vpnkeys.domain.errors import StopPending
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.service.health.checks import ASK_XRAY, WRITE_DATABASE, HostFacts, late_workers, on_host
+from vpnkeys.service.health.checks import ASK_XRAY, WRITE_DATABASE, ConfigFacts, HostFacts, late_workers, on_host
 from vpnkeys.service.health.codes import TROUBLES, Code
 from vpnkeys.service.health.health import Health
 from vpnkeys.service.health.questions import _ROW, Questions
@@ -224,3 +224,15 @@ def test_every_code_has_its_words() -> None:
     assert set(TROUBLES) == set(Code)
     assert all(trouble.says and trouble.cure for trouble in TROUBLES.values())
     assert set(IN_RUSSIAN) == set(Code)
+
+
+def test_an_inbound_of_ones_own_on_the_port_of_a_key() -> None:
+    """Both listen, and the kernel gives each a part of the connections: more than a port that is reserved."""
+    scene = Scene()
+    key = scene.world.make()
+    scene.health.config = lambda: ConfigFacts(reserved_ports=frozenset({key.port + 1}))
+    assert [code for code, _ in scene.seen()[1]] == [Code.PORTS_RESERVED]
+    scene.health.config = lambda: ConfigFacts(reserved_ports=frozenset({key.port, key.port + 1}))
+    assert [code for code, _ in scene.seen()[1]] == [Code.PORT_TAKEN, Code.PORTS_RESERVED]
+    scene.world.store.memory.answering = False
+    assert Code.PORT_TAKEN not in dict(scene.seen()[1])

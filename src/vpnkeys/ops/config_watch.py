@@ -61,7 +61,7 @@ class ConfigWatch:
             self._facts,
             is_left_out=self.process.is_bare,
             set_aside=kept_aside(file.path),
-            reserved_ports=len(file.reserved()),
+            reserved_ports=frozenset(file.reserved()),
         )
 
     def look(self) -> None:

@@ -49,7 +49,7 @@ class ConfigFacts:
     """What is known of config.json.
 
     `is_unfit`: Xray refuses it. `is_left_out`: the running Xray was started without the operator's sections.
-    `set_aside` are the names of copies, `reserved_ports` counts ports of our range that the operator's inbounds have.
+    `set_aside` are the names of copies, `reserved_ports` are those of our range that the operator's inbounds have.
     """
 
     is_json: bool = True
@@ -57,7 +57,7 @@ class ConfigFacts:
     has_comments: bool = False
     is_left_out: bool = False
     set_aside: tuple[str, ...] = ()
-    reserved_ports: int = 0
+    reserved_ports: frozenset[int] = frozenset()
 
 
 def in_config(facts: ConfigFacts) -> Iterator[tuple[Code, str]]:
@@ -71,7 +71,7 @@ def in_config(facts: ConfigFacts) -> Iterator[tuple[Code, str]]:
     if facts.set_aside:
         yield Code.CONFIG_SET_ASIDE, ", ".join(facts.set_aside)
     if facts.reserved_ports:
-        yield Code.PORTS_RESERVED, f"{facts.reserved_ports} port(s)"
+        yield Code.PORTS_RESERVED, f"{len(facts.reserved_ports)} port(s)"
 
 
 def late_workers(statuses: Iterable[WorkerStatus]) -> Iterator[tuple[Code, str]]:

@@ -100,11 +100,11 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "find the other panel or script on this host; each repair is in the log as a line with `drift:`",
         ),
         Code.PORT_TAKEN: Trouble(
-            "Another program, or another vpnkeys server, has the port of a key, whose customers may not get in.",
+            "Another program, another server or an inbound of yours has a port of a key: its customers may not get in.",
             "`vpnkeys system ports-status` names it; stop that program, or `vpnkeys keys set ID --port 0`",
         ),
         Code.PORTS_RESERVED: Trouble(
-            "Inbounds of your own in config.json have ports of VPNKEYS_PORT_RANGE. They stay; no key gets these ports.",
+            "Inbounds of your own in config.json have ports of VPNKEYS_PORT_RANGE. They stay; no new key gets one.",
             "`vpnkeys system ports-status` names them; move them out of the range",
         ),
         Code.CONFIG_UNFIT: Trouble(

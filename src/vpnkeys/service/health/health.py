@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -114,12 +115,22 @@ class Health:
             yield Code.STOPS_UNWRITTEN, ""
         if (times := self.drifts.times(self.reconciler.drifts)) >= _OFTEN:
             yield Code.DRIFT_RETURNS, f"{times} times within an hour"
-        if taken := self.reconciler.taken.ports | self.reconciler.taken.shared:
+        if taken := self.reconciler.taken.ports | self.reconciler.taken.shared | self._of_own_inbounds():
             yield Code.PORT_TAKEN, f"{len(taken)} key(s)"
         yield from late_workers(self.statuses())
         yield from on_host(self.questions.host)
         yield from in_config(self.config())
         yield from self._in_database()
+
+    def _of_own_inbounds(self) -> frozenset[int]:
+        """Return the ports of keys that the operator gave to inbounds of their own: the kernel shares connections out.
+
+        Xray binds with SO_REUSEPORT, so that both listen, and the key's customers get in by chance.
+        """
+        reserved = self.config().reserved_ports
+        with suppress(Unavailable):
+            return reserved & {key.port for key in self.reconciler.stops.keys()} if reserved else reserved  # noqa: SIM118 - not a dict
+        return frozenset()
 
     def _in_database(self) -> Iterator[tuple[Code, str]]:
         try:
