@@ -416,3 +416,19 @@ def test_what_is_kept_in_memory_is_what_lies_on_the_disk(database: Database, sto
         assert store.keys() == other.keys() == fresh.keys()
         other.close()
         fresh.close()
+
+
+@pytest.mark.parametrize("name", ["vpnkeys.db", "vpnkeys.db-wal"])
+def test_a_file_that_was_removed_takes_no_write(tmp_path: Path, name: str) -> None:
+    """SQLite would go on writing to it, and all of that would be gone at the next start; reads go on."""
+    store = sqlite(tmp_path / "vpnkeys.db").open()
+    with store.write():
+        pass
+    (tmp_path / name).rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="was removed or replaced"), store.write():
+            pass
+    assert store.keys() == ()
+    (tmp_path / "away").rename(tmp_path / name)
+    with store.write():
+        pass

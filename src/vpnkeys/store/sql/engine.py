@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.files import give_up_reserve, make_room
 from vpnkeys.store.sql.faults import Cause, cause_of, damaged, translated
 
@@ -41,6 +42,7 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "do_connect", opener.connect)
     event.listen(engine, "checkin", opener.check_in)
     event.listen(engine, "begin", partial(_begin_sqlite, directory))
+    event.listen(engine, "begin", opener.refuse_when_removed)  # after it, as the log is there from then on
     event.listen(engine, "handle_error", partial(_give_up_reserve_when_full, directory))
     return engine
 
@@ -62,6 +64,8 @@ class _Opener:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._reading_only = 0
+        self._files: dict[Path, int] = {}
+        """The inodes of the database and its log when they were first seen."""
 
     def connect(
         self, _dialect: object, record: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]
@@ -77,6 +81,31 @@ class _Opener:
             record.info[_READS_ONLY] = is_complete or is_protected or bool(self._reading_only)
             self._reading_only += record.info[_READS_ONLY]
         return connection
+
+    def refuse_when_removed(self, connection: Connection) -> None:
+        """Raise StoreUnavailable for a write whose file has no name any more: it would be lost at the next start.
+
+        SQLite goes on writing to a file that was removed; its own check is made only without a write-ahead log.
+        """
+        name = connection.engine.url.database
+        if not connection.get_execution_options().get("writes", False) or name in {None, "", ":memory:"}:
+            return
+        for file in (Path(str(name)), Path(f"{name}-wal")):
+            try:
+                inode = file.stat().st_ino
+            except FileNotFoundError:
+                inode = 0
+            known = self._files.setdefault(file, inode)
+            is_new_log = inode and file.name.endswith("-wal")  # each last connection that closes removes it
+            if inode != known and not is_new_log:
+                driver: Any = connection.connection.driver_connection
+                driver.rollback()
+                msg = (
+                    f"{file.name} was removed or replaced while the server runs, and nothing is stored. Restart the "
+                    "server: it says which backup to restore."
+                )
+                raise StoreUnavailable(msg)
+            self._files[file] = inode
 
     def check_in(self, _connection: object, record: ConnectionPoolEntry) -> None:
         """Close a connection that only reads."""
