@@ -26,7 +26,7 @@ _FILLINGS = {
     "webhooks set": "x --inactive",
     **dict.fromkeys(
         (
-            *("keys rm", "keys show", "keys test", "keys qr", "keys history", "keys online", "keys sub"),
+            *("keys rm", "keys show", "keys link", "keys test", "keys qr", "keys history", "keys online", "keys sub"),
             *("traffic show", "traffic reset", "tokens rotate", "tokens revoke"),
             *("webhooks rm", "webhooks test", "webhooks deliveries", "backups get"),
         ),

@@ -146,7 +146,7 @@ def test_a_restart_by_the_api_loses_nothing(service: Service, key: Key, byte_ser
         with Load(client.proxies, [byte_server]) as load:
             for _ in range(3):
                 time.sleep(0.4)
-                answer = service.client.post("/api/system/xray/sync-config")
+                answer = service.client.post("/api/system/xray/sync-config", params={"force": "true"})
                 assert answer.status_code == 200, answer.text
         ending.set()
         asking.join()

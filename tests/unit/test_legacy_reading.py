@@ -71,7 +71,8 @@ def test_what_customers_have_goes_on(keys: list[Key], totals: list[int]) -> None
     installation = read(old_server(*map(as_old, served, totals)))
     assert not installation.clashes
     assert [replace(key, port_assigned_at=None) for key in installation.keys] == [
-        replace(key, port_assigned_at=None, note="", limits=NO_LIMITS, limit_status=Status.ACTIVE) for key in served
+        replace(key, port_assigned_at=None, note="", limits=NO_LIMITS, limit_status=Status.ACTIVE, fingerprint=None)
+        for key in served
     ]
     assert installation.total_bytes == {key.uuid: total for key, total in zip(served, totals, strict=False)}
 

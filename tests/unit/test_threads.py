@@ -12,6 +12,7 @@ NO_LOOPS = {
     "cli/commands/top.py": "a command, which ends with its terminal",
     "doctor/waiting.py": "a command's checks, which end with it",
     "hooks/client.py": "one DNS lookup, which cannot be cancelled",
+    "xray/probe/resolver.py": "one DNS lookup, which cannot be cancelled",
 }
 BEFORE_WORKERS = {"server/logwriter.py": "writes what workers log; it starts before them and ends after them"}
 

@@ -80,7 +80,7 @@ def test_nor_what_is_read_from_files_and_errors(admin: Visitor, service: Service
     """A config.json by somebody else: its tags, and what is wrong with it, in the words of the API."""
     page = admin.page
     key = service.client.post("/api/keys", json={"name": "victim"}).json()
-    stranger = '{"inbounds":[{"tag":"<img src=x onerror=window.pwned=1>","port":%d,"protocol":"vless"}]}'
+    stranger = '{"inbounds":[{"tag":"key-<img src=x onerror=window.pwned=1>","port":%d,"protocol":"vless"}]}'
     write_config(service, stranger % (key["port"] + 1))
     admin.go("#/system")
     expect(page.locator(".findings")).to_contain_text("<img src=x")
