@@ -54,7 +54,7 @@ def test_a_program_that_hangs_is_told_and_bounded(target: RealityTarget, tmp_pat
         started(target, tmp_path / "c", VERSION_ALONE, "serve") as (test, at_test),
     ):
         for log in (at_version, in_unit, at_test):
-            assert wait_until(lambda log=log: "Waiting for `" in log.read_text())  # type: ignore[misc]
+            assert wait_until(lambda log=log: "Waiting for `" in log.read_text()), log.read_text()  # type: ignore[misc]
         assert time.monotonic() - began < 8.0 * slowness()
         assert "xray version`" in at_version.read_text()
         assert "it is given 10 s" in at_version.read_text()
