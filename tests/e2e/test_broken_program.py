@@ -45,8 +45,11 @@ def started(target: RealityTarget, directory: Path, script: str, *command: str) 
         service.close()
 
 
-def test_a_program_that_hangs_is_told_and_bounded(target: RealityTarget, tmp_path: Path) -> None:
-    """At `version` and at its own test of the configuration, for the server and for `vpnkeys xray run`."""
+def test_it_hangs(target: RealityTarget, tmp_path: Path) -> None:
+    """At `version` or at its own test of config.json, told and bounded, for the server and for `vpnkeys xray run`.
+
+    The name is short because that of the directory follows it, and paths of sockets are bounded.
+    """
     began = time.monotonic()
     with (
         started(target, tmp_path / "a", HANGS, "serve") as (version, at_version),

@@ -148,7 +148,7 @@ def test_without_a_config_json_it_is_what_is_wanted(scene: Scene, spoilt: str | 
     scene.path.unlink() if spoilt is None else scene.path.write_text(spoilt)
     assert (scene.start.choose(0), scene.start.is_bare) == (scene.path, False)
     assert sorted_tags(scene.chosen(1)) == sorted_tags(scene.ours)
-    assert scene.start.is_bare
+    assert not scene.start.is_bare
     assert "config.json cannot be read" in scene.said[0]
     with socket.create_server(("127.0.0.1", scene.ports[0])):
         assert f"key-{scene.ports[0]}" not in sorted_tags(scene.chosen(2))

@@ -83,7 +83,6 @@ class StartFile:
         return ""
 
     def _put_wanted(self, wanted: Collection[Inbound]) -> Path:
-        self.is_bare = True
         self.say("config.json cannot be read; Xray is started with the keys of the database, without other sections")
         return self._put(merge({}, self.base_for({}), filter(can_listen, wanted)))
 
