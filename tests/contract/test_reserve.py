@@ -129,9 +129,11 @@ def test_a_busy_server_writes_again_after_a_disk_was_read_only(disk: Path) -> No
 
     with closing(store), ThreadPoolExecutor(5) as pool:
         users = [pool.submit(use) for _ in range(5)]
-        assert not written.wait(0.3)
-        remount(disk, "rw")
-        assert written.wait(10.0)
-        is_over.set()
+        try:
+            assert not written.wait(0.3)
+            remount(disk, "rw")
+            assert written.wait(120.0)
+        finally:
+            is_over.set()
         for user in users:
             user.result()
