@@ -65,7 +65,7 @@ def test_overtaking_is_counted() -> None:
 
 def test_the_dead_hold_nobody_up(url: str, store: SqlStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One that is killed in its turn, and one that is killed while it waits, leave their places to those behind."""
-    monkeypatch.setattr(queue, "PATIENCE_S", 3600)
+    monkeypatch.setattr(queue, "STALLED_AFTER_S", 3600)
     with ThreadPoolExecutor(1) as pool, _other(url) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"writes\n"
@@ -88,7 +88,7 @@ def test_a_stopped_waiter_holds_the_others_up_for_a_time(
     url: str, store: SqlStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A process in the queue that somebody has stopped costs the others their patience, and not their writes."""
-    monkeypatch.setattr(queue, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(queue, "STALLED_AFTER_S", 0.1)
     with ThreadPoolExecutor(1) as pool, _other(url) as waiter:
         with store.write():
             assert wait_until(lambda: _places(tmp_path) == 2, 30)

@@ -2,8 +2,9 @@
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
-# Whoever asks. Link-local, multicast and reserved ranges, metadata services of clouds, which give out credentials; and
-# IPv6 ranges with an IPv4 address inside that nothing would check (6to4, Teredo, local NAT64).
+# Forbidden for webhooks and customers alike: link-local, multicast and reserved ranges; metadata services of clouds,
+# which give out credentials; IPv6 ranges with an IPv4 address inside that nothing would check (6to4, Teredo,
+# local NAT64).
 _FOR_NOBODY = (
     "0.0.0.0/8", "100.100.100.200/32", "169.254.0.0/16", "192.0.0.192/32", "224.0.0.0/3", "::/128",
     "64:ff9b:1::/48", "2001::/32", "2002::/16", "fd00:ec2::254/128", "fe80::/10", "ff00::/8",

@@ -14,10 +14,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.files import give_up_reserve, make_room
+from vpnkeys.interfaces import PATIENCE_S
 from vpnkeys.store.sql.faults import Cause, cause_of, damaged, translated
 
-_BUSY_TIMEOUT_S = 5
-"""How long SQLite itself waits for another writer; `writers.py` keeps the order before that."""
 _READS_ONLY = "vpnkeys_reads_only"
 _DRAIN_S = 0.2
 _NO_ROOM = frozenset({Cause.READ_ONLY, Cause.IO, Cause.FULL, Cause.CANNOT_OPEN})
@@ -34,9 +33,7 @@ def open_engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     # A pooled connection is used by one thread after another, which sqlite3 refuses with its check on.
-    engine = create_engine(
-        url, poolclass=QueuePool, connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
-    )
+    engine = create_engine(url, poolclass=QueuePool, connect_args={"timeout": PATIENCE_S, "check_same_thread": False})
     directory = directory_of(engine)
     opener = _Opener()
     event.listen(engine, "do_connect", opener.connect)
@@ -170,7 +167,7 @@ def _begin_sqlite(directory: Path | None, connection: Connection) -> None:
     driver: Any = connection.connection.driver_connection
     # Before BEGIN, as SQLite refuses this pragma inside a transaction; each time, as connections are pooled.
     driver.execute(f"PRAGMA synchronous={'FULL' if options.get('durable', True) else 'NORMAL'}")
-    driver.execute(f"PRAGMA busy_timeout={int(options.get('busy_timeout_s', _BUSY_TIMEOUT_S) * 1000)}")
+    driver.execute(f"PRAGMA busy_timeout={int(options.get('busy_timeout_s', PATIENCE_S) * 1000)}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

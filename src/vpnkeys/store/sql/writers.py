@@ -24,7 +24,7 @@ _FLOCK = struct.Struct("hhqqi0q")  # struct flock: type, whence, start, length, 
 _PAUSE_S = 0.0005
 """The pause between two looks of a process's first waiter, shorter than a write. A blocking lock has no time limit."""
 
-PATIENCE_S = 2.0
+STALLED_AFTER_S = 2.0
 """How long a writer waits for one and the same writer ahead: so long a stopped process (SIGSTOP) delays the others."""
 
 
@@ -57,7 +57,7 @@ class Writers:
         try:
             if place is not None:
                 # Only the first waiter of a process looks again and again; the others sleep until they are first.
-                before.acquire(timeout=min(PATIENCE_S, patience_s))
+                before.acquire(timeout=min(STALLED_AFTER_S, patience_s))
                 _wait(*place, ends_at)
             yield
         finally:
@@ -88,7 +88,7 @@ def _wait(directory: int, number: int, ends_at: float) -> None:
         now = time.monotonic()
         if found != first:
             first, since = found, now
-        if now - since > PATIENCE_S or now > ends_at:
+        if now - since > STALLED_AFTER_S or now > ends_at:
             return
         time.sleep(_PAUSE_S)
 
