@@ -50,12 +50,18 @@ inside() {
     unshare --mount --pid --fork --kill-child bash -euc '
         system=$1 user=$2 home=$3; shift 3
         mount --make-rprivate /
+        mount --bind "$system" "$system"
         mount -t proc proc "$system/proc"
         mount --rbind /sys "$system/sys"
         mount --rbind /dev "$system/dev"
         mount -t tmpfs -o mode=1777 tmpfs "$system/tmp"
         mount -t tmpfs -o mode=755 tmpfs "$system/run"
-        exec chroot "$system" env -u TMPDIR -u XDG_CACHE_HOME -u PYENV_ROOT -u GOROOT HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
+        # Not chroot: a container made by the tests has to find a mount at its root, as it does on a machine.
+        cd "$system"
+        mkdir -p mnt/before
+        pivot_root . mnt/before
+        umount --lazy /mnt/before
+        exec env -u TMPDIR -u XDG_CACHE_HOME -u PYENV_ROOT -u GOROOT HOME="$home" USER="$user" LOGNAME="$user" SHELL=/bin/bash \
             PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
             setpriv --reuid "$user" --regid "$user" --init-groups bash -c "cd \"\$HOME/vpnkeys\" && exec ./test \"\$@\" </dev/null" test "$@"
     ' unshare "$system" "$user" "$home" "$@"
