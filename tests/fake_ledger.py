@@ -8,6 +8,7 @@ from tests.fake_outbox import FakeOutbox
 from vpnkeys.domain.audit import Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, increments, merge
@@ -47,6 +48,7 @@ class Tables:
     stops: dict[str, Stop] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    notices: dict[str, Notice] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     outbox: FakeOutbox = field(default_factory=FakeOutbox)
 

@@ -16,6 +16,7 @@ from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key, spellings_of
+from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic
@@ -72,6 +73,7 @@ class FakeTransaction:
         if gone is not None:
             self.entries.append(key_deleted(gone))
             self.delete_subscription(key_id)
+            self.tables.notices.pop(key_id, None)
             self.tables.accounts.pop(gone.uuid, None)
             self.tables.usage = {place: used for place, used in self.tables.usage.items() if place[0] != gone.uuid}
             self.tables.hours = {place: used for place, used in self.tables.hours.items() if place[0] != gone.uuid}
@@ -97,6 +99,10 @@ class FakeTransaction:
     def record(self, entry: Entry) -> None:
         """One more for the log."""
         self.entries.append(entry)
+
+    def put_notices(self, notices: Mapping[str, Notice]) -> None:
+        """One a key."""
+        self.tables.notices |= notices
 
     def put_token(self, token: Token) -> None:
         """Add or change a token."""
@@ -229,6 +235,11 @@ class FakeStore:
         """Newest first."""
         self._answer()
         return self.memory.tables.outbox.deliveries(webhook_id)[:limit]
+
+    def notices(self) -> Mapping[str, Notice]:
+        """As last committed."""
+        self._answer()
+        return self.memory.tables.notices
 
     def counted(self, epoch: str, uuid: str) -> Bytes:
         """As last committed."""

@@ -46,13 +46,19 @@ targets = st.builds("{}:{}".format, server_names | _ipv4 | _ipv6.map("[{}]".form
 
 
 notes = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t"), max_size=60)
+windows = st.one_of(
+    st.sampled_from(["total", "day", "week", "month"]),
+    st.integers(1, 31).map("month@{}".format),
+    st.integers(1, 90).map("{}d".format),
+).map(Window)
 limits = st.builds(
     Limits,
     expires_at=st.none() | times,
     traffic_bytes=st.none() | st.integers(1, 10**18),
-    traffic_window=st.sampled_from(Window),
+    traffic_window=windows,
     max_devices=st.none() | st.integers(1, 1000),
     speed_mbps=st.none() | st.integers(1, 100_000),
+    expires_after_s=st.none() | st.integers(1, 3_153_600_000),
 )
 
 

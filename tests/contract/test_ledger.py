@@ -15,6 +15,7 @@ from tests.fakes import FakeClock, FakeNode
 
 from vpnkeys.api.convert.traffic import traffic_answer
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import WindowUsage
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.traffic import Bytes, Samples, Total
 from vpnkeys.interfaces import Store
@@ -273,19 +274,19 @@ def test_a_clock_set_back_an_hour_costs_no_byte(store: Store) -> None:
     node.start_xray()
     traffic = TrafficService(store, node, clock)
     node.counters[ONE.uuid] = Bytes(100, 100)
-    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 200
+    assert asyncio.run(traffic.sampled(ONE)).total_bytes == 200
     clock.advance(hours=-1)
     node.counters[ONE.uuid] = Bytes(110, 110)
-    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 220
+    assert asyncio.run(traffic.sampled(ONE)).total_bytes == 220
     traffic.reset(ONE)
     node.counters[ONE.uuid] = Bytes(111, 110)
-    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 1
+    assert asyncio.run(traffic.sampled(ONE)).total_bytes == 1
     node.start_xray()
     clock.advance(seconds=1)
     node.counters[ONE.uuid] = Bytes(5, 5)
-    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 11
+    assert asyncio.run(traffic.sampled(ONE)).total_bytes == 11
     assert in_hours(store) == 231
-    assert all(gap.since <= gap.until for gap in asyncio.run(traffic.sampled(TWO.uuid)).gaps)
+    assert all(gap.since <= gap.until for gap in asyncio.run(traffic.sampled(TWO)).gaps)
 
 
 def test_huge_counters_stay_exact_to_the_json(store: Store) -> None:
@@ -295,7 +296,7 @@ def test_huge_counters_stay_exact_to_the_json(store: Store) -> None:
     for used in (2**53 + 1, 2**62 - 1):
         node.counters[ONE.uuid] = Bytes(used, used - 3)
         count(store, node, FakeClock(NOON))
-        said = traffic_answer(ONE, store.traffic(ONE.uuid)).model_dump_json()
+        said = traffic_answer(ONE, store.traffic(ONE.uuid), WindowUsage(None, None, None)).model_dump_json()
         assert json.loads(said)["total_bytes"] == 2 * used - 3
         assert f'"total_bytes":{2 * used - 3},' in said
 

@@ -24,7 +24,9 @@ from tests.support.process import REPOSITORY
 from vpnkeys.api import routes
 from vpnkeys.client import ApiError, Client, KeyFields, NewKey
 from vpnkeys.domain import audit, event, key, limits, token, traffic, webhook
+from vpnkeys.domain.limits import window
 from vpnkeys.wire import base, keys, tokens, webhooks
+from vpnkeys.wire import limits as wire_limits
 from vpnkeys.wire import traffic as wire_traffic
 from vpnkeys.wire.audit import AuditRecord
 from vpnkeys.wire.base import Answer, OneOf
@@ -35,6 +37,7 @@ _LIMITS: dict[str, Any] = {
     "is_active": True,
     "note": "n",
     "expires_at": _MOMENT,
+    "expires_after_s": None,
     "traffic_limit_bytes": 1,
     "traffic_limit_window": "day",
     "max_devices": 1,
@@ -169,7 +172,6 @@ def test_arguments_about_keys_are_the_fields_of_the_body(arguments: type, body: 
 @pytest.mark.parametrize(
     ("words", "known"),
     [
-        (get_args(keys.Window), limits.Window),
         (get_args(tokens.Scope), token.Scope),
         (get_args(webhooks.Kind), event.Kind),
         (get_args(wire_traffic.Step), traffic.Step),
@@ -181,11 +183,15 @@ def test_words_in_requests_are_those_of_the_product(words: tuple[str, ...], know
     assert words == tuple(known)
 
 
+def test_windows_have_one_form() -> None:
+    """What a request may say is what the product knows."""
+    assert wire_limits.WINDOW_FORM == window.WINDOW_FORM
+
+
 @pytest.mark.parametrize(
     ("model", "field", "known"),
     [
         (keys.Key, "status", limits.Status),
-        (keys.Key, "traffic_limit_window", limits.Window),
         (AuditRecord, "outcome", audit.Outcome),
         (tokens.Token, "scope", token.Scope),
         (webhooks.Delivery, "event", event.Kind),

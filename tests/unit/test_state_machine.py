@@ -90,7 +90,7 @@ class Server(Troubles):
             Reconciler(store, self.node, self.node, SITE),
             TrafficService(store, self.node, self.clock),
         )
-        self.service = KeyService(KeyChanger(reconciler, self.clock, self.chance, traffic.unstored.used_bytes), POOL)
+        self.service = KeyService(KeyChanger(reconciler, self.clock, self.chance, traffic.usage.read), POOL)
         self.service.reconciler.late_calls.clock = lambda: self.seconds
         self.enforcer = Enforcer(self.service, traffic)
 

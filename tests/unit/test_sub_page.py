@@ -12,9 +12,10 @@ from tests.unit.test_link import KEY, site
 from vpnkeys.api.pages.sub_page import POLICY, Access, render_page
 from vpnkeys.api.pages.sub_words import ENGLISH, RUSSIAN, Words, words_for
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import Limits, Status, Window
+from vpnkeys.domain.limits import Limits, Status, Window, WindowUsage
 from vpnkeys.domain.link import render_link
 
+NOW = datetime(2026, 12, 5, 12)  # noqa: DTZ001 - UTC without an offset
 ADDRESS = "https://203.0.113.7:8000/sub/token"
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -56,7 +57,8 @@ class Markup(HTMLParser):
 
 def page(key: Key, used_bytes: int = 0, words: Words = ENGLISH) -> Markup:
     """A key's page."""
-    return Markup(render_page(Access(key, render_link(key, site()), ADDRESS, used_bytes), words))
+    usage = WindowUsage.of(key.limits.traffic_bytes, key.limits.traffic_window, used_bytes, NOW)
+    return Markup(render_page(Access(key, render_link(key, site()), ADDRESS, usage), words))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -111,18 +113,39 @@ def test_what_was_used_is_shown_as_a_part_of_the_limit(used: int, share: str) ->
     limits = Limits(datetime(2026, 12, 31, 23, 59), 1000, Window.MONTH)  # noqa: DTZ001 - UTC without an offset
     found = page(replace(KEY, limits=limits), used)
     assert found.of("progress", "value") == [share]
-    assert "of 1000 B this month" in found.texts
+    assert "of 1 kB this month" in found.texts
+    assert f"{max(0, 1000 - used)} B left · more from 2027-01-01 00:00 UTC".replace("1000 B", "1 kB") in found.texts
     assert "Works until 2026-12-31 23:59 UTC" in found.texts
     assert "progress" not in page(KEY, used).elements
 
 
 @pytest.mark.parametrize(
     ("count", "english", "russian"),
-    [(0, "0 B", "0 Б"), (1023, "1023 B", "1023 Б"), (1536, "1.5 KiB", "1,5 КиБ"), (2**31, "2 GiB", "2 ГиБ")],
+    [(0, "0 B", "0 Б"), (999, "999 B", "999 Б"), (1500, "1.5 kB", "1,5 кБ"), (2 * 10**9, "2 GB", "2 ГБ")],
 )
 def test_sizes_are_for_people(count: int, english: str, russian: str) -> None:
     """One decimal, in the language's own spelling."""
     assert (ENGLISH.size(count), RUSSIAN.size(count)) == (english, russian)
+
+
+@pytest.mark.parametrize(
+    ("window", "english", "russian"),
+    [
+        ("total", "in all", "всего"),
+        ("month@15", "in the month from day 15", "за месяц, считая с 15-го числа"),
+        ("30d", "in the last 30 days", "за последние дни (30)"),
+    ],
+)
+def test_every_window_has_a_name(window: str, english: str, russian: str) -> None:
+    """Also those with a number."""
+    assert (ENGLISH.window(Window(window)), RUSSIAN.window(Window(window))) == (english, russian)
+
+
+def test_a_time_that_has_not_begun_is_shown_as_such() -> None:
+    """It counts from the first connection, whatever the date is."""
+    waiting = replace(KEY, limits=Limits(expires_after_s=30 * 86400))
+    assert "Days from the first connection: 30" in page(waiting).texts
+    assert "Дней с первого подключения: 30" in page(waiting, words=RUSSIAN).texts
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def create_app(services: Services) -> ASGIApp:
     app.state.services = services
     app.state.access_control = AccessControl(services.tokens, Sessions(), RateLimits(services.rate_limits), Shares())
     app.state.metrics = Metrics(services.vitals, services.xray_version)
-    app.state.rendered_keys = RenderedKeys(services.keys.list)
+    app.state.rendered_keys = RenderedKeys(services.keys.list, services.traffic.usage)
     app.state.health = SharedCall(Pool.HEALTH, services.health.report)
     app.state.feed = Feed(live.Look(services, app.state.rendered_keys).now)
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.

@@ -72,7 +72,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
     clock, post = SystemClock(), LazyWebhookClient()
     traffic = TrafficService(reconciler.store, node, clock)
-    changer = KeyChanger(reconciler, clock, used_bytes=traffic.unstored.used_bytes)
+    changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)
     keys, reporter = KeyService(changer, settings.port_range), Reporter(reconciler, settings.port_range)
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)

@@ -33,8 +33,12 @@ TrafficOption = Annotated[
     str | None, typer.Option("--traffic-limit", metavar="BYTES", help="Such as 500M or 20G (powers of 1024); or none.")
 ]
 WindowOption = Annotated[
-    Window | None,
-    typer.Option("--window", help="The period of the traffic limit: usage restarts at zero with each; UTC."),
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="PERIOD",
+        help="The period of the traffic limit, UTC: total, day, week, month, month@15 (from the 15th), 30d (rolling).",
+    ),
 ]
 DevicesOption = Annotated[
     str | None,
@@ -77,7 +81,7 @@ def limits_of(  # noqa: PLR0913 - one for each option
     active: bool | None,
     expires: str | None,
     traffic_limit: str | None,
-    window: Window | None,
+    window: str | None,
     devices: str | None,
     speed: str | None,
     utls: str | None,
@@ -95,7 +99,7 @@ def limits_of(  # noqa: PLR0913 - one for each option
     if traffic_limit is not None:
         fields["traffic_limit_bytes"] = None if traffic_limit == _NONE else _bytes(traffic_limit)
     if window is not None:
-        fields["traffic_limit_window"] = window.value
+        fields["traffic_limit_window"] = _window(window)
     if devices is not None:
         fields["max_devices"] = None if devices == _NONE else _number("--devices", devices)
     if speed is not None:
@@ -124,3 +128,10 @@ def _number(option: str, text: str) -> int:
         return int(text)
     except ValueError:
         wrong_usage(f"{option} {text}: give a number, or {_NONE}")
+
+
+def _window(text: str) -> Window:
+    try:
+        return Window(text)
+    except ValueError as error:
+        wrong_usage(f"--window: {error}")

@@ -9,6 +9,7 @@ from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Bytes, Point, Samples, Tally, Total, Traffic
@@ -145,6 +146,10 @@ class Transaction(Protocol):
         """Remove the stops of these keys. A missing one is no error."""
         ...
 
+    def put_notices(self, notices: Mapping[str, Notice]) -> None:
+        """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""
+        ...
+
     def put_token(self, token: Token) -> None:
         """Add a token, or change the one with its id."""
         ...
@@ -223,6 +228,10 @@ class Store(Protocol):
 
     def deliveries(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return up to `limit` deliveries of a webhook (delivered, given up or waiting), newest first."""
+        ...
+
+    def notices(self) -> Mapping[str, Notice]:
+        """Return how near keys are to their traffic limits, by id, as webhooks have been notified."""
         ...
 
     def counted(self, epoch: str, uuid: str) -> Bytes:

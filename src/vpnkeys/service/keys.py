@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from vpnkeys.domain.change import KeyChanges, Snapshot, Stages
 from vpnkeys.domain.errors import (
@@ -119,13 +119,15 @@ class KeyService:
     def extend(self, ids: Iterable[str], by: timedelta) -> tuple[Key, ...]:
         """Let keys expire later by this time and return them. Keys that never expire are not changed.
 
-        For a key that has expired, the time counts from now. Raises KeyNotFound, and what `KeyChanger.change` raises.
+        For a key that has expired, the time counts from now; for one that waits for its first byte it is longer.
+        Raises KeyNotFound, and what `KeyChanger.change` raises.
         """
 
         def decide(seen: Snapshot) -> KeyChanges:
             # A dict keeps the order and drops repetitions: a key that is named twice is extended once.
             chosen = dict.fromkeys(seen.find(key_id) for key_id in ids)
-            return KeyChanges(update=seen.under_limits(_extended(key, by, seen.now) for key in chosen))
+            extended = (replace(key, limits=key.limits.extended(by, seen.now)) for key in chosen)
+            return KeyChanges(update=seen.under_limits(extended))
 
         return self.changer.change(decide).update
 
@@ -152,13 +154,18 @@ class KeyService:
             seen = self.changer.snapshot(fresh)
             changed = _changed(seen)
             stopping = tuple(key for key in changed if not key.serves)
-            returning = [key for key in changed if key.serves and seen.is_free(key.port)]
+            served = {key.id for key in seen.keys if key.serves}
+            # Keys whose time has begun: they go on, on ports that are not free because they listen there.
+            staying = tuple(key for key in changed if key.serves and key.id in served)
+            returning = [key for key in changed if key.serves and key.id not in served and seen.is_free(key.port)]
             # Stops first and together, starts one by one: a key that fails to start must not keep others from stopping,
             # and takes none of the other starts back with it.
             if stopping:
                 self._stop_now(stopping)
+            if staying:
+                self.changer.change(lambda _seen: KeyChanges(update=staying), patience_s=BRIEFLY_S)
             refused = {key.id: error for key in returning if (error := self._try_to_start(key)) is not None}
-        changed = tuple(key for key in (*stopping, *returning) if key.id not in refused)
+        changed = tuple(key for key in (*stopping, *staying, *returning) if key.id not in refused)
         for key in changed:
             _log.info("key %s is %s now", key.id, key.status)
         for error in refused.values():
@@ -285,13 +292,3 @@ def lowest_free(
 def _changed(seen: Snapshot) -> tuple[Key, ...]:
     """Return the keys whose limit status is not what is stored, with the status that they should have now."""
     return tuple(now for key, now in zip(seen.keys, seen.under_limits(seen.keys), strict=True) if now != key)
-
-
-def _extended(key: Key, by: timedelta, now: datetime) -> Key:
-    expires_at = key.limits.expires_at
-    if expires_at is None:
-        return key
-    start = max(expires_at, now)
-    # A span of any length is valid; beyond the year 9999 the addition would overflow.
-    later = start + min(by, datetime.max - start)  # noqa: DTZ901 - UTC without an offset, as everywhere
-    return replace(key, limits=replace(key.limits, expires_at=later))

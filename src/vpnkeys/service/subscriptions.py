@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import NotFound
 from vpnkeys.domain.key import Key, find
-from vpnkeys.domain.limits import window_start
 from vpnkeys.domain.link import host_in_url
 from vpnkeys.domain.subscription import Subscription, hash_token, new_subscription
 from vpnkeys.interfaces import Clock, Store
@@ -68,11 +67,6 @@ class SubscriptionService:
     def url(self, token: str) -> str:
         """Return the address for the customer."""
         return f"https://{host_in_url(self.host)}:{self.port}/sub/{token}"
-
-    def used_bytes(self, key: Key) -> int:
-        """Return the bytes that a key has used in the present window of its traffic limit, as last sampled."""
-        since = window_start(key.limits.traffic_window, self.clock.now())
-        return self.store.used_bytes({key.account: since})[key.account]
 
 
 def _facts(subscription: Subscription | None) -> dict[str, object]:

@@ -13,6 +13,7 @@ Kind = Literal[
     "key.created",
     "key.changed",
     "key.deleted",
+    "key.limit_near",
     "key.limited",
     "key.expired",
     "key.active",

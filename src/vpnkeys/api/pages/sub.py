@@ -22,6 +22,7 @@ from vpnkeys.api.pages.sub_words import words_for
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.services import Services
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import WindowUsage
 from vpnkeys.server.pools import Pool
 
 # Not in the OpenAPI document: it is for customers' clients only, and of no use without a token.
@@ -69,16 +70,16 @@ async def nothing_here() -> None:
 def _answer(request: Request, services: Services, key: Key, token: str, wanted: str | None) -> Response:
     asker = Asker(request.headers.get("user-agent", ""), request.headers.get("accept", ""))
     form = choose(wanted, asker)
-    used = services.subscriptions.used_bytes(key)
+    usage = services.traffic.usage.of(key)
     if form is Format.HTML:
-        access = Access(key, services.keys.link(key), services.subscriptions.url(token), used)
+        access = Access(key, services.keys.link(key), services.subscriptions.url(token), usage)
         words = words_for(request.headers.get("accept-language", ""))
         document = Document(render_page(access, words), "text/html; charset=utf-8")
     else:
         document = write(form, key, services.site(), asker)
     content = document.text.encode()
     tag = tag_of(content)
-    headers = {**_HEADERS, **_profile(key, used), "ETag": tag}
+    headers = {**_HEADERS, **_profile(key, usage), "ETag": tag}
     if form is not Format.HTML:
         headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(_file_name(key.name), safe='')}"
     if has(request.headers.get("if-none-match", ""), tag):
@@ -86,13 +87,13 @@ def _answer(request: Request, services: Services, key: Key, token: str, wanted: 
     return Response(content, headers=headers, media_type=document.media_type)
 
 
-def _profile(key: Key, used_bytes: int) -> dict[str, str]:
-    """Return the headers that clients show beside a subscription.
+def _profile(key: Key, usage: WindowUsage) -> dict[str, str]:
+    """Return the headers that clients show beside a subscription; `total` and `download` are of the present window.
 
     All bytes are given as download: clients add up both directions, and of imported bytes only the sum is known.
     """
     limits = key.limits
-    info = [f"upload=0; download={used_bytes}"]
+    info = [f"upload=0; download={usage.used_bytes or 0}"]
     if limits.traffic_bytes is not None:
         info.append(f"total={limits.traffic_bytes}")
     if limits.expires_at is not None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from vpnkeys.api.pages.static import read
 from vpnkeys.api.pages.sub_words import Words
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import Status
+from vpnkeys.domain.limits import Status, WindowUsage
 
 _PAGE = Template(read("subscription", "page.html").decode())
 _STYLE = read("subscription", "page.css").decode()
@@ -42,12 +42,12 @@ _ADD_TO = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Holds what a customer sees of a key. `used_bytes` counts in the present window of its traffic limit."""
+    """Holds what a customer sees of a key. `usage` is that of the present window of its traffic limit."""
 
     key: Key
     link: str
     address: str
-    used_bytes: int
+    usage: WindowUsage
 
 
 def render_page(access: Access, words: Words) -> str:
@@ -68,16 +68,18 @@ def render_page(access: Access, words: Words) -> str:
 
 def _usage(access: Access, words: Words) -> str:
     limits = access.key.limits
-    window = words.windows[limits.traffic_window]
-    lines = [f'<p class="used">{escape(words.size(access.used_bytes))}</p>']
+    window, usage = words.window(limits.traffic_window), access.usage
+    used_bytes = usage.used_bytes or 0
+    lines = [f'<p class="used">{escape(words.size(used_bytes))}</p>']
     if limits.traffic_bytes is None:
         lines.append(f'<p class="faint">{escape(words.used.format(window))}</p>')
     else:
-        share = min(100, access.used_bytes * 100 // limits.traffic_bytes)
+        share = min(100, used_bytes * 100 // limits.traffic_bytes)
         of = words.of.format(words.size(limits.traffic_bytes), window)
         label = escape(f"{share} %")
         lines.append(f'<p class="faint">{escape(of)}</p><progress max="100" value="{share}">{label}</progress>')
-    lines.append(f'<p class="faint">{escape(words.expiry(limits.expires_at))}</p>')
+        lines.append(f'<p class="faint">{escape(words.remaining(usage))}</p>')
+    lines.append(f'<p class="faint">{escape(words.expiry(limits))}</p>')
     if access.key.status in words.why:
         lines.insert(0, f'<p class="why">{escape(words.why[access.key.status])}</p>')
     return _card("", lines)

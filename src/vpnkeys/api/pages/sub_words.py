@@ -4,21 +4,30 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from vpnkeys.domain.limits import Status, Window
+from vpnkeys.domain.limits import Limits, Status, Window, WindowUsage
 
-_STEP = 1024
+_STEP = 1000
+_DAY_S = 86400
 _QUALITY = re.compile(r"(?:q=([01](?:\.[0-9]{0,3})?))?")
 """The weight of a language in Accept-Language (RFC 9110, 12.4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Holds one language. `used` has a place for the window, `of` for limit and window; `units` begin with bytes."""
+    """Holds one language. `used` has a place for the window, `of` for limit and window; `units` begin with bytes.
+
+    `waits` has a place for days, `left` for a size, `resets` for a moment.
+    """
 
     language: str
     statuses: dict[Status, str]
     why: dict[Status, str]
     windows: dict[Window, str]
+    month_from: str
+    last_days: str
+    left: str
+    resets: str
+    waits: str
     used: str
     of: str
     expires: str
@@ -35,16 +44,32 @@ class Words:
     comma: str
 
     def size(self, count: int) -> str:
-        """Return a number of bytes in the largest unit of which there is at least one, such as "1.5 GiB"."""
+        """Return a number of bytes in the largest unit of which there is at least one, such as "1.5 GB", 10^9 each."""
         size, unit = float(count), 0
         while size >= _STEP and unit < len(self.units) - 1:
             size, unit = size / _STEP, unit + 1
         digits = f"{size:.0f}" if unit == 0 or size == int(size) else f"{size:.1f}"
         return f"{digits.replace('.', self.comma)} {self.units[unit]}"
 
-    def expiry(self, moment: datetime | None) -> str:
+    def window(self, window: Window) -> str:
+        """Return the period in which traffic is counted."""
+        if window.is_rolling:
+            return self.last_days.format(window[:-1])
+        return self.windows.get(window) or self.month_from.format(window.partition("@")[2])
+
+    def remaining(self, usage: WindowUsage) -> str:
+        """Return how much of the limit is left, and when there is more again."""
+        left = self.left.format(self.size(usage.remaining_bytes or 0))
+        return left if usage.resets_at is None else f"{left} · {self.resets.format(self._stamp(usage.resets_at))}"
+
+    def expiry(self, limits: Limits) -> str:
         """Return until when the access works."""
-        return self.never if moment is None else self.expires.format(moment.strftime(self.date))
+        if limits.is_waiting:
+            return self.waits.format(f"{(limits.expires_after_s or 0) / _DAY_S:.4g}".replace(".", self.comma))
+        return self.never if limits.expires_at is None else self.expires.format(self._stamp(limits.expires_at))
+
+    def _stamp(self, moment: datetime) -> str:
+        return moment.strftime(self.date)
 
 
 ENGLISH = Words(
@@ -61,6 +86,11 @@ ENGLISH = Words(
         Status.LIMITED: "The traffic of this access is used up. It comes back with the next period, or when extended.",
     },
     windows={Window.TOTAL: "in all", Window.DAY: "today", Window.WEEK: "this week", Window.MONTH: "this month"},
+    month_from="in the month from day {}",
+    last_days="in the last {} days",
+    left="{} left",
+    resets="more from {}",
+    waits="Days from the first connection: {}",
     used="used {}",
     of="of {} {}",
     expires="Works until {}",
@@ -73,7 +103,7 @@ ENGLISH = Words(
     itself_hint="Add it in the app as a subscription. It opens your access: keep it to yourself.",
     apps="Apps",
     date="%Y-%m-%d %H:%M UTC",
-    units=("B", "KiB", "MiB", "GiB", "TiB", "PiB"),
+    units=("B", "kB", "MB", "GB", "TB", "PB"),
     comma=".",
 )
 
@@ -96,6 +126,11 @@ RUSSIAN = Words(
         Window.WEEK: "на этой неделе",
         Window.MONTH: "в этом месяце",
     },
+    month_from="за месяц, считая с {}-го числа",
+    last_days="за последние дни ({})",
+    left="осталось {}",
+    resets="снова с {}",
+    waits="Дней с первого подключения: {}",
     used="использовано {}",
     of="из {} {}",
     expires="Действует до {}",
@@ -108,7 +143,7 @@ RUSSIAN = Words(
     itself_hint="Добавьте его в приложение как подписку и никому не передавайте: он открывает ваш доступ.",
     apps="Приложения",
     date="%d.%m.%Y %H:%M UTC",
-    units=("Б", "КиБ", "МиБ", "ГиБ", "ТиБ", "ПиБ"),
+    units=("Б", "кБ", "МБ", "ГБ", "ТБ", "ПБ"),
     comma=",",
 )
 

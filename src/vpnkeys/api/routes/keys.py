@@ -12,7 +12,7 @@ from fastapi import Header, Query, Request, Response
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer, made_answer
-from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, rendered_keys
+from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, TrafficDep, rendered_keys
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.key import Key as DomainKey
@@ -21,6 +21,7 @@ from vpnkeys.server.pools import Pool
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.rotation import Renewal, rotate
+from vpnkeys.service.traffic import TrafficService
 from vpnkeys.wire.keys import (
     Deleted,
     DeletedMany,
@@ -66,7 +67,7 @@ async def create_key(
     draft = draft_of(new)
     # The parsed body is compared, so that spelling and order of its JSON do not matter.
     repeat = None if idempotency_key is None else Repeat.of(who.id, idempotency_key, draft)
-    return made_answer(await Pool.QUICK.run(keys.create, draft, repeat), new)
+    return made_answer(await Pool.QUICK.run(keys.create, draft, repeat), new, keys.clock.now())
 
 
 @router.post("/bulk")
@@ -74,7 +75,7 @@ async def create_key(
 async def create_keys(new: NewKeys, keys: KeysDep) -> list[MadeKey]:
     """Make several keys, all of them or none."""
     made = await Pool.QUICK.run(keys.create_many, [draft_of(one) for one in new.keys])
-    return [made_answer(key, asked) for key, asked in zip(made, new.keys, strict=True)]
+    return [made_answer(key, asked, keys.clock.now()) for key, asked in zip(made, new.keys, strict=True)]
 
 
 # POST, because clients and proxies may drop the body of a DELETE (RFC 9110, 9.3.5).
@@ -88,10 +89,11 @@ async def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:
 
 @router.post("/bulk/extend")
 @requires(Scope.KEYS)
-async def extend_keys(extension: Extension, keys: KeysDep) -> list[Key]:
+async def extend_keys(extension: Extension, keys: KeysDep, traffic: TrafficDep) -> list[Key]:
     """Let several keys expire later, all of them or none; those that never expire stay so."""
     extended = await Pool.QUICK.run(keys.extend, extension.ids, timedelta(days=extension.days))
-    return [key_answer(key) for key in extended]
+    usage = traffic.usage.of_each(extended)
+    return [key_answer(key, used) for key, used in zip(extended, usage, strict=True)]
 
 
 @router.plain("", response_model=list[Key])
@@ -113,14 +115,16 @@ def get_key(request: Request, key_id: KeyId) -> Response:
 
 @router.get("/{key_id}/config")
 @requires(Scope.READ)
-async def get_key_config(key: KeyDep, keys: KeysDep) -> KeyConfig:
+async def get_key_config(key: KeyDep, keys: KeysDep, traffic: TrafficDep) -> KeyConfig:
     """Return a key and the link for its customer."""
-    return _config_answer(key, keys)
+    return _config_answer(key, keys, traffic)
 
 
-def _config_answer(key: DomainKey, keys: KeyService) -> KeyConfig:
+def _config_answer(key: DomainKey, keys: KeyService, traffic: TrafficService) -> KeyConfig:
     link = keys.link(key)
-    return KeyConfig(key=key_answer(key), client_config=link, vless_url=link, short_id=key.short_id)
+    return KeyConfig(
+        key=key_answer(key, traffic.usage.of(key)), client_config=link, vless_url=link, short_id=key.short_id
+    )
 
 
 @router.get("/{key_id}/link")
@@ -133,17 +137,18 @@ async def get_key_link(key: KeyDep, keys: KeysDep) -> KeyLink:
 
 @router.patch("/{key_id}")
 @requires(Scope.KEYS)
-async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> Key:
+async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep, traffic: TrafficDep) -> Key:
     """Change a key. When this answers, Xray follows the change. The link stays the same unless the key gets a port."""
-    return key_answer(await Pool.QUICK.run(keys.change, key_id, partial(changed_draft, change)))
+    key = await Pool.QUICK.run(keys.change, key_id, partial(changed_draft, change))
+    return key_answer(key, traffic.usage.of(key))
 
 
 @router.post("/{key_id}/rotate")
 @requires(Scope.KEYS)
-async def rotate_key(key_id: KeyId, rotation: KeyRotation, keys: KeysDep) -> KeyConfig:
+async def rotate_key(key_id: KeyId, rotation: KeyRotation, keys: KeysDep, traffic: TrafficDep) -> KeyConfig:
     """Give a key a new link. When this answers, it works, the old one does not, and its connections are cut."""
     renewal = Renewal(rotation.uuid, rotation.short_id, rotation.sni)
-    return _config_answer(await Pool.QUICK.run(rotate, keys.changer, key_id, renewal), keys)
+    return _config_answer(await Pool.QUICK.run(rotate, keys.changer, key_id, renewal), keys, traffic)
 
 
 @router.delete("/{key_id}")

@@ -11,6 +11,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.limits.devices import Device, surplus
 from vpnkeys.service.keys import KeyService
+from vpnkeys.service.limits.notices import LimitNotices
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.worker import Job, Worker
 
@@ -29,7 +30,7 @@ _JOB = Job(
 
 @dataclass(slots=True)
 class Enforcer:
-    """Checks all limits once a second, and samples traffic every two seconds while any key has a traffic limit.
+    """Checks all limits once a second, and samples traffic every two seconds while a limit depends on it.
 
     A traffic limit that is reached between two samples is noticed sooner by `service.limits.quotas`.
     """
@@ -38,12 +39,14 @@ class Enforcer:
     traffic: TrafficService
     now: Callable[[], float] = time.monotonic
     worker: Worker = field(init=False)
+    notices: LimitNotices = field(init=False)
     _devices: dict[str, Mapping[str, Device]] = field(default_factory=dict, init=False)
     _sampled_at: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is checked before it starts."""
         self.worker = Worker(_JOB, self.look)
+        self.notices = LimitNotices(self.traffic)
 
     def enforce_now(self) -> None:
         """Enforce the limits now. Errors are ignored, because the next check, a second later, does the same."""
@@ -64,8 +67,11 @@ class Enforcer:
             self.keys.enforce_limits()
 
     def _enforce_traffic(self) -> None:
-        if any(key.limits.traffic_bytes is not None for key in self.keys.list()) and self._sample_if_due():
+        counting = [key for key in self.keys.list() if key.limits.traffic_bytes is not None or key.limits.is_waiting]
+        if counting and self._sample_if_due():
+            # Notices last, though they come too late then for a key that is used up: limits must not wait for webhooks.
             self.keys.enforce_limits()
+            self.notices.notify(key for key in counting if key.limits.traffic_bytes is not None)
 
     def _sample_if_due(self) -> bool:
         now = self.now()

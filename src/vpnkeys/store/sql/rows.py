@@ -36,8 +36,9 @@ def to_row(key: Key) -> dict[str, object]:
         "uuid": key.account,
         "new_uuid": key.uuid if key.first_uuid else None,
         "expires_at": limits.expires_at,
+        "expires_after_s": limits.expires_after_s,
         "traffic_limit_bytes": limits.traffic_bytes,
-        "traffic_limit_window": limits.traffic_window.value,
+        "traffic_limit_window": str(limits.traffic_window),
         "max_devices": limits.max_devices,
         "speed_limit_mbps": limits.speed_mbps,
         # The column has kept its first name, so that no database has to be migrated for a word.
@@ -50,6 +51,7 @@ def to_key(row: Mapping[Any, Any]) -> Key:
     """Return the key of a row."""
     limits = Limits(
         expires_at=row["expires_at"],
+        expires_after_s=row["expires_after_s"],
         traffic_bytes=row["traffic_limit_bytes"],
         traffic_window=Window(row["traffic_limit_window"]),
         max_devices=row["max_devices"],

@@ -16,6 +16,7 @@ from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Bytes, Point, Samples, Tally, Total, Traffic
@@ -27,7 +28,7 @@ from vpnkeys.store.sql.faults import Cause, cause_of
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.memory import Tables, read_all, read_changed
 from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_unsettled
-from vpnkeys.store.sql.tables import idempotency
+from vpnkeys.store.sql.tables import idempotency, limit_notices
 from vpnkeys.store.sql.transaction import SqlTransaction
 from vpnkeys.store.sql.writers import Writers
 
@@ -131,6 +132,11 @@ class SqlStore:
         """Return what several keys have used, by UUID."""
         with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).traffic_of(uuids)
+
+    def notices(self) -> Mapping[str, Notice]:
+        """Return how near keys are to their traffic limits, by id, as webhooks have been notified."""
+        with Reading(), self._engine.begin() as connection:
+            return {key_id: Notice(*rest) for key_id, *rest in connection.execute(select(limit_notices))}
 
     def counted(self, epoch: str, uuid: str) -> Bytes:
         """Return the bytes of a key that were counted in an epoch."""

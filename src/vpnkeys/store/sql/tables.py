@@ -53,6 +53,8 @@ keys = Table(
     Column("fingerprint", String(16)),
     # The VLESS id of a key that has got another one. `uuid` is the first, to which traffic belongs.
     Column("new_uuid", String(36), unique=True, index=True),
+    # The key expires so long after its first byte, by which `expires_at` is set.
+    Column("expires_after_s", BigInteger),
 )
 
 
@@ -72,6 +74,15 @@ traffic_accounts = Table(
     Column("reset_hour", DateTime),
     Column("reset_hour_bytes", BigInteger, nullable=False, server_default="0"),
     Column("last_seen_at", DateTime),
+)
+
+# How near a key was to its traffic limit when webhooks were last notified: of the window that began then, in percent.
+limit_notices = Table(
+    "limit_notices",
+    metadata,
+    Column("key_id", String(36), ForeignKey(keys.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("window_start", DateTime),
+    Column("percent", Integer, nullable=False),
 )
 
 # The highest counters seen in one life of Xray. The maximum is the same however often and in whatever order samples

@@ -1,6 +1,6 @@
 """Implements a write transaction of an SQL database."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from vpnkeys.domain.audit import Entry, Outcome, key_created, key_deleted, key_u
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent, event_of_gap
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Gap
@@ -17,7 +18,7 @@ from vpnkeys.store.sql.audit import utc_now, write_records
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.outbox import SqlOutbox
 from vpnkeys.store.sql.rows import to_row, token_row
-from vpnkeys.store.sql.tables import idempotency, subscriptions
+from vpnkeys.store.sql.tables import idempotency, limit_notices, subscriptions
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
 from vpnkeys.store.sql.tables import stops as stops_table
@@ -166,6 +167,13 @@ class SqlTransaction:
         if gone := known.intersection(key_ids):
             self._connection.execute(_DROP_STOP, [{"of_id": key_id} for key_id in gone])
             self._stops = tuple(stop for stop in self._stops if stop.key_id not in gone)
+
+    def put_notices(self, notices: Mapping[str, Notice]) -> None:
+        """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""
+        rows = [{"key_id": key_id, **notice._asdict()} for key_id, notice in notices.items()]
+        if rows:
+            self._connection.execute(delete(limit_notices).where(limit_notices.c.key_id.in_(notices)))
+            self._connection.execute(insert(limit_notices), rows)
 
     def put_token(self, token: Token) -> None:
         """Add a token, or replace the one with its id."""

@@ -4,10 +4,10 @@
 declare namespace Api {
   type Scope = "read" | "keys" | "admin";
   type Status = "active" | "disabled" | "expired" | "limited";
-  type Window = "total" | "day" | "week" | "month";
+  type Window = string;
   type Step = "hour" | "day";
   type Outcome = "done" | "taken_back" | "failed";
-  type Kind = "key.created" | "key.changed" | "key.deleted" | "key.limited" | "key.expired" | "key.active" | "traffic.gap" | "drift.found" | "ping";
+  type Kind = "key.created" | "key.changed" | "key.deleted" | "key.limit_near" | "key.limited" | "key.expired" | "key.active" | "traffic.gap" | "drift.found" | "ping";
 
   // The dashboard receives "/health" and "/api/traffic" as events; they have the same shape.
   interface GetAnswers {
@@ -126,6 +126,10 @@ declare namespace Api {
     max_devices: number | null;
     speed_limit_mbps: number | null;
     fingerprint: string | null;
+    expires_after_s: number | null;
+    used_in_window_bytes: number | null;
+    remaining_bytes: number | null;
+    resets_at: string | null;
   }
   interface MadeKey {
     id: string;
@@ -144,6 +148,10 @@ declare namespace Api {
     max_devices: number | null;
     speed_limit_mbps: number | null;
     fingerprint: string | null;
+    expires_after_s: number | null;
+    used_in_window_bytes: number | null;
+    remaining_bytes: number | null;
+    resets_at: string | null;
     ignored_fields: string[];
   }
 
@@ -152,6 +160,7 @@ declare namespace Api {
     is_active?: boolean;
     note?: string;
     expires_at?: string | null;
+    expires_after_s?: number | null;
     traffic_limit_bytes?: number | null;
     traffic_limit_window?: Window;
     max_devices?: number | null;
@@ -165,6 +174,7 @@ declare namespace Api {
     is_active?: boolean;
     note?: string;
     expires_at?: string | null;
+    expires_after_s?: number | null;
     traffic_limit_bytes?: number | null;
     traffic_limit_window?: Window;
     max_devices?: number | null;
@@ -243,6 +253,9 @@ declare namespace Api {
     total_bytes: number;
     devices: number | null;
     last_seen: string | null;
+    used_in_window_bytes: number | null;
+    remaining_bytes: number | null;
+    resets_at: string | null;
   }
 
   interface KeyHistory {

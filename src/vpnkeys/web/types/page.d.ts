@@ -27,6 +27,9 @@ declare namespace Page {
   // What is known of one key's traffic; rates are in bytes per second, the newest last.
   interface Usage {
     total: number;
+    inWindow: number;
+    left: number | null;
+    resetsAt: string | null;
     devices: number | null;
     lastSeen: string | null;
     rate: number;

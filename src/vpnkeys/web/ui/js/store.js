@@ -14,7 +14,7 @@ export const state = {
 
 const SAMPLES = 60;
 /** @type {Page.Usage} */
-const NO_USAGE = { total: 0, devices: 0, lastSeen: null, rate: 0, rates: [] };
+const NO_USAGE = { total: 0, inWindow: 0, left: null, resetsAt: null, devices: 0, lastSeen: null, rate: 0, rates: [] };
 
 const bus = new EventTarget();
 let sampledAt = 0;
@@ -90,7 +90,8 @@ export function setTraffic(traffic) {
     const before = state.usage.get(one.key_id);
     const rate = before && seconds > 0.5 ? Math.max(0, one.total_bytes - before.total) / seconds : 0;
     const rates = [...(before?.rates ?? []), rate].slice(-SAMPLES);
-    usage.set(one.key_id, { total: one.total_bytes, devices: one.devices, lastSeen: one.last_seen, rate, rates });
+    const window = { inWindow: one.used_in_window_bytes ?? 0, left: one.remaining_bytes, resetsAt: one.resets_at };
+    usage.set(one.key_id, { total: one.total_bytes, ...window, devices: one.devices, lastSeen: one.last_seen, rate, rates });
     state.totalRate += rate;
   }
   state.totalRates = [...state.totalRates, state.totalRate].slice(-SAMPLES);

@@ -18,7 +18,7 @@ import { secretDialog } from "./secret.js";
  */
 const pathOf = (hook, rest) => /** @type {`/api/webhooks/${string}${Rest}`} */ (`/api/webhooks/${encodeURIComponent(hook.id)}${rest ?? ""}`);
 /** @type {Api.Kind[]} */
-const EVENTS = ["key.created", "key.changed", "key.deleted", "key.limited", "key.expired", "key.active", "traffic.gap", "drift.found"];
+const EVENTS = ["key.created", "key.changed", "key.deleted", "key.limit_near", "key.limited", "key.expired", "key.active", "traffic.gap", "drift.found"];
 /** @type {Set<string>} */
 const removing = new Set();
 

@@ -11,6 +11,7 @@ import { keyOf, may, on, state, usageOf } from "../../store.js";
 import { auditTable } from "../audit.js";
 import { subscriptionPart } from "./subscription.js";
 import { editDialog } from "./form.js";
+import { unused } from "./row.js";
 import { testCard } from "./test.js";
 
 /** @param {Page.ViewContext} context */
@@ -117,7 +118,7 @@ function factsPart() {
   function update(key) {
     const used = usageOf(key.id);
     current = key;
-    bar.show(used.total, key.traffic_limit_window === "total" ? key.traffic_limit_bytes : null);
+    bar.show(key.traffic_limit_bytes ? used.inWindow : used.total, key.traffic_limit_bytes);
     spark.show(used.rates);
     setText(live, rate(used.rate));
     // Drawn only when something changed: text that is selected for copying stays selected.
@@ -128,6 +129,16 @@ function factsPart() {
     replace(list, rows.map(([label, ...value]) => h("div", {}, h("dt", {}, t(label)), h("dd", {}, value))));
   }
   return { usage, list, update };
+}
+
+/**
+ * Returns the period of a traffic limit, such as "a month from day 15".
+ * @param {Api.Window} window
+ */
+function perWindow(window) {
+  const [, n] = /(\d+)/.exec(window) ?? [];
+  if (n) return t(window.startsWith("month") ? "window.per.month-from" : "window.per.days", { n });
+  return t(/** @type {Page.MessageName} */ (`window.per.${window}`));
 }
 
 const none = () => h("span", { class: "muted" }, t("limits.none"));
@@ -150,8 +161,10 @@ function factsOf(key, used) {
   return [
     ["fact.online", used.devices === null ? "?" : number(used.devices), key.max_devices ? t("fact.of", { most: key.max_devices }) : ""],
     ["fact.seen", when(used.lastSeen)],
-    ["fact.expires", key.expires_at ? when(key.expires_at, "time") : h("span", { class: "muted" }, t("limits.never"))],
-    ["fact.limit", limit ? `${bytes(limit)} ${t(`window.per.${key.traffic_limit_window}`)}` : none()],
+    ["fact.expires", key.expires_at ? when(key.expires_at, "time") : h("span", { class: "muted" }, unused(key))],
+    ["fact.limit", limit ? `${bytes(limit)} ${perWindow(key.traffic_limit_window)}` : none()],
+    ["fact.left", limit && used.left !== null ? bytes(used.left) : none()],
+    ["fact.resets", limit && used.resetsAt ? when(used.resetsAt, "time") : none()],
     ["fact.speed", key.speed_limit_mbps ? `${number(key.speed_limit_mbps)}\u00a0${t("unit.Mbps")}` : none()],
     ["fact.port", mono(String(key.port))],
     ["fact.sni", mono(key.sni)],

@@ -102,8 +102,16 @@ export function updateRow(row, key, isChosen) {
     setText(part.port, String(key.port));
     row.classList.toggle("off", key.status !== "active");
   }
-  replace(part.expires, key.expires_at ? when(key.expires_at) : h("span", { class: "muted" }, t("limits.never")));
+  replace(part.expires, key.expires_at ? when(key.expires_at) : h("span", { class: "muted" }, unused(key)));
   updateLive(row);
+}
+
+/**
+ * Returns when a key without a date expires: so long after its first byte, or never.
+ * @param {Api.Key} key
+ */
+export function unused(key) {
+  return key.expires_after_s ? t("limits.from-first", { n: number(Math.ceil(key.expires_after_s / 86400)) }) : t("limits.never");
 }
 
 /**
@@ -140,7 +148,7 @@ export function updateLive(row) {
   row.classList.toggle("moving", usage.rate > 0);
   setText(part.devices, devices(usage.devices, key.max_devices));
   part.devices.classList.toggle("online", (usage.devices ?? 0) > 0);
-  part.usage.show(usage.total, key.traffic_limit_window === "total" ? key.traffic_limit_bytes : null);
+  part.usage.show(key.traffic_limit_bytes ? usage.inWindow : usage.total, key.traffic_limit_bytes);
 }
 
 /**
