@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
+from vpnkeys.domain.networks import parse_origins
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint
 from vpnkeys.rundir import ADMIN_SOCKET, run_dir
@@ -182,6 +183,7 @@ class Settings(BaseModel):
     xray_ca_file: Path | None = None
     xray_supervisor: Literal["vpnkeys", "systemd"] = "vpnkeys"
     sync_restarts: Literal["always", "needed"] = "always"
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(parse_origins)] = ()
     database_url: str
     traffic_interval_s: Annotated[float, Field(ge=0)] = 10
     rate_limits: Annotated[Mapping[str, str], BeforeValidator(_rate_limits)] = Field(

@@ -14,6 +14,7 @@ from vpnkeys.api.auth.rate_limits import RateLimits
 from vpnkeys.api.auth.sessions import Sessions
 from vpnkeys.api.auth.shares import Shares
 from vpnkeys.api.bodylimit import BodyLimit
+from vpnkeys.api.cors import CrossOrigin
 from vpnkeys.api.counts import Metrics
 from vpnkeys.api.feed import Feed
 from vpnkeys.api.head import HeadRequests
@@ -105,6 +106,6 @@ def create_app(services: Services) -> ASGIApp:
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
     app.router.routes.extend(route for part in _PARTS for route in part.router.routes)
     errors.install(app)
-    return AccessLog(
-        CancelledRequests(HeadRequests(SingleHeaders(BodyLimit(Dispatcher(app))))), app.state.metrics.count
-    )
+    checked = SingleHeaders(BodyLimit(Dispatcher(app)))
+    open_to = CrossOrigin(checked, services.cors_origins) if services.cors_origins else checked
+    return AccessLog(CancelledRequests(HeadRequests(open_to)), app.state.metrics.count)

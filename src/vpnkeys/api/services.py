@@ -39,3 +39,4 @@ class Services:
     vitals: Callable[[], Vitals]
     webhooks: WebhookService
     xray_version: str
+    cors_origins: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
-"""The networks to which this server sends nothing for others: one list, for customers and for webhooks."""
+"""The networks to which this server sends nothing for others, and the origins of pages that may call it."""
 
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 # Forbidden for webhooks and customers alike: link-local, multicast and reserved ranges; metadata services of clouds,
@@ -40,3 +41,16 @@ _PRIVATE = tuple(map(ip_network, PRIVATE_NETWORKS))
 def is_private(address: IPv4Address | IPv6Address) -> bool:
     """Return whether customers must not reach an address."""
     return any(address in network for network in _PRIVATE)
+
+
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Return the origins in a comma-separated text; `*` is any. Raises ValueError."""
+    origins = tuple(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
+    for origin in origins:
+        if origin != "*" and _ORIGIN.fullmatch(origin) is None:
+            msg = f"give origins, comma separated, such as https://shop.example (no path), or *; not: {origin}"
+            raise ValueError(msg)
+    return origins

@@ -93,6 +93,7 @@ def _services(server: Server) -> Services:
         health=server.health,
         keys=server.keys,
         rate_limits=server.settings.rate_limits,
+        cors_origins=server.settings.cors_origins,
         reporter=server.reporter,
         selftest=server.selftest,
         site=lambda: server.reconciler.site,
