@@ -33,6 +33,7 @@ _COMMANDS = {
     "upgrade": ("commands.install", "upgrade"),
     "upgrade-xray": ("commands.install", "upgrade_xray"),
     "completion": ("completion", "completion"),
+    "help": ("connect", "explain"),
 }
 """For each command its module, and the function or Typer app in it."""
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from vpnkeys.cli.output.plain import plain, plain_json
-from vpnkeys.cli.output.tables import table_of, to_second
+from vpnkeys.cli.output.tables import table_of
 from vpnkeys.cli.remote import Remote, asks_server
+from vpnkeys.cli.values import to_second
 from vpnkeys.client import AuditRecord
 
 _MOST = 1000
@@ -37,7 +38,7 @@ def audit(
             _follow(remote, records, subject)
         return
     rows = [(one.id, to_second(one.at), _who(one), one.action, one.subject, one.outcome, _what(one)) for one in records]
-    titles = (">No", "At (UTC)", "Who", "What", "Subject", "Outcome", "Change")
+    titles = (">No", "At", "Who", "What", "Subject", "Outcome", "Change")
     remote.show([one.as_sent() for one in records], table_of(titles, rows))
 
 

@@ -11,8 +11,9 @@ import typer
 
 from vpnkeys.cli.arguments import KeyId, Qr, Yes
 from vpnkeys.cli.output.plain import plain
-from vpnkeys.cli.output.tables import key_fields, table_of_fields, to_second
+from vpnkeys.cli.output.tables import key_fields, table_of_fields
 from vpnkeys.cli.remote import Remote, asks_server, refused, wrong_usage
+from vpnkeys.cli.values import to_second
 from vpnkeys.client import KeyConfig
 
 # Black on white by fixed numbers of xterm's 256 colours, which themes do not change: a camera sees the same on dark
@@ -74,7 +75,7 @@ def subscribe(  # noqa: PLR0913 - one for each option
     keys = remote.server.keys
     found = keys.subscription(key_id)
     if state:
-        since = f"since {to_second(found.created_at)} UTC" if found.exists else "none"
+        since = f"since {to_second(found.created_at)}" if found.exists else "none"
         remote.show(found.as_sent(), f"Subscription: {since}")
         return
     if found.exists:
