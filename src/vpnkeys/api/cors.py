@@ -14,7 +14,7 @@ class CrossOrigin:
     """Answers browsers that ask whether another origin may call the API, and marks answers as readable for it.
 
     The dashboard is left out, and cookies are never allowed: a page of another origin acts with the key or token that
-    it was given, and never with the session of whoever happens to be signed in.
+    it was given, and never with the session of a person who is signed in.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:

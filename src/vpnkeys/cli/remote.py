@@ -204,5 +204,5 @@ def _how_to_trust(url: str) -> str:
         f"\nThe certificate that it shows has this SHA-256 fingerprint:\n  {pairs}\n"
         "Compare it with the one that the server printed when it was installed, and prints at each start "
         "(`journalctl -u vpnkeys | grep SHA-256`). If they are the same, "
-        f"trust it:\n  export VPNKEYS_FINGERPRINT={pairs}\nIf not, somebody else answers: send no API key."
+        f"trust it:\n  export VPNKEYS_FINGERPRINT={pairs}\nIf not, another server answers: send it no API key."
     )
