@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.keys import Key, delete_key, list_keys, make_key
@@ -34,13 +34,20 @@ AS_JSON = {
 }
 
 
+def next_month() -> str:
+    """Return the midnight at which the next month begins, as the API writes it."""
+    first = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=31)
+    return f"{first.replace(day=1):%Y-%m-%dT%H:%M:%S.%f}"
+
+
 def test_set_changes_what_is_given(service: Service, key: Key) -> None:
     """And nothing else; `none` lifts a limit."""
     told = service.cli("keys", "set", key["id"], *LIMITS, *MORE, "--json")
     assert (told.returncode, told.stderr) == (0, "")
-    assert json.loads(told.stdout) == {**key, **AS_JSON}
+    changed = {**key, **AS_JSON, "remaining_bytes": 1_500_000_000, "resets_at": next_month()}
+    assert json.loads(told.stdout) == changed
     told = service.cli("keys", "set", key["uuid"], "--active", "--name", "Мария", "--expires", "none", "--json")
-    wanted = {**key, **AS_JSON, "is_active": True, "status": "active", "name": "Мария", "expires_at": None}
+    wanted = {**changed, "is_active": True, "status": "active", "name": "Мария", "expires_at": None}
     assert json.loads(told.stdout) == wanted
     none = ["--traffic-limit", "none", "--devices", "none", "--speed", "none", "--window", "total", "--note", ""]
     told = service.cli("keys", "set", key["id"], *none, "--name", key["name"], "--json")
