@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,47 @@ def test_a_busy_server_writes_again_after_a_disk_was_read_only(disk: Path) -> No
             is_over.set()
         for user in users:
             user.result()
+
+
+@contextmanager
+def users_of(store: SqlStore, count: int, holding_s: float) -> Iterator[None]:
+    """Threads that read all the time, each with its connection open for so long."""
+    is_over = threading.Event()
+
+    def use(number: int) -> None:
+        is_over.wait(holding_s * number / count)  # so that one of them always has its connection
+        while not is_over.is_set():
+            with store._engine.begin() as connection:
+                connection.exec_driver_sql("SELECT 1").all()
+                is_over.wait(holding_s)
+
+    with ThreadPoolExecutor(count) as pool:
+        users = [pool.submit(use, number) for number in range(count)]
+        try:
+            yield
+        finally:
+            is_over.set()
+        for user in users:
+            user.result()
+
+
+def test_a_slow_server_writes_again_after_a_disk_was_read_only(disk: Path) -> None:
+    """Its connections are open for longer than another one waits at first, and one of them always is."""
+    url = f"sqlite:///{disk / 'vpnkeys.db'}"
+    subprocess.run([sys.executable, "-c", _KILLED, url], check=True)
+    remount(disk, "ro")
+    with closing(SqlStore(open_migrated(url))) as store, users_of(store, 4, holding_s=0.5):
+        assert not writes(store)
+        remount(disk, "rw")
+        ends = time.monotonic() + 60.0
+        while not writes(store):
+            assert time.monotonic() < ends
+
+
+def writes(store: SqlStore) -> bool:
+    """Return whether a write is stored."""
+    with suppress(StoreUnavailable):
+        with store.write(patience_s=1.0) as transaction:
+            transaction.forget(NOON)
+        return True
+    return False

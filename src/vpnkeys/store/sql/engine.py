@@ -19,6 +19,7 @@ from vpnkeys.store.sql.faults import Cause, cause_of, damaged, translated
 
 _READS_ONLY = "vpnkeys_reads_only"
 _DRAIN_S = 0.2
+"""How long a connection waits at first for those that only read: see `_Opener`."""
 _NO_ROOM = frozenset({Cause.READ_ONLY, Cause.IO, Cause.FULL, Cause.CANNOT_OPEN})
 _UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 
@@ -55,12 +56,15 @@ class _Opener:
     """Opens the connections of one engine; where the disk lets nobody write, those that only read.
 
     What SQLite opens while nothing can be written stays read-only for the whole process, as long as one such connection
-    is open. So none of them returns to the pool, and the first ones after that wait until all of them are closed.
+    is open. So none of them returns to the pool, and the first ones after that wait until all of them are closed. Each
+    that waits in vain opens one more of them: where all are used for longer than that, as on a busy machine, there
+    would always be one. So the wait is doubled each time.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._reading_only = 0
+        self._drain_s = _DRAIN_S
         self._files: dict[Path, int] = {}
         """The inodes of the database and its log when they were first seen."""
 
@@ -72,7 +76,8 @@ class _Opener:
         make_room(file.parent)
         with self._changed:
             if os.access(file, os.W_OK):
-                self._changed.wait_for(lambda: not self._reading_only, _DRAIN_S)
+                is_drained = self._changed.wait_for(lambda: not self._reading_only, self._drain_s)
+                self._drain_s = _DRAIN_S if is_drained else min(2 * self._drain_s, PATIENCE_S)
             connection, is_complete = _opened(file, args, options)
             is_protected = file.exists() and not os.access(file, os.W_OK)
             record.info[_READS_ONLY] = is_complete or is_protected or bool(self._reading_only)
