@@ -60,6 +60,9 @@ class Change:
         self.key = make_key(self.service, self.name)
         self.link = link_of(self.service, self.key)
 
+    def set_up(self) -> None:
+        """Do what has to be done shortly before the fault, when the customer is in."""
+
     def make(self, client: httpx.Client, byte_server: ByteServer) -> None:
         """Make the change, and keep the answer."""
         del byte_server
@@ -155,9 +158,8 @@ class Expire(Change):
 
     is_limit = True
 
-    def prepare(self) -> None:
+    def set_up(self) -> None:
         """Set the date; the fault comes first."""
-        super().prepare()
         at = (datetime.now(UTC) + timedelta(seconds=EXPIRES_IN_S)).isoformat()
         self._set(expires_at=at)
 

@@ -79,6 +79,8 @@ class Episode:
             transfer(change.sock, 1_000, 1_000)
         # A REALITY handshake is one with the target, too: one that dies in that moment takes the customer along.
         assert wait_until(lambda: len(self.pings.round_trips_s) >= _SETTLED_TRIPS)
+        for change in self.changes:
+            change.set_up()
 
     def _go_wrong(self, stack: ExitStack) -> None:
         """Let the fault last until it is told and its time is over, or until limits were enforced in it."""
