@@ -70,6 +70,8 @@ class ServerNameProber:
     failing: frozenset[str] = field(default=frozenset(), init=False)
     _tested: frozenset[str] = field(default=frozenset(), init=False)
     _life: int = field(default=0, init=False)
+    _doubts: dict[str, int] = field(default_factory=dict, init=False)
+    """How often each name was suspected: a test that began before the last time says nothing."""
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _up: bool = field(default=False, init=False)
     _logged: frozenset[str] = field(default=frozenset(), init=False)
@@ -108,6 +110,7 @@ class ServerNameProber:
     def suspect(self, name: str) -> None:
         """Take a name back until a client has got through it again, which is tried at once."""
         with self._changed:
+            self._doubts[name] = self._doubts.get(name, 0) + 1
             self.ready -= {name}
             self.failing -= {name}
         self.try_again()
@@ -161,6 +164,7 @@ class ServerNameProber:
     async def _test_name(self, name: str, proxy: Path, life: int) -> None:
         """Send requests through one inbound until one is answered, and note the result."""
         patience = _AGAIN if name in self._tested else _FIRST
+        note = partial(self._note, name, life, self._doubts.get(name, 0))
         requests: set[asyncio.Task[bool]] = set()
         deadline = time.monotonic() + patience.for_s
         try:
@@ -169,19 +173,19 @@ class ServerNameProber:
                 timeout_s = patience.every_s
                 done, requests = await asyncio.wait(requests, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
                 if any(task.result() for task in done):
-                    self._note(name, life, works=True)
+                    note(works=True)
                     return
                 if done:  # refused at once: do not send the next one without a pause
                     await asyncio.sleep(patience.every_s)
-            self._note(name, life, works=False)
+            note(works=False)
         finally:
             for task in requests:
                 task.cancel()
             await asyncio.gather(*requests, return_exceptions=True)
 
-    def _note(self, name: str, life: int, *, works: bool) -> None:
+    def _note(self, name: str, life: int, doubts: int, *, works: bool) -> None:
         with self._changed:
-            if self._life != life or not self._up:
+            if self._life != life or not self._up or self._doubts.get(name, 0) != doubts:
                 return
             self._tested |= {name}
             self.ready = self.ready | {name} if works else self.ready - {name}
