@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -68,6 +69,8 @@ def write_atomically(path: Path, content: bytes) -> Mark:
 
 def _write(path: Path, content: bytes) -> Mark:
     fresh = staging_path(path)
+    if fresh.is_dir() and not fresh.is_symlink():
+        fresh.rename(f"{fresh}.{time.time_ns()}")  # it is nobody's, and in our way
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)

@@ -14,7 +14,7 @@ from vpnkeys.domain.errors import ConfigRefused, ConfigUnwritable
 from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.files import Mark, write_atomically
-from vpnkeys.xray.config.aside import Aside, keep_aside
+from vpnkeys.xray.config.aside import Aside, keep_aside, move_aside
 from vpnkeys.xray.config.check import Checker, ConfigUntested
 from vpnkeys.xray.config.document import (
     API_TAG,
@@ -110,6 +110,10 @@ class ConfigFile:
             return "" if document is None else base_digest(document)
         return ""
 
+    def has_foreign(self) -> bool:
+        """Return whether the file has sections that are not ours; one that cannot be read may have."""
+        return self.base_now() != base_digest(merge({}, self.base, ()))
+
     def was_written_by_us(self, mark: Mark | None) -> bool:
         """Return whether a file with this mark is what `put` wrote last."""
         return mark is not None and mark == self._written[0]
@@ -183,6 +187,8 @@ class ConfigFile:
     def _check_content(self, content: bytes) -> None:
         # In the same directory, so that a full disk or a missing permission is found before the file is replaced.
         trial = self.path.with_name(".config.trial.json")
+        if trial.is_dir():
+            move_aside(trial, Aside.BROKEN)
         try:
             write_atomically(trial, content)
             self.check(trial)
@@ -199,6 +205,9 @@ class ConfigFile:
                 return document
             content = self.path.read_bytes()
         except FileNotFoundError:
+            return {}
+        except IsADirectoryError:
+            _log.warning("config.json was a directory; it is kept as %s", move_aside(self.path, Aside.BROKEN).name)
             return {}
         found = parse_config(content)
         if found is None:
