@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.inbound import Inbound, ServerIdentity
@@ -16,7 +15,7 @@ from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.settings import ENVIRONMENT, Settings
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.file import ConfigFile
-from vpnkeys.xray.config.start import StartFile
+from vpnkeys.xray.config.start import ChosenFile, StartFile
 from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, table_of
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.node import LocalNode
@@ -106,11 +105,12 @@ def xray_command(settings: Settings, xray: XrayBinary, file: ConfigFile, reconci
             return reconciler.desired(reconciler.stops.keys())
         return None
 
-    def choose(quick_exits: int) -> Path:
-        file.started_base = file.base_now()
-        return start.choose(quick_exits)
+    def choose(quick_exits: int) -> ChosenFile:
+        chosen = start.choose(quick_exits)
+        file.started_base = chosen.base
+        return chosen
 
     start = StartFile(file.path, lambda _document: file.base, file.check, _log.error, wanted)
     sockets = sockets_in(run_dir(settings.data_dir), len(settings.reality_server_names))
     environment = xray_environment(settings.xray_ca_file)
-    return XrayCommand(xray.path, choose, sockets, environment, lambda: start.is_bare, memory_dir(ENVIRONMENT))
+    return XrayCommand(xray.path, choose, sockets, environment, memory_dir(ENVIRONMENT))
