@@ -77,7 +77,7 @@ def strays(service: Service, keys: Sequence[Key]) -> list[str]:
 
 def litter(service: Service) -> list[str]:
     """Files of earlier lives."""
-    ours = {".lock", "api-key.json", "config.json", "reality.json", "reserve", "run", "tls", "vpnkeys.db"}
+    ours = {".lock", "api-key.json", "config.json", "reality.json", "reserve", "run", "stops", "tls", "vpnkeys.db"}
     ours |= {"vpnkeys.db-shm", "vpnkeys.db-wal", "backups"}
     found = [path.name for path in service.data_dir.iterdir() if path.name not in ours]
     return found + [path.name for path in (service.data_dir / "run").iterdir() if ".sock" not in path.name]

@@ -43,6 +43,7 @@ from vpnkeys.service.traffic import TrafficService
 from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.store.files.secrets import load_key_pair
+from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
 from vpnkeys.worker import Worker, Workers
@@ -71,7 +72,8 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
     reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
     clock, post = SystemClock(), LazyWebhookClient()
-    traffic = TrafficService(reconciler.store, node, clock)
+    traffic, journal = TrafficService(reconciler.store, node, clock), FileStopJournal(settings.data_dir)
+    reconciler.stops.journal, reconciler.stops.samples = journal, traffic.unstored
     changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)
     keys, reporter = KeyService(changer, settings.port_range), Reporter(reconciler, settings.port_range)
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
@@ -107,7 +109,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         drift=drift,
         workers=workers,
     )
-    _gather_workers(server, config.worker)
+    _gather_workers(server, config.worker, reserve_keeper(settings.data_dir, journal))
     return server
 
 
@@ -133,7 +135,7 @@ def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> IO[str]:
     return lock
 
 
-def _gather_workers(server: Server, config_watch: Worker) -> None:
+def _gather_workers(server: Server, config_watch: Worker, reserve: Worker) -> None:
     """Add the workers in order: each may use those before it, and all use Xray, which starts first and ends last."""
     every_s = server.settings.traffic_interval_s
     sampler = (server.traffic.sampler(every_s),) if every_s > 0 else ()
@@ -148,7 +150,7 @@ def _gather_workers(server: Server, config_watch: Worker) -> None:
         server.quotas.worker,
         server.drift.worker,
         server.daily_backup.worker,
-        reserve_keeper(server.settings.data_dir),
+        reserve,
         server.sender.worker,
         *server.health.workers,
     )

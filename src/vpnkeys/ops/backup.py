@@ -24,6 +24,7 @@ from vpnkeys.store.files.backup import (
     pack,
 )
 from vpnkeys.store.files.secrets import API_KEY_FILE, REALITY_FILE, load_api_key, load_key_pair
+from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.store.sql.opening import backend_of, sqlite_file
 
 BACKUPS = "backups"
@@ -160,6 +161,7 @@ def finish_restore(data_dir: Path) -> bool:
             sync_directory(target.parent)
     if (data_dir / "config.json").exists() or (data_dir / BACKUPS).exists():
         write_atomically(restored_mark(data_dir), b"")  # they stay, and may have keys that this backup lacks
+    FileStopJournal(data_dir).clear()  # stops of the keys of before
     sync_directory(data_dir)
     # The rename ends the restore in one step; a crash during the removal below then repeats nothing.
     committed.rename(data_dir / f"{_COMMITTED}.done")

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-from functools import partial
 from pathlib import Path
 from stat import S_IMODE
 from typing import IO
@@ -13,6 +12,7 @@ from vpnkeys.rundir import API_SOCKET, ensure_run_dir, memory_dir, run_dir
 from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, load_certificate
 from vpnkeys.store.files.secrets import ApiKeyHash, load_api_key, load_key_pair
+from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.worker import Job, Worker
 
 _OWNER_ONLY = 0o700
@@ -61,9 +61,14 @@ def _open_lock(path: Path) -> IO[str]:
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), encoding="ascii")
 
 
-def reserve_keeper(data_dir: Path) -> Worker:
-    """Return a worker that puts the reserve on the disk when there is room, and whenever there is room again."""
-    return Worker(_RESERVE_JOB, partial(keep_reserve, data_dir))
+def reserve_keeper(data_dir: Path, journal: FileStopJournal) -> Worker:
+    """Return a worker that puts the journal and the reserve on the disk when there is room, and when there is again."""
+
+    def keep() -> None:
+        journal.prepare()
+        keep_reserve(data_dir)
+
+    return Worker(_RESERVE_JOB, keep)
 
 
 def key_pair(settings: Settings) -> KeyPair:

@@ -20,7 +20,7 @@ from vpnkeys.domain.key import Key, find
 from vpnkeys.domain.link import render_link
 from vpnkeys.domain.making import Draft, Supply, made
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.domain.traffic import Samples
+from vpnkeys.domain.traffic import EpochSample, Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.storage import write_keys
@@ -144,7 +144,7 @@ class KeyService:
         _log.info("%d keys removed: %s", len(gone), ", ".join(gone))
         return gone
 
-    def enforce_limits(self, fresh: Iterable[Samples] = ()) -> tuple[Key, ...]:
+    def enforce_limits(self, fresh: Collection[Samples] = ()) -> tuple[Key, ...]:
         """Stop each key whose limits are reached, start each whose limits allow it again; return the changed keys.
 
         The counters in `fresh` count as used, although they are not merged yet. A key whose port another program took
@@ -152,6 +152,7 @@ class KeyService:
         """
         with self.reconciler.changing:
             seen = self.changer.snapshot(fresh)
+            self.reconciler.stops.fresh = tuple(EpochSample(one, seen.now, has_ended=False) for one in fresh)
             changed = _changed(seen)
             stopping = tuple(key for key in changed if not key.serves)
             served = {key.id for key in seen.keys if key.serves}
@@ -191,19 +192,21 @@ class KeyService:
     def enforce_before_start(self) -> None:
         """Write the limit status of all keys before Xray starts, so that it never runs a key that expired meanwhile.
 
-        A stop that the database does not take is in force all the same. Raises StoreUnavailable when it cannot be read.
+        Stops hold that are not stored, of now and of the last server. Raises StoreUnavailable when nothing can be read.
         """
-        seen = self.changer.snapshot()
-        changes = KeyChanges(update=_changed(seen))
-        if not changes:
+        (stops := self.reconciler.stops).take_up()
+        changes = KeyChanges(update=_changed(seen := self.changer.snapshot()))
+        if not (changes or stops.are_unwritten):
             return
         try:
             with self.reconciler.store.write(patience_s=_PATIENCE_AT_START_S) as transaction:
+                stops.write(transaction)
                 write_keys(transaction, changes)
+            stops.have_been_written()
         except StoreUnavailable as error:
             _log.error("limits that were reached meanwhile are in force, and are stored later: %s", error)
             stopping = KeyChanges(update=tuple(key for key in changes.update if not key.serves))
-            self.reconciler.stops.keep(stopping, Stages.of(seen, stopping).stops)
+            stops.keep(stopping, Stages.of(seen, stopping).stops)
 
     def _answered(self, repeat: Repeat) -> Key | None:
         return repeat.find(self.reconciler.store, self.clock.now(), self.list())

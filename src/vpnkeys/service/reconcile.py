@@ -202,12 +202,10 @@ class Reconciler:
         return None
 
     def write_stops(self) -> None:
-        """Store the stops that are in memory only, before this service ends. A database that fails is only logged."""
+        """Store the stops that are not stored, before this service ends. A database that fails is only logged."""
         with self.changing:
             if self.stops.are_unwritten and (error := self._write_what_is_left()) is not None:
-                _log.error(
-                    "keys that were stopped are not stored as stopped, and start with the next server: %s", error
-                )
+                _log.error("keys are stopped, which holds %s and is not stored: %s", self.stops.holds, error)
 
     def _finish_stops(self, observed: Observed, *, is_file_right: bool = True) -> None:
         """Cut the connections of keys that have to stop, and store that they have stopped where that is certain.

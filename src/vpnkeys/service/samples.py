@@ -3,9 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
 
-from vpnkeys.domain.traffic import NOTHING, Samples, Traffic, increments
+from vpnkeys.domain.traffic import NOTHING, Bytes, EpochSample, Samples, Traffic, increments
 from vpnkeys.interfaces import Ledger, Store
 
 
@@ -14,12 +13,12 @@ def _joined(earlier: Samples, later: Samples) -> Samples:
     return replace(later, usage={**earlier.usage, **later.usage})
 
 
-class _EpochSample(NamedTuple):
-    """The last sample of an epoch, which has all that the earlier ones had; `has_ended` if we ended that epoch."""
+def _completed(later: EpochSample, earlier: Samples) -> EpochSample:
+    return later._replace(samples=_joined(earlier, later.samples))
 
-    samples: Samples
-    at: datetime
-    has_ended: bool
+
+def _only(usage: Mapping[str, Bytes], accounts: Collection[str]) -> dict[str, Bytes]:
+    return {uuid: counters for uuid, counters in usage.items() if uuid in accounts}
 
 
 @dataclass(slots=True)
@@ -31,7 +30,7 @@ class UnstoredSamples:
     """
 
     store: Store
-    _kept: tuple[_EpochSample, ...] = field(default=(), init=False)
+    _kept: tuple[EpochSample, ...] = field(default=(), init=False)
 
     def keep(self, samples: Samples, at: datetime, *, has_ended: bool = False) -> None:
         """Keep a sample that was read at this time, with what an earlier one of its epoch has of other keys."""
@@ -39,7 +38,19 @@ class UnstoredSamples:
         for earlier in self._kept:
             if earlier.samples.epoch == samples.epoch:
                 samples = _joined(earlier.samples, samples)
-        self._kept = (*others, _EpochSample(samples, at, has_ended))
+        self._kept = (*others, EpochSample(samples, at, has_ended))
+
+    def of(self, accounts: Collection[str], fresh: Iterable[EpochSample] = ()) -> tuple[EpochSample, ...]:
+        """Return what the samples have of these users, and `fresh`, which are not kept yet."""
+        latest = {kept.samples.epoch: kept for kept in self._kept}
+        for newer in fresh:
+            known = latest.get(newer.samples.epoch)
+            latest[newer.samples.epoch] = newer if known is None else _completed(newer, known.samples)
+        return tuple(
+            one._replace(samples=replace(one.samples, usage=_only(one.samples.usage, accounts)))
+            for one in latest.values()
+            if not one.samples.usage.keys().isdisjoint(accounts)
+        )
 
     def merge(self, ledger: Ledger) -> None:
         """Merge the samples, oldest first. The caller calls `forget` after the commit, which may still fail."""

@@ -9,6 +9,7 @@ import typer
 from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.rundir import memory_dir, run_dir
 from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings
+from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.document import BaseConfig, JsonObject
 from vpnkeys.xray.config.start import StartFile
@@ -58,7 +59,7 @@ def _settings() -> Settings:
 
 def _launcher(settings: Settings, xray: Path) -> Launcher:
     data_dir = settings.data_dir
-    mark = mark_of(data_dir)
+    mark, journal = mark_of(data_dir), FileStopJournal(data_dir)
 
     def base_for(document: JsonObject) -> BaseConfig:
         from vpnkeys.ops.base_config import base_config  # noqa: PLC0415 - 0.2 s of imports, only after a quick exit
@@ -69,7 +70,7 @@ def _launcher(settings: Settings, xray: Path) -> Launcher:
         data_dir,
         sockets_in(run_dir(data_dir), len(settings.reality_server_names)),
         Guard(table_of(data_dir), Policy(mark, settings.egress_allow, settings.panel_port)),
-        StartFile(data_dir / "config.json", base_for, xray_checker(xray, _say), _say),
+        StartFile(data_dir / "config.json", base_for, xray_checker(xray, _say), _say, stopped=journal.stopped_tags),
         _say,
         memory_dir(ENVIRONMENT),
     )

@@ -7,7 +7,7 @@ import re
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 ROLLING_DAYS_MAX = 90
 """Traffic is kept by hour for so many days, and a reset within a day could not be told in what is kept of it after."""
@@ -36,6 +36,11 @@ class Window(str):
             msg = f"{text!r} is no window; give total, day, week, month, month@15 (from the 15th on) or 30d (rolling)"
             raise ValueError(msg)
         return super().__new__(cls, text)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> dict[str, Any]:
+        """Return how pydantic reads and checks a window: as its text."""
+        return {"type": "function-after", "function": {"type": "no-info", "function": cls}, "schema": {"type": "str"}}
 
     def start(self, now: datetime) -> datetime | None:
         """Return when the present window began; None for `total`, which begins with the key."""

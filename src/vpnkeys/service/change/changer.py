@@ -169,7 +169,8 @@ class KeyChanger:
                 transaction.put_stops(stages.stops)
                 transaction.put_intents(stages.intents)
         except StoreUnavailable as error:
-            if stages.stops or stages.unconfirmed:
+            # A repeated stop changes nothing more; another change of a stopped key is refused, and must not be kept.
+            if stages.stops or (stages.unconfirmed and not stages.first.update):
                 self._stop_unwritten(stages, error)
             raise
         stops.have_been_written()
@@ -186,8 +187,8 @@ class KeyChanger:
             known = "Xray has not confirmed the stop yet, and the keys stop as soon as it answers"
         # Not the error's own words: they end with "nothing was changed".
         msg = (
-            f"{known}. The database does not take the stop, which holds while this server runs and is stored as soon "
-            "as there is space and no other program has the database locked: /health says what is wrong."
+            f"{known}. The database does not take the stop, which holds {self.reconciler.stops.holds} and is stored as "
+            "soon as there is space and no other program has the database locked: /health says what is wrong."
         )
         raise NotWritten(msg) from error
 

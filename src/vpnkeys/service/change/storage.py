@@ -1,11 +1,13 @@
-"""Stores changes of keys; stops that the database does not take are kept in memory until it does."""
+"""Stores changes of keys; stops that the database does not take are held in memory and in a journal until it does."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vpnkeys.domain.change import ANSWERS_KEPT_FOR, KeyChanges, Stop
 from vpnkeys.domain.key import Key
-from vpnkeys.interfaces import Store, Transaction
+from vpnkeys.domain.traffic import EpochSample
+from vpnkeys.interfaces import HeldStops, Holds, NoJournal, StopJournal, Store, Transaction
+from vpnkeys.service.samples import UnstoredSamples
 
 
 def write_keys(transaction: Transaction, changes: KeyChanges) -> None:
@@ -38,14 +40,21 @@ def take_back_intents(transaction: Transaction) -> None:
 class PendingStops:
     """Keeps in memory how the stops differ from their table: stops that it lacks, and stops that it still has.
 
-    A stop that the database cannot store is in force all the same. A stop that was answered to its client is finished
-    at once, and its row is deleted with the next change, so that a delete does not wait for a second commit.
+    A stop that the database cannot store is in force all the same, and is in the journal too, with the samples that it
+    is due to, so that the next server knows it (docs/adr/0016-one-road.md). A stop that was answered to its client is
+    finished at once, and its row is deleted with the next change, so that a delete does not wait for a second commit.
     """
 
     store: Store
+    journal: StopJournal = field(default_factory=NoJournal)
+    samples: UnstoredSamples | None = None
+    fresh: tuple[EpochSample, ...] = ()
+    """Samples that stops of now are due to, and which are not kept in `samples` yet."""
     _unwritten: KeyChanges = field(default_factory=KeyChanges, init=False)
     _unwritten_stops: tuple[Stop, ...] = field(default=(), init=False)
     _answered: frozenset[str] = field(default=frozenset(), init=False)
+    holds: Holds = field(default=Holds.UNTIL_EXIT, init=False)
+    """How long the stops hold that are not stored."""
 
     def keys(self) -> tuple[Key, ...]:
         """Return all keys, oldest first: those of the database, with the stops applied that it could not store."""
@@ -78,6 +87,32 @@ class PendingStops:
                 kept[stop.key_id] = stop
         self._unwritten_stops = tuple(kept.values())
         self._answered -= named
+        if not self.are_unwritten:
+            return
+        accounts = frozenset(key.account for key in self._unwritten.update)
+        samples = () if self.samples is None else self.samples.of(accounts, self.fresh)
+        self.holds = self.journal.keep(HeldStops(self._unwritten, self._unwritten_stops, samples))
+
+    def take_up(self) -> None:
+        """Hold the stops that an earlier server left in the journal. Raises StoreUnavailable.
+
+        Those that the database has are left out: that server may have ended between its commit and clearing the
+        journal, and a backup that was restored since has its own keys.
+        """
+        held = self.journal.read()
+        if held is None:
+            return
+        stored = {key.id: key for key in self.store.keys()}  # noqa: SIM118 - not a dict
+        update = tuple(key for key in held.changes.update if stored.get(key.id, key) != key)
+        delete = tuple(key_id for key_id in held.changes.delete if key_id in stored)
+        changes = KeyChanges(update=update, delete=delete)
+        if not changes:
+            self.journal.clear()
+            return
+        if self.samples is not None:
+            for samples, at, has_ended in held.samples:
+                self.samples.keep(samples, at, has_ended=has_ended)
+        self.keep(changes, (stop for stop in held.stops if stop.key_id in changes.named))
 
     def forget(self, key_ids: Iterable[str]) -> None:
         """Forget stops that took effect and were answered to their clients."""
@@ -91,4 +126,6 @@ class PendingStops:
 
     def have_been_written(self) -> None:
         """Note that the commit succeeded and the table is up to date."""
+        if self.are_unwritten:
+            self.journal.clear()
         self._unwritten, self._unwritten_stops, self._answered = KeyChanges(), (), frozenset()
