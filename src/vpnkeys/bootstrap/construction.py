@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, xray_command
 from vpnkeys.bootstrap.server import Server
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
-from vpnkeys.domain.errors import KeyPairDamaged
+from vpnkeys.domain.errors import ConfigUnwritable, KeyPairDamaged
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.adopt import XrayAdopter
@@ -42,7 +42,7 @@ from vpnkeys.service.tokens import TokenService
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings, SettingsError
-from vpnkeys.store.files.secrets import load_key_pair
+from vpnkeys.store.files.secrets import REALITY_FILE, load_key_pair, save_key_pair
 from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
@@ -129,7 +129,7 @@ def _questions_of_node(
     )
 
 
-def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> IO[str]:
+def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> ExitStack:
     lock = take_whole(settings.data_dir)
     refuse_starting_over(settings, start_empty=start_empty)
     return lock
@@ -213,10 +213,17 @@ def _site(settings: Settings, pair: KeyPair) -> ServerIdentity:
 def _reload_key_pair(data_dir: Path, reconciler: Reconciler) -> None:
     """Use the key pair that is stored now, which may have been restored or replaced since the start.
 
-    Raises KeyPairDamaged.
+    Where none is stored any more, the one in use is stored again: with another one no link would work. Raises
+    KeyPairDamaged, ConfigUnwritable.
     """
+    site = reconciler.site
     try:
+        if not (data_dir / REALITY_FILE).exists():
+            save_key_pair(data_dir, KeyPair(site.private_key, site.public_key))
         pair = load_key_pair(data_dir)
+    except OSError as error:
+        msg = f"{REALITY_FILE} cannot be read or written in the data directory: {error.strerror}; nothing was changed."
+        raise ConfigUnwritable(msg) from error
     except ValueError as error:
         raise KeyPairDamaged(str(error)) from error
-    reconciler.site = replace(reconciler.site, private_key=pair.private_key, public_key=pair.public_key)
+    reconciler.site = replace(site, private_key=pair.private_key, public_key=pair.public_key)

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.ops.daily import DailyBackup
@@ -60,7 +60,7 @@ class Server:
     hang_watch: HangWatch
     xray_version: str
     guard: Guard | None
-    lock: IO[str]
+    lock: ExitStack
     daily_backup: DailyBackup
     monitor: Monitor
     drift: DriftWatch

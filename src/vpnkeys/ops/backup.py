@@ -3,10 +3,10 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from vpnkeys import __version__
 from vpnkeys.domain.errors import VpnKeysError
@@ -125,7 +125,7 @@ def restore_backup(
         return Restored(backup, ports, aside)
 
 
-def take_whole(data_dir: Path) -> IO[str]:
+def take_whole(data_dir: Path) -> ExitStack:
     """Lock the data directory as `take` does, and complete an interrupted restore first.
 
     Raises SettingsError as `take` does, and after completing a restore: the settings that the caller has read may be

@@ -17,6 +17,7 @@ from vpnkeys.files import RESERVE_BYTES, free_bytes, has_reserve
 from vpnkeys.interfaces import Clock
 from vpnkeys.ops.address import address_fault
 from vpnkeys.ops.daily import DailyBackup
+from vpnkeys.ops.data_dir import missing_secrets
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.health.checks import HostFacts
 from vpnkeys.service.vitals import Vitals
@@ -129,7 +130,7 @@ def _by_id(stored: _Stored) -> dict[str, Bytes]:
 
 
 def host_facts(settings: Settings, backups: DailyBackup, certificate: CertificateFiles, clock: Clock) -> HostFacts:
-    """Return what this host says of its disk, backups, certificate and address. Raises OSError."""
+    """Return what this host says of its disk, secrets, backups, certificate and address. Raises OSError."""
     now, data_dir = clock.now(), settings.data_dir
     return HostFacts(
         free_bytes=free_bytes(data_dir) - (0 if has_reserve(data_dir) else RESERVE_BYTES),
@@ -137,6 +138,7 @@ def host_facts(settings: Settings, backups: DailyBackup, certificate: Certificat
         backup_age_s=_backup_age_s(backups, now),
         certificate_expires_in_s=_certificate_expires_in_s(certificate, now),
         address_fault=address_fault(settings),
+        secrets_missing=missing_secrets(settings),
     )
 
 

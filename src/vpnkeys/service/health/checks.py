@@ -34,7 +34,8 @@ _BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after i
 class HostFacts:
     """What this host says of itself; None where it cannot be read or does not exist.
 
-    `free_bytes` leaves out the space of the reserve, whether it is kept or was given up.
+    `free_bytes` leaves out the space of the reserve, whether it is kept or was given up. `secrets_missing` are names of
+    files.
     """
 
     free_bytes: int | None = None
@@ -42,6 +43,7 @@ class HostFacts:
     certificate_expires_in_s: float | None = None
     is_writable: bool = True
     address_fault: str = ""
+    secrets_missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,14 @@ def late_workers(statuses: Iterable[WorkerStatus]) -> Iterator[tuple[Code, str]]
 
 
 def on_host(facts: HostFacts) -> Iterator[tuple[Code, str]]:
-    """Yield the problems of disk space, certificate, backups and address."""
+    """Yield the problems of disk space, secrets, certificate, backups and address."""
     free, expires, age = facts.free_bytes, facts.certificate_expires_in_s, facts.backup_age_s
     if not facts.is_writable:
         yield Code.DISK_READ_ONLY, ""
     if free is not None and free < _LOW_BYTES:
         yield (Code.DISK_FULL if free < _FULL_BYTES else Code.DISK_LOW), ""
+    if facts.secrets_missing:
+        yield Code.SECRET_MISSING, ", ".join(facts.secrets_missing)
     if expires is not None and expires < _CERTIFICATE_S:
         yield (Code.CERTIFICATE_EXPIRED if expires <= 0 else Code.CERTIFICATE_EXPIRING), ""
     if age is not None and age > _BACKUP_S:

@@ -16,6 +16,7 @@ class Code(StrEnum):
     DISK_FULL = "disk_full"
     DISK_LOW = "disk_low"
     DISK_READ_ONLY = "disk_read_only"
+    SECRET_MISSING = "secret_missing"  # noqa: S105 - the code of a problem
     STOPS_PENDING = "stops_pending"
     STOPS_UNWRITTEN = "stops_unwritten"
     REPAIR_LATE = "repair_late"
@@ -81,6 +82,10 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         Code.DISK_READ_ONLY: Trouble(
             "Nothing can be written to the data directory: its disk is read-only, or its permissions are wrong.",
             "`findmnt -T /var/lib/vpnkeys`; `dmesg`; `mount -o remount,rw`",
+        ),
+        Code.SECRET_MISSING: Trouble(
+            "A secret is missing in the data directory: the server goes on, and its next start will be refused.",
+            "`vpnkeys system fix-reality-keys` writes `reality.json` again; `VPNKEYS_API_KEY` replaces `api-key.json`",
         ),
         Code.STOPS_PENDING: Trouble(
             "Xray has not confirmed yet that stopped keys are out.",

@@ -39,6 +39,10 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "В каталог данных нельзя писать: диск доступен только для чтения или неверны права.",
             "`findmnt -T /var/lib/vpnkeys`; `dmesg`; `mount -o remount,rw`",
         ),
+        Code.SECRET_MISSING: Text(
+            "В каталоге данных нет секрета: сервер работает, но в следующий раз не запустится.",
+            "`vpnkeys system fix-reality-keys` запишет `reality.json` заново; `VPNKEYS_API_KEY` заменит `api-key.json`",
+        ),
         Code.STOPS_PENDING: Text(
             "Xray ещё не подтвердил, что остановленные ключи отключены.", "дождитесь ответа Xray, затем `vpnkeys sync`"
         ),
