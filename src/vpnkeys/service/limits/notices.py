@@ -1,8 +1,10 @@
 """Notifies webhooks of keys that are near their traffic limits."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import NewEvent, event_of_limit_near
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.near import Notice, notice_of, shares_to_notify
@@ -18,7 +20,10 @@ class LimitNotices:
     _known: dict[str, Notice] | None = field(default=None, init=False)
 
     def notify(self, keys: Iterable[Key]) -> None:
-        """Notify of the keys that have come near their limits, as the limits themselves know it. Raises Unavailable."""
+        """Notify of the keys that have come near their limits, as the limits themselves know it. Raises Unavailable.
+
+        A database that takes no write is no error: limits are enforced all the same, and the next call repeats it.
+        """
         store, now = self.traffic.store, self.traffic.clock.now()
         if self._known is None:
             self._known = dict(store.notices())
@@ -35,7 +40,8 @@ class LimitNotices:
                 shares = shares_to_notify(last, notice) if usage.remaining_bytes else ()
                 events += (event_of_limit_near(key, share, usage) for share in shares)
         if changed:
-            self._write(changed, events)
+            with suppress(StoreUnavailable):
+                self._write(changed, events)
 
     def _write(self, changed: Mapping[str, Notice], events: Iterable[NewEvent]) -> None:
         """Store events and notices in one commit, so that neither a crash nor a repeat makes two of one."""
