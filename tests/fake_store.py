@@ -4,14 +4,14 @@ import copy
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tests.fake_ledger import FakeLedger, Tables
 from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
 from vpnkeys.domain.actor import current_actor
-from vpnkeys.domain.audit import Entry, Outcome, Record, key_created, key_deleted, key_updated
+from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record, key_created, key_deleted, key_updated
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
@@ -72,7 +72,8 @@ class FakeTransaction:
         gone = self.tables.keys.pop(key_id, None)
         if gone is not None:
             self.entries.append(key_deleted(gone))
-            self.delete_subscription(key_id)
+            for one in [one for one in self.tables.subscriptions.values() if key_id in one.key_ids]:
+                self._leave(one, key_id)
             self.tables.notices.pop(key_id, None)
             self.tables.accounts.pop(gone.uuid, None)
             self.tables.usage = {place: used for place, used in self.tables.usage.items() if place[0] != gone.uuid}
@@ -109,12 +110,18 @@ class FakeTransaction:
         self.tables.tokens[token.id] = token
 
     def put_subscription(self, subscription: Subscription) -> None:
-        """One a key."""
-        self.tables.subscriptions[subscription.key_id] = subscription
+        """One by each id."""
+        self.tables.subscriptions[subscription.id] = subscription
 
-    def delete_subscription(self, key_id: str) -> None:
+    def delete_subscription(self, subscription_id: str) -> None:
         """If there is one."""
-        self.tables.subscriptions.pop(key_id, None)
+        self.tables.subscriptions.pop(subscription_id, None)
+
+    def _leave(self, subscription: Subscription, key_id: str) -> None:
+        left = tuple(one for one in subscription.key_ids if one != key_id)
+        self.delete_subscription(subscription.id)
+        if left:
+            self.put_subscription(replace(subscription, key_ids=left))
 
     def record_taken_back(self, entries: Iterable[Entry], why: str) -> None:
         """At once."""
@@ -254,7 +261,9 @@ class FakeStore:
             FakeLedger(tables).merge(samples, datetime.max)  # noqa: DTZ901 - in no hour that was reset
         return FakeLedger(tables).used_bytes(since)
 
-    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
+    def audit(
+        self, limit: int, before_id: int | None = None, subject: str | None = None, chosen: Filter = EVERYTHING
+    ) -> tuple[Record, ...]:
         """Newest first."""
         self._answer()
         wanted = [
@@ -262,6 +271,7 @@ class FakeStore:
             for record in reversed(self.memory.tables.records)
             if (before_id is None or record.id < before_id)
             and (subject is None or record.entry.subject in spellings_of(subject))
+            and _is_chosen(record, chosen)
         ]
         return tuple(wanted[:limit])
 
@@ -300,6 +310,15 @@ class FakeStore:
     def _answer(self) -> None:
         if not self.memory.answering:
             raise StoreUnavailable("the database does not answer")
+
+
+def _is_chosen(record: Record, chosen: Filter) -> bool:
+    action = record.entry.action
+    return (
+        chosen.action in {"", action, action.partition(".")[0]}
+        and chosen.actor.lower() in record.actor.name.lower()
+        and chosen.outcome in {None, record.outcome}
+    )
 
 
 def _log(tables: Tables, entries: Iterable[Entry], outcome: Outcome, detail: str = "") -> None:

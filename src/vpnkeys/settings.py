@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from vpnkeys.domain.networks import parse_origins
+from vpnkeys.domain.operator import parse_announcement, parse_operator_name, parse_support_url
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint
 from vpnkeys.rundir import ADMIN_SOCKET, run_dir
@@ -189,6 +190,9 @@ class Settings(BaseModel):
     rate_limits: Annotated[Mapping[str, str], BeforeValidator(_rate_limits)] = Field(
         default_factory=lambda: dict(DEFAULT_RATE_LIMITS)
     )
+    operator_name: Annotated[str, BeforeValidator(parse_operator_name)] = ""
+    support_url: Annotated[str, BeforeValidator(parse_support_url)] = ""
+    announcement: Annotated[str, BeforeValidator(parse_announcement)] = ""
     log_format: Literal["human", "json"] = "human"
     log_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

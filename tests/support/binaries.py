@@ -7,6 +7,9 @@ from pathlib import Path
 
 XRAY_VERSION = "26.3.27"
 SING_BOX_VERSION = "1.12.12"
+OLD_SING_BOX_VERSION = "1.11.15"
+"""The newest of the oldest versions that a subscription has a form for."""
+MIHOMO_VERSION = "1.19.10"
 
 
 class MissingBinaryError(RuntimeError):
@@ -31,6 +34,11 @@ def xray_binary() -> Path:
     return _checked(Path(named) if named else _cached("xray", XRAY_VERSION))
 
 
-def sing_box_binary() -> Path:
+def sing_box_binary(version: str = SING_BOX_VERSION) -> Path:
     """sing-box: an implementation of the same protocol by other people."""
-    return _checked(_cached("sing-box", SING_BOX_VERSION))
+    return _checked(_cached("sing-box", version))
+
+
+def mihomo_path() -> Path:
+    """Where mihomo is, if it is there: `python -m tests.support.mihomo` builds it."""
+    return _cached("mihomo", MIHOMO_VERSION)

@@ -46,6 +46,7 @@ _LIMITS: dict[str, Any] = {
 _ARGUMENTS: dict[str, Any] = {
     "id_or_uuid": "x",
     "ids_or_uuids": ["x"],
+    "subscription_id": "x",
     "token_id": "x",
     "webhook_id": "x",
     "name": "x",
@@ -64,6 +65,9 @@ _ARGUMENTS: dict[str, Any] = {
     "limit": 1,
     "before": 1,
     "subject": "x",
+    "action": "key",
+    "actor": "x",
+    "outcome": "done",
     "url": "https://example.com/",
     "events": ["ping"],
     "is_active": False,

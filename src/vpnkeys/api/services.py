@@ -7,6 +7,7 @@ from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
 from vpnkeys.service.health.health import Health
+from vpnkeys.service.health.overview import Overview
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.report import Reporter
@@ -28,6 +29,7 @@ class Services:
     enforcer: Enforcer
     health: Health
     keys: KeyService
+    overview: Callable[[], Overview]
     rate_limits: Mapping[str, str]
     reporter: Reporter
     selftest: SelfTest

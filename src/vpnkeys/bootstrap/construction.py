@@ -13,12 +13,14 @@ from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
 from vpnkeys.domain.errors import ConfigUnwritable, KeyPairDamaged
 from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.domain.operator import Operator
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.ops.backup import take_whole
 from vpnkeys.ops.config_watch import ConfigWatch
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair, reserve_keeper
+from vpnkeys.ops.overview import OverviewKeeper
 from vpnkeys.ops.startover import refuse_starting_over
 from vpnkeys.ops.vitals import Monitor, host_facts
 from vpnkeys.rundir import run_dir
@@ -106,6 +108,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         lock=lock,
         daily_backup=daily_backup,
         monitor=Monitor(process, daily_backup, served, drift, workers, clock, lambda: server.health.codes()),  # noqa: PLW0108 - made below
+        overview=OverviewKeeper(settings.data_dir, reconciler.store, daily_backup, served, clock),
         drift=drift,
         workers=workers,
     )
@@ -149,6 +152,7 @@ def _gather_workers(server: Server, config_watch: Worker, reserve: Worker) -> No
         server.enforcer.worker,
         server.quotas.worker,
         server.drift.worker,
+        server.overview.worker,
         server.daily_backup.worker,
         reserve,
         server.sender.worker,
@@ -181,7 +185,8 @@ def _health(
 def _subscriptions_of(settings: Settings, reconciler: Reconciler, clock: SystemClock) -> SubscriptionService:
     """Return the use cases about subscriptions, which end with their keys even while the database stores no stop."""
     host, port = settings.server_address, settings.listen.port
-    return SubscriptionService(reconciler.store, clock, host, port, reconciler.stops.keys)
+    operator = Operator(settings.operator_name, settings.support_url, settings.announcement)
+    return SubscriptionService(reconciler.store, clock, host, port, reconciler.stops.keys, operator)
 
 
 def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> XrayProcess | XrayUnit:

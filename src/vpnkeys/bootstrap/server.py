@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.ops.daily import DailyBackup
+from vpnkeys.ops.overview import OverviewKeeper
 from vpnkeys.ops.startover import accept_start
 from vpnkeys.ops.vitals import Monitor
 from vpnkeys.service.drift import DriftWatch
@@ -63,6 +64,7 @@ class Server:
     lock: ExitStack
     daily_backup: DailyBackup
     monitor: Monitor
+    overview: OverviewKeeper
     drift: DriftWatch
     workers: Workers
 

@@ -14,6 +14,7 @@ _COMMANDS = {
     "serve": ("commands.serve", "serve"),
     "xray": ("commands.xray", "app"),
     "keys": ("commands.keys", "app"),
+    "subscriptions": ("commands.links", "subscriptions"),
     "traffic": ("commands.traffic", "app"),
     "status": ("commands.status", "status"),
     "webhooks": ("commands.webhooks", "app"),

@@ -30,6 +30,7 @@ from vpnkeys.client._errors import (
 from vpnkeys.client._events import StreamEvent
 from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey, NewKeyFields
 from vpnkeys.client._keys import Keys
+from vpnkeys.client._subscriptions import Subscriptions
 from vpnkeys.client._system import System
 from vpnkeys.client._tokens import Tokens
 from vpnkeys.client._traffic import AllKeysTraffic
@@ -41,11 +42,21 @@ from vpnkeys.wire.health import Health, Info
 from vpnkeys.wire.keys import Deleted, DeletedMany, Done, EgressTest, Key, KeyConfig, KeyLink, KeyTest, MadeKey
 from vpnkeys.wire.plans import Move, PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets, TargetState
 from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
-from vpnkeys.wire.subscriptions import Subscription, SubscriptionMade, SubscriptionRevoked
+from vpnkeys.wire.subscriptions import (
+    SharedSubscription,
+    SharedSubscriptionMade,
+    Subscription,
+    SubscriptionMade,
+    SubscriptionRevoked,
+)
 from vpnkeys.wire.system import (
     Comparison,
     ConfigStatus,
+    HostLoad,
     Inbound,
+    Moment,
+    OnlineNow,
+    Overview,
     RealityFixed,
     RealityVerified,
     ShortIdFix,
@@ -98,6 +109,7 @@ __all__ = [
     "Done",
     "EgressTest",
     "Health",
+    "HostLoad",
     "Inbound",
     "Info",
     "Key",
@@ -110,11 +122,14 @@ __all__ = [
     "Keys",
     "MadeKey",
     "Me",
+    "Moment",
     "Move",
     "NewKey",
     "NewKeyFields",
     "NotFound",
     "Online",
+    "OnlineNow",
+    "Overview",
     "PlannedFile",
     "PlannedInbound",
     "PortTable",
@@ -127,6 +142,8 @@ __all__ = [
     "RealityVerified",
     "Rejected",
     "RuntimeSync",
+    "SharedSubscription",
+    "SharedSubscriptionMade",
     "ShortIdFix",
     "ShortIdMismatch",
     "ShortIdSync",
@@ -134,6 +151,7 @@ __all__ = [
     "Subscription",
     "SubscriptionMade",
     "SubscriptionRevoked",
+    "Subscriptions",
     "SyncPlan",
     "SyncValidation",
     "Synced",

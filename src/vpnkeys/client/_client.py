@@ -15,6 +15,7 @@ from vpnkeys.client._errors import error_of
 from vpnkeys.client._events import StreamEvent, events_in
 from vpnkeys.client._http import Http, is_loopback, json_of, parsed
 from vpnkeys.client._keys import Keys
+from vpnkeys.client._subscriptions import Subscriptions
 from vpnkeys.client._system import System
 from vpnkeys.client._tls import context_for
 from vpnkeys.client._tokens import Tokens
@@ -80,6 +81,7 @@ class Client:
         self._http = Http(client)
         self.keys = Keys(self._http)
         self.traffic = AllKeysTraffic(self._http)
+        self.subscriptions = Subscriptions(self._http)
         self.system = System(self._http)
         self.tokens = Tokens(self._http)
         self.audit = Audit(self._http)

@@ -5,6 +5,7 @@ from vpnkeys.wire.plans import PortsPlan, SyncPlan, Targets
 from vpnkeys.wire.ports import Ports, PortsReset, PortsStatus
 from vpnkeys.wire.system import (
     ConfigStatus,
+    Overview,
     RealityFixed,
     RealityVerified,
     Synced,
@@ -20,6 +21,10 @@ class System:
 
     def __init__(self, http: Http) -> None:
         self._http = http
+
+    def overview(self) -> Overview:
+        """Return the server at a glance: versions, host, who is online, and the last 15 minutes."""
+        return self._http.one(Overview, "GET", "/api/system/overview")
 
     def plan(self) -> SyncPlan:
         """Return what `sync_config` would do now; changes nothing."""

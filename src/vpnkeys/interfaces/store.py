@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final, Protocol
 
-from vpnkeys.domain.audit import Entry, Outcome, Record
+from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent
 from vpnkeys.domain.key import Key
@@ -155,11 +155,11 @@ class Transaction(Protocol):
         ...
 
     def put_subscription(self, subscription: Subscription) -> None:
-        """Give a key a subscription, in place of the one it has."""
+        """Add a subscription, or replace the one with its id."""
         ...
 
-    def delete_subscription(self, key_id: str) -> None:
-        """Delete a key's subscription. A missing one is no error."""
+    def delete_subscription(self, subscription_id: str) -> None:
+        """Delete a subscription. A missing one is no error."""
         ...
 
     def remember(self, answer: KeptAnswer) -> None:
@@ -247,8 +247,10 @@ class Store(Protocol):
         """
         ...
 
-    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
-        """Return up to `limit` records of the audit log, newest first, before a record or about a subject if given."""
+    def audit(
+        self, limit: int, before_id: int | None = None, subject: str | None = None, chosen: Filter = EVERYTHING
+    ) -> tuple[Record, ...]:
+        """Return up to `limit` chosen records of the audit log, newest first, before a record or about a subject."""
         ...
 
     def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:

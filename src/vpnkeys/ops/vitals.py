@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Lock
 from typing import Protocol
 
@@ -147,9 +147,15 @@ def _backup_age_s(backups: DailyBackup, now: datetime) -> float | None:
     return None if newest is None else (now - newest.created_at).total_seconds()
 
 
-def _certificate_expires_in_s(certificate: CertificateFiles, now: datetime) -> float | None:
+def certificate_expires_at(certificate: CertificateFiles) -> datetime | None:
+    """Return when the served certificate expires, UTC without an offset; None when it cannot be read."""
     try:
         served = x509.load_pem_x509_certificate(certificate.cert.read_bytes())
     except (OSError, ValueError):
         return None
-    return (served.not_valid_after_utc - now.replace(tzinfo=UTC)).total_seconds()
+    return served.not_valid_after_utc.replace(tzinfo=None)
+
+
+def _certificate_expires_in_s(certificate: CertificateFiles, now: datetime) -> float | None:
+    end = certificate_expires_at(certificate)
+    return None if end is None else (end - now).total_seconds()

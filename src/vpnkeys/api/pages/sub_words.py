@@ -1,8 +1,8 @@
 """Holds the texts of a customer's page in each of its languages, and chooses one for a browser."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from vpnkeys.domain.limits import Limits, Status, Window, WindowUsage
 
@@ -12,16 +12,21 @@ _QUALITY = re.compile(r"(?:q=([01](?:\.[0-9]{0,3})?))?")
 """The weight of a language in Accept-Language (RFC 9110, 12.4.2)."""
 
 
+_IN_NAME = re.compile(r"\blanguage ([A-Za-z]{2})(?![A-Za-z])")
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """Holds one language. `used` has a place for the window, `of` for limit and window; `units` begin with bytes.
 
-    `waits` has a place for days, `left` for a size, `resets` for a moment.
+    `waits` has a place for days, `left` for a size, `resets` for a moment. `plural` returns which of the forms of
+    `days_left` a number of days needs.
     """
 
     language: str
     statuses: dict[Status, str]
     why: dict[Status, str]
+    comes_back: str
     windows: dict[Window, str]
     month_from: str
     last_days: str
@@ -32,6 +37,10 @@ class Words:
     of: str
     expires: str
     never: str
+    plural: Callable[[int], int]
+    days_left: tuple[str, ...]
+    devices: str
+    devices_online: str
     your_link: str
     scan: str
     open_app: str
@@ -39,6 +48,16 @@ class Words:
     itself: str
     itself_hint: str
     apps: str
+    apps_hint: str
+    add_to: str
+    get_app: str
+    other_systems: str
+    copy: str
+    copied: str
+    not_copied: str
+    support: str
+    from_operator: str
+    several: str
     date: str
     units: tuple[str, ...]
     comma: str
@@ -58,18 +77,20 @@ class Words:
         return self.windows.get(window) or self.month_from.format(window.partition("@")[2])
 
     def remaining(self, usage: WindowUsage) -> str:
-        """Return how much of the limit is left, and when there is more again."""
-        left = self.left.format(self.size(usage.remaining_bytes or 0))
-        return left if usage.resets_at is None else f"{left} · {self.resets.format(self._stamp(usage.resets_at))}"
+        """Return how much of the limit is left."""
+        return self.left.format(self.size(usage.remaining_bytes or 0))
 
-    def expiry(self, limits: Limits) -> str:
-        """Return until when the access works."""
-        if limits.is_waiting:
-            return self.waits.format(f"{(limits.expires_after_s or 0) / _DAY_S:.4g}".replace(".", self.comma))
-        return self.never if limits.expires_at is None else self.expires.format(self._stamp(limits.expires_at))
+    def waiting(self, limits: Limits) -> str:
+        """Return how many days an access will work from the first connection."""
+        return self.waits.format(f"{(limits.expires_after_s or 0) / _DAY_S:.4g}".replace(".", self.comma))
 
-    def _stamp(self, moment: datetime) -> str:
-        return moment.strftime(self.date)
+    def days(self, count: int) -> str:
+        """Return how many days an access works yet, such as "3 days left"."""
+        return self.days_left[self.plural(count)].format(count)
+
+    def reason(self, status: Status) -> str:
+        """Return why a key does not work, in a word for the lists of clients."""
+        return self.statuses[status].lower()
 
 
 ENGLISH = Words(
@@ -83,8 +104,9 @@ ENGLISH = Words(
     why={
         Status.DISABLED: "This access has been switched off. Please ask the person who gave it to you.",
         Status.EXPIRED: "The time of this access is over. Please ask the person who gave it to you to extend it.",
-        Status.LIMITED: "The traffic of this access is used up. It comes back with the next period, or when extended.",
+        Status.LIMITED: "The traffic of this access is used up. Please ask the person who gave it to you for more.",
     },
+    comes_back="The traffic of this period is used up. This access works again when the next period begins.",
     windows={Window.TOTAL: "in all", Window.DAY: "today", Window.WEEK: "this week", Window.MONTH: "this month"},
     month_from="in the month from day {}",
     last_days="in the last {} days",
@@ -95,17 +117,39 @@ ENGLISH = Words(
     of="of {} {}",
     expires="Works until {}",
     never="No expiry date",
+    plural=lambda count: int(count != 1),
+    days_left=("{} day left", "{} days left"),
+    devices="Up to {} devices at once",
+    devices_online="Devices online now: {} of {}",
     your_link="Your link",
     scan="Scan it in your VPN app: “+”, then “QR code”.",
     open_app="Open in the app",
     by_hand="Or copy it and choose “import from clipboard” in the app:",
     itself="An address that keeps itself up to date",
     itself_hint="Add it in the app as a subscription. It opens your access: keep it to yourself.",
-    apps="Apps",
+    apps="Connect",
+    apps_hint="First get an app, then add this access to it with one touch.",
+    add_to="Add to {}",
+    get_app="Get the app",
+    other_systems="Another device",
+    copy="Copy",
+    copied="Copied",
+    not_copied="Could not be copied. Select the text and copy it yourself.",
+    support="Get help",
+    from_operator="Announcement",
+    several="Your access",
     date="%Y-%m-%d %H:%M UTC",
     units=("B", "kB", "MB", "GB", "TB", "PB"),
     comma=".",
 )
+
+
+def _russian_plural(count: int) -> int:
+    """Return 0 for 1, 21 and the like, 1 for 2 to 4, 22 and the like, else 2: as in "день", "дня" and "дней"."""
+    if count % 100 // 10 == 1:
+        return 2
+    return {1: 0, 2: 1, 3: 1, 4: 1}.get(count % 10, 2)
+
 
 RUSSIAN = Words(
     language="ru",
@@ -118,8 +162,9 @@ RUSSIAN = Words(
     why={
         Status.DISABLED: "Этот доступ отключён. Обратитесь к тому, кто его выдал.",
         Status.EXPIRED: "Срок этого доступа истёк. Попросите того, кто его выдал, продлить его.",
-        Status.LIMITED: "Трафик этого доступа исчерпан. Он вернётся с новым периодом или после продления.",
+        Status.LIMITED: "Трафик этого доступа исчерпан. Попросите добавить трафик того, кто его выдал.",
     },
+    comes_back="Трафик этого периода исчерпан. Доступ снова заработает, когда начнётся следующий период.",
     windows={
         Window.TOTAL: "всего",
         Window.DAY: "сегодня",
@@ -135,13 +180,27 @@ RUSSIAN = Words(
     of="из {} {}",
     expires="Действует до {}",
     never="Без срока действия",
+    plural=_russian_plural,
+    days_left=("Остался {} день", "Осталось {} дня", "Осталось {} дней"),
+    devices="Устройств одновременно: до {}",
+    devices_online="Устройств сейчас в сети: {} из {}",
     your_link="Ваша ссылка",
     scan="Отсканируйте её в приложении VPN: «+», затем «QR-код».",
     open_app="Открыть в приложении",
     by_hand="Или скопируйте её и выберите в приложении «импорт из буфера обмена»:",
     itself="Адрес, который обновляется сам",
     itself_hint="Добавьте его в приложение как подписку и никому не передавайте: он открывает ваш доступ.",
-    apps="Приложения",
+    apps="Подключение",
+    apps_hint="Сначала установите приложение, затем добавьте в него этот доступ одним нажатием.",
+    add_to="Добавить в {}",
+    get_app="Установить",
+    other_systems="Другое устройство",
+    copy="Скопировать",
+    copied="Скопировано",
+    not_copied="Не удалось скопировать. Выделите текст и скопируйте его сами.",
+    support="Поддержка",
+    from_operator="Объявление",
+    several="Ваш доступ",
     date="%d.%m.%Y %H:%M UTC",
     units=("Б", "кБ", "МБ", "ГБ", "ТБ", "ПБ"),
     comma=",",
@@ -161,6 +220,15 @@ def words_for(accept_language: str) -> Words:
     best = max(liked, key=lambda language: liked[language], default=ENGLISH.language)
     # A weight of 0 means that the browser does not want this language at all.
     return _LANGUAGES[best] if liked.get(best) else ENGLISH
+
+
+def words_for_client(user_agent: str, accept_language: str) -> Words:
+    """Return the words for an app: of the language that it asks for, else of that which its name tells.
+
+    The apps of sing-box's makers write "language ru_RU" there.
+    """
+    named = _IN_NAME.search(user_agent)
+    return words_for(accept_language or (named[1] if named else ""))
 
 
 def _quality(parameter: str) -> float:

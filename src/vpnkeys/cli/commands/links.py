@@ -9,17 +9,24 @@ from typing import Annotated
 import segno
 import typer
 
-from vpnkeys.cli.arguments import KeyId, Qr, Yes
+from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes, is_name
 from vpnkeys.cli.output.plain import plain
-from vpnkeys.cli.output.tables import key_fields, table_of_fields
-from vpnkeys.cli.remote import Remote, asks_server, refused, wrong_usage
-from vpnkeys.cli.values import to_second
+from vpnkeys.cli.output.tables import key_fields, table_of, table_of_fields
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, refused, wrong_usage
+from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import KeyConfig
 
 # Black on white by fixed numbers of xterm's 256 colours, which themes do not change: a camera sees the same on dark
 # and light terminals.
 _BLACK_ON_WHITE, _RESET = "\x1b[38;5;16;48;5;231m", "\x1b[0m"
 _DARKENED = str.maketrans(" ▀▄█", "█▄▀ ")
+
+subscriptions = typer.Typer(
+    name="subscriptions",
+    no_args_is_help=True,
+    help="Manage subscriptions of several keys; `keys sub` makes that of one.",
+    epilog=EXIT_CODES,
+)
 
 
 @asks_server
@@ -88,6 +95,40 @@ def subscribe(  # noqa: PLR0913 - one for each option
     remote.show(made.as_sent(), "The subscription's URL for the customer; it cannot be shown again:")
     if not remote.as_json:
         print_address(made.url, qr=qr)
+
+
+@subscriptions.command("add")
+@asks_server
+def share(remote: Remote, key_ids: KeyIds, *, qr: Qr = False) -> None:
+    """Make a subscription of several keys: one URL by which a customer's client loads them all."""
+    refuse_both(remote, qr=qr)
+    made = remote.server.subscriptions.create(key_ids)
+    remote.show(made.as_sent(), f"Subscription {made.id}. Its URL for the customer; it cannot be shown again:")
+    if not remote.as_json:
+        print_address(made.url, qr=qr)
+
+
+@subscriptions.command("list")
+@asks_server
+def list_shared(remote: Remote) -> None:
+    """List the subscriptions of several keys, oldest first."""
+    found = remote.server.subscriptions.list()
+    rows = [(one.id, str(len(one.key_ids)), ", ".join(one.key_ids), to_minute(one.created_at)) for one in found]
+    remote.show([one.as_sent() for one in found], table_of(("ID", "Keys", "Their ids", "Made (UTC)"), rows))
+
+
+@subscriptions.command("rm")
+@asks_server
+def revoke_shared(
+    remote: Remote,
+    subscription_id: Annotated[str, typer.Argument(metavar="ID", help="The subscription's id.", callback=is_name)],
+    *,
+    yes: Yes = False,
+) -> None:
+    """Remove a subscription of several keys at once; the keys stay."""
+    remote.confirm("The URL of this subscription will stop working. Go on?", yes=yes)
+    done = remote.server.subscriptions.revoke(subscription_id)
+    remote.show(done.as_sent(), done.message)
 
 
 def refuse_both(remote: Remote, *, qr: bool) -> None:

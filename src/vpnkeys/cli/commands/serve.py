@@ -92,6 +92,7 @@ def _services(server: Server) -> Services:
         enforcer=server.enforcer,
         health=server.health,
         keys=server.keys,
+        overview=server.overview.look,
         rate_limits=server.settings.rate_limits,
         cors_origins=server.settings.cors_origins,
         reporter=server.reporter,

@@ -12,6 +12,7 @@ from vpnkeys.domain.audit import Entry, Facts, Outcome, Record
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.reality import Fingerprint
+from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Scope, Token
 
 # Columns with the name and the value of the key's own field.
@@ -77,6 +78,16 @@ def token_row(token: Token) -> dict[str, object]:
 def to_token(row: Mapping[Any, Any]) -> Token:
     """Return the token of a row."""
     return Token(**{**row, "scope": Scope(row["scope"])})
+
+
+def subscription_rows(subscription: Subscription) -> list[dict[str, object]]:
+    """Return the columns of a subscription, a row for each of its keys."""
+    same = {
+        "id": subscription.id,
+        "token_hash": subscription.token_hash,
+        "created_at": subscription.created_at,
+    }
+    return [{**same, "key_id": key_id, "position": place} for place, key_id in enumerate(subscription.key_ids)]
 
 
 def record_row(entry: Entry, actor: Actor, at: datetime, outcome: Outcome, detail: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError
 
-from vpnkeys.domain.audit import Entry, Outcome, Record
+from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
@@ -163,10 +163,12 @@ class SqlStore:
         with Reading(), self._engine.begin() as connection:
             return SqlLedger(connection).history(uuid, since, until)
 
-    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
+    def audit(
+        self, limit: int, before_id: int | None = None, subject: str | None = None, chosen: Filter = EVERYTHING
+    ) -> tuple[Record, ...]:
         """Return the newest records, newest first."""
         with Reading(), self._engine.begin() as connection:
-            return read_records(connection, limit, before_id, subject)
+            return read_records(connection, limit, before_id, subject, chosen)
 
     def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
         """Add a record to the audit log, in a transaction of its own."""

@@ -192,12 +192,15 @@ AUDIT_IS_APPEND_ONLY = tuple(
 for _trigger in AUDIT_IS_APPEND_ONLY:
     event.listen(audit, "after_create", DDL(_trigger).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
 
-# A customer's subscription. The token, of which only a hash is stored, opens the key's link and usage.
+# Customers' subscriptions, a row for each key of one: a deleted key leaves them, and its last key takes one along. A
+# key's own subscription has the key's id. The token, of which only a hash is stored, opens the keys' links and usage.
 subscriptions = Table(
     "subscriptions",
     metadata,
+    Column("id", String(36), primary_key=True),
     Column("key_id", String(36), ForeignKey(keys.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("position", Integer, nullable=False),
+    Column("token_hash", String(64), nullable=False),
     Column("created_at", DateTime, nullable=False),
 )
 

@@ -17,7 +17,7 @@ from vpnkeys.domain.traffic import Gap
 from vpnkeys.store.sql.audit import utc_now, write_records
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.outbox import SqlOutbox
-from vpnkeys.store.sql.rows import to_row, token_row
+from vpnkeys.store.sql.rows import subscription_rows, to_row, token_row
 from vpnkeys.store.sql.tables import idempotency, limit_notices, subscriptions
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
@@ -182,13 +182,13 @@ class SqlTransaction:
         self._connection.execute(insert(tokens_table).values(token_row(token)))
 
     def put_subscription(self, subscription: Subscription) -> None:
-        """Give a key a subscription, in place of the one it has."""
-        self.delete_subscription(subscription.key_id)
-        self._connection.execute(insert(subscriptions).values(asdict(subscription)))
+        """Add a subscription, or replace the one with its id."""
+        self.delete_subscription(subscription.id)
+        self._connection.execute(insert(subscriptions), subscription_rows(subscription))
 
-    def delete_subscription(self, key_id: str) -> None:
-        """Delete a key's subscription, if it has one."""
-        self._connection.execute(delete(subscriptions).where(subscriptions.c.key_id == key_id))
+    def delete_subscription(self, subscription_id: str) -> None:
+        """Delete a subscription, if there is one with this id."""
+        self._connection.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id))
 
     def remember(self, answer: KeptAnswer) -> None:
         """Store an answer, in place of an expired one with the same hash."""
