@@ -21,6 +21,7 @@ from vpnkeys.api.services import Services
 from vpnkeys.domain.token import Scope
 from vpnkeys.server import pools
 from vpnkeys.service.health.health import HealthReport
+from vpnkeys.service.limits.usage import UsageBoard
 from vpnkeys.service.tokens import TokenService
 
 HEALTHY = HealthReport("healthy", (), "running", "ok", "available", "available", 2, 1)
@@ -48,7 +49,8 @@ class Server:
         services["keys"] = SimpleNamespace(list=lambda: KEYS, delete=self._delete)
         services["tokens"] = self.tokens
         services["health"] = SimpleNamespace(report=self._report)
-        services["traffic"] = SimpleNamespace(collect=bool, totals=dict, online_by_key=lambda _keys: {})
+        board = UsageBoard(lambda since, _fresh: dict.fromkeys(since, 0), FakeClock())
+        services["traffic"] = SimpleNamespace(collect=bool, totals=dict, online_by_key=lambda _keys: {}, usage=board)
         services["reporter"] = SimpleNamespace(plan=self._plan)
         self.app = create_app(Services(**{**services, "rate_limits": {}}))
 
