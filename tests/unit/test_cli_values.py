@@ -1,7 +1,6 @@
 """What a person types: sizes in GB of 10^9 bytes, dates and spans of time, and keys by any of their names."""
 
 import os
-import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -54,7 +53,7 @@ def test_sizes_are_powers_of_ten(text: str, count: int) -> None:
 @pytest.mark.parametrize("text", ["", "GB", "5GiB", "5X", "-1", "1e9", "inf", "nan", "5 G B", "٥GB"])
 def test_what_is_no_size(text: str) -> None:
     """Binary units are not taken for what they are not."""
-    with pytest.raises(ValueError, match=re.escape(text)):
+    with pytest.raises(ValueError, match="is no size"):
         size_of(text)
 
 
@@ -104,7 +103,7 @@ def test_the_zone_is_named(berlin: None) -> None:
 def test_spans_have_a_length(text: str, seconds: int) -> None:
     """A month has none."""
     assert seconds_of(text) == seconds
-    with pytest.raises(ValueError, match="month"):
+    with pytest.raises(ValueError, match="fixed length"):
         seconds_of("1month")
 
 

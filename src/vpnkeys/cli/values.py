@@ -4,8 +4,8 @@ import re
 from calendar import monthrange
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt])b?|b)?", re.IGNORECASE)
-_POWERS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgtp])b?|b)?", re.IGNORECASE)
+_POWERS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _SPAN = re.compile(r"\+?\s*([0-9]{1,5})\s*(h|d|w|month|y|hour|day|week|year)s?", re.IGNORECASE)
 _HOURS = {"h": 1, "hour": 1, "d": 24, "day": 24, "w": 168, "week": 168}
 _MONTHS = {"month": 1, "y": 12, "year": 12}
@@ -19,7 +19,8 @@ def size_of(text: str) -> int:
     """Return the bytes that a size such as `50GB` or `1.5TB` means. Raises ValueError."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(text)
+        msg = f"{text!r} is no size"
+        raise ValueError(msg)
     return round(float(found[1]) * _POWERS.get((found[2] or "").lower(), 1))
 
 
@@ -27,7 +28,8 @@ def seconds_of(text: str) -> int:
     """Return the seconds of a span such as `30d`; months have no fixed length, and are none. Raises ValueError."""
     found = _SPAN.fullmatch(text.strip())
     if found is None or found[2].lower() not in _HOURS:
-        raise ValueError(text)
+        msg = f"{text!r} is no span of time, or one without a fixed length"
+        raise ValueError(msg)
     return int(found[1]) * _HOURS[found[2].lower()] * 3600
 
 
