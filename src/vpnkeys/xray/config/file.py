@@ -112,7 +112,11 @@ class ConfigFile:
 
     def has_foreign(self) -> bool:
         """Return whether the file has sections that are not ours; one that cannot be read may have."""
-        return self.base_now() != base_digest(merge({}, self.base, ()))
+        with suppress(OSError):
+            if (document := read_document(self.path)) is not None:
+                # Our rules depend on our inbounds, so that a file without any would differ from ours.
+                return skeleton(document) != skeleton(merge({}, self.base, inbounds_of_ours(document)))
+        return True
 
     def was_written_by_us(self, mark: Mark | None) -> bool:
         """Return whether a file with this mark is what `put` wrote last."""
