@@ -2,9 +2,8 @@
 
 import os
 import re
-import socket
 from collections.abc import Mapping
-from contextlib import suppress
+from io import StringIO
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
@@ -13,10 +12,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
+from vpnkeys.default_address import default_address
 from vpnkeys.domain.networks import parse_origins
 from vpnkeys.domain.operator import parse_announcement, parse_operator_name, parse_support_url
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint
+from vpnkeys.owner import NotOurs, read_ours, require_ours
 from vpnkeys.rundir import ADMIN_SOCKET, run_dir
 
 ENVIRONMENT: Mapping[str, str] = os.environ
@@ -24,6 +25,7 @@ ENVIRONMENT: Mapping[str, str] = os.environ
 
 PREFIX = "VPNKEYS_"
 SYSTEM_DATA_DIR = Path("/var/lib/vpnkeys")
+ENV_FILE = "vpnkeys.env"
 
 PASSPHRASE = f"{PREFIX}PASSPHRASE"
 
@@ -213,16 +215,13 @@ class Settings(BaseModel):
         return None if ip_address(self.listen.host).is_loopback else self.listen.port
 
 
-def load_settings(
-    environment: Mapping[str, str] = ENVIRONMENT, *, data_dir: Path | None = None, is_root_install: bool = False
-) -> Settings:
+def load_settings(environment: Mapping[str, str] = ENVIRONMENT, *, data_dir: Path | None = None) -> Settings:
     """Return the settings from the environment, else from `<data dir>/vpnkeys.env`; `data_dir` overrides its setting.
 
-    Raises SettingsError, which names every wrong setting.
+    Raises SettingsError, which names every wrong setting, or says that the data directory is another user's.
     """
-    default_dir = SYSTEM_DATA_DIR if is_root_install else Path("data")
-    data_dir = (data_dir or Path(environment.get(f"{PREFIX}DATA_DIR") or default_dir)).absolute()
-    given = {**_env_file(data_dir / "vpnkeys.env"), **_ours(environment)}
+    data_dir = data_dir.absolute() if data_dir else set_data_dir(environment)
+    given = {**_env_file(data_dir / ENV_FILE), **_ours(environment)}
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     unknown = sorted(given.keys() - known)
     values = {
@@ -243,10 +242,15 @@ def load_settings(
     return settings
 
 
+def set_data_dir(environment: Mapping[str, str] = ENVIRONMENT) -> Path:
+    """Return the data directory of commands that work on one without looking for a server: the set one, else `data`."""
+    return Path(environment.get(f"{PREFIX}DATA_DIR") or "data").absolute()
+
+
 def data_dirs(environment: Mapping[str, str] = ENVIRONMENT) -> tuple[Path, ...]:
     """Return the directories where a server of this machine may have its data: the set one, else the defaults."""
-    given = environment.get(f"{PREFIX}DATA_DIR")
-    return (Path(given).absolute(),) if given else (Path("data").absolute(), SYSTEM_DATA_DIR)
+    first = set_data_dir(environment)
+    return (first,) if environment.get(f"{PREFIX}DATA_DIR") else (first, SYSTEM_DATA_DIR)
 
 
 def admin_socket(data_dir: Path) -> Path:
@@ -275,26 +279,18 @@ def _validated(values: Mapping[str, object], guessed: frozenset[str]) -> tuple[S
         ]
 
 
-def default_address() -> str:
-    """Return the address that this host uses to reach the internet; 127.0.0.1 without a default route.
-
-    Connecting a UDP socket makes the kernel choose the source address without sending anything.
-    """
-    # Addresses reserved for documentation (RFC 5737, RFC 3849): they have the default route, and no host has them.
-    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        # A host without this protocol raises OSError too.
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((somewhere, 9))
-            return str(probe.getsockname()[0])
-    return "127.0.0.1"
-
-
 def _ours(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in CLI_NAMES}
 
 
 def _env_file(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
+    try:
+        require_ours(path.parent)
+        text = read_ours(path)
+    except NotOurs as error:
+        raise SettingsError(str(error)) from error
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}; it has to belong to the server's user"
+        raise SettingsError(msg) from error
     # No interpolation: a `$` in a password is only a `$`.
-    return {name: value or "" for name, value in dotenv_values(path, interpolate=False).items()}
+    return {name: value or "" for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items()}

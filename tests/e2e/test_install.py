@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -110,6 +111,15 @@ def test_no_capability_is_missing(site: Installed) -> None:
     key = site.cli("keys", "add", "slow", "--speed", "5")["key"]
     assert key["speed_limit_mbps"] == 5
     site.guest.ok("vpnkeys", "keys", "rm", key["id"])
+
+
+def test_no_capability_is_missing_to_the_doctor_of_root(site: Installed) -> None:
+    """It works as the server's user, and sees the firewall and the server's process all the same."""
+    done = site.run("vpnkeys", "doctor", "--no-self-test", "--json")
+    found = {one["check"]: one["message"] for one in json.loads(done.stdout)["findings"]}
+    assert "lets the ports in" in found["firewall"], found
+    assert "only the server's user can access" in found["permissions"], found
+    assert [message for message in found.values() if "cannot be read" in message] == []
 
 
 def test_a_key_carries(site: Installed, link: VlessLink) -> None:

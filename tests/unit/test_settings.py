@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import vpnkeys
+from vpnkeys.default_address import default_address
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.settings import (
     DEFAULT_RATE_LIMITS,
@@ -14,7 +15,7 @@ from vpnkeys.settings import (
     AllowedNetwork,
     Settings,
     SettingsError,
-    default_address,
+    data_dirs,
     load_settings,
 )
 
@@ -44,11 +45,11 @@ def test_the_defaults(tmp_path: Path) -> None:
 
 
 def test_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`data` where the service was started, or the system's for an installed one; absolute from then on."""
+    """`data` where a command was started, absolute from then on; a server is also looked for in the system's."""
     monkeypatch.chdir(tmp_path)
     assert load_settings({}).data_dir == tmp_path / "data"
     assert load_settings({"VPNKEYS_DATA_DIR": "there"}).data_dir == tmp_path / "there"
-    assert load_settings({}, is_root_install=True).data_dir == SYSTEM_DATA_DIR
+    assert data_dirs({}) == (tmp_path / "data", SYSTEM_DATA_DIR)
 
 
 @pytest.mark.parametrize(

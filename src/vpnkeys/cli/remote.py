@@ -24,6 +24,7 @@ from vpnkeys.cli.output.operations import in_commands
 from vpnkeys.cli.output.plain import Plain, plain, plain_json, plain_lines
 from vpnkeys.cli.output.tables import table_of_keys
 from vpnkeys.client import ApiError, Client, TooManyRequests, Unavailable
+from vpnkeys.owner import NotOurs, listener_pid
 from vpnkeys.settings import admin_socket, data_dirs
 
 EXIT_CODES = (
@@ -33,6 +34,7 @@ EXIT_CODES = (
 
 _REFUSED, _USAGE, _UNAVAILABLE = 1, 2, 3
 _HTTPS, _PATIENCE_S = 443, 10.0
+_CONNECT_TIMEOUT_S = 5.0
 _PIPE_WIDTH = 200
 """Without a terminal rich would fold tables at 80 columns, which breaks scripts that read lines."""
 
@@ -157,11 +159,16 @@ def _local() -> Client:
     for socket in sockets:
         try:
             if socket.is_socket():
+                listener_pid(socket, _CONNECT_TIMEOUT_S)
                 return Client.local(socket)
         except PermissionError:
             wrong_usage(
                 f"only the server's user and root can open {socket}; run as one of them, or give --url and --api-key"
             )
+        except NotOurs as error:
+            wrong_usage(str(error))
+        except OSError:
+            return Client.local(socket)  # which says that it does not answer
     where = " or ".join(str(socket.parent.parent) for socket in sockets)
     print(f"vpnkeys: no server runs on {where}; start one (vpnkeys serve), or give --url", file=sys.stderr)
     raise typer.Exit(_UNAVAILABLE)

@@ -1,6 +1,5 @@
 """Installations: the first one and upgrades. A step that fails takes back all the steps before it."""
 
-import os
 import pwd
 import shutil
 from contextlib import ExitStack
@@ -8,13 +7,14 @@ from pathlib import Path
 
 from vpnkeys.files import write_atomically
 from vpnkeys.install import services
-from vpnkeys.install.host import USER, Say, one_at_a_time, run, run_as_server
+from vpnkeys.install.host import Say, one_at_a_time, run, run_as_server
 from vpnkeys.install.layout import Layout, point, write_wrapper
 from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
 from vpnkeys.install.releases import Release, build, current_release, digest_of
 from vpnkeys.install.upgrading import change
 from vpnkeys.install.xrays import keep_xray
 from vpnkeys.ops.data_dir import certificate
+from vpnkeys.owner import SERVER_USER, as_owner
 from vpnkeys.settings import PREFIX, Settings, load_settings
 from vpnkeys.store.files.secrets import API_KEY_FILE, load_api_key
 
@@ -22,7 +22,8 @@ from vpnkeys.store.files.secrets import API_KEY_FILE, load_api_key
 def settings_of(layout: Layout) -> Settings:
     """Return the services' settings, with the operator's changes in `vpnkeys.env`. Raises SettingsError."""
     own = {"DATA_DIR": layout.data_dir, "XRAY_SUPERVISOR": "systemd", "XRAY_BIN": layout.current_xray}
-    return load_settings({f"{PREFIX}{name}": str(value) for name, value in own.items()})
+    with as_owner(layout.data_dir):
+        return load_settings({f"{PREFIX}{name}": str(value) for name, value in own.items()})
 
 
 def install(layout: Layout, source: Path, xray: Path | None, say: Say) -> None:
@@ -87,7 +88,8 @@ def _install_first(layout: Layout, settings: Settings, source: Path, xray: Path 
         services.start(layout)
         services.wait_for_answer(layout, release.version)
         undo.pop_all()
-    fingerprint = certificate(settings).fingerprint()
+    with as_owner(layout.data_dir):
+        fingerprint = certificate(settings).fingerprint()
     for line in introduction(settings, release.version, fingerprint, api_key):
         say(line)
     for line in firewall_hints(settings, lambda program: shutil.which(program) is not None):
@@ -99,29 +101,30 @@ def _install_first(layout: Layout, settings: Settings, source: Path, xray: Path 
 def make_user(layout: Layout) -> None:
     """Create the server's system user, unless it exists."""
     try:
-        pwd.getpwnam(USER)
+        pwd.getpwnam(SERVER_USER)
     except KeyError:
         home = ("--home-dir", layout.data_dir, "--no-create-home")
-        run("useradd", "--system", "--user-group", *home, "--shell", "/usr/sbin/nologin", USER)
+        run("useradd", "--system", "--user-group", *home, "--shell", "/usr/sbin/nologin", SERVER_USER)
 
 
 def own_data_dir(layout: Layout, settings: Settings) -> None:
-    """Make the data directory with its settings file, and give it, with all that is in it, to the server's user."""
+    """Make the data directory with its settings file. What root has put there is given to the server's user."""
     layout.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    layout.data_dir.chmod(0o700)
-    if not layout.env_file.exists():
-        write_atomically(layout.env_file, ENV_TEMPLATE.encode())
-    layout.env_file.chmod(0o600)
-    run("chown", "--recursive", "--no-dereference", f"{USER}:{USER}", settings.data_dir)
+    if layout.data_dir.stat().st_uid != pwd.getpwnam(SERVER_USER).pw_uid:
+        run("chown", "--recursive", "--no-dereference", f"{SERVER_USER}:{SERVER_USER}", settings.data_dir)
+    # From here on its user may put links there, so root changes nothing there as root.
+    with as_owner(layout.data_dir):
+        layout.data_dir.chmod(0o700)
+        if not layout.env_file.exists():
+            write_atomically(layout.env_file, ENV_TEMPLATE.encode())
+        layout.env_file.chmod(0o600)
 
 
 def _make_api_key(settings: Settings, undo: ExitStack) -> str | None:
     """Make an API key and return it; None when there is one. Made here, it is never printed into the journal."""
     file = settings.data_dir / API_KEY_FILE
-    if settings.api_key is not None or file.exists():
-        return None
-    undo.callback(file.unlink, missing_ok=True)
-    _, made = load_api_key(settings.data_dir, None)
-    user = pwd.getpwnam(USER)
-    os.chown(file, user.pw_uid, user.pw_gid)
-    return made
+    with as_owner(file):
+        if settings.api_key is not None or file.exists():
+            return None
+        undo.callback(file.unlink, missing_ok=True)
+        return load_api_key(settings.data_dir, None)[1]

@@ -14,10 +14,9 @@ case "$(id -u) ${1-}" in
             serves=yes
             systemctl stop vpnkeys-traffic.timer vpnkeys.service
         fi
+        # It writes there as the server's user, so that no link there leads root elsewhere.
         "$vpnkeys" "$@"
         status=$?
-        # What root has written there must belong to the server's user.
-        chown -R --no-dereference vpnkeys:vpnkeys "$VPNKEYS_DATA_DIR"
         if [ "$serves" ]; then
             systemctl start vpnkeys.service vpnkeys-traffic.timer || status=1
             echo "vpnkeys.service is started again." >&2

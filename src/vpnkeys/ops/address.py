@@ -2,8 +2,9 @@
 
 from ipaddress import ip_address
 
+from vpnkeys.default_address import default_address
 from vpnkeys.domain.networks import is_private
-from vpnkeys.settings import Settings, default_address
+from vpnkeys.settings import Settings
 
 
 def address_fault(settings: Settings) -> str:

@@ -37,7 +37,7 @@ def take(data_dir: Path) -> ExitStack:
             if S_IMODE(data_dir.stat().st_mode) != _OWNER_ONLY:  # asked first, for a read-only disk
                 data_dir.chmod(_OWNER_ONLY)
             _lock(data_dir, os.O_DIRECTORY, lock)  # nobody can remove it from under us, as a file in it
-            _lock(data_dir / ".lock", os.O_CREAT, lock)  # all that earlier versions lock
+            _lock(data_dir / ".lock", os.O_CREAT | os.O_NOFOLLOW, lock)  # all that earlier versions lock
         except BlockingIOError as error:
             msg = f"VPNKEYS_DATA_DIR: another vpnkeys uses {data_dir}; stop that one first"
             raise SettingsError(msg) from error
@@ -45,8 +45,7 @@ def take(data_dir: Path) -> ExitStack:
             msg = f"VPNKEYS_DATA_DIR: {data_dir} cannot be used: {error.strerror}"
             raise SettingsError(msg) from error
         try:
-            if data_dir.stat().st_uid == os.geteuid():  # else root repairs another user's, and leaves its sockets alone
-                ensure_run_dir(run_dir(data_dir), memory_dir(ENVIRONMENT))
+            ensure_run_dir(run_dir(data_dir), memory_dir(ENVIRONMENT))
         except OSError as error:
             msg = f"VPNKEYS_DATA_DIR: {run_dir(data_dir)} cannot be made for sockets: {error.strerror}"
             raise SettingsError(msg) from error

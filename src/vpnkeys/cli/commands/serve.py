@@ -16,12 +16,13 @@ from vpnkeys.bootstrap import Server, build
 from vpnkeys.domain.errors import Unavailable, VpnKeysError
 from vpnkeys.interfaces import Store
 from vpnkeys.ops.address import address_fault
+from vpnkeys.owner import NotOurs, leave_root
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
 from vpnkeys.server.serving import Beside, check_certificate, public_socket, serve_until_asked
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
-from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, admin_socket, load_settings
+from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, admin_socket, load_settings, set_data_dir
 from vpnkeys.xray.process.binary import obtain
 
 
@@ -47,8 +48,9 @@ def serve(
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     try:
+        leave_root(set_data_dir())
         settings = load_settings()
-    except SettingsError as error:
+    except (SettingsError, NotOurs) as error:
         say(f"vpnkeys cannot start:\n{error}")
         raise SystemExit(2) from error
     with logging_as_set(settings):

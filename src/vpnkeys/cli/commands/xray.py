@@ -7,8 +7,9 @@ from pathlib import Path
 import typer
 
 from vpnkeys.domain.errors import VpnKeysError
+from vpnkeys.owner import NotOurs, leave_root
 from vpnkeys.rundir import memory_dir, run_dir
-from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings
+from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings, set_data_dir
 from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.document import BaseConfig, JsonObject
@@ -37,10 +38,11 @@ def run() -> None:
     """
     os.umask(0o077)  # Xray creates its sockets with this mask
     try:
+        leave_root(set_data_dir())
         settings = _settings()
         xray = obtain(settings.xray_bin, _say).path
         config = _launcher(settings, xray).prepare()
-    except SettingsError as error:
+    except (SettingsError, NotOurs) as error:
         _say(f"Xray cannot start:\n{error}")
         raise typer.Exit(2) from error
     except (VpnKeysError, OSError) as error:
