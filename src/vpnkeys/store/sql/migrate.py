@@ -10,12 +10,12 @@ HEAD = "0010"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
 
-def migrate(engine: Engine) -> None:
-    """Apply what is missing, all or nothing.
+def migrate(engine: Engine, revision: str = HEAD) -> None:
+    """Apply what is missing up to a revision, all or nothing.
 
     Raises StoreUnavailable when the database does not answer or is of a newer version, and DatabaseDamaged.
     """
-    if current_revision(engine) == HEAD:
+    if current_revision(engine) == revision:
         return  # without Alembic, whose import alone takes longer than the whole start
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415
@@ -32,7 +32,7 @@ def migrate(engine: Engine) -> None:
     ):
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
         except CommandError as error:
             msg = f"The database is of another version of vpnkeys: {error}. Use that version, or restore a backup."
             raise StoreUnavailable(msg) from error
