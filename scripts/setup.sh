@@ -76,6 +76,7 @@ fill_environment() {
     say "Installing the packages of $requirements, each checked by its hash; the first time takes a minute or two."
     rm -f "$venv/made-for" "$stamp"
     "${pip[@]}" --require-hashes --only-binary=:all: -r "$root/$requirements"
+    # The client, a distribution of its own (client/), has its files in src/ too, which is all that an editable one is.
     "${pip[@]}" --no-index --no-deps --no-build-isolation -e "$root"
     fingerprint >"$stamp"
     whereabouts >"$venv/made-for"

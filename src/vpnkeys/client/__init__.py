@@ -10,6 +10,8 @@
         except NotFound:
             ...
 
+`AsyncClient` has the same methods, to be awaited: `key = await server.keys.create(…)` inside `async with`.
+
 `fingerprint` is what the server prints when it starts: its certificate is then trusted by that and by nothing else.
 Fields that a newer server adds are kept (`model_extra`). Nothing is sent twice by itself; `idempotency_key` lets a
 caller repeat `create` safely.
@@ -17,7 +19,7 @@ caller repeat `create` safely.
 
 from vpnkeys.client._audit import Audit
 from vpnkeys.client._backups import Backups
-from vpnkeys.client._client import Client
+from vpnkeys.client._client import AsyncClient, Client
 from vpnkeys.client._errors import (
     ApiError,
     NotFound,
@@ -96,6 +98,7 @@ __all__ = [
     "ApiError",
     "AssignedPort",
     "Assignment",
+    "AsyncClient",
     "Audit",
     "AuditRecord",
     "BackupFile",

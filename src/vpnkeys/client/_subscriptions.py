@@ -5,7 +5,8 @@ from typing import TypeAlias
 
 from pydantic import TypeAdapter
 
-from vpnkeys.client._http import Http, path_below
+from vpnkeys.client._calls import AsyncPart, Call, Part, Request, answer, one
+from vpnkeys.client._http import path_below
 from vpnkeys.wire.subscriptions import SharedSubscription, SharedSubscriptionMade, SubscriptionRevoked
 
 _PATH = "/api/subscriptions"
@@ -15,20 +16,28 @@ SubscriptionList: TypeAlias = list[SharedSubscription]  # a name that `Subscript
 _SUBSCRIPTION_LIST = TypeAdapter(SubscriptionList)
 
 
-class Subscriptions:
+class SubscriptionsRequests:
     """The subscriptions of several keys. That of one key is made by `Keys.make_subscription`."""
 
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def list(self) -> SubscriptionList:
+    @Request
+    def list(self) -> Call[SubscriptionList]:
         """Return all of them, oldest first."""
-        return self._http.answer(_SUBSCRIPTION_LIST, "GET", _PATH)
+        return answer(_SUBSCRIPTION_LIST, "GET", _PATH)
 
-    def create(self, ids_or_uuids: Iterable[str]) -> SharedSubscriptionMade:
+    @Request
+    def create(self, ids_or_uuids: Iterable[str]) -> Call[SharedSubscriptionMade]:
         """Make a subscription and return it with its address, which cannot be told again. Raises NotFound."""
-        return self._http.one(SharedSubscriptionMade, "POST", _PATH, json={"keys": [*ids_or_uuids]})
+        return one(SharedSubscriptionMade, "POST", _PATH, json={"keys": [*ids_or_uuids]})
 
-    def revoke(self, subscription_id: str) -> SubscriptionRevoked:
+    @Request
+    def revoke(self, subscription_id: str) -> Call[SubscriptionRevoked]:
         """Take a subscription away, at once; its keys stay. Raises NotFound."""
-        return self._http.one(SubscriptionRevoked, "DELETE", path_below(_PATH, subscription_id))
+        return one(SubscriptionRevoked, "DELETE", path_below(_PATH, subscription_id))
+
+
+class Subscriptions(Part, SubscriptionsRequests):
+    """The subscriptions of several keys. That of one key is made by `Keys.make_subscription`."""
+
+
+class AsyncSubscriptions(AsyncPart, SubscriptionsRequests):
+    """The subscriptions of several keys. That of one key is made by `AsyncKeys.make_subscription`."""

@@ -1,6 +1,6 @@
 """`/api/system`: what is, and repairs."""
 
-from vpnkeys.client._http import Http
+from vpnkeys.client._calls import AsyncPart, Call, Part, Request, one
 from vpnkeys.wire.plans import PortsPlan, SyncPlan, Targets
 from vpnkeys.wire.ports import Ports, PortsReset, PortsStatus
 from vpnkeys.wire.system import (
@@ -16,72 +16,92 @@ from vpnkeys.wire.system import (
 )
 
 
-class System:
+class SystemRequests:
     """`/api/system`: the database, config.json and the running Xray, compared and brought together."""
 
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def overview(self) -> Overview:
+    @Request
+    def overview(self) -> Call[Overview]:
         """Return the server at a glance: versions, host, who is online, and the last 15 minutes."""
-        return self._http.one(Overview, "GET", "/api/system/overview")
+        return one(Overview, "GET", "/api/system/overview")
 
-    def plan(self) -> SyncPlan:
+    @Request
+    def plan(self) -> Call[SyncPlan]:
         """Return what `sync_config` would do now; changes nothing."""
-        return self._http.one(SyncPlan, "GET", "/api/system/plan")
+        return one(SyncPlan, "GET", "/api/system/plan")
 
-    def ports_plan(self) -> PortsPlan:
+    @Request
+    def ports_plan(self) -> Call[PortsPlan]:
         """Return what `reset_ports` would do now; changes nothing."""
-        return self._http.one(PortsPlan, "GET", "/api/system/ports/plan")
+        return one(PortsPlan, "GET", "/api/system/ports/plan")
 
-    def targets(self) -> Targets:
+    @Request
+    def targets(self) -> Call[Targets]:
         """Return how the REALITY targets are; the server probes them every minute."""
-        return self._http.one(Targets, "GET", "/api/system/targets")
+        return one(Targets, "GET", "/api/system/targets")
 
-    def sync_config(self) -> Synced:
+    @Request
+    def sync_config(self) -> Call[Synced]:
         """Bring config.json and Xray to what the database says, without a restart where that is possible."""
-        return self._http.one(Synced, "POST", "/api/system/sync-config")
+        return one(Synced, "POST", "/api/system/sync-config")
 
-    def config_status(self) -> ConfigStatus:
+    @Request
+    def config_status(self) -> Call[ConfigStatus]:
         """Return whether config.json follows the database."""
-        return self._http.one(ConfigStatus, "GET", "/api/system/config-status")
+        return one(ConfigStatus, "GET", "/api/system/config-status")
 
-    def verify_reality(self) -> RealityVerified:
+    @Request
+    def verify_reality(self) -> Call[RealityVerified]:
         """Check every REALITY setting and every target, repair what differs, and return what was found."""
-        return self._http.one(RealityVerified, "POST", "/api/system/verify-reality")
+        return one(RealityVerified, "POST", "/api/system/verify-reality")
 
-    def ports(self) -> Ports:
+    @Request
+    def ports(self) -> Call[Ports]:
         """Return which key has which port."""
-        return self._http.one(Ports, "GET", "/api/system/ports")
+        return one(Ports, "GET", "/api/system/ports")
 
-    def reset_ports(self) -> PortsReset:
+    @Request
+    def reset_ports(self) -> Call[PortsReset]:
         """Hand all ports out again from the lowest, and return the keys that got another one; they need a new link."""
-        return self._http.one(PortsReset, "POST", "/api/system/ports/reset")
+        return one(PortsReset, "POST", "/api/system/ports/reset")
 
-    def ports_status(self) -> PortsStatus:
+    @Request
+    def ports_status(self) -> Call[PortsStatus]:
         """Return what is wrong with the ports."""
-        return self._http.one(PortsStatus, "GET", "/api/system/ports/status")
+        return one(PortsStatus, "GET", "/api/system/ports/status")
 
-    def xray_config_status(self) -> XrayConfigStatus:
+    @Request
+    def xray_config_status(self) -> Call[XrayConfigStatus]:
         """Return what config.json holds, and whether Xray accepts it."""
-        return self._http.one(XrayConfigStatus, "GET", "/api/system/xray/config-status")
+        return one(XrayConfigStatus, "GET", "/api/system/xray/config-status")
 
-    def xray_inbounds(self) -> XrayInbounds:
+    @Request
+    def xray_inbounds(self) -> Call[XrayInbounds]:
         """Return the VLESS inbounds of config.json."""
-        return self._http.one(XrayInbounds, "GET", "/api/system/xray/inbounds")
+        return one(XrayInbounds, "GET", "/api/system/xray/inbounds")
 
-    def xray_sync_config(self, *, force: bool = False) -> XraySynced:
+    @Request
+    def xray_sync_config(self, *, force: bool = False) -> Call[XraySynced]:
         """Bring config.json to what the database says and restart Xray: every customer is disconnected for a moment.
 
         Calls within five seconds share one restart, unless with `force`.
         """
         params = {"force": "true"} if force else {}
-        return self._http.one(XraySynced, "POST", "/api/system/xray/sync-config", params=params)
+        return one(XraySynced, "POST", "/api/system/xray/sync-config", params=params)
 
-    def xray_validate_sync(self) -> XrayValidated:
+    @Request
+    def xray_validate_sync(self) -> Call[XrayValidated]:
         """Compare the database with config.json and the running Xray, and return how they differ."""
-        return self._http.one(XrayValidated, "GET", "/api/system/xray/validate-sync")
+        return one(XrayValidated, "GET", "/api/system/xray/validate-sync")
 
-    def fix_reality_keys(self) -> RealityFixed:
+    @Request
+    def fix_reality_keys(self) -> Call[RealityFixed]:
         """Put the stored REALITY key pair back into config.json and restart Xray."""
-        return self._http.one(RealityFixed, "POST", "/api/system/fix-reality-keys")
+        return one(RealityFixed, "POST", "/api/system/fix-reality-keys")
+
+
+class System(Part, SystemRequests):
+    """`/api/system`: the database, config.json and the running Xray, compared and brought together."""
+
+
+class AsyncSystem(AsyncPart, SystemRequests):
+    """`/api/system`: the database, config.json and the running Xray, compared and brought together."""
