@@ -99,7 +99,7 @@ class KeySettings(BaseModel):
     note: Note = ""
     expires_at: Annotated[Expiry | None, Field(description="when it ends; null: never; a date: its end, UTC")] = None
     expires_after_s: Annotated[
-        Term | None, Field(description="instead of `expires_at`: counts from its first byte")
+        Term | None, Field(description="instead of `expires_at`: counts from its first byte", examples=[None, 2592000])
     ] = None
     traffic_limit_bytes: TrafficLimit | None = None
     traffic_limit_window: Window = "total"
