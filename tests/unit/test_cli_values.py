@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnkeys.cli.names import SeveralKeys, id_of, ids_of, matching, short_ids
+from vpnkeys.cli.names import SeveralKeys, id_of, ids_of, matching, short_ids, subject_of
 from vpnkeys.cli.output.listing import Sort, chosen
 from vpnkeys.cli.output.tables import short_bytes
 from vpnkeys.cli.values import moment_of, seconds_of, size_of, time_of, to_second
@@ -172,6 +172,7 @@ def test_one_key_or_none() -> None:
     assert several.value.keys == [MARIA, MARIO]
     with pytest.raises(NotFound, match="vpnkeys keys list"):
         id_of(client, "nobody")
+    assert (subject_of(client, "Maria"), subject_of(client, "token-1")) == (MARIA.id, "token-1")
 
 
 def test_short_ids_are_unique() -> None:

@@ -32,6 +32,17 @@ def ids_of(server: Client, wanted: Sequence[str]) -> list[str]:
     return [one if _UUID.fullmatch(one) else _one_of(keys, one).id for one in wanted]
 
 
+def subject_of(server: Client, wanted: str) -> str:
+    """Return the id of the key that is meant, else the text itself: a token, or a key that is gone.
+
+    Raises SeveralKeys, and what every request raises.
+    """
+    try:
+        return id_of(server, wanted)
+    except NotFound:
+        return wanted
+
+
 def _one_of(keys: Sequence[Key], wanted: str) -> Key:
     found = matching(keys, wanted)
     if len(found) > 1:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vpnkeys.cli.names import subject_of
 from vpnkeys.cli.output.plain import plain, plain_json
 from vpnkeys.cli.output.tables import table_of
 from vpnkeys.cli.remote import Remote, asks_server
@@ -24,7 +25,13 @@ def audit(  # noqa: PLR0913 - one for each option
     remote: Remote,
     *,
     subject: Annotated[
-        str | None, typer.Option("--key", "--subject", metavar="ID", help="Only changes of this key or token.")
+        str | None,
+        typer.Option(
+            "--key",
+            "--subject",
+            metavar="ID",
+            help="Only changes of this key, or of the token with this id.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=_MOST, help="How many records to show, the newest ones.")] = 100,
     action: Annotated[
@@ -38,6 +45,7 @@ def audit(  # noqa: PLR0913 - one for each option
     ] = False,
 ) -> None:
     """Show the newest changes, newest first; with --follow oldest first, and with --json one document per line."""
+    subject = None if subject is None else subject_of(remote.server, subject)
     chosen = {"subject": subject, "action": action, "actor": actor, "outcome": outcome and outcome.value}
     records = remote.server.audit.list(limit, before, **chosen)
     if follow:
