@@ -195,6 +195,8 @@ class Settings(BaseModel):
     operator_name: Annotated[str, BeforeValidator(parse_operator_name)] = ""
     support_url: Annotated[str, BeforeValidator(parse_support_url)] = ""
     announcement: Annotated[str, BeforeValidator(parse_announcement)] = ""
+    connections_per_source: Annotated[int, Field(ge=0, le=1_000_000)] = 2048
+    connections_per_key: Annotated[int, Field(ge=0, le=1_000_000)] = 4096
     log_format: Literal["human", "json"] = "human"
     log_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -254,8 +254,8 @@ class Service(Started):
             wait_until(lambda: not any(map(procfs.is_alive, self.leftover_pids())))
             # What a killed service leaves in the kernel, for its next start to replace, which never comes.
             with suppress(FileNotFoundError):
-                for name in (table_of(self.data_dir), f"{table_of(self.data_dir)}_speed"):
-                    table = ("nft", "delete", "table", "inet", name)
+                for suffix in ("", "_speed", "_bounds"):
+                    table = ("nft", "delete", "table", "inet", f"{table_of(self.data_dir)}{suffix}")
                     subprocess.run(table, capture_output=True, check=False)
             run = self.data_dir / "run"  # its directory in memory would stay until the next boot
             if run.is_symlink():

@@ -44,6 +44,7 @@ class RealityTarget(ModuleServer):
         h2: bool = True,
         delay_s: float = 0.0,
         close_idle_s: float | None = None,
+        handshake_s: float = 10.0,
     ) -> None:
         """Describe a good target, or one with faults.
 
@@ -51,9 +52,10 @@ class RealityTarget(ModuleServer):
         offers TLS 1.2 alone; `h2=False` leaves h2 out of ALPN; `delay_s` keeps every new connection
         waiting before the handshake. `close_idle_s` ends a connection that has asked for nothing so
         long after its handshake: Xray's probes, which read for five seconds, are then over at once.
+        `handshake_s` is how long it waits for the end of one.
         """
-        options = {"host": host, "port": port, "tls13": tls13, "h2": h2, "delay_s": delay_s}
-        options["close_idle_s"] = close_idle_s
+        options: dict[str, Any] = {"host": host, "port": port, "tls13": tls13, "h2": h2, "delay_s": delay_s}
+        options |= {"close_idle_s": close_idle_s, "handshake_s": handshake_s}
         super().__init__(__name__, options)
         self.names = tuple(names)
         self._certificate_names = tuple(certificate_names or names)
@@ -171,7 +173,7 @@ async def _greet(sock: socket.socket, context: ssl.SSLContext, options: dict[str
     loop = asyncio.get_running_loop()
     try:
         await loop.connect_accepted_socket(
-            lambda: _Site(options["close_idle_s"]), sock, ssl=context, ssl_handshake_timeout=10
+            lambda: _Site(options["close_idle_s"]), sock, ssl=context, ssl_handshake_timeout=options["handshake_s"]
         )
     except OSError as error:
         sys.stdout.write(f"handshake failed: {error}\n")

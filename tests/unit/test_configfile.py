@@ -17,7 +17,7 @@ from vpnkeys.domain.plan import FileState, file_is_right
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.files import write_atomically
 from vpnkeys.xray.config.check import ConfigUntested
-from vpnkeys.xray.config.document import BaseConfig
+from vpnkeys.xray.config.egress import BaseConfig
 from vpnkeys.xray.config.file import ConfigFile
 
 WANTED = (inbound_of(10001),)
@@ -47,7 +47,7 @@ def checker() -> Checker:
 @pytest.fixture
 def file(tmp_path: Path, checker: Checker) -> ConfigFile:
     """A file that is not there yet."""
-    return ConfigFile(tmp_path / "config.json", BaseConfig(SOCKET, PortRange(10001, 10100)), checker)
+    return ConfigFile(tmp_path / "config.json", BaseConfig(SOCKET, PortRange(10001, 10100), mark=2), checker)
 
 
 def put(file: ConfigFile, document: object) -> bytes:

@@ -85,6 +85,7 @@ def test_an_xray_without_an_answer_is_unhealthy_after_half_a_minute() -> None:
         ("repairer", Code.REPAIR_LATE),
         ("guard-table", Code.GUARD_NOT_KEPT),
         ("speed-table", Code.SPEED_LIMITS_NOT_KEPT),
+        ("bounds-table", Code.CONNECTIONS_UNBOUNDED),
         ("daily-backup", Code.BACKUP_LATE),
         ("sampler", Code.WORKER_LATE),
     ],
@@ -193,7 +194,11 @@ def test_connections_that_cannot_be_cut() -> None:
 
 def test_a_guard_that_was_impossible_from_the_start() -> None:
     """What is open then is said, like that of one that was lost."""
-    assert Scene(is_guarded=False).seen() == ("degraded", [(Code.GUARD_NOT_KEPT, 1000)])
+    scene = Scene(is_guarded=False)
+    assert scene.seen() == ("degraded", [(Code.GUARD_NOT_KEPT, 1000)])
+    scene.health.config = lambda: ConfigFacts(has_own_dns=True)
+    (problem,) = scene.health.report().problems
+    assert "dns section of your own" in problem.detail
 
 
 def test_drift_that_comes_back() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.support.process import REPOSITORY
 
 from vpnkeys import __version__
-from vpnkeys.install import services
+from vpnkeys.install import installing, services
 from vpnkeys.install.host import InstallFailed, one_at_a_time, run
 from vpnkeys.install.layout import Layout, led_to, point, write_wrapper
 from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
@@ -225,3 +226,10 @@ def test_a_failed_program_is_quoted() -> None:
     """Its status and last words are in the error."""
     with pytest.raises(InstallFailed, match=r"sh -c .*failed \(3\):\nsorry"):
         run("sh", "-c", "echo sorry >&2; exit 3")
+
+
+def test_a_host_without_nftables_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first installation stops there, and says what is open without it and how to go on."""
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(InstallFailed, match="--without-nftables"):
+        installing.require_nftables()

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, xray_command
+from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, build_watch, xray_command
 from vpnkeys.bootstrap.server import Server
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
@@ -22,7 +22,7 @@ from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair, reserve_keeper
 from vpnkeys.ops.overview import OverviewKeeper
 from vpnkeys.ops.startover import refuse_starting_over
-from vpnkeys.ops.vitals import Monitor, host_facts
+from vpnkeys.ops.vitals import Monitor, connection_facts, host_facts
 from vpnkeys.rundir import run_dir
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import LateCalls
@@ -50,6 +50,7 @@ from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
 from vpnkeys.worker import Worker, Workers
 from vpnkeys.xray.host import sockets
+from vpnkeys.xray.host.connections import ConnectionWatch
 from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.binary import XrayBinary
@@ -60,6 +61,21 @@ from vpnkeys.xray.process.unit import XrayUnit
 _SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
 
 
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """The parts by which keys change and traffic is counted."""
+
+    site: ServerIdentity
+    guard: Guard | None
+    node: LocalNode
+    reconciler: Reconciler
+    clock: SystemClock
+    traffic: TrafficService
+    journal: FileStopJournal
+    changer: KeyChanger
+    process: XrayProcess | XrayUnit
+
+
 def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) -> Server:
     """Construct a server on its data directory, which is made when it is missing.
 
@@ -68,51 +84,62 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     """
     lock = _lock_what_is_whole(settings, start_empty=start_empty)
     api_key_hash, new_api_key = api_key(settings)
-    engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
-    site, guard = _site(settings, key_pair(settings)), build_guard(settings)
-    # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
-    node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
-    reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
-    clock, post = SystemClock(), LazyWebhookClient()
-    traffic, journal = TrafficService(reconciler.store, node, clock), FileStopJournal(settings.data_dir)
-    reconciler.stops.journal, reconciler.stops.samples = journal, traffic.unstored
-    changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)
-    keys, reporter = KeyService(changer, settings.port_range), Reporter(reconciler, settings.port_range)
-    process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
+    core = _core(settings, xray)
+    reconciler, traffic, clock, post = core.reconciler, core.traffic, core.clock, LazyWebhookClient()
+    keys, reporter = KeyService(core.changer, settings.port_range), Reporter(reconciler, settings.port_range)
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
-    drift, config, workers = DriftWatch(reconciler), ConfigWatch(node, reconciler, process), Workers()
-    hang_watch = HangWatch(process, node.control.ping, traffic.collect)
+    drift, config, workers = DriftWatch(reconciler), ConfigWatch(core.node, reconciler, core.process), Workers()
+    hang_watch = HangWatch(core.process, core.node.control.ping, traffic.collect)
+    look, connections = (
+        partial(host_facts, settings, daily_backup, served, clock),
+        build_watch(settings, core.site, core.guard),
+    )
+    health = _health(look, hang_watch, config, workers, connections)
     server = Server(
         settings=settings,
         keys=keys,
         traffic=traffic,
         reporter=reporter,
-        system=_system_of(settings, changer, reporter, traffic),
+        system=_system_of(settings, core.changer, reporter, traffic),
         enforcer=Enforcer(keys, traffic),
         quotas=QuotaWatch(keys, traffic),
         reconciler=reconciler,
-        health=_health(partial(host_facts, settings, daily_backup, served, clock), hang_watch, config, workers, guard),
-        selftest=SelfTest(node),
+        health=health,
+        selftest=SelfTest(core.node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
         subscriptions=_subscriptions_of(settings, reconciler, clock),
         webhooks=WebhookService(reconciler.store, clock, post),
         sender=Sender(reconciler.store, post, clock),
         new_api_key=new_api_key,
         certificate=served,
-        node=node,
-        process=process,
+        node=core.node,
+        process=core.process,
         hang_watch=hang_watch,
         xray_version=xray.version,
-        guard=guard,
+        guard=core.guard,
+        connections=connections,
         lock=lock,
         daily_backup=daily_backup,
-        monitor=Monitor(process, daily_backup, served, drift, workers, clock, lambda: server.health.codes()),  # noqa: PLW0108 - made below
+        monitor=Monitor(core.process, daily_backup, served, drift, workers, connections, clock, health.codes),
         overview=OverviewKeeper(settings.data_dir, reconciler.store, daily_backup, served, clock),
         drift=drift,
         workers=workers,
     )
-    _gather_workers(server, config.worker, reserve_keeper(settings.data_dir, journal))
+    _connect(server, config.worker, reserve_keeper(settings.data_dir, core.journal))
     return server
+
+
+def _core(settings: Settings, xray: XrayBinary) -> _Core:
+    engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
+    site, guard = _site(settings, key_pair(settings)), build_guard(settings)
+    # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
+    node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
+    reconciler, clock = _reconciler_of(settings, SqlStore(engine), node, site), SystemClock()
+    traffic, journal = TrafficService(reconciler.store, node, clock), FileStopJournal(settings.data_dir)
+    reconciler.stops.journal, reconciler.stops.samples = journal, traffic.unstored
+    changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)
+    process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
+    return _Core(site, guard, node, reconciler, clock, traffic, journal, changer, process)
 
 
 def _system_of(settings: Settings, changer: KeyChanger, reporter: Reporter, traffic: TrafficService) -> SystemService:
@@ -137,8 +164,12 @@ def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> ExitStack:
     return lock
 
 
-def _gather_workers(server: Server, config_watch: Worker, reserve: Worker) -> None:
-    """Add the workers in order: each may use those before it, and all use Xray, which starts first and ends last."""
+def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
+    """Let the metrics have the problems of `/health`, and add the workers.
+
+    They are in order: each may use those before it, and all use Xray, which starts first and ends last.
+    """
+    server.monitor.problems = server.health.codes
     every_s = server.settings.traffic_interval_s
     sampler = (server.traffic.sampler(every_s),) if every_s > 0 else ()
     server.workers.add(
@@ -148,6 +179,7 @@ def _gather_workers(server: Server, config_watch: Worker, reserve: Worker) -> No
         server.hang_watch.worker,
         config_watch,
         *sampler,
+        server.connections.worker,
         server.enforcer.worker,
         server.quotas.worker,
         server.drift.worker,
@@ -159,7 +191,8 @@ def _gather_workers(server: Server, config_watch: Worker, reserve: Worker) -> No
     )
     guard = () if server.guard is None else (server.guard.worker,)
     # Started and stopped by their owners, and only shown in the metrics with the others.
-    server.workers.introduce(server.process.worker, server.node.speed.worker, *guard)
+    tables = (server.node.speed.worker, server.connections.bounds.worker)
+    server.workers.introduce(server.process.worker, *tables, *guard)
 
 
 def _reconciler_of(settings: Settings, store: SqlStore, node: LocalNode, site: ServerIdentity) -> Reconciler:
@@ -173,12 +206,14 @@ def _health(
     hang_watch: HangWatch,
     config: ConfigWatch,
     workers: Workers,
-    guard: Guard | None,
+    connections: ConnectionWatch,
 ) -> Health:
     reconciler = config.reconciler
     questions = Questions(hang_watch.require_answer, look_at_host, reconciler.store, SystemClock())
-    full_cone = guard is not None
-    return Health(reconciler, workers.statuses, questions, sockets.can_cut(), full_cone=full_cone, config=config.facts)
+    full_cone = connections.ports.mark is not None
+    look = partial(connection_facts, connections)
+    can_cut = sockets.can_cut()
+    return Health(reconciler, workers.statuses, questions, can_cut, full_cone, config=config.facts, connections=look)
 
 
 def _subscriptions_of(settings: Settings, reconciler: Reconciler, clock: SystemClock) -> SubscriptionService:

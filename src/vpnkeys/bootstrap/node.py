@@ -16,6 +16,8 @@ from vpnkeys.settings import ENVIRONMENT, Settings
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.file import ConfigFile
 from vpnkeys.xray.config.start import ChosenFile, StartFile
+from vpnkeys.xray.host.bounds import ConnectionBounds, Most
+from vpnkeys.xray.host.connections import ConnectionWatch, Ports
 from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, table_of
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.node import LocalNode
@@ -40,12 +42,23 @@ def build_guard(settings: Settings) -> Guard | None:
         guard.install()
     except GuardImpossible as error:
         _log.warning(
-            "customers' UDP has no full cone, which calls and games may notice, because the kernel cannot guard "
-            "private networks (%s): install nftables, and run as root or with CAP_NET_ADMIN",
+            "only Xray's own rules keep customers out of private networks, and UDP has no full cone, which calls and "
+            "games may notice, because the kernel cannot guard private networks (%s): install nftables, and run as "
+            "root or with CAP_NET_ADMIN",
             error,
         )
         return None
     return guard
+
+
+def build_watch(settings: Settings, site: ServerIdentity, guard: Guard | None) -> ConnectionWatch:
+    """Return the watch of connections to the keys' ports; the kernel has no bounds yet."""
+    pool = settings.port_range
+    targets = {int(site.target(name).rpartition(":")[2]) for name in site.server_names}
+    ports = Ports(range(pool.first, pool.last + 1), targets, None if guard is None else guard.policy.mark)
+    most = Most(settings.connections_per_source, settings.connections_per_key)
+    bounds = ConnectionBounds(f"{table_of(settings.data_dir)}_bounds", most)
+    return ConnectionWatch(ports, bounds, XrayCounters(api_socket(settings)).pid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.worker import Workers
+from vpnkeys.xray.host.connections import ConnectionWatch
 from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.child import XrayProcess
@@ -61,6 +62,7 @@ class Server:
     hang_watch: HangWatch
     xray_version: str
     guard: Guard | None
+    connections: ConnectionWatch
     lock: ExitStack
     daily_backup: DailyBackup
     monitor: Monitor
@@ -72,6 +74,8 @@ class Server:
         """Put config.json right, start Xray (or find the one that runs) and repair it in the background."""
         if self.guard is not None:
             self.guard.watch()
+        if problem := self.connections.install():
+            _log.warning("connections to the keys' ports have no bound in the kernel: %s", problem)
         # Limits and file before Xray: it starts from config.json, and must not let in a key that expired meanwhile.
         self.keys.enforce_before_start()
         self.reconciler.taken.hold()
@@ -99,6 +103,7 @@ class Server:
         with self.reconciler.changing:
             self._take_last_sample(self.traffic.collect)
         self.node.speed.stop_watching()
+        self.connections.bounds.stop_watching()
         if self.guard is not None:
             self.guard.stop_watching()
 
@@ -108,6 +113,7 @@ class Server:
             self._take_last_sample(lambda: self.traffic.close_epoch(self.node.quiesce()))
             self.process.stop()
         self.node.speed.remove()
+        self.connections.bounds.remove()
         if self.guard is not None:
             self.guard.remove()
 

@@ -1,6 +1,7 @@
 """The networks to which this server sends nothing for others, and the origins of pages that may call it."""
 
 import re
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 # Forbidden for webhooks and customers alike: link-local, multicast and reserved ranges; metadata services of clouds,
@@ -54,3 +55,19 @@ def parse_origins(text: str) -> tuple[str, ...]:
             msg = f"give origins, comma separated, such as https://shop.example (no path), or *; not: {origin}"
             raise ValueError(msg)
     return origins
+
+
+def private_networks_without(allowed: Iterable[str]) -> tuple[str, ...]:
+    """Return PRIVATE_NETWORKS less these networks, in the order of their addresses, IPv4 first."""
+    left = list(_PRIVATE)
+    for hole in map(ip_network, allowed):
+        left = [part for network in left for part in _less(network, hole)]
+    return tuple(map(str, sorted(left, key=lambda one: (one.version, one.network_address.packed))))
+
+
+def _less(network: IPv4Network | IPv6Network, hole: IPv4Network | IPv6Network) -> Iterable[IPv4Network | IPv6Network]:
+    if _contains(hole, network):
+        return ()
+    if not _contains(network, hole):
+        return (network,)
+    return network.address_exclude(hole)  # type: ignore[arg-type]  # of one version, as one contains the other

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vpnkeys.files import write_atomically
 from vpnkeys.install import services
-from vpnkeys.install.host import Say, one_at_a_time, run, run_as_server
+from vpnkeys.install.host import InstallFailed, Say, one_at_a_time, run, run_as_server
 from vpnkeys.install.layout import Layout, point, write_wrapper
 from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
 from vpnkeys.install.releases import Release, build, current_release, digest_of
@@ -26,15 +26,18 @@ def settings_of(layout: Layout) -> Settings:
         return load_settings({f"{PREFIX}{name}": str(value) for name, value in own.items()})
 
 
-def install(layout: Layout, source: Path, xray: Path | None, say: Say) -> None:
+def install(layout: Layout, source: Path, xray: Path | None, say: Say, *, without_nftables: bool = False) -> None:
     """Install a source tree, or upgrade the present installation to it. Raises SettingsError or InstallFailed.
 
-    An upgrade drops no connection of a customer. `xray` is the binary to copy; None: one is found or fetched.
+    An upgrade drops no connection of a customer. `xray` is the binary to copy; None: one is found or fetched. A host
+    without nftables is refused at the first installation, unless `without_nftables`.
     """
     with one_at_a_time():
         settings = settings_of(layout)
         present = current_release(layout)
         if present is None:
+            if not without_nftables:
+                require_nftables()
             _install_first(layout, settings, source, xray, say)
         else:
             _upgrade_to(layout, present, source, xray, say)
@@ -94,8 +97,16 @@ def _install_first(layout: Layout, settings: Settings, source: Path, xray: Path 
         say(line)
     for line in firewall_hints(settings, lambda program: shutil.which(program) is not None):
         say(line)
+
+
+def require_nftables() -> None:
+    """Raise InstallFailed where the program nft is missing."""
     if shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
-        say("nftables is missing: calls and games may fail, and speed limits do not work. apt-get install nftables")
+        raise InstallFailed(
+            "nftables is missing. Without it private networks are protected less, strangers can keep customers out by "
+            "floods of connections, calls and games may fail, and speed limits do not work. Install it (apt-get "
+            "install nftables) and try again; or go on without it: ./run --install --without-nftables"
+        )
 
 
 def make_user(layout: Layout) -> None:

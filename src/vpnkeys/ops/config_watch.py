@@ -74,6 +74,7 @@ class ConfigWatch:
             is_left_out=is_left_out,
             set_aside=kept_aside(file.path),
             reserved_ports=frozenset(file.reserved()),
+            has_own_dns=file.has_own_dns(),
         )
         if not self._facts.is_unfit:
             return

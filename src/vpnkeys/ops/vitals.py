@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
@@ -19,11 +20,12 @@ from vpnkeys.ops.address import address_fault
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import missing_secrets
 from vpnkeys.service.drift import DriftWatch
-from vpnkeys.service.health.checks import HostFacts
+from vpnkeys.service.health.checks import ConnectionFacts, HostFacts
 from vpnkeys.service.vitals import Vitals
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.worker import Workers
+from vpnkeys.xray.host.connections import ConnectionWatch
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class Monitor:
     certificate: CertificateFiles
     drift: DriftWatch
     workers: Workers
+    connections: ConnectionWatch
     clock: Clock
     problems: Callable[[], tuple[str, ...]] = tuple
     _lock: Lock = field(default_factory=Lock, init=False)  # two readings at once would add the same bytes twice
@@ -105,6 +108,11 @@ class Monitor:
             certificate_expires_in_s=_certificate_expires_in_s(self.certificate, now),
             workers=self.workers.statuses(),
             problems=self.problems(),
+            connections=self.connections.open,
+            connections_refused=self.connections.bounds.refused(),
+            silent_ended=self.connections.ended,
+            relayed=self.connections.relayed,
+            xray_descriptors=self.connections.descriptors,
         )
 
     def _read(self) -> _Stored | None:
@@ -140,6 +148,26 @@ def host_facts(settings: Settings, backups: DailyBackup, certificate: Certificat
         address_fault=address_fault(settings),
         secrets_missing=missing_secrets(settings),
     )
+
+
+def connection_facts(watch: ConnectionWatch) -> ConnectionFacts:
+    """Return what the last look at the connections to the keys' ports found."""
+    bounds = watch.bounds
+    is_open = any(bounds.most) and not bounds.is_kept
+    return ConnectionFacts(
+        unbounded="surplus connections are ended every few seconds instead" if is_open else "",
+        descriptors=watch.descriptors,
+        tracked=_tracked() if bounds.is_kept else None,
+    )
+
+
+def _tracked() -> tuple[int, int] | None:
+    directory = Path("/proc/sys/net/netfilter")
+    try:
+        used, limit = (int((directory / f"nf_conntrack_{name}").read_text("ascii")) for name in ("count", "max"))
+    except (OSError, ValueError):
+        return None
+    return used, limit
 
 
 def _backup_age_s(backups: DailyBackup, now: datetime) -> float | None:

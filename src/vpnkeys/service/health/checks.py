@@ -19,12 +19,14 @@ _OF_WORKER = MappingProxyType(
         "repairer": Code.REPAIR_LATE,
         "guard-table": Code.GUARD_NOT_KEPT,
         "speed-table": Code.SPEED_LIMITS_NOT_KEPT,
+        "bounds-table": Code.CONNECTIONS_UNBOUNDED,
         "daily-backup": Code.BACKUP_LATE,
     }
 )
 
 _MIB = 2**20
 _LOW_BYTES, _FULL_BYTES = 16 * _MIB, FULL_BELOW_BYTES
+_NEARLY_ALL = 0.8
 _DAY_S = 86400.0
 _CERTIFICATE_S = 14 * _DAY_S
 _BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after it
@@ -50,7 +52,8 @@ class HostFacts:
 class ConfigFacts:
     """What is known of config.json.
 
-    `is_unfit`: Xray refuses it. `is_left_out`: the running Xray was started without the operator's sections.
+    `is_unfit`: Xray refuses it. `is_left_out`: the running Xray was started without the operator's sections, of which
+    `dns` may be one (`has_own_dns`).
     `set_aside` are the names of copies, `reserved_ports` are those of our range that the operator's inbounds have.
     """
 
@@ -58,8 +61,31 @@ class ConfigFacts:
     is_unfit: bool = False
     has_comments: bool = False
     is_left_out: bool = False
+    has_own_dns: bool = False
     set_aside: tuple[str, ...] = ()
     reserved_ports: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFacts:
+    """What is known of connections to the keys' ports. Numbers are (used, limit), or None where they are unknown.
+
+    `unbounded` says why a bound that is wanted is not kept by the kernel. `descriptors` are Xray's, `tracked` are the
+    kernel's entries of connection tracking.
+    """
+
+    unbounded: str = ""
+    descriptors: tuple[int, int] | None = None
+    tracked: tuple[int, int] | None = None
+
+
+def of_connections(facts: ConnectionFacts) -> Iterator[tuple[Code, str]]:
+    """Yield the problems of connections to the keys' ports."""
+    if facts.unbounded:
+        yield Code.CONNECTIONS_UNBOUNDED, facts.unbounded
+    for code, use in ((Code.DESCRIPTORS_LOW, facts.descriptors), (Code.CONNTRACK_LOW, facts.tracked)):
+        if use is not None and use[0] > _NEARLY_ALL * use[1]:
+            yield code, f"{use[0]} of {use[1]}"
 
 
 def in_config(facts: ConfigFacts) -> Iterator[tuple[Code, str]]:

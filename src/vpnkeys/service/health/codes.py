@@ -32,6 +32,9 @@ class Code(StrEnum):
     TARGET_DOWN = "target_down"
     CONNECTIONS_NOT_CUT = "connections_not_cut"
     GUARD_NOT_KEPT = "guard_not_kept"
+    CONNECTIONS_UNBOUNDED = "connections_unbounded"
+    DESCRIPTORS_LOW = "descriptors_low"
+    CONNTRACK_LOW = "conntrack_low"
     SPEED_LIMITS_NOT_KEPT = "speed_limits_not_kept"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_EXPIRING = "certificate_expiring"
@@ -144,8 +147,21 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "Open connections of stopped keys cannot be ended.", "give the service `CAP_NET_ADMIN`: run it as installed"
         ),
         Code.GUARD_NOT_KEPT: Trouble(
-            "The packet filter is not in force: customers may reach private networks, by names that lead there.",
+            "The packet filter is not in force: only Xray's own rules keep customers out of private networks. "
+            "Calls and games may fail.",
             "`apt-get install nftables`; run the service as installed, with `CAP_NET_ADMIN`; restart it",
+        ),
+        Code.CONNECTIONS_UNBOUNDED: Trouble(
+            "The kernel does not bound the connections of one address: a stranger may keep customers out with a flood.",
+            "`apt-get install nftables`; run the service as installed, with `CAP_NET_ADMIN`; restart it",
+        ),
+        Code.DESCRIPTORS_LOW: Trouble(
+            "Xray has used most of its file descriptors: when none is left, no customer gets in.",
+            "`vpnkeys doctor` has the command that gives it more; lower `VPNKEYS_CONNECTIONS_PER_SOURCE` in a flood",
+        ),
+        Code.CONNTRACK_LOW: Trouble(
+            "The kernel's table of connections is nearly full: when it is, this host gets no new connections.",
+            "`sysctl -w net.netfilter.nf_conntrack_max=1048576`, and the same in a file of `/etc/sysctl.d`",
         ),
         Code.SPEED_LIMITS_NOT_KEPT: Trouble(
             "The speed limits are gone and cannot be restored.", "`nft list ruleset`; restart the service"

@@ -8,7 +8,15 @@ from typing import Literal
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.service.health.checks import ConfigFacts, dead_targets, in_config, late_workers, on_host
+from vpnkeys.service.health.checks import (
+    ConfigFacts,
+    ConnectionFacts,
+    dead_targets,
+    in_config,
+    late_workers,
+    of_connections,
+    on_host,
+)
 from vpnkeys.service.health.codes import Code
 from vpnkeys.service.health.questions import Questions
 from vpnkeys.service.health.recent import Recent
@@ -27,6 +35,7 @@ _JOB = Job(
     stop_within_s=0.5,
 )
 
+_OWN_DNS = "names that change their answer lead inside, as config.json has a dns section of your own"
 _OFTEN = 3  # once is a mistake, twice may be a coincidence
 
 
@@ -54,7 +63,7 @@ class Health:
 
     `can_cut` says whether open connections of removed keys can be ended; `full_cone` whether the kernel filters each
     packet of customers, so that one UDP session may reach many peers. Without it UDP works with one peer a session, and
-    a name that is public first and private next leads customers to private networks.
+    names are resolved by Xray's own `dns` section, unless the operator has one.
     """
 
     reconciler: Reconciler
@@ -63,6 +72,7 @@ class Health:
     can_cut: bool
     full_cone: bool
     config: Callable[[], ConfigFacts] = ConfigFacts
+    connections: Callable[[], ConnectionFacts] = ConnectionFacts
     since: Since = field(default_factory=Since)
     drifts: Recent = field(default_factory=Recent)
     worker: Worker = field(init=False)
@@ -110,7 +120,7 @@ class Health:
         if not self.can_cut:
             yield Code.CONNECTIONS_NOT_CUT, ""
         if not self.full_cone:
-            yield Code.GUARD_NOT_KEPT, ""
+            yield Code.GUARD_NOT_KEPT, _OWN_DNS if self.config().has_own_dns else ""
         if self.reconciler.stops.are_unwritten:
             yield Code.STOPS_UNWRITTEN, ""
         if (times := self.drifts.times(self.reconciler.drifts)) >= _OFTEN:
@@ -119,6 +129,7 @@ class Health:
             yield Code.PORT_TAKEN, f"{len(taken)} key(s)"
         yield from late_workers(self.statuses())
         yield from on_host(self.questions.host)
+        yield from of_connections(self.connections())
         yield from in_config(self.config())
         yield from self._in_database()
 

@@ -15,6 +15,7 @@ class Text(NamedTuple):
 
 
 _FREE_SPACE = "освободите место: `df -h /var/lib/vpnkeys`"
+_WITH_NFT = "`apt-get install nftables`; запускайте службу так, как установлено, с `CAP_NET_ADMIN`; перезапустите её"
 _RENEW = "обновите его; `vpnkeys doctor`"
 
 IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
@@ -99,8 +100,22 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "дайте службе `CAP_NET_ADMIN`: запускайте её так, как установлено",
         ),
         Code.GUARD_NOT_KEPT: Text(
-            "Фильтр пакетов не действует: клиенты могут попасть в частные сети по именам, которые туда ведут.",
-            "`apt-get install nftables`; запускайте службу так, как установлено, с `CAP_NET_ADMIN`; перезапустите её",
+            "Фильтр пакетов не действует: от частных сетей клиентов отделяют только правила Xray, звонки и игры могут "
+            "не работать.",
+            _WITH_NFT,
+        ),
+        Code.CONNECTIONS_UNBOUNDED: Text(
+            "Ядро не ограничивает число соединений с одного адреса: потоком соединений можно не пустить клиентов.",
+            _WITH_NFT,
+        ),
+        Code.DESCRIPTORS_LOW: Text(
+            "Xray занял почти все файловые дескрипторы: когда они кончатся, клиенты не подключатся.",
+            "команду, которая их добавит, покажет `vpnkeys doctor`; при атаке уменьшите "
+            "`VPNKEYS_CONNECTIONS_PER_SOURCE`",
+        ),
+        Code.CONNTRACK_LOW: Text(
+            "Таблица соединений ядра почти полна: когда она заполнится, сервер не примет новых соединений.",
+            "`sysctl -w net.netfilter.nf_conntrack_max=1048576` и то же в файле каталога `/etc/sysctl.d`",
         ),
         Code.SPEED_LIMITS_NOT_KEPT: Text(
             "Ограничения скорости пропали и не восстанавливаются.", "`nft list ruleset`; перезапустите службу"

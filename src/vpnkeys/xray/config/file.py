@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -16,16 +17,8 @@ from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.files import Mark, write_atomically
 from vpnkeys.xray.config.aside import Aside, keep_aside, move_aside
 from vpnkeys.xray.config.check import Checker, ConfigUntested
-from vpnkeys.xray.config.document import (
-    API_TAG,
-    BaseConfig,
-    JsonObject,
-    belongs_to_us,
-    merge,
-    parse_inbound,
-    reserved_ports,
-    summary,
-)
+from vpnkeys.xray.config.document import belongs_to_us, merge, parse_inbound, reserved_ports, summary
+from vpnkeys.xray.config.egress import API_TAG, BaseConfig, JsonObject, has_own_dns
 from vpnkeys.xray.config.reading import parse_config, read_document
 from vpnkeys.xray.host import ports
 
@@ -45,6 +38,13 @@ class ConfigDraft:
     refusal: str = ""
 
 
+class _Foreign(NamedTuple):
+    """Parts of the operator's sections: ports of our range with their tags, and whether there is a `dns` section."""
+
+    reserved: Mapping[int, str]
+    has_dns: bool = False
+
+
 @dataclass(slots=True)
 class ConfigFile:
     """Xray's config.json. `check` is called before a write, unless only inbounds of our own have changed.
@@ -60,7 +60,7 @@ class ConfigFile:
     started_base: str = field(default="", init=False)
     _checked: str = field(default="", init=False)
     _written: tuple[Mark | None, JsonObject] = field(default=(None, {}), init=False)
-    _reserved: tuple[Mark | None, Mapping[int, str]] = field(default=(None, {}), init=False)
+    _foreign: tuple[Mark | None, _Foreign] = field(default=(None, _Foreign({})), init=False)
 
     def read(self) -> FileView:
         """Return what the file contains now; a damaged or missing file is a state, not an error."""
@@ -96,6 +96,7 @@ class ConfigFile:
             base_ok=self._is_base_intact(document, rendered),
             api_inbounds=api_inbounds,
             reserved=reserved_ports(document, self.base.pool),
+            has_own_dns=has_own_dns(document),
         )
 
     def _is_base_intact(self, document: JsonObject, inbounds: list[Inbound]) -> bool:
@@ -124,10 +125,18 @@ class ConfigFile:
 
     def reserved(self) -> Mapping[int, str]:
         """Return the ports of our range that the operator's own inbounds have, with their tags."""
+        return self._foreign_now().reserved
+
+    def has_own_dns(self) -> bool:
+        """Return whether the operator has a `dns` section, by which Xray then resolves all names."""
+        return self._foreign_now().has_dns
+
+    def _foreign_now(self) -> _Foreign:
         mark = Mark.at(self.path)
-        if mark != self._reserved[0]:
-            self._reserved = (mark, self.read().reserved)
-        return self._reserved[1]
+        if mark != self._foreign[0]:
+            seen = self.read()
+            self._foreign = (mark, _Foreign(seen.reserved, seen.has_own_dns))
+        return self._foreign[1]
 
     def write(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> None:
         """Replace our parts of the file, atomically and durably; the operator's sections stay as they are.
@@ -171,7 +180,8 @@ class ConfigFile:
         with self._as_unwritable():
             mark = write_atomically(self.path, draft.content)
             self._checked, self.refusal = draft.around, draft.refusal
-            self._reserved = (mark, reserved_ports(draft.document, self.base.pool))
+            found = _Foreign(reserved_ports(draft.document, self.base.pool), has_own_dns(draft.document))
+            self._foreign = (mark, found)
             # Last: a thread that knows the file by this mark finds what was found out about it.
             self._written = (mark, draft.document)
 

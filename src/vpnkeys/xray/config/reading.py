@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from vpnkeys.commented import without_comments
-from vpnkeys.xray.config.document import JsonObject
+from vpnkeys.xray.config.egress import JsonObject
 
 
 class Reading(NamedTuple):
