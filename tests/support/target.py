@@ -27,7 +27,7 @@ _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
 _CHANGED = "certificate changed"
 _MAX_CONCURRENT_STREAMS = 3
 _STATUS_200 = b"\x88"  # entry 8 of the static header table
-_HTTP1_ANSWER = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n"
+_HTTP1_ANSWER = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: %d\r\n\r\n"
 
 
 class RealityTarget(ModuleServer):
@@ -78,6 +78,11 @@ class RealityTarget(ModuleServer):
         return f"{host}:{self.port}"
 
 
+def page_of(size: int) -> bytes:
+    """What the site shows at `/SIZE` to a client that speaks HTTP/1.1."""
+    return bytes(range(256)) * (size // 256) + bytes(size % 256)
+
+
 def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """One HTTP/2 frame."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
@@ -124,8 +129,10 @@ class _Site(asyncio.Protocol):
 
     def _read_http1(self) -> None:
         while b"\r\n\r\n" in self._buffer:
-            self._buffer = self._buffer.partition(b"\r\n\r\n")[2]
-            self._write(_HTTP1_ANSWER)
+            head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+            wanted = head.split(b" ")[1].strip(b"/")
+            body = page_of(int(wanted)) if wanted.isdigit() else b""
+            self._write(_HTTP1_ANSWER % len(body) + body)
 
     def _read_h2(self) -> None:
         if not self._greeted:

@@ -9,7 +9,7 @@ from typing import Any
 from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound, Reality, VlessClient
 from vpnkeys.domain.key import KEY_TAG_PREFIX
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.domain.reality import pad_short_id
+from vpnkeys.domain.reality import UNLIMITED, FallbackLimit, pad_short_id
 from vpnkeys.memo import Memo
 from vpnkeys.xray.config.egress import (
     API_TAG,
@@ -46,9 +46,15 @@ def render_inbound(inbound: Inbound) -> JsonObject:
                 # Never left out: an empty one shuts out mihomo from 26.7.11 on, and sing-box from 26.9.8 on.
                 "minClientVer": inbound.reality.min_client_version,
                 "shortIds": list(inbound.reality.short_ids),
+                **_limit("limitFallbackUpload", inbound.reality.fallback_up),
+                **_limit("limitFallbackDownload", inbound.reality.fallback_down),
             },
         },
     }
+
+
+def _limit(name: str, limit: FallbackLimit) -> JsonObject:
+    return {name: {"afterBytes": limit.after_bytes, "bytesPerSec": limit.bytes_per_s}} if limit.bytes_per_s else {}
 
 
 _rendered = Memo(render_inbound)
@@ -84,8 +90,16 @@ def _parse_inbound(raw: Mapping[str, Any]) -> Inbound:
             private_key=_text(reality["privateKey"]),
             short_ids=tuple(map(_text, reality["shortIds"])),
             min_client_version=_text(reality["minClientVer"]),
+            fallback_up=_parse_limit(reality, "limitFallbackUpload"),
+            fallback_down=_parse_limit(reality, "limitFallbackDownload"),
         ),
     )
+
+
+def _parse_limit(reality: Mapping[str, Any], name: str) -> FallbackLimit:
+    if name not in reality:
+        return UNLIMITED
+    return FallbackLimit(_whole(reality[name]["afterBytes"]), _whole(reality[name]["bytesPerSec"]))
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
