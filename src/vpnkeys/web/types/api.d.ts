@@ -24,6 +24,7 @@ declare namespace Api {
     "/api/system/xray/validate-sync": SyncStatus;
     "/api/system/plan": RepairPlan;
     "/api/system/targets": Targets;
+    "/api/system/overview": Overview;
     "/api/tokens": Token[];
     "/api/webhooks": Webhook[];
     [deliveries: `/api/webhooks/${string}/deliveries`]: Delivery[];
@@ -396,6 +397,40 @@ declare namespace Api {
     tag: string;
     port: number | null;
     key_id: string;
+  }
+
+  interface Overview {
+    timestamp: number;
+    version: string;
+    xray_version: string;
+    uptime_seconds: number;
+    server_address: string;
+    certificate_expires_at: string | null;
+    newest_backup_at: string | null;
+    host: HostLoad;
+    online: OnlineNow | null;
+    recent: Moment[];
+  }
+
+  interface HostLoad {
+    cpu_percent: number | null;
+    cores: number;
+    memory_bytes: number | null;
+    memory_free_bytes: number | null;
+    disk_bytes: number;
+    disk_free_bytes: number;
+  }
+
+  interface OnlineNow {
+    keys: number;
+    devices: number;
+  }
+
+  interface Moment {
+    time: string;
+    up_rate: number;
+    down_rate: number;
+    cpu_percent: number | null;
   }
 
   interface Targets {

@@ -81,7 +81,13 @@ export function webhooksView({ main, signal }) {
       removing.delete(hook.id);
       if (!signal.aborted) load();
     };
-    undoable({ text: t("hooks.deleted"), undo: showAgain, run: async ({ keepalive }) => (await remove(pathOf(hook), { keepalive }), showAgain()) });
+    undoable({
+      text: t("hooks.deleting"),
+      now: t("delete.now"),
+      done: t("hooks.deleted"),
+      undo: showAgain,
+      run: async ({ keepalive }) => (await remove(pathOf(hook), { keepalive }), showAgain()),
+    });
   }
   load();
 }

@@ -4,7 +4,7 @@ import { openDialog } from "../../dialog.js";
 import { h, replace } from "../../dom.js";
 import { wrong } from "../../errors.js";
 import { field, fromLocalInput, numberInput, select, textInput, toLocalInput } from "../../form.js";
-import { t } from "../../i18n.js";
+import { has, t } from "../../i18n.js";
 import { putKey } from "../../store.js";
 import { toast } from "../../toast.js";
 import { linkDialog } from "../../actions.js";
@@ -25,6 +25,8 @@ const WINDOWS = [
   ["d", "window.days"],
 ];
 const DAY_S = 86_400;
+/** @type {NonNullable<Api.Fingerprint>[]} */
+const FINGERPRINTS = ["chrome", "firefox", "safari", "edge", "ios", "random", "randomized", "qq"];
 
 /**
  * The inputs of the limits.
@@ -37,6 +39,7 @@ const DAY_S = 86_400;
  * @property {HTMLInputElement} count
  * @property {HTMLInputElement} devices
  * @property {HTMLInputElement} speed
+ * @property {HTMLSelectElement} fingerprint
  */
 
 /**
@@ -57,6 +60,7 @@ function limitFields(key) {
     count: numberInput({ value: /\d+/.exec(own)?.[0] ?? "", step: 1, min: 1, max: 90, inputmode: "numeric", "aria-label": t("limits.count") }),
     devices: numberInput({ value: key?.max_devices ?? "", step: 1, min: 1, max: 1000, inputmode: "numeric" }),
     speed: numberInput({ value: key?.speed_limit_mbps ?? "", step: 1, min: 1, max: 100000, inputmode: "numeric" }),
+    fingerprint: select([["", t("fingerprint.server")], ...FINGERPRINTS.map((name) => /** @type {const} */ ([name, fingerprintName(name)]))], key?.fingerprint ?? ""),
   };
   const later = (/** @type {number} */ days) => (inputs.expires.value = toLocalInput(new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 19)));
   const preset = (/** @type {number} */ n) => h("button", { type: "button", class: "button small", onclick: () => later(n) }, t("limits.plus", { n }));
@@ -78,8 +82,18 @@ function limitFields(key) {
       field(t("limits.speed"), inputs.speed, { unit: t("unit.Mbps") }),
     ),
     h("p", { class: "hint" }, t("limits.hint")),
+    field(t("fingerprint.label"), inputs.fingerprint, { hint: t("fingerprint.hint") }),
   );
   return { element, read: () => readLimits(inputs, isWaiting ? null : undefined) };
+}
+
+/**
+ * Returns the name of a fingerprint, which is a browser's own but for two.
+ * @param {string} name
+ */
+function fingerprintName(name) {
+  const message = `fingerprint.${name}`;
+  return has(message) ? t(message) : name;
 }
 
 /** @param {LimitInputs} inputs */
@@ -105,6 +119,7 @@ function readLimits(inputs, noTerm) {
     traffic_limit_window: windowOf(inputs),
     max_devices: positive(inputs.devices),
     speed_limit_mbps: positive(inputs.speed),
+    fingerprint: inputs.fingerprint.selectedIndex > 0 ? FINGERPRINTS[inputs.fingerprint.selectedIndex - 1] : null,
   };
 }
 

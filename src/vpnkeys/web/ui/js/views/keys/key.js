@@ -5,7 +5,7 @@ import { empty, failure, loading } from "../../errors.js";
 import { historyCard } from "../../history.js";
 import { icon } from "../../icons.js";
 import { bytes, number, rate, t } from "../../i18n.js";
-import { badge, button, card, copy, named, setBadge, sparkline, title, usageBar, when } from "../../parts.js";
+import { badge, button, card, copy, named, setBadge, title, usageBar, when } from "../../parts.js";
 import { go } from "../../router.js";
 import { keyOf, may, on, state, usageOf } from "../../store.js";
 import { auditTable } from "../audit.js";
@@ -80,6 +80,8 @@ function drawKey(main, key, signal) {
     h(
       "div",
       { class: "key-grid" },
+      // First, also for the keyboard: on a phone the link and its QR code are what the page is opened for.
+      h("div", { class: "stack aside" }, linkCard(id, signal), testCard(id)),
       h(
         "div",
         { class: "stack" },
@@ -87,7 +89,6 @@ function drawKey(main, key, signal) {
         card(t("key.facts"), {}, facts.list),
         may("admin") && auditCard(id, signal),
       ),
-      h("div", { class: "stack" }, linkCard(id, signal), testCard(id)),
     ),
   );
 
@@ -107,9 +108,8 @@ function drawKey(main, key, signal) {
 function factsPart() {
   const bar = usageBar();
   const live = h("span", { class: "rate" });
-  const spark = sparkline(96, 24);
   const reset = may("keys") && button(t("reset.open"), { kind: "small", name: "refresh", onclick: () => current && resetTraffic(current) });
-  const usage = h("div", { class: "key-usage" }, h("div", {}, h("span", { class: "label" }, t("column.used")), bar), h("div", {}, h("span", { class: "label" }, t("column.live")), h("span", { class: "row" }, spark, live)), reset);
+  const usage = h("div", { class: "key-usage" }, h("div", {}, h("span", { class: "label" }, t("column.used")), bar), h("div", {}, h("span", { class: "label" }, t("column.live")), live), reset);
   const list = h("dl", { class: "facts" });
   /** @type {Api.Key | null} */
   let current = null;
@@ -119,7 +119,6 @@ function factsPart() {
     const used = usageOf(key.id);
     current = key;
     bar.show(key.traffic_limit_bytes ? used.inWindow : used.total, key.traffic_limit_bytes);
-    spark.show(used.rates);
     setText(live, rate(used.rate));
     // Drawn only when something changed: text that is selected for copying stays selected.
     const rows = factsOf(key, used);
@@ -168,6 +167,7 @@ function factsOf(key, used) {
     ["fact.speed", key.speed_limit_mbps ? `${number(key.speed_limit_mbps)}\u00a0${t("unit.Mbps")}` : none()],
     ["fact.port", mono(String(key.port))],
     ["fact.sni", mono(key.sni)],
+    ["fact.fingerprint", key.fingerprint ?? h("span", { class: "muted" }, t("fingerprint.server"))],
     ["fact.short-id", mono(key.short_id)],
     ["fact.uuid", mono(key.uuid)],
     ["fact.created", when(key.created_at, "time")],
@@ -192,7 +192,7 @@ function linkCard(id, signal) {
   };
   const update = () => {
     const key = keyOf(id);
-    const link = key ? JSON.stringify([key.name, key.port, key.uuid, key.short_id, key.sni]) : shown;
+    const link = key ? JSON.stringify([key.name, key.port, key.uuid, key.short_id, key.sni, key.fingerprint]) : shown;
     if (link === shown) return;
     shown = link;
     load();
@@ -207,6 +207,6 @@ function linkCard(id, signal) {
  * @param {AbortSignal} signal
  */
 function auditCard(id, signal) {
-  const { element } = auditTable(signal, { subject: id, compact: true });
+  const { element } = auditTable(signal, { chosen: () => ({ subject: id }), compact: true });
   return card(t("key.audit"), {}, element);
 }

@@ -2,7 +2,7 @@
 import { copyLink, deleteKeys, linkDialog, switchKey } from "../../actions.js";
 import { h, replace, setText } from "../../dom.js";
 import { number, rate, t } from "../../i18n.js";
-import { badge, iconButton, named, setBadge, sparkline, usageBar, when } from "../../parts.js";
+import { badge, iconButton, named, setBadge, usageBar, when } from "../../parts.js";
 import { keyOf, may, usageOf } from "../../store.js";
 import { editDialog } from "./form.js";
 
@@ -13,7 +13,6 @@ import { editDialog } from "./form.js";
  * @property {HTMLElement} link
  * @property {HTMLElement} note
  * @property {HTMLElement} badge
- * @property {Page.Sparkline} spark
  * @property {HTMLElement} rate
  * @property {HTMLElement} devices
  * @property {Page.UsageBar} usage
@@ -49,7 +48,6 @@ export function makeRow(key, choose) {
     link: h("a", { href: `#/keys/${encodeURIComponent(id)}` }),
     note: h("span", { class: "note" }),
     badge: badge(key.status),
-    spark: sparkline(),
     rate: h("span", { class: "rate" }),
     devices: h("span", { class: "devices" }),
     usage: usageBar(),
@@ -72,7 +70,7 @@ export function makeRow(key, choose) {
     h("td", { role: "cell", class: "pick", data: { label: "" } }, part.pick),
     h("th", { role: "rowheader", scope: "row", class: "c-name" }, part.link, part.note),
     cell("status", part.badge),
-    cell("live", part.spark, part.rate),
+    cell("live", part.rate),
     cell("devices", part.devices),
     cell("used", part.usage),
     cell("expires", part.expires),
@@ -143,7 +141,6 @@ export function updateLive(row) {
   const key = part?.drawn;
   if (!part || !key) return;
   const usage = usageOf(key.id);
-  part.spark.show(usage.rates);
   setText(part.rate, usage.rate > 0 ? rate(usage.rate) : "—");
   row.classList.toggle("moving", usage.rate > 0);
   setText(part.devices, devices(usage.devices, key.max_devices));
