@@ -13,7 +13,7 @@ from tests.fakes import Steps
 from vpnkeys.domain.actor import current_actor
 from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record, key_created, key_deleted, key_updated
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.errors import CommitUnknown, StoreUnavailable
 from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key, spellings_of
 from vpnkeys.domain.limits.near import Notice
@@ -131,6 +131,10 @@ class FakeTransaction:
         """In any order."""
         return tuple(self.tables.intents.values())
 
+    def own_intents(self) -> tuple[Intent, ...]:
+        """All: nobody else has any."""
+        return self.intents()
+
     def put_intents(self, intents: Iterable[Intent]) -> None:
         """Reserve. Raises ValueError when something is another's."""
         intents = tuple(intents)
@@ -172,6 +176,25 @@ class FakeStore:
     memory: Memory = field(default_factory=Memory)
     steps: Steps = field(default_factory=Steps)
     busy_timeout_s: float = 5.0
+    is_remote: bool = False
+    standby: bool = False
+    loses_commit: str = ""
+    """The connection is lost `before` or `after` the commit takes effect; the writer cannot tell which."""
+
+    def look(self) -> None:
+        """Nothing is kept, so that nothing has to be looked at."""
+        self._answer()
+
+    def last_known(self) -> tuple[tuple[Key, ...], tuple[Intent, ...], tuple[Stop, ...]]:
+        """What is committed: nobody else writes, so that this is known while a database elsewhere is silent."""
+        if not self.is_remote:
+            self._answer()
+        tables = self.memory.tables
+        return FakeTransaction(tables).keys(), tuple(tables.intents.values()), tuple(tables.stops.values())
+
+    def is_standby(self) -> bool:
+        """What the test says."""
+        return self.standby
 
     def keys(self) -> tuple[Key, ...]:
         """All keys as last committed."""
@@ -299,7 +322,12 @@ class FakeStore:
             ]
             transaction.outbox.add_events(events, datetime.now(UTC).replace(tzinfo=None))
             self.steps.step()
+            lost, self.loses_commit = self.loses_commit, ""
+            if lost == "before":
+                raise CommitUnknown("the connection was lost")
             self.memory.tables = transaction.tables
+            if lost:
+                raise CommitUnknown("the connection was lost")
             self.steps.step()
         finally:
             self.memory.lock.release()

@@ -187,7 +187,7 @@ class Settings(BaseModel):
     xray_supervisor: Literal["vpnkeys", "systemd"] = "vpnkeys"
     sync_restarts: Literal["always", "needed"] = "always"
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(parse_origins)] = ()
-    database_url: str
+    database_url: Annotated[str, Field(pattern=r"^(sqlite|postgresql(\+psycopg)?)://")]
     traffic_interval_s: Annotated[float, Field(ge=0)] = 10
     rate_limits: Annotated[Mapping[str, str], BeforeValidator(_rate_limits)] = Field(
         default_factory=lambda: dict(DEFAULT_RATE_LIMITS)

@@ -18,6 +18,8 @@ from tests.support.streams import ByteServer, Echo, open_idle, transfer
 
 pytestmark = pytest.mark.e2e
 
+pytestmark = pytest.mark.sqlite  # what was used in the past is written into the file
+
 NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
 HOURS = [(0, 1, 10), (1, 2, 20), (11, 3, 30), (12, 4, 40), (36, 5, 50)]
 """Hours since that noon, bytes up, bytes down."""

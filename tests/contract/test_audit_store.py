@@ -1,12 +1,10 @@
 """Tokens and the audit log in every Store."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from tests.contract.test_store import NOON, add, in_memory, key, sqlite
+from tests.contract.test_store import NOON, add, key
 
 from vpnkeys.domain.actor import SERVER, Actor, acting
 from vpnkeys.domain.audit import Entry, Filter, Outcome, key_changed, key_created, key_deleted, key_moved
@@ -15,15 +13,6 @@ from vpnkeys.domain.token import Scope, new_token
 from vpnkeys.interfaces import Store
 
 ANN = Actor("Ann", "192.0.2.1", "request-1")
-
-
-@pytest.fixture(params=["fake", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each kind of store, empty."""
-    database = in_memory() if request.param == "fake" else sqlite(tmp_path / "vpnkeys.db")
-    found = database.open()
-    yield found
-    found.close()
 
 
 def test_tokens_come_back_as_they_were(store: Store) -> None:

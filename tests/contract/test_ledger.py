@@ -1,17 +1,17 @@
-"""What every ledger promises: the one in memory, and SQL on a SQLite file."""
+"""What every ledger promises: the one in memory, and SQL on SQLite and PostgreSQL."""
 
 import asyncio
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import permutations
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.contract.test_store import NOON, add, in_memory, key, sqlite
+from tests.contract.test_store import NOON, add, key
 from tests.fakes import FakeClock, FakeNode
+from tests.support.databases import Database
 
 from vpnkeys.api.convert.traffic import traffic_answer
 from vpnkeys.domain.key import Key
@@ -26,10 +26,9 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 FIRST, NEXT, THIRD = "life-1", "life-2", "life-3"
 
 
-@pytest.fixture(params=["fake", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each kind of store, with two keys."""
-    database = in_memory() if request.param == "fake" else sqlite(tmp_path / "vpnkeys.db")
+@pytest.fixture
+def store(database: Database) -> Iterator[Store]:
+    """A store with two keys."""
     found = database.open()
     add(found, ONE, TWO)
     yield found

@@ -1,11 +1,11 @@
 """Subscriptions in every Store, and the use cases on them."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.contract.test_store import Database, add, in_memory, key, sqlite
+from tests.contract.test_store import add, key
 from tests.fakes import FakeClock
+from tests.support.databases import Database
 
 from vpnkeys.domain.errors import KeyNotFound
 from vpnkeys.domain.subscription import Subscription, hash_token
@@ -13,12 +13,6 @@ from vpnkeys.interfaces import Store
 from vpnkeys.service.subscriptions import SubscriptionNotFound, SubscriptionService
 
 ONE, TWO = key(1), key(2)
-
-
-@pytest.fixture(params=["fake", "sqlite"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """Each kind of database, empty."""
-    return in_memory() if request.param == "fake" else sqlite(tmp_path / "vpnkeys.db")
 
 
 @pytest.fixture

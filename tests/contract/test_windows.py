@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.contract.test_store import add, in_memory, key, sqlite
+from tests.contract.test_store import add, key
 from tests.fakes import FakeClock
 from tests.strategies import windows
+from tests.support.databases import in_memory, sqlite
 
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window, WindowUsage, judge

@@ -25,7 +25,7 @@ from tests.support.streams import ByteServer, Echo, PingPong, transfer
 from tests.support.supervisor import SETTINGS, XraySupervisor
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, needs_mounts]
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite, needs_mounts]
 
 STRIKES_WITHIN_S, TOLD_WITHIN_S, AGREES_WITHIN_S = 6.0, 15.0, 10.0
 QUOTA_BYTES = 300_000

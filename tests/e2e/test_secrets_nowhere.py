@@ -25,7 +25,7 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer, transfer
 from tests.support.target import RealityTarget
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 VISITOR, CUSTOMER, GUESSER = "127.0.0.77", "127.0.0.78", "127.0.0.79"
 NAME, NOTE = "Ignatius Reilly", "owes us a hot dog"

@@ -12,7 +12,7 @@ from tests.support.keys import Key, list_keys, make_key
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 
 @pytest.fixture

@@ -129,6 +129,9 @@ def test_every_setting_can_be_given(tmp_path: Path, name: str, value: str, expec
         ("RATE_LIMITS", "create=5"),
         ("RATE_LIMITS", "make=5/minute"),
         ("TLS_CERT", "/cert.pem"),
+        ("DATABASE_URL", "mysql://db/keys"),
+        ("DATABASE_URL", "postgresql+psycopg2://db/keys"),
+        ("DATABASE_URL", "/var/lib/vpnkeys.db"),
         ("NO_SUCH_THING", "1"),
     ],
 )

@@ -17,6 +17,7 @@ from vpnkeys.api.bodylimit import BodyLimit
 from vpnkeys.api.cors import CrossOrigin
 from vpnkeys.api.counts import Metrics
 from vpnkeys.api.feed import Feed
+from vpnkeys.api.fresh import FreshReads
 from vpnkeys.api.head import HeadRequests
 from vpnkeys.api.headers import SingleHeaders
 from vpnkeys.api.pages import docs, sub, ui
@@ -106,6 +107,9 @@ def create_app(services: Services) -> ASGIApp:
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
     app.router.routes.extend(route for part in _PARTS for route in part.router.routes)
     errors.install(app)
-    checked = SingleHeaders(BodyLimit(Dispatcher(app)))
+    served: ASGIApp = Dispatcher(app)
+    if services.look is not None:
+        served = FreshReads(served, services.look)
+    checked = SingleHeaders(BodyLimit(served))
     open_to = CrossOrigin(checked, services.cors_origins) if services.cors_origins else checked
     return AccessLog(CancelledRequests(HeadRequests(open_to)), app.state.metrics.count)

@@ -22,13 +22,17 @@ from vpnkeys.service.webhooks import WebhookService
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Holds the services of one server. `site` is a function, because the key pair in it can be reloaded."""
+    """Holds the services of one server. `site` is a function, because the key pair in it can be reloaded.
+
+    `look` looks at a database elsewhere; None where the database answers at once.
+    """
 
     audit: AuditLog
     backups: BackupService
     enforcer: Enforcer
     health: Health
     keys: KeyService
+    look: Callable[[], None] | None
     overview: Callable[[], Overview]
     rate_limits: Mapping[str, str]
     reporter: Reporter

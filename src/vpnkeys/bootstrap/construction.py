@@ -131,10 +131,11 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
 
 def _core(settings: Settings, xray: XrayBinary) -> _Core:
     engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
-    site, guard = _site(settings, key_pair(settings)), build_guard(settings)
+    pair, guard = key_pair(settings), build_guard(settings)
+    site = _site(settings, pair)
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
     node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
-    reconciler, clock = _reconciler_of(settings, SqlStore(engine), node, site), SystemClock()
+    reconciler, clock = _reconciler_of(settings, SqlStore(engine, pair.public_key), node, site), SystemClock()
     traffic, journal = TrafficService(reconciler.store, node, clock), FileStopJournal(settings.data_dir)
     reconciler.stops.journal, reconciler.stops.samples = journal, traffic.unstored
     changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)

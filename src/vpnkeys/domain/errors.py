@@ -211,6 +211,12 @@ class DatabaseDamaged(StoreUnavailable):
     code = "database_damaged"
 
 
+class CommitUnknown(StoreUnavailable):
+    """The connection was lost during a commit, so that nobody knows whether the change is stored."""
+
+    code = "commit_unknown"
+
+
 class StartRefused(VpnKeysError):
     """The database or a secret is lost although there were keys, and a start would make an empty one."""
 

@@ -95,6 +95,11 @@ class Transaction(Protocol):
         """Return the intents of keys that are being started, with the changes of this transaction."""
         ...
 
+    # Another server that shares the database may be starting keys: taking them back would stop what it has just made.
+    def own_intents(self) -> tuple[Intent, ...]:
+        """Return those of `intents` that are this server's, or so old that their server must have ended."""
+        ...
+
     def insert(self, key: Key) -> None:
         """Add a key. Its id, UUID, port and short id must be new."""
         ...
@@ -135,7 +140,7 @@ class Transaction(Protocol):
         ...
 
     def drop_intents(self) -> None:
-        """Remove all intents."""
+        """Remove the intents of `own_intents`."""
         ...
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
@@ -173,6 +178,25 @@ class Transaction(Protocol):
 
 class Store(Protocol):
     """Reads and writes the database. Every method raises StoreUnavailable when it does not answer."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Return whether each question costs an exchange with another process, perhaps on another machine."""
+        ...
+
+    # No event loop waits for a database elsewhere: there, what is "cheap enough to call each time" is of the last look.
+    def look(self) -> None:
+        """Look at what other processes have changed, so that an event loop may read it."""
+        ...
+
+    # A key that has to stop cannot wait for a database elsewhere: what was true a moment ago is enough to stop it.
+    def last_known(self) -> tuple[tuple[Key, ...], tuple[Intent, ...], tuple[Stop, ...]]:
+        """Return keys, intents and stops as they are now; of the last look while a database elsewhere is silent."""
+        ...
+
+    def is_standby(self) -> bool:
+        """Return whether the database only took reads at the last look."""
+        ...
 
     def keys(self) -> tuple[Key, ...]:
         """Return all keys, oldest first, as last committed by any process. Cheap enough to call each time."""

@@ -7,18 +7,14 @@ from datetime import timedelta
 
 from vpnkeys.domain.change import KeyChanges, Snapshot, Stages
 from vpnkeys.domain.errors import (
-    AlreadyTaken,
-    InvalidChoice,
     NotWritten,
-    PortsExhausted,
     StoreUnavailable,
     TargetsUnready,
     XrayRefused,
-    XrayUnavailable,
 )
 from vpnkeys.domain.key import Key, find
 from vpnkeys.domain.link import render_link
-from vpnkeys.domain.making import Draft, Supply, made
+from vpnkeys.domain.making import Draft, Supply, made, ports_for
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.traffic import EpochSample, Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock
@@ -32,6 +28,14 @@ _log = logging.getLogger(__name__)
 _PATIENCE_AT_START_S = 2.0
 WAIT_FOR_NAMES_S = 7.0
 """A little more than the five seconds for which REALITY probes a target at most (docs/adr/0004-warm-names.md)."""
+
+
+class _AnsweredError(Exception):
+    """Says that a request has been answered meanwhile, with this key."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(key.id)
+        self.key = key
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,17 @@ class KeyService:
         if (known := self._answered(repeat)) is not None:
             return known  # before waiting for names, which a repeated answer does not need
         supply = self._supply([draft])  # outside of the lock: it may wait for seconds
-        with self.reconciler.changing:  # without the lock, two copies of a request at once would make two keys
+
+        def decide(seen: Snapshot) -> KeyChanges:
+            # In the decision: without the lock around it, two copies of a request at once would make two keys.
             if (known := self._answered(repeat)) is not None:
-                return known
-            changes = self.changer.change(lambda seen: repeat.remember(self._made(seen, [draft], supply), seen.now))
+                raise _AnsweredError(known)
+            return repeat.remember(self._made(seen, [draft], supply), seen.now)
+
+        try:
+            changes = self.changer.change(decide)
+        except _AnsweredError as error:
+            return error.key
         (key,) = _logged(changes.insert)
         return key
 
@@ -209,6 +220,9 @@ class KeyService:
             stops.keep(stopping, Stages.of(seen, stopping).stops)
 
     def _answered(self, repeat: Repeat) -> Key | None:
+        if self.reconciler.stops.are_unwritten:  # among them may be a key that is taken back, which is no answer
+            with self.reconciler.changing:
+                self.reconciler.write_what_is_left()
         return repeat.find(self.reconciler.store, self.clock.now(), self.list())
 
     def _supply(self, drafts: Collection[Draft]) -> Supply:
@@ -237,59 +251,11 @@ class KeyService:
         return made(seen, drafts, ports, supply)
 
 
-def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> tuple[int, ...]:
-    """Return the chosen ports, and in place of each None the lowest free one that nobody chose.
-
-    Raises InvalidChoice, AlreadyTaken, PortsExhausted.
-    """
-    taken = set(seen.taken_ports)
-    for port in chosen:
-        if port is not None:
-            _require_free(port, pool, taken, seen.is_free)
-            taken.add(port)
-    ports = []
-    for port in chosen:
-        taken.add(given := port or lowest_free(pool, taken, seen.is_free, seen.pending_ports))
-        ports.append(given)
-    return tuple(ports)
-
-
-def _require_free(port: int, pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool]) -> None:
-    if port not in pool:
-        msg = f"port: give one of {pool} (VPNKEYS_PORT_RANGE), or leave it out for the lowest free one."
-        raise InvalidChoice(msg)
-    if port in taken or not is_free(port):
-        owner = "key" if port in taken else "program or vpnkeys server on this host, or to your own inbound"
-        msg = f"port {port} belongs to another {owner}; choose another, or leave it out."
-        raise AlreadyTaken(msg)
-
-
 def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:
     """Return these keys, after a line in the log for each."""
     for key in made:
         _log.info("key %s made on port %d", key.id, key.port)
     return made
-
-
-def lowest_free(
-    pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool], pending: Collection[int]
-) -> int:
-    """Return the lowest port of the pool that no key has and for which `is_free` is true on this host.
-
-    `is_free` tries to listen, so it is called only for ports that no key has. Raises PortsExhausted when none is left,
-    XrayUnavailable when some of the taken ones are only `pending`.
-    """
-    for port in pool.ports:
-        if port not in taken and is_free(port):
-            return port
-    if reserved := sum(port in pool for port in pending):
-        msg = (
-            f"No port of {pool} is free now: {reserved} are reserved until Xray confirms that their keys have stopped. "
-            "Nothing was changed; try again in some seconds."
-        )
-        raise XrayUnavailable(msg)
-    msg = f"All {len(pool)} ports of {pool} are taken; delete a key, or widen VPNKEYS_PORT_RANGE."
-    raise PortsExhausted(msg)
 
 
 def _changed(seen: Snapshot) -> tuple[Key, ...]:

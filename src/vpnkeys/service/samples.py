@@ -4,8 +4,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.traffic import NOTHING, Bytes, EpochSample, Samples, Traffic, increments
 from vpnkeys.interfaces import Ledger, Store
+
+_EPOCHS_KNOWN = 2
 
 
 def _joined(earlier: Samples, later: Samples) -> Samples:
@@ -31,6 +34,8 @@ class UnstoredSamples:
 
     store: Store
     _kept: tuple[EpochSample, ...] = field(default=(), init=False)
+    _stored: dict[str, Samples] = field(default_factory=dict, init=False)
+    _used: dict[str, int] = field(default_factory=dict, init=False)
 
     def keep(self, samples: Samples, at: datetime, *, has_ended: bool = False) -> None:
         """Keep a sample that was read at this time, with what an earlier one of its epoch has of other keys."""
@@ -61,18 +66,39 @@ class UnstoredSamples:
 
     def forget(self) -> None:
         """Note that the commit succeeded."""
+        for samples, *_ in self._kept:
+            known = self._stored.pop(samples.epoch, None)
+            self._stored[samples.epoch] = samples if known is None else _joined(known, samples)
+        for epoch in [*self._stored][:-_EPOCHS_KNOWN]:
+            del self._stored[epoch]
         self._kept = ()
 
     def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
         """Return what `Store.used_bytes` does, with these samples too; `fresh` may be of some keys only.
 
-        Raises StoreUnavailable.
+        While a database elsewhere is silent: what it said last, and what came since. Raises StoreUnavailable.
         """
         latest = {kept.samples.epoch: kept.samples for kept in self._kept}
         for samples in fresh:
             known = latest.get(samples.epoch)
             latest[samples.epoch] = samples if known is None else _joined(known, samples)
-        return self.store.used_bytes(since, latest.values())
+        try:
+            used = self.store.used_bytes(since, latest.values())
+        except StoreUnavailable:
+            if not self.store.is_remote:
+                raise
+            return {uuid: self._used.get(uuid, 0) + self._since_stored(uuid, latest.values()) for uuid in since}
+        self._used |= {uuid: total - self._since_stored(uuid, latest.values()) for uuid, total in used.items()}
+        return used
+
+    def _since_stored(self, uuid: str, latest: Iterable[Samples]) -> int:
+        """Return by how much these samples exceed the last ones that were stored, where there are any of the key."""
+        more = 0
+        for samples in latest:
+            stored = self._stored.get(samples.epoch)
+            if stored is not None and uuid in stored.usage and uuid in samples.usage:
+                more += increments(stored.usage, {uuid: samples.usage[uuid]}).get(uuid, NOTHING).total
+        return more
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
         """Return what keys have used, by UUID. Raises StoreUnavailable."""

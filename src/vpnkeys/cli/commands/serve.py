@@ -94,6 +94,7 @@ def _services(server: Server) -> Services:
         enforcer=server.enforcer,
         health=server.health,
         keys=server.keys,
+        look=store.look if store.is_remote else None,
         overview=server.overview.look,
         rate_limits=server.settings.rate_limits,
         cors_origins=server.settings.cors_origins,
@@ -111,7 +112,13 @@ def _services(server: Server) -> Services:
 
 
 def _answers(store: Store) -> bool:
-    """Return whether the database answers. A missing Xray does not count: restarting the server would not help."""
+    """Return whether the database answers, if it is this process's own.
+
+    A missing Xray does not count, nor does a database elsewhere: restarting the server would not help, and would lose
+    the stops that such a database has not taken yet.
+    """
+    if store.is_remote:
+        return True
     try:
         store.keys()
     except Unavailable:

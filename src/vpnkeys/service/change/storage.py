@@ -1,13 +1,16 @@
 """Stores changes of keys; stops that the database does not take are held in memory and in a journal until it does."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from vpnkeys.domain.change import ANSWERS_KEPT_FOR, KeyChanges, Stop
+from vpnkeys.domain.change import ANSWERS_KEPT_FOR, Intent, KeyChanges, Stages, Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.traffic import EpochSample
 from vpnkeys.interfaces import HeldStops, Holds, NoJournal, StopJournal, Store, Transaction
 from vpnkeys.service.samples import UnstoredSamples
+
+_LONG_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC without an offset, as everywhere
 
 
 def write_keys(transaction: Transaction, changes: KeyChanges) -> None:
@@ -28,12 +31,26 @@ def write_keys(transaction: Transaction, changes: KeyChanges) -> None:
 
 def take_back_intents(transaction: Transaction) -> None:
     """Turn intents into stops: the node may have let clients in. An intent of a key that works is only dropped."""
-    intents = transaction.intents()
+    intents = transaction.own_intents()
     if not intents:
         return
     serving = {key.id for key in transaction.keys() if key.serves}  # noqa: SIM118 - not a dict
     transaction.drop_intents()
     transaction.put_stops(Stop.of(intent) for intent in intents if intent.key_id not in serving)
+
+
+def undone(stages: Stages) -> tuple[KeyChanges, tuple[Stop, ...]]:
+    """Return what takes the starts of a change back, whether they were stored or not, and stops of those keys.
+
+    The answer for a repetition of the request is forgotten with them.
+    """
+    changed, serving = {key.id for key in stages.last.update}, {key.id for key in stages.stopped if key.serves}
+    changes = KeyChanges(
+        update=tuple(key for key in stages.stopped if key.id in changed),
+        delete=tuple(key.id for key in stages.last.insert),
+        answer=stages.last.answer and replace(stages.last.answer, at=_LONG_AGO),
+    )
+    return changes, tuple(Stop.of(intent) for intent in stages.intents if intent.key_id not in serving)
 
 
 @dataclass(slots=True)
@@ -60,15 +77,21 @@ class PendingStops:
         """Return all keys, oldest first: those of the database, with the stops applied that it could not store."""
         return self._unwritten.applied_to(self.store.keys())
 
-    def all(self) -> tuple[Stop, ...]:
-        """Return the stops that are not finished."""
+    def known(self) -> tuple[tuple[Key, ...], tuple[Intent, ...], tuple[Stop, ...]]:
+        """Return keys, intents, and stops that are not finished: see `Store.last_known`. Raises StoreUnavailable."""
+        keys, intents, stored = self.store.last_known()
         # What the table lacks is newer than what it holds of the same key.
-        stops = {stop.key_id: stop for stop in (*self.store.stops(), *self._unwritten_stops)}
-        return tuple(stop for stop in stops.values() if stop.key_id not in self._answered)
+        stops = {stop.key_id: stop for stop in (*stored, *self._unwritten_stops)}
+        unfinished = tuple(stop for stop in stops.values() if stop.key_id not in self._answered)
+        return self._unwritten.applied_to(keys), intents, unfinished
+
+    def last_keys(self) -> tuple[Key, ...]:
+        """Return the keys of `known`."""
+        return self.known()[0]
 
     def unconfirmed(self) -> tuple[Stop, ...]:
-        """Return the stops that the node has not confirmed."""
-        return tuple(stop for stop in self.all() if not stop.is_confirmed)
+        """Return the stops of `known` that the node has not confirmed."""
+        return tuple(stop for stop in self.known()[2] if not stop.is_confirmed)
 
     @property
     def are_unwritten(self) -> bool:
@@ -79,7 +102,8 @@ class PendingStops:
         """Keep stops that the database did not store, in place of earlier ones of the same keys."""
         named = changes.named
         update = (*(key for key in self._unwritten.update if key.id not in named), *changes.update)
-        self._unwritten = KeyChanges(update=update, delete=(*self._unwritten.delete, *changes.delete))
+        delete, answer = (*self._unwritten.delete, *changes.delete), changes.answer or self._unwritten.answer
+        self._unwritten = KeyChanges(update=update, delete=delete, answer=answer)
         kept = {stop.key_id: stop for stop in self._unwritten_stops}
         for stop in stops:
             # One a key, as in the table. An unconfirmed one stays, because the node has yet to confirm it.

@@ -61,13 +61,16 @@ class Enforcer:
         if errors:
             raise errors[0]
 
+    def _keys(self) -> tuple[Key, ...]:
+        return self.keys.reconciler.stops.last_keys()
+
     def _enforce_dates(self) -> None:
         now = self.keys.clock.now()
-        if any(_expiry_is_due(key, now) for key in self.keys.list()):
+        if any(_expiry_is_due(key, now) for key in self._keys()):
             self.keys.enforce_limits()
 
     def _enforce_traffic(self) -> None:
-        counting = [key for key in self.keys.list() if key.limits.traffic_bytes is not None or key.limits.is_waiting]
+        counting = [key for key in self._keys() if key.limits.traffic_bytes is not None or key.limits.is_waiting]
         if counting and self._sample_if_due():
             # Notices last, though they come too late then for a key that is used up: limits must not wait for webhooks.
             self.keys.enforce_limits()
@@ -83,7 +86,7 @@ class Enforcer:
 
     def _cut_devices_over_limit(self) -> None:
         """End the connections of devices beyond a key's `max_devices`: see `domain.limits.devices`."""
-        limited = {key.account: key for key in self.keys.list() if key.serves and key.limits.max_devices is not None}
+        limited = {key.account: key for key in self._keys() if key.serves and key.limits.max_devices is not None}
         online = self.keys.reconciler.node.addresses_online(limited)
         self._devices = {uuid: devices for uuid, devices in self._devices.items() if uuid in limited}
         for uuid, key in limited.items():

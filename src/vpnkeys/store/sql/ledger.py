@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
@@ -16,17 +15,15 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     select,
     true,
     update,
 )
-from sqlalchemy.dialects import sqlite
 
 from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, added_up, increments
+from vpnkeys.store.sql.bulk import given_bytes, insert_into, raise_counters, rows_from
 from vpnkeys.store.sql.tables import epochs, keys, traffic_accounts, traffic_hours, traffic_usage
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
 
 _FEW = 1000
 """More values than this are not put into one statement: databases bound their number."""
@@ -54,15 +51,10 @@ class SqlLedger:
 
     def merge(self, samples: Samples, at: datetime) -> None:
         """Merge a sample. Counters of keys that do not exist, or were deleted, are left out."""
-        # A key may have been deleted since the reading; its row would break the foreign key and lose the whole sample.
-        known = {uuid for (uuid,) in self._connection.execute(select(keys.c.uuid))}
-        sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
-        # Compared with what is stored and not with our own last sample: another process may have merged a newer one.
-        added = increments(self._usage_in(samples.epoch, sampled), sampled)
+        added = raise_counters(self._connection, samples)
         self._note_epoch(samples.epoch, at, grew=bool(added))
-        self._add(traffic_usage, {"epoch": samples.epoch}, added)
-        self._add(traffic_hours, {"hour": _hour_of(at)}, added)
-        self._note_seen(added, at)
+        self._add_to_hour(_hour_of(at), added)
+        self._note_seen(tuple(added), at)
 
     def end_epoch(self, epoch: str, at: datetime) -> None:
         """Store that this epoch (life of Xray) ended in order, after its last sample."""
@@ -128,7 +120,7 @@ class SqlLedger:
         rows = [row for row in self._connection.execute(old) if row.hour.hour != 0]
         for uuid, hour, up, down in rows:
             self._connection.execute(delete(traffic_hours).where(table.key_uuid == uuid, table.hour == hour))
-            self._add(traffic_hours, {"hour": hour.replace(hour=0)}, {uuid: Bytes(up, down)})
+            self._add_to_hour(hour.replace(hour=0), {uuid: Bytes(up, down)})
 
     def reset(self, uuid: str, at: datetime) -> None:
         """Let the key's total be zero from now on. Counters stay: what they hold becomes an offset."""
@@ -187,7 +179,7 @@ class SqlLedger:
     def start_from(self, samples: Samples) -> None:
         """Start keys at these counters, which deleted keys of the same UUIDs left in Xray: their bytes do not count."""
         # Not through `merge`: these bytes belong to no hour of the new keys.
-        self._add(traffic_usage, {"epoch": samples.epoch}, samples.usage)
+        raise_counters(self._connection, samples)
         for uuid, left in samples.usage.items():
             self._set_account(uuid, offset_bytes=left.total)
 
@@ -236,23 +228,31 @@ class SqlLedger:
         rows = self._connection.execute(select(table.key_uuid, table.up_bytes, table.down_bytes).where(here))
         return {uuid: Bytes(up, down) for uuid, up, down in rows}
 
-    def _add(self, table: Table, place: Mapping[str, object], added: Mapping[str, Bytes]) -> None:
-        """Add bytes to the rows of this place (an epoch or an hour); missing rows are made."""
-        rows = [{"key_uuid": uuid, "up_bytes": up, "down_bytes": down, **place} for uuid, (up, down) in added.items()]
-        if not rows:
+    def _add_to_hour(self, hour: datetime, added: Mapping[str, Bytes]) -> None:
+        """Add bytes to the rows of an hour; missing rows are made."""
+        if not added:
             return
-        fresh = insert_into(self._connection, table)
-        more = {name: table.c[name] + fresh.excluded[name] for name in ("up_bytes", "down_bytes")}
-        # All rows in one go: a statement each would take seconds for thousands of keys (measured).
-        self._connection.execute(fresh.on_conflict_do_update(index_elements=list(table.primary_key), set_=more), rows)
+        given = given_bytes(self._connection, added)
+        rows = select(given.c.key_uuid, literal(hour), given.c.up_bytes, given.c.down_bytes)
+        fresh = insert_into(self._connection, traffic_hours)
+        more = {name: traffic_hours.c[name] + fresh.excluded[name] for name in ("up_bytes", "down_bytes")}
+        self._connection.execute(
+            fresh.from_select(["key_uuid", "hour", "up_bytes", "down_bytes"], rows.where(true())).on_conflict_do_update(
+                index_elements=list(traffic_hours.primary_key), set_=more
+            )
+        )
 
-    def _note_seen(self, uuids: Iterable[str], at: datetime) -> None:
-        rows = [{"key_uuid": uuid, "base_bytes": 0, "offset_bytes": 0, "last_seen_at": at} for uuid in uuids]
-        if not rows:
+    def _note_seen(self, uuids: Collection[str], at: datetime) -> None:
+        if not uuids:
             return
+        given = rows_from(self._connection, key_uuid=list(uuids))
+        rows = select(given.c.key_uuid, literal(0), literal(0), literal(at)).where(true())
         fresh = insert_into(self._connection, traffic_accounts)
-        seen = {"last_seen_at": fresh.excluded.last_seen_at}
-        self._connection.execute(fresh.on_conflict_do_update(index_elements=["key_uuid"], set_=seen), rows)
+        self._connection.execute(
+            fresh.from_select(["key_uuid", "base_bytes", "offset_bytes", "last_seen_at"], rows).on_conflict_do_update(
+                index_elements=["key_uuid"], set_={"last_seen_at": fresh.excluded.last_seen_at}
+            )
+        )
 
     def _counted(self, uuid: str) -> int:
         return self._sum(traffic_usage, traffic_usage.c.key_uuid == uuid)
@@ -275,15 +275,6 @@ class SqlLedger:
         if not self._connection.execute(update(traffic_accounts).where(here).values(values)).rowcount:
             fresh = {"base_bytes": 0, "offset_bytes": 0, **values}
             self._connection.execute(insert(traffic_accounts).values(key_uuid=uuid, **fresh))
-
-
-def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """Return an INSERT that can have ON CONFLICT, which SQLAlchemy has only in the two databases' own dialects."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - takes a tenth of the whole start
-
-    return postgresql.insert(table)
 
 
 def _among(column: ColumnElement[str], uuids: Collection[str]) -> ColumnElement[bool]:

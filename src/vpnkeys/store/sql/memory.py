@@ -22,7 +22,7 @@ from vpnkeys.store.sql.tables import tokens as tokens_table
 _ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
 _ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
 _ALL_SUBSCRIPTIONS = select(subscriptions_table).order_by(subscriptions_table.c.position)
-_ALL_INTENTS = select(intents_table)
+_ALL_INTENTS = select(*(intents_table.c[name] for name in ("key_id", "uuid", "port", "short_id", "at")))
 _ALL_STOPS = select(stops_table)
 
 

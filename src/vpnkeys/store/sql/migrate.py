@@ -6,8 +6,10 @@ from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.engine import Translated
 from vpnkeys.store.sql.writers import Writers
 
-HEAD = "0010"
+HEAD = "0012"
 """The newest revision under `migrations/versions`; a test holds them together."""
+
+_PATIENCE_S = 60.0
 
 
 def migrate(engine: Engine, revision: str = HEAD) -> None:
@@ -23,11 +25,13 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
 
     config = Config()
     config.set_main_option("script_location", "vpnkeys.store.sql:migrations")
-    # One transaction for all: SQLite rolls back changes of tables too, so a crash leaves the old version whole.
+    # One transaction for all: both databases roll back changes of tables too, so a crash leaves the old version whole.
+    # Of several servers that begin at once the first migrates, and the others find it done.
+    options = {"writes": True, "unhurried": True, "busy_timeout_s": _PATIENCE_S}
     with (
         Translated(),
         Writers.of(engine).turn(),
-        engine.connect().execution_options(writes=True) as connection,
+        engine.connect().execution_options(**options) as connection,
         connection.begin(),
     ):
         config.attributes["connection"] = connection

@@ -17,6 +17,8 @@ from sqlalchemy import (
     text,
 )
 
+from vpnkeys.store.sql.triggers import on_postgresql, on_sqlite
+
 # Constraints need names that are known, because a migration can alter or drop a constraint only by its name.
 metadata = MetaData(
     naming_convention={
@@ -86,7 +88,7 @@ limit_notices = Table(
 )
 
 # The highest counters seen in one life of Xray. The maximum is the same however often and in whatever order samples
-# come in, which is what makes counting exact.
+# come in, which is what makes counting exact. `up_added` and `down_added` are by how much the last raise was one.
 traffic_usage = Table(
     "traffic_usage",
     metadata,
@@ -94,6 +96,8 @@ traffic_usage = Table(
     Column("epoch", String(48), primary_key=True),
     Column("up_bytes", BigInteger, nullable=False),
     Column("down_bytes", BigInteger, nullable=False),
+    Column("up_added", BigInteger, nullable=False, server_default="0"),
+    Column("down_added", BigInteger, nullable=False, server_default="0"),
 )
 
 # The increments of `traffic_usage` by hour of their sampling, UTC.
@@ -137,6 +141,8 @@ intents = Table(
     Column("port", Integer, nullable=False, unique=True),
     Column("short_id", String(16), nullable=False, unique=True),
     Column("at", DateTime, nullable=False),
+    # Which server starts the key, where several share a database.
+    Column("owner", String(44), nullable=False, server_default=text("''")),
 )
 
 # Keys that must not work any more, whether their rows still exist or not. A row stays until the node has confirmed the
@@ -184,14 +190,6 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
-AUDIT_IS_APPEND_ONLY = tuple(
-    f"CREATE TRIGGER audit_no_{verb} BEFORE {verb.upper()} ON audit "
-    "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
-    for verb in ("update", "delete")
-)
-for _trigger in AUDIT_IS_APPEND_ONLY:
-    event.listen(audit, "after_create", DDL(_trigger).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
-
 # Customers' subscriptions, a row for each key of one: a deleted key leaves them, and its last key takes one along. A
 # key's own subscription has the key's id. The token, of which only a hash is stored, opens the keys' links and usage.
 subscriptions = Table(
@@ -234,7 +232,7 @@ deliveries = Table(
 )
 
 # For each table that is kept in memory, a number that triggers raise with every change, of whatever process. Traffic is
-# written all the time, so that keeping it would gain nothing. On PostgreSQL nothing is kept in memory.
+# written all the time, so that keeping it would gain nothing.
 generations = Table(
     "generations",
     metadata,
@@ -243,14 +241,8 @@ generations = Table(
 )
 
 KEPT = (keys, tokens, subscriptions, webhooks, intents, stops)
-_GROWS = "UPDATE generations SET number = number + 1 WHERE name ="
-_COUNTING = (
-    *(f"INSERT INTO generations (name, number) VALUES ('{table.name}', 0)" for table in KEPT),  # noqa: S608 - our own
-    *(
-        f"CREATE TRIGGER {table.name}_{verb} AFTER {verb.upper()} ON {table.name} BEGIN {_GROWS} '{table.name}'; END"
-        for table in KEPT
-        for verb in ("insert", "update", "delete")
-    ),
-)
-for _statement in _COUNTING:
-    event.listen(metadata, "after_create", DDL(_statement).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+for _dialect, _statements in (("sqlite", on_sqlite), ("postgresql", on_postgresql)):
+    for _statement in _statements(table.name for table in KEPT):
+        # DDL takes % for a place to fill in.
+        _ddl = DDL(_statement.replace("%", "%%")).execute_if(dialect=_dialect)  # type: ignore[no-untyped-call]
+        event.listen(metadata, "after_create", _ddl)

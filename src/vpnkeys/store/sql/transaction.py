@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
@@ -29,7 +29,11 @@ _INSERT_KEY = insert(keys_table)
 _UPDATE_KEY = update(keys_table).where(keys_table.c.id == bindparam("of_id"))
 _DELETE_KEY = delete(keys_table).where(keys_table.c.id == bindparam("of_id"))
 _INSERT_INTENT = insert(intents_table)
-_DROP_INTENTS = delete(intents_table)
+_IS_OWN = (intents_table.c.owner == bindparam("of_owner")) | (intents_table.c.at < bindparam("before"))
+_OWN_INTENTS = select(intents_table.c.key_id).where(_IS_OWN)
+_DROP_INTENTS = delete(intents_table).where(_IS_OWN)
+_ABANDONED_AFTER = timedelta(seconds=30)
+"""Longer than a start can last: after it, the server that had the intent has ended, and others go on."""
 _INSERT_STOP = insert(stops_table)
 _DROP_STOP = delete(stops_table).where(stops_table.c.key_id == bindparam("of_id"))
 
@@ -61,6 +65,7 @@ class SqlTransaction:
     _intents: tuple[Intent, ...]
     _stops: tuple[Stop, ...]
     outbox: SqlOutbox
+    _owner: str = ""
     entries: list[Entry] = field(default_factory=list)
     new_events: list[NewEvent] = field(default_factory=list)
 
@@ -71,6 +76,15 @@ class SqlTransaction:
     def intents(self) -> tuple[Intent, ...]:
         """Return the intents of keys that are being started."""
         return self._intents
+
+    def own_intents(self) -> tuple[Intent, ...]:
+        """Return those of this server, or of one that must have ended."""
+        # Most changes find none, and a statement for nothing costs as much as one that does something.
+        own = {*self._connection.scalars(_OWN_INTENTS, self._own())} if self._intents else set()
+        return tuple(intent for intent in self._intents if intent.key_id in own)
+
+    def _own(self) -> dict[str, object]:
+        return {"of_owner": self._owner, "before": utc_now() - _ABANDONED_AFTER}
 
     def stops(self) -> tuple[Stop, ...]:
         """Return the stops that are not finished."""
@@ -140,7 +154,7 @@ class SqlTransaction:
         """
         intents = tuple(intents)
         for intent in intents:
-            self._connection.execute(_INSERT_INTENT, asdict(intent))
+            self._connection.execute(_INSERT_INTENT, {**asdict(intent), "owner": self._owner})
         for intent in intents:
             if (other := self._connection.execute(_HOLDER, asdict(intent)).scalar()) is not None:
                 msg = f"key {other} has the port, UUID or short id of key {intent.key_id}, which is being started"
@@ -148,9 +162,10 @@ class SqlTransaction:
         self._intents += intents
 
     def drop_intents(self) -> None:
-        """Remove all intents."""
-        self._connection.execute(_DROP_INTENTS)
-        self._intents = ()
+        """Remove the intents of `own_intents`."""
+        own = self.own_intents()
+        self._connection.execute(_DROP_INTENTS, self._own())
+        self._intents = tuple(intent for intent in self._intents if intent not in own)
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
         """Add stops, or replace those of the same keys; of several stops of one key, store the last."""

@@ -1,0 +1,98 @@
+"""Writes many rows by one statement, which takes a tenth of the time of a statement each."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    String,
+    Table,
+    case,
+    column,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects import sqlite
+
+from vpnkeys.domain.traffic import Bytes, Samples
+from vpnkeys.store.sql.tables import keys, traffic_usage
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
+_TYPES = {str: String, int: BigInteger}
+
+
+def rows_from(connection: Connection, **columns: Sequence[str] | Sequence[int]) -> FromClause:
+    """Return a table of these columns for the FROM of a statement. All have the same length, which is not zero."""
+    types = {name: _TYPES[type(values[0])] for name, values in columns.items()}
+    if connection.dialect.name == "sqlite":
+        each = func.json_each(orjson.dumps(list(zip(*columns.values(), strict=True))).decode()).table_valued("value")
+        found = (func.json_extract(each.c.value, f"$[{at}]").label(name) for at, name in enumerate(columns))
+        return select(*found).subquery("given")
+    from sqlalchemy.dialects.postgresql import ARRAY  # noqa: PLC0415 - takes a tenth of the whole start
+
+    arrays: list[ColumnElement[Any]] = [literal(list(values), ARRAY(types[name])) for name, values in columns.items()]
+    given = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in types.items()))
+    return given.render_derived("given")
+
+
+def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """Return an INSERT that can have ON CONFLICT, which SQLAlchemy has only in the two databases' own dialects."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
+
+    return postgresql.insert(table)
+
+
+def given_bytes(connection: Connection, by_uuid: Mapping[str, Bytes]) -> FromClause:
+    """Return bytes by key as a table for the FROM of a statement, `key_uuid`, `up_bytes` and `down_bytes`."""
+    # In order: two who lock the same rows in another order each would wait for each other.
+    uuids = sorted(by_uuid)
+    ups, downs = ([by_uuid[uuid][at] for uuid in uuids] for at in (0, 1))
+    return rows_from(connection, key_uuid=uuids, up_bytes=ups, down_bytes=downs)
+
+
+def raise_counters(connection: Connection, samples: Samples) -> dict[str, Bytes]:
+    """Raise the counters of an epoch to those of a sample; return what that added, by UUID, without what is zero.
+
+    One statement, so that two who merge the same sample at one time cannot both add it: `up_added` and `down_added` are
+    by how much a row was raised last. A counter never falls, and keys that do not exist are left out: one that was
+    deleted since the reading would break the foreign key and lose the whole sample.
+    """
+    if not samples.usage:
+        return {}
+    given, stored, fresh = (
+        given_bytes(connection, samples.usage),
+        traffic_usage.c,
+        insert_into(connection, traffic_usage),
+    )
+    up, down, stored = given.c.up_bytes, given.c.down_bytes, traffic_usage.c
+    rows = (
+        select(given.c.key_uuid, literal(samples.epoch), up, down, up, down)
+        .select_from(given.join(keys, keys.c.uuid == given.c.key_uuid))
+        .where(up + down > 0)
+        .order_by(given.c.key_uuid)
+    )
+    more_up, more_down = fresh.excluded.up_bytes - stored.up_bytes, fresh.excluded.down_bytes - stored.down_bytes
+    up_added, down_added = (case((more > 0, more), else_=0) for more in (more_up, more_down))
+    raised = {
+        "up_bytes": stored.up_bytes + up_added,
+        "down_bytes": stored.down_bytes + down_added,
+        "up_added": up_added,
+        "down_added": down_added,
+    }
+    statement = (
+        fresh.from_select(["key_uuid", "epoch", *raised], rows)
+        .on_conflict_do_update(
+            index_elements=list(traffic_usage.primary_key), set_=raised, where=(more_up > 0) | (more_down > 0)
+        )
+        .returning(stored.key_uuid, stored.up_added, stored.down_added)
+    )
+    return {uuid: Bytes(*added) for uuid, *added in connection.execute(statement)}
