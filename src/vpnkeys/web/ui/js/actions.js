@@ -1,5 +1,5 @@
 // What the list of keys and the view of one key let the user do.
-import { get, keyPath, patch, post, remove } from "./api.js";
+import { addressOf, get, keyPath, patch, post, remove } from "./api.js";
 import { h, selectAll } from "./dom.js";
 import { openDialog } from "./dialog.js";
 import { field, numberInput } from "./form.js";
@@ -166,7 +166,7 @@ export function linkBody(key, link) {
     "div",
     { class: "link" },
     // An address of its own each time: browsers show an image that they have seen on this page without asking again.
-    h("img", { class: "qr", src: `${keyPath(key.id, "/qr.svg")}?shown=${++pictures}`, alt: t("link.qr"), width: 220, height: 220 }),
+    h("img", { class: "qr", src: `${addressOf(keyPath(key.id, "/qr.svg"))}?shown=${++pictures}`, alt: t("link.qr"), width: 220, height: 220 }),
     h(
       "div",
       { class: "link-words" },
@@ -176,7 +176,7 @@ export function linkBody(key, link) {
         { class: "row wrap" },
         h("button", { type: "button", class: "button primary", onclick: () => copy(link, t("link.copied")) }, icon("copy"), t("link.copy")),
         h("button", { type: "button", class: "button", onclick: () => download(fileName(key.name, "txt"), `${link}\n`) }, icon("download"), t("link.download")),
-        h("a", { class: "button", href: keyPath(key.id, "/qr.svg"), download: fileName(key.name, "svg") }, icon("qr"), t("link.download-qr")),
+        h("a", { class: "button", href: addressOf(keyPath(key.id, "/qr.svg")), download: fileName(key.name, "svg") }, icon("qr"), t("link.download-qr")),
       ),
     ),
   );
