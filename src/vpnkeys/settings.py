@@ -16,6 +16,7 @@ from vpnkeys.default_address import default_address
 from vpnkeys.domain.networks import parse_origins
 from vpnkeys.domain.operator import parse_announcement, parse_operator_name, parse_support_url
 from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.reached import Network, base_url, is_ip, parse_domain, parse_host, parse_networks, parse_public_url
 from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint
 from vpnkeys.owner import NotOurs, read_ours, require_ours
 from vpnkeys.rundir import ADMIN_SOCKET, run_dir
@@ -47,6 +48,7 @@ DEFAULT_RATE_LIMITS: Mapping[str, str] = MappingProxyType(
     }
 )
 API_KEY_MIN_CHARS = 16
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 _MAX_PORT = 65535
 
 
@@ -71,7 +73,7 @@ class AllowedNetwork(NamedTuple):
 def _address(value: Any) -> Address:  # noqa: ANN401 - raw input
     host, _, port = str(value).rpartition(":")
     host = host.strip("[]")
-    if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT or not _is_ip(host):
+    if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT or not is_ip(host):
         msg = "give an IP address and a port, such as 0.0.0.0:8000 or [::]:8000"
         raise ValueError(msg)
     return Address(host, int(port))
@@ -122,18 +124,10 @@ def _one_egress(item: str) -> AllowedNetwork:
 
 
 def _inbound_listen(value: Any) -> str:  # noqa: ANN401 - raw input
-    if not _is_ip(str(value)):
+    if not is_ip(str(value)):
         msg = "give an IP address, such as 0.0.0.0 or ::"
         raise ValueError(msg)
     return str(ip_address(str(value)))
-
-
-def _server_address(value: Any) -> str:  # noqa: ANN401 - raw input
-    host = str(value).strip("[]")
-    if not _is_ip(host) and re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", host) is None:
-        msg = "give the address or name by which customers reach this server"
-        raise ValueError(msg)
-    return host
 
 
 def _rate_limits(value: Any) -> Mapping[str, str]:  # noqa: ANN401 - raw input
@@ -153,14 +147,6 @@ def _rate_limits(value: Any) -> Mapping[str, str]:  # noqa: ANN401 - raw input
     return {name: limit for name, limit in {**DEFAULT_RATE_LIMITS, **given}.items() if limit != "0"}
 
 
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _items(value: Any) -> list[str]:  # noqa: ANN401 - raw input
     return [item.strip() for item in str(value).split(",") if item.strip()]
 
@@ -171,11 +157,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     data_dir: Path
-    listen: Annotated[Address, BeforeValidator(_address)] = Address("0.0.0.0", 8000)  # noqa: S104 - the contract's default
+    listen: Annotated[Address, BeforeValidator(_address)] = Address("::", 8000)
+    """With `::`, IPv4 too, on a host that has both."""
+    public_url: Annotated[str, BeforeValidator(parse_public_url)] = ""
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(parse_networks)] = ()
     api_key: Annotated[SecretStr, Field(min_length=API_KEY_MIN_CHARS)] | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    server_address: Annotated[str, BeforeValidator(_server_address)]
+    domain: Annotated[str, BeforeValidator(parse_domain)] = ""
+    acme_directory: Annotated[str, Field(pattern="^https://")] = LETS_ENCRYPT
+    acme_ca_file: Path | None = None
+    server_address: Annotated[str, BeforeValidator(parse_host)]
     port_range: Annotated[PortRange, BeforeValidator(_port_range)] = PortRange(10001, 10100)
     inbound_listen: Annotated[str, BeforeValidator(_inbound_listen)] = "0.0.0.0"  # noqa: S104 - the contract's default
     reality_server_names: Annotated[tuple[str, ...], BeforeValidator(_server_names)]
@@ -212,6 +204,11 @@ class Settings(BaseModel):
         return "server_address" in self._guessed
 
     @property
+    def base_url(self) -> str:
+        """The base of the addresses of dashboard, API and subscriptions, without a slash at its end."""
+        return self.public_url or base_url(self.domain or self.server_address, self.listen.port)
+
+    @property
     def panel_port(self) -> int | None:
         """The API's port; None when the API listens on loopback only."""
         return None if ip_address(self.listen.host).is_loopback else self.listen.port
@@ -230,14 +227,16 @@ def load_settings(environment: Mapping[str, str] = ENVIRONMENT, *, data_dir: Pat
         name.removeprefix(PREFIX).lower(): value for name, value in given.items() if value and name not in unknown
     }
     defaults = {
-        "server_address": default_address(),
+        "server_address": values.get("domain") or default_address(),
         "reality_server_names": DEFAULT_SERVER_NAMES,
         "database_url": f"sqlite:///{data_dir / 'vpnkeys.db'}",
     }
     faults = [f"{name}: there is no such setting" for name in unknown]
     if ("tls_cert" in values) != ("tls_key" in values):
         faults.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: give both or neither")
-    guessed = frozenset(defaults.keys() - values.keys())
+    if "domain" in values and "tls_cert" in values:
+        faults.append(f"{PREFIX}DOMAIN and {PREFIX}TLS_CERT: give one of them; each says which certificate is served")
+    guessed = frozenset(defaults.keys() - values.keys()) - ({"server_address"} if "domain" in values else set())
     settings, more = _validated({**defaults, **values, "data_dir": data_dir}, guessed)
     if settings is None or faults:
         raise SettingsError("\n".join([*faults, *more]))

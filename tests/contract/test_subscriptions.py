@@ -27,7 +27,7 @@ def store(database: Database) -> Iterator[Store]:
 @pytest.fixture
 def subscriptions(store: Store) -> SubscriptionService:
     """The use cases."""
-    return SubscriptionService(store, FakeClock(), "203.0.113.7", 8000, store.keys)
+    return SubscriptionService(store, FakeClock(), "https://203.0.113.7:8000", store.keys)
 
 
 def test_subscriptions_come_back_as_they_were(database: Database, store: Store) -> None:
@@ -135,14 +135,7 @@ def test_the_audit_log_tells_of_it_and_not_the_token(store: Store, subscriptions
     assert not [token for token in tokens if token in told or hash_token(token) in told]
 
 
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("203.0.113.7", "https://203.0.113.7:8000/sub/t"),
-        ("2001:db8::1", "https://[2001:db8::1]:8000/sub/t"),
-        ("vpn.example.com", "https://vpn.example.com:8000/sub/t"),
-    ],
-)
-def test_the_address_is_the_servers(store: Store, host: str, url: str) -> None:
-    """An IPv6 address stands in brackets."""
-    assert SubscriptionService(store, FakeClock(), host, 8000, store.keys).url("t") == url
+def test_the_address_is_below_the_public_one(store: Store) -> None:
+    """Whatever stands in front, and with its prefix."""
+    subscriptions = SubscriptionService(store, FakeClock(), "https://vpn.example.com/panel", store.keys)
+    assert subscriptions.url("t") == "https://vpn.example.com/panel/sub/t"

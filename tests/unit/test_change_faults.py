@@ -391,7 +391,7 @@ def test_a_subscription_ends_with_its_key_while_the_disk_is_full(server: Server)
     """The deletion is not stored yet: the customer's address says at once that the key is gone."""
     key = server.make()
     reconciler = server.keys.reconciler
-    subscriptions = SubscriptionService(server.store, server.clock, "203.0.113.7", 8000, reconciler.stops.keys)
+    subscriptions = SubscriptionService(server.store, server.clock, "https://203.0.113.7:8000", reconciler.stops.keys)
     _, token = subscriptions.rotate(key)
     assert subscriptions.find(token) == (key,)
     server.store.memory.is_full = True

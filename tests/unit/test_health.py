@@ -132,8 +132,11 @@ def test_a_question_that_hangs_or_fails_is_late() -> None:
         (HostFacts(free_bytes=0), [Code.DISK_FULL]),
         (HostFacts(is_writable=False), [Code.DISK_READ_ONLY]),
         (HostFacts(certificate_expires_in_s=13 * DAY_S), [Code.CERTIFICATE_EXPIRING]),
+        (HostFacts(certificate_expires_in_s=2 * DAY_S, certificate_lifetime_s=6 * DAY_S), []),
+        (HostFacts(certificate_expires_in_s=DAY_S, certificate_lifetime_s=6 * DAY_S), [Code.CERTIFICATE_EXPIRING]),
         (HostFacts(certificate_expires_in_s=0), [Code.CERTIFICATE_EXPIRED]),
         (HostFacts(address_fault="it is a private one"), [Code.SERVER_ADDRESS]),
+        (HostFacts(renewal_fault="the authority does not answer"), [Code.CERTIFICATE_RENEWAL]),
         (HostFacts(backup_age_s=3 * DAY_S), [Code.BACKUP_LATE]),
     ],
 )

@@ -21,6 +21,7 @@ from vpnkeys.api.fresh import FreshReads
 from vpnkeys.api.head import HeadRequests
 from vpnkeys.api.headers import SingleHeaders
 from vpnkeys.api.pages import docs, sub, ui
+from vpnkeys.api.prefix import BelowPrefix
 from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.routes import (
     audit,
@@ -42,6 +43,7 @@ from vpnkeys.api.routes import (
 )
 from vpnkeys.api.routing import Dispatcher
 from vpnkeys.api.services import Services
+from vpnkeys.domain.reached import prefix_of
 from vpnkeys.server.ending import CancelledRequests
 from vpnkeys.server.pools import Pool, SharedCall
 from vpnkeys.server.requests import AccessLog
@@ -92,6 +94,8 @@ def create_app(services: Services) -> ASGIApp:
         summary="Keys for VLESS + REALITY + Vision, each on a port of its own",
         description=f"vpnkeys {__version__}",
         lifespan=_lifespan,
+        # Programs and the page that describes the API find it where the public does.
+        servers=[{"url": services.public_url}] if services.public_url else None,
         # FastAPI's own pages load Swagger UI from another server; `pages/docs.py` serves it from this package.
         docs_url=None,
         redoc_url=None,
@@ -110,6 +114,8 @@ def create_app(services: Services) -> ASGIApp:
     served: ASGIApp = Dispatcher(app)
     if services.look is not None:
         served = FreshReads(served, services.look)
+    if prefix := prefix_of(services.public_url):
+        served = BelowPrefix(served, prefix)
     checked = SingleHeaders(BodyLimit(served))
     open_to = CrossOrigin(checked, services.cors_origins) if services.cors_origins else checked
     return AccessLog(CancelledRequests(HeadRequests(open_to)), app.state.metrics.count)

@@ -25,6 +25,7 @@ class Services:
     """Holds the services of one server. `site` is a function, because the key pair in it can be reloaded.
 
     `look` looks at a database elsewhere; None where the database answers at once.
+    `public_url` is the base of the public addresses when the operator has set one, else empty.
     """
 
     audit: AuditLog
@@ -46,3 +47,4 @@ class Services:
     webhooks: WebhookService
     xray_version: str
     cors_origins: tuple[str, ...] = ()
+    public_url: str = ""

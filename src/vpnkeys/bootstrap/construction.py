@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from vpnkeys.bootstrap.certificate import Issuing, build_issuing
 from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, build_watch, xray_command
 from vpnkeys.bootstrap.server import Server
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
@@ -44,6 +45,7 @@ from vpnkeys.service.tokens import TokenService
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings, SettingsError
+from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.store.files.secrets import REALITY_FILE, load_key_pair, save_key_pair
 from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.store.sql.opening import open_migrated
@@ -85,15 +87,13 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     lock = _lock_what_is_whole(settings, start_empty=start_empty)
     api_key_hash, new_api_key = api_key(settings)
     core = _core(settings, xray)
-    reconciler, traffic, clock, post = core.reconciler, core.traffic, core.clock, LazyWebhookClient()
+    reconciler, traffic, clock = core.reconciler, core.traffic, core.clock
+    post, issuing = LazyWebhookClient(), build_issuing(settings)
     keys, reporter = KeyService(core.changer, settings.port_range), Reporter(reconciler, settings.port_range)
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
     drift, config, workers = DriftWatch(reconciler), ConfigWatch(core.node, reconciler, core.process), Workers()
     hang_watch = HangWatch(core.process, core.node.control.ping, traffic.collect)
-    look, connections = (
-        partial(host_facts, settings, daily_backup, served, clock),
-        build_watch(settings, core.site, core.guard),
-    )
+    look, connections = _host(settings, daily_backup, served, issuing), build_watch(settings, core.site, core.guard)
     health = _health(look, hang_watch, config, workers, connections)
     server = Server(
         settings=settings,
@@ -112,6 +112,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         sender=Sender(reconciler.store, post, clock),
         new_api_key=new_api_key,
         certificate=served,
+        issuing=issuing,
         node=core.node,
         process=core.process,
         hang_watch=hang_watch,
@@ -188,6 +189,7 @@ def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
         server.daily_backup.worker,
         reserve,
         server.sender.worker,
+        *server.issuing.workers,
         *server.health.workers,
     )
     guard = () if server.guard is None else (server.guard.worker,)
@@ -200,6 +202,13 @@ def _reconciler_of(settings: Settings, store: SqlStore, node: LocalNode, site: S
     """Return what repairs this node; an Xray that is our child has no calls of an earlier life of the service."""
     late_calls = LateCalls(is_child=settings.xray_supervisor == "vpnkeys")
     return Reconciler(store, node, node, site, on_repaired=node.prober.xray_is_up, late_calls=late_calls)
+
+
+def _host(
+    settings: Settings, backups: DailyBackup, served: CertificateFiles, issuing: Issuing
+) -> Callable[[], HostFacts]:
+    """Return the function that looks at this host."""
+    return partial(host_facts, settings, backups, served, SystemClock(), issuing.fault)
 
 
 def _health(
@@ -219,9 +228,8 @@ def _health(
 
 def _subscriptions_of(settings: Settings, reconciler: Reconciler, clock: SystemClock) -> SubscriptionService:
     """Return the use cases about subscriptions, which end with their keys even while the database stores no stop."""
-    host, port = settings.server_address, settings.listen.port
     operator = Operator(settings.operator_name, settings.support_url, settings.announcement)
-    return SubscriptionService(reconciler.store, clock, host, port, reconciler.stops.keys, operator)
+    return SubscriptionService(reconciler.store, clock, settings.base_url, reconciler.stops.keys, operator)
 
 
 def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> XrayProcess | XrayUnit:

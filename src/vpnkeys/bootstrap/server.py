@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from vpnkeys.bootstrap.certificate import Issuing
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.overview import OverviewKeeper
@@ -57,6 +58,7 @@ class Server:
     sender: Sender
     new_api_key: str | None
     certificate: CertificateFiles
+    issuing: Issuing
     node: LocalNode
     process: XrayProcess | XrayUnit
     hang_watch: HangWatch

@@ -32,6 +32,9 @@ KeyIds = Annotated[
     typer.Argument(metavar="KEY...", help="The keys' ids, UUIDs, names or ports, or beginnings.", callback=are_names),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Domain = Annotated[
+    str, typer.Option("--domain", metavar="NAME", help="This server's name or public address: a certificate is issued.")
+]
 Qr = Annotated[bool, typer.Option("--qr", help="Also draw the link as a QR code for a phone to scan.")]
 Since = Annotated[
     str | None, typer.Option("--from", metavar="TIME", help="A date or ISO 8601; default: a day ago, or 30 days.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vpnkeys.files import write_atomically
 from vpnkeys.install import services
+from vpnkeys.install.domain import set_domain, wait_for_certificate
 from vpnkeys.install.host import InstallFailed, Say, one_at_a_time, run, run_as_server
 from vpnkeys.install.layout import Layout, point, write_wrapper
 from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
@@ -26,21 +27,29 @@ def settings_of(layout: Layout) -> Settings:
         return load_settings({f"{PREFIX}{name}": str(value) for name, value in own.items()})
 
 
-def install(layout: Layout, source: Path, xray: Path | None, say: Say, *, without_nftables: bool = False) -> None:
+def install(  # noqa: PLR0913 - one for each option of the command
+    layout: Layout, source: Path, xray: Path | None, say: Say, domain: str = "", *, without_nftables: bool = False
+) -> None:
     """Install a source tree, or upgrade the present installation to it. Raises SettingsError or InstallFailed.
 
-    An upgrade drops no connection of a customer. `xray` is the binary to copy; None: one is found or fetched. A host
-    without nftables is refused at the first installation, unless `without_nftables`.
+    An upgrade drops no connection of a customer. `xray` is the binary to copy; None: one is found or fetched. A
+    `domain` is written into the settings. A host without nftables is refused at the first installation, unless
+    `without_nftables`.
     """
     with one_at_a_time():
+        is_new_domain = bool(domain) and set_domain(layout, domain)
         settings = settings_of(layout)
         present = current_release(layout)
         if present is None:
             if not without_nftables:
                 require_nftables()
             _install_first(layout, settings, source, xray, say)
-        else:
-            _upgrade_to(layout, present, source, xray, say)
+            return
+        _upgrade_to(layout, present, source, xray, say)
+        if is_new_domain:
+            services.restart_server()
+            wait_for_certificate(layout, settings.domain, say)
+            say(f"The dashboard: {settings.base_url}/ui/")
 
 
 def upgrade(layout: Layout, source: Path | None, say: Say) -> None:
@@ -91,8 +100,9 @@ def _install_first(layout: Layout, settings: Settings, source: Path, xray: Path 
         services.start(layout)
         services.wait_for_answer(layout, release.version)
         undo.pop_all()
+    has_certificate = bool(settings.domain) and wait_for_certificate(layout, settings.domain, say)
     with as_owner(layout.data_dir):
-        fingerprint = certificate(settings).fingerprint()
+        fingerprint = "" if has_certificate else certificate(settings).fingerprint()
     for line in introduction(settings, release.version, fingerprint, api_key):
         say(line)
     for line in firewall_hints(settings, lambda program: shutil.which(program) is not None):

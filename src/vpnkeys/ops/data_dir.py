@@ -10,7 +10,13 @@ from vpnkeys.domain.reality import KeyPair
 from vpnkeys.files import keep_reserve
 from vpnkeys.rundir import API_SOCKET, ensure_run_dir, memory_dir, run_dir
 from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError
-from vpnkeys.store.files.certificate import CertificateFiles, load_certificate
+from vpnkeys.store.files.certificate import (
+    CertificateFiles,
+    issued_files,
+    load_certificate,
+    load_issued,
+    own_files,
+)
 from vpnkeys.store.files.secrets import API_KEY_FILE, REALITY_FILE, ApiKeyHash, load_api_key, load_key_pair
 from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.worker import Job, Worker
@@ -95,10 +101,19 @@ def missing_secrets(settings: Settings) -> tuple[str, ...]:
 
 
 def certificate(settings: Settings) -> CertificateFiles:
-    """Return the operator's certificate, or one of our own."""
+    """Return the certificate to serve, made if it is missing: the operator's, an authority's, or one of our own."""
     if settings.tls_cert is not None and settings.tls_key is not None:
         return CertificateFiles(settings.tls_cert, settings.tls_key)
-    return load_certificate(settings.data_dir, settings.server_address)
+    load = load_issued if settings.domain else load_certificate
+    return load(settings.data_dir, settings.server_address)
+
+
+def certificate_files(settings: Settings) -> CertificateFiles:
+    """Return the paths of the certificate to serve, whether it is there or not."""
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        return CertificateFiles(settings.tls_cert, settings.tls_key)
+    own = own_files(settings.data_dir, settings.server_address)
+    return issued_files(settings.data_dir) if settings.domain else own
 
 
 def api_socket(settings: Settings) -> Path:

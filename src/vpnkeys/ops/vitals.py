@@ -137,7 +137,13 @@ def _by_id(stored: _Stored) -> dict[str, Bytes]:
     return {key.id: stored.tally.by_key.get(key.account, NOTHING) for key in stored.keys}
 
 
-def host_facts(settings: Settings, backups: DailyBackup, certificate: CertificateFiles, clock: Clock) -> HostFacts:
+def host_facts(
+    settings: Settings,
+    backups: DailyBackup,
+    certificate: CertificateFiles,
+    clock: Clock,
+    renewal_fault: Callable[[], str],
+) -> HostFacts:
     """Return what this host says of its disk, secrets, backups, certificate and address. Raises OSError."""
     now, data_dir = clock.now(), settings.data_dir
     return HostFacts(
@@ -145,8 +151,10 @@ def host_facts(settings: Settings, backups: DailyBackup, certificate: Certificat
         is_writable=os.access(data_dir, os.W_OK),
         backup_age_s=_backup_age_s(backups, now),
         certificate_expires_in_s=_certificate_expires_in_s(certificate, now),
+        certificate_lifetime_s=_lifetime_s(certificate),
         address_fault=address_fault(settings),
         secrets_missing=missing_secrets(settings),
+        renewal_fault=renewal_fault(),
     )
 
 
@@ -177,13 +185,22 @@ def _backup_age_s(backups: DailyBackup, now: datetime) -> float | None:
 
 def certificate_expires_at(certificate: CertificateFiles) -> datetime | None:
     """Return when the served certificate expires, UTC without an offset; None when it cannot be read."""
-    try:
-        served = x509.load_pem_x509_certificate(certificate.cert.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return served.not_valid_after_utc.replace(tzinfo=None)
+    served = _served(certificate)
+    return None if served is None else served.not_valid_after_utc.replace(tzinfo=None)
 
 
 def _certificate_expires_in_s(certificate: CertificateFiles, now: datetime) -> float | None:
     end = certificate_expires_at(certificate)
     return None if end is None else (end - now).total_seconds()
+
+
+def _lifetime_s(certificate: CertificateFiles) -> float | None:
+    served = _served(certificate)
+    return None if served is None else (served.not_valid_after_utc - served.not_valid_before_utc).total_seconds()
+
+
+def _served(certificate: CertificateFiles) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificate(certificate.cert.read_bytes())
+    except (OSError, ValueError):
+        return None

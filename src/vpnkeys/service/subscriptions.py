@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import NotFound
 from vpnkeys.domain.key import Key, find
-from vpnkeys.domain.link import host_in_url
 from vpnkeys.domain.operator import NO_OPERATOR, Operator
 from vpnkeys.domain.subscription import Subscription, hash_token, new_shared, new_subscription
 from vpnkeys.interfaces import Clock, Store
@@ -20,15 +19,14 @@ class SubscriptionNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionService:
-    """Implements the use cases about subscriptions. Customers reach this server by HTTPS at `host` and `port`.
+    """Implements the use cases about subscriptions. Their addresses begin with `base_url`.
 
     `keys` returns the keys as they are in force, with stops that the database could not store.
     """
 
     store: Store
     clock: Clock
-    host: str
-    port: int
+    base_url: str
     keys: Callable[[], tuple[Key, ...]]
     operator: Operator = NO_OPERATOR
 
@@ -100,7 +98,7 @@ class SubscriptionService:
 
     def url(self, token: str) -> str:
         """Return the address for the customer."""
-        return f"https://{host_in_url(self.host)}:{self.port}/sub/{token}"
+        return f"{self.base_url}/sub/{token}"
 
 
 def _facts(subscription: Subscription | None) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Finds problems in facts that are at hand; nothing here waits."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -28,7 +29,7 @@ _MIB = 2**20
 _LOW_BYTES, _FULL_BYTES = 16 * _MIB, FULL_BELOW_BYTES
 _NEARLY_ALL = 0.8
 _DAY_S = 86400.0
-_CERTIFICATE_S = 14 * _DAY_S
+_CERTIFICATE_S, _CERTIFICATE_SHARE = 14 * _DAY_S, 5  # the time that is left, at most this part of the whole
 _BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after it
 
 
@@ -43,9 +44,11 @@ class HostFacts:
     free_bytes: int | None = None
     backup_age_s: float | None = None
     certificate_expires_in_s: float | None = None
+    certificate_lifetime_s: float | None = None
     is_writable: bool = True
     address_fault: str = ""
     secrets_missing: tuple[str, ...] = ()
+    renewal_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,11 @@ def on_host(facts: HostFacts) -> Iterator[tuple[Code, str]]:
         yield (Code.DISK_FULL if free < _FULL_BYTES else Code.DISK_LOW), ""
     if facts.secrets_missing:
         yield Code.SECRET_MISSING, ", ".join(facts.secrets_missing)
-    if expires is not None and expires < _CERTIFICATE_S:
+    soon = min(_CERTIFICATE_S, (facts.certificate_lifetime_s or math.inf) / _CERTIFICATE_SHARE)
+    if expires is not None and expires < soon:
         yield (Code.CERTIFICATE_EXPIRED if expires <= 0 else Code.CERTIFICATE_EXPIRING), ""
+    if facts.renewal_fault:
+        yield Code.CERTIFICATE_RENEWAL, facts.renewal_fault
     if age is not None and age > _BACKUP_S:
         yield Code.BACKUP_LATE, ""
     if facts.address_fault:

@@ -38,6 +38,7 @@ class Code(StrEnum):
     SPEED_LIMITS_NOT_KEPT = "speed_limits_not_kept"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_EXPIRING = "certificate_expiring"
+    CERTIFICATE_RENEWAL = "certificate_renewal"
     BACKUP_LATE = "backup_late"
     WORKER_LATE = "worker_late"
 
@@ -171,6 +172,11 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         ),
         Code.CERTIFICATE_EXPIRING: Trouble(
             "The certificate of the API expires within 14 days.", "renew the certificate; `vpnkeys doctor`"
+        ),
+        Code.CERTIFICATE_RENEWAL: Trouble(
+            "The authority has issued no certificate for the domain. The one before stays, or a self-signed one.",
+            "`journalctl -u vpnkeys` has its words. The name must lead to this server, and TCP 80 (443, if the API is "
+            "there) must be open to all. It is tried again by itself",
         ),
         Code.BACKUP_LATE: Trouble("The daily backup is overdue.", "`vpnkeys backups make`; the log has the reason"),
         Code.WORKER_LATE: Trouble(

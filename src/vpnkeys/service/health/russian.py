@@ -122,6 +122,11 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
         ),
         Code.CERTIFICATE_EXPIRED: Text("Срок сертификата API истёк.", _RENEW),
         Code.CERTIFICATE_EXPIRING: Text("Срок сертификата API истекает в течение 14 дней.", _RENEW),
+        Code.CERTIFICATE_RENEWAL: Text(
+            "Удостоверяющий центр не выдал сертификат для домена. Действует прежний или самоподписанный.",
+            "его слова — в `journalctl -u vpnkeys`. Имя должно вести на этот сервер, а TCP 80 (443, если API там) "
+            "должен быть открыт для всех. Попытки повторяются сами",
+        ),
         Code.BACKUP_LATE: Text("Ежедневная копия просрочена.", "`vpnkeys backups make`; причина в журнале"),
         Code.WORKER_LATE: Text(
             "Фоновая работа просрочена.", "причина в журнале; если не проходит, перезапустите службу"

@@ -37,7 +37,10 @@ from vpnkeys.store.sql.faults import damaged, translated
 from vpnkeys.store.sql.schema import foreign_parts, mistyped_column
 
 DATABASE = "vpnkeys.db"
-MEMBERS = (DATABASE, "reality.json", "api-key.json", "tls/cert.pem", "tls/key.pem", "vpnkeys.env")
+MEMBERS = (
+    DATABASE, "reality.json", "api-key.json", "tls/cert.pem", "tls/key.pem", "acme/cert.pem", "acme/key.pem",
+    "acme/account.pem", "vpnkeys.env",
+)  # fmt: skip
 """The files that a backup may contain, by their paths in the data directory."""
 COMPANIONS = ("-wal", "-shm", "-journal")
 """Files that SQLite keeps beside a database, and would apply to another database put in its place."""
