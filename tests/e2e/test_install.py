@@ -47,7 +47,7 @@ def server_version(site: Installed) -> str:
 
 
 def fail_to_install(site: Installed) -> None:
-    """Wrong settings are told before anything is made; when the server cannot start, all that was made goes again."""
+    """Wrong settings and a taken port are told before anything is made; when the start fails, all of it goes again."""
     env_file = site.guest.root / "var/lib/vpnkeys/vpnkeys.env"
     right = env_file.read_text()
     env_file.write_text(f"{right}VPNKEYS_NO_SUCH_THING=1\n")
@@ -57,8 +57,13 @@ def fail_to_install(site: Installed) -> None:
     env_file.write_text(right)
     with socket.create_server(("0.0.0.0", 8000)):  # noqa: S104 - in the guest, whose network is its loopback
         done = site.try_to_install()
+    assert (done.returncode, "the API's port 8000 is taken by" in done.stderr) == (1, True), done.stderr
+    assert left_behind(site) == []
+    env_file.write_text(f"{right}VPNKEYS_LISTEN=192.0.2.1:8000\n")  # an address that is not the guest's
+    done = site.try_to_install()
     assert (done.returncode, "the server does not start" in done.stderr) == (1, True), done.stderr
     assert left_behind(site) == []
+    env_file.write_text(right)
 
 
 def spoil_migrations(tree: Path, body: str) -> None:

@@ -10,6 +10,7 @@ from vpnkeys.install import services
 from vpnkeys.install.domain import set_domain, wait_for_certificate
 from vpnkeys.install.host import InstallFailed, Say, one_at_a_time, run, run_as_server
 from vpnkeys.install.layout import Layout, point, write_wrapper
+from vpnkeys.install.neighbours import meet_neighbours
 from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
 from vpnkeys.install.releases import Release, build, current_release, digest_of
 from vpnkeys.install.upgrading import change
@@ -80,6 +81,7 @@ def _upgrade_to(layout: Layout, present: Release, source: Path, xray: Path | Non
 
 
 def _install_first(layout: Layout, settings: Settings, source: Path, xray: Path | None, say: Say) -> None:
+    meet_neighbours(settings, say)
     keep_xray(layout, xray, say)  # first, because fetching may fail, and nothing was changed yet
     # Each step registers how to undo it, before it starts; `pop_all` at the end keeps everything.
     with ExitStack() as undo:
