@@ -9,7 +9,7 @@ APPEND_ONLY = "the audit log is append-only"
 
 _GROWS = "UPDATE generations SET number = number + 1 WHERE name ="
 
-# Whoever tries it is wrong, as with a constraint; so it is the same kind of error on both databases.
+# The same kind of error on both databases: the statement is wrong, as with a constraint.
 _REFUSE = f"BEGIN RAISE EXCEPTION '{APPEND_ONLY}' USING ERRCODE = 'integrity_constraint_violation'; END"
 _COUNT = f"BEGIN {_GROWS} TG_TABLE_NAME; RETURN NULL; END"
 
