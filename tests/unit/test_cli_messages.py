@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.test_cli_documented import _options
+from tests.unit.test_described import DOCUMENT
 
 import vpnkeys
 from vpnkeys.cli.output.operations import COMMANDS, in_commands
@@ -35,6 +36,12 @@ def test_each_request_that_the_server_names_has_a_command(request_: str) -> None
     assert _REQUEST.search(said) is None, said
     (command,) = re.findall(r"`vpnkeys ([^`]+)`", said)
     assert command in COMMANDS.values()
+
+
+def test_each_request_has_a_command() -> None:
+    """But those that only browsers send: a new one is seen here."""
+    requests = {f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert {request for request in requests if "/ui/" not in request} == COMMANDS.keys()
 
 
 def test_the_commands_exist() -> None:
