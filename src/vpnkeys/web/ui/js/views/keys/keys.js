@@ -64,7 +64,8 @@ export function keysView({ main, signal }) {
   const none = h("div");
   const end = h("div", { class: "list-end" });
   let drawn = PIECE;
-  const near = new IntersectionObserver(([entry]) => entry.isIntersecting && drawMore(), { rootMargin: "600px" });
+  // The last entry: a busy browser tells of several looks at once, of which only the last is how it is now.
+  const near = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && drawMore(), { rootMargin: "600px" });
   near.observe(end);
   signal.addEventListener("abort", () => near.disconnect());
   const filter = h("select", { "aria-label": t("keys.filter"), class: "filter", onchange: () => chooseStatus() });
