@@ -193,6 +193,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "limit": ("how many records at most", 100),
     "overlap_hours": ("for how many hours the old token goes on working", 24),
     "step": ("one point for each hour, or for each day, UTC", "day"),
+    "subscription_id": ("the id of the subscription", _ID),
     "to": ("the end", "2026-12-01T00:00:00Z"),
     "token_id": ("the id of the token", "3f1c0c526d3e4b7e"),
     "webhook_id": ("the id of the webhook", _ID),
