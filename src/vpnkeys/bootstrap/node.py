@@ -18,7 +18,7 @@ from vpnkeys.xray.config.file import ConfigFile
 from vpnkeys.xray.config.start import ChosenFile, StartFile
 from vpnkeys.xray.host.bounds import ConnectionBounds, Most
 from vpnkeys.xray.host.connections import ConnectionWatch, Ports
-from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, table_of
+from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, bounds_table, mark_of, table_of
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.probe.kernel import Probes
@@ -57,7 +57,7 @@ def build_watch(settings: Settings, site: ServerIdentity, guard: Guard | None) -
     targets = {int(site.target(name).rpartition(":")[2]) for name in site.server_names}
     ports = Ports(range(pool.first, pool.last + 1), targets, None if guard is None else guard.policy.mark)
     most = Most(settings.connections_per_source, settings.connections_per_key)
-    bounds = ConnectionBounds(f"{table_of(settings.data_dir)}_bounds", most)
+    bounds = ConnectionBounds(bounds_table(settings.data_dir), most)
     return ConnectionWatch(ports, bounds, XrayCounters(api_socket(settings)).pid)
 
 
