@@ -130,6 +130,7 @@ class _Site(asyncio.Protocol):
     def _read_http1(self) -> None:
         while b"\r\n\r\n" in self._buffer:
             head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+            self._greeted = True
             wanted = head.split(b" ")[1].strip(b"/")
             body = page_of(int(wanted)) if wanted.isdigit() else b""
             self._write(_HTTP1_ANSWER % len(body) + body)
