@@ -88,7 +88,8 @@ def listener_pid(path: Path, timeout_s: float) -> int:
 def as_owner(path: Path) -> Iterator[None]:
     """Act with the rights of the server's user for the block, where root works on something of that user's.
 
-    No program may be started in the block: it could become root again.
+    No program may be started in the block: it could become root again. Raises PermissionError where that user
+    cannot read this Python.
     """
     user = _server_user()
     if user is None or not _is_below(path, user.pw_uid):
@@ -100,6 +101,10 @@ def as_owner(path: Path) -> Iterator[None]:
     os.seteuid(user.pw_uid)
     try:
         yield
+    except ImportError as error:
+        # Modules that are loaded late, from a directory such as root's own, which is closed to the server's user.
+        msg = f"the server's user cannot read this Python ({sys.prefix}): use the installed vpnkeys"
+        raise PermissionError(msg) from error
     finally:
         os.seteuid(_ROOT)
         os.setegid(group)

@@ -14,7 +14,16 @@ import pytest
 from tests.support.data_dirs import filled
 from tests.support.legacy import OldKey, OldServer
 from tests.support.process import wait_until
-from tests.support.strangers import NOBODY, SERVER, as_user, give, needs_users, open_room, run_as_root
+from tests.support.strangers import (
+    NOBODY,
+    SERVER,
+    as_user,
+    give,
+    needs_users,
+    open_room,
+    require_readable_python,
+    run_as_root,
+)
 
 from vpnkeys.ops.backup import write_backup
 from vpnkeys.store.files.backup import unpack
@@ -163,6 +172,7 @@ def test_a_backup_copies_no_secret(installed: Path, secret: Path, name: str) -> 
 @pytest.mark.parametrize("name", [".lock", "backups", "tls", ".vpnkeys.new.db"])
 def test_a_restore_writes_nowhere_else(installed: Path, secret: Path, tmp_path: Path, name: str) -> None:
     """Neither is a file of root's changed, nor is one made beside it."""
+    require_readable_python()
     backup = write_backup(filled(tmp_path / "other", 7), secret.parent / "good.backup").file
     _link(installed / name, secret if "." in name else secret.parent)
     before = {path: path.read_bytes() for path in secret.parent.iterdir()}
@@ -174,6 +184,7 @@ def test_a_restore_writes_nowhere_else(installed: Path, secret: Path, tmp_path: 
 
 def test_root_works_for_the_server(installed: Path, secret: Path, tmp_path: Path) -> None:
     """It reads and writes its own files, and what it makes in the data directory belongs to the server's user."""
+    require_readable_python()
     out = secret.parent / "out.backup"
     done = run_as_root(installed.parent, "backup", str(out))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,12 @@ def run_as_root(
         timeout=300,
         check=False,
     )
+
+
+def require_readable_python() -> None:
+    """Skip the test where this Python is in a directory that is closed to other users, such as /root."""
+    if subprocess.run(as_user(SERVER, sys.executable, "-c", ""), capture_output=True, check=False).returncode:
+        pytest.skip("the server's user cannot run this Python")
 
 
 def as_user(uid: int, *program: str) -> Sequence[str]:
