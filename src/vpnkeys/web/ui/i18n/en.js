@@ -51,6 +51,7 @@ export default {
   "problems.connecting": "The state is not known yet.",
   "problems.lost": "The server cannot be reached. Its last known state:",
   "problems.cure": "What to do:",
+  "problems.detail": "Details:",
   "problems.since": "Since",
 
   "theme.label": "Theme: {theme}",

@@ -51,6 +51,7 @@ export default {
   "problems.connecting": "Состояние ещё неизвестно.",
   "problems.lost": "Сервер недоступен. Последнее известное состояние:",
   "problems.cure": "Что делать:",
+  "problems.detail": "Подробности (на английском):",
   "problems.since": "С",
 
   "theme.label": "Тема: {theme}",
