@@ -19,7 +19,7 @@ from vpnkeys.domain.plan import FileState, Plan, plan
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Host, Node
 from vpnkeys.xray.config.check import xray_checker
-from vpnkeys.xray.config.egress import BaseConfig
+from vpnkeys.xray.config.document import BaseConfig
 from vpnkeys.xray.config.file import ConfigFile
 from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.sockets import can_cut

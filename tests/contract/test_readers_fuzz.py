@@ -28,7 +28,7 @@ from vpnkeys.ops.backup import write_backup
 from vpnkeys.service.legacy.reading import read_installation
 from vpnkeys.store.files.backup import DATABASE, Backup, BackupRefused, make_fit, pack, unpack
 from vpnkeys.store.files.legacy import read_legacy_database
-from vpnkeys.xray.config.egress import BaseConfig
+from vpnkeys.xray.config.document import BaseConfig
 from vpnkeys.xray.config.file import ConfigFile
 
 _BOUNDED = settings(

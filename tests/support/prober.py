@@ -15,7 +15,7 @@ from vpnkeys.domain.inbound import ServerIdentity, warm_inbounds
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.xray.config.check import xray_checker
-from vpnkeys.xray.config.egress import BaseConfig
+from vpnkeys.xray.config.document import BaseConfig
 from vpnkeys.xray.config.file import ConfigFile
 from vpnkeys.xray.config.start import ChosenFile
 from vpnkeys.xray.probe.kernel import Probes

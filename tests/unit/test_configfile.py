@@ -17,7 +17,7 @@ from vpnkeys.domain.plan import FileState, file_is_right
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.files import write_atomically
 from vpnkeys.xray.config.check import ConfigUntested
-from vpnkeys.xray.config.egress import BaseConfig
+from vpnkeys.xray.config.document import BaseConfig
 from vpnkeys.xray.config.file import ConfigFile
 
 WANTED = (inbound_of(10001),)

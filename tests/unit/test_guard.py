@@ -8,8 +8,7 @@ import pytest
 
 from vpnkeys.domain.networks import PRIVATE_NETWORKS
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.xray.config.document import merge
-from vpnkeys.xray.config.egress import BaseConfig, has_own_dns
+from vpnkeys.xray.config.document import BaseConfig, has_own_dns, merge
 from vpnkeys.xray.host import nft
 from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, ruleset, table_of
 

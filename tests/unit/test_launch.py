@@ -15,8 +15,7 @@ from tests.unit.test_config import inbound_of
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.xray.config.document import merge
-from vpnkeys.xray.config.egress import BaseConfig
+from vpnkeys.xray.config.document import BaseConfig, merge
 from vpnkeys.xray.config.file import base_digest
 from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.guard import Guard, Policy

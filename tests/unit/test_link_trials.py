@@ -13,7 +13,7 @@ from tests.support.memory import SITE
 
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.trial import Outcome, Trial
-from vpnkeys.xray.config.egress import BaseConfig
+from vpnkeys.xray.config.document import BaseConfig
 from vpnkeys.xray.probe import client
 from vpnkeys.xray.probe.trial import Trials
 

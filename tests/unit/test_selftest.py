@@ -16,7 +16,7 @@ from vpnkeys.domain.limits import Limits
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.trial import Egress, Outcome, Trial
 from vpnkeys.service.selftest import SelfTest
-from vpnkeys.xray.config.egress import BaseConfig
+from vpnkeys.xray.config.document import BaseConfig
 
 
 class ScriptedNode(FakeNode):

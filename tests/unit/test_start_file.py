@@ -16,8 +16,7 @@ from tests.unit.test_config import inbound_of
 from vpnkeys.domain.errors import ConfigRefused
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.xray.config.check import ConfigUntested
-from vpnkeys.xray.config.document import merge
-from vpnkeys.xray.config.egress import BaseConfig
+from vpnkeys.xray.config.document import BaseConfig, merge
 from vpnkeys.xray.config.start import ChosenFile, StartFile
 
 Json = dict[str, Any]

@@ -8,7 +8,7 @@ from vpnkeys.domain.networks import is_private
 from vpnkeys.ops.data_dir import api_socket
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import host_names
-from vpnkeys.xray.config.egress import BaseConfig
+from vpnkeys.xray.config.document import BaseConfig
 
 
 def base_config(settings: Settings, mark: int | None) -> BaseConfig:

@@ -14,7 +14,7 @@ from vpnkeys.domain.errors import (
 )
 from vpnkeys.domain.key import Key, find
 from vpnkeys.domain.link import render_link
-from vpnkeys.domain.making import Draft, Supply, made, ports_for
+from vpnkeys.domain.making import Draft, Supply, made, none_left, refused_choice
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.traffic import EpochSample, Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock
@@ -249,6 +249,34 @@ class KeyService:
     def _made(self, seen: Snapshot, drafts: Sequence[Draft], supply: Supply) -> KeyChanges:
         ports = ports_for(self.pool, seen, [draft.choices.port for draft in drafts])
         return made(seen, drafts, ports, supply)
+
+
+def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> tuple[int, ...]:
+    """Return the chosen ports, and in place of each None the lowest free one that nobody chose.
+
+    Raises InvalidChoice, AlreadyTaken, and what `lowest_free` raises.
+    """
+    taken = set(seen.taken_ports)
+    for wanted in filter(None, chosen):
+        if wanted not in pool or wanted in taken or not seen.is_free(wanted):
+            raise refused_choice(wanted, pool, is_a_keys=wanted in taken)
+        taken.add(wanted)
+    ports = []
+    for port in chosen:
+        taken.add(given := port or lowest_free(pool, taken, seen.is_free, seen.pending_ports))
+        ports.append(given)
+    return tuple(ports)
+
+
+# Not a pure function of `domain`, because `is_free` tries to listen; so only ports that no key has are asked about.
+def lowest_free(
+    pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool], pending: Collection[int]
+) -> int:
+    """Return the lowest free port of the pool that no key has. Raises PortsExhausted, XrayUnavailable (`pending`)."""
+    for port in pool.ports:
+        if port not in taken and is_free(port):
+            return port
+    raise none_left(pool, pending)
 
 
 def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:

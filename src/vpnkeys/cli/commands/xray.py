@@ -12,7 +12,7 @@ from vpnkeys.rundir import memory_dir, run_dir
 from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings, set_data_dir
 from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.xray.config.check import xray_checker
-from vpnkeys.xray.config.egress import BaseConfig, JsonObject
+from vpnkeys.xray.config.document import BaseConfig, JsonObject
 from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.guard import Guard, Policy, mark_of, table_of
 from vpnkeys.xray.process.binary import obtain

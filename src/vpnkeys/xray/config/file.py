@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 
@@ -17,9 +16,8 @@ from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.files import Mark, write_atomically
 from vpnkeys.xray.config.aside import Aside, keep_aside, move_aside
 from vpnkeys.xray.config.check import Checker, ConfigUntested
-from vpnkeys.xray.config.document import belongs_to_us, merge, parse_inbound, reserved_ports, summary
-from vpnkeys.xray.config.egress import API_TAG, BaseConfig, JsonObject, has_own_dns
-from vpnkeys.xray.config.reading import parse_config, read_document
+from vpnkeys.xray.config.document import API_TAG, BaseConfig, Foreign, JsonObject, belongs_to_us, foreign_in, merge
+from vpnkeys.xray.config.reading import parse_config, parse_inbound, read_document, summary
 from vpnkeys.xray.host import ports
 
 _log = logging.getLogger(__name__)
@@ -38,13 +36,6 @@ class ConfigDraft:
     refusal: str = ""
 
 
-class _Foreign(NamedTuple):
-    """Parts of the operator's sections: ports of our range with their tags, and whether there is a `dns` section."""
-
-    reserved: Mapping[int, str]
-    has_dns: bool = False
-
-
 @dataclass(slots=True)
 class ConfigFile:
     """Xray's config.json. `check` is called before a write, unless only inbounds of our own have changed.
@@ -60,7 +51,7 @@ class ConfigFile:
     started_base: str = field(default="", init=False)
     _checked: str = field(default="", init=False)
     _written: tuple[Mark | None, JsonObject] = field(default=(None, {}), init=False)
-    _foreign: tuple[Mark | None, _Foreign] = field(default=(None, _Foreign({})), init=False)
+    _foreign: tuple[Mark | None, Foreign] = field(default=(None, Foreign({})), init=False)
 
     def read(self) -> FileView:
         """Return what the file contains now; a damaged or missing file is a state, not an error."""
@@ -89,14 +80,15 @@ class ConfigFile:
                 # Of two inbounds with one tag it is unknown which Xray would run, so neither counts as ours.
                 ours[inbound.tag] = summary(raw) if inbound.tag in ours else inbound
         rendered = [inbound for inbound in ours.values() if isinstance(inbound, Inbound)]
+        found = foreign_in(document, self.base.pool)
         return FileView(
             FileState.OK,
             ours,
             tuple(foreign),
             base_ok=self._is_base_intact(document, rendered),
             api_inbounds=api_inbounds,
-            reserved=reserved_ports(document, self.base.pool),
-            has_own_dns=has_own_dns(document),
+            reserved=found.reserved,
+            has_own_dns=found.has_dns,
         )
 
     def _is_base_intact(self, document: JsonObject, inbounds: list[Inbound]) -> bool:
@@ -131,11 +123,11 @@ class ConfigFile:
         """Return whether the operator has a `dns` section, by which Xray then resolves all names."""
         return self._foreign_now().has_dns
 
-    def _foreign_now(self) -> _Foreign:
+    def _foreign_now(self) -> Foreign:
         mark = Mark.at(self.path)
         if mark != self._foreign[0]:
             seen = self.read()
-            self._foreign = (mark, _Foreign(seen.reserved, seen.has_own_dns))
+            self._foreign = (mark, Foreign(seen.reserved, seen.has_own_dns))
         return self._foreign[1]
 
     def write(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> None:
@@ -180,7 +172,7 @@ class ConfigFile:
         with self._as_unwritable():
             mark = write_atomically(self.path, draft.content)
             self._checked, self.refusal = draft.around, draft.refusal
-            found = _Foreign(reserved_ports(draft.document, self.base.pool), has_own_dns(draft.document))
+            found = foreign_in(draft.document, self.base.pool)
             self._foreign = (mark, found)
             # Last: a thread that knows the file by this mark finds what was found out about it.
             self._written = (mark, draft.document)

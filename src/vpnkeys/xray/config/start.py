@@ -12,8 +12,7 @@ from vpnkeys.domain.errors import ConfigRefused
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.files import write_atomically
 from vpnkeys.xray.config.check import Checker, ConfigUntested
-from vpnkeys.xray.config.document import merge
-from vpnkeys.xray.config.egress import BaseConfig, JsonObject
+from vpnkeys.xray.config.document import BaseConfig, JsonObject, merge
 from vpnkeys.xray.config.file import base_digest, can_listen, inbounds_of_ours
 from vpnkeys.xray.config.reading import read_document
 

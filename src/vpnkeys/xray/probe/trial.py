@@ -15,7 +15,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.reality import Fingerprint
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.trial import NOT_TRIED, Egress, Outcome, Trial
-from vpnkeys.xray.config.egress import SELF_TEST_HOST, BaseConfig
+from vpnkeys.xray.config.document import SELF_TEST_HOST, BaseConfig
 from vpnkeys.xray.probe.client import ClientFailed, ConnectionTrace, connect, relay, running_client, way_into
 
 # Ten seconds in all. _ANSWER_S covers the five that REALITY makes a client sleep when it connects during a probe.

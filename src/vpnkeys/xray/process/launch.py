@@ -15,7 +15,7 @@ import orjson
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.files import write_atomically
 from vpnkeys.rundir import API_SOCKET, ensure_run_dir, is_listening
-from vpnkeys.xray.config.egress import JsonObject
+from vpnkeys.xray.config.document import JsonObject
 from vpnkeys.xray.config.reading import read_document
 from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.guard import Guard, GuardImpossible

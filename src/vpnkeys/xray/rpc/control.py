@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from vpnkeys.domain.errors import XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import AnyInbound, Inbound
-from vpnkeys.xray.config.egress import API_TAG
+from vpnkeys.xray.config.document import API_TAG
 from vpnkeys.xray.config.proto import xray_pb2 as pb
 from vpnkeys.xray.config.protobuf import parse, render
 from vpnkeys.xray.rpc.channel import NOT_FOUND, UNKNOWN, CallFailed, Channel
