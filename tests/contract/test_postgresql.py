@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 from tests.contract.test_store import NOON, add, key
@@ -30,6 +32,7 @@ from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import HEAD, current_revision
 from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
+from vpnkeys.store.sql.tables import KEPT, metadata
 
 LIVE = Samples("life", {key(at).uuid: Bytes(1, 1) for at in range(1, 4)})
 UPSERT_S = 3.0
@@ -99,6 +102,14 @@ def test_servers_that_migrate_at_once_all_begin(postgres: Cluster) -> None:
         assert {"keys", "generations", "audit"} <= {*inspect(connection).get_table_names()}
     for engine in engines:
         engine.dispose()
+
+
+def test_a_migrated_database_has_the_shape_of_the_tables(url: str, store: SqlStore) -> None:
+    """Nothing is missing, nothing is too much; and each table that is kept in memory has its number."""
+    with store._engine.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        assert {*connection.scalars(text("SELECT name FROM generations"))} == {table.name for table in KEPT}
 
 
 def test_a_look_costs_one_transaction_and_reads_only_what_changed(store: SqlStore) -> None:

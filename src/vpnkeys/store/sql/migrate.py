@@ -9,8 +9,6 @@ from vpnkeys.store.sql.writers import Writers
 HEAD = "0012"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
-_PATIENCE_S = 60.0
-
 
 def migrate(engine: Engine, revision: str = HEAD) -> None:
     """Apply what is missing up to a revision, all or nothing.
@@ -27,11 +25,10 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
     config.set_main_option("script_location", "vpnkeys.store.sql:migrations")
     # One transaction for all: both databases roll back changes of tables too, so a crash leaves the old version whole.
     # Of several servers that begin at once the first migrates, and the others find it done.
-    options = {"writes": True, "unhurried": True, "busy_timeout_s": _PATIENCE_S}
     with (
         Translated(),
         Writers.of(engine).turn(),
-        engine.connect().execution_options(**options) as connection,
+        engine.connect().execution_options(writes=True, unhurried=True) as connection,
         connection.begin(),
     ):
         config.attributes["connection"] = connection

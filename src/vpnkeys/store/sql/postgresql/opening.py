@@ -21,6 +21,7 @@ _IDLE_S = 30.0
 """A process that is stopped in its turn (SIGSTOP, a paused machine) keeps the others out so long."""
 
 _UNHURRIED_S = 3600.0
+_MIGRATING_S = 60.0
 _PROBE_PATIENCE_S = 30.0
 _PROBE_EVERY_S = 0.3
 
@@ -48,7 +49,7 @@ def _begin(connection: Connection) -> None:
     is_unhurried = options.get("unhurried", False)
     driver: Any = connection.connection.driver_connection
     if options.get("writes", False):
-        lock_s = options.get("busy_timeout_s", PATIENCE_S)
+        lock_s = _MIGRATING_S if is_unhurried else options.get("busy_timeout_s", PATIENCE_S)
         begin, turn = "BEGIN ISOLATION LEVEL READ COMMITTED", f"; SELECT pg_advisory_xact_lock({_WRITERS})"
         durable = "" if options.get("durable", True) else "; SET LOCAL synchronous_commit = off"
     else:
