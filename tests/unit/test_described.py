@@ -22,7 +22,7 @@ Named = tuple[str, dict[str, Any]]
 
 def _document() -> dict[str, Any]:
     given: dict[str, Any] = {field.name: MagicMock() for field in fields(Services)}
-    app: Any = create_app(Services(**{**given, "rate_limits": {}, "cors_origins": ()}))
+    app: Any = create_app(Services(**{**given, "rate_limits": {}, "cors_origins": (), "public_url": ""}))
     while not hasattr(app, "openapi"):  # below what checks each request
         app = app._app
     document: dict[str, Any] = app.openapi()
