@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import expect
 from tests.support.browser import Visitor
+from tests.support.many_keys import main_module
 from tests.support.patient import patient_service
 from tests.support.service import Service
 from tests.support.slowness import slowness
@@ -114,9 +115,7 @@ def test_the_table_is_that_of_the_server(service: Service, visit: Visit) -> None
     """Each code, in both languages, from the page's own files."""
     page = visit().page
     page.goto(f"{service.base_url}/ui/")
-    edition = page.locator("script[src]").get_attribute("src")
-    assert edition is not None
-    found = service.client.get(edition.replace("js/main.js", "i18n/problems.json")).raise_for_status().json()
+    found = service.client.get(main_module(page).replace("js/main.js", "i18n/problems.json")).raise_for_status().json()
     assert {code: (texts["en"]["says"], texts["en"]["cure"]) for code, texts in found.items()} == {
         code: (trouble.says, trouble.cure) for code, trouble in TROUBLES.items()
     }

@@ -13,6 +13,7 @@ from tests.support import drift
 from tests.support.browser import Visitor
 from tests.support.clients import XrayClient
 from tests.support.keys import link_of, make_key
+from tests.support.many_keys import main_module
 from tests.support.service import Service
 from tests.support.streams import ByteServer, transfer
 
@@ -253,10 +254,8 @@ def test_language_and_theme_are_kept(admin: Visitor, service: Service) -> None:
 def test_everything_is_said_in_both_languages(admin: Visitor) -> None:
     """The same messages with the same places; every plural form that the language has."""
     page = admin.page
-    edition = page.locator("script[src]").get_attribute("src")
-    assert edition is not None
     read = "path => import(path).then(module => JSON.stringify(module.default))"
-    folder = edition.replace("js/main.js", "i18n/")
+    folder = main_module(page).replace("js/main.js", "i18n/")
     english, russian = (json.loads(page.evaluate(read, f"{folder}{language}.js")) for language in ("en", "ru"))
     assert english.keys() == russian.keys()
     for name, message in english.items():
