@@ -156,7 +156,9 @@ def test_answers_of_a_stranger(stranger: str, monkeypatch: pytest.MonkeyPatch, l
     path, answer = ANSWERS[line]
     more = ["--json"] if form == "json" and "-q" not in line else []
     # A table of keys needs them and their traffic, which other commands ask for as well.
-    monkeypatch.setattr(_Stranger, "answers", {"/api/keys": [_KEY], "/api/traffic": _TRAFFIC, path: answer}, raising=False)
+    monkeypatch.setattr(
+        _Stranger, "answers", {"/api/keys": [_KEY], "/api/traffic": _TRAFFIC, path: answer}, raising=False
+    )
     told = run(stranger, line, *more)
     assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
     assert orders(told.stdout + told.stderr) == set()

@@ -30,7 +30,9 @@ def install(
     ] = None,
     domain: Domain = "",
     *,
-    without_nftables: Annotated[bool, typer.Option(help="install on a host that has no nftables")] = False,
+    without_nftables: Annotated[
+        bool, typer.Option("--without-nftables", help="install on a host that has no nftables")
+    ] = False,
     yes: Yes = False,  # noqa: ARG001 - it asks nothing; scripts may say so all the same
 ) -> None:
     """Install vpnkeys as services of this host, or upgrade the installation to this source tree; as ./run --install.
