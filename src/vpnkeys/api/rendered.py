@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vpnkeys.api.convert.keys import key_answer
+from vpnkeys.api.listing import Query, page_of
 from vpnkeys.domain.key import Key, find
 from vpnkeys.domain.limits import WindowUsage
 from vpnkeys.service.limits.usage import UsageBoard
@@ -62,11 +63,14 @@ class RenderedKeys:
         key, rendered = self._one(snapshot, find(snapshot.keys, id_or_uuid)) if kept is None else kept
         return _completed(rendered, self._usage.of(key))
 
-    def named(self, name: str) -> bytes:
-        """Return the keys with exactly this name as JSON, oldest first. Raises StoreUnavailable."""
+    def page(self, query: Query) -> tuple[bytes, str]:
+        """Return the keys that are wanted as JSON, oldest first, and the place of the next page, "" without one.
+
+        Raises StoreUnavailable.
+        """
         snapshot = self._now()
-        found = tuple(key for key in snapshot.keys if key.name == name)
-        return self._list(snapshot, found, self._usage.of_each(found))
+        page = page_of(snapshot.keys, query)
+        return self._list(snapshot, page.keys, self._usage.of_each(page.keys)), page.next_after
 
     def all(self) -> bytes:
         """Return all keys as JSON, oldest first. Raises StoreUnavailable."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TypeAlias, Unpack
+from typing import NamedTuple, TypeAlias, Unpack
 
+import httpx
 from pydantic import TypeAdapter
 
-from vpnkeys.client._calls import AsyncPart, Call, Part, Request, answer, one, text
+from vpnkeys.client._calls import AsyncPart, Call, Part, Request, answer, checked, one, parsed, text
 from vpnkeys.client._fields import KeyFields, NewKey, NewKeyFields, span_of, to_json
 from vpnkeys.client._http import key_path
 from vpnkeys.wire.keys import Deleted, DeletedMany, Key, KeyConfig, KeyLink, KeyTest, MadeKey
@@ -16,8 +17,26 @@ from vpnkeys.wire.traffic import Online, Step, Traffic, TrafficHistory, TrafficR
 KeyList: TypeAlias = list[Key]  # names that `Keys.list` does not hide
 MadeKeys: TypeAlias = list[MadeKey]
 
+
+class KeyPage(NamedTuple):
+    """Some keys, and the place after which the next page begins; "" when this is the last one."""
+
+    keys: KeyList
+    next_after: str
+
+
 _KEY_LIST = TypeAdapter(KeyList)
 _MADE_KEYS = TypeAdapter(MadeKeys)
+
+
+def _given(**params: str | None) -> dict[str, str]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _page_of(response: httpx.Response) -> KeyPage:
+    keys = parsed(_KEY_LIST, checked(response))
+    following = response.links.get("next", {}).get("url", "")
+    return KeyPage(keys, httpx.URL(following).params.get("after", ""))
 
 
 class KeysRequests:
@@ -69,9 +88,15 @@ class KeysRequests:
         return answer(_KEY_LIST, "POST", "/api/keys/bulk/extend", json=body)
 
     @Request
-    def list(self, name: str | None = None) -> Call[KeyList]:
-        """Return all keys, oldest first; only those with exactly this name if one is given."""
-        return answer(_KEY_LIST, "GET", "/api/keys", params={} if name is None else {"name": name})
+    def list(self, name: str | None = None, search: str | None = None) -> Call[KeyList]:
+        """Return all keys, oldest first; only those with exactly this name, or with this text in them, if given."""
+        return answer(_KEY_LIST, "GET", "/api/keys", params=_given(name=name, search=search))
+
+    @Request
+    def page(self, limit: int = 500, after: str = "", search: str | None = None) -> Call[KeyPage]:
+        """Return up to `limit` keys (1 to 1000), oldest first, that come after the place `after` in the list."""
+        params = _given(limit=str(limit), after=after or None, search=search)
+        return Call(_page_of, "GET", "/api/keys", {"params": params})
 
     @Request
     def get(self, id_or_uuid: str) -> Call[Key]:

@@ -85,6 +85,12 @@ class NothingToRotate(Rejected):
     code = "nothing_to_rotate"
 
 
+class InvalidPage(Rejected):
+    """A page of a list begins nowhere, or has no keys or too many."""
+
+    code = "invalid_page"
+
+
 class InvalidSpan(Rejected):
     """A span of time ends before it begins."""
 

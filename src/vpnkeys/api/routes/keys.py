@@ -7,12 +7,14 @@ answer after: each change of threads takes as long as a commit.
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import Header, Query, Request, Response
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer, made_answer
 from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, TrafficDep, rendered_keys
+from vpnkeys.api.listing import MOST, parse_query
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.key import Key as DomainKey
@@ -99,11 +101,26 @@ async def extend_keys(extension: Extension, keys: KeysDep, traffic: TrafficDep) 
 @router.plain("", response_model=list[Key])
 @requires(Scope.READ, limit="list")
 def list_keys(
-    request: Request, name: Annotated[str | None, Query(description="only keys with exactly this name")] = None
+    request: Request,
+    name: Annotated[str | None, Query(description="only keys with exactly this name")] = None,
+    search: Annotated[
+        str | None,
+        Query(description="only keys with this in their name, note, UUID, id, short id or port, in any case"),
+    ] = None,
+    limit: Annotated[str | None, Query(description=f"so many keys at most, 1 to {MOST}", pattern=r"^\d+$")] = None,
+    after: Annotated[str | None, Query(description="the place after which a page begins, from `Link`")] = None,
 ) -> Response:
-    """Return all keys, oldest first."""
+    """Return all keys, oldest first; with `limit` a page of them, whose `Link: rel="next"` leads to the next one."""
     keys = rendered_keys(request)
-    return Response(keys.all() if name is None else keys.named(name), media_type=_JSON)
+    if (name, search, limit, after) == (None, None, None, None):
+        return Response(keys.all(), media_type=_JSON)
+    found, next_after = keys.page(parse_query(name, search, after, limit))
+    if not next_after:
+        return Response(found, media_type=_JSON)
+    # Only the query, so that the reference is right behind every proxy: it counts from the address that was asked.
+    asked = {"name": name, "search": search, "limit": limit, "after": next_after}
+    following = urlencode({key: value for key, value in asked.items() if value is not None})
+    return Response(found, media_type=_JSON, headers={"Link": f'<?{following}>; rel="next"'})
 
 
 @router.plain("/{key_id}", response_model=Key)
