@@ -108,12 +108,14 @@ class FakeLedger:
             Point(hour, Bytes(sum(b.up for b in used[hour]), sum(b.down for b in used[hour]))) for hour in hours
         )
 
-    def fold_into_days(self, before: datetime) -> None:
-        """Old hours go to midnight."""
-        for (uuid, hour), used in list(self.tables.hours.items()):
-            if hour < before:
-                del self.tables.hours[uuid, hour]
-                self._add_to_hour(uuid, hour.replace(hour=0), used)
+    def fold_into_days(self, before: datetime) -> bool:
+        """Old hours go to midnight, all at once."""
+        old = [(place, used) for place, used in self.tables.hours.items() if place[1] < before]
+        is_new = any(hour.hour for (_, hour), _ in old)
+        for (uuid, hour), used in old:
+            del self.tables.hours[uuid, hour]
+            self._add_to_hour(uuid, hour.replace(hour=0), used)
+        return is_new
 
     def reset(self, uuid: str, at: datetime) -> None:
         """From here on."""

@@ -354,3 +354,58 @@ def test_more_keys_than_a_statement_holds_are_read(store: Store) -> None:
             {**dict.fromkeys(many, since), ONE.uuid: since}, [Samples(FIRST, {ONE.uuid: Bytes(2, 2)})]
         )
         assert (used[ONE.uuid], sum(used.values())) == (4, 4)
+
+
+def fold(store: Store, before: datetime) -> int:
+    """Fold all days before this midnight; how many."""
+    days = -1
+    more = True
+    while more:
+        days += 1
+        with store.write() as transaction:
+            more = transaction.ledger.fold_into_days(before)
+    return days
+
+
+def test_old_days_keep_their_sums(store: Store) -> None:
+    """Their hours become one point at midnight, whenever they are folded; a late byte is added; younger ones stay."""
+    merge(store, FIRST, -50 * 3600, one=(1, 2), two=(10, 20))
+    merge(store, FIRST, -49 * 3600, one=(3, 5), two=(10, 21))
+    merge(store, FIRST, 0, one=(4, 5))
+    midnight = NOON.replace(hour=0)
+    assert fold(store, midnight) == 1
+    assert fold(store, midnight) == 0
+    old = Bytes(3, 5)
+    assert [(point.begin, point.usage) for point in store.history(ONE.uuid, NOON - 72 * HOUR, NOON + HOUR)] == [
+        (midnight - 48 * HOUR, old),
+        (NOON, Bytes(1, 0)),
+    ]
+    merge(store, FIRST, -50 * 3600, one=(4, 7))
+    assert fold(store, midnight) == 1
+    points = store.history(None, midnight - 48 * HOUR, midnight)
+    assert [(point.begin, point.usage) for point in points] == [(midnight - 48 * HOUR, Bytes(3 + 10, 7 + 21))]
+    assert (total(store), in_hours(store)) == (11, 11)
+
+
+def test_what_is_folded_too_early_still_counts(store: Store) -> None:
+    """A clock that was wrong for a while takes nothing from what a window has used."""
+    merge(store, FIRST, 0, one=(1, 2), two=(5, 5))
+    reset(store, TWO, NOON)
+    merge(store, FIRST, 86400, one=(10, 2), two=(6, 5))
+    midnight = NOON.replace(hour=0)
+    before = store.used_bytes({ONE.uuid: midnight, TWO.uuid: midnight})
+    assert before == {ONE.uuid: 12, TWO.uuid: 1}
+    assert fold(store, midnight + 365 * 24 * HOUR)
+    assert store.used_bytes({ONE.uuid: midnight}) == {ONE.uuid: 12}
+    assert store.used_bytes({ONE.uuid: midnight + 24 * HOUR}) == {ONE.uuid: 9}
+
+
+def test_a_number_is_nobody_elses(store: Store) -> None:
+    """A key that is made after the newest one was deleted has no history, though it may get that one's number."""
+    merge(store, FIRST, 0, one=(1, 2), two=(5, 5))
+    with store.write() as transaction:
+        transaction.delete(TWO.id)
+    add(store, key(3, port=TWO.port))
+    merge(store, FIRST, 1, one=(1, 3), **{key(3).uuid: (1, 0)})
+    assert [point.usage for point in store.history(key(3).uuid, NOON, NOON + HOUR)] == [Bytes(1, 0)]
+    assert [point.usage for point in store.history(None, NOON, NOON + HOUR)] == [Bytes(2, 3)]

@@ -106,7 +106,8 @@ def lives(database: Path | str, key: Key) -> list[Life]:
 
 def hourly_bytes(database: Path | str, key: Key) -> int:
     """The sum of the hours."""
-    query = "SELECT COALESCE(SUM(up_bytes + down_bytes), 0) FROM traffic_hours WHERE key_uuid = ?"
+    hours = " + ".join(f"COALESCE({way}_{hour:02}, 0)" for hour in range(24) for way in ("up", "down"))
+    query = f"SELECT COALESCE(SUM({hours}), 0) FROM traffic_history JOIN keys ON number = key_number WHERE uuid = ?"  # noqa: S608
     return int(rows_of(database, query, key["uuid"])[0][0])
 
 

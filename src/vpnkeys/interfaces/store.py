@@ -41,9 +41,9 @@ class Ledger(Protocol):
         """Return the bytes that keys have used, by UUID: see `Store.used_bytes`."""
         ...
 
-    # A year of hours is 8,760 rows a key; a year of days is 365.
-    def fold_into_days(self, before: datetime) -> None:
-        """Add the hours before a midnight up to days."""
+    # A day takes 48 numbers a key by hour, and two as a sum.
+    def fold_into_days(self, before: datetime) -> bool:
+        """Add the hours of the oldest day before a midnight up; return whether there was one, so that more may be."""
         ...
 
     def open_account(self, uuid: str, base_bytes: int) -> None:

@@ -213,8 +213,10 @@ class TrafficService:
     def fold_history(self) -> None:
         """Add hours that are older than 90 days up to days. Raises StoreUnavailable."""
         today = self.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
-        with self.store.write() as transaction:
-            transaction.ledger.fold_into_days(before=today - _HOURS_KEPT)
+        has_more = True
+        while has_more:  # a day at a time: after a long pause there are many, and other writers wait meanwhile
+            with self.store.write() as transaction:
+                has_more = transaction.ledger.fold_into_days(before=today - _HOURS_KEPT)
 
     def close_epoch(self, last: Samples) -> None:
         """Merge the last sample of an Xray that is about to be ended, and store that this epoch has no gap.

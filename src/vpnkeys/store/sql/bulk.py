@@ -1,6 +1,6 @@
 """Writes many rows by one statement, which takes a tenth of the time of a statement each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    true,
 )
 from sqlalchemy.dialects import sqlite
 
@@ -24,6 +25,9 @@ from vpnkeys.store.sql.tables import keys, traffic_usage
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
+
+_FEW = 1000
+"""More values than this are not put into one statement: databases bound their number."""
 
 _TYPES = {str: String, int: BigInteger}
 
@@ -49,6 +53,11 @@ def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgr
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
 
     return postgresql.insert(table)
+
+
+def among(column: ColumnElement[str], uuids: Collection[str]) -> ColumnElement[bool]:
+    """Return a condition that leaves out most rows of other keys; all are read when many keys are asked for."""
+    return column.in_(uuids) if len(uuids) <= _FEW else true()
 
 
 def given_bytes(connection: Connection, by_uuid: Mapping[str, Bytes]) -> FromClause:

@@ -6,7 +6,7 @@ from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.engine import Translated
 from vpnkeys.store.sql.writers import Writers
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
 
