@@ -17,6 +17,7 @@ PAGES = (
     "install.md",
     "migration.md",
     "operations.md",
+    "postgresql.md",
     "security.md",
     "troubleshooting.md",
     "webhooks.md",

@@ -24,6 +24,7 @@ _COMMANDS = {
     "sync": ("commands.repairs", "sync"),
     "system": ("commands.system", "app"),
     "backups": ("commands.backups", "app"),
+    "database": ("commands.database", "app"),
     "metrics": ("commands.status", "metrics"),
     "doctor": ("commands.doctor", "doctor"),
     "import": ("commands.imports", "app"),

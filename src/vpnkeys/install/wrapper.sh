@@ -5,8 +5,9 @@
 : "${VPNKEYS_XRAY_BIN:=/opt/vpnkeys/xray/current/xray}"
 export VPNKEYS_DATA_DIR VPNKEYS_XRAY_SUPERVISOR VPNKEYS_XRAY_BIN
 vpnkeys=/opt/vpnkeys/current/venv/bin/vpnkeys
-case "$(id -u) ${1-}" in
-    "0 restore" | "0 import")
+case "$(id -u) $* " in
+    "0 database load "*" --trial "*) ;; # beside the running server
+    "0 restore "* | "0 import "* | "0 database move "* | "0 database migrate "* | "0 database load "*)
         # The server must not run meanwhile, so it is stopped; Xray and its connections go on.
         serves=
         if [ "$VPNKEYS_DATA_DIR" = /var/lib/vpnkeys ] && systemctl is-active --quiet vpnkeys.service; then

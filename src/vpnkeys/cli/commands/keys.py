@@ -8,8 +8,7 @@ import typer
 from rich.progress import track
 
 from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes
-from vpnkeys.cli.commands.links import link, print_address, print_key, qr, refuse_both, show, subscribe
-from vpnkeys.cli.commands.selftest import test
+from vpnkeys.cli.commands.links import link, print_address, print_key, qr, refuse_both, show, subscribe, test
 from vpnkeys.cli.key_options import (
     ActiveOption,
     AfterOption,

@@ -1,4 +1,4 @@
-"""The commands that print links and subscriptions, as text or as QR codes."""
+"""The commands that print links and subscriptions, as text or as QR codes, and that test a link."""
 
 import io
 import os
@@ -11,10 +11,12 @@ import typer
 
 from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes, is_name
 from vpnkeys.cli.output.plain import plain
-from vpnkeys.cli.output.tables import key_fields, table_of, table_of_fields
+from vpnkeys.cli.output.tables import key_fields, table_of, table_of_fields, yes_or_no
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, refused, wrong_usage
 from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import KeyConfig
+
+_DOES_NOT_WORK = 1
 
 # Black on white by fixed numbers of xterm's 256 colours, which themes do not change: a camera sees the same on dark
 # and light terminals.
@@ -174,3 +176,26 @@ def _write(file: Path, drawn: str) -> None:
         file.write_text(drawn, encoding="utf-8")
     except OSError as error:
         refused(f"{file} cannot be written: {error.strerror}")
+
+
+@asks_server
+def test(remote: Remote, key_id: KeyId) -> None:
+    """Test a key's link with a real client on the server. The exit code is 1 when the link does not work."""
+    with remote.busy("Testing the link"):
+        found = remote.server.keys.test_key(key_id)
+    fields = [
+        ("Works", yes_or_no(found.works)),
+        ("Handshake", _milliseconds(found.handshake_ms)),
+        ("First byte", _milliseconds(found.first_byte_ms)),
+        ("Received", f"{found.bytes_received} bytes" if found.works else None),
+        ("Counted", yes_or_no(found.counted) if found.works else None),
+        ("Way out", found.egress.detail if found.works else None),
+        ("Verdict", f"{found.detail} ({found.code})"),
+    ]
+    remote.show(found.as_sent(), table_of_fields(fields))
+    if not found.works:
+        raise typer.Exit(_DOES_NOT_WORK)
+
+
+def _milliseconds(count: float | None) -> str | None:
+    return None if count is None else f"{count:.1f} ms"

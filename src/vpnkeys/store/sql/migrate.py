@@ -1,6 +1,6 @@
 """Brings a database of any earlier version to the shape of `tables.py`."""
 
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.engine import Translated
@@ -8,6 +8,10 @@ from vpnkeys.store.sql.writers import Writers
 
 HEAD = "0013"
 """The newest revision under `migrations/versions`; a test holds them together."""
+
+
+_MOVED = "moved to "
+"""What a database has in place of its version once it was moved: no version of ours takes it for its own."""
 
 
 def migrate(engine: Engine, revision: str = HEAD) -> None:
@@ -40,8 +44,23 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
 
 
 def current_revision(engine: Engine) -> str | None:
-    """Return the revision that a database is at; None for an empty one. Raises StoreUnavailable, DatabaseDamaged."""
+    """Return the revision that a database is at; None for an empty one.
+
+    Raises StoreUnavailable, also for one that was moved to another database, and DatabaseDamaged.
+    """
     with Translated(), engine.begin() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found is not None and str(found).startswith(_MOVED):
+        msg = (
+            f"This database was {found} by `vpnkeys database move` and takes no more changes. Set VPNKEYS_DATABASE_URL "
+            "to the database to which it was moved."
+        )
+        raise StoreUnavailable(msg)
+    return found
+
+
+def mark_moved(connection: Connection, backend: str) -> None:
+    """Store inside a transaction that all data are in a database of another engine now."""
+    connection.execute(text("UPDATE alembic_version SET version_num = :moved"), {"moved": f"{_MOVED}{backend}"})

@@ -34,6 +34,12 @@ def open_migrated(url: str) -> Engine:
     return engine
 
 
+def bring_up_to_date(url: str) -> str:
+    """Make or migrate the database, and return its version. Raises StoreUnavailable, DatabaseDamaged."""
+    open_migrated(url).dispose()
+    return HEAD
+
+
 def open_current(url: str) -> SqlStore:
     """Return the database if it has this version. Raises NotReady; StoreUnavailable when it does not answer."""
     _require_file(sqlite_file(url))
