@@ -113,7 +113,8 @@ class TestAgainstTheService:
     def test_keys_come_in_pages(self, client: Client) -> None:
         """All of them, whatever a page holds; a search is in each of its pages."""
         made = [client.keys.create(f"page & co №{number}") for number in range(5)]
-        pages, after = [], ""
+        pages: list[list[str]] = []
+        after = ""
         while not pages or after:
             keys, after = client.keys.page(2, after, search="page & co")
             pages.append([one.id for one in keys])
