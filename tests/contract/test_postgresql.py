@@ -162,6 +162,15 @@ def test_what_is_missing_is_said_in_one_sentence(postgres: Cluster, address: str
     assert time.monotonic() - began < 3 * slowness()
 
 
+def with_store(url: str) -> None:
+    """Make a store on a database, and close its connections whether that succeeds or not."""
+    engine = open_engine(url)
+    try:
+        SqlStore(engine)
+    finally:
+        engine.dispose()
+
+
 def test_missing_rights_are_said_in_one_sentence(postgres: Cluster) -> None:
     """A user that may not make tables; one that may not read them."""
     url = postgres.empty_database()
@@ -173,10 +182,10 @@ def test_missing_rights_are_said_in_one_sentence(postgres: Cluster) -> None:
             open_migrated(guest)
         open_migrated(url).dispose()
         with pytest.raises(StoreUnavailable, match="may not do this"):
-            SqlStore(open_engine(guest))
+            with_store(guest)
         postgres.execute("DROP TABLE tokens", name)
         with pytest.raises(StoreUnavailable, match="tables are missing"):
-            SqlStore(open_engine(url))
+            with_store(url)
     finally:
         postgres.execute("DROP ROLE guest")
 

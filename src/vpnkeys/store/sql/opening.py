@@ -30,7 +30,11 @@ def sqlite_file(url: str) -> Path | None:
 def open_migrated(url: str) -> Engine:
     """Return an engine for the database, which is made or migrated. Raises StoreUnavailable, DatabaseDamaged."""
     engine = open_engine(url)
-    migrate(engine)
+    try:
+        migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
