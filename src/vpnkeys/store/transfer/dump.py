@@ -155,4 +155,6 @@ def _address_of(url: URL) -> tuple[str, str]:
 
     _, given = url.set(drivername="postgresql+psycopg").get_dialect()().create_connect_args(url)
     password = str(given.pop("password", ""))
-    return make_conninfo(**{name: str(value) for name, value in given.items() if isinstance(value, str | int)}), password
+    return make_conninfo(
+        **{name: str(value) for name, value in given.items() if isinstance(value, str | int)}
+    ), password
