@@ -66,6 +66,8 @@ _ARGUMENTS: dict[str, Any] = {
     "overlap_hours": 1,
     "limit": 1,
     "before": 1,
+    "after": "x",
+    "search": "x",
     "subject": "x",
     "action": "key",
     "actor": "x",
