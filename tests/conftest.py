@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 
-import tests.support.service
 from tests.support.clients import Client, SingBoxClient, XrayClient
-from tests.support.postgres import Cluster, missing, shared_cluster
 from tests.support.service import Service
 from tests.support.streams import ByteServer, Echo
 from tests.support.target import RealityTarget
@@ -29,13 +26,6 @@ _LONGEST_FIRST = (
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let all services of the tests have their databases on PostgreSQL."""
-    parser.addoption(
-        "--database", choices=("sqlite", "postgresql"), default="sqlite", help="of the services under test"
-    )
-
-
 def pytest_configure() -> None:
     """Let children be interrupted, also where the tests run in the background of a shell.
 
@@ -52,33 +42,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, long in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(long)), len(_LONGEST_FIRST))
 
     items.sort(key=place)
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A PostgreSQL server, one for all workers; whoever stops it or changes its settings takes one of its own."""
-    if why := missing():
-        pytest.skip(why)
-    base = tmp_path_factory.getbasetemp()
-    with shared_cluster(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="session", autouse=True)
-def chosen_database(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The database of services for which the test does not choose another one (--database)."""
-    if request.config.getoption("--database") == "postgresql":
-        cluster: Cluster = request.getfixturevalue("postgres")
-        tests.support.service.new_database = cluster.empty_database
-    yield
-    tests.support.service.new_database = None
-
-
-@pytest.fixture(autouse=True)
-def only_for_files(request: pytest.FixtureRequest) -> None:
-    """A test that is about the file of the database has nothing to say about another one."""
-    if request.node.get_closest_marker("sqlite") and request.config.getoption("--database") != "sqlite":
-        pytest.skip("it is about the file of an SQLite database")
 
 
 @pytest.fixture(scope="session")

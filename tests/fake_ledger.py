@@ -8,7 +8,6 @@ from tests.fake_outbox import FakeOutbox
 from vpnkeys.domain.audit import Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, increments, merge
@@ -48,7 +47,6 @@ class Tables:
     stops: dict[str, Stop] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
-    notices: dict[str, Notice] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     outbox: FakeOutbox = field(default_factory=FakeOutbox)
 
@@ -108,14 +106,12 @@ class FakeLedger:
             Point(hour, Bytes(sum(b.up for b in used[hour]), sum(b.down for b in used[hour]))) for hour in hours
         )
 
-    def fold_into_days(self, before: datetime) -> bool:
-        """Old hours go to midnight, all at once."""
-        old = [(place, used) for place, used in self.tables.hours.items() if place[1] < before]
-        is_new = any(hour.hour for (_, hour), _ in old)
-        for (uuid, hour), used in old:
-            del self.tables.hours[uuid, hour]
-            self._add_to_hour(uuid, hour.replace(hour=0), used)
-        return is_new
+    def fold_into_days(self, before: datetime) -> None:
+        """Old hours go to midnight."""
+        for (uuid, hour), used in list(self.tables.hours.items()):
+            if hour < before:
+                del self.tables.hours[uuid, hour]
+                self._add_to_hour(uuid, hour.replace(hour=0), used)
 
     def reset(self, uuid: str, at: datetime) -> None:
         """From here on."""

@@ -4,19 +4,18 @@ import copy
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tests.fake_ledger import FakeLedger, Tables
 from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
 from vpnkeys.domain.actor import current_actor
-from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record, key_created, key_deleted, key_updated
+from vpnkeys.domain.audit import Entry, Outcome, Record, key_created, key_deleted, key_updated
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
-from vpnkeys.domain.errors import CommitUnknown, StoreUnavailable
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key, spellings_of
-from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic
@@ -72,9 +71,7 @@ class FakeTransaction:
         gone = self.tables.keys.pop(key_id, None)
         if gone is not None:
             self.entries.append(key_deleted(gone))
-            for one in [one for one in self.tables.subscriptions.values() if key_id in one.key_ids]:
-                self._leave(one, key_id)
-            self.tables.notices.pop(key_id, None)
+            self.delete_subscription(key_id)
             self.tables.accounts.pop(gone.uuid, None)
             self.tables.usage = {place: used for place, used in self.tables.usage.items() if place[0] != gone.uuid}
             self.tables.hours = {place: used for place, used in self.tables.hours.items() if place[0] != gone.uuid}
@@ -101,27 +98,17 @@ class FakeTransaction:
         """One more for the log."""
         self.entries.append(entry)
 
-    def put_notices(self, notices: Mapping[str, Notice]) -> None:
-        """One a key."""
-        self.tables.notices |= notices
-
     def put_token(self, token: Token) -> None:
         """Add or change a token."""
         self.tables.tokens[token.id] = token
 
     def put_subscription(self, subscription: Subscription) -> None:
-        """One by each id."""
-        self.tables.subscriptions[subscription.id] = subscription
+        """One a key."""
+        self.tables.subscriptions[subscription.key_id] = subscription
 
-    def delete_subscription(self, subscription_id: str) -> None:
+    def delete_subscription(self, key_id: str) -> None:
         """If there is one."""
-        self.tables.subscriptions.pop(subscription_id, None)
-
-    def _leave(self, subscription: Subscription, key_id: str) -> None:
-        left = tuple(one for one in subscription.key_ids if one != key_id)
-        self.delete_subscription(subscription.id)
-        if left:
-            self.put_subscription(replace(subscription, key_ids=left))
+        self.tables.subscriptions.pop(key_id, None)
 
     def record_taken_back(self, entries: Iterable[Entry], why: str) -> None:
         """At once."""
@@ -130,10 +117,6 @@ class FakeTransaction:
     def intents(self) -> tuple[Intent, ...]:
         """In any order."""
         return tuple(self.tables.intents.values())
-
-    def own_intents(self) -> tuple[Intent, ...]:
-        """All: nobody else has any."""
-        return self.intents()
 
     def put_intents(self, intents: Iterable[Intent]) -> None:
         """Reserve. Raises ValueError when something is another's."""
@@ -176,25 +159,6 @@ class FakeStore:
     memory: Memory = field(default_factory=Memory)
     steps: Steps = field(default_factory=Steps)
     busy_timeout_s: float = 5.0
-    is_remote: bool = False
-    standby: bool = False
-    loses_commit: str = ""
-    """The connection is lost `before` or `after` the commit takes effect; the writer cannot tell which."""
-
-    def look(self) -> None:
-        """Nothing is kept, so that nothing has to be looked at."""
-        self._answer()
-
-    def last_known(self) -> tuple[tuple[Key, ...], tuple[Intent, ...], tuple[Stop, ...]]:
-        """What is committed: nobody else writes, so that this is known while a database elsewhere is silent."""
-        if not self.is_remote:
-            self._answer()
-        tables = self.memory.tables
-        return FakeTransaction(tables).keys(), tuple(tables.intents.values()), tuple(tables.stops.values())
-
-    def is_standby(self) -> bool:
-        """What the test says."""
-        return self.standby
 
     def keys(self) -> tuple[Key, ...]:
         """All keys as last committed."""
@@ -266,11 +230,6 @@ class FakeStore:
         self._answer()
         return self.memory.tables.outbox.deliveries(webhook_id)[:limit]
 
-    def notices(self) -> Mapping[str, Notice]:
-        """As last committed."""
-        self._answer()
-        return self.memory.tables.notices
-
     def counted(self, epoch: str, uuid: str) -> Bytes:
         """As last committed."""
         self._answer()
@@ -284,9 +243,7 @@ class FakeStore:
             FakeLedger(tables).merge(samples, datetime.max)  # noqa: DTZ901 - in no hour that was reset
         return FakeLedger(tables).used_bytes(since)
 
-    def audit(
-        self, limit: int, before_id: int | None = None, subject: str | None = None, chosen: Filter = EVERYTHING
-    ) -> tuple[Record, ...]:
+    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
         """Newest first."""
         self._answer()
         wanted = [
@@ -294,7 +251,6 @@ class FakeStore:
             for record in reversed(self.memory.tables.records)
             if (before_id is None or record.id < before_id)
             and (subject is None or record.entry.subject in spellings_of(subject))
-            and _is_chosen(record, chosen)
         ]
         return tuple(wanted[:limit])
 
@@ -322,12 +278,7 @@ class FakeStore:
             ]
             transaction.outbox.add_events(events, datetime.now(UTC).replace(tzinfo=None))
             self.steps.step()
-            lost, self.loses_commit = self.loses_commit, ""
-            if lost == "before":
-                raise CommitUnknown("the connection was lost")
             self.memory.tables = transaction.tables
-            if lost:
-                raise CommitUnknown("the connection was lost")
             self.steps.step()
         finally:
             self.memory.lock.release()
@@ -338,15 +289,6 @@ class FakeStore:
     def _answer(self) -> None:
         if not self.memory.answering:
             raise StoreUnavailable("the database does not answer")
-
-
-def _is_chosen(record: Record, chosen: Filter) -> bool:
-    action = record.entry.action
-    return (
-        chosen.action in {"", action, action.partition(".")[0]}
-        and chosen.actor.lower() in record.actor.name.lower()
-        and chosen.outcome in {None, record.outcome}
-    )
 
 
 def _log(tables: Tables, entries: Iterable[Entry], outcome: Outcome, detail: str = "") -> None:

@@ -167,7 +167,7 @@ class TestExitCodes:
         """1, and the server's words; as JSON for programs."""
         told = _run(service, "keys", "show", "nobody", **_local(service))
         assert (told.returncode, told.stdout) == (1, "")
-        assert "No key" in told.stderr
+        assert "no key" in told.stderr
         told = _run(service, "traffic", "show", "nobody", "--json", **_local(service))
         assert (told.returncode, json.loads(told.stderr)["error"]["code"]) == (1, "key_not_found")
 

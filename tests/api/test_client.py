@@ -110,18 +110,6 @@ class TestAgainstTheService:
         with pytest.raises(NotFound):
             client.keys.delete_many([made[0].id])
 
-    def test_keys_come_in_pages(self, client: Client) -> None:
-        """All of them, whatever a page holds; a search is in each of its pages."""
-        made = [client.keys.create(f"page & co №{number}") for number in range(5)]
-        pages: list[list[str]] = []
-        after = ""
-        while not pages or after:
-            keys, after = client.keys.page(2, after, search="page & co")
-            pages.append([one.id for one in keys])
-        assert pages == [[one.id for one in made[at : at + 2]] for at in (0, 2, 4)]
-        assert [one.id for one in client.keys.list(search="page & co")] == [one.id for one in made]
-        client.keys.delete_many(one.id for one in made)
-
     def test_history_and_presence(self, service: Service, client: Client) -> None:
         """Nothing yet, in a span that is as it was asked for."""
         key = client.keys.create("history")

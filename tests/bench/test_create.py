@@ -22,7 +22,7 @@ from tests.support.target import RealityTarget
 
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.files import write_atomically
-from vpnkeys.xray.config.reading import parse_inbound
+from vpnkeys.xray.config.document import parse_inbound
 from vpnkeys.xray.rpc.control import XrayControl
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]

@@ -120,7 +120,7 @@ def test_every_setting_is_explained(folder: Path) -> None:
     rows = dict(_SETTING.findall((folder / "operations.md").read_text(encoding="utf-8")))
     assert sorted(rows) == sorted(name.upper() for name in Settings.model_fields)
     shown = {
-        "LISTEN": "[::]:8000",
+        "LISTEN": "0.0.0.0:8000",
         "PORT_RANGE": "10001-10100",
         "RATE_LIMITS": ",".join(f"{name}={limit}" for name, limit in DEFAULT_RATE_LIMITS.items()),
         "TRAFFIC_INTERVAL_S": "10",

@@ -203,10 +203,8 @@ def telegram() -> Iterator[FakeTelegram]:
         yield telegram
 
 
-@pytest.fixture(params=["telegram_bot.py", "async_bot.py"])
-def bot(
-    request: pytest.FixtureRequest, telegram: FakeTelegram, reader: dict[str, str], service: Service, tmp_path: Path
-) -> Iterator[ChildProcess]:
+@pytest.fixture
+def bot(telegram: FakeTelegram, reader: dict[str, str], service: Service, tmp_path: Path) -> Iterator[ChildProcess]:
     """The bot, with a token of the scope that the page names; its key is deleted in the end."""
     more = {
         "TELEGRAM_TOKEN": telegram.token,
@@ -214,7 +212,7 @@ def bot(
         "VPNKEYS_API_KEY": token_of(service, "keys"),
     }
     bot = ChildProcess(
-        [sys.executable, str(EXAMPLES / request.param)],
+        [sys.executable, str(EXAMPLES / "telegram_bot.py")],
         name="bot",
         log_path=tmp_path / "log",
         env=reader | more,
@@ -227,9 +225,7 @@ def bot(
 
 
 @pytest.mark.usefixtures("bot")
-def test_the_bot_gives_a_link(
-    request: pytest.FixtureRequest, telegram: FakeTelegram, service: Service, byte_server: ByteServer
-) -> None:
+def test_the_bot_gives_a_link(telegram: FakeTelegram, service: Service, byte_server: ByteServer) -> None:
     """/start gives a link that carries traffic, and the same one again; a group is given nothing."""
     telegram.write("/start", chat_type="group")
     telegram.write("/start")
@@ -240,10 +236,8 @@ def test_the_bot_gives_a_link(
     assert (key["name"], key["max_devices"]) == ("telegram:4711", 3)
     with XrayClient(VlessLink.parse(first)) as client:
         assert carries(client.socks, byte_server)
-    is_asynchronous = "async" in request.node.name
-    telegram.write("/left" if is_asynchronous else "/usage")
-    told = telegram.replies(3)[2]
-    assert told.startswith("50.00 GB left, until 2") if is_asynchronous else told.endswith(" GB")
+    telegram.write("/usage")
+    assert telegram.replies(3)[2].endswith(" GiB")
 
 
 def test_the_bot_outlives_its_server(telegram: FakeTelegram, bot: ChildProcess, service: Service) -> None:

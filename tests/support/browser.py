@@ -32,41 +32,11 @@ _WATCH = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
-# What is meant to be cut off with an ellipsis says so in its style.
-_BROKEN = """
-() => {
-  const seen = (element) =>
-    element.checkVisibility({ visibilityProperty: true }) && element.getBoundingClientRect().width > 1;
-  const meet = (one, other) =>
-    one.left < other.right - 1 && other.left < one.right - 1 &&
-    one.top < other.bottom - 1 && other.top < one.bottom - 1;
-  const found = [];
-  for (const element of document.querySelectorAll("td, th, button, dt, dd, .tabs a, .sections a, h1, h2")) {
-    if (!seen(element) || element.closest(".sr-only, .scroll, .skip, .toast")) continue;
-    if (element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).textOverflow !== "ellipsis")
-      found.push(`cut off: ${element.className} ${element.textContent.slice(0, 40)}`);
-  }
-  for (const row of document.querySelectorAll("tr")) {
-    const cells = [...row.children].filter(seen).map((cell) => [cell, cell.getBoundingClientRect()]);
-    for (const [one, box] of cells)
-      for (const [other, beside] of cells)
-        if (one !== other && meet(box, beside))
-          found.push(`overlaps: ${one.className} ${other.className}`);
-  }
-  for (const inner of document.querySelectorAll("td > *, th > *")) {
-    if (!seen(inner) || inner.closest(".sr-only, .scroll")) continue;
-    const box = inner.getBoundingClientRect(), cell = inner.parentElement.getBoundingClientRect();
-    if (box.right > cell.right + 1) found.push(`beyond its cell: ${inner.className} ${inner.textContent.slice(0, 40)}`);
-  }
-  return found;
-}
-"""
 _AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 _AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 Theme = Literal["light", "dark"]
 WIDTHS = (360, 1440)
-ALL_WIDTHS = (360, 768, 820, 1024, 1440)
 THEMES: tuple[Theme, ...] = ("light", "dark")
 
 
@@ -159,11 +129,6 @@ class Visitor:
         """By how many pixels the page is wider than the window."""
         wide: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return wide
-
-    def broken(self) -> list[str]:
-        """Cells, buttons and headings that are seen and whose text is cut off or runs over its neighbour."""
-        found: list[str] = self.page.evaluate(_BROKEN)
-        return found
 
     def obstacles(self) -> list[str]:
         """What axe finds in the way of people who do not see, hear or point well."""

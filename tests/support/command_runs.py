@@ -77,7 +77,6 @@ class Things(Mapping[str, str]):
             "key": self._key,
             "key2": self._key,
             "subscribed": self._subscribed,
-            "shared": lambda: str(post("/api/subscriptions", json={"keys": [self._key()]}).json()["id"]),
             "token": lambda: str(post("/api/tokens", json=token).json()["id"]),
             "webhook": lambda: str(post("/api/webhooks", json={"url": self.receiver}).json()["id"]),
             "backup": self._backup,

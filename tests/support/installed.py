@@ -46,8 +46,7 @@ class Installed:
         """A copy of this source tree in the guest's /opt."""
         tree = self.guest.root / "opt" / name
         shutil.copytree(REPOSITORY / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        for room in ("client", "scripts"):
-            shutil.copytree(REPOSITORY / room, tree / room)
+        shutil.copytree(REPOSITORY / "scripts", tree / "scripts")
         for file in _ROOT_FILES:
             shutil.copy(REPOSITORY / file, tree / file)
         return tree

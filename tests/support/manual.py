@@ -17,7 +17,6 @@ PAGES = (
     "install.md",
     "migration.md",
     "operations.md",
-    "postgresql.md",
     "security.md",
     "troubleshooting.md",
     "webhooks.md",

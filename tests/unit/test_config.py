@@ -18,9 +18,10 @@ from vpnkeys.xray.config.document import (
     JsonObject,
     belongs_to_us,
     merge,
+    parse_inbound,
     render_inbound,
+    summary,
 )
-from vpnkeys.xray.config.reading import parse_inbound, summary
 
 FRAME = BaseConfig("/run/vpnkeys/api.sock", PortRange(10001, 10100), (("10.0.0.7/32", 53), ("fd00::/8", None)), mark=7)
 UNGUARDED = replace(FRAME, mark=None, own_addresses=("203.0.113.7",), api_port=8000)

@@ -21,7 +21,6 @@ from vpnkeys.api.services import Services
 from vpnkeys.domain.token import Scope
 from vpnkeys.server import pools
 from vpnkeys.service.health.health import HealthReport
-from vpnkeys.service.limits.usage import UsageBoard
 from vpnkeys.service.tokens import TokenService
 
 HEALTHY = HealthReport("healthy", (), "running", "ok", "available", "available", 2, 1)
@@ -49,8 +48,7 @@ class Server:
         services["keys"] = SimpleNamespace(list=lambda: KEYS, delete=self._delete)
         services["tokens"] = self.tokens
         services["health"] = SimpleNamespace(report=self._report)
-        board = UsageBoard(lambda since, _fresh: dict.fromkeys(since, 0), FakeClock())
-        services["traffic"] = SimpleNamespace(collect=bool, totals=dict, online_by_key=lambda _keys: {}, usage=board)
+        services["traffic"] = SimpleNamespace(collect=bool, totals=dict, online_by_key=lambda _keys: {})
         services["reporter"] = SimpleNamespace(plan=self._plan)
         self.app = create_app(Services(**{**services, "rate_limits": {}}))
 

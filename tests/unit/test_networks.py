@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from vpnkeys.domain.networks import FORBIDDEN_TO_WEBHOOKS, PRIVATE_NETWORKS, is_private, private_networks_without
+from vpnkeys.domain.networks import FORBIDDEN_TO_WEBHOOKS, PRIVATE_NETWORKS, is_private
 from vpnkeys.domain.webhook import refusal_reason
 
 
@@ -35,13 +35,3 @@ def test_no_network_is_part_of_another() -> None:
     networks = [ip_network(name) for name in PRIVATE_NETWORKS]
     for one in networks:
         assert not any(one != other and one.overlaps(other) for other in networks), one
-
-
-def test_what_is_allowed_is_left_out_exactly() -> None:
-    """A part of a network leaves the rest of it; a network around several leaves none of them."""
-    assert private_networks_without([]) == PRIVATE_NETWORKS
-    left = [ip_network(name) for name in private_networks_without(["10.1.0.0/16", "fc00::/6", "8.8.8.8/32"])]
-    assert not any(ip_address("10.1.255.255") in network for network in left)
-    assert any(ip_address("10.0.255.255") in network for network in left)
-    assert any(ip_address("10.2.0.0") in network for network in left)
-    assert not any(ip_address("fd00::1") in network for network in left)

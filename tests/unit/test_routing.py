@@ -22,7 +22,6 @@ from vpnkeys.api.services import Services
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.token import Scope
-from vpnkeys.service.limits.usage import UsageBoard
 from vpnkeys.service.tokens import TokenService
 
 KEYS = (key(1), key(2))
@@ -36,8 +35,6 @@ def application(
     services = dict.fromkeys(Services.__dataclass_fields__, cast("Any", None))
     services["keys"] = SimpleNamespace(list=keys)
     services["health"] = SimpleNamespace(report=None)
-    board = UsageBoard(lambda since, _fresh: dict.fromkeys(since, 0), FakeClock())
-    services["traffic"] = SimpleNamespace(usage=board)
     services["tokens"] = TokenService(FakeStore(), FakeClock(), lambda text: text == API_KEY)
     return create_app(Services(**{**services, "rate_limits": rate_limits or {}}))
 

@@ -2,25 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from tests.fakes import Connection
 from tests.support.memory import HOME, World
 from tests.support.slowness import slowness
 
-from vpnkeys.domain.change import KeyChanges
-from vpnkeys.domain.errors import NotWritten, StoreUnavailable, Unavailable
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status
-from vpnkeys.domain.making import Draft
-from vpnkeys.interfaces import HeldStops
-from vpnkeys.service.rotation import Renewal, rotate
 from vpnkeys.service.traffic import TrafficService, count
-from vpnkeys.store.files.stop_journal import FileStopJournal
 
 WORK = "192.0.2.2"
 
@@ -29,23 +22,6 @@ WORK = "192.0.2.2"
 def world() -> World:
     """A server without keys."""
     return World()
-
-
-def journaled(world: World, directory: Path) -> World:
-    """Return the same server, with a stop journal, after what it does before it starts Xray."""
-    stops = world.keys.reconciler.stops
-    stops.journal, stops.samples = FileStopJournal(directory), world.enforcer.traffic.unstored
-    world.keys.enforce_before_start()
-    return world
-
-
-def next_life(world: World, directory: Path) -> World:
-    """Return the next server after this one and its Xray were killed."""
-    world.node.end_xray()
-    again = journaled(World(store=world.store, clock=world.clock, node=world.node), directory)
-    with suppress(Unavailable):
-        again.keys.reconciler.reconcile()
-    return again
 
 
 @contextmanager
@@ -191,58 +167,3 @@ def test_a_start_with_a_full_disk_lets_in_nobody_who_expired(world: World) -> No
     again.keys.reconciler.reconcile()
     assert {one.id: one.status for one in world.store.keys()} == {key.id: Status.EXPIRED, other.id: Status.ACTIVE}  # noqa: SIM118 - not a dict
     assert not again.keys.reconciler.compare()[1]
-
-
-@pytest.mark.parametrize("fault", [full_disk, held_lock])
-def test_a_stop_outlasts_the_server(world: World, tmp_path: Path, fault: Callable[[World], Iterator[None]]) -> None:
-    """Deleted, switched off and used up while nothing can be stored; two servers are killed before there is room."""
-    journaled(world, tmp_path)
-    deleted, switched, used, other = world.make(), world.make(), world.make(Limits(traffic_bytes=100)), world.make()
-    statuses = {switched.id: Status.DISABLED, used.id: Status.LIMITED, other.id: Status.ACTIVE}
-    with fault(world):  # type: ignore[attr-defined]
-        with pytest.raises(NotWritten):
-            world.keys.delete(deleted.id)
-        with pytest.raises(NotWritten):
-            world.keys.change(switched.id, lambda key: Draft(key.name, key.note, key.limits, is_active=False))
-        world.node.carry(world.customer(used), 60, 40)
-        world.quotas.look()
-        for _ in range(2):
-            world = next_life(world, tmp_path)
-            world.quotas.look()
-            world.look()
-            assert {key.id: key.status for key in world.keys.list()} == statuses
-            assert [world.node.connect(key) for key in (deleted, switched, used)] == [None] * 3
-            assert world.node.connect(other)
-    for _ in range(2):
-        world = next_life(world, tmp_path)
-        world.look()
-        assert {key.id: key.status for key in world.store.keys()} == statuses  # noqa: SIM118 - not a dict
-        assert world.enforcer.traffic.unstored.used_bytes({used.account: None}) == {used.account: 100}
-    world.keys.change(switched.id, lambda key: Draft(key.name, key.note, key.limits))
-    assert next_life(world, tmp_path).status(switched) is Status.ACTIVE
-
-
-def test_a_journal_of_other_keys_is_left_alone(world: World, tmp_path: Path) -> None:
-    """As after a restore, or of a server that was killed between its commit and clearing the journal."""
-    journal, stranger = FileStopJournal(tmp_path), World().make()
-    off = replace(world.make(), is_active=False)
-    with world.store.write() as transaction:
-        transaction.update(off)
-    journal.keep(HeldStops(KeyChanges(update=(off, replace(stranger, is_active=False)), delete=("gone",))))
-    assert journaled(world, tmp_path).keys.list() == (off,)
-    assert not world.keys.reconciler.stops.are_unwritten
-    assert journal.read() is None
-
-
-def test_a_change_that_is_no_stop_is_not_held_for_later(world: World) -> None:
-    """A key whose stop is not stored yet gets no new UUID behind the answer that nothing was changed."""
-    key = world.make()
-    with full_disk(world):
-        with pytest.raises(NotWritten):
-            world.keys.change(key.id, lambda key: Draft(key.name, key.note, key.limits, is_active=False))
-        with pytest.raises(StoreUnavailable):
-            rotate(world.keys.changer, key.id, Renewal(uuid=True))
-        with pytest.raises(NotWritten):
-            world.keys.change(key.id, lambda key: Draft(key.name, key.note, key.limits, is_active=False))
-    world.keys.reconciler.reconcile()
-    assert world.store.keys() == (replace(key, is_active=False),)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect
-from tests.support.browser import ALL_WIDTHS, THEMES, WIDTHS, Theme, Visitor
+from tests.support.browser import THEMES, WIDTHS, Theme, Visitor
 from tests.support.drift import DRIFTS
 from tests.support.keys import Key
 from tests.support.service import Service
@@ -19,7 +19,7 @@ Visit = Callable[..., Visitor]
 _VIEWS = {
     "keys": "#/keys",
     "key": "#/keys/{id}",
-    "overview": "#/overview",
+    "traffic": "#/traffic",
     "state": "#/system",
     "ports": "#/system/ports",
     "targets": "#/system/targets",
@@ -73,42 +73,6 @@ def test_every_view_is_open_to_all(
         person.picture(f"{view}-{name}")
         assert person.obstacles() == [], view
         assert person.overflow() <= 0, view
-
-
-_BETWEEN: list[tuple[int, Theme, str]] = [(768, "light", "ru"), (820, "dark", "en"), (1024, "light", "ru")]
-
-
-@pytest.mark.parametrize("looks", [*_BETWEEN, *_LOOKS], ids=lambda looks: "-".join(map(str, looks)))
-def test_no_column_breaks_at_any_width(
-    visit: Visit, service: Service, keys: list[Key], looks: tuple[int, Theme, str]
-) -> None:
-    """From a phone to a desk, with the longer words of Russian too: no text is cut off, nothing runs over another."""
-    person = visit(*looks)
-    person.sign_in(service.api_key)
-    for view, address in _VIEWS.items():
-        person.go(address.format(id=keys[1]["id"]))
-        expect(person.page.locator("main .loading")).to_have_count(0)
-        expect(person.page.locator("main h1")).to_be_visible()
-        person.picture(f"{view}-{'-'.join(map(str, looks))}")
-        assert person.broken() == [], view
-        assert person.overflow() <= 0, view
-
-
-def test_a_phone_shows_the_code_first(visit: Visit, service: Service, keys: list[Key]) -> None:
-    """The QR code and the link stand above the charts, also for the keyboard; at a desk beside them."""
-    for width in ALL_WIDTHS:
-        person = visit(width=width)
-        person.sign_in(service.api_key, f"#/keys/{keys[0]['id']}")
-        code = person.page.locator(".link-card .qr")
-        expect(code).to_be_visible()
-        chart = person.page.locator(".history")
-        expect(chart).to_be_visible()
-        places = [one.bounding_box() for one in (code, chart)]
-        assert places[0] is not None
-        assert places[1] is not None
-        assert places[0]["y"] < places[1]["y"] + places[1]["height"]
-        if width <= 1024:
-            assert places[0]["y"] < places[1]["y"]
 
 
 @pytest.mark.parametrize(("width", "theme"), list(zip(WIDTHS, THEMES, strict=True)))

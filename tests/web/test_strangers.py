@@ -22,7 +22,7 @@ _ATTACKS = (
     "W" * 128,
 )
 
-_VIEWS = ("#/keys", "#/overview", "#/system", "#/system/ports", "#/system/targets", "#/access", "#/audit")
+_VIEWS = ("#/keys", "#/traffic", "#/system", "#/system/ports", "#/system/targets", "#/access", "#/audit")
 
 
 def _harmless(page: Page) -> None:

@@ -2,13 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import IO
 
-from vpnkeys.bootstrap.certificate import Issuing
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.ops.daily import DailyBackup
-from vpnkeys.ops.overview import OverviewKeeper
 from vpnkeys.ops.startover import accept_start
 from vpnkeys.ops.vitals import Monitor
 from vpnkeys.service.drift import DriftWatch
@@ -28,7 +26,6 @@ from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.worker import Workers
-from vpnkeys.xray.host.connections import ConnectionWatch
 from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.child import XrayProcess
@@ -58,17 +55,14 @@ class Server:
     sender: Sender
     new_api_key: str | None
     certificate: CertificateFiles
-    issuing: Issuing
     node: LocalNode
     process: XrayProcess | XrayUnit
     hang_watch: HangWatch
     xray_version: str
     guard: Guard | None
-    connections: ConnectionWatch
-    lock: ExitStack
+    lock: IO[str]
     daily_backup: DailyBackup
     monitor: Monitor
-    overview: OverviewKeeper
     drift: DriftWatch
     workers: Workers
 
@@ -76,8 +70,6 @@ class Server:
         """Put config.json right, start Xray (or find the one that runs) and repair it in the background."""
         if self.guard is not None:
             self.guard.watch()
-        if problem := self.connections.install():
-            _log.warning("connections to the keys' ports have no bound in the kernel: %s", problem)
         # Limits and file before Xray: it starts from config.json, and must not let in a key that expired meanwhile.
         self.keys.enforce_before_start()
         self.reconciler.taken.hold()
@@ -105,7 +97,6 @@ class Server:
         with self.reconciler.changing:
             self._take_last_sample(self.traffic.collect)
         self.node.speed.stop_watching()
-        self.connections.bounds.stop_watching()
         if self.guard is not None:
             self.guard.stop_watching()
 
@@ -115,7 +106,6 @@ class Server:
             self._take_last_sample(lambda: self.traffic.close_epoch(self.node.quiesce()))
             self.process.stop()
         self.node.speed.remove()
-        self.connections.bounds.remove()
         if self.guard is not None:
             self.guard.remove()
 

@@ -1,18 +1,23 @@
 """The options of `vpnkeys keys add` and `vpnkeys keys set`: a key's note, switch, limits and link."""
 
-from collections.abc import Callable
 from typing import Annotated, cast
 
 import typer
 
 from vpnkeys.cli.arguments import expiry_of
 from vpnkeys.cli.remote import Remote, wrong_usage
-from vpnkeys.cli.values import SIZES, SPANS, seconds_of, size_of
 from vpnkeys.client import KeyLimits, NewKeyFields
 from vpnkeys.domain.limits import Window
 from vpnkeys.domain.reality import Fingerprint
 
 _NONE = "none"
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def _size(text: str) -> int:
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    return round(float(number) * _UNITS[unit])
+
 
 NoteOption = Annotated[str | None, typer.Option("--note", help="A note for yourself; customers do not see it.")]
 ActiveOption = Annotated[bool | None, typer.Option("--active/--inactive", help="Switch the key on or off.")]
@@ -21,28 +26,15 @@ ExpiresOption = Annotated[
     typer.Option(
         "--expires",
         metavar="TIME",
-        help="30d, +1month; 2026-12-31: when that day ends here; ISO 8601, UTC unless it has an offset; or none.",
-    ),
-]
-AfterOption = Annotated[
-    str | None,
-    typer.Option(
-        "--expires-after",
-        metavar="SPAN",
-        help="Such as 30d, from the first connection on, instead of --expires; or none.",
+        help="ISO 8601, UTC unless it has an offset; a date: when that day ends here; or none.",
     ),
 ]
 TrafficOption = Annotated[
-    str | None,
-    typer.Option("--traffic-limit", metavar="BYTES", help="Such as 50GB or 1.5TB (1 GB is 10^9 bytes); or none."),
+    str | None, typer.Option("--traffic-limit", metavar="BYTES", help="Such as 500M or 20G (powers of 1024); or none.")
 ]
 WindowOption = Annotated[
-    str | None,
-    typer.Option(
-        "--window",
-        metavar="PERIOD",
-        help="The period of the traffic limit, UTC: total, day, week, month, month@15 (from the 15th), 30d (rolling).",
-    ),
+    Window | None,
+    typer.Option("--window", help="The period of the traffic limit: usage restarts at zero with each; UTC."),
 ]
 DevicesOption = Annotated[
     str | None,
@@ -84,9 +76,8 @@ def limits_of(  # noqa: PLR0913 - one for each option
     note: str | None,
     active: bool | None,
     expires: str | None,
-    expires_after: str | None,
     traffic_limit: str | None,
-    window: str | None,
+    window: Window | None,
     devices: str | None,
     speed: str | None,
     utls: str | None,
@@ -101,16 +92,14 @@ def limits_of(  # noqa: PLR0913 - one for each option
         fields["expires_at"] = (
             None if expires == _NONE else expiry_of(remote, "--expires", expires, instead=f", or {_NONE}")
         )
-    if expires_after is not None:
-        fields["expires_after_s"] = _read("--expires-after", expires_after, seconds_of, SPANS)
     if traffic_limit is not None:
-        fields["traffic_limit_bytes"] = _read("--traffic-limit", traffic_limit, size_of, SIZES)
+        fields["traffic_limit_bytes"] = None if traffic_limit == _NONE else _bytes(traffic_limit)
     if window is not None:
-        fields["traffic_limit_window"] = _window(window)
+        fields["traffic_limit_window"] = window.value
     if devices is not None:
-        fields["max_devices"] = _read("--devices", devices, int, "a number")
+        fields["max_devices"] = None if devices == _NONE else _number("--devices", devices)
     if speed is not None:
-        fields["speed_limit_mbps"] = _read("--speed", speed, int, "a number of Mbit/s")
+        fields["speed_limit_mbps"] = None if speed == _NONE else _number("--speed", speed)
     if utls is not None:
         fields["fingerprint"] = None if utls == _NONE else utls
     return fields
@@ -123,17 +112,15 @@ def choices_of(*, uuid: str | None, short_id: str | None, sni: str | None, port:
     return cast("NewKeyFields", {name: value for name, value in chosen.items() if value is not None})
 
 
-def _read(option: str, text: str, read: Callable[[str], int], forms: str) -> int | None:
-    if text == _NONE:
-        return None
+def _bytes(text: str) -> int:
     try:
-        return read(text)
-    except (ValueError, OverflowError):
-        wrong_usage(f"{option} {text}: give {forms}, or {_NONE}")
+        return _size(text)
+    except (ValueError, KeyError, OverflowError):
+        wrong_usage(f"--traffic-limit {text}: give a number of bytes, such as 500M or 20G, or {_NONE}")
 
 
-def _window(text: str) -> Window:
+def _number(option: str, text: str) -> int:
     try:
-        return Window(text)
-    except ValueError as error:
-        wrong_usage(f"--window: {error}")
+        return int(text)
+    except ValueError:
+        wrong_usage(f"{option} {text}: give a number, or {_NONE}")

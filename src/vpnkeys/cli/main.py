@@ -14,7 +14,6 @@ _COMMANDS = {
     "serve": ("commands.serve", "serve"),
     "xray": ("commands.xray", "app"),
     "keys": ("commands.keys", "app"),
-    "subscriptions": ("commands.links", "subscriptions"),
     "traffic": ("commands.traffic", "app"),
     "status": ("commands.status", "status"),
     "webhooks": ("commands.webhooks", "app"),
@@ -24,7 +23,6 @@ _COMMANDS = {
     "sync": ("commands.repairs", "sync"),
     "system": ("commands.system", "app"),
     "backups": ("commands.backups", "app"),
-    "database": ("commands.database", "app"),
     "metrics": ("commands.status", "metrics"),
     "doctor": ("commands.doctor", "doctor"),
     "import": ("commands.imports", "app"),
@@ -35,7 +33,6 @@ _COMMANDS = {
     "upgrade": ("commands.install", "upgrade"),
     "upgrade-xray": ("commands.install", "upgrade_xray"),
     "completion": ("completion", "completion"),
-    "help": ("connect", "explain"),
 }
 """For each command its module, and the function or Typer app in it."""
 

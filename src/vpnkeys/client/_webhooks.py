@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from vpnkeys.client._calls import AsyncPart, Call, Part, Request, answer, one
+from vpnkeys.client._http import Http
 from vpnkeys.wire.webhooks import Delivery, Webhook, WebhookDeleted, WebhookMade, WebhookTried
 
 WebhookList: TypeAlias = list[Webhook]  # names that `Webhooks.list` does not hide
@@ -17,20 +17,20 @@ _WEBHOOKS = TypeAdapter(WebhookList)
 _DELIVERIES = TypeAdapter(DeliveryList)
 
 
-class WebhooksRequests:
+class Webhooks:
     """The addresses that the server sends events to. Needs an API key or a token with the scope `admin`."""
 
-    @Request
-    def list(self) -> Call[WebhookList]:
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def list(self) -> WebhookList:
         """Return all webhooks, oldest first."""
-        return answer(_WEBHOOKS, "GET", _PATH)
+        return self._http.answer(_WEBHOOKS, "GET", _PATH)
 
-    @Request
-    def create(self, url: str, events: Iterable[str] = ()) -> Call[WebhookMade]:
+    def create(self, url: str, events: Iterable[str] = ()) -> WebhookMade:
         """Make a webhook for these kinds of events, or for all, and return it with its secret. Raises Rejected."""
-        return one(WebhookMade, "POST", _PATH, json={"url": url, "events": [*events]})
+        return self._http.one(WebhookMade, "POST", _PATH, json={"url": url, "events": [*events]})
 
-    @Request
     def change(
         self,
         webhook_id: str,
@@ -38,37 +38,26 @@ class WebhooksRequests:
         url: str | None = None,
         events: Iterable[str] | None = None,
         is_active: bool | None = None,
-    ) -> Call[Webhook]:
+    ) -> Webhook:
         """Change a webhook and return it; what is not given stays as it is, and so does the secret.
 
         Raises NotFound, Rejected.
         """
         given = {"url": url, "events": None if events is None else [*events], "is_active": is_active}
         body = {name: value for name, value in given.items() if value is not None}
-        return one(Webhook, "PATCH", _path(webhook_id), json=body)
+        return self._http.one(Webhook, "PATCH", _path(webhook_id), json=body)
 
-    @Request
-    def delete(self, webhook_id: str) -> Call[WebhookDeleted]:
+    def delete(self, webhook_id: str) -> WebhookDeleted:
         """Remove a webhook, with all events that were not sent yet. Raises NotFound."""
-        return one(WebhookDeleted, "DELETE", _path(webhook_id))
+        return self._http.one(WebhookDeleted, "DELETE", _path(webhook_id))
 
-    @Request
-    def test(self, webhook_id: str) -> Call[WebhookTried]:
+    def test(self, webhook_id: str) -> WebhookTried:
         """Send a ping now and return what the receiver answered. Raises NotFound."""
-        return one(WebhookTried, "POST", _path(webhook_id, "test"))
+        return self._http.one(WebhookTried, "POST", _path(webhook_id, "test"))
 
-    @Request
-    def deliveries(self, webhook_id: str) -> Call[DeliveryList]:
+    def deliveries(self, webhook_id: str) -> DeliveryList:
         """Return the newest hundred events, sent and to be sent, newest first. Raises NotFound."""
-        return answer(_DELIVERIES, "GET", _path(webhook_id, "deliveries"))
-
-
-class Webhooks(Part, WebhooksRequests):
-    """The addresses that the server sends events to. Needs an API key or a token with the scope `admin`."""
-
-
-class AsyncWebhooks(AsyncPart, WebhooksRequests):
-    """The addresses that the server sends events to. Needs an API key or a token with the scope `admin`."""
+        return self._http.answer(_DELIVERIES, "GET", _path(webhook_id, "deliveries"))
 
 
 def _path(webhook_id: str, *more: str) -> str:

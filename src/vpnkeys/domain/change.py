@@ -165,22 +165,11 @@ class Snapshot:
         return self.find(id_or_uuid).id
 
     def under_limits(self, keys: Iterable[Key]) -> tuple[Key, ...]:
-        """Return the keys with the status that their limits give them now, and with terms that begin now."""
-        keys = self._with_terms_begun(tuple(keys))
-        since = windows_of((key for key in keys if key.limits.traffic_bytes is not None), self.now)
+        """Return the keys with the status that their limits give them now."""
+        keys = tuple(keys)
+        since = windows_of(keys, self.now)
         used = self.used_bytes(since) if since else {}
         return tuple(replace(key, limit_status=judge(key.limits, used.get(key.account, 0), self.now)) for key in keys)
-
-    def _with_terms_begun(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
-        """Return the keys; those that have been used, and expire a time after their first byte, with the date."""
-        waiting = {key.account: None for key in keys if key.limits.is_waiting}
-        used = self.used_bytes(waiting) if waiting else {}
-        if not any(used.values()):
-            return keys
-        return tuple(
-            replace(key, limits=key.limits.begun(self.now)) if key.limits.is_waiting and used.get(key.account) else key
-            for key in keys
-        )
 
 
 @dataclass(frozen=True, slots=True)

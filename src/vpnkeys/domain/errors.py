@@ -85,12 +85,6 @@ class NothingToRotate(Rejected):
     code = "nothing_to_rotate"
 
 
-class InvalidPage(Rejected):
-    """A page of a list begins nowhere, or has no keys or too many."""
-
-    code = "invalid_page"
-
-
 class InvalidSpan(Rejected):
     """A span of time ends before it begins."""
 
@@ -215,12 +209,6 @@ class DatabaseDamaged(StoreUnavailable):
     """The content of the database cannot be read; a backup has to be restored."""
 
     code = "database_damaged"
-
-
-class CommitUnknown(StoreUnavailable):
-    """The connection was lost during a commit, so that nobody knows whether the change is stored."""
-
-    code = "commit_unknown"
 
 
 class StartRefused(VpnKeysError):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from vpnkeys.domain.key import VISION, Key
 from vpnkeys.domain.limits import Status
-from vpnkeys.domain.reality import UNLIMITED, FallbackLimit, Fingerprint, fallback_limits, pad_short_id
+from vpnkeys.domain.reality import Fingerprint, pad_short_id
 from vpnkeys.memo import Memo
 
 WARM_TAG_PREFIX = "warm-"
@@ -41,8 +41,6 @@ class Reality:
     private_key: str = field(repr=False)
     short_ids: tuple[str, ...]
     min_client_version: str = ANY_CLIENT_VERSION
-    fallback_up: FallbackLimit = UNLIMITED
-    fallback_down: FallbackLimit = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +105,12 @@ def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
         listen=site.listen,
         port=key.port,
         clients=(VlessClient(uuid=key.uuid, email=key.account, flow=key.flow),),
-        reality=_reality(key.sni, pad_short_id(key.short_id), site),
-    )
-
-
-def _reality(server_name: str, short_id: str, site: ServerIdentity) -> Reality:
-    up, down = fallback_limits(server_name, site.private_key)
-    return Reality(
-        target=site.target(server_name),
-        server_names=(server_name,),
-        private_key=site.private_key,
-        short_ids=(short_id,),
-        fallback_up=up,
-        fallback_down=down,
+        reality=Reality(
+            target=site.target(key.sni),
+            server_names=(key.sni,),
+            private_key=site.private_key,
+            short_ids=(pad_short_id(key.short_id),),
+        ),
     )
 
 
@@ -140,7 +131,12 @@ def warm_inbound(server_name: str, site: ServerIdentity) -> Inbound:
         listen=f"{site.socket_dir}/warm-{index}.sock,0600",  # Xray takes the file mode from behind the comma
         port=None,
         clients=(VlessClient(uuid=str(UUID(bytes=digest[:16], version=4)), email="", flow=""),),
-        reality=_reality(server_name, digest[16:24].hex(), site),
+        reality=Reality(
+            target=site.target(server_name),
+            server_names=(server_name,),
+            private_key=site.private_key,
+            short_ids=(digest[16:24].hex(),),
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vpnkeys.domain.errors import InvalidName, InvalidNote, KeyNotFound
-from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
+from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, window_start
 from vpnkeys.domain.reality import Fingerprint
 
 NAME_MAX_CHARS = 128
@@ -71,8 +71,9 @@ class Key:
 
 
 def windows_of(keys: Iterable[Key], now: datetime) -> dict[str, datetime | None]:
-    """Return when the present window of each key began, by account: see `Window.start`."""
-    return {key.account: key.limits.traffic_window.start(now) for key in keys}
+    """Return where the present window begins of each key that has a traffic limit, by account: see `window_start`."""
+    limited = (key for key in keys if key.limits.traffic_bytes is not None)
+    return {key.account: window_start(key.limits.traffic_window, now) for key in limited}
 
 
 def parse_name(raw: str) -> str:

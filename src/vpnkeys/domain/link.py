@@ -10,7 +10,7 @@ from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import Key
 
 # The characters besides letters and digits that encodeURIComponent does not encode (ECMA-262, 19.2.6.4).
-UNRESERVED = "-_.!~*'()"
+_UNRESERVED = "-_.!~*'()"
 
 
 def render_link(key: Key, site: ServerIdentity) -> str:
@@ -26,9 +26,9 @@ def render_link(key: Key, site: ServerIdentity) -> str:
     }
     if key.flow:
         query["flow"] = key.flow
-    values = urlencode(query, quote_via=quote, safe=UNRESERVED)
+    values = urlencode(query, quote_via=quote, safe=_UNRESERVED)
     host = host_in_url(site.server_address)
-    return f"vless://{key.uuid}@{host}:{key.port}?{values}#{quote(key.name, safe=UNRESERVED)}"
+    return f"vless://{key.uuid}@{host}:{key.port}?{values}#{quote(key.name, safe=_UNRESERVED)}"
 
 
 def host_in_url(address: str) -> str:

@@ -1,7 +1,5 @@
-"""The networks to which this server sends nothing for others, and the origins of pages that may call it."""
+"""The networks to which this server sends nothing for others: one list, for customers and for webhooks."""
 
-import re
-from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 # Forbidden for webhooks and customers alike: link-local, multicast and reserved ranges; metadata services of clouds,
@@ -42,32 +40,3 @@ _PRIVATE = tuple(map(ip_network, PRIVATE_NETWORKS))
 def is_private(address: IPv4Address | IPv6Address) -> bool:
     """Return whether customers must not reach an address."""
     return any(address in network for network in _PRIVATE)
-
-
-_ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-
-
-def parse_origins(text: str) -> tuple[str, ...]:
-    """Return the origins in a comma-separated text; `*` is any. Raises ValueError."""
-    origins = tuple(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
-    for origin in origins:
-        if origin != "*" and _ORIGIN.fullmatch(origin) is None:
-            msg = f"give origins, comma separated, such as https://shop.example (no path), or *; not: {origin}"
-            raise ValueError(msg)
-    return origins
-
-
-def private_networks_without(allowed: Iterable[str]) -> tuple[str, ...]:
-    """Return PRIVATE_NETWORKS less these networks, in the order of their addresses, IPv4 first."""
-    left = list(_PRIVATE)
-    for hole in map(ip_network, allowed):
-        left = [part for network in left for part in _less(network, hole)]
-    return tuple(map(str, sorted(left, key=lambda one: (one.version, one.network_address.packed))))
-
-
-def _less(network: IPv4Network | IPv6Network, hole: IPv4Network | IPv6Network) -> Iterable[IPv4Network | IPv6Network]:
-    if _contains(hole, network):
-        return ()
-    if not _contains(network, hole):
-        return (network,)
-    return network.address_exclude(hole)  # type: ignore[arg-type]  # of one version, as one contains the other

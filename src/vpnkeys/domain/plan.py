@@ -24,8 +24,7 @@ class FileView:
 
     `inbounds` are those that we manage, by our tags. `foreign` are the operator's own, which stay; `reserved` are the
     ports of our range that they have, with their tags. `base_ok` says whether our other sections (API, routing,
-    outbounds, statistics) are right; `problem` describes why the file cannot be read. `has_own_dns`: the operator has a
-    `dns` section.
+    outbounds, statistics) are right; `problem` describes why the file cannot be read.
     """
 
     state: FileState
@@ -35,7 +34,6 @@ class FileView:
     api_inbounds: int = 0
     problem: str = ""
     reserved: Mapping[int, str] = field(default_factory=dict)
-    has_own_dns: bool = False
 
 
 @dataclass(frozen=True, slots=True)

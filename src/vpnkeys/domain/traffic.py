@@ -35,14 +35,6 @@ class Samples:
     usage: Mapping[str, Bytes]
 
 
-class EpochSample(NamedTuple):
-    """The last sample of an epoch, which has all that the earlier ones had; `has_ended` if we ended that epoch."""
-
-    samples: Samples
-    at: datetime
-    has_ended: bool
-
-
 def merge(seen: Bytes, sampled: Bytes) -> Bytes:
     """Return a key's usage in an epoch after one more sample."""
     return Bytes(max(seen.up, sampled.up), max(seen.down, sampled.down))

@@ -19,8 +19,6 @@ from vpnkeys.install.layout import Layout, led_to
 _RECORD = "release.json"
 _NUMBERED = re.compile(r".+-(\d+)")
 _OUR_PYTHON_FILES = ("pyproject.toml", "requirements.txt")
-_OURS = ("client", ".")
-"""The distributions of a source tree, by directory, in the order of their dependencies."""
 _HOMES = ("/root/", "/home/", "/run/user/")
 """The directories that ProtectHome= hides from the services."""
 # Debian's python3 can lack ensurepip (package python3-venv), without which a virtual environment has no pip.
@@ -90,10 +88,9 @@ def digest_of(source: Path) -> str:
 
 def _members(source: Path) -> Iterator[Path]:
     yield from (source / name for name in _OUR_PYTHON_FILES)
-    for room in ("src", "client"):
-        for path in (source / room).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                yield path
+    for path in (source / "src").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
 
 
 def check_source(source: Path) -> str:
@@ -137,7 +134,7 @@ def _fill(directory: Path, source: Path, python: Path) -> Release:
     run(python, "-I", "-m", "venv", venv)
     pip = (venv / "bin" / "python", "-I", "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
     run(*pip, "--require-hashes", "--only-binary=:all:", "--requirement", source / "requirements.txt")
-    run(*pip, "--no-index", "--no-deps", "--no-build-isolation", *(source / ours for ours in _OURS))
+    run(*pip, "--no-index", "--no-deps", "--no-build-isolation", source)
     version = run(venv / "bin" / "vpnkeys", "version").strip()
     record = {"version": version, "digest": digest, "source": str(source)}
     # The record is written last: a directory without one is an unfinished release.

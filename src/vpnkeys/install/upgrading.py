@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vpnkeys.install import services
-from vpnkeys.install.host import InstallFailed, Say, run_as_server
+from vpnkeys.install.host import USER, InstallFailed, Say, run_as_server
 from vpnkeys.install.layout import Layout, point
 from vpnkeys.install.releases import Release, prune
-from vpnkeys.owner import SERVER_USER, as_owner
 
 _KEPT_BACKUPS = 3
 _PREFIX = "before-upgrade-"
@@ -51,7 +50,7 @@ def prove(layout: Layout, new: Release, backup: Path | None) -> None:
         run_as_server(new.python, "-I", "-m", "vpnkeys.xray.binary", layout.current_xray, data_dir=layout.data_dir)
         if backup is not None:
             with tempfile.TemporaryDirectory(prefix="vpnkeys-proof-") as room:
-                user = pwd.getpwnam(SERVER_USER)
+                user = pwd.getpwnam(USER)
                 os.chown(room, user.pw_uid, user.pw_gid)
                 run_as_server(new.program, "restore", backup, data_dir=Path(room))
     except InstallFailed as error:
@@ -61,14 +60,13 @@ def prove(layout: Layout, new: Release, backup: Path | None) -> None:
 def revision_of(data_dir: Path) -> str | None:
     """Return the version of the database's schema; None when there is no database."""
     database = data_dir / "vpnkeys.db"
-    with as_owner(database):
-        if not database.is_file():
+    if not database.is_file():
+        return None
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=10.0)) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.DatabaseError:
             return None
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=10.0)) as connection:
-            try:
-                row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-            except sqlite3.DatabaseError:
-                return None
     return str(row[0]) if row else None
 
 
@@ -78,12 +76,13 @@ def _back_up(layout: Layout, program: Path) -> Path | None:
         return None
     directory = layout.data_dir / "backups"
     file = directory / f"{_PREFIX}{datetime.now(UTC):%Y%m%d-%H%M%S}.backup"
-    with as_owner(layout.data_dir):
-        directory.mkdir(mode=0o700, exist_ok=True)
+    user = pwd.getpwnam(USER)
+    # Root may make the directory here, and the server's user has to write into it.
+    directory.mkdir(mode=0o700, exist_ok=True)
+    os.chown(directory, user.pw_uid, user.pw_gid)
     run_as_server(program, "backup", file, data_dir=layout.data_dir)
-    with as_owner(layout.data_dir):
-        for path in sorted(directory.glob(f"{_PREFIX}*.backup"))[:-_KEPT_BACKUPS]:
-            path.unlink(missing_ok=True)
+    for path in sorted(directory.glob(f"{_PREFIX}*.backup"))[:-_KEPT_BACKUPS]:
+        path.unlink(missing_ok=True)
     return file
 
 

@@ -1,7 +1,6 @@
 """Declares the protocols between the rooms; a real, a remote and a fake implementation can each take the place."""
 
 from vpnkeys.interfaces.clock import Clock
-from vpnkeys.interfaces.journal import HeldStops, Holds, NoJournal, StopJournal
 from vpnkeys.interfaces.node import Counters, Host, Node
 from vpnkeys.interfaces.store import BRIEFLY_S, PATIENCE_S, Ledger, Outbox, Store, Transaction
 
@@ -10,14 +9,10 @@ __all__ = [
     "PATIENCE_S",
     "Clock",
     "Counters",
-    "HeldStops",
-    "Holds",
     "Host",
     "Ledger",
-    "NoJournal",
     "Node",
     "Outbox",
-    "StopJournal",
     "Store",
     "Transaction",
 ]

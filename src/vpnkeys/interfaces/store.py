@@ -5,11 +5,10 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final, Protocol
 
-from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record
+from vpnkeys.domain.audit import Entry, Outcome, Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Bytes, Point, Samples, Tally, Total, Traffic
@@ -41,9 +40,9 @@ class Ledger(Protocol):
         """Return the bytes that keys have used, by UUID: see `Store.used_bytes`."""
         ...
 
-    # A day takes 48 numbers a key by hour, and two as a sum.
-    def fold_into_days(self, before: datetime) -> bool:
-        """Add the hours of the oldest day before a midnight up; return whether there was one, so that more may be."""
+    # A year of hours is 8,760 rows a key; a year of days is 365.
+    def fold_into_days(self, before: datetime) -> None:
+        """Add the hours before a midnight up to days."""
         ...
 
     def open_account(self, uuid: str, base_bytes: int) -> None:
@@ -95,11 +94,6 @@ class Transaction(Protocol):
         """Return the intents of keys that are being started, with the changes of this transaction."""
         ...
 
-    # Another server that shares the database may be starting keys: taking them back would stop what it has just made.
-    def own_intents(self) -> tuple[Intent, ...]:
-        """Return those of `intents` that are this server's, or so old that their server must have ended."""
-        ...
-
     def insert(self, key: Key) -> None:
         """Add a key. Its id, UUID, port and short id must be new."""
         ...
@@ -140,7 +134,7 @@ class Transaction(Protocol):
         ...
 
     def drop_intents(self) -> None:
-        """Remove the intents of `own_intents`."""
+        """Remove all intents."""
         ...
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
@@ -151,20 +145,16 @@ class Transaction(Protocol):
         """Remove the stops of these keys. A missing one is no error."""
         ...
 
-    def put_notices(self, notices: Mapping[str, Notice]) -> None:
-        """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""
-        ...
-
     def put_token(self, token: Token) -> None:
         """Add a token, or change the one with its id."""
         ...
 
     def put_subscription(self, subscription: Subscription) -> None:
-        """Add a subscription, or replace the one with its id."""
+        """Give a key a subscription, in place of the one it has."""
         ...
 
-    def delete_subscription(self, subscription_id: str) -> None:
-        """Delete a subscription. A missing one is no error."""
+    def delete_subscription(self, key_id: str) -> None:
+        """Delete a key's subscription. A missing one is no error."""
         ...
 
     def remember(self, answer: KeptAnswer) -> None:
@@ -178,25 +168,6 @@ class Transaction(Protocol):
 
 class Store(Protocol):
     """Reads and writes the database. Every method raises StoreUnavailable when it does not answer."""
-
-    @property
-    def is_remote(self) -> bool:
-        """Return whether each question costs an exchange with another process, perhaps on another machine."""
-        ...
-
-    # No event loop waits for a database elsewhere: there, what is "cheap enough to call each time" is of the last look.
-    def look(self) -> None:
-        """Look at what other processes have changed, so that an event loop may read it."""
-        ...
-
-    # A key that has to stop cannot wait for a database elsewhere: what was true a moment ago is enough to stop it.
-    def last_known(self) -> tuple[tuple[Key, ...], tuple[Intent, ...], tuple[Stop, ...]]:
-        """Return keys, intents and stops as they are now; of the last look while a database elsewhere is silent."""
-        ...
-
-    def is_standby(self) -> bool:
-        """Return whether the database only took reads at the last look."""
-        ...
 
     def keys(self) -> tuple[Key, ...]:
         """Return all keys, oldest first, as last committed by any process. Cheap enough to call each time."""
@@ -254,10 +225,6 @@ class Store(Protocol):
         """Return up to `limit` deliveries of a webhook (delivered, given up or waiting), newest first."""
         ...
 
-    def notices(self) -> Mapping[str, Notice]:
-        """Return how near keys are to their traffic limits, by id, as webhooks have been notified."""
-        ...
-
     def counted(self, epoch: str, uuid: str) -> Bytes:
         """Return the highest counters of a key that were merged in an epoch."""
         ...
@@ -271,10 +238,8 @@ class Store(Protocol):
         """
         ...
 
-    def audit(
-        self, limit: int, before_id: int | None = None, subject: str | None = None, chosen: Filter = EVERYTHING
-    ) -> tuple[Record, ...]:
-        """Return up to `limit` chosen records of the audit log, newest first, before a record or about a subject."""
+    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
+        """Return up to `limit` records of the audit log, newest first, before a record or about a subject if given."""
         ...
 
     def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:

@@ -17,7 +17,6 @@ MAX_HEADERS = 100
 
 # uvicorn stops reading once a request is queued, but one read may hold thousands of small ones.
 _MOST_PIPELINED = 16
-_VERSIONS = frozenset({"1.0", "1.1"})
 _CLOSE = {"Connection": "close"}
 
 
@@ -94,15 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start the request's handler. Raises HttpParserError for a head that two servers may understand differently.
-
-        It is also raised when too many requests were sent ahead.
-        """
-        version = self.parser.get_http_version()
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        # RFC 9112, 3.2: what a proxy in front took as the host must not be another one here.
-        if version not in _VERSIONS or hosts > 1 or (version == "1.1" and not hosts):
-            raise HttpParserError("not one host, or another version")
+        """Start the request's handler. Raises HttpParserError when too many requests were sent ahead."""
         if len(self.pipeline) >= _MOST_PIPELINED:
             raise HttpParserError("too many requests sent ahead")
         self._unread_bytes = self._head_bytes = 0

@@ -31,8 +31,6 @@ class Pool(Enum):
     """Self-tests, plans, history, backups, repairs, and what reads all keys."""
     OPEN = "open", 2, 2
     """Subscriptions and pages, which are open to all."""
-    LOOK = "look", 1, 1
-    """The look at a database elsewhere, before a request is answered."""
     HEALTH = "health", 1, 1
     """`/health`, which must answer whatever else happens."""
     EVENTS = "events", 1, 1

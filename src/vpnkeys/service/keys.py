@@ -3,20 +3,24 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from vpnkeys.domain.change import KeyChanges, Snapshot, Stages
 from vpnkeys.domain.errors import (
+    AlreadyTaken,
+    InvalidChoice,
     NotWritten,
+    PortsExhausted,
     StoreUnavailable,
     TargetsUnready,
     XrayRefused,
+    XrayUnavailable,
 )
 from vpnkeys.domain.key import Key, find
 from vpnkeys.domain.link import render_link
-from vpnkeys.domain.making import Draft, Supply, made, none_left, refused_choice
+from vpnkeys.domain.making import Draft, Supply, made
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.domain.traffic import EpochSample, Samples
+from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.storage import write_keys
@@ -28,14 +32,6 @@ _log = logging.getLogger(__name__)
 _PATIENCE_AT_START_S = 2.0
 WAIT_FOR_NAMES_S = 7.0
 """A little more than the five seconds for which REALITY probes a target at most (docs/adr/0004-warm-names.md)."""
-
-
-class _AnsweredError(Exception):
-    """Says that a request has been answered meanwhile, with this key."""
-
-    def __init__(self, key: Key) -> None:
-        super().__init__(key.id)
-        self.key = key
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +76,10 @@ class KeyService:
         if (known := self._answered(repeat)) is not None:
             return known  # before waiting for names, which a repeated answer does not need
         supply = self._supply([draft])  # outside of the lock: it may wait for seconds
-
-        def decide(seen: Snapshot) -> KeyChanges:
-            # In the decision: without the lock around it, two copies of a request at once would make two keys.
+        with self.reconciler.changing:  # without the lock, two copies of a request at once would make two keys
             if (known := self._answered(repeat)) is not None:
-                raise _AnsweredError(known)
-            return repeat.remember(self._made(seen, [draft], supply), seen.now)
-
-        try:
-            changes = self.changer.change(decide)
-        except _AnsweredError as error:
-            return error.key
+                return known
+            changes = self.changer.change(lambda seen: repeat.remember(self._made(seen, [draft], supply), seen.now))
         (key,) = _logged(changes.insert)
         return key
 
@@ -130,15 +119,13 @@ class KeyService:
     def extend(self, ids: Iterable[str], by: timedelta) -> tuple[Key, ...]:
         """Let keys expire later by this time and return them. Keys that never expire are not changed.
 
-        For a key that has expired, the time counts from now; for one that waits for its first byte it is longer.
-        Raises KeyNotFound, and what `KeyChanger.change` raises.
+        For a key that has expired, the time counts from now. Raises KeyNotFound, and what `KeyChanger.change` raises.
         """
 
         def decide(seen: Snapshot) -> KeyChanges:
             # A dict keeps the order and drops repetitions: a key that is named twice is extended once.
             chosen = dict.fromkeys(seen.find(key_id) for key_id in ids)
-            extended = (replace(key, limits=key.limits.extended(by, seen.now)) for key in chosen)
-            return KeyChanges(update=seen.under_limits(extended))
+            return KeyChanges(update=seen.under_limits(_extended(key, by, seen.now) for key in chosen))
 
         return self.changer.change(decide).update
 
@@ -155,7 +142,7 @@ class KeyService:
         _log.info("%d keys removed: %s", len(gone), ", ".join(gone))
         return gone
 
-    def enforce_limits(self, fresh: Collection[Samples] = ()) -> tuple[Key, ...]:
+    def enforce_limits(self, fresh: Iterable[Samples] = ()) -> tuple[Key, ...]:
         """Stop each key whose limits are reached, start each whose limits allow it again; return the changed keys.
 
         The counters in `fresh` count as used, although they are not merged yet. A key whose port another program took
@@ -163,21 +150,15 @@ class KeyService:
         """
         with self.reconciler.changing:
             seen = self.changer.snapshot(fresh)
-            self.reconciler.stops.fresh = tuple(EpochSample(one, seen.now, has_ended=False) for one in fresh)
             changed = _changed(seen)
             stopping = tuple(key for key in changed if not key.serves)
-            served = {key.id for key in seen.keys if key.serves}
-            # Keys whose time has begun: they go on, on ports that are not free because they listen there.
-            staying = tuple(key for key in changed if key.serves and key.id in served)
-            returning = [key for key in changed if key.serves and key.id not in served and seen.is_free(key.port)]
+            returning = [key for key in changed if key.serves and seen.is_free(key.port)]
             # Stops first and together, starts one by one: a key that fails to start must not keep others from stopping,
             # and takes none of the other starts back with it.
             if stopping:
                 self._stop_now(stopping)
-            if staying:
-                self.changer.change(lambda _seen: KeyChanges(update=staying), patience_s=BRIEFLY_S)
             refused = {key.id: error for key in returning if (error := self._try_to_start(key)) is not None}
-        changed = tuple(key for key in (*stopping, *staying, *returning) if key.id not in refused)
+        changed = tuple(key for key in (*stopping, *returning) if key.id not in refused)
         for key in changed:
             _log.info("key %s is %s now", key.id, key.status)
         for error in refused.values():
@@ -203,26 +184,21 @@ class KeyService:
     def enforce_before_start(self) -> None:
         """Write the limit status of all keys before Xray starts, so that it never runs a key that expired meanwhile.
 
-        Stops hold that are not stored, of now and of the last server. Raises StoreUnavailable when nothing can be read.
+        A stop that the database does not take is in force all the same. Raises StoreUnavailable when it cannot be read.
         """
-        (stops := self.reconciler.stops).take_up()
-        changes = KeyChanges(update=_changed(seen := self.changer.snapshot()))
-        if not (changes or stops.are_unwritten):
+        seen = self.changer.snapshot()
+        changes = KeyChanges(update=_changed(seen))
+        if not changes:
             return
         try:
             with self.reconciler.store.write(patience_s=_PATIENCE_AT_START_S) as transaction:
-                stops.write(transaction)
                 write_keys(transaction, changes)
-            stops.have_been_written()
         except StoreUnavailable as error:
             _log.error("limits that were reached meanwhile are in force, and are stored later: %s", error)
             stopping = KeyChanges(update=tuple(key for key in changes.update if not key.serves))
-            stops.keep(stopping, Stages.of(seen, stopping).stops)
+            self.reconciler.stops.keep(stopping, Stages.of(seen, stopping).stops)
 
     def _answered(self, repeat: Repeat) -> Key | None:
-        if self.reconciler.stops.are_unwritten:  # among them may be a key that is taken back, which is no answer
-            with self.reconciler.changing:
-                self.reconciler.write_what_is_left()
         return repeat.find(self.reconciler.store, self.clock.now(), self.list())
 
     def _supply(self, drafts: Collection[Draft]) -> Supply:
@@ -254,13 +230,13 @@ class KeyService:
 def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> tuple[int, ...]:
     """Return the chosen ports, and in place of each None the lowest free one that nobody chose.
 
-    Raises InvalidChoice, AlreadyTaken, and what `lowest_free` raises.
+    Raises InvalidChoice, AlreadyTaken, PortsExhausted.
     """
     taken = set(seen.taken_ports)
-    for wanted in filter(None, chosen):
-        if wanted not in pool or wanted in taken or not seen.is_free(wanted):
-            raise refused_choice(wanted, pool, is_a_keys=wanted in taken)
-        taken.add(wanted)
+    for port in chosen:
+        if port is not None:
+            _require_free(port, pool, taken, seen.is_free)
+            taken.add(port)
     ports = []
     for port in chosen:
         taken.add(given := port or lowest_free(pool, taken, seen.is_free, seen.pending_ports))
@@ -268,15 +244,14 @@ def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> 
     return tuple(ports)
 
 
-# Not a pure function of `domain`, because `is_free` tries to listen; so only ports that no key has are asked about.
-def lowest_free(
-    pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool], pending: Collection[int]
-) -> int:
-    """Return the lowest free port of the pool that no key has. Raises PortsExhausted, XrayUnavailable (`pending`)."""
-    for port in pool.ports:
-        if port not in taken and is_free(port):
-            return port
-    raise none_left(pool, pending)
+def _require_free(port: int, pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool]) -> None:
+    if port not in pool:
+        msg = f"port: give one of {pool} (VPNKEYS_PORT_RANGE), or leave it out for the lowest free one."
+        raise InvalidChoice(msg)
+    if port in taken or not is_free(port):
+        owner = "key" if port in taken else "program or vpnkeys server on this host, or to your own inbound"
+        msg = f"port {port} belongs to another {owner}; choose another, or leave it out."
+        raise AlreadyTaken(msg)
 
 
 def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:
@@ -286,6 +261,37 @@ def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:
     return made
 
 
+def lowest_free(
+    pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool], pending: Collection[int]
+) -> int:
+    """Return the lowest port of the pool that no key has and for which `is_free` is true on this host.
+
+    `is_free` tries to listen, so it is called only for ports that no key has. Raises PortsExhausted when none is left,
+    XrayUnavailable when some of the taken ones are only `pending`.
+    """
+    for port in pool.ports:
+        if port not in taken and is_free(port):
+            return port
+    if reserved := sum(port in pool for port in pending):
+        msg = (
+            f"No port of {pool} is free now: {reserved} are reserved until Xray confirms that their keys have stopped. "
+            "Nothing was changed; try again in some seconds."
+        )
+        raise XrayUnavailable(msg)
+    msg = f"All {len(pool)} ports of {pool} are taken; delete a key, or widen VPNKEYS_PORT_RANGE."
+    raise PortsExhausted(msg)
+
+
 def _changed(seen: Snapshot) -> tuple[Key, ...]:
     """Return the keys whose limit status is not what is stored, with the status that they should have now."""
     return tuple(now for key, now in zip(seen.keys, seen.under_limits(seen.keys), strict=True) if now != key)
+
+
+def _extended(key: Key, by: timedelta, now: datetime) -> Key:
+    expires_at = key.limits.expires_at
+    if expires_at is None:
+        return key
+    start = max(expires_at, now)
+    # A span of any length is valid; beyond the year 9999 the addition would overflow.
+    later = start + min(by, datetime.max - start)  # noqa: DTZ901 - UTC without an offset, as everywhere
+    return replace(key, limits=replace(key.limits, expires_at=later))

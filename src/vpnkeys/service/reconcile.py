@@ -92,7 +92,7 @@ class Reconciler:
         """
         with self.changing:
             observed = self.node.observe()
-            todo = plan(self.desired(self.stops.last_keys()), observed)
+            todo = plan(self.desired(self.stops.keys()), observed)
             return observed, self.taken.leave_out(todo, observed)
 
     def reconcile(self) -> Plan:
@@ -102,7 +102,7 @@ class Reconciler:
         StoreUnavailable, with the node repaired, when the database does not take what is left of earlier changes.
         """
         with self.changing:
-            not_written = self.write_what_is_left()
+            not_written = self._write_what_is_left()
             todo = self._repair_node()
             if not_written is not None:
                 raise not_written
@@ -112,7 +112,7 @@ class Reconciler:
         self.taken.hold()
         observed, todo = self.compare()
         # Limits first: a key that is let in before its limit is in force carries traffic without one.
-        self._limit_speeds_as_far_as_possible(self.stops.last_keys())
+        self._limit_speeds_as_far_as_possible(self.stops.keys())
         if todo:
             file = "rewritten" if todo.file is not None else "right"
             _log.info(
@@ -185,11 +185,11 @@ class Reconciler:
         else:
             self.late_calls.heard(observed.running.epoch, as_expected=as_expected)
 
-    def write_what_is_left(self) -> StoreUnavailable | None:
+    def _write_what_is_left(self) -> StoreUnavailable | None:
         """Store stops that are not stored yet, and take back starts that an earlier run of the service began.
 
-        The caller holds `changing`, so no intent in the table can belong to a change that is under way. Return the
-        error of a database that does not take it: the node is repaired all the same.
+        `changing` is held here, so no intent in the table can belong to a change that is under way. Return the error of
+        a database that does not take it: the node is repaired all the same.
         """
         try:
             if self.stops.are_unwritten or self.store.intents():
@@ -202,10 +202,12 @@ class Reconciler:
         return None
 
     def write_stops(self) -> None:
-        """Store the stops that are not stored, before this service ends. A database that fails is only logged."""
+        """Store the stops that are in memory only, before this service ends. A database that fails is only logged."""
         with self.changing:
-            if self.stops.are_unwritten and (error := self.write_what_is_left()) is not None:
-                _log.error("keys are stopped, which holds %s and is not stored: %s", self.stops.holds, error)
+            if self.stops.are_unwritten and (error := self._write_what_is_left()) is not None:
+                _log.error(
+                    "keys that were stopped are not stored as stopped, and start with the next server: %s", error
+                )
 
     def _finish_stops(self, observed: Observed, *, is_file_right: bool = True) -> None:
         """Cut the connections of keys that have to stop, and store that they have stopped where that is certain.
@@ -217,7 +219,7 @@ class Reconciler:
         pending = self.stops.unconfirmed()
         if not pending or observed.running is None:
             return
-        serving = {key.port for key in self.stops.last_keys() if key.serves}
+        serving = {key.port for key in self.stops.keys() if key.serves}  # noqa: SIM118 - not a dict
         self.apply(Plan(cut=tuple(stop.port for stop in pending if stop.port not in serving)))
         if is_file_right and self.late_calls.are_over():
             # Not durable: a lost one is repeated.

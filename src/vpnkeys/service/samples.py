@@ -3,12 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
-from vpnkeys.domain.errors import StoreUnavailable
-from vpnkeys.domain.traffic import NOTHING, Bytes, EpochSample, Samples, Traffic, increments
+from vpnkeys.domain.traffic import NOTHING, Samples, Traffic, increments
 from vpnkeys.interfaces import Ledger, Store
-
-_EPOCHS_KNOWN = 2
 
 
 def _joined(earlier: Samples, later: Samples) -> Samples:
@@ -16,12 +14,12 @@ def _joined(earlier: Samples, later: Samples) -> Samples:
     return replace(later, usage={**earlier.usage, **later.usage})
 
 
-def _completed(later: EpochSample, earlier: Samples) -> EpochSample:
-    return later._replace(samples=_joined(earlier, later.samples))
+class _EpochSample(NamedTuple):
+    """The last sample of an epoch, which has all that the earlier ones had; `has_ended` if we ended that epoch."""
 
-
-def _only(usage: Mapping[str, Bytes], accounts: Collection[str]) -> dict[str, Bytes]:
-    return {uuid: counters for uuid, counters in usage.items() if uuid in accounts}
+    samples: Samples
+    at: datetime
+    has_ended: bool
 
 
 @dataclass(slots=True)
@@ -33,9 +31,7 @@ class UnstoredSamples:
     """
 
     store: Store
-    _kept: tuple[EpochSample, ...] = field(default=(), init=False)
-    _stored: dict[str, Samples] = field(default_factory=dict, init=False)
-    _used: dict[str, int] = field(default_factory=dict, init=False)
+    _kept: tuple[_EpochSample, ...] = field(default=(), init=False)
 
     def keep(self, samples: Samples, at: datetime, *, has_ended: bool = False) -> None:
         """Keep a sample that was read at this time, with what an earlier one of its epoch has of other keys."""
@@ -43,19 +39,7 @@ class UnstoredSamples:
         for earlier in self._kept:
             if earlier.samples.epoch == samples.epoch:
                 samples = _joined(earlier.samples, samples)
-        self._kept = (*others, EpochSample(samples, at, has_ended))
-
-    def of(self, accounts: Collection[str], fresh: Iterable[EpochSample] = ()) -> tuple[EpochSample, ...]:
-        """Return what the samples have of these users, and `fresh`, which are not kept yet."""
-        latest = {kept.samples.epoch: kept for kept in self._kept}
-        for newer in fresh:
-            known = latest.get(newer.samples.epoch)
-            latest[newer.samples.epoch] = newer if known is None else _completed(newer, known.samples)
-        return tuple(
-            one._replace(samples=replace(one.samples, usage=_only(one.samples.usage, accounts)))
-            for one in latest.values()
-            if not one.samples.usage.keys().isdisjoint(accounts)
-        )
+        self._kept = (*others, _EpochSample(samples, at, has_ended))
 
     def merge(self, ledger: Ledger) -> None:
         """Merge the samples, oldest first. The caller calls `forget` after the commit, which may still fail."""
@@ -66,39 +50,18 @@ class UnstoredSamples:
 
     def forget(self) -> None:
         """Note that the commit succeeded."""
-        for samples, *_ in self._kept:
-            known = self._stored.pop(samples.epoch, None)
-            self._stored[samples.epoch] = samples if known is None else _joined(known, samples)
-        for epoch in [*self._stored][:-_EPOCHS_KNOWN]:
-            del self._stored[epoch]
         self._kept = ()
 
     def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
         """Return what `Store.used_bytes` does, with these samples too; `fresh` may be of some keys only.
 
-        While a database elsewhere is silent: what it said last, and what came since. Raises StoreUnavailable.
+        Raises StoreUnavailable.
         """
         latest = {kept.samples.epoch: kept.samples for kept in self._kept}
         for samples in fresh:
             known = latest.get(samples.epoch)
             latest[samples.epoch] = samples if known is None else _joined(known, samples)
-        try:
-            used = self.store.used_bytes(since, latest.values())
-        except StoreUnavailable:
-            if not self.store.is_remote:
-                raise
-            return {uuid: self._used.get(uuid, 0) + self._since_stored(uuid, latest.values()) for uuid in since}
-        self._used |= {uuid: total - self._since_stored(uuid, latest.values()) for uuid, total in used.items()}
-        return used
-
-    def _since_stored(self, uuid: str, latest: Iterable[Samples]) -> int:
-        """Return by how much these samples exceed the last ones that were stored, where there are any of the key."""
-        more = 0
-        for samples in latest:
-            stored = self._stored.get(samples.epoch)
-            if stored is not None and uuid in stored.usage and uuid in samples.usage:
-                more += increments(stored.usage, {uuid: samples.usage[uuid]}).get(uuid, NOTHING).total
-        return more
+        return self.store.used_bytes(since, latest.values())
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
         """Return what keys have used, by UUID. Raises StoreUnavailable."""

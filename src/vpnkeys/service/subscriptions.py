@@ -1,65 +1,47 @@
 """Makes, finds, replaces and revokes subscriptions: a secret address for each customer, known by its token."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import NotFound
 from vpnkeys.domain.key import Key, find
-from vpnkeys.domain.operator import NO_OPERATOR, Operator
-from vpnkeys.domain.subscription import Subscription, hash_token, new_shared, new_subscription
+from vpnkeys.domain.limits import window_start
+from vpnkeys.domain.link import host_in_url
+from vpnkeys.domain.subscription import Subscription, hash_token, new_subscription
 from vpnkeys.interfaces import Clock, Store
 
 
 class SubscriptionNotFound(NotFound):
-    """Says that there is no such subscription."""
+    """Says that the key has no subscription."""
 
     code = "subscription_not_found"
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionService:
-    """Implements the use cases about subscriptions. Their addresses begin with `base_url`.
+    """Implements the use cases about subscriptions. Customers reach this server by HTTPS at `host` and `port`.
 
     `keys` returns the keys as they are in force, with stops that the database could not store.
     """
 
     store: Store
     clock: Clock
-    base_url: str
+    host: str
+    port: int
     keys: Callable[[], tuple[Key, ...]]
-    operator: Operator = NO_OPERATOR
 
     def of(self, key: Key) -> Subscription | None:
-        """Return a key's own subscription, None when it has none."""
-        return self._by_id().get(key.id)
+        """Return a key's subscription, None when it has none."""
+        return next((one for one in self.store.subscriptions().values() if one.key_id == key.id), None)
 
-    def shared(self) -> tuple[Subscription, ...]:
-        """Return the subscriptions of several keys, oldest first."""
-        found = (one for one in self.store.subscriptions().values() if one.is_shared)
-        return tuple(sorted(found, key=lambda one: (one.created_at, one.id)))
-
-    def find(self, token: str) -> tuple[Key, ...]:
-        """Return the keys of the subscription with this token, in their order; none for an unknown token."""
+    def find(self, token: str) -> Key | None:
+        """Return the key whose subscription has this token, None for an unknown token."""
         # Found by its hash, so that the time of the search says nothing about how much of a guess was right.
         subscription = self.store.subscriptions().get(hash_token(token))
         if subscription is None:
-            return ()
-        known = {key.id: key for key in self.keys()}
-        return tuple(known[key_id] for key_id in subscription.key_ids if key_id in known)
-
-    def share(self, ids_or_uuids: Iterable[str]) -> tuple[Subscription, str]:
-        """Make a subscription for several keys; return it and its token, of which only a hash is kept.
-
-        The keys' own subscriptions stay. Raises KeyNotFound.
-        """
-        with self.store.write() as transaction:
-            known = transaction.keys()
-            key_ids = tuple(dict.fromkeys(find(known, one).id for one in ids_or_uuids))
-            new, token = new_shared(key_ids, self.clock.now())
-            transaction.put_subscription(new)
-            transaction.record(Entry("subscription.shared", new.id, after=_facts(new)))
-        return new, token
+            return None
+        return next((key for key in self.keys() if key.id == subscription.key_id), None)
 
     def rotate(self, key: Key) -> tuple[Subscription, str]:
         """Give a key a new subscription; return it and its token, of which only a hash is kept.
@@ -75,34 +57,23 @@ class SubscriptionService:
         return new, token
 
     def revoke(self, key: Key) -> None:
-        """Delete a key's own subscription; its token stops working at once. Raises SubscriptionNotFound."""
-        self._delete(key.id, "This key has no subscription; POST makes one.")
-
-    def revoke_shared(self, subscription_id: str) -> None:
-        """Delete a subscription of several keys; its token stops working at once. Raises SubscriptionNotFound."""
-        found = self._by_id().get(subscription_id)
-        is_shared = found is not None and found.is_shared
-        message = "There is no such subscription of several keys; GET /api/subscriptions lists those that are."
-        self._delete(subscription_id if is_shared else "", message)
-
-    def _delete(self, subscription_id: str, else_say: str) -> None:
+        """Delete a key's subscription; its token stops working at once. Raises SubscriptionNotFound."""
         with self.store.write() as transaction:
-            old = self._by_id().get(subscription_id)
+            old = self.of(key)
             if old is None:
-                raise SubscriptionNotFound(else_say)
-            transaction.delete_subscription(old.id)
-            transaction.record(Entry("subscription.revoked", old.id, _facts(old)))
-
-    def _by_id(self) -> dict[str, Subscription]:
-        return {one.id: one for one in self.store.subscriptions().values()}
+                raise SubscriptionNotFound("This key has no subscription; POST makes one.")
+            transaction.delete_subscription(key.id)
+            transaction.record(Entry("subscription.revoked", key.id, _facts(old)))
 
     def url(self, token: str) -> str:
         """Return the address for the customer."""
-        return f"{self.base_url}/sub/{token}"
+        return f"https://{host_in_url(self.host)}:{self.port}/sub/{token}"
+
+    def used_bytes(self, key: Key) -> int:
+        """Return the bytes that a key has used in the present window of its traffic limit, as last sampled."""
+        since = window_start(key.limits.traffic_window, self.clock.now())
+        return self.store.used_bytes({key.account: since})[key.account]
 
 
 def _facts(subscription: Subscription | None) -> dict[str, object]:
-    if subscription is None:
-        return {}
-    keys = {"keys": list(subscription.key_ids)} if subscription.is_shared else {}
-    return {"created_at": subscription.created_at.isoformat(), **keys}
+    return {} if subscription is None else {"created_at": subscription.created_at.isoformat()}

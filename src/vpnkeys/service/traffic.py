@@ -15,10 +15,9 @@ from datetime import date, datetime, timedelta
 
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import StoreUnavailable, Unavailable, XrayUnavailable
-from vpnkeys.domain.key import Key, windows_of
+from vpnkeys.domain.key import Key
 from vpnkeys.domain.traffic import Point, Samples, Step, Total, Traffic, by_day
 from vpnkeys.interfaces import BRIEFLY_S, Clock, Counters, Node, Store
-from vpnkeys.service.limits.usage import UsageBoard
 from vpnkeys.service.samples import UnstoredSamples
 from vpnkeys.worker import Job, Worker
 
@@ -56,7 +55,7 @@ def _uuids(store: Store) -> tuple[str, ...] | None:
 class _SharedSample:
     """Holds a sample that has not begun, shared by all callers until then, and the keys whose use they ask for."""
 
-    keys: set[Key] = field(default_factory=set)
+    uuids: set[str] = field(default_factory=set)
     answer: Future[Mapping[str, Traffic]] = field(default_factory=Future)
 
 
@@ -68,7 +67,6 @@ class TrafficService:
     node: Node
     clock: Clock
     unstored: UnstoredSamples = field(init=False)
-    usage: UsageBoard = field(init=False)
     _not_stored: StoreUnavailable | None = field(default=None, init=False)
     _sampling: threading.Lock = field(default_factory=threading.Lock, init=False)
     _sharing: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -78,7 +76,6 @@ class TrafficService:
     def __post_init__(self) -> None:
         """Begin with no sample that is not stored."""
         self.unstored = UnstoredSamples(self.store)
-        self.usage = UsageBoard(self.unstored.used_bytes, self.clock)
 
     def collect(self) -> None:
         """Take a sample and merge it; one that the database does not take counts too, and is merged with the next.
@@ -100,24 +97,24 @@ class TrafficService:
             self.unstored.keep(samples, at)
             self._not_stored = self._store_samples()
 
-    async def sampled(self, key: Key) -> Traffic:
-        """Return what a key has used, sampled now; `usage` knows as much of its window. Raises Unavailable.
+    async def sampled(self, uuid: str) -> Traffic:
+        """Return what a key has used, sampled now. Raises Unavailable.
 
         This is `collect` for an event loop: all who share a sample wait without a thread of their own, and their keys
         are read together.
         """
-        sample, leads = self._share_next((key,))
+        sample, leads = self._share_next((uuid,))
         if leads:
             asyncio.get_running_loop().run_in_executor(None, self._take, sample)
         # Shielded: a caller that is cancelled must not cancel the answer for the others.
-        return (await asyncio.shield(asyncio.wrap_future(sample.answer)))[key.account]
+        return (await asyncio.shield(asyncio.wrap_future(sample.answer)))[uuid]
 
-    def _share_next(self, keys: Collection[Key]) -> tuple[_SharedSample, bool]:
+    def _share_next(self, uuids: Collection[str]) -> tuple[_SharedSample, bool]:
         """Return the sample that begins next, and whether the caller is its first and has to take it."""
         with self._sharing:
             leads = self._next is None
             sample = self._next = self._next or _SharedSample()
-            sample.keys.update(keys)
+            sample.uuids.update(uuids)
             return sample, leads
 
     def _take(self, sample: _SharedSample) -> None:
@@ -129,15 +126,11 @@ class TrafficService:
                 at = self.clock.now()  # before the reading, as in `count`
                 self.unstored.keep(self.node.sample(_uuids(self.store)), at)
                 self._not_stored = self._store_samples()
-                sample.answer.set_result(self._used_by(sample.keys) if sample.keys else {})
+                sample.answer.set_result(self.unstored.traffic_of(sample.uuids) if sample.uuids else {})
             except BaseException as error:  # noqa: BLE001 - without an answer, callers would wait for ever
                 sample.answer.set_exception(error)
                 if isinstance(error, XrayUnavailable):
                     self._cancel_next(error)
-
-    def _used_by(self, keys: Collection[Key]) -> Mapping[str, Traffic]:
-        self.usage.read(windows_of(keys, self.clock.now()))
-        return self.unstored.traffic_of({key.account for key in keys})
 
     def _store_samples(self) -> StoreUnavailable | None:
         """Merge the samples that are not stored; return the error of a database that does not take them."""
@@ -185,7 +178,6 @@ class TrafficService:
                 transaction.ledger.reset(key.account, at)
                 transaction.record(Entry("key.traffic_reset", key.id, {"total_bytes": used}, {"total_bytes": 0}))
             self.unstored.forget()
-            self.usage.forget(key)
 
     def online_by_key(self, keys: Collection[Key]) -> dict[str, int]:
         """Return from how many devices each key is online, by UUID. Raises XrayUnavailable."""
@@ -213,10 +205,8 @@ class TrafficService:
     def fold_history(self) -> None:
         """Add hours that are older than 90 days up to days. Raises StoreUnavailable."""
         today = self.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
-        has_more = True
-        while has_more:  # a day at a time: after a long pause there are many, and other writers wait meanwhile
-            with self.store.write() as transaction:
-                has_more = transaction.ledger.fold_into_days(before=today - _HOURS_KEPT)
+        with self.store.write() as transaction:
+            transaction.ledger.fold_into_days(before=today - _HOURS_KEPT)
 
     def close_epoch(self, last: Samples) -> None:
         """Merge the last sample of an Xray that is about to be ended, and store that this epoch has no gap.
@@ -244,7 +234,6 @@ class TrafficService:
 
     def _sample(self) -> None:
         self.collect()
-        self.usage.refresh(self.store.keys())
         if self._not_stored is not None:
             raise self._not_stored
         if self._folded_on != (today := self.clock.now().date()):

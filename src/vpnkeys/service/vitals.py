@@ -14,8 +14,7 @@ class Vitals:
 
     `traffic` counts the bytes of all keys since this server started, deleted keys included; `traffic_by_key` (by key
     id) the bytes of each key since it was made. Neither falls when a total is reset, because Prometheus takes a counter
-    that falls for a restart. Ages and times are in seconds. `connections` are those to the keys' ports, `relayed` are
-    bytes between strangers and REALITY's targets, and `xray_descriptors` are used and allowed.
+    that falls for a restart. Ages and times are in seconds.
     """
 
     is_database_up: bool
@@ -33,8 +32,3 @@ class Vitals:
     certificate_expires_in_s: float | None
     workers: tuple[WorkerStatus, ...]
     problems: tuple[str, ...] = ()
-    connections: int | None = None
-    connections_refused: int | None = None
-    silent_ended: int = 0
-    relayed: Bytes | None = None
-    xray_descriptors: tuple[int, int] | None = None

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from vpnkeys.wire.base import Added, Answer, OneOf, Seconds, UnixSeconds
+from vpnkeys.wire.base import Added, Answer, OneOf, UnixSeconds
 from vpnkeys.wire.keys import Done
 from vpnkeys.wire.plans import TargetState
 
@@ -172,45 +172,3 @@ class RealityFixed(Done):
     status: Annotated[str, OneOf("fixed")]
     message: Annotated[str, OneOf("Reality keys fixed successfully")]
     timestamp: UnixSeconds
-
-
-class HostLoad(Answer):
-    """What the host has and uses; null where the kernel does not say."""
-
-    cpu_percent: Annotated[float | None, Field(description="of all cores, in the last ten seconds", examples=[12.5])]
-    cores: Annotated[int, Field(examples=[2])]
-    memory_bytes: int | None
-    memory_free_bytes: int | None
-    disk_bytes: Annotated[int, Field(description="of the file system of the data directory")]
-    disk_free_bytes: int
-
-
-class Moment(Answer):
-    """The traffic of all keys between two samples, and how busy the host was; rates are bytes a second."""
-
-    time: Seconds
-    up_rate: float
-    down_rate: float
-    cpu_percent: float | None
-
-
-class OnlineNow(Answer):
-    """How many keys and devices are online."""
-
-    keys: int
-    devices: int
-
-
-class Overview(Answer):
-    """The server at a glance."""
-
-    timestamp: UnixSeconds
-    version: Annotated[str, Field(description="of this server")]
-    xray_version: str
-    uptime_seconds: int
-    server_address: Annotated[str, Field(description="the host in links", examples=["203.0.113.7"])]
-    certificate_expires_at: Annotated[Seconds | None, Field(description="null: it cannot be read")]
-    newest_backup_at: Annotated[Seconds | None, Field(description="null: there is none in the data directory")]
-    host: HostLoad
-    online: Annotated[OnlineNow | None, Field(description="null while Xray does not answer")]
-    recent: Annotated[tuple[Moment, ...], Field(description="the last 15 minutes, oldest first")]

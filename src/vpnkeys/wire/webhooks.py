@@ -13,7 +13,6 @@ Kind = Literal[
     "key.created",
     "key.changed",
     "key.deleted",
-    "key.limit_near",
     "key.limited",
     "key.expired",
     "key.active",

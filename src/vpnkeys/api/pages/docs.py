@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 
 from vpnkeys.api import problems
 from vpnkeys.api.auth.access import public
-from vpnkeys.api.pages.described import complete
 from vpnkeys.api.pages.static import AcceptEncoding, IfNoneMatch, StaticFiles, read
 from vpnkeys.api.routing import SECURITY_SCHEMES, ApiRouter
 
@@ -56,7 +55,6 @@ class DescribedApi(FastAPI):
             for unused in ("HTTPValidationError", "ValidationError"):
                 described.pop(unused, None)
             described.update(problems.schemas())
-            complete(schema)
         return super().openapi()
 
 

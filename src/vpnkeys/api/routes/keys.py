@@ -7,14 +7,12 @@ answer after: each change of threads takes as long as a commit.
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import Header, Query, Request, Response
 
 from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer, made_answer
-from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, TrafficDep, rendered_keys
-from vpnkeys.api.listing import MOST, parse_query
+from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, rendered_keys
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.key import Key as DomainKey
@@ -23,7 +21,6 @@ from vpnkeys.server.pools import Pool
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.rotation import Renewal, rotate
-from vpnkeys.service.traffic import TrafficService
 from vpnkeys.wire.keys import (
     Deleted,
     DeletedMany,
@@ -69,7 +66,7 @@ async def create_key(
     draft = draft_of(new)
     # The parsed body is compared, so that spelling and order of its JSON do not matter.
     repeat = None if idempotency_key is None else Repeat.of(who.id, idempotency_key, draft)
-    return made_answer(await Pool.QUICK.run(keys.create, draft, repeat), new, keys.clock.now())
+    return made_answer(await Pool.QUICK.run(keys.create, draft, repeat), new)
 
 
 @router.post("/bulk")
@@ -77,7 +74,7 @@ async def create_key(
 async def create_keys(new: NewKeys, keys: KeysDep) -> list[MadeKey]:
     """Make several keys, all of them or none."""
     made = await Pool.QUICK.run(keys.create_many, [draft_of(one) for one in new.keys])
-    return [made_answer(key, asked, keys.clock.now()) for key, asked in zip(made, new.keys, strict=True)]
+    return [made_answer(key, asked) for key, asked in zip(made, new.keys, strict=True)]
 
 
 # POST, because clients and proxies may drop the body of a DELETE (RFC 9110, 9.3.5).
@@ -91,36 +88,20 @@ async def delete_keys(which: KeyIds, keys: KeysDep) -> DeletedMany:
 
 @router.post("/bulk/extend")
 @requires(Scope.KEYS)
-async def extend_keys(extension: Extension, keys: KeysDep, traffic: TrafficDep) -> list[Key]:
+async def extend_keys(extension: Extension, keys: KeysDep) -> list[Key]:
     """Let several keys expire later, all of them or none; those that never expire stay so."""
     extended = await Pool.QUICK.run(keys.extend, extension.ids, timedelta(days=extension.days))
-    usage = traffic.usage.of_each(extended)
-    return [key_answer(key, used) for key, used in zip(extended, usage, strict=True)]
+    return [key_answer(key) for key in extended]
 
 
 @router.plain("", response_model=list[Key])
 @requires(Scope.READ, limit="list")
 def list_keys(
-    request: Request,
-    name: Annotated[str | None, Query(description="only keys with exactly this name")] = None,
-    search: Annotated[
-        str | None,
-        Query(description="only keys with this in their name, note, UUID, id, short id or port, in any case"),
-    ] = None,
-    limit: Annotated[str | None, Query(description=f"so many keys at most, 1 to {MOST}", pattern=r"^\d+$")] = None,
-    after: Annotated[str | None, Query(description="the place after which a page begins, from `Link`")] = None,
+    request: Request, name: Annotated[str | None, Query(description="only keys with exactly this name")] = None
 ) -> Response:
-    """Return all keys, oldest first; with `limit` a page of them, whose `Link: rel="next"` leads to the next one."""
+    """Return all keys, oldest first."""
     keys = rendered_keys(request)
-    if (name, search, limit, after) == (None, None, None, None):
-        return Response(keys.all(), media_type=_JSON)
-    found, next_after = keys.page(parse_query(name, search, after, limit))
-    if not next_after:
-        return Response(found, media_type=_JSON)
-    # Only the query, so that the reference is right behind every proxy: it counts from the address that was asked.
-    asked = {"name": name, "search": search, "limit": limit, "after": next_after}
-    following = urlencode({key: value for key, value in asked.items() if value is not None})
-    return Response(found, media_type=_JSON, headers={"Link": f'<?{following}>; rel="next"'})
+    return Response(keys.all() if name is None else keys.named(name), media_type=_JSON)
 
 
 @router.plain("/{key_id}", response_model=Key)
@@ -132,16 +113,14 @@ def get_key(request: Request, key_id: KeyId) -> Response:
 
 @router.get("/{key_id}/config")
 @requires(Scope.READ)
-async def get_key_config(key: KeyDep, keys: KeysDep, traffic: TrafficDep) -> KeyConfig:
+async def get_key_config(key: KeyDep, keys: KeysDep) -> KeyConfig:
     """Return a key and the link for its customer."""
-    return _config_answer(key, keys, traffic)
+    return _config_answer(key, keys)
 
 
-def _config_answer(key: DomainKey, keys: KeyService, traffic: TrafficService) -> KeyConfig:
+def _config_answer(key: DomainKey, keys: KeyService) -> KeyConfig:
     link = keys.link(key)
-    return KeyConfig(
-        key=key_answer(key, traffic.usage.of(key)), client_config=link, vless_url=link, short_id=key.short_id
-    )
+    return KeyConfig(key=key_answer(key), client_config=link, vless_url=link, short_id=key.short_id)
 
 
 @router.get("/{key_id}/link")
@@ -154,18 +133,17 @@ async def get_key_link(key: KeyDep, keys: KeysDep) -> KeyLink:
 
 @router.patch("/{key_id}")
 @requires(Scope.KEYS)
-async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep, traffic: TrafficDep) -> Key:
+async def change_key(key_id: KeyId, change: KeyChange, keys: KeysDep) -> Key:
     """Change a key. When this answers, Xray follows the change. The link stays the same unless the key gets a port."""
-    key = await Pool.QUICK.run(keys.change, key_id, partial(changed_draft, change))
-    return key_answer(key, traffic.usage.of(key))
+    return key_answer(await Pool.QUICK.run(keys.change, key_id, partial(changed_draft, change)))
 
 
 @router.post("/{key_id}/rotate")
 @requires(Scope.KEYS)
-async def rotate_key(key_id: KeyId, rotation: KeyRotation, keys: KeysDep, traffic: TrafficDep) -> KeyConfig:
+async def rotate_key(key_id: KeyId, rotation: KeyRotation, keys: KeysDep) -> KeyConfig:
     """Give a key a new link. When this answers, it works, the old one does not, and its connections are cut."""
     renewal = Renewal(rotation.uuid, rotation.short_id, rotation.sni)
-    return _config_answer(await Pool.QUICK.run(rotate, keys.changer, key_id, renewal), keys, traffic)
+    return _config_answer(await Pool.QUICK.run(rotate, keys.changer, key_id, renewal), keys)
 
 
 @router.delete("/{key_id}")

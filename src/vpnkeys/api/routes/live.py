@@ -73,9 +73,8 @@ class Look(NamedTuple):
         health = health_answer(self.services.health.report())
         yield Found("health", health.model_dump_json().encode(), health.model_dump(exclude=_HEALTH_FIELDS_THAT_MOVE))
         with suppress(Unavailable):  # the health event reports the database already
-            # Sent when a key changes, and not with each byte that is used: that is what `traffic` is for.
-            keys = self.services.keys.list()
-            yield Found("keys", self.rendered.all(), keys)
+            keys = self.rendered.all()
+            yield Found("keys", keys, keys)
             if number % _TRAFFIC_EVERY_LOOKS == 0:
                 yield self._traffic()
 

@@ -5,30 +5,17 @@ from typing import Annotated
 
 from fastapi import Query
 
-from vpnkeys import __version__
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.convert.system import (
-    fix_answer,
-    host_answer,
-    inbound_answer,
-    moment_answer,
-    move_answer,
-    target_answer,
-    validation_answer,
-)
-from vpnkeys.api.deps import KeysDep, ReporterDep, ServicesDep, SystemDep
+from vpnkeys.api.convert.system import fix_answer, inbound_answer, move_answer, target_answer, validation_answer
+from vpnkeys.api.deps import KeysDep, ReporterDep, SystemDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
-from vpnkeys.api.services import Services
-from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.token import Scope
 from vpnkeys.server.pools import Pool
 from vpnkeys.service.report import XrayFileReport
 from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
 from vpnkeys.wire.system import (
     ConfigStatus,
-    OnlineNow,
-    Overview,
     RealityFixed,
     RealityVerified,
     ShortIdSync,
@@ -49,33 +36,6 @@ router = ApiRouter(
 
 def _now() -> int:
     return int(time.time())
-
-
-@router.get("/overview")
-@requires(Scope.READ, pool=Pool.SLOW)
-def get_overview(services: ServicesDep) -> Overview:
-    """Return the server at a glance: versions, host, who is online, and the last 15 minutes."""
-    found = services.overview()
-    return Overview(
-        timestamp=_now(),
-        version=__version__,
-        xray_version=services.xray_version,
-        uptime_seconds=services.health.report().uptime_s,
-        server_address=services.site().server_address,
-        certificate_expires_at=found.certificate_expires_at,
-        newest_backup_at=found.newest_backup_at and found.newest_backup_at.replace(microsecond=0),
-        host=host_answer(found),
-        online=_online(services),
-        recent=tuple(moment_answer(moment) for moment in found.recent),
-    )
-
-
-def _online(services: Services) -> OnlineNow | None:
-    try:
-        online = services.traffic.online_by_key(services.keys.list())
-    except XrayUnavailable:
-        return None
-    return OnlineNow(keys=sum(devices > 0 for devices in online.values()), devices=sum(online.values()))
 
 
 @router.post("/sync-config")

@@ -9,8 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.owner import as_owner
-from vpnkeys.settings import SettingsError, load_settings, set_data_dir
+from vpnkeys.settings import SettingsError, load_settings
 
 _SETTINGS, _UNAVAILABLE = 2, 3
 
@@ -28,8 +27,7 @@ def collect(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
 
     os.umask(0o077)  # SQLite creates its files with this mask
     try:
-        with as_owner(set_data_dir()):
-            collect_traffic(load_settings())
+        collect_traffic(load_settings())
     except SettingsError as error:
         _fail("settings", str(error), _SETTINGS, as_json=as_json)
     except VpnKeysError as error:

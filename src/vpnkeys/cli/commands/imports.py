@@ -15,11 +15,10 @@ from vpnkeys.cli.output.plain import Plain, plain, plain_json, plain_lines
 from vpnkeys.domain.errors import LegacyUnreadable, VpnKeysError
 from vpnkeys.domain.key import Key
 from vpnkeys.ops.offline import offline_store
-from vpnkeys.owner import as_owner
 from vpnkeys.service.legacy.importing import ImportPlan, LegacyInstallation, carry_out, plan_import
 from vpnkeys.service.legacy.reading import read_installation
 from vpnkeys.service.legacy.values import parse_server_name
-from vpnkeys.settings import Settings, SettingsError, load_settings, set_data_dir
+from vpnkeys.settings import Settings, SettingsError, load_settings
 from vpnkeys.store.files.legacy import read_legacy_database
 from vpnkeys.store.files.secrets import save_key_pair
 from vpnkeys.store.files.snapshot import peek_key_pair, peek_keys
@@ -69,13 +68,9 @@ def legacy(  # noqa: PLR0913, PLR0917 - one for each option
     """
     os.umask(0o077)  # SQLite creates its files with this mask
     try:
-        # Before root becomes the server's user, who may have no access to the files that root names.
-        with as_owner(database):
-            rows = read_legacy_database(database)
-        installation = read_installation(rows, _text(config), _text(keys), sni)
-        with as_owner(set_data_dir()):
-            settings = load_settings()
-            status, plan = _import(settings, installation, dry_run=dry_run)
+        settings = load_settings()
+        installation = read_installation(read_legacy_database(database), _text(config), _text(keys), sni)
+        status, plan = _import(settings, installation, dry_run=dry_run)
     except SettingsError as error:
         _fail("settings", str(error), as_json=as_json, status=2)
     except VpnKeysError as error:
@@ -109,8 +104,7 @@ def _import(settings: Settings, installation: LegacyInstallation, *, dry_run: bo
 
 def _text(path: Path) -> str:
     try:
-        with as_owner(path):
-            return path.read_text(encoding="utf-8-sig")  # some editors start a file with a byte order mark
+        return path.read_text(encoding="utf-8-sig")  # some editors start a file with a byte order mark
     except OSError as error:
         raise LegacyUnreadable(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from vpnkeys.cli.arguments import Domain, Yes
 from vpnkeys.client import ApiError
 from vpnkeys.domain.errors import Unavailable, VpnKeysError
 from vpnkeys.install import installing, removing, xrays
@@ -28,19 +27,13 @@ def install(
         Path | None,
         typer.Option(envvar="VPNKEYS_XRAY_BIN", help="the Xray program to copy; without it, one is found or fetched"),
     ] = None,
-    domain: Domain = "",
-    *,
-    without_nftables: Annotated[
-        bool, typer.Option("--without-nftables", help="install on a host that has no nftables")
-    ] = False,
-    yes: Yes = False,  # noqa: ARG001 - it asks nothing; scripts may say so all the same
 ) -> None:
     """Install vpnkeys as services of this host, or upgrade the installation to this source tree; as ./run --install.
 
     It may be repeated. Exit codes: 0 done; 1 it failed, and nothing new is left; 2 wrong command line or settings.
     """
     with _errors_reported("install"):
-        installing.install(Layout(), source.absolute(), xray, _say, domain, without_nftables=without_nftables)
+        installing.install(Layout(), source.absolute(), xray, _say)
 
 
 def uninstall() -> None:

@@ -13,27 +13,15 @@ from vpnkeys import __version__
 from vpnkeys.api.app import create_app
 from vpnkeys.api.services import Services
 from vpnkeys.bootstrap import Server, build
-from vpnkeys.cli.arguments import Domain
 from vpnkeys.domain.errors import Unavailable, VpnKeysError
-from vpnkeys.domain.link import host_in_url
 from vpnkeys.interfaces import Store
 from vpnkeys.ops.address import address_fault
-from vpnkeys.owner import NotOurs, leave_root
-from vpnkeys.server.beside import Beside
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
-from vpnkeys.server.serving import check_certificate, public_sockets, serve_until_asked
+from vpnkeys.server.serving import Beside, check_certificate, public_socket, serve_until_asked
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
-from vpnkeys.settings import (
-    ENVIRONMENT,
-    PREFIX,
-    Settings,
-    SettingsError,
-    admin_socket,
-    load_settings,
-    set_data_dir,
-)
+from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, admin_socket, load_settings
 from vpnkeys.xray.process.binary import obtain
 
 
@@ -46,7 +34,6 @@ def serve(
     start_empty: Annotated[
         bool, typer.Option("--start-empty", help="make a lost database, key pair or API key anew")
     ] = False,
-    domain: Domain = "",
 ) -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C.
 
@@ -60,9 +47,8 @@ def serve(
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     try:
-        leave_root(set_data_dir())
-        settings = load_settings({**ENVIRONMENT, **({f"{PREFIX}DOMAIN": domain} if domain else {})})
-    except (SettingsError, NotOurs) as error:
+        settings = load_settings()
+    except SettingsError as error:
         say(f"vpnkeys cannot start:\n{error}")
         raise SystemExit(2) from error
     with logging_as_set(settings):
@@ -73,7 +59,7 @@ def _serve(settings: Settings, *, start_empty: bool) -> None:
     try:
         server = build(settings, obtain(settings.xray_bin, say), start_empty=start_empty)
         check_certificate(server.certificate)
-        public = public_sockets(settings.listen)  # before the start, which a taken port would have to undo
+        public = public_socket(settings.listen)  # before the start, which a taken port would have to undo
         server.start()
     except SettingsError as error:
         say(f"vpnkeys cannot start:\n{error}")
@@ -87,8 +73,7 @@ def _serve(settings: Settings, *, start_empty: bool) -> None:
         socket = admin_socket(settings.data_dir)
         is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.introduce
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
-        on_ending, challenge = server.keys.changer.ending.begin, server.issuing.challenge
-        beside = Beside(accompany, server.workers, on_ending, challenge, settings.trusted_proxies)
+        beside = Beside(accompany, server.workers, server.keys.changer.ending.begin)
         serve_until_asked(create_app(_services(server)), public, server.certificate, socket, beside)
     finally:
         # A second signal would break off the end, which takes the last sample of traffic.
@@ -107,10 +92,7 @@ def _services(server: Server) -> Services:
         enforcer=server.enforcer,
         health=server.health,
         keys=server.keys,
-        look=store.look if store.is_remote else None,
-        overview=server.overview.look,
         rate_limits=server.settings.rate_limits,
-        cors_origins=server.settings.cors_origins,
         reporter=server.reporter,
         selftest=server.selftest,
         site=lambda: server.reconciler.site,
@@ -121,18 +103,11 @@ def _services(server: Server) -> Services:
         vitals=server.monitor.look,
         webhooks=server.webhooks,
         xray_version=server.xray_version,
-        public_url=server.settings.public_url,
     )
 
 
 def _answers(store: Store) -> bool:
-    """Return whether the database answers, if it is this process's own.
-
-    A missing Xray does not count, nor does a database elsewhere: restarting the server would not help, and would lose
-    the stops that such a database has not taken yet.
-    """
-    if store.is_remote:
-        return True
+    """Return whether the database answers. A missing Xray does not count: restarting the server would not help."""
     try:
         store.keys()
     except Unavailable:
@@ -142,7 +117,7 @@ def _answers(store: Store) -> bool:
 
 def _states_of(settings: Settings) -> tuple[str, str]:
     """Return the status lines for systemd: for a healthy server, and for one whose database does not answer."""
-    where = f"{host_in_url(settings.listen.host)}:{settings.listen.port}"
+    where = f"{settings.listen.host}:{settings.listen.port}"
     return f"Serving on {where}", f"Listening on {where}, but the database does not answer"
 
 
@@ -152,7 +127,8 @@ def _end(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _introduce(server: Server, settings: Settings) -> None:
-    url = settings.base_url
+    host = f"[{settings.server_address}]" if ":" in settings.server_address else settings.server_address
+    url = f"https://{host}:{settings.listen.port}"
     say(f"vpnkeys {__version__} serves {url}")
     if fault := address_fault(settings):
         say(f"warning: links have the address {settings.server_address}, a guess: {fault}; set VPNKEYS_SERVER_ADDRESS")

@@ -17,7 +17,6 @@ from vpnkeys.domain.actor import SERVER, current_actor
 from vpnkeys.domain.audit import entries_of
 from vpnkeys.domain.change import KeyChanges, Snapshot, Stages
 from vpnkeys.domain.errors import (
-    CommitUnknown,
     ConfigRefused,
     ConfigUnwritable,
     KeysChangedMeanwhile,
@@ -35,7 +34,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Plan, transition
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock, Transaction
-from vpnkeys.service.change.storage import take_back_intents, undone, write_keys
+from vpnkeys.service.change.storage import take_back_intents, write_keys
 from vpnkeys.service.reconcile import Reconciler
 
 _DECISIONS: Final = 5
@@ -43,8 +42,6 @@ _DECISIONS: Final = 5
 
 _PATIENCE_S = 2.0
 """Less than other writers have: keys whose limits are reached wait for `changing` meanwhile, and have to stop."""
-
-_AGAIN_AFTER_S: Final = (0.005, 0.03)
 
 _GIVE_UP_AFTER_S = 6.0
 """Two seconds before unanswered requests are cancelled (`server/ending.py`), so that a late commit is answered yet."""
@@ -88,21 +85,10 @@ class KeyChanger:
         """Let `decide` decide on the keys as they are now, carry that out, and return it.
 
         The steps: decide, commit stops and intents to start, let the node stop, let it start, commit the starts. Each
-        commit waits `patience_s` for other writers. Where several servers share a database, another one may change the
-        keys at the same moment; then all steps begin again.
+        commit waits `patience_s` for other writers.
         Raises what `decide` raises and SpeedLimitImpossible before anything is changed; StopPending and NotWritten when
         keys are stopped and the node or the disk lags behind; another Unavailable when all starts were taken back.
         """
-        ends_at = time.monotonic() + (patience_s if self.reconciler.store.is_remote else 0.0)
-        while True:
-            try:
-                return self._change(decide, patience_s)
-            except KeysChangedMeanwhile:
-                if time.monotonic() >= ends_at:
-                    raise
-            time.sleep(self.chance.uniform(*_AGAIN_AFTER_S))
-
-    def _change(self, decide: Callable[[Snapshot], KeyChanges], patience_s: float) -> KeyChanges:
         with self.reconciler.changing:
             self.ending.refuse_new()
             snapshot = self.snapshot()
@@ -150,12 +136,12 @@ class KeyChanger:
 
         The counters in `fresh` count as used, although they are not merged yet.
         """
-        used_bytes = self.used_bytes or self.reconciler.store.used_bytes
-        keys, intents, stops = self.reconciler.stops.known()
+        store = self.reconciler.store
+        used_bytes = self.used_bytes or store.used_bytes
         return Snapshot(
-            keys=keys,
-            intents=intents,
-            stops=stops,
+            keys=self.reconciler.stops.keys(),
+            intents=store.intents(),
+            stops=self.reconciler.stops.all(),
             now=self.clock.now(),
             used_bytes=lambda since: used_bytes(since, fresh),
             is_free=self.reconciler.host.is_free,
@@ -177,15 +163,13 @@ class KeyChanger:
                 stops.write(transaction)
                 # Under the write lock, because `changing` keeps out the threads of this process and no other process.
                 _require_unchanged(transaction, snapshot)
-                _require_no_other_server(transaction)
                 take_back_intents(transaction)
                 transaction.drop_stops(snapshot.old_stops)
                 write_keys(transaction, stages.first)
                 transaction.put_stops(stages.stops)
                 transaction.put_intents(stages.intents)
         except StoreUnavailable as error:
-            # A repeated stop changes nothing more; another change of a stopped key is refused, and must not be kept.
-            if stages.stops or (stages.unconfirmed and not stages.first.update):
+            if stages.stops or stages.unconfirmed:
                 self._stop_unwritten(stages, error)
             raise
         stops.have_been_written()
@@ -202,8 +186,8 @@ class KeyChanger:
             known = "Xray has not confirmed the stop yet, and the keys stop as soon as it answers"
         # Not the error's own words: they end with "nothing was changed".
         msg = (
-            f"{known}. The database does not take the stop, which holds {self.reconciler.stops.holds} and is stored as "
-            "soon as there is space and no other program has the database locked: /health says what is wrong."
+            f"{known}. The database does not take the stop, which holds while this server runs and is stored as soon "
+            "as there is space and no other program has the database locked: /health says what is wrong."
         )
         raise NotWritten(msg) from error
 
@@ -264,10 +248,6 @@ class KeyChanger:
             return  # nothing was changed yet
         self.reconciler.expect_drift()
         self.reconciler.repair_soon()
-        if isinstance(error, CommitUnknown) and stages.last:
-            # In force from now on, and stored as soon as the database answers.
-            self.reconciler.stops.keep(*undone(stages))
-            return
         # An unexpected error leaves its intents to that repair, which takes them back as well.
         if not (stages.last and isinstance(error, VpnKeysError)):
             return
@@ -281,12 +261,6 @@ class KeyChanger:
 def _require_unchanged(transaction: Transaction, snapshot: Snapshot) -> None:
     if transaction.keys() != snapshot.keys:
         msg = "Another process changed the keys at the same moment. Nothing was changed; try again."
-        raise KeysChangedMeanwhile(msg)
-
-
-def _require_no_other_server(transaction: Transaction) -> None:
-    if len(transaction.intents()) > len(transaction.own_intents()):
-        msg = "Another server changes keys at this moment. Nothing was changed; try again."
         raise KeysChangedMeanwhile(msg)
 
 

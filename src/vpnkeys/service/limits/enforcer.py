@@ -11,7 +11,6 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.limits.devices import Device, surplus
 from vpnkeys.service.keys import KeyService
-from vpnkeys.service.limits.notices import LimitNotices
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.worker import Job, Worker
 
@@ -30,7 +29,7 @@ _JOB = Job(
 
 @dataclass(slots=True)
 class Enforcer:
-    """Checks all limits once a second, and samples traffic every two seconds while a limit depends on it.
+    """Checks all limits once a second, and samples traffic every two seconds while any key has a traffic limit.
 
     A traffic limit that is reached between two samples is noticed sooner by `service.limits.quotas`.
     """
@@ -39,14 +38,12 @@ class Enforcer:
     traffic: TrafficService
     now: Callable[[], float] = time.monotonic
     worker: Worker = field(init=False)
-    notices: LimitNotices = field(init=False)
     _devices: dict[str, Mapping[str, Device]] = field(default_factory=dict, init=False)
     _sampled_at: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is checked before it starts."""
         self.worker = Worker(_JOB, self.look)
-        self.notices = LimitNotices(self.traffic)
 
     def enforce_now(self) -> None:
         """Enforce the limits now. Errors are ignored, because the next check, a second later, does the same."""
@@ -61,20 +58,14 @@ class Enforcer:
         if errors:
             raise errors[0]
 
-    def _keys(self) -> tuple[Key, ...]:
-        return self.keys.reconciler.stops.last_keys()
-
     def _enforce_dates(self) -> None:
         now = self.keys.clock.now()
-        if any(_expiry_is_due(key, now) for key in self._keys()):
+        if any(_expiry_is_due(key, now) for key in self.keys.list()):
             self.keys.enforce_limits()
 
     def _enforce_traffic(self) -> None:
-        counting = [key for key in self._keys() if key.limits.traffic_bytes is not None or key.limits.is_waiting]
-        if counting and self._sample_if_due():
-            # Notices last, though they come too late then for a key that is used up: limits must not wait for webhooks.
+        if any(key.limits.traffic_bytes is not None for key in self.keys.list()) and self._sample_if_due():
             self.keys.enforce_limits()
-            self.notices.notify(key for key in counting if key.limits.traffic_bytes is not None)
 
     def _sample_if_due(self) -> bool:
         now = self.now()
@@ -86,7 +77,7 @@ class Enforcer:
 
     def _cut_devices_over_limit(self) -> None:
         """End the connections of devices beyond a key's `max_devices`: see `domain.limits.devices`."""
-        limited = {key.account: key for key in self._keys() if key.serves and key.limits.max_devices is not None}
+        limited = {key.account: key for key in self.keys.list() if key.serves and key.limits.max_devices is not None}
         online = self.keys.reconciler.node.addresses_online(limited)
         self._devices = {uuid: devices for uuid, devices in self._devices.items() if uuid in limited}
         for uuid, key in limited.items():

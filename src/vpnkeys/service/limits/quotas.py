@@ -60,9 +60,7 @@ class QuotaWatch:
 
         Raises Unavailable.
         """
-        if (
-            keys := self.keys.reconciler.stops.last_keys()
-        ) is not self._all:  # it is the same tuple until a key changes
+        if (keys := self.keys.list()) is not self._all:  # it is the same tuple until a key changes
             self._all = keys
             self._limited = tuple(key for key in keys if key.serves and key.limits.traffic_bytes is not None)
             self._seen = {key.account: self._seen[key.account] for key in self._limited if key.account in self._seen}

@@ -21,8 +21,8 @@ from vpnkeys.store.sql.tables import tokens as tokens_table
 
 _ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
 _ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
-_ALL_SUBSCRIPTIONS = select(subscriptions_table).order_by(subscriptions_table.c.position)
-_ALL_INTENTS = select(*(intents_table.c[name] for name in ("key_id", "uuid", "port", "short_id", "at")))
+_ALL_SUBSCRIPTIONS = select(subscriptions_table)
+_ALL_INTENTS = select(intents_table)
 _ALL_STOPS = select(stops_table)
 
 
@@ -62,11 +62,8 @@ def _read_tokens(connection: Connection) -> tuple[Token, ...]:
 
 
 def _read_subscriptions(connection: Connection) -> dict[str, Subscription]:
-    found: dict[str, Subscription] = {}
-    for row in connection.execute(_ALL_SUBSCRIPTIONS):
-        before = found[row.token_hash].key_ids if row.token_hash in found else ()
-        found[row.token_hash] = Subscription(row.id, (*before, row.key_id), row.token_hash, row.created_at)
-    return found
+    found = (Subscription(*row) for row in connection.execute(_ALL_SUBSCRIPTIONS))
+    return {subscription.token_hash: subscription for subscription in found}
 
 
 def _read_intents(connection: Connection) -> tuple[Intent, ...]:

@@ -1,25 +1,21 @@
 """Brings a database of any earlier version to the shape of `tables.py`."""
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Engine, inspect, text
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.engine import Translated
 from vpnkeys.store.sql.writers import Writers
 
-HEAD = "0013"
+HEAD = "0007"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
 
-_MOVED = "moved to "
-"""What a database has in place of its version once it was moved: no version of ours takes it for its own."""
-
-
-def migrate(engine: Engine, revision: str = HEAD) -> None:
-    """Apply what is missing up to a revision, all or nothing.
+def migrate(engine: Engine) -> None:
+    """Apply what is missing, all or nothing.
 
     Raises StoreUnavailable when the database does not answer or is of a newer version, and DatabaseDamaged.
     """
-    if current_revision(engine) == revision:
+    if current_revision(engine) == HEAD:
         return  # without Alembic, whose import alone takes longer than the whole start
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415
@@ -27,40 +23,24 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
 
     config = Config()
     config.set_main_option("script_location", "vpnkeys.store.sql:migrations")
-    # One transaction for all: both databases roll back changes of tables too, so a crash leaves the old version whole.
-    # Of several servers that begin at once the first migrates, and the others find it done.
+    # One transaction for all: SQLite rolls back changes of tables too, so a crash leaves the old version whole.
     with (
         Translated(),
         Writers.of(engine).turn(),
-        engine.connect().execution_options(writes=True, unhurried=True) as connection,
+        engine.connect().execution_options(writes=True) as connection,
         connection.begin(),
     ):
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, revision)
+            command.upgrade(config, "head")
         except CommandError as error:
             msg = f"The database is of another version of vpnkeys: {error}. Use that version, or restore a backup."
             raise StoreUnavailable(msg) from error
 
 
 def current_revision(engine: Engine) -> str | None:
-    """Return the revision that a database is at; None for an empty one.
-
-    Raises StoreUnavailable, also for one that was moved to another database, and DatabaseDamaged.
-    """
+    """Return the revision that a database is at; None for an empty one. Raises StoreUnavailable, DatabaseDamaged."""
     with Translated(), engine.begin() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if found is not None and str(found).startswith(_MOVED):
-        msg = (
-            f"This database was {found} by `vpnkeys database move` and takes no more changes. Set VPNKEYS_DATABASE_URL "
-            "to the database to which it was moved."
-        )
-        raise StoreUnavailable(msg)
-    return found
-
-
-def mark_moved(connection: Connection, backend: str) -> None:
-    """Store inside a transaction that all data are in a database of another engine now."""
-    connection.execute(text("UPDATE alembic_version SET version_num = :moved"), {"moved": f"{_MOVED}{backend}"})
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

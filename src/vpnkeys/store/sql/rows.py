@@ -12,7 +12,6 @@ from vpnkeys.domain.audit import Entry, Facts, Outcome, Record
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.reality import Fingerprint
-from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Scope, Token
 
 # Columns with the name and the value of the key's own field.
@@ -37,9 +36,8 @@ def to_row(key: Key) -> dict[str, object]:
         "uuid": key.account,
         "new_uuid": key.uuid if key.first_uuid else None,
         "expires_at": limits.expires_at,
-        "expires_after_s": limits.expires_after_s,
         "traffic_limit_bytes": limits.traffic_bytes,
-        "traffic_limit_window": str(limits.traffic_window),
+        "traffic_limit_window": limits.traffic_window.value,
         "max_devices": limits.max_devices,
         "speed_limit_mbps": limits.speed_mbps,
         # The column has kept its first name, so that no database has to be migrated for a word.
@@ -52,7 +50,6 @@ def to_key(row: Mapping[Any, Any]) -> Key:
     """Return the key of a row."""
     limits = Limits(
         expires_at=row["expires_at"],
-        expires_after_s=row["expires_after_s"],
         traffic_bytes=row["traffic_limit_bytes"],
         traffic_window=Window(row["traffic_limit_window"]),
         max_devices=row["max_devices"],
@@ -78,16 +75,6 @@ def token_row(token: Token) -> dict[str, object]:
 def to_token(row: Mapping[Any, Any]) -> Token:
     """Return the token of a row."""
     return Token(**{**row, "scope": Scope(row["scope"])})
-
-
-def subscription_rows(subscription: Subscription) -> list[dict[str, object]]:
-    """Return the columns of a subscription, a row for each of its keys."""
-    same = {
-        "id": subscription.id,
-        "token_hash": subscription.token_hash,
-        "created_at": subscription.created_at,
-    }
-    return [{**same, "key_id": key_id, "position": place} for place, key_id in enumerate(subscription.key_ids)]
 
 
 def record_row(entry: Entry, actor: Actor, at: datetime, outcome: Outcome, detail: str) -> dict[str, object]:

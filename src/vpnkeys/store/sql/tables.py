@@ -6,7 +6,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Date,
     DateTime,
     ForeignKey,
     Integer,
@@ -18,8 +17,6 @@ from sqlalchemy import (
     text,
 )
 
-from vpnkeys.store.sql.triggers import on_postgresql, on_sqlite
-
 # Constraints need names that are known, because a migration can alter or drop a constraint only by its name.
 metadata = MetaData(
     naming_convention={
@@ -30,8 +27,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-_NEXT_NUMBER = text("(SELECT coalesce(max(number), 0) + 1 FROM keys)")
 
 keys = Table(
     "keys",
@@ -58,11 +53,6 @@ keys = Table(
     Column("fingerprint", String(16)),
     # The VLESS id of a key that has got another one. `uuid` is the first, to which traffic belongs.
     Column("new_uuid", String(36), unique=True, index=True),
-    # The key expires so long after its first byte, by which `expires_at` is set.
-    Column("expires_after_s", BigInteger),
-    # What rows of history say for the key: 4 bytes in place of 36. Only one transaction at a time makes keys, and the
-    # rows of a deleted key go with it, so that the next number is free. SQLite can add no column that is NOT NULL.
-    Column("number", Integer, unique=True, index=True, default=_NEXT_NUMBER),
 )
 
 
@@ -84,17 +74,8 @@ traffic_accounts = Table(
     Column("last_seen_at", DateTime),
 )
 
-# How near a key was to its traffic limit when webhooks were last notified: of the window that began then, in percent.
-limit_notices = Table(
-    "limit_notices",
-    metadata,
-    Column("key_id", String(36), ForeignKey(keys.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("window_start", DateTime),
-    Column("percent", Integer, nullable=False),
-)
-
 # The highest counters seen in one life of Xray. The maximum is the same however often and in whatever order samples
-# come in, which is what makes counting exact. `up_added` and `down_added` are by how much the last raise was one.
+# come in, which is what makes counting exact.
 traffic_usage = Table(
     "traffic_usage",
     metadata,
@@ -102,44 +83,17 @@ traffic_usage = Table(
     Column("epoch", String(48), primary_key=True),
     Column("up_bytes", BigInteger, nullable=False),
     Column("down_bytes", BigInteger, nullable=False),
-    Column("up_added", BigInteger, nullable=False, server_default="0"),
-    Column("down_added", BigInteger, nullable=False, server_default="0"),
 )
 
-
-def _day_of_a_key() -> tuple[Column[object], ...]:
-    """Return the columns of what a key used on a day, UTC. Days come first, as a sample writes to one of them only."""
-    return (
-        Column("day", Date, primary_key=True),
-        Column(
-            "key_number",
-            Integer,
-            ForeignKey(keys.c.number, ondelete="CASCADE"),
-            primary_key=True,
-            autoincrement=False,
-            index=True,
-        ),
-        Column("up_bytes", BigInteger, nullable=False),
-        Column("down_bytes", BigInteger, nullable=False),
-    )
-
-
-HOURS = range(24)
-
-# The increments of `traffic_usage` by the hour of their sampling: a row for a key and day, with the day's sum and its
-# 24 hours. An hour without traffic is NULL, which takes a bit. On PostgreSQL each day is a partition of its own, so
-# that an old one is dropped as a whole (docs/adr/0020-history-by-day.md).
-traffic_history = Table(
-    "traffic_history",
+# The increments of `traffic_usage` by hour of their sampling, UTC.
+traffic_hours = Table(
+    "traffic_hours",
     metadata,
-    *_day_of_a_key(),
-    *(Column(f"{way}_{hour:02}", BigInteger) for hour in HOURS for way in ("up", "down")),
-    sqlite_with_rowid=False,
-    postgresql_partition_by="RANGE (day)",
+    _key_uuid(),
+    Column("hour", DateTime, primary_key=True),
+    Column("up_bytes", BigInteger, nullable=False),
+    Column("down_bytes", BigInteger, nullable=False),
 )
-
-# What is older than that, by day.
-traffic_days = Table("traffic_days", metadata, *_day_of_a_key(), sqlite_with_rowid=False)
 
 # Epochs: lives of an Xray process. One that this server did not end, after a last sample, may have carried bytes that
 # nobody counted: that is a gap, from its last sample to `ended_at`.
@@ -172,8 +126,6 @@ intents = Table(
     Column("port", Integer, nullable=False, unique=True),
     Column("short_id", String(16), nullable=False, unique=True),
     Column("at", DateTime, nullable=False),
-    # Which server starts the key, where several share a database.
-    Column("owner", String(44), nullable=False, server_default=text("''")),
 )
 
 # Keys that must not work any more, whether their rows still exist or not. A row stays until the node has confirmed the
@@ -221,15 +173,20 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
-# Customers' subscriptions, a row for each key of one: a deleted key leaves them, and its last key takes one along. A
-# key's own subscription has the key's id. The token, of which only a hash is stored, opens the keys' links and usage.
+AUDIT_IS_APPEND_ONLY = tuple(
+    f"CREATE TRIGGER audit_no_{verb} BEFORE {verb.upper()} ON audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+    for verb in ("update", "delete")
+)
+for _trigger in AUDIT_IS_APPEND_ONLY:
+    event.listen(audit, "after_create", DDL(_trigger).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+
+# A customer's subscription. The token, of which only a hash is stored, opens the key's link and usage.
 subscriptions = Table(
     "subscriptions",
     metadata,
-    Column("id", String(36), primary_key=True),
     Column("key_id", String(36), ForeignKey(keys.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("position", Integer, nullable=False),
-    Column("token_hash", String(64), nullable=False),
+    Column("token_hash", String(64), nullable=False, unique=True),
     Column("created_at", DateTime, nullable=False),
 )
 
@@ -263,7 +220,7 @@ deliveries = Table(
 )
 
 # For each table that is kept in memory, a number that triggers raise with every change, of whatever process. Traffic is
-# written all the time, so that keeping it would gain nothing.
+# written all the time, so that keeping it would gain nothing. On PostgreSQL nothing is kept in memory.
 generations = Table(
     "generations",
     metadata,
@@ -272,8 +229,14 @@ generations = Table(
 )
 
 KEPT = (keys, tokens, subscriptions, webhooks, intents, stops)
-for _dialect, _statements in (("sqlite", on_sqlite), ("postgresql", on_postgresql)):
-    for _statement in _statements(table.name for table in KEPT):
-        # DDL takes % for a place to fill in.
-        _ddl = DDL(_statement.replace("%", "%%")).execute_if(dialect=_dialect)  # type: ignore[no-untyped-call]
-        event.listen(metadata, "after_create", _ddl)
+_GROWS = "UPDATE generations SET number = number + 1 WHERE name ="
+_COUNTING = (
+    *(f"INSERT INTO generations (name, number) VALUES ('{table.name}', 0)" for table in KEPT),  # noqa: S608 - our own
+    *(
+        f"CREATE TRIGGER {table.name}_{verb} AFTER {verb.upper()} ON {table.name} BEGIN {_GROWS} '{table.name}'; END"
+        for table in KEPT
+        for verb in ("insert", "update", "delete")
+    ),
+)
+for _statement in _COUNTING:
+    event.listen(metadata, "after_create", DDL(_statement).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]

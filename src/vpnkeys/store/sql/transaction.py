@@ -1,8 +1,8 @@
 """Implements a write transaction of an SQL database."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
@@ -10,15 +10,14 @@ from vpnkeys.domain.audit import Entry, Outcome, key_created, key_deleted, key_u
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent, event_of_gap
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Gap
 from vpnkeys.store.sql.audit import utc_now, write_records
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.outbox import SqlOutbox
-from vpnkeys.store.sql.rows import subscription_rows, to_row, token_row
-from vpnkeys.store.sql.tables import idempotency, limit_notices, subscriptions
+from vpnkeys.store.sql.rows import to_row, token_row
+from vpnkeys.store.sql.tables import idempotency, subscriptions
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
 from vpnkeys.store.sql.tables import stops as stops_table
@@ -29,11 +28,7 @@ _INSERT_KEY = insert(keys_table)
 _UPDATE_KEY = update(keys_table).where(keys_table.c.id == bindparam("of_id"))
 _DELETE_KEY = delete(keys_table).where(keys_table.c.id == bindparam("of_id"))
 _INSERT_INTENT = insert(intents_table)
-_IS_OWN = (intents_table.c.owner == bindparam("of_owner")) | (intents_table.c.at < bindparam("before"))
-_OWN_INTENTS = select(intents_table.c.key_id).where(_IS_OWN)
-_DROP_INTENTS = delete(intents_table).where(_IS_OWN)
-_ABANDONED_AFTER = timedelta(seconds=30)
-"""Longer than a start can last: after it, the server that had the intent has ended, and others go on."""
+_DROP_INTENTS = delete(intents_table)
 _INSERT_STOP = insert(stops_table)
 _DROP_STOP = delete(stops_table).where(stops_table.c.key_id == bindparam("of_id"))
 
@@ -65,7 +60,6 @@ class SqlTransaction:
     _intents: tuple[Intent, ...]
     _stops: tuple[Stop, ...]
     outbox: SqlOutbox
-    _owner: str = ""
     entries: list[Entry] = field(default_factory=list)
     new_events: list[NewEvent] = field(default_factory=list)
 
@@ -76,15 +70,6 @@ class SqlTransaction:
     def intents(self) -> tuple[Intent, ...]:
         """Return the intents of keys that are being started."""
         return self._intents
-
-    def own_intents(self) -> tuple[Intent, ...]:
-        """Return those of this server, or of one that must have ended."""
-        # Most changes find none, and a statement for nothing costs as much as one that does something.
-        own = {*self._connection.scalars(_OWN_INTENTS, self._own())} if self._intents else set()
-        return tuple(intent for intent in self._intents if intent.key_id in own)
-
-    def _own(self) -> dict[str, object]:
-        return {"of_owner": self._owner, "before": utc_now() - _ABANDONED_AFTER}
 
     def stops(self) -> tuple[Stop, ...]:
         """Return the stops that are not finished."""
@@ -154,7 +139,7 @@ class SqlTransaction:
         """
         intents = tuple(intents)
         for intent in intents:
-            self._connection.execute(_INSERT_INTENT, {**asdict(intent), "owner": self._owner})
+            self._connection.execute(_INSERT_INTENT, asdict(intent))
         for intent in intents:
             if (other := self._connection.execute(_HOLDER, asdict(intent)).scalar()) is not None:
                 msg = f"key {other} has the port, UUID or short id of key {intent.key_id}, which is being started"
@@ -162,10 +147,9 @@ class SqlTransaction:
         self._intents += intents
 
     def drop_intents(self) -> None:
-        """Remove the intents of `own_intents`."""
-        own = self.own_intents()
-        self._connection.execute(_DROP_INTENTS, self._own())
-        self._intents = tuple(intent for intent in self._intents if intent not in own)
+        """Remove all intents."""
+        self._connection.execute(_DROP_INTENTS)
+        self._intents = ()
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
         """Add stops, or replace those of the same keys; of several stops of one key, store the last."""
@@ -183,13 +167,6 @@ class SqlTransaction:
             self._connection.execute(_DROP_STOP, [{"of_id": key_id} for key_id in gone])
             self._stops = tuple(stop for stop in self._stops if stop.key_id not in gone)
 
-    def put_notices(self, notices: Mapping[str, Notice]) -> None:
-        """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""
-        rows = [{"key_id": key_id, **notice._asdict()} for key_id, notice in notices.items()]
-        if rows:
-            self._connection.execute(delete(limit_notices).where(limit_notices.c.key_id.in_(notices)))
-            self._connection.execute(insert(limit_notices), rows)
-
     def put_token(self, token: Token) -> None:
         """Add a token, or replace the one with its id."""
         # Nothing refers to a token's row, so it can be deleted and added again, whether it was there or not.
@@ -197,13 +174,13 @@ class SqlTransaction:
         self._connection.execute(insert(tokens_table).values(token_row(token)))
 
     def put_subscription(self, subscription: Subscription) -> None:
-        """Add a subscription, or replace the one with its id."""
-        self.delete_subscription(subscription.id)
-        self._connection.execute(insert(subscriptions), subscription_rows(subscription))
+        """Give a key a subscription, in place of the one it has."""
+        self.delete_subscription(subscription.key_id)
+        self._connection.execute(insert(subscriptions).values(asdict(subscription)))
 
-    def delete_subscription(self, subscription_id: str) -> None:
-        """Delete a subscription, if there is one with this id."""
-        self._connection.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id))
+    def delete_subscription(self, key_id: str) -> None:
+        """Delete a key's subscription, if it has one."""
+        self._connection.execute(delete(subscriptions).where(subscriptions.c.key_id == key_id))
 
     def remember(self, answer: KeptAnswer) -> None:
         """Store an answer, in place of an expired one with the same hash."""

@@ -4,10 +4,10 @@
 declare namespace Api {
   type Scope = "read" | "keys" | "admin";
   type Status = "active" | "disabled" | "expired" | "limited";
-  type Window = string;
+  type Window = "total" | "day" | "week" | "month";
   type Step = "hour" | "day";
   type Outcome = "done" | "taken_back" | "failed";
-  type Kind = "key.created" | "key.changed" | "key.deleted" | "key.limit_near" | "key.limited" | "key.expired" | "key.active" | "traffic.gap" | "drift.found" | "ping";
+  type Kind = "key.created" | "key.changed" | "key.deleted" | "key.limited" | "key.expired" | "key.active" | "traffic.gap" | "drift.found" | "ping";
 
   // The dashboard receives "/health" and "/api/traffic" as events; they have the same shape.
   interface GetAnswers {
@@ -24,7 +24,6 @@ declare namespace Api {
     "/api/system/xray/validate-sync": SyncStatus;
     "/api/system/plan": RepairPlan;
     "/api/system/targets": Targets;
-    "/api/system/overview": Overview;
     "/api/tokens": Token[];
     "/api/webhooks": Webhook[];
     [deliveries: `/api/webhooks/${string}/deliveries`]: Delivery[];
@@ -127,10 +126,6 @@ declare namespace Api {
     max_devices: number | null;
     speed_limit_mbps: number | null;
     fingerprint: string | null;
-    expires_after_s: number | null;
-    used_in_window_bytes: number | null;
-    remaining_bytes: number | null;
-    resets_at: string | null;
   }
   interface MadeKey {
     id: string;
@@ -149,10 +144,6 @@ declare namespace Api {
     max_devices: number | null;
     speed_limit_mbps: number | null;
     fingerprint: string | null;
-    expires_after_s: number | null;
-    used_in_window_bytes: number | null;
-    remaining_bytes: number | null;
-    resets_at: string | null;
     ignored_fields: string[];
   }
 
@@ -161,7 +152,6 @@ declare namespace Api {
     is_active?: boolean;
     note?: string;
     expires_at?: string | null;
-    expires_after_s?: number | null;
     traffic_limit_bytes?: number | null;
     traffic_limit_window?: Window;
     max_devices?: number | null;
@@ -175,7 +165,6 @@ declare namespace Api {
     is_active?: boolean;
     note?: string;
     expires_at?: string | null;
-    expires_after_s?: number | null;
     traffic_limit_bytes?: number | null;
     traffic_limit_window?: Window;
     max_devices?: number | null;
@@ -254,9 +243,6 @@ declare namespace Api {
     total_bytes: number;
     devices: number | null;
     last_seen: string | null;
-    used_in_window_bytes: number | null;
-    remaining_bytes: number | null;
-    resets_at: string | null;
   }
 
   interface KeyHistory {
@@ -397,40 +383,6 @@ declare namespace Api {
     tag: string;
     port: number | null;
     key_id: string;
-  }
-
-  interface Overview {
-    timestamp: number;
-    version: string;
-    xray_version: string;
-    uptime_seconds: number;
-    server_address: string;
-    certificate_expires_at: string | null;
-    newest_backup_at: string | null;
-    host: HostLoad;
-    online: OnlineNow | null;
-    recent: Moment[];
-  }
-
-  interface HostLoad {
-    cpu_percent: number | null;
-    cores: number;
-    memory_bytes: number | null;
-    memory_free_bytes: number | null;
-    disk_bytes: number;
-    disk_free_bytes: number;
-  }
-
-  interface OnlineNow {
-    keys: number;
-    devices: number;
-  }
-
-  interface Moment {
-    time: string;
-    up_rate: number;
-    down_rate: number;
-    cpu_percent: number | null;
   }
 
   interface Targets {

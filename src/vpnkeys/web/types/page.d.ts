@@ -24,15 +24,13 @@ declare namespace Page {
   type Topic = "keys" | "traffic" | "health" | "live" | "signed-out";
   type TopicList = Topic | `${Topic} ${Topic}`;
 
-  // What is known of one key's traffic; its rate is in bytes per second.
+  // What is known of one key's traffic; rates are in bytes per second, the newest last.
   interface Usage {
     total: number;
-    inWindow: number;
-    left: number | null;
-    resetsAt: string | null;
     devices: number | null;
     lastSeen: string | null;
     rate: number;
+    rates: number[];
   }
 
   interface State {
@@ -41,6 +39,7 @@ declare namespace Page {
     health: Api.Health | null;
     usage: Map<string, Usage>;
     totalRate: number;
+    totalRates: number[];
     live: "connecting" | "open" | "lost";
     leaving: Set<string>;
   }
@@ -73,11 +72,8 @@ declare namespace Page {
   }
 
   // `run` is called when the time to undo is over; `keepalive` is true when the page is being left.
-  // `text` says that it is about to be done, `now` is the button that does it at once, `done` says that it is done.
   interface UndoableAction {
     text: string;
-    now: string;
-    done: string;
     undo: () => void;
     run: (options: { keepalive: boolean }) => Promise<unknown>;
   }
@@ -85,6 +81,7 @@ declare namespace Page {
   type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
   type Choice = readonly [value: string, text: string];
   type UsageBar = HTMLElement & { show: (used: number, limit: number | null) => void };
+  type Sparkline = SVGElement & { show: (rates: number[], samples?: number) => void };
 
   // A span of the chart: the start of every hour or day in it, in Unix seconds.
   interface Span {

@@ -14,10 +14,19 @@ from vpnkeys.domain.errors import ConfigRefused, ConfigUnwritable
 from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.files import Mark, write_atomically
-from vpnkeys.xray.config.aside import Aside, keep_aside, move_aside
+from vpnkeys.xray.config.aside import Aside, keep_aside
 from vpnkeys.xray.config.check import Checker, ConfigUntested
-from vpnkeys.xray.config.document import API_TAG, BaseConfig, Foreign, JsonObject, belongs_to_us, foreign_in, merge
-from vpnkeys.xray.config.reading import parse_config, parse_inbound, read_document, summary
+from vpnkeys.xray.config.document import (
+    API_TAG,
+    BaseConfig,
+    JsonObject,
+    belongs_to_us,
+    merge,
+    parse_inbound,
+    reserved_ports,
+    summary,
+)
+from vpnkeys.xray.config.reading import parse_config, read_document
 from vpnkeys.xray.host import ports
 
 _log = logging.getLogger(__name__)
@@ -51,7 +60,7 @@ class ConfigFile:
     started_base: str = field(default="", init=False)
     _checked: str = field(default="", init=False)
     _written: tuple[Mark | None, JsonObject] = field(default=(None, {}), init=False)
-    _foreign: tuple[Mark | None, Foreign] = field(default=(None, Foreign({})), init=False)
+    _reserved: tuple[Mark | None, Mapping[int, str]] = field(default=(None, {}), init=False)
 
     def read(self) -> FileView:
         """Return what the file contains now; a damaged or missing file is a state, not an error."""
@@ -80,15 +89,13 @@ class ConfigFile:
                 # Of two inbounds with one tag it is unknown which Xray would run, so neither counts as ours.
                 ours[inbound.tag] = summary(raw) if inbound.tag in ours else inbound
         rendered = [inbound for inbound in ours.values() if isinstance(inbound, Inbound)]
-        found = foreign_in(document, self.base.pool)
         return FileView(
             FileState.OK,
             ours,
             tuple(foreign),
             base_ok=self._is_base_intact(document, rendered),
             api_inbounds=api_inbounds,
-            reserved=found.reserved,
-            has_own_dns=found.has_dns,
+            reserved=reserved_ports(document, self.base.pool),
         )
 
     def _is_base_intact(self, document: JsonObject, inbounds: list[Inbound]) -> bool:
@@ -103,32 +110,16 @@ class ConfigFile:
             return "" if document is None else base_digest(document)
         return ""
 
-    def has_foreign(self) -> bool:
-        """Return whether the file has sections that are not ours; one that cannot be read may have."""
-        with suppress(OSError):
-            if (document := read_document(self.path)) is not None:
-                # Our rules depend on our inbounds, so that a file without any would differ from ours.
-                return skeleton(document) != skeleton(merge({}, self.base, inbounds_of_ours(document)))
-        return True
-
     def was_written_by_us(self, mark: Mark | None) -> bool:
         """Return whether a file with this mark is what `put` wrote last."""
         return mark is not None and mark == self._written[0]
 
     def reserved(self) -> Mapping[int, str]:
         """Return the ports of our range that the operator's own inbounds have, with their tags."""
-        return self._foreign_now().reserved
-
-    def has_own_dns(self) -> bool:
-        """Return whether the operator has a `dns` section, by which Xray then resolves all names."""
-        return self._foreign_now().has_dns
-
-    def _foreign_now(self) -> Foreign:
         mark = Mark.at(self.path)
-        if mark != self._foreign[0]:
-            seen = self.read()
-            self._foreign = (mark, Foreign(seen.reserved, seen.has_own_dns))
-        return self._foreign[1]
+        if mark != self._reserved[0]:
+            self._reserved = (mark, self.read().reserved)
+        return self._reserved[1]
 
     def write(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> None:
         """Replace our parts of the file, atomically and durably; the operator's sections stay as they are.
@@ -172,8 +163,7 @@ class ConfigFile:
         with self._as_unwritable():
             mark = write_atomically(self.path, draft.content)
             self._checked, self.refusal = draft.around, draft.refusal
-            found = foreign_in(draft.document, self.base.pool)
-            self._foreign = (mark, found)
+            self._reserved = (mark, reserved_ports(draft.document, self.base.pool))
             # Last: a thread that knows the file by this mark finds what was found out about it.
             self._written = (mark, draft.document)
 
@@ -193,8 +183,6 @@ class ConfigFile:
     def _check_content(self, content: bytes) -> None:
         # In the same directory, so that a full disk or a missing permission is found before the file is replaced.
         trial = self.path.with_name(".config.trial.json")
-        if trial.is_dir():
-            move_aside(trial, Aside.BROKEN)
         try:
             write_atomically(trial, content)
             self.check(trial)
@@ -211,9 +199,6 @@ class ConfigFile:
                 return document
             content = self.path.read_bytes()
         except FileNotFoundError:
-            return {}
-        except IsADirectoryError:
-            _log.warning("config.json was a directory; it is kept as %s", move_aside(self.path, Aside.BROKEN).name)
             return {}
         found = parse_config(content)
         if found is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.traffic import NOTHING, Bytes, Samples
-from vpnkeys.owner import NotOurs, listener_pid
+from vpnkeys.files import listener_pid
 from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.rpc.control import XrayControl
 
@@ -42,7 +42,7 @@ class XrayCounters:
         """Return the id of the process that listens on the API's socket. Raises XrayUnavailable."""
         try:
             return listener_pid(self._api_socket, _CONNECT_TIMEOUT_S)
-        except (OSError, NotOurs) as error:
+        except OSError as error:
             raise XrayUnavailable(_SILENT) from error
 
     def sample(self, uuids: Collection[str] | None = None) -> Samples:

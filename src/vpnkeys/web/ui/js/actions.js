@@ -1,5 +1,5 @@
 // What the list of keys and the view of one key let the user do.
-import { addressOf, get, keyPath, patch, post, remove } from "./api.js";
+import { get, keyPath, patch, post, remove } from "./api.js";
 import { h, selectAll } from "./dom.js";
 import { openDialog } from "./dialog.js";
 import { field, numberInput } from "./form.js";
@@ -7,8 +7,7 @@ import { icon } from "./icons.js";
 import { t } from "./i18n.js";
 import { wrong } from "./errors.js";
 import { copy, download, fileName, named } from "./parts.js";
-import { dropKeys, emit, may, putKey, state } from "./store.js";
-import { subscriptionPart } from "./views/keys/subscription.js";
+import { dropKeys, emit, putKey, state } from "./store.js";
 import { toast, undoable } from "./toast.js";
 
 /**
@@ -54,8 +53,6 @@ export function deleteKeys(keys) {
   };
   undoable({
     text: keys.length === 1 ? t("delete.one", { name: shorten(keys[0].name) }) : t("delete.many", { n: keys.length }),
-    now: t("delete.now"),
-    done: keys.length === 1 ? t("delete.done", { name: shorten(keys[0].name) }) : t("delete.done-many", { n: keys.length }),
     undo: showAgain,
     run: async ({ keepalive }) => {
       if (ids.length === 1) await remove(keyPath(ids[0]), { keepalive });
@@ -144,14 +141,10 @@ export const copyLinks = async (keys) => copy(await linksOf(keys), t("bulk.copie
 /** @param {Api.Key[]} keys */
 export const downloadLinks = async (keys) => download("vpn-links.txt", await linksOf(keys));
 
-/**
- * Shows a key's link: for the customer's camera, to copy, and the address of its subscription.
- * @param {Api.Key} key
- */
+/** @param {Api.Key} key */
 export async function linkDialog(key) {
   const link = await linkOf(key);
-  const body = [linkBody(key, link), may("keys") && subscriptionPart(key.id)];
-  openDialog({ title: t("link.of", { name: shorten(key.name) }), wide: true, body, actions: [{ label: t("action.close"), kind: "plain" }] });
+  openDialog({ title: t("link.title"), wide: true, body: linkBody(key, link), actions: [{ label: t("action.close") }] });
 }
 
 let pictures = 0;
@@ -166,17 +159,18 @@ export function linkBody(key, link) {
     "div",
     { class: "link" },
     // An address of its own each time: browsers show an image that they have seen on this page without asking again.
-    h("img", { class: "qr", src: `${addressOf(keyPath(key.id, "/qr.svg"))}?shown=${++pictures}`, alt: t("link.qr"), width: 220, height: 220 }),
+    h("img", { class: "qr", src: `${keyPath(key.id, "/qr.svg")}?shown=${++pictures}`, alt: t("link.qr"), width: 220, height: 220 }),
     h(
       "div",
       { class: "link-words" },
+      h("p", {}, named(key.name)),
       h("textarea", { class: "mono", readOnly: true, rows: 7, "aria-label": t("link.text"), spellcheck: "false", onfocus: selectAll, value: link }),
       h(
         "div",
         { class: "row wrap" },
         h("button", { type: "button", class: "button primary", onclick: () => copy(link, t("link.copied")) }, icon("copy"), t("link.copy")),
         h("button", { type: "button", class: "button", onclick: () => download(fileName(key.name, "txt"), `${link}\n`) }, icon("download"), t("link.download")),
-        h("a", { class: "button", href: addressOf(keyPath(key.id, "/qr.svg")), download: fileName(key.name, "svg") }, icon("qr"), t("link.download-qr")),
+        h("a", { class: "button", href: keyPath(key.id, "/qr.svg"), download: fileName(key.name, "svg") }, icon("qr"), t("link.download-qr")),
       ),
     ),
   );

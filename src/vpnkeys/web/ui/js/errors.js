@@ -2,16 +2,6 @@
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { currentLanguage, has, t } from "./i18n.js";
-import ruErrors from "../i18n/ru-errors.js";
-
-/** @type {Record<string, string>} */
-const RUSSIAN = ruErrors;
-
-/**
- * Returns the Russian for a code of the server to a Russian reader; English is what the server itself writes.
- * @param {string | undefined} code
- */
-export const translated = (code) => (currentLanguage() === "ru" && code && Object.hasOwn(RUSSIAN, code) ? RUSSIAN[code] : null);
 
 /** @param {unknown} error */
 const problemOf = (error) => /** @type {Page.Problem} */ (error ?? {});
@@ -25,7 +15,7 @@ export function sentence(error) {
   if (text) return text;
   const name = `error.${code}`;
   if (has(name)) return t(name);
-  return translated(code) || message || t("error.unknown");
+  return message || t("error.unknown");
 }
 
 /**
@@ -36,9 +26,7 @@ export function describe(error) {
   const { code, message } = problemOf(error);
   const text = sentence(error);
   const isEnglish = text === message && currentLanguage() !== "en";
-  // What the server says in English names the field or the port that the translation leaves out.
-  const exact = translated(code) === text && message && message !== text && h("p", { class: "muted", lang: "en" }, message);
-  return [icon("warn"), h("div", {}, h("p", { lang: isEnglish ? "en" : null }, text), exact), code && h("code", { class: "code" }, code)];
+  return [icon("warn"), h("p", { lang: isEnglish ? "en" : null }, text), code && h("code", { class: "code" }, code)];
 }
 
 /**

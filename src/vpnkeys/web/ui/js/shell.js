@@ -3,7 +3,7 @@ import { remove } from "./api.js";
 import { h, replace } from "./dom.js";
 import { icon, mark } from "./icons.js";
 import { chooseLanguage, currentLanguage, t } from "./i18n.js";
-import { actorName, busyWhile } from "./parts.js";
+import { busyWhile } from "./parts.js";
 import { statusLine } from "./problems.js";
 import { path } from "./router.js";
 import { may, state } from "./store.js";
@@ -12,8 +12,8 @@ import { finishAll } from "./toast.js";
 
 /** @type {{ address: string, icon: Page.IconName, label: Page.MessageName, scope: Api.Scope }[]} */
 const SECTIONS = [
-  { address: "/overview", icon: "chart", label: "nav.overview", scope: "read" },
   { address: "/keys", icon: "key", label: "nav.keys", scope: "read" },
+  { address: "/traffic", icon: "chart", label: "nav.traffic", scope: "read" },
   { address: "/system", icon: "system", label: "nav.system", scope: "read" },
   { address: "/access", icon: "access", label: "nav.access", scope: "admin" },
   { address: "/audit", icon: "audit", label: "nav.audit", scope: "admin" },
@@ -71,7 +71,7 @@ function markSection(links) {
 
 function userName() {
   const { session } = state;
-  return session && h("p", { class: "whoami" }, h("bdi", { class: "name" }, actorName(session.name)), h("span", { class: "muted" }, t(`scope.${session.scope}`)));
+  return session && h("p", { class: "whoami" }, h("bdi", { class: "name" }, session.name), h("span", { class: "muted" }, t(`scope.${session.scope}`)));
 }
 
 /** @type {Record<import("./i18n.js").Language, { next: import("./i18n.js").Language, name: string }>} */

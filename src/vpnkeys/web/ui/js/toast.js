@@ -61,7 +61,6 @@ export function undoable(action) {
     h("i", { class: "undo-clock", "aria-hidden": "true" }),
     h("p", {}, action.text),
     h("button", { type: "button", class: "button small", onclick: () => undo(waiting) }, t("action.undo")),
-    h("button", { type: "button", class: "button small danger", onclick: () => finish(waiting) }, action.now),
   );
   /** @type {Pending} */
   const waiting = { action, element, left: UNDO_MS, since: 0, timer: 0, over: false };
@@ -114,7 +113,6 @@ async function finish(waiting, keepalive = false) {
   end(waiting);
   try {
     await waiting.action.run({ keepalive });
-    toast(waiting.action.done);
   } catch (error) {
     waiting.action.undo();
     toastError(error);

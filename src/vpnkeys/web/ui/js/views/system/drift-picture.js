@@ -15,7 +15,7 @@ import { keyOf } from "../../store.js";
  */
 
 /** @type {SquareState[]} */
-const LEGEND = ["right", "missing", "different", "extra", "none", "unknown"];
+const LEGEND = ["right", "missing", "different", "extra"];
 
 /** @param {Api.Validation} validation */
 export function driftPicture(validation) {

@@ -1,1 +1,0 @@
-"""Moves whole databases: to another kind of database, and into files and back."""
