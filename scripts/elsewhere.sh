@@ -9,7 +9,7 @@
 set -euo pipefail
 root=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd)
 
-say() { printf '%s\n' "$*" >&2; }
+. "$root/scripts/setup.sh"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/vpnkeys-elsewhere-XXXXXX")
 busy=()
@@ -27,8 +27,7 @@ clone_to() { git clone --quiet --no-hardlinks "$root" "$1"; }
 # Where this machine gets its packages from is where the new one does.
 bare_system() {
     local system=$1 mirror suite component
-    command -v debootstrap >/dev/null || { apt-get update && apt-get install -y --no-install-recommends debootstrap; } >"$work/apt.log" 2>&1 ||
-        { tail "$work/apt.log" >&2 && say "debootstrap could not be installed." && exit 1; }
+    command -v debootstrap >/dev/null || install_packages debootstrap
     read -r mirror suite component < <(
         apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' | head -n 1
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.contract.test_store import NOON, key
 from tests.support.disks import empty, fill, fill_for_good, needs_mounts, remount, small_disk
+from tests.support.process import wait_until
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.files import RESERVE_BYTES, free_bytes, has_reserve, keep_reserve, write_atomically
@@ -170,9 +170,7 @@ def test_a_slow_server_writes_again_after_a_disk_was_read_only(disk: Path) -> No
     with closing(SqlStore(open_migrated(url))) as store, users_of(store, 4, holding_s=0.5):
         assert not writes(store)
         remount(disk, "rw")
-        ends = time.monotonic() + 60.0
-        while not writes(store):
-            assert time.monotonic() < ends
+        assert wait_until(lambda: writes(store), 60.0)
 
 
 def writes(store: SqlStore) -> bool:
