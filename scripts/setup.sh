@@ -9,6 +9,55 @@ die() {
     exit 1
 }
 
+# Runs a command that may take minutes: every ten seconds a line says what is waited for. Its output is shown when it
+# fails, with a sentence for those failures that have one.
+patiently() {
+    local what=$1 began=$SECONDS status=0 ticker words
+    shift
+    words=$(mktemp)
+    # The sleep keeps no descriptor of ours: who waits for the end of our output would wait for it too.
+    while sleep 10 </dev/null >/dev/null 2>&1 9>&- && kill -0 $$; do say "$what: $((SECONDS - began)) s"; done 9>&- &
+    ticker=$!
+    "$@" >"$words" 2>&1 || status=$?
+    kill "$ticker" 2>/dev/null || true
+    wait "$ticker" 2>/dev/null || true
+    if ((status)); then
+        tail -n 5 "$words" >&2
+        explain "$(<"$words")"
+    fi
+    rm -f "$words"
+    return "$status"
+}
+
+explain() {
+    case $1 in
+        *"No space left on device"*) say "The disk is full: df -h $root shows it. Free some space, then try again." ;;
+        *"Temporary failure in name resolution"* | *"Could not resolve"* | *"Name or service not known"* | \
+            *"Failed to establish a new connection"* | *"Network is unreachable"*)
+            say "This machine does not reach the internet, or needs a proxy for that (export https_proxy=...)."
+            ;;
+        *"Could not get lock"* | *"dpkg was interrupted"*)
+            say "Another program installs packages, or one was interrupted: dpkg --configure -a, then try again."
+            ;;
+    esac
+}
+
+# One of apt's sites, or nothing where it needs none. Asked before apt, which waits minutes for a network that is not there.
+unreachable_site() {
+    local site host port
+    { apt-config dump | grep -qi '^Acquire::.*Proxy'; } 2>/dev/null || [[ -n ${http_proxy:-}${https_proxy:-} ]] && return
+    for site in $(apt-get indextargets --format '$(SITE)' "Created-By: Packages" 2>/dev/null | sort -u); do
+        [[ $site == http* ]] || return 0
+        port=80
+        [[ $site == http:* ]] || port=443
+        host=${site#*://}
+        host=${host%%/*}
+        [[ $host != *:* ]] || { port=${host##*:} && host=${host%:*}; }
+        timeout 10 bash -c ": <>/dev/tcp/$host/$port" 2>/dev/null && return
+    done
+    echo "${host:-}"
+}
+
 # As root, or by sudo; where neither is to be had, say what to type and stop.
 install_packages() {
     local as_root=()
@@ -18,11 +67,14 @@ install_packages() {
     if ! command -v apt-get >/dev/null || { ((EUID != 0)) && ! command -v sudo >/dev/null; }; then
         die "Please run this as root, then try again:  apt-get update && apt-get install -y $*"
     fi
-    say "Installing $* with apt-get."
-    {
-        "${as_root[@]}" apt-get update -qq &&
-            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
-    } >&2 || die "That did not work. Please run as root:  apt-get update && apt-get install -y $*"
+    local site
+    site=$(unreachable_site)
+    [[ -z $site ]] || die "$* must be installed, and apt-get does not reach $site: check this machine's network and DNS."
+    say "Installing $* with apt-get; this takes up to a few minutes."
+    patiently "apt-get update" "${as_root[@]}" apt-get update -qq &&
+        patiently "apt-get install" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "$@" ||
+        die "That did not work. Please run as root:  apt-get update && apt-get install -y $*"
 }
 
 # The newest Python that can make a complete virtual environment; else the newest that is new enough at all.
@@ -68,15 +120,18 @@ make_environment() {
     say "Making a Python environment in .venv ($("$python" --version))."
     rm -f "$venv/made-for"
     rm -rf "$venv"
-    "$python" -m venv "$venv"
+    patiently "Making the environment" "$python" -m venv "$venv" ||
+        die "$python could not make $venv: is the disk full (df -h), or may this user not write there?"
 }
 
 fill_environment() {
     local pip=("$venv/bin/python" -m pip --quiet --disable-pip-version-check install)
     say "Installing the packages of $requirements, each checked by its hash; the first time takes a minute or two."
     rm -f "$venv/made-for" "$stamp"
-    "${pip[@]}" --require-hashes --only-binary=:all: -r "$root/$requirements"
-    "${pip[@]}" --no-index --no-deps --no-build-isolation -e "$root"
+    # The client, a distribution of its own (client/), has its files in src/ too, which is all that an editable one is.
+    patiently "Installing packages" "${pip[@]}" --require-hashes --only-binary=:all: -r "$root/$requirements" &&
+        patiently "Installing vpnkeys" "${pip[@]}" --no-index --no-deps --no-build-isolation -e "$root" ||
+        die "The packages of $requirements could not be installed. Run this again when that is mended."
     fingerprint >"$stamp"
     whereabouts >"$venv/made-for"
     say "Set up."

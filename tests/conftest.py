@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 
+import tests.support.service
 from tests.support.clients import Client, SingBoxClient, XrayClient
+from tests.support.parity import by_kind
+from tests.support.ports import free_port
+from tests.support.postgres import Cluster, missing, shared_cluster
 from tests.support.service import Service
 from tests.support.streams import ByteServer, Echo
 from tests.support.target import RealityTarget
@@ -26,11 +31,21 @@ _LONGEST_FIRST = (
 )
 
 
-def pytest_configure() -> None:
-    """Let children be interrupted, also where the tests run in the background of a shell.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let all services of the tests have their databases on PostgreSQL."""
+    parser.addoption(
+        "--database", choices=("sqlite", "postgresql"), default="sqlite", help="of the services under test"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take ports, and let children be interrupted, also where the tests run in the background of a shell.
 
     Such a shell ignores SIGINT for its jobs, and a child inherits that for good; a handler is reset when it starts.
     """
+    if not config.getoption("numprocesses", None):  # a worker's is None, that of whoever only distributes is not
+        # Now, as the first test that asks for one may be in a network namespace of its own, where the lock is nobody's.
+        free_port()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -42,6 +57,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, long in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(long)), len(_LONGEST_FIRST))
 
     items.sort(key=place)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests of the contract suite passed on each kind of database, where it was run."""
+    passed = by_kind(report.nodeid for report in terminalreporter.stats.get("passed", ()))
+    if any(passed.values()):
+        told = ", ".join(f"{len(tests)} passed on {kind}" for kind, tests in passed.items())
+        terminalreporter.write_line(f"the contract suite: {told}")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A PostgreSQL server, one for all workers; whoever stops it or changes its settings takes one of its own."""
+    if why := missing():
+        pytest.skip(why)
+    base = tmp_path_factory.getbasetemp()
+    with shared_cluster(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The database of services for which the test does not choose another one (--database)."""
+    if request.config.getoption("--database") == "postgresql":
+        cluster: Cluster = request.getfixturevalue("postgres")
+        tests.support.service.new_database = cluster.empty_database
+    yield
+    tests.support.service.new_database = None
+
+
+@pytest.fixture(autouse=True)
+def only_for_files(request: pytest.FixtureRequest) -> None:
+    """A test that is about the file of the database has nothing to say about another one."""
+    if request.node.get_closest_marker("sqlite") and request.config.getoption("--database") != "sqlite":
+        pytest.skip("it is about the file of an SQLite database")
 
 
 @pytest.fixture(scope="session")

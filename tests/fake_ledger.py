@@ -8,9 +8,14 @@ from tests.fake_outbox import FakeOutbox
 from vpnkeys.domain.audit import Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.near import Notice
+from vpnkeys.domain.nodes import LOCAL, Join, NodeRecord, Sighting
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, increments, merge
+
+LifeName = tuple[int, str]
+"""The id of a node, and an epoch of its Xray."""
 
 
 @dataclass(slots=True)
@@ -38,15 +43,21 @@ class Tables:
     """What a transaction sees."""
 
     keys: dict[str, Key] = field(default_factory=dict)
-    usage: dict[tuple[str, str], Bytes] = field(default_factory=dict)
+    revision: int = 0
+    last_node: int = LOCAL.id
+    nodes: list[NodeRecord] = field(default_factory=lambda: [NodeRecord(LOCAL, "default", 1, None)])
+    joins: dict[str, Join] = field(default_factory=dict)
+    sightings: dict[int, Sighting] = field(default_factory=dict)
+    usage: dict[tuple[str, LifeName], Bytes] = field(default_factory=dict)
     hours: dict[tuple[str, datetime], Bytes] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
-    lives: dict[str, Life] = field(default_factory=dict)
+    lives: dict[LifeName, Life] = field(default_factory=dict)
     answers: dict[str, KeptAnswer] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
     stops: dict[str, Stop] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    notices: dict[str, Notice] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     outbox: FakeOutbox = field(default_factory=FakeOutbox)
 
@@ -56,25 +67,27 @@ class FakeLedger:
     """The accounts of traffic, naively."""
 
     tables: Tables
-    on_gap: Callable[[Gap], None] = lambda _gap: None
+    on_gap: Callable[[Gap, int], None] = lambda _gap, _node_id: None
 
     def merge(self, samples: Samples, at: datetime) -> None:
         """Keep the highest counters, and in which hour they rose."""
         known = {key.account for key in self.tables.keys.values()}
         sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
-        added = increments(self._seen(samples.epoch), sampled)
-        self._note(samples.epoch, at, grew=bool(added))
+        life = samples.node_id, samples.epoch
+        added = increments(self._seen(life), sampled)
+        self._note(life, at, grew=bool(added))
         for uuid, counters in sampled.items():
-            place = (uuid, samples.epoch)
+            place = (uuid, life)
             self.tables.usage[place] = merge(self.tables.usage.get(place, NOTHING), counters)
         for uuid, more in added.items():
             self._add_to_hour(uuid, _hour_of(at), more)
             self.tables.accounts[uuid] = replace(self._account(uuid), last_seen_at=at)
 
-    def end_epoch(self, epoch: str, at: datetime) -> None:
+    def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:
         """Ended by us."""
-        if epoch in self.tables.lives:
-            self.tables.lives[epoch].ended_at, self.tables.lives[epoch].cleanly = at, True
+        life = self.tables.lives.get((node_id, epoch))
+        if life is not None:
+            life.ended_at, life.cleanly = at, True
 
     def traffic(self, uuid: str) -> Traffic:
         """Imported and counted, less what was reset away."""
@@ -106,12 +119,14 @@ class FakeLedger:
             Point(hour, Bytes(sum(b.up for b in used[hour]), sum(b.down for b in used[hour]))) for hour in hours
         )
 
-    def fold_into_days(self, before: datetime) -> None:
-        """Old hours go to midnight."""
-        for (uuid, hour), used in list(self.tables.hours.items()):
-            if hour < before:
-                del self.tables.hours[uuid, hour]
-                self._add_to_hour(uuid, hour.replace(hour=0), used)
+    def fold_into_days(self, before: datetime) -> bool:
+        """Old hours go to midnight, all at once."""
+        old = [(place, used) for place, used in self.tables.hours.items() if place[1] < before]
+        is_new = any(hour.hour for (_, hour), _ in old)
+        for (uuid, hour), used in old:
+            del self.tables.hours[uuid, hour]
+            self._add_to_hour(uuid, hour.replace(hour=0), used)
+        return is_new
 
     def reset(self, uuid: str, at: datetime) -> None:
         """From here on."""
@@ -137,31 +152,36 @@ class FakeLedger:
         hours = self.tables.hours.items()
         return sum(used.total for (owner, hour), used in hours if owner == uuid and hour >= begin) - before
 
-    def open_account(self, uuid: str, base_bytes: int) -> None:
-        """Counted elsewhere."""
+    def open_account(self, uuid: str, base_bytes: int, counts_at: datetime | None = None) -> None:
+        """Counted elsewhere, as if in this hour."""
         self.tables.accounts[uuid] = Account(base_bytes)
+        if counts_at is not None and base_bytes:
+            self._add_to_hour(uuid, _hour_of(counts_at), Bytes(0, base_bytes))
 
     def start_from(self, samples: Samples) -> None:
         """As if the bytes had been counted and then reset away, in no hour."""
         for uuid, left in samples.usage.items():
-            self.tables.usage[uuid, samples.epoch] = left
-            self.tables.accounts[uuid] = Account(offset_bytes=left.total)
+            self.tables.usage[uuid, (samples.node_id, samples.epoch)] = left
+            self.tables.accounts[uuid] = replace(self._account(uuid), offset_bytes=left.total)
 
-    def _note(self, epoch: str, at: datetime, *, grew: bool) -> None:
-        """Another life that had not ended has crashed, unless it was seen later; one ended by us lives if it counts."""
-        lives = self.tables.lives
-        life = lives.get(epoch)
+    def _note(self, name: LifeName, at: datetime, *, grew: bool) -> None:
+        """Another life of the node that had not ended has crashed, unless it was seen later.
+
+        One ended by us lives if it counts.
+        """
+        lives = {other: life for other, life in self.tables.lives.items() if other[0] == name[0]}
+        life = lives.get(name)
         if life is not None and life.ended_at is not None and (at <= life.ended_at or (life.cleanly and not grew)):
             life.last_sample_at = max(life.last_sample_at, at)
             return
         for other in lives.values():
             if other is not life and other.ended_at is None and (life is None or other.last_sample_at < at):
                 other.ended_at, other.cleanly = at, False
-                self.on_gap(Gap(other.last_sample_at, at))
-        lives[epoch] = Life(at)
+                self.on_gap(Gap(other.last_sample_at, at), name[0])
+        self.tables.lives[name] = Life(at)
 
-    def _seen(self, epoch: str) -> dict[str, Bytes]:
-        return {uuid: used for (uuid, life), used in self.tables.usage.items() if life == epoch}
+    def _seen(self, name: LifeName) -> dict[str, Bytes]:
+        return {uuid: used for (uuid, life), used in self.tables.usage.items() if life == name}
 
     def _add_to_hour(self, uuid: str, hour: datetime, more: Bytes) -> None:
         before = self.tables.hours.get((uuid, hour), NOTHING)
@@ -171,10 +191,13 @@ class FakeLedger:
         return self.tables.accounts.get(uuid, Account())
 
     def _gaps(self, uuid: str) -> tuple[Gap, ...]:
-        """Lives that ended unasked while the key was there."""
-        born = next((key.created_at for key in self.tables.keys.values() if key.account == uuid), datetime.max)  # noqa: DTZ901
-        ends = [(life.last_sample_at, life.ended_at) for life in self.tables.lives.values() if not life.cleanly]
-        gaps = [Gap(since, until) for since, until in ends if until is not None and until > born]
+        """Lives of its node that ended unasked while the key was there."""
+        key = next((key for key in self.tables.keys.values() if key.account == uuid), None)
+        if key is None:
+            return ()
+        lives = [life for name, life in self.tables.lives.items() if name[0] == key.node.id and not life.cleanly]
+        ends = [(life.last_sample_at, life.ended_at) for life in lives]
+        gaps = [Gap(since, until) for since, until in ends if until is not None and until > key.created_at]
         return tuple(sorted(gaps, key=lambda gap: gap.until))
 
     def _counted(self, uuid: str) -> int:

@@ -4,21 +4,24 @@ import copy
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tests.fake_ledger import FakeLedger, Tables
+from tests.fake_nodes import FakeNodes
 from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
 from vpnkeys.domain.actor import current_actor
-from vpnkeys.domain.audit import Entry, Outcome, Record, key_created, key_deleted, key_updated
+from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record, key_created, key_deleted, key_updated
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.errors import CommitUnknown, StoreUnavailable
 from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
-from vpnkeys.domain.key import Key, spellings_of
+from vpnkeys.domain.key import Key, spelled
+from vpnkeys.domain.limits.near import Notice
+from vpnkeys.domain.nodes import LOCAL, NodeRecord, Sighting
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic
+from vpnkeys.domain.traffic import NOTHING, Bytes, EpochSample, Gap, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.interfaces import PATIENCE_S
 
@@ -45,13 +48,18 @@ class FakeTransaction:
         """Oldest first."""
         return tuple(sorted(self.tables.keys.values(), key=lambda key: (key.created_at, key.id)))
 
-    def insert(self, key: Key) -> None:
-        """Add a key. Raises ValueError when it is not new in every respect."""
+    def insert(self, *keys: Key) -> None:
+        """Add keys. Raises ValueError when one is not new in every respect."""
+        for key in keys:
+            self._insert(key)
+
+    def _insert(self, key: Key) -> None:
         for other in self.tables.keys.values():
-            taken = {other.id, other.uuid, other.account, other.port, other.short_id}
-            if {key.id, key.uuid, key.account, key.port, key.short_id} & taken:
+            taken = {other.id, other.uuid, other.account, (other.node.id, other.port), other.short_id}
+            if {key.id, key.uuid, key.account, (key.node.id, key.port), key.short_id} & taken:
                 raise ValueError(f"not new: {key}")
         self.tables.keys[key.id] = key
+        self.tables.revision += 1
         self.entries.append(key_created(key))
 
     def update(self, *keys: Key) -> None:
@@ -63,15 +71,23 @@ class FakeTransaction:
                 raise ValueError(f"not the same key: {key}")
             self.entries += key_updated(before, key)
         self.tables.keys |= there
-        if len({key.port for key in self.tables.keys.values()}) != len(self.tables.keys):
+        self.tables.revision += len(there)
+        if len({(key.node.id, key.port) for key in self.tables.keys.values()}) != len(self.tables.keys):
             raise ValueError(f"two keys on one port: {keys}")
 
-    def delete(self, key_id: str) -> None:
-        """Remove a key and what it used."""
+    def delete(self, *key_ids: str) -> None:
+        """Remove keys and what they used."""
+        for key_id in key_ids:
+            self._delete(key_id)
+
+    def _delete(self, key_id: str) -> None:
         gone = self.tables.keys.pop(key_id, None)
         if gone is not None:
+            self.tables.revision += 1
             self.entries.append(key_deleted(gone))
-            self.delete_subscription(key_id)
+            for one in [one for one in self.tables.subscriptions.values() if key_id in one.key_ids]:
+                self._leave(one, key_id)
+            self.tables.notices.pop(key_id, None)
             self.tables.accounts.pop(gone.uuid, None)
             self.tables.usage = {place: used for place, used in self.tables.usage.items() if place[0] != gone.uuid}
             self.tables.hours = {place: used for place, used in self.tables.hours.items() if place[0] != gone.uuid}
@@ -82,6 +98,11 @@ class FakeTransaction:
         return FakeLedger(self.tables, self._tell_of_gap)
 
     @property
+    def nodes(self) -> FakeNodes:
+        """The nodes."""
+        return FakeNodes(self.tables)
+
+    @property
     def outbox(self) -> FakeOutbox:
         """The webhooks."""
         return self.tables.outbox
@@ -90,25 +111,35 @@ class FakeTransaction:
         """One more for webhooks."""
         self.new_events.append(event)
 
-    def _tell_of_gap(self, gap: Gap) -> None:
-        if any(key.created_at < gap.until for key in self.tables.keys.values()):
+    def _tell_of_gap(self, gap: Gap, node_id: int) -> None:
+        if any(key.node.id == node_id and key.created_at < gap.until for key in self.tables.keys.values()):
             self.add_event(event_of_gap(gap))
 
     def record(self, entry: Entry) -> None:
         """One more for the log."""
         self.entries.append(entry)
 
+    def put_notices(self, notices: Mapping[str, Notice]) -> None:
+        """One a key."""
+        self.tables.notices |= notices
+
     def put_token(self, token: Token) -> None:
         """Add or change a token."""
         self.tables.tokens[token.id] = token
 
     def put_subscription(self, subscription: Subscription) -> None:
-        """One a key."""
-        self.tables.subscriptions[subscription.key_id] = subscription
+        """One by each id."""
+        self.tables.subscriptions[subscription.id] = subscription
 
-    def delete_subscription(self, key_id: str) -> None:
+    def delete_subscription(self, subscription_id: str) -> None:
         """If there is one."""
-        self.tables.subscriptions.pop(key_id, None)
+        self.tables.subscriptions.pop(subscription_id, None)
+
+    def _leave(self, subscription: Subscription, key_id: str) -> None:
+        left = tuple(one for one in subscription.key_ids if one != key_id)
+        self.delete_subscription(subscription.id)
+        if left:
+            self.put_subscription(replace(subscription, key_ids=left))
 
     def record_taken_back(self, entries: Iterable[Entry], why: str) -> None:
         """At once."""
@@ -118,15 +149,21 @@ class FakeTransaction:
         """In any order."""
         return tuple(self.tables.intents.values())
 
+    def own_intents(self) -> tuple[Intent, ...]:
+        """All: nobody else has any."""
+        return self.intents()
+
     def put_intents(self, intents: Iterable[Intent]) -> None:
         """Reserve. Raises ValueError when something is another's."""
         intents = tuple(intents)
         starting = {intent.key_id for intent in (*self.intents(), *intents)}
         for intent in intents:
             keys = [key for key in self.tables.keys.values() if key.id not in starting]
-            held: set[object] = {value for key in keys for value in (key.uuid, key.account, key.port, key.short_id)}
-            held |= {value for one in self.intents() for value in (one.key_id, one.uuid, one.port, one.short_id)}
-            if held & {intent.key_id, intent.uuid, intent.port, intent.short_id}:
+            held: set[object] = {value for key in keys for value in (key.uuid, key.account, key.short_id)}
+            held |= {(key.node.id, key.port) for key in keys}
+            for one in self.intents():
+                held |= {one.key_id, one.uuid, (one.node_id, one.port), one.short_id}
+            if held & {intent.key_id, intent.uuid, (intent.node_id, intent.port), intent.short_id}:
                 raise ValueError(f"not free: {intent}")
             self.tables.intents[intent.key_id] = intent
 
@@ -159,6 +196,29 @@ class FakeStore:
     memory: Memory = field(default_factory=Memory)
     steps: Steps = field(default_factory=Steps)
     busy_timeout_s: float = 5.0
+    is_remote: bool = False
+    standby: bool = False
+    loses_commit: str = ""
+    """The connection is lost `before` or `after` the commit takes effect; the writer cannot tell which."""
+
+    def may_wait(self) -> bool:
+        """Memory keeps nobody waiting."""
+        return True
+
+    def look(self) -> None:
+        """Nothing is kept, so that nothing has to be looked at."""
+        self._answer()
+
+    def last_known(self) -> tuple[tuple[Key, ...], tuple[Intent, ...], tuple[Stop, ...]]:
+        """What is committed: nobody else writes, so that this is known while a database elsewhere is silent."""
+        if not self.is_remote:
+            self._answer()
+        tables = self.memory.tables
+        return FakeTransaction(tables).keys(), tuple(tables.intents.values()), tuple(tables.stops.values())
+
+    def is_standby(self) -> bool:
+        """What the test says."""
+        return self.standby
 
     def keys(self) -> tuple[Key, ...]:
         """All keys as last committed."""
@@ -174,6 +234,26 @@ class FakeStore:
         """As last committed."""
         self._answer()
         return tuple(self.memory.tables.stops.values())
+
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        """As last committed."""
+        self._answer()
+        return tuple(self.memory.tables.nodes)
+
+    def knows_join(self, digest: str) -> bool:
+        """As last committed."""
+        self._answer()
+        return digest in self.memory.tables.joins
+
+    def sightings(self) -> Mapping[int, Sighting]:
+        """As last committed."""
+        self._answer()
+        return dict(self.memory.tables.sightings)
+
+    def revision(self) -> int:
+        """As last committed."""
+        self._answer()
+        return self.memory.tables.revision
 
     def answered(self, key_hash: str, since: datetime) -> KeptAnswer | None:
         """As last committed."""
@@ -199,6 +279,17 @@ class FakeStore:
         """All that was counted, as last committed."""
         self._answer()
         return FakeLedger(self.memory.tables).tally()
+
+    def lives(self) -> tuple[EpochSample, ...]:
+        """As last committed."""
+        self._answer()
+        tables = self.memory.tables
+        found = []
+        for (node_id, epoch), life in tables.lives.items():
+            usage = {uuid: used for (uuid, place), used in tables.usage.items() if place == (node_id, epoch)}
+            if node_id == LOCAL.id:
+                found.append(EpochSample(Samples(epoch, usage), life.last_sample_at, has_ended=life.cleanly))
+        return tuple(found)
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """What a key has used by hour, as last committed."""
@@ -230,10 +321,15 @@ class FakeStore:
         self._answer()
         return self.memory.tables.outbox.deliveries(webhook_id)[:limit]
 
-    def counted(self, epoch: str, uuid: str) -> Bytes:
+    def notices(self) -> Mapping[str, Notice]:
         """As last committed."""
         self._answer()
-        return self.memory.tables.usage.get((uuid, epoch), NOTHING)
+        return self.memory.tables.notices
+
+    def counted(self, epoch: str, uuid: str, node_id: int = LOCAL.id) -> Bytes:
+        """As last committed."""
+        self._answer()
+        return self.memory.tables.usage.get((uuid, (node_id, epoch)), NOTHING)
 
     def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
         """As last committed, and as if these were committed too."""
@@ -243,14 +339,17 @@ class FakeStore:
             FakeLedger(tables).merge(samples, datetime.max)  # noqa: DTZ901 - in no hour that was reset
         return FakeLedger(tables).used_bytes(since)
 
-    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
+    def audit(
+        self, limit: int, before_id: int | None = None, subject: str | None = None, chosen: Filter = EVERYTHING
+    ) -> tuple[Record, ...]:
         """Newest first."""
         self._answer()
         wanted = [
             record
             for record in reversed(self.memory.tables.records)
             if (before_id is None or record.id < before_id)
-            and (subject is None or record.entry.subject in spellings_of(subject))
+            and (subject is None or record.entry.subject in spelled(subject))
+            and _is_chosen(record, chosen)
         ]
         return tuple(wanted[:limit])
 
@@ -278,7 +377,12 @@ class FakeStore:
             ]
             transaction.outbox.add_events(events, datetime.now(UTC).replace(tzinfo=None))
             self.steps.step()
+            lost, self.loses_commit = self.loses_commit, ""
+            if lost == "before":
+                raise CommitUnknown("the connection was lost")
             self.memory.tables = transaction.tables
+            if lost:
+                raise CommitUnknown("the connection was lost")
             self.steps.step()
         finally:
             self.memory.lock.release()
@@ -289,6 +393,15 @@ class FakeStore:
     def _answer(self) -> None:
         if not self.memory.answering:
             raise StoreUnavailable("the database does not answer")
+
+
+def _is_chosen(record: Record, chosen: Filter) -> bool:
+    action = record.entry.action
+    return (
+        chosen.action in {"", action, action.partition(".")[0]}
+        and chosen.actor.lower() in record.actor.name.lower()
+        and chosen.outcome in {None, record.outcome}
+    )
 
 
 def _log(tables: Tables, entries: Iterable[Entry], outcome: Outcome, detail: str = "") -> None:

@@ -3,7 +3,7 @@
 The Store is in `tests.fake_store`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -21,7 +21,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import FileState, FileView, Observed, Plan, RunningView
 from vpnkeys.domain.reality import pad_short_id
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.domain.traffic import NOTHING, Bytes, Samples
+from vpnkeys.domain.traffic import NOTHING, Bytes, Carried, Samples
 from vpnkeys.domain.trial import Egress, Outcome, Trial
 
 _TRIED_UP_BYTES, _TRIED_DOWN_BYTES = 60, 110
@@ -139,6 +139,12 @@ class FakeNode:
         self._xray()
         asked = self.counters if uuids is None else uuids
         return Samples(self.epoch(), {uuid: self.counters[uuid] for uuid in asked if uuid in self.counters})
+
+    def carried(self) -> Carried | None:
+        """All that it has counted."""
+        self._ask()
+        self._xray()
+        return Carried(self.epoch(), sum(used.up + used.down for used in self.counters.values()))
 
     def check(self, desired: tuple[Inbound, ...]) -> None:
         """Whether Xray would start with these."""
@@ -312,7 +318,7 @@ class FakeNode:
             raise XrayUnavailable("Xray is down")
         return self.running
 
-    def _write(self, inbounds: tuple[Inbound, ...]) -> None:
+    def _write(self, inbounds: Iterable[Inbound]) -> None:
         self.steps.step()
         if not self.writable:
             raise ConfigUnwritable("the disk is full")

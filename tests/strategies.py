@@ -19,7 +19,7 @@ from vpnkeys.domain.inbound import (
 from vpnkeys.domain.key import VISION, Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.plan import FileState, FileView, Observed, RunningView
-from vpnkeys.domain.reality import Fingerprint, encode_key
+from vpnkeys.domain.reality import UNLIMITED, FallbackLimit, Fingerprint, encode_key
 
 # Enough to find what there is to find every day, on two busy cores; nobody's machine is judged by its speed.
 settings.register_profile("vpnkeys", max_examples=40, deadline=None)
@@ -46,13 +46,19 @@ targets = st.builds("{}:{}".format, server_names | _ipv4 | _ipv6.map("[{}]".form
 
 
 notes = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t"), max_size=60)
+windows = st.one_of(
+    st.sampled_from(["total", "day", "week", "month"]),
+    st.integers(1, 31).map("month@{}".format),
+    st.integers(1, 90).map("{}d".format),
+).map(Window)
 limits = st.builds(
     Limits,
     expires_at=st.none() | times,
     traffic_bytes=st.none() | st.integers(1, 10**18),
-    traffic_window=st.sampled_from(Window),
+    traffic_window=windows,
     max_devices=st.none() | st.integers(1, 1000),
     speed_mbps=st.none() | st.integers(1, 100_000),
+    expires_after_s=st.none() | st.integers(1, 3_153_600_000),
 )
 
 
@@ -97,6 +103,10 @@ sites = st.builds(
 clients = st.builds(VlessClient, uuid=uuids, email=uuids | st.just(""), flow=st.sampled_from(["", VISION]))
 _versions = st.lists(st.integers(0, 255), min_size=3, max_size=3).map(lambda parts: ".".join(map(str, parts)))
 
+_limits = st.just(UNLIMITED) | st.builds(
+    FallbackLimit, after_bytes=st.integers(0, 2**40), bytes_per_s=st.integers(1, 2**40)
+)
+
 realities = st.builds(
     Reality,
     target=targets,
@@ -104,6 +114,8 @@ realities = st.builds(
     private_key=private_keys,
     short_ids=st.lists(short_ids, min_size=1, max_size=3, unique=True).map(tuple),
     min_client_version=st.just("0.0.0") | _versions,
+    fallback_up=_limits,
+    fallback_down=_limits,
 )
 
 _client_lists = st.lists(clients, min_size=1, max_size=3, unique_by=(lambda c: c.uuid, lambda c: c.email)).map(tuple)

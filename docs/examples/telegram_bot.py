@@ -1,6 +1,6 @@
 """A Telegram bot: whoever writes /start gets a key of their own, and the same one again; /usage says what it has used.
 
-    pip install PATH-OF-VPNKEYS          # for vpnkeys.client; httpx comes with it
+    pip install PATH-OF-VPNKEYS/client   # vpnkeys.client without the server; httpx comes with it
     export VPNKEYS_URL=https://203.0.113.10:8000 VPNKEYS_API_KEY=vpnk_… VPNKEYS_FINGERPRINT=6F:1C:… TELEGRAM_TOKEN=…
     python telegram_bot.py
 
@@ -18,7 +18,7 @@ from vpnkeys.client import ApiError, Client, Key, TooManyRequests, Unavailable
 
 POLL_S = 50  # Telegram answers at once when there is something
 PAUSE_S = 2.0
-GIB = 1024**3
+GB = 10**9
 
 
 class Telegram:
@@ -36,7 +36,7 @@ def key_of(server: Client, user_id: int, update_id: int) -> Key:
     """The user's key, made when there is none. An update that is handled twice makes no second one."""
     name = f"telegram:{user_id}"
     found = next(iter(server.keys.list(name)), None)
-    return found or server.keys.create(name, f"telegram-{update_id}", traffic_limit_bytes=50 * GIB, max_devices=3)
+    return found or server.keys.create(name, f"telegram-{update_id}", traffic_limit_bytes=50 * GB, max_devices=3)
 
 
 def reply_to(server: Client, text: str, user_id: int, update_id: int) -> str:
@@ -46,7 +46,7 @@ def reply_to(server: Client, text: str, user_id: int, update_id: int) -> str:
         return server.keys.config(key_of(server, user_id, update_id).id).vless_url
     if command == "/usage":
         used = server.keys.traffic(key_of(server, user_id, update_id).id).total_bytes
-        return f"{used / GIB:.2f} GiB"
+        return f"{used / GB:.2f} GB"
     return "/start gives you your key, /usage what it has used."
 
 

@@ -1,4 +1,4 @@
-"""Atomic and durable writes, marks and digests of files, and the process that listens on a Unix socket.
+"""Atomic and durable writes, marks and digests of files.
 
 Some space of the data directory's disk is kept in reserve, and given up when the disk is full. Then stops and traffic
 can still be stored, and config.json can be written, until an operator has made room.
@@ -8,9 +8,9 @@ import errno
 import hashlib
 import logging
 import os
-import socket
-import struct
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -25,7 +25,6 @@ FULL_BELOW_BYTES = _MIB
 _LEFT_BESIDE_BYTES = 2 * _MIB  # more than a full disk has, so that the reserve is not given up at once
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
 class Mark(NamedTuple):
@@ -68,7 +67,11 @@ def write_atomically(path: Path, content: bytes) -> Mark:
 
 def _write(path: Path, content: bytes) -> Mark:
     fresh = staging_path(path)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    if fresh.is_dir() and not fresh.is_symlink():
+        fresh.rename(f"{fresh}.{time.time_ns()}")  # it is nobody's, and in our way
+    # What a crash left there goes first; a link that another user puts there meanwhile is not followed.
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
         with os.fdopen(descriptor, "wb", closefd=False) as file:
@@ -104,6 +107,15 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def in_memory(content: bytes) -> Iterator[str]:
+    """Yield the path of a file in memory (memfd_create(2)) with this content: a secret leaves no file on the disk."""
+    # For libraries that read from paths only; through /proc a descriptor has one.
+    with open(os.memfd_create("vpnkeys", os.MFD_CLOEXEC), "wb", buffering=0) as copy:  # noqa: PTH123 - a descriptor
+        copy.write(content)
+        yield f"/proc/self/fd/{copy.fileno()}"
+
+
 def is_at(descriptor: int, path: Path) -> bool:
     """Return whether an open file still has this name: it was not moved, replaced or removed. Raises OSError."""
     try:
@@ -116,16 +128,6 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 digest of a file's content, in hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def listener_pid(path: Path, timeout_s: float) -> int:
-    """Return the pid of the process that listens on a Unix socket. Raises OSError when none answers in time."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
-        # A stopped process takes no connection off its queue; when that is full, connecting would wait for ever.
-        peer.settimeout(timeout_s)
-        peer.connect(os.fspath(path))
-        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
-    return int(_PEER_CREDENTIALS.unpack(credentials)[0])
 
 
 def free_bytes(directory: Path) -> int:

@@ -2,9 +2,8 @@
 
 import os
 import re
-import socket
 from collections.abc import Mapping
-from contextlib import suppress
+from io import StringIO
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
@@ -13,8 +12,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
-from vpnkeys.domain.portpool import PortRange
+from vpnkeys.default_address import default_address
+from vpnkeys.domain.networks import parse_origins
+from vpnkeys.domain.operator import parse_announcement, parse_operator_name, parse_support_url
+from vpnkeys.domain.portpool import PortRange, parse_range
+from vpnkeys.domain.reached import Network, base_url, is_ip, parse_domain, parse_host, parse_networks, parse_public_url
 from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint
+from vpnkeys.owner import NotOurs, read_ours, require_ours
 from vpnkeys.rundir import ADMIN_SOCKET, run_dir
 
 ENVIRONMENT: Mapping[str, str] = os.environ
@@ -22,6 +26,7 @@ ENVIRONMENT: Mapping[str, str] = os.environ
 
 PREFIX = "VPNKEYS_"
 SYSTEM_DATA_DIR = Path("/var/lib/vpnkeys")
+ENV_FILE = "vpnkeys.env"
 
 PASSPHRASE = f"{PREFIX}PASSPHRASE"
 
@@ -43,6 +48,7 @@ DEFAULT_RATE_LIMITS: Mapping[str, str] = MappingProxyType(
     }
 )
 API_KEY_MIN_CHARS = 16
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 _MAX_PORT = 65535
 
 
@@ -67,18 +73,10 @@ class AllowedNetwork(NamedTuple):
 def _address(value: Any) -> Address:  # noqa: ANN401 - raw input
     host, _, port = str(value).rpartition(":")
     host = host.strip("[]")
-    if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT or not _is_ip(host):
+    if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT or not is_ip(host):
         msg = "give an IP address and a port, such as 0.0.0.0:8000 or [::]:8000"
         raise ValueError(msg)
     return Address(host, int(port))
-
-
-def _port_range(value: Any) -> PortRange:  # noqa: ANN401 - raw input
-    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", str(value))
-    if match is None or not 0 < int(match[1]) <= int(match[2]) <= _MAX_PORT:
-        msg = "give a range of ports, such as 10001-10100"
-        raise ValueError(msg)
-    return PortRange(int(match[1]), int(match[2]))
 
 
 def _server_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw input
@@ -118,18 +116,10 @@ def _one_egress(item: str) -> AllowedNetwork:
 
 
 def _inbound_listen(value: Any) -> str:  # noqa: ANN401 - raw input
-    if not _is_ip(str(value)):
+    if not is_ip(str(value)):
         msg = "give an IP address, such as 0.0.0.0 or ::"
         raise ValueError(msg)
     return str(ip_address(str(value)))
-
-
-def _server_address(value: Any) -> str:  # noqa: ANN401 - raw input
-    host = str(value).strip("[]")
-    if not _is_ip(host) and re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", host) is None:
-        msg = "give the address or name by which customers reach this server"
-        raise ValueError(msg)
-    return host
 
 
 def _rate_limits(value: Any) -> Mapping[str, str]:  # noqa: ANN401 - raw input
@@ -149,14 +139,6 @@ def _rate_limits(value: Any) -> Mapping[str, str]:  # noqa: ANN401 - raw input
     return {name: limit for name, limit in {**DEFAULT_RATE_LIMITS, **given}.items() if limit != "0"}
 
 
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _items(value: Any) -> list[str]:  # noqa: ANN401 - raw input
     return [item.strip() for item in str(value).split(",") if item.strip()]
 
@@ -167,12 +149,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     data_dir: Path
-    listen: Annotated[Address, BeforeValidator(_address)] = Address("0.0.0.0", 8000)  # noqa: S104 - the contract's default
+    listen: Annotated[Address, BeforeValidator(_address)] = Address("::", 8000)
+    """With `::`, IPv4 too, on a host that has both."""
+    public_url: Annotated[str, BeforeValidator(parse_public_url)] = ""
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(parse_networks)] = ()
     api_key: Annotated[SecretStr, Field(min_length=API_KEY_MIN_CHARS)] | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    server_address: Annotated[str, BeforeValidator(_server_address)]
-    port_range: Annotated[PortRange, BeforeValidator(_port_range)] = PortRange(10001, 10100)
+    domain: Annotated[str, BeforeValidator(parse_domain)] = ""
+    acme_directory: Annotated[str, Field(pattern="^https://")] = LETS_ENCRYPT
+    acme_ca_file: Path | None = None
+    server_address: Annotated[str, BeforeValidator(parse_host)]
+    port_range: Annotated[PortRange, BeforeValidator(parse_range)] = PortRange(10001, 10100)
     inbound_listen: Annotated[str, BeforeValidator(_inbound_listen)] = "0.0.0.0"  # noqa: S104 - the contract's default
     reality_server_names: Annotated[tuple[str, ...], BeforeValidator(_server_names)]
     reality_target: Annotated[str, BeforeValidator(_target)] = ""
@@ -182,11 +170,17 @@ class Settings(BaseModel):
     xray_ca_file: Path | None = None
     xray_supervisor: Literal["vpnkeys", "systemd"] = "vpnkeys"
     sync_restarts: Literal["always", "needed"] = "always"
-    database_url: str
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(parse_origins)] = ()
+    database_url: Annotated[str, Field(pattern=r"^(sqlite|postgresql(\+psycopg)?)://")]
     traffic_interval_s: Annotated[float, Field(ge=0)] = 10
     rate_limits: Annotated[Mapping[str, str], BeforeValidator(_rate_limits)] = Field(
         default_factory=lambda: dict(DEFAULT_RATE_LIMITS)
     )
+    operator_name: Annotated[str, BeforeValidator(parse_operator_name)] = ""
+    support_url: Annotated[str, BeforeValidator(parse_support_url)] = ""
+    announcement: Annotated[str, BeforeValidator(parse_announcement)] = ""
+    connections_per_source: Annotated[int, Field(ge=0, le=1_000_000)] = 2048
+    connections_per_key: Annotated[int, Field(ge=0, le=1_000_000)] = 4096
     log_format: Literal["human", "json"] = "human"
     log_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -202,45 +196,54 @@ class Settings(BaseModel):
         return "server_address" in self._guessed
 
     @property
+    def base_url(self) -> str:
+        """The base of the addresses of dashboard, API and subscriptions, without a slash at its end."""
+        return self.public_url or base_url(self.domain or self.server_address, self.listen.port)
+
+    @property
     def panel_port(self) -> int | None:
         """The API's port; None when the API listens on loopback only."""
         return None if ip_address(self.listen.host).is_loopback else self.listen.port
 
 
-def load_settings(
-    environment: Mapping[str, str] = ENVIRONMENT, *, data_dir: Path | None = None, is_root_install: bool = False
-) -> Settings:
+def load_settings(environment: Mapping[str, str] = ENVIRONMENT, *, data_dir: Path | None = None) -> Settings:
     """Return the settings from the environment, else from `<data dir>/vpnkeys.env`; `data_dir` overrides its setting.
 
-    Raises SettingsError, which names every wrong setting.
+    Raises SettingsError, which names every wrong setting, or says that the data directory is another user's.
     """
-    default_dir = SYSTEM_DATA_DIR if is_root_install else Path("data")
-    data_dir = (data_dir or Path(environment.get(f"{PREFIX}DATA_DIR") or default_dir)).absolute()
-    given = {**_env_file(data_dir / "vpnkeys.env"), **_ours(environment)}
+    data_dir = data_dir.absolute() if data_dir else set_data_dir(environment)
+    given = {**_env_file(data_dir / ENV_FILE), **_ours(environment)}
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     unknown = sorted(given.keys() - known)
     values = {
         name.removeprefix(PREFIX).lower(): value for name, value in given.items() if value and name not in unknown
     }
     defaults = {
-        "server_address": default_address(),
+        "server_address": values.get("domain") or default_address(),
         "reality_server_names": DEFAULT_SERVER_NAMES,
         "database_url": f"sqlite:///{data_dir / 'vpnkeys.db'}",
     }
     faults = [f"{name}: there is no such setting" for name in unknown]
     if ("tls_cert" in values) != ("tls_key" in values):
         faults.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: give both or neither")
-    guessed = frozenset(defaults.keys() - values.keys())
+    if "domain" in values and "tls_cert" in values:
+        faults.append(f"{PREFIX}DOMAIN and {PREFIX}TLS_CERT: give one of them; each says which certificate is served")
+    guessed = frozenset(defaults.keys() - values.keys()) - ({"server_address"} if "domain" in values else set())
     settings, more = _validated({**defaults, **values, "data_dir": data_dir}, guessed)
     if settings is None or faults:
         raise SettingsError("\n".join([*faults, *more]))
     return settings
 
 
+def set_data_dir(environment: Mapping[str, str] = ENVIRONMENT) -> Path:
+    """Return the data directory of commands that work on one without looking for a server: the set one, else `data`."""
+    return Path(environment.get(f"{PREFIX}DATA_DIR") or "data").absolute()
+
+
 def data_dirs(environment: Mapping[str, str] = ENVIRONMENT) -> tuple[Path, ...]:
     """Return the directories where a server of this machine may have its data: the set one, else the defaults."""
-    given = environment.get(f"{PREFIX}DATA_DIR")
-    return (Path(given).absolute(),) if given else (Path("data").absolute(), SYSTEM_DATA_DIR)
+    first = set_data_dir(environment)
+    return (first,) if environment.get(f"{PREFIX}DATA_DIR") else (first, SYSTEM_DATA_DIR)
 
 
 def admin_socket(data_dir: Path) -> Path:
@@ -269,26 +272,18 @@ def _validated(values: Mapping[str, object], guessed: frozenset[str]) -> tuple[S
         ]
 
 
-def default_address() -> str:
-    """Return the address that this host uses to reach the internet; 127.0.0.1 without a default route.
-
-    Connecting a UDP socket makes the kernel choose the source address without sending anything.
-    """
-    # Addresses reserved for documentation (RFC 5737, RFC 3849): they have the default route, and no host has them.
-    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        # A host without this protocol raises OSError too.
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((somewhere, 9))
-            return str(probe.getsockname()[0])
-    return "127.0.0.1"
-
-
 def _ours(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in CLI_NAMES}
 
 
 def _env_file(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
+    try:
+        require_ours(path.parent)
+        text = read_ours(path)
+    except NotOurs as error:
+        raise SettingsError(str(error)) from error
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}; it has to belong to the server's user"
+        raise SettingsError(msg) from error
     # No interpolation: a `$` in a password is only a `$`.
-    return {name: value or "" for name, value in dotenv_values(path, interpolate=False).items()}
+    return {name: value or "" for name, value in dotenv_values(stream=StringIO(text), interpolate=False).items()}

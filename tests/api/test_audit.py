@@ -75,6 +75,7 @@ def test_it_says_who_from_where(service: Service) -> None:
     assert (last(service)["action"], last(service)["before"]) == ("token.revoked", {"name": "the bot", "scope": "keys"})
 
 
+@pytest.mark.sqlite
 def test_what_the_server_does_by_itself_is_told_as_such(service: Service) -> None:
     """An expiry that strikes is nobody's request."""
     key = make_key(service, "short")
@@ -121,6 +122,7 @@ def test_pages_follow_each_other(service: Service) -> None:
     assert [record["id"] for record in pages] == whole == sorted(whole, reverse=True)
 
 
+@pytest.mark.sqlite
 def test_nobody_alters_the_log(service: Service) -> None:
     """The database itself refuses, whoever asks."""
     make_key(service, "logged")

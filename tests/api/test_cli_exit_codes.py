@@ -15,6 +15,7 @@ from tests.support.target import RealityTarget
 
 pytestmark = pytest.mark.e2e
 
+ID = "00000000-0000-4000-8000-000000000001"  # a whole UUID: nothing is asked to find the key
 _FILLINGS = {
     "keys add": "--count 1 --prefix x",
     "keys extend": "x --days 1",
@@ -24,11 +25,13 @@ _FILLINGS = {
     "tokens add bot": "--scope read",
     "webhooks add": "http://127.0.0.1:1",
     "webhooks set": "x --inactive",
+    "nodes set": "x --weight 2",
     **dict.fromkeys(
         (
             *("keys rm", "keys show", "keys link", "keys test", "keys qr", "keys history", "keys online", "keys sub"),
             *("traffic show", "traffic reset", "tokens rotate", "tokens revoke"),
             *("webhooks rm", "webhooks test", "webhooks deliveries", "backups get"),
+            *("subscriptions add", "subscriptions rm", "nodes add", "nodes drain", "nodes rm"),
         ),
         "x",
     ),
@@ -59,6 +62,8 @@ def service(target: RealityTarget) -> Iterator[Service]:
         "tokens rotate nobody",
         "tokens revoke nobody",
         "webhooks set nobody --inactive",
+        "nodes set nobody --weight 2",
+        "nodes rm nobody",
         "backups get nobody -o {file}",
         "traffic history --from 2026-01-01 --to 2025-01-01",
     ],
@@ -88,10 +93,10 @@ def test_what_is_refused_ends_with_1(service: Service, tmp_path: Path, line: str
         "keys rm ..",
         "keys extend x",
         "keys extend x --days 0",
-        "keys rotate x",
+        f"keys rotate {ID}",
         "keys qr .",
-        "keys sub x --show --revoke",
-        "keys history x --from yesterday",
+        f"keys sub {ID} --show --revoke",
+        f"keys history {ID} --from yesterday",
         "keys history x --step week",
         "traffic show ..",
         "tokens add x",
@@ -100,6 +105,7 @@ def test_what_is_refused_ends_with_1(service: Service, tmp_path: Path, line: str
         "tokens add x --scope read --quiet --json",
         "tokens rotate x --overlap-hours -1",
         "webhooks set x",
+        "nodes set x",
         "audit --limit 0",
         "audit --limit 1001",
         "system",

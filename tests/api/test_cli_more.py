@@ -59,7 +59,7 @@ class TestManyKeys:
         lines = added.stdout.splitlines()
         links = [line for line in lines if line.startswith("vless://")]
         assert [VlessLink.parse(link) for link in links] == [link_of(service, key) for key in keys]
-        assert all(any(key["id"] in line for line in lines) for key in keys)
+        assert all(any(key["id"][:8] in line and key["name"] in line for line in lines) for key in keys)
         assert service.cli("keys", "rm", *(key["id"] for key in keys)).returncode == 0
 
     def test_too_many_are_none(self, service: Service) -> None:
@@ -67,6 +67,29 @@ class TestManyKeys:
         before = list_keys(service)
         assert service.cli("keys", "add", "--count", "1000", "--prefix", "x").returncode == 1
         assert list_keys(service) == before
+
+
+class TestReadersZone:
+    """What a person in another zone reads."""
+
+    def test_subscriptions_name_their_keys_and_the_zone(
+        self, service: Service, key: Key, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not an id alone, and no zone in the title that is not that of the time."""
+        other = make_key(service, "Борис")
+        service.client.post("/api/subscriptions", json={"keys": [key["id"], other["id"]]}).raise_for_status()
+        monkeypatch.setitem(service.env, "TZ", "Asia/Tokyo")
+        head, _, row = service.program("subscriptions", "list").stdout.splitlines()
+        assert f"{key['name']}, Борис" in row
+        assert row.rstrip().endswith("JST")
+        assert "UTC" not in head
+        service.client.delete(f"/api/keys/{other['id']}").raise_for_status()
+
+    def test_all_tables_have_short_ids_of_keys(self, service: Service, key: Key) -> None:
+        """Those of the traffic as those of the list."""
+        listed = service.cli("traffic", "list").stdout
+        assert key["id"][:8] in listed
+        assert key["id"] not in listed
 
 
 class TestLinks:

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.support.keys import Key, delete_key, list_keys, make_key
@@ -43,13 +45,14 @@ def _run(service: Service, *arguments: str, **more: str) -> subprocess.Completed
     ],
 )
 def test_a_date_is_the_end_of_the_day_here(service: Service, key: Key, zone: str, expires: str, wanted: str) -> None:
-    """What is said of it is the same moment; a time stays what it is."""
+    """What is said of it is the same moment, here and in UTC; a time stays what it is."""
     done = _run(service, "keys", "set", key["id"], "--expires", expires, TZ=zone)
     assert done.returncode == 0
     (now,) = (one for one in list_keys(service) if one["id"] == key["id"])
     assert now["expires_at"] == wanted
     said = done.stderr.decode()
-    assert (wanted[:19].replace("T", " ") + " UTC" in said) == ("T" not in expires)
+    here = datetime.fromisoformat(wanted).replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
+    assert f"Expires {here:%Y-%m-%d %H:%M:%S %Z} ({wanted[:19].replace('T', ' ')} UTC)" in said
     as_json = _run(service, "keys", "set", key["id"], "--expires", expires, "--json", TZ=zone)
     assert (json.loads(as_json.stdout)["expires_at"], as_json.stderr) == (wanted, b"")
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from vpnkeys.cli.main import build_app
 
 X = HOSTILE.removesuffix("\ud800")  # which no JSON holds that the client takes
+ID = "00000000-0000-4000-8000-000000000001"  # a whole UUID, which is asked for at once
 _TIME = "2025-08-05T12:00:00"
 _KEY = {
     "id": X,
@@ -59,21 +60,43 @@ _RECORD = {
 }
 _TRIED = {"event_id": X, "delivered": True, "last_error": X}
 _TEST = {"key_id": X, "works": True, "code": X, "detail": X, "egress": {"works": True, "detail": X}}
+_NODE = {
+    "id": 1,
+    "name": X,
+    "group": X,
+    "address": X,
+    "state": X,
+    "port_range": X,
+    "weight": 1,
+    "keys": 1,
+    "seen_at": _TIME,
+    "desired": 1,
+    "lag_s": 1.5,
+    "version": X,
+    "xray_version": X,
+    "names_ready": 1,
+    "public_key": X,
+}
 _SUBSCRIPTION = {"key_id": X, "url": X, "created_at": _TIME, "exists": True}
 
 ANSWERS: dict[str, tuple[str, object]] = {
     "keys list": ("/api/keys", [_KEY]),
-    "keys show x": ("/api/keys/x/config", {"key": _KEY, "client_config": X, "vless_url": X}),
-    "keys link x": (
-        "/api/keys/x/link",
+    f"keys show {ID}": (f"/api/keys/{ID}/config", {"key": _KEY, "client_config": X, "vless_url": X}),
+    f"keys link {ID}": (
+        f"/api/keys/{ID}/link",
         {"vless_link": X, "vless_url": X, "client_config": X, "key_id": X, "key_uuid": X},
     ),
-    "keys set x --name y": ("/api/keys/x", _KEY),
-    "keys rotate x --uuid": ("/api/keys/x/rotate", {"key": _KEY, "client_config": X, "vless_url": X}),
-    "keys extend x --days 1": ("/api/keys/bulk/extend", [_KEY]),
-    "keys rm x": ("/api/keys/x", {"message": X}),
-    "keys sub x": ("/api/keys/x/subscription", _SUBSCRIPTION),
-    "keys test x": ("/api/keys/x/test", _TEST),
+    f"keys set {ID} --name y": (f"/api/keys/{ID}", _KEY),
+    f"keys rotate {ID} --uuid": (f"/api/keys/{ID}/rotate", {"key": _KEY, "client_config": X, "vless_url": X}),
+    f"keys extend {ID} --days 1": ("/api/keys/bulk/extend", [_KEY]),
+    f"keys rm {ID}": (f"/api/keys/{ID}", {"message": X}),
+    f"keys sub {ID}": (f"/api/keys/{ID}/subscription", _SUBSCRIPTION),
+    f"keys test {ID}": (f"/api/keys/{ID}/test", _TEST),
+    "nodes list": ("/api/nodes", [_NODE]),
+    "nodes show x": ("/api/nodes/x", _NODE),
+    "nodes add x": ("/api/nodes", {"node": _NODE, "join_command": X, "join_token": X, "expires_at": _TIME}),
+    "nodes drain x": ("/api/nodes/x", _NODE),
+    "nodes rm x": ("/api/nodes/x", {"message": X}),
     "tokens list": ("/api/tokens", [_TOKEN]),
     "tokens add x --scope read": ("/api/tokens", _TOKEN),
     "tokens add x --scope read -q": ("/api/tokens", _TOKEN),
@@ -154,8 +177,10 @@ def test_answers_of_a_stranger(stranger: str, monkeypatch: pytest.MonkeyPatch, l
     """Names, notes, addresses, messages: each is shown for what it is, and nothing is obeyed."""
     path, answer = ANSWERS[line]
     more = ["--json"] if form == "json" and "-q" not in line else []
-    # A table's keys need a list of them, which `traffic list` and others ask for as well.
-    monkeypatch.setattr(_Stranger, "answers", {"/api/keys": [_KEY], path: answer}, raising=False)
+    # A table of keys needs them and their traffic, which other commands ask for as well.
+    monkeypatch.setattr(
+        _Stranger, "answers", {"/api/keys": [_KEY], "/api/traffic": _TRAFFIC, path: answer}, raising=False
+    )
     told = run(stranger, line, *more)
     assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
     assert orders(told.stdout + told.stderr) == set()

@@ -19,6 +19,7 @@ from tests.support.target import RealityTarget
 
 from vpnkeys.client import (
     Client,
+    NewKey,
     NotFound,
     Rejected,
     Unauthorized,
@@ -86,6 +87,25 @@ class TestAgainstTheService:
         assert client.keys.create("once", idempotency_key="order-1") == first
         assert [key.name for key in client.keys.list()].count("once") == 1
 
+    def test_what_is_asked_twice_with_one_idempotency_key_is_done_once(self, client: Client) -> None:
+        """Several keys, more days, a new link; the header is a request's own."""
+        until = datetime(2031, 12, 31, tzinfo=UTC)
+        new: list[NewKey] = [{"name": "twice", "expires_at": until}, {"name": "twice"}]
+        made = [client.keys.create_many(new, idempotency_key="order-2") for _ in range(2)]
+        assert made[0] == made[1]
+        assert {key.id for key in client.keys.list("twice")} == {key.id for key in made[0]}
+        ids = [key.id for key in made[0]]
+        extended = [client.keys.extend(ids, 30, idempotency_key="order-3") for _ in range(2)]
+        assert extended[0] == extended[1]
+        assert extended[0][0].expires_at == until + timedelta(days=30)
+        rotated = [client.keys.rotate(made[0][0].uuid, uuid=True, idempotency_key="order-4") for _ in range(2)]
+        assert rotated[0] == rotated[1]
+        assert client.keys.get(ids[0]).uuid == rotated[0].key.uuid != made[0][0].uuid
+        with pytest.raises(Rejected) as other:
+            client.keys.rotate(ids[1], uuid=True, idempotency_key="order-4")
+        assert other.value.code == "idempotency_key_reused"
+        client.keys.delete_many(ids)
+
     def test_limits_are_given_changed_and_lifted(self, client: Client) -> None:
         """Dates go out and come in as the moment that they are, in whatever zone they were said."""
         until = datetime(2031, 12, 31, 23, 59, 59, 123456, tzinfo=timezone(timedelta(hours=3)))
@@ -109,6 +129,18 @@ class TestAgainstTheService:
         assert client.keys.delete_many(key.uuid for key in made).deleted == 2
         with pytest.raises(NotFound):
             client.keys.delete_many([made[0].id])
+
+    def test_keys_come_in_pages(self, client: Client) -> None:
+        """All of them, whatever a page holds; a search is in each of its pages."""
+        made = [client.keys.create(f"page & co №{number}") for number in range(5)]
+        pages: list[list[str]] = []
+        after = ""
+        while not pages or after:
+            keys, after = client.keys.page(2, after, search="page & co")
+            pages.append([one.id for one in keys])
+        assert pages == [[one.id for one in made[at : at + 2]] for at in (0, 2, 4)]
+        assert [one.id for one in client.keys.list(search="page & co")] == [one.id for one in made]
+        client.keys.delete_many(one.id for one in made)
 
     def test_history_and_presence(self, service: Service, client: Client) -> None:
         """Nothing yet, in a span that is as it was asked for."""

@@ -18,6 +18,8 @@ from tests.support.streams import ByteServer, Echo, open_idle, transfer
 
 pytestmark = pytest.mark.e2e
 
+pytestmark = pytest.mark.sqlite  # what was used in the past is written into the file
+
 NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
 HOURS = [(0, 1, 10), (1, 2, 20), (11, 3, 30), (12, 4, 40), (36, 5, 50)]
 """Hours since that noon, bytes up, bytes down."""
@@ -27,11 +29,16 @@ HOURS = [(0, 1, 10), (1, 2, 20), (11, 3, 30), (12, 4, 40), (36, 5, 50)]
 def key(service: Service) -> Iterator[Key]:
     """A key that used something on two days in the past."""
     key = make_key(service)
-    rows = [(key["uuid"], str(NOON + timedelta(hours=hour)) + ".000000", up, down) for hour, up, down in HOURS]
     with closing(sqlite3.connect(service.data_dir / "vpnkeys.db")) as database, database:
-        database.executemany(
-            "INSERT INTO traffic_hours (key_uuid, hour, up_bytes, down_bytes) VALUES (?, ?, ?, ?)", rows
-        )
+        for hour, up, down in HOURS:
+            at = NOON + timedelta(hours=hour)
+            columns = f"up_{at.hour:02}", f"down_{at.hour:02}"
+            more = ", ".join(f"{name} = excluded.{name}" for name in columns)
+            database.execute(
+                f"INSERT INTO traffic_history (day, key_number, up_bytes, down_bytes, {columns[0]}, {columns[1]}) "  # noqa: S608 - our own names
+                f"SELECT ?, number, 0, 0, ?, ? FROM keys WHERE uuid = ? ON CONFLICT DO UPDATE SET {more}",
+                (str(at.date()), up, down, key["uuid"]),
+            )
     yield key
     delete_key(service, key)
 

@@ -7,6 +7,7 @@ uses and the server does not have fails in one of the two.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -61,7 +62,7 @@ class Types:
         if name in self.aliases:
             return self.shape(self.aliases[name])
         if name in self.interfaces:
-            return {key: self.shape(value) for key, value in self.interfaces[name].items()}
+            return _object((key, self.shape(value)) for key, value in self.interfaces[name].items())
         if " | " in name:
             return frozenset(self.shape(part) for part in name.split(" | "))
         if record := _RECORD.fullmatch(name):
@@ -101,14 +102,19 @@ class Described:
             return ("list", self.shape(schema["items"], part))
         if "properties" in schema:
             must = schema.get("required", ()) if part == "body" else schema["properties"]
-            return {
-                name if name in must else f"{name}?": self.shape(one, part)
+            return _object(
+                (name if name in must else f"{name}?", self.shape(one, part))
                 for name, one in schema["properties"].items()
-            }
+            )
         if schema["type"] == "object":
             values = schema["additionalProperties"]
             return ("map", self.shape(values, part) if isinstance(values, dict) else "unknown")
         return None
+
+
+def _object(properties: Iterable[tuple[str, object]]) -> object:
+    """Return what can be one of several choices."""
+    return ("object", frozenset(properties))
 
 
 def _options(shape: object) -> frozenset[object]:

@@ -102,6 +102,11 @@ def test_traffic_and_subscriptions(read: Read) -> None:
     read.same(keys.make_subscription(key.id))
     read.same(keys.subscription(key.id))
     read.same(keys.revoke_subscription(key.id))
+    subscriptions = read.client.subscriptions
+    read.same(shared := subscriptions.create([key.id]))
+    for one in subscriptions.list():
+        read.same(one)
+    read.same(subscriptions.revoke(shared.id))
     keys.delete(key.id)
 
 
@@ -110,6 +115,7 @@ def test_the_system(read: Read) -> None:
     keys, system = read.client.keys, read.client.system
     gone, kept = keys.create("gone"), keys.create("kept")
     keys.delete(gone.id)
+    read.same(system.overview())
     read.same(plan := system.ports_plan())
     read.same(system.ports())
     read.same(system.ports_status())

@@ -77,7 +77,7 @@ def test_one_address_serves_every_client(service: Service, key: Key) -> None:
     assert get(service, f"{path}/?format=link").text == f"{link}\n"
     sing_box = get(service, path, **{"User-Agent": "sing-box 1.12.12"})
     assert sing_box.headers["content-type"] == "application/json"
-    assert sing_box.json()["outbounds"][0]["uuid"] == key["uuid"]
+    assert sing_box.json()["outbounds"][1]["uuid"] == key["uuid"]
     mihomo = get(service, path, **{"User-Agent": "clash.meta"})
     assert mihomo.headers["content-type"] == "application/yaml; charset=utf-8"
     assert f'"uuid": "{key["uuid"]}"' in mihomo.text
@@ -93,10 +93,12 @@ def test_one_address_serves_every_client(service: Service, key: Key) -> None:
 
 
 def test_clients_are_told_of_use_limits_and_name(service: Service, key: Key) -> None:
-    """As they read it; what is not limited is not spoken of."""
+    """As they read it, all four numbers of them: 0 is no limit."""
     path = subscribe(service, key)
     headers = get(service, path).headers
-    assert re.fullmatch(r"upload=0; download=\d+", headers["subscription-userinfo"])
+    assert re.fullmatch(r"upload=0; download=\d+; total=0; expire=0", headers["subscription-userinfo"])
+    assert headers["profile-web-page-url"] == f"{service.base_url}{path}"
+    assert not {"support-url", "announce"} & set(headers)
     assert headers["profile-update-interval"] == "12"
     assert headers["profile-title"] == f"base64:{base64.b64encode(b'user@example.com').decode()}"
     limits = {"expires_at": "2031-01-01T00:00:00Z", "traffic_limit_bytes": 10**9, "traffic_limit_window": "month"}
@@ -191,16 +193,15 @@ def test_a_deleted_keys_address_leads_nowhere(service: Service) -> None:
 def test_a_key_that_does_not_work_says_so(
     service: Service, key: Key, change: dict[str, Any], status: str, russian: str
 ) -> None:
-    """The subscription is still there, without a link: a client empties its list, and a person is told why."""
+    """The subscription is still there, in every form an entry or a page that says why, and without a way in."""
     path = subscribe(service, key)
     assert service.client.patch(f"/api/keys/{key['id']}", json=change).json()["status"] == status
-    for form in ("link", "base64"):
-        answer = get(service, f"{path}?format={form}")
-        assert (answer.status_code, answer.content) == (200, b"")
-    for form in ("sing-box", "mihomo", "html"):
+    for form in ("link", "base64", "sing-box", "mihomo", "html"):
         answer = get(service, f"{path}?format={form}", **{"Accept-Language": "ru"})
         assert answer.status_code == 200
-        assert key["uuid"] not in answer.text
+        text = base64.b64decode(answer.content).decode() if form == "base64" else answer.text
+        assert russian in unquote(text).lower()
+        assert key["uuid"] not in text
     assert russian in get(service, path, **_BROWSER, **{"Accept-Language": "ru-RU,ru;q=0.9"}).text
 
 
@@ -212,7 +213,8 @@ def test_whatever_a_stranger_writes_stays_text(service: Service, name: str) -> N
     odd = {"User-Agent": f"Mozilla/5.0 {_HOSTILE[0]}", "Accept": "text/html", "Accept-Language": _HOSTILE[0]}
     page = get(service, path, **odd)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    for word in ("<script", "<img", "onerror='"):
+    assert page.text.count("<script") == 1  # the page's own
+    for word in ("<script>alert", "<img", "onerror='"):
         assert word not in page.text
     answer = get(service, path)
     title = base64.b64decode(answer.headers["profile-title"].removeprefix("base64:")).decode()
@@ -224,9 +226,61 @@ def test_whatever_a_stranger_writes_stays_text(service: Service, name: str) -> N
     assert not set('/\\"<>:|?*') & set(file_name)
     assert not file_name.startswith(".")
     assert VlessLink.parse(get(service, f"{path}?format=link").text.rstrip()).name == name
-    outbound = get(service, f"{path}?format=sing-box").json()["outbounds"][0]
+    outbound = get(service, f"{path}?format=sing-box").json()["outbounds"][1]
     assert outbound["uuid"] == key["uuid"]
     service.client.delete(f"/api/keys/{key['id']}")
+
+
+def test_one_address_for_several_keys(service: Service, key: Key) -> None:
+    """In every form all keys, those that have ended too; the numbers are those of all together."""
+    limits = {"expires_at": "2031-01-01T00:00:00Z", "traffic_limit_bytes": 10**9}
+    second = service.client.post("/api/keys", json={"name": "tablet", **limits}).raise_for_status().json()
+    ended = service.client.post("/api/keys", json={"name": "old phone"}).raise_for_status().json()
+    service.client.patch(f"/api/keys/{ended['id']}", json={"is_active": False}).raise_for_status()
+    wanted = [second["uuid"], ended["id"], key["id"]]
+    made = service.client.post("/api/subscriptions", json={"keys": wanted}).raise_for_status().json()
+    assert made["key_ids"] == [second["id"], ended["id"], key["id"]]
+    path = made["url"].removeprefix(service.base_url)
+    names = ["tablet", "user@example.com", "⛔ old phone: switched off"]
+    answer = get(service, f"{path}?format=link")
+    assert [unquote(line.rpartition("#")[2]) for line in answer.text.splitlines()] == names
+    assert re.fullmatch(r"upload=0; download=\d+; total=0; expire=0", answer.headers["subscription-userinfo"])
+    assert get(service, f"{path}?format=sing-box").json()["outbounds"][0]["outbounds"] == names
+    assert json.loads(get(service, f"{path}?format=mihomo").text)["proxy-groups"][0]["proxies"] == names
+    page = get(service, path, **_BROWSER).text
+    assert not [name for name in ("tablet", "old phone", "user@example.com") if name not in page]
+    service.client.patch(f"/api/keys/{key['id']}", json=limits | {"expires_at": "2032-01-01T00:00:00Z"})
+    service.client.delete(f"/api/keys/{ended['id']}").raise_for_status()
+    info = get(service, path).headers["subscription-userinfo"]
+    assert info.endswith(f"; total={2 * 10**9}; expire=1956528000")
+    listed = service.client.get("/api/subscriptions").json()
+    assert listed == [{"id": made["id"], "key_ids": [second["id"], key["id"]], "created_at": made["created_at"]}]
+    assert service.client.delete(f"/api/subscriptions/{made['id']}").status_code == 200
+    assert get(service, path).status_code == 404
+    again = service.client.delete(f"/api/subscriptions/{made['id']}")
+    assert (again.status_code, again.json()["code"]) == (404, "subscription_not_found")
+    assert service.client.post("/api/subscriptions", json={"keys": ["nobody"]}).json()["code"] == "key_not_found"
+    assert service.client.post("/api/subscriptions", json={"keys": []}).status_code == 400
+    service.client.delete(f"/api/keys/{second['id']}")
+
+
+def test_clients_and_customers_are_told_what_the_operator_set(target: RealityTarget) -> None:
+    """Name, where to get help, and an announcement, in headers and on the page, in any script."""
+    settings = {
+        "VPNKEYS_OPERATOR_NAME": "Северное сияние",
+        "VPNKEYS_SUPPORT_URL": "https://t.me/lights",
+        "VPNKEYS_ANNOUNCEMENT": "Сегодня с 2 до 3\nперезапуск",
+    }
+    with Service(target, settings=settings) as service:
+        service.wait_ready()
+        path = subscribe(service, make_key(service, "user@example.com"))
+        headers = get(service, path).headers
+        assert headers["support-url"] == "https://t.me/lights"
+        for name, text in (("profile-title", "Северное сияние"), ("announce", "Сегодня с 2 до 3 перезапуск")):
+            assert base64.b64decode(headers[name].removeprefix("base64:")).decode() == text
+        page = get(service, path, **_BROWSER).text
+        told = ("Северное сияние", "user@example.com", "Сегодня с 2 до 3 перезапуск", "https://t.me/lights")
+        assert not [text for text in told if text not in page]
 
 
 def test_the_token_is_nowhere_on_the_disk_or_in_the_log(service: Service, key: Key) -> None:

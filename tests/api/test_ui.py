@@ -26,7 +26,8 @@ def reader(target: RealityTarget) -> Iterator[httpx.Client]:
 
 
 def _named(page: str) -> list[str]:
-    return re.findall(r'(?:src|href)="([^"]+)"', page)
+    """The paths of what the page names. It names them by relative ones, for a proxy that has it below a prefix."""
+    return [f"/ui/{name}" for name in re.findall(r'(?:src|href)="([^"]+)"', page)]
 
 
 def test_the_page_is_below_its_own_address(reader: httpx.Client) -> None:
@@ -51,6 +52,14 @@ def test_no_module_is_waited_for(reader: httpx.Client) -> None:
     """The page names every module, so that a browser fetches all of them at once instead of one behind the other."""
     named = {path.split("/", 3)[-1] for path in _named(reader.get("/ui/").text) if path.endswith(".js")}
     assert named == {str(file.relative_to(_ROOM)) for file in _ROOM.rglob("*.js")}
+
+
+def test_no_page_names_a_place_by_an_absolute_path() -> None:
+    """The dashboard and the description of the API work below the prefix of a proxy in front."""
+    web = _ROOM.parent
+    absolute = re.compile(r"""(?:src|href|url|fetch|EventSource)\s*[=:(]\s*["'`]/""")
+    pages = [*web.glob("*/*.html"), *web.glob("docs/page.js"), *(_ROOM / "js").rglob("*.js")]
+    assert [str(page) for page in pages if absolute.search(page.read_text())] == []
 
 
 def test_the_policy_allows_its_own_files_and_nothing_else(reader: httpx.Client) -> None:

@@ -29,6 +29,7 @@ FLOORS = {
     "no keys coming or going": "the same ping-pong in the three seconds before",
     "the sample": "Xray's answer about the counters alone; nothing is written",
     "its upserts by sqlite3": "as many rows, added to in three tables in one transaction by Python's sqlite3 alone",
+    "its statement alone": "the same rows read or written in a transaction by one statement for each table",
     "its libraries alone": "a Python that imports the same libraries and does nothing",
 }
 """What each floor is: the least that the figure could be on this machine in this minute."""

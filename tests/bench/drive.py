@@ -6,7 +6,6 @@ inside `src`, so that any commit with this API can be measured.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Self
 
 from tests.bench.pairs import Pair
 from tests.bench.trees import Tree, check_import
+from tests.bench.wrk import CONNECTIONS, rate
 from tests.support.lean import LeanClient
 from tests.support.procfs import cpu_s, resident_mb
 from tests.support.service import Service
@@ -27,7 +27,7 @@ from tests.support.target import RealityTarget
 KEYS = 100
 WARM_UP, LEAST_GOES = 5, 10
 IDLE_S = 4.0
-CONNECTIONS, HAMMER_S = 16, 1
+HAMMER_S = 1
 
 
 class SideError(RuntimeError):
@@ -55,7 +55,7 @@ class Side:
                 check_import(tree, self.service.env, self.service.data_dir)
                 self.service.start()
                 self.service.wait_ready()
-                with LeanClient(self.service) as client:
+                with LeanClient.of(self.service) as client:
                     keys = [client.ask("POST", "/api/keys", b'{"name": "kept"}') for _ in range(KEYS)]
                 self.key_id = str(keys[KEYS // 2]["id"])
         except BaseException:
@@ -122,7 +122,7 @@ def _in_turn(act: Act, seconds: float, cpu: str, sides: Sides) -> list[Costs]:
         clients = []
         for side in sides:
             with side.named():
-                clients.append(stack.enter_context(LeanClient(side.service)))
+                clients.append(stack.enter_context(LeanClient.of(side.service)))
                 for _ in range(WARM_UP):
                     act(side, clients[-1])
         before = [cpu_s(side.service.pid) for side in sides]
@@ -157,18 +157,9 @@ def _hammer(name: str, path: str, sides: Sides) -> list[Costs]:
     costs = []
     for side in sides:
         with side.named():
-            costs.append({name: _wrk(side, path.format(side.key_id))})
+            url = f"{side.service.base_url}{path.format(side.key_id)}"
+            costs.append({name: 1e3 / rate(url, side.service.api_key, HAMMER_S)})
     return costs
-
-
-def _wrk(side: Side, path: str) -> float:
-    headers = ("-H", f"X-API-Key: {side.service.api_key}")
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{HAMMER_S}s", *headers, f"{side.service.base_url}{path}"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HAMMER_S + 20).stdout
-    match = re.search(r"([1-9]\d*) requests in ([\d.]+)s", said)
-    if match is None or "Non-2xx" in said:
-        raise ValueError(f"wrk on {path}: {said}")
-    return float(match[2]) * 1e3 / int(match[1])
 
 
 def _single(name: str, seconds: float, method: str, path: str) -> Part:

@@ -22,23 +22,30 @@ from tests.support.target import RealityTarget
 
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.files import write_atomically
-from vpnkeys.xray.config.document import parse_inbound
+from vpnkeys.xray.config.reading import parse_inbound
 from vpnkeys.xray.rpc.control import XrayControl
 
-pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
-KEYS_PRESENT = 50
+KEYS_PRESENT = (10, 50, 200, 1000)
 SAMPLES, WARM_UP = 300, 20
 ATTEMPTS = 20
 BODY = b'{"name": "bench"}'
 
 
+@pytest.fixture(scope="module", params=KEYS_PRESENT)
+def present(request: pytest.FixtureRequest) -> int:
+    """How many keys there are already: what a key costs shall not depend on it."""
+    count: int = request.param
+    return count
+
+
 @pytest.fixture(scope="module")
-def half_full(bench_target: RealityTarget, far_end: Echo) -> Iterator[Service]:
-    """A service with fifty keys."""
-    with Service(bench_target, egress_allow=[far_end.egress_rule], port_count=KEYS_PRESENT + 20) as service:
+def with_keys(bench_target: RealityTarget, far_end: Echo, present: int) -> Iterator[Service]:
+    """A service with so many keys."""
+    with Service(bench_target, egress_allow=[far_end.egress_rule], port_count=present + 20) as service:
         service.wait_ready()
-        make_many(service, KEYS_PRESENT)
+        make_many(service, present)
         yield service
 
 
@@ -66,18 +73,18 @@ class Parts:
 
 
 @pytest.fixture(scope="module")
-def parts(half_full: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+def parts(with_keys: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     """On the service's own Xray, and on the same disk."""
     directory = tmp_path_factory.mktemp("parts")
     with (
-        closing(XrayControl(half_full.data_dir / "run" / "api.sock")) as control,
+        closing(XrayControl(with_keys.data_dir / "run" / "api.sock")) as control,
         closing(sqlite3.connect(directory / "bench.db", isolation_level=None)) as database,
     ):
         for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             database.execute(f"PRAGMA {pragma}")
         database.execute("CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT, port INTEGER)")
-        content = (half_full.data_dir / "config.json").read_bytes()
-        yield Parts(control, spare_inbound(half_full), database, directory / "c", content)
+        content = (with_keys.data_dir / "config.json").read_bytes()
+        yield Parts(control, spare_inbound(with_keys), database, directory / "c", content)
 
 
 def spare_inbound(service: Service) -> Inbound:
@@ -89,10 +96,10 @@ def spare_inbound(service: Service) -> Inbound:
     return replace(inbound, tag="key-bench", port=service.ports[-1])
 
 
-def test_whole_requests(book: Book, half_full: Service, parts: Parts) -> None:
+def test_whole_requests(book: Book, with_keys: Service, present: int, parts: Parts) -> None:
     """Creating and deleting over one kept TLS connection; in turn with the parts, so that all have the same machine."""
     creates, deletes, floors = [], [], []
-    with LeanClient(half_full) as client:
+    with LeanClient.of(with_keys) as client:
         for _ in range(WARM_UP + SAMPLES):
             began = time.perf_counter()
             key = client.ask("POST", "/api/keys", BODY)
@@ -103,9 +110,9 @@ def test_whole_requests(book: Book, half_full: Service, parts: Parts) -> None:
             floors.append(parts())
     create, delete, floor = (Spread.of(taken[WARM_UP:]) for taken in (creates, deletes, floors))
     what = "AddInbound, commit, config.json"
-    book.add(Figure("create, 50 keys, p50", create.p50, "ms", "lower", 4, floor.p50, what, floor.noise))
-    book.add(Figure("create, 50 keys, p95", create.p95, "ms", "lower", 8, floor.p95, what, floor.noise))
-    book.add(Figure("delete, 50 keys, p50", delete.p50, "ms", "lower", None, floor.p50, what, floor.noise))
+    book.add(Figure(f"create, {present} keys, p50", create.p50, "ms", "lower", 4, floor.p50, what, floor.noise))
+    book.add(Figure(f"create, {present} keys, p95", create.p95, "ms", "lower", 8, floor.p95, what, floor.noise))
+    book.add(Figure(f"delete, {present} keys, p50", delete.p50, "ms", "lower", None, floor.p50, what, floor.noise))
 
 
 def test_the_first_byte(book: Book, far_end: Echo) -> None:
@@ -118,7 +125,7 @@ def test_the_first_byte(book: Book, far_end: Echo) -> None:
     with (
         RealityTarget(NAMES) as target,
         Service(target, egress_allow=[far_end.egress_rule], port_count=ATTEMPTS) as service,
-        LeanClient(service) as client,
+        LeanClient.of(service) as client,
     ):
         service.wait_ready()
         for _ in range(ATTEMPTS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,28 @@ def test_the_end_with_many_keys(book: Book, bench_target: RealityTarget) -> None
     book.add(Figure("SIGTERM to the end, 900 keys", Spread.of(times).p50, "s", "lower", 5.0))
 
 
+def test_the_end_with_all_connected(book: Book, bench_target: RealityTarget, far_end: Echo) -> None:
+    """From SIGTERM to the end of the process, with a customer, an idle client of the API and a stream of events."""
+    times = []
+    for _ in range(5):
+        with ExitStack() as stack:
+            service = stack.enter_context(Service(bench_target, egress_allow=[far_end.egress_rule]))
+            service.wait_ready()
+            client = stack.enter_context(XrayClient(link_of(service, make_key(service))))
+            pings = stack.enter_context(PingPong(far_end.open(client.socks)))
+            assert wait_until(lambda: len(pings.round_trips_s) > 3)  # noqa: B023 - called now
+            idle, follower = (stack.enter_context(service.new_client()) for _ in range(2))
+            idle.get("/health")
+            events = stack.enter_context(follower.stream("GET", "/api/events"))
+            assert next(events.iter_bytes())
+            began = time.perf_counter()
+            service.child.send_signal(signal.SIGTERM)
+            assert service.child.wait(20.0) == 0
+            times.append(time.perf_counter() - began)
+            assert "ERROR" not in service.log()
+    book.add(Figure("SIGTERM to the end, all connected", Spread.of(times).p50, "s", "lower", 0.3))
+
+
 def test_neighbour(book: Book, full: Service, far_end: Echo) -> None:
     """The longest stall of a customer's 50 ms ping-pong while other keys come and go."""
     key = list_keys(full)[0]
@@ -76,7 +99,7 @@ def test_neighbour(book: Book, full: Service, far_end: Echo) -> None:
     ):
         time.sleep(3)
         quiet = alone.longest_stall_s * 1e3
-        with LeanClient(full) as client:
+        with LeanClient.of(full) as client:
             for _ in range(100):
                 made = client.ask("POST", "/api/keys", b'{"name": "passing"}')
                 client.ask("DELETE", f"/api/keys/{made['id']}")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tests.bench.book import Book, Figure, Spread
+from tests.bench.wrk import rate
 from tests.support.empty_app import EmptyApp
 from tests.support.keys import list_keys
 from tests.support.lean import LeanClient
@@ -17,7 +18,6 @@ from tests.support.service import Service
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 
 SAMPLES = 400
-CONNECTIONS = 16
 ROUNDS, ROUND_S = 3, 3
 
 
@@ -56,23 +56,13 @@ def timed(act: Callable[[], object], count: int = SAMPLES) -> Spread:
 def test_one_connection(book: Book, full: Service, empty: EmptyApp) -> None:
     """Over one kept TLS connection."""
     key_id = list_keys(full)[50]["id"]
-    with LeanClient(full) as client, LeanClient(full, address=(empty.host, empty.port)) as nothing:
+    with LeanClient.of(full) as client, LeanClient.of(full, address=(empty.host, empty.port)) as nothing:
         floor = timed(lambda: nothing.ask("GET", "/"))
         one = timed(lambda: client.ask("GET", f"/api/keys/{key_id}"))
         hundred = timed(lambda: client.ask("GET", "/api/keys"))
     common = {"floor": floor.p50, "floor_is": "empty server", "noise": floor.noise}
     book.add(Figure("get one key, p50", one.p50, "ms", goal=0.6, **common))  # type: ignore[arg-type]
     book.add(Figure("list 100 keys, p50", hundred.p50, "ms", goal=2.0, **common))  # type: ignore[arg-type]
-
-
-def rate(url: str, api_key: str) -> float:
-    """Requests a second at sixteen connections, by wrk."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{ROUND_S}s", "-H", f"X-API-Key: {api_key}", url]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "Non-2xx" not in told, told
-    match = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    assert match is not None, told
-    return float(match[1])
 
 
 def test_sixteen_connections(book: Book, full: Service, empty: EmptyApp) -> None:
@@ -87,7 +77,7 @@ def test_sixteen_connections(book: Book, full: Service, empty: EmptyApp) -> None
     rates: dict[str, list[float]] = {name: [] for name in urls}
     for _ in range(ROUNDS):
         for name, url in urls.items():
-            rates[name].append(rate(url, full.api_key))
+            rates[name].append(rate(url, full.api_key, ROUND_S))
     floor = Spread.of(rates["empty"])
     noise = max(rates["empty"]) / min(rates["empty"]) - 1
 

@@ -1,29 +1,18 @@
 """Tokens and the audit log in every Store."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from tests.contract.test_store import NOON, add, in_memory, key, sqlite
+from tests.contract.test_store import NOON, add, key
 
 from vpnkeys.domain.actor import SERVER, Actor, acting
-from vpnkeys.domain.audit import Entry, Outcome, key_changed, key_created, key_deleted, key_moved
+from vpnkeys.domain.audit import Entry, Filter, Outcome, key_changed, key_created, key_deleted, key_moved
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.token import Scope, new_token
 from vpnkeys.interfaces import Store
 
 ANN = Actor("Ann", "192.0.2.1", "request-1")
-
-
-@pytest.fixture(params=["fake", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each kind of store, empty."""
-    database = in_memory() if request.param == "fake" else sqlite(tmp_path / "vpnkeys.db")
-    found = database.open()
-    yield found
-    found.close()
 
 
 def test_tokens_come_back_as_they_were(store: Store) -> None:
@@ -68,6 +57,32 @@ def test_the_audit_log_tells_of_every_change_of_keys(store: Store) -> None:
     assert {(record.actor, record.outcome) for record in records[1:]} == {(ANN, Outcome.DONE)}
     assert store.audit(2, records[1].id) == records[2:4]
     assert [record.entry.subject for record in store.audit(100, subject="id-2")] == ["id-2"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        (Filter(), ["system.a_b", "keyboard.made", "key.deleted", "key.created"]),
+        (Filter(action="key"), ["key.deleted", "key.created"]),
+        (Filter(action="key.deleted"), ["key.deleted"]),
+        (Filter(action="key.d"), []),
+        (Filter(action="%"), []),
+        (Filter(action="system"), ["system.a_b"]),
+        (Filter(actor="aNN"), ["key.deleted", "key.created"]),
+        (Filter(actor="%"), []),
+        (Filter(outcome=Outcome.FAILED), ["system.a_b"]),
+        (Filter("key", "bob", Outcome.DONE), []),
+    ],
+)
+def test_the_audit_log_is_filtered(store: Store, chosen: Filter, found: list[str]) -> None:
+    """By an action or its kind, by a part of a name in any case, and by the outcome; signs of a search mean nothing."""
+    with acting(ANN), store.write() as transaction:
+        transaction.record(Entry("key.created", "id-1"))
+        transaction.record(Entry("key.deleted", "id-1"))
+    with acting(Actor("Bob", "192.0.2.2", "request-2")), store.write() as transaction:
+        transaction.record(Entry("keyboard.made", "id-2"))
+    store.record(Entry("system.a_b"), Outcome.FAILED, "why")
+    assert [record.entry.action for record in store.audit(100, chosen=chosen)] == found
 
 
 def test_the_audit_log_tells_what_was_tried_in_vain(store: Store) -> None:

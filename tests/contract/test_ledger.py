@@ -1,20 +1,21 @@
-"""What every ledger promises: the one in memory, and SQL on a SQLite file."""
+"""What every ledger promises: the one in memory, and SQL on SQLite and PostgreSQL."""
 
 import asyncio
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import permutations
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.contract.test_store import NOON, add, in_memory, key, sqlite
+from tests.contract.test_store import NOON, add, key
 from tests.fakes import FakeClock, FakeNode
+from tests.support.databases import Database
 
 from vpnkeys.api.convert.traffic import traffic_answer
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import WindowUsage
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.traffic import Bytes, Samples, Total
 from vpnkeys.interfaces import Store
@@ -25,10 +26,9 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 FIRST, NEXT, THIRD = "life-1", "life-2", "life-3"
 
 
-@pytest.fixture(params=["fake", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each kind of store, with two keys."""
-    database = in_memory() if request.param == "fake" else sqlite(tmp_path / "vpnkeys.db")
+@pytest.fixture
+def store(database: Database) -> Iterator[Store]:
+    """A store with two keys."""
     found = database.open()
     add(found, ONE, TWO)
     yield found
@@ -216,6 +216,28 @@ def test_an_imported_account_goes_on(store: Store) -> None:
     assert total(store) == 0
 
 
+def test_an_imported_account_may_be_in_a_window(store: Store) -> None:
+    """What was counted elsewhere counts in the windows of its time, once, and no more after a reset."""
+    with store.write() as transaction:
+        transaction.ledger.open_account(ONE.uuid, 1000, NOON)
+        transaction.ledger.open_account(TWO.uuid, 0, NOON)
+    merge(store, FIRST, 0, one=(1, 1))
+    assert (total(store), total(store, TWO)) == (1002, 0)
+    assert store.used_bytes({ONE.uuid: NOON, TWO.uuid: NOON}) == {ONE.uuid: 1002, TWO.uuid: 0}
+    assert store.used_bytes({ONE.uuid: NOON + HOUR}) == {ONE.uuid: 0}
+    reset(store)
+    assert (total(store), store.used_bytes({ONE.uuid: NOON})) == (0, {ONE.uuid: 0})
+
+
+def test_an_imported_account_beside_what_a_deleted_one_left(store: Store) -> None:
+    """A key may come back under a UUID whose counters Xray still has: only what is new is added."""
+    with store.write() as transaction:
+        transaction.ledger.open_account(ONE.uuid, 1000)
+        transaction.ledger.start_from(Samples(FIRST, {ONE.uuid: Bytes(100, 200)}))
+    merge(store, FIRST, 0, one=(101, 200))
+    assert total(store) == 1001
+
+
 def test_a_key_starts_from_what_a_deleted_one_left(store: Store) -> None:
     """Xray goes on counting where it was; only what is new counts, also in the window and over a restart of Xray."""
     with store.write() as transaction:
@@ -273,19 +295,19 @@ def test_a_clock_set_back_an_hour_costs_no_byte(store: Store) -> None:
     node.start_xray()
     traffic = TrafficService(store, node, clock)
     node.counters[ONE.uuid] = Bytes(100, 100)
-    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 200
+    assert asyncio.run(traffic.sampled(ONE)).total_bytes == 200
     clock.advance(hours=-1)
     node.counters[ONE.uuid] = Bytes(110, 110)
-    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 220
+    assert asyncio.run(traffic.sampled(ONE)).total_bytes == 220
     traffic.reset(ONE)
     node.counters[ONE.uuid] = Bytes(111, 110)
-    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 1
+    assert asyncio.run(traffic.sampled(ONE)).total_bytes == 1
     node.start_xray()
     clock.advance(seconds=1)
     node.counters[ONE.uuid] = Bytes(5, 5)
-    assert asyncio.run(traffic.sampled(ONE.uuid)).total_bytes == 11
+    assert asyncio.run(traffic.sampled(ONE)).total_bytes == 11
     assert in_hours(store) == 231
-    assert all(gap.since <= gap.until for gap in asyncio.run(traffic.sampled(TWO.uuid)).gaps)
+    assert all(gap.since <= gap.until for gap in asyncio.run(traffic.sampled(TWO)).gaps)
 
 
 def test_huge_counters_stay_exact_to_the_json(store: Store) -> None:
@@ -295,7 +317,7 @@ def test_huge_counters_stay_exact_to_the_json(store: Store) -> None:
     for used in (2**53 + 1, 2**62 - 1):
         node.counters[ONE.uuid] = Bytes(used, used - 3)
         count(store, node, FakeClock(NOON))
-        said = traffic_answer(ONE, store.traffic(ONE.uuid)).model_dump_json()
+        said = traffic_answer(ONE, store.traffic(ONE.uuid), WindowUsage(None, None, None)).model_dump_json()
         assert json.loads(said)["total_bytes"] == 2 * used - 3
         assert f'"total_bytes":{2 * used - 3},' in said
 
@@ -354,3 +376,58 @@ def test_more_keys_than_a_statement_holds_are_read(store: Store) -> None:
             {**dict.fromkeys(many, since), ONE.uuid: since}, [Samples(FIRST, {ONE.uuid: Bytes(2, 2)})]
         )
         assert (used[ONE.uuid], sum(used.values())) == (4, 4)
+
+
+def fold(store: Store, before: datetime) -> int:
+    """Fold all days before this midnight; how many."""
+    days = -1
+    more = True
+    while more:
+        days += 1
+        with store.write() as transaction:
+            more = transaction.ledger.fold_into_days(before)
+    return days
+
+
+def test_old_days_keep_their_sums(store: Store) -> None:
+    """Their hours become one point at midnight, whenever they are folded; a late byte is added; younger ones stay."""
+    merge(store, FIRST, -50 * 3600, one=(1, 2), two=(10, 20))
+    merge(store, FIRST, -49 * 3600, one=(3, 5), two=(10, 21))
+    merge(store, FIRST, 0, one=(4, 5))
+    midnight = NOON.replace(hour=0)
+    assert fold(store, midnight) == 1
+    assert fold(store, midnight) == 0
+    old = Bytes(3, 5)
+    assert [(point.begin, point.usage) for point in store.history(ONE.uuid, NOON - 72 * HOUR, NOON + HOUR)] == [
+        (midnight - 48 * HOUR, old),
+        (NOON, Bytes(1, 0)),
+    ]
+    merge(store, FIRST, -50 * 3600, one=(4, 7))
+    assert fold(store, midnight) == 1
+    points = store.history(None, midnight - 48 * HOUR, midnight)
+    assert [(point.begin, point.usage) for point in points] == [(midnight - 48 * HOUR, Bytes(3 + 10, 7 + 21))]
+    assert (total(store), in_hours(store)) == (11, 11)
+
+
+def test_what_is_folded_too_early_still_counts(store: Store) -> None:
+    """A clock that was wrong for a while takes nothing from what a window has used."""
+    merge(store, FIRST, 0, one=(1, 2), two=(5, 5))
+    reset(store, TWO, NOON)
+    merge(store, FIRST, 86400, one=(10, 2), two=(6, 5))
+    midnight = NOON.replace(hour=0)
+    before = store.used_bytes({ONE.uuid: midnight, TWO.uuid: midnight})
+    assert before == {ONE.uuid: 12, TWO.uuid: 1}
+    assert fold(store, midnight + 365 * 24 * HOUR)
+    assert store.used_bytes({ONE.uuid: midnight}) == {ONE.uuid: 12}
+    assert store.used_bytes({ONE.uuid: midnight + 24 * HOUR}) == {ONE.uuid: 9}
+
+
+def test_a_number_is_nobody_elses(store: Store) -> None:
+    """A key that is made after the newest one was deleted has no history, though it may get that one's number."""
+    merge(store, FIRST, 0, one=(1, 2), two=(5, 5))
+    with store.write() as transaction:
+        transaction.delete(TWO.id)
+    add(store, key(3, port=TWO.port))
+    merge(store, FIRST, 1, one=(1, 3), **{key(3).uuid: (1, 0)})
+    assert [point.usage for point in store.history(key(3).uuid, NOON, NOON + HOUR)] == [Bytes(1, 0)]
+    assert [point.usage for point in store.history(None, NOON, NOON + HOUR)] == [Bytes(2, 3)]

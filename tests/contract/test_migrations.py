@@ -13,10 +13,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
+from tests.support.migrating import bring_to
 
 from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import HEAD, current_revision, migrate
+from vpnkeys.store.sql.store import SqlStore
 from vpnkeys.store.sql.tables import metadata
 
 
@@ -128,3 +130,22 @@ def test_migrating_works_from_any_directory(tmp_path: Path) -> None:
     engine = open_engine(url)
     assert current_revision(engine) == HEAD
     engine.dispose()
+
+
+def test_subscriptions_of_before_keep_their_addresses(engine: Engine) -> None:
+    """They become those of one key each, and the server sees every later change of them."""
+    columns = "id, name, uuid, created_at, is_active, port, short_id, sni, flow"
+    at = "2025-08-05 12:00:00.000000"
+    bring_to(engine, "0007")
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        connection.execute(
+            text(f"INSERT INTO keys ({columns}) VALUES ('k', 'n', 'u', '{at}', 1, 10001, 's', 'a.test', '')")  # noqa: S608 - our own
+        )
+        connection.execute(text(f"INSERT INTO subscriptions VALUES ('k', '{'a' * 64}', '{at}')"))  # noqa: S608 - our own
+    migrate(engine)
+    store = SqlStore(engine)
+    (kept,) = store.subscriptions().values()
+    assert (kept.id, kept.key_ids, kept.token_hash) == ("k", ("k",), "a" * 64)
+    with store.write() as transaction:
+        transaction.delete_subscription("k")
+    assert store.subscriptions() == {}

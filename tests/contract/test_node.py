@@ -82,9 +82,9 @@ def fake_world(ports: range, target: str) -> World:
 def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
     """A real Xray."""
     api, xray = directory / "api.sock", xray_binary()
-    file = ConfigFile(
-        directory / "config.json", BaseConfig(str(api), PortRange(ports[0], ports[-1])), xray_checker(xray)
-    )
+    place = directory / "config"
+    place.mkdir()
+    file = ConfigFile(place / "config.json", BaseConfig(str(api), PortRange(ports[0], ports[-1])), xray_checker(xray))
     site = ServerIdentity("127.0.0.1", "A" * 43, str(directory), ("a.example",))
     control = XrayControl(api)
     start_file = StartFile(file.path, lambda _document: file.base, file.check, lambda _why: None)
@@ -114,9 +114,9 @@ def real_world(directory: Path, ports: range, target: str) -> Iterator[World]:
             stack.enter_context(socket.create_server(("127.0.0.1", port)))
 
         def make_unwritable() -> None:
-            # A directory in the file's place: root may write anywhere else.
-            file.path.unlink(missing_ok=True)
-            file.path.mkdir()
+            # A file in the place of its directory: root may write anywhere else.
+            place.rename(directory / "before")
+            place.touch()
 
         yield World(node, node, ports, target, connect, start, process.stop, make_unwritable, occupy)
 

@@ -1,14 +1,14 @@
 """What webhooks are to be told, in every Store: it comes with the change, or not at all."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
-from tests.contract.test_store import NOON, Database, add, in_memory, key, sqlite
+from tests.contract.test_store import NOON, add, key
+from tests.support.databases import Database
 
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.event import Kind, NewEvent
@@ -21,20 +21,6 @@ from vpnkeys.store.sql.migrate import migrate
 from vpnkeys.store.sql.outbox import read_unsettled
 
 URL = "https://example.com/hook"
-
-
-@pytest.fixture(params=["fake", "sqlite"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """Each kind of database, empty."""
-    return in_memory() if request.param == "fake" else sqlite(tmp_path / "vpnkeys.db")
-
-
-@pytest.fixture
-def store(database: Database) -> Iterator[Store]:
-    """A store on it."""
-    found = database.open()
-    yield found
-    found.close()
 
 
 def hook(store: Store, *events: Kind, minute: int = 0) -> Webhook:

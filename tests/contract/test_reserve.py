@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.contract.test_store import NOON, key
@@ -17,6 +19,7 @@ from tests.support.process import wait_until
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.files import RESERVE_BYTES, free_bytes, has_reserve, keep_reserve, write_atomically
+from vpnkeys.store.sql.opened import opened
 from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
 
@@ -138,6 +141,28 @@ def test_a_busy_server_writes_again_after_a_disk_was_read_only(disk: Path) -> No
             is_over.set()
         for user in users:
             user.result()
+
+
+def test_a_disk_that_comes_back_while_a_connection_is_opened(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was opened a moment before only reads, and is not kept: SQLite would open nothing else beside it."""
+    url = f"sqlite:///{disk / 'vpnkeys.db'}"
+    subprocess.run([sys.executable, "-c", _KILLED, url], check=True)
+    remount(disk, "ro")
+
+    def opened_just_before(file: Path, args: list[Any], options: dict[str, Any]) -> tuple[sqlite3.Connection, bool]:
+        result = opened(file, args, options)
+        remount(disk, "rw")
+        return result
+
+    with closing(SqlStore(open_migrated(url))) as store:
+        with pytest.raises(StoreUnavailable), store.write() as transaction:  # closes the one that is always open
+            transaction.insert(key(2))
+        with monkeypatch.context() as patched:
+            patched.setattr("vpnkeys.store.sql.engine.opened", opened_just_before)
+            store.traffic(key(1).uuid)
+        with store.write() as transaction:
+            transaction.insert(key(2))
+        assert key(2) in set(store.keys())
 
 
 @contextmanager

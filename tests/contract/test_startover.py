@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.support.data_dirs import filled, keys_in, settings_in, store_in
+from tests.support.data_dirs import filled, key, keys_in, settings_in, store_in
 
 from vpnkeys.domain.errors import DatabaseDamaged, StartRefused
 from vpnkeys.ops.backup import newest_backup, restored_mark, write_backup
@@ -39,7 +39,7 @@ def backed_up(settings: Settings, name: str = "vpnkeys-20250805-120000.backup") 
 def served(tmp_path: Path) -> Settings:
     """A data directory with five keys, a config.json that has them, and a backup."""
     settings = filled(tmp_path / "data", 1, 2, 3, 4, 5)
-    write_config(settings.data_dir, *(f"uuid-{number}" for number in range(1, 6)))
+    write_config(settings.data_dir, *(key(number).uuid for number in range(1, 6)))
     backed_up(settings)
     take(settings.data_dir).close()
     return settings
@@ -169,9 +169,9 @@ def test_without_a_backup_one_from_elsewhere_is_asked_for(served: Settings) -> N
 
 def test_an_older_database_refuses_the_start(served: Settings) -> None:
     """Two keys that it has never heard of; one may be what a power cut left of a creation."""
-    write_config(served.data_dir, "uuid-1", "new-1")
+    write_config(served.data_dir, key(1).uuid, "new-1")
     refuse_starting_over(served, start_empty=False)
-    write_config(served.data_dir, "uuid-1", "new-1", "new-2")
+    write_config(served.data_dir, key(1).uuid, "new-1", "new-2")
     assert "lacks 2 keys of config.json" in refusal(served)
     refuse_starting_over(served, start_empty=True)
     assert keys_in(served.data_dir) == [1, 2, 3, 4, 5], "what is intact stays"
@@ -179,7 +179,7 @@ def test_an_older_database_refuses_the_start(served: Settings) -> None:
 
 def test_an_older_backup_may_be_restored(served: Settings) -> None:
     """The restore says so to the next start, and to that one only."""
-    write_config(served.data_dir, "uuid-1", "new-1", "new-2")
+    write_config(served.data_dir, key(1).uuid, "new-1", "new-2")
     restored_mark(served.data_dir).touch()
     refuse_starting_over(served, start_empty=False)
     accept_start(served.data_dir)

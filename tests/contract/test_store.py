@@ -1,67 +1,25 @@
-"""What every Store promises: the one in memory, and SQL on a SQLite file."""
+"""What every Store promises: the one in memory, and SQL on SQLite and PostgreSQL."""
 
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from sqlalchemy.exc import IntegrityError
-from tests.fake_store import FakeStore, Memory
 from tests.strategies import key_lists
+from tests.support.databases import Database, sqlite
 from tests.support.slowness import slowness
 
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.interfaces import Store, Transaction
-from vpnkeys.store.sql.engine import open_engine
-from vpnkeys.store.sql.migrate import migrate
-from vpnkeys.store.sql.store import SqlStore
 
 NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """A database, and how to open one more store on it. `conflict` is what it raises when a key is not new."""
-
-    open: Callable[[], Store]
-    conflict: type[Exception]
-
-
-def sqlite(path: Path) -> Database:
-    """A SQLite file."""
-    url = f"sqlite:///{path}"
-    engine = open_engine(url)
-    migrate(engine)
-    engine.dispose()
-    return Database(lambda: SqlStore(open_engine(url)), IntegrityError)
-
-
-def in_memory() -> Database:
-    """A fake one."""
-    memory = Memory()
-    return Database(lambda: FakeStore(memory), ValueError)
-
-
-@pytest.fixture(params=["fake", "sqlite"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """Each kind of database, empty."""
-    return in_memory() if request.param == "fake" else sqlite(tmp_path / "vpnkeys.db")
-
-
-@pytest.fixture
-def store(database: Database) -> Iterator[Store]:
-    """A store on it."""
-    found = database.open()
-    yield found
-    found.close()
 
 
 def key(number: int, **changes: object) -> Key:
@@ -193,6 +151,21 @@ def test_a_commit_is_seen_by_everybody_at_once(database: Database) -> None:
         assert len(reader.keys()) == number - 1
         add(writer, key(number))
         assert len(reader.keys()) == len(writer.keys()) == number
+    one.close()
+    other.close()
+
+
+def test_what_another_process_left_alone_stays_the_same_object(sql_database: Database) -> None:
+    """Its JSON and whatever else is kept of a key is then right without a look at it: one change costs one key."""
+    one, other = sql_database.open(), sql_database.open()
+    add(one, key(1), key(2), key(3))
+    before = one.keys()
+    with other.write() as transaction:
+        transaction.update(key(2, name="renamed"))
+        transaction.delete(key(3).id)
+        transaction.insert(key(4))
+    assert one.keys() == (key(1), key(2, name="renamed"), key(4))
+    assert one.keys()[0] is before[0]
     one.close()
     other.close()
 
@@ -338,11 +311,12 @@ def test_a_lock_that_somebody_keeps_is_no_answer(database: Database) -> None:
     other.close()
 
 
-def test_a_lock_that_is_kept_for_long_delays_nobody_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_kept_for_long_delays_nobody_twice(
+    sql_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first writer waits its whole time; those after it only briefly, until one of them had its turn."""
     monkeypatch.setattr("vpnkeys.store.sql.store.BRIEFLY_S", 0.1)
-    database = sqlite(tmp_path / "vpnkeys.db")
-    one, other = database.open(), database.open()
+    one, other = sql_database.open(), sql_database.open()
     with one.write():
         with pytest.raises(StoreUnavailable), other.write(patience_s=0.5):
             pytest.fail("two writers at once")
@@ -356,12 +330,11 @@ def test_a_lock_that_is_kept_for_long_delays_nobody_twice(tmp_path: Path, monkey
     other.close()
 
 
-def test_many_processes_lose_nothing(tmp_path: Path) -> None:
+def test_many_processes_lose_nothing(sql_database: Database) -> None:
     """The service and a timer's command write at once, in a process each: all 400 changes are kept."""
-    path = tmp_path / "vpnkeys.db"
-    store = sqlite(path).open()
+    store = sql_database.open()
     add(store, key(0, port=1))
-    work = [sys.executable, "-c", _ADD_100_TIMES, f"sqlite:///{path}"]
+    work = [sys.executable, "-c", _ADD_100_TIMES, sql_database.url]
     children = [subprocess.Popen(work, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
     for child in children:
         assert child.stdout is not None

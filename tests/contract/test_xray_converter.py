@@ -20,7 +20,8 @@ from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.xray.config import protobuf as wire
 from vpnkeys.xray.config.check import xray_checker
-from vpnkeys.xray.config.document import BaseConfig, JsonObject, merge, render_inbound
+from vpnkeys.xray.config.document import BaseConfig, merge
+from vpnkeys.xray.config.pieces import JsonObject, render_inbound
 from vpnkeys.xray.rpc.control import XrayControl
 
 pytestmark = pytest.mark.e2e

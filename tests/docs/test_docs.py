@@ -16,16 +16,19 @@ from tests.support.manual import (
     PAGES,
     READMES,
     RU,
+    Block,
     blocks_of,
     commands_in,
     headings_of,
     links_of,
+    runnable,
     sections_of,
     without_comments,
 )
 from tests.support.process import REPOSITORY
 
 import vpnkeys
+from vpnkeys.api.pages.sub_apps import SYSTEMS
 from vpnkeys.cli.main import _COMMANDS, build_app
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.trial import Outcome
@@ -33,6 +36,7 @@ from vpnkeys.interfaces import Host, Node
 from vpnkeys.service.health.codes import TROUBLES, Code
 from vpnkeys.service.selftest import EGRESS_FAILED, NOT_COUNTED
 from vpnkeys.settings import DEFAULT_RATE_LIMITS, PREFIX, Settings, load_settings
+from vpnkeys.xray.process.tried import FIRST_UNFIT, OLDEST_FIT, TRIED
 
 LANGUAGES = (EN, RU)
 SOURCE = Path(vpnkeys.__file__).parent
@@ -44,6 +48,9 @@ _ROW = re.compile(r"^\| `(?P<name>\w+)` ", re.MULTILINE)
 _SETTING = re.compile(rf"^\| `{PREFIX}(\w+)` \|([^|]+)\|", re.MULTILINE)
 # What a problem is made with, and what the client says when there was no answer.
 _CODE_IN_TEXT = re.compile(r'(?:problem\(\s*[\w.]+|\(None), ?\s*"(\w+)"')
+# What comes first in a line, behind a pipe or in $(…), after variables of its own.
+_PROGRAM = re.compile(r"(?:^|\$\(|\| |&& )(?:[A-Z_]+=)?(?!\$)([a-z][\w-]*)(?=[\s)])", re.MULTILINE)
+_ON_EVERY_DEBIAN = {"base64", "export", "head"}
 _APP = typer.main.get_command(build_app(_COMMANDS))
 
 
@@ -120,7 +127,7 @@ def test_every_setting_is_explained(folder: Path) -> None:
     rows = dict(_SETTING.findall((folder / "operations.md").read_text(encoding="utf-8")))
     assert sorted(rows) == sorted(name.upper() for name in Settings.model_fields)
     shown = {
-        "LISTEN": "0.0.0.0:8000",
+        "LISTEN": "[::]:8000",
         "PORT_RANGE": "10001-10100",
         "RATE_LIMITS": ",".join(f"{name}={limit}" for name, limit in DEFAULT_RATE_LIMITS.items()),
         "TRAFFIC_INTERVAL_S": "10",
@@ -130,6 +137,15 @@ def test_every_setting_is_explained(folder: Path) -> None:
     assert {name: rows[name].strip(" `") for name in shown} == shown
     defaults = load_settings({})
     assert load_settings({f"{PREFIX}{name}": value for name, value in shown.items()}) == defaults
+
+
+@pytest.mark.parametrize("folder", LANGUAGES, ids=["en", "ru"])
+def test_the_versions_of_xray_that_were_tried_are_those_of_the_code(folder: Path) -> None:
+    """The page of the installation has a row for each, and the bounds of other versions."""
+    text = (folder / "install.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+\.\d+\.\d+) \|", text, re.MULTILINE) == [one.version for one in TRIED]
+    (bounds,) = (line for line in text.splitlines() if line.startswith("`VPNKEYS_XRAY_BIN` "))
+    assert re.findall(r"\d+\.\d+\.\d+", bounds)[:2] == [OLDEST_FIT, FIRST_UNFIT]
 
 
 @pytest.mark.parametrize("page", [*READMES, *EN.glob("*.md"), *RU.glob("*.md")], ids=lambda page: str(page.name))
@@ -144,11 +160,39 @@ def _is_command(line: str) -> bool:
     words = shlex.split(line.partition(" | ")[0].partition("  #")[0].rstrip(")"))[1:]
     command: Any = _APP
     while hasattr(command, "commands"):
+        if not words and command.invoke_without_command:
+            break
         if not words or words[0] not in command.commands:
             return False
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     return all(word in known for word in words if word.startswith("-"))
+
+
+@pytest.mark.parametrize("folder", LANGUAGES, ids=["en", "ru"])
+@pytest.mark.parametrize("name", ["first-key.md", "api.md", "operations.md"])
+def test_no_program_is_needed_that_the_page_does_not_install(folder: Path, name: str) -> None:
+    """A bare Debian has what is typed, or the page says how to get it; `api` is a function of the page's own."""
+    script = without_comments(Block("sh", "\n".join(runnable(folder / name, "sh")))).code
+    installed = re.findall(r"apt-get install ([\w -]+)", (folder / name).read_text(encoding="utf-8"))
+    known = {
+        "vpnkeys",
+        *re.findall(r"^(\w+)\(\)", script, re.MULTILINE),
+        *_ON_EVERY_DEBIAN,
+        *" ".join(installed).split(),
+    }
+    used = set(_PROGRAM.findall(script))
+    assert "vpnkeys" in used or "curl" in used
+    assert used - known == set()
+
+
+@pytest.mark.parametrize("folder", LANGUAGES, ids=["en", "ru"])
+def test_the_apps_are_those_of_the_customers_page(folder: Path) -> None:
+    """For each system the same, in the same order."""
+    rows = dict(re.findall(r"^\| (\w+) \| (.+) \|$", (folder / "first-key.md").read_text(), re.MULTILINE))
+    assert {system: rows[system].split(", ") for system in SYSTEMS} == {
+        system: [app.name for app in apps] for system, apps in SYSTEMS.items()
+    }
 
 
 def test_the_receiver_verifies_as_the_page_does() -> None:

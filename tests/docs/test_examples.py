@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
 
 import httpx
 import pytest
+from tests.support import aiogram_python
 from tests.support.clients import XrayClient
 from tests.support.keys import carries
 from tests.support.link import VlessLink
@@ -24,6 +21,7 @@ from tests.support.ports import free_port
 from tests.support.process import REPOSITORY, ChildProcess, wait_until
 from tests.support.service import Service
 from tests.support.streams import ByteServer
+from tests.support.telegram import FakeTelegram
 
 from vpnkeys.client import Client
 
@@ -31,7 +29,6 @@ pytestmark = pytest.mark.e2e
 
 EXAMPLES = REPOSITORY / "docs" / "examples"
 _OPEN = {EN / "api.md": "open", RU / "api.md": "открыт"}
-_USER = {"id": 4711, "is_bot": False}
 
 
 @pytest.fixture(scope="module")
@@ -127,75 +124,6 @@ def token_of(service: Service, scope: str) -> str:
     return str(service.client.post("/api/tokens", json={"name": scope, "scope": scope}).json()["token"])
 
 
-class FakeTelegram:
-    """As much of Telegram's Bot API as a polling bot sees: what users write, and what they are told."""
-
-    token = "123456:made-up"
-
-    def __init__(self) -> None:
-        """Nobody has written yet."""
-        self.told: list[dict[str, Any]] = []
-        self._updates: list[dict[str, Any]] = []
-        self._changed = threading.Condition()
-        telegram = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                _, bot, method = self.path.split("/")
-                fields = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                assert bot == f"bot{telegram.token}"
-                answer = json.dumps({"ok": True, "result": telegram.answer(method, fields)}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def write(self, text: str, chat_type: str = "private") -> None:
-        """A user writes something."""
-        with self._changed:
-            message = {"text": text, "from": _USER, "chat": {"id": 4711, "type": chat_type}}
-            self._updates.append({"update_id": len(self._updates) + 1, "message": message})
-            self._changed.notify_all()
-
-    def answer(self, method: str, fields: dict[str, Any]) -> object:
-        """What a method answers; getUpdates waits for news as long as it is asked to."""
-        with self._changed:
-            if method == "sendMessage":
-                self.told.append(fields)
-                return {}
-            assert method == "getUpdates"
-            self._changed.wait_for(lambda: len(self._updates) >= fields["offset"], fields["timeout"])
-            return self._updates[fields["offset"] - 1 :]
-
-    def replies(self, count: int) -> list[str]:
-        """The texts that were told, once there are so many."""
-        assert wait_until(lambda: len(self.told) >= count), self.told
-        return [str(message["text"]) for message in self.told]
-
-    def __enter__(self) -> Self:
-        """Answer from now on."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """No more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 @pytest.fixture
 def telegram() -> Iterator[FakeTelegram]:
     """Somebody to talk to."""
@@ -203,19 +131,26 @@ def telegram() -> Iterator[FakeTelegram]:
         yield telegram
 
 
-@pytest.fixture
-def bot(telegram: FakeTelegram, reader: dict[str, str], service: Service, tmp_path: Path) -> Iterator[ChildProcess]:
+@pytest.fixture(params=["telegram_bot.py", "aiogram_bot.py"])
+def bot(
+    request: pytest.FixtureRequest, telegram: FakeTelegram, reader: dict[str, str], service: Service, tmp_path: Path
+) -> Iterator[ChildProcess]:
     """The bot, with a token of the scope that the page names; its key is deleted in the end."""
+    python, own = sys.executable, {}
+    if request.param == "aiogram_bot.py":
+        if not aiogram_python.is_here():
+            pytest.skip("aiogram is not installed: python -m tests.support.aiogram_python")
+        python, own = str(aiogram_python.PYTHON), {"PYTHONPATH": str(aiogram_python.client_alone(tmp_path))}
     more = {
         "TELEGRAM_TOKEN": telegram.token,
         "TELEGRAM_API": telegram.url,
         "VPNKEYS_API_KEY": token_of(service, "keys"),
     }
     bot = ChildProcess(
-        [sys.executable, str(EXAMPLES / "telegram_bot.py")],
+        [python, str(EXAMPLES / request.param)],
         name="bot",
         log_path=tmp_path / "log",
-        env=reader | more,
+        env=reader | more | own,
     )
     yield bot
     bot.stop()
@@ -225,7 +160,9 @@ def bot(telegram: FakeTelegram, reader: dict[str, str], service: Service, tmp_pa
 
 
 @pytest.mark.usefixtures("bot")
-def test_the_bot_gives_a_link(telegram: FakeTelegram, service: Service, byte_server: ByteServer) -> None:
+def test_the_bot_gives_a_link(
+    request: pytest.FixtureRequest, telegram: FakeTelegram, service: Service, byte_server: ByteServer
+) -> None:
     """/start gives a link that carries traffic, and the same one again; a group is given nothing."""
     telegram.write("/start", chat_type="group")
     telegram.write("/start")
@@ -236,8 +173,12 @@ def test_the_bot_gives_a_link(telegram: FakeTelegram, service: Service, byte_ser
     assert (key["name"], key["max_devices"]) == ("telegram:4711", 3)
     with XrayClient(VlessLink.parse(first)) as client:
         assert carries(client.socks, byte_server)
-    telegram.write("/usage")
-    assert telegram.replies(3)[2].endswith(" GiB")
+    has_terms = "aiogram" in request.node.name
+    # The term of 30 days begins with the first sample that has bytes of the key.
+    assert not has_terms or wait_until(lambda: bool(service.client.get("/api/keys").json()[0]["expires_at"]))
+    telegram.write("/left" if has_terms else "/usage")
+    told = telegram.replies(3)[2]
+    assert told.startswith("50.00 GB left, until 2") if has_terms else told.endswith(" GB")
 
 
 def test_the_bot_outlives_its_server(telegram: FakeTelegram, bot: ChildProcess, service: Service) -> None:

@@ -20,7 +20,7 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer, transfer
 from tests.support.target import RealityTarget
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 BYTES = 200_000
 SECRET = "correct horse battery staple"
@@ -91,7 +91,7 @@ def moved(
                     transfer(sock, BYTES, BYTES)
         totals = [_settled(old, key) for key in customers]
         with Load(old) as load:
-            wait_until(lambda: bool(load.made))
+            assert wait_until(lambda: bool(load.made))
             before = list(load.made)
             answer_of(old, "backup", file, "--passphrase-file", str(room / "passphrase"))
         _refusals(old, room, file)
@@ -162,7 +162,7 @@ def test_a_client_connects_with_its_old_link(moved: Moved, byte_server: ByteServ
 def test_the_server_backs_itself_up(moved: Moved) -> None:
     """A server that starts with keys and without a backup makes one at once, and it can be restored."""
     directory = moved.new.data_dir / "backups"
-    wait_until(lambda: directory.is_dir() and any(directory.glob("vpnkeys-*.backup")))
+    assert wait_until(lambda: directory.is_dir() and any(directory.glob("vpnkeys-*.backup")))
     (file,) = directory.glob("vpnkeys-*.backup")
     assert file.stat().st_mode & 0o777 == 0o600
     kept = len(list_keys(moved.new))

@@ -78,7 +78,7 @@ def test_others_do_not_notice(service: Service, echo: Echo, client_type: type[Cl
 
         def let_it_tick() -> None:
             seen = len(stream.round_trips_s)
-            wait_until(lambda: len(stream.round_trips_s) > seen or stream.broken is not None)
+            assert wait_until(lambda: len(stream.round_trips_s) > seen or stream.broken is not None)
 
         for _ in range(KEYS_THAT_COME_AND_GO):
             passing = make_key(service, "passing")

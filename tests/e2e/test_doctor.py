@@ -24,7 +24,7 @@ from tests.support.target import RealityTarget
 
 from vpnkeys.doctor.checks.selftest import NAME
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 
 @pytest.fixture(scope="module")

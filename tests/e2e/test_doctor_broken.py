@@ -27,7 +27,7 @@ from tests.support.process import wait_until
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 NAMES = ("one.example.com", "two.example.com")
 

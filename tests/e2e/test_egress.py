@@ -6,13 +6,10 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from tests.support.clients import Client, SingBoxClient, XrayClient
-from tests.support.link import VlessLink
+from tests.support.egress import BLOCKED, LISTENING, MOVING, NOT_ADDRESSES, Scene, in_a_guest, on_this_host
 from tests.support.process import wait_until
 from tests.support.room import (
     FAR4,
@@ -20,16 +17,13 @@ from tests.support.room import (
     LINK_LOCAL,
     METADATA,
     PRIVATE4,
-    PRIVATE6,
     PUBLIC4,
-    PUBLIC6,
     Listener,
-    Names,
     Room,
     can_make_rooms,
     settle,
-    xray_asking_the_room,
 )
+from tests.support.rootfs import NoGuestError
 from tests.support.service import Service
 from tests.support.socks import Address, SocksError, connect, udp_associate
 from tests.support.target import RealityTarget
@@ -41,78 +35,26 @@ pytestmark = [
     pytest.mark.skipif(not can_make_rooms(), reason="needs root, ip and nft for a network of its own"),
 ]
 
-LISTENING = ("127.0.0.1", "127.0.0.9", "::1", PRIVATE4, PRIVATE6, METADATA, LINK_LOCAL, PUBLIC4, PUBLIC6)
-NAMES = {
-    "loopback.test": ["127.0.0.1"],
-    "loopback6.test": ["::1"],
-    "private.test": [PRIVATE4],
-    "metadata.test": [METADATA],
-    "own.test": [PUBLIC4],
-}
-BLOCKED = (
-    *LISTENING,
-    "::ffff:127.0.0.1",
-    f"::ffff:{PRIVATE4}",
-    "0.0.0.0",  # noqa: S104 - a destination here
-    "::",
-    "localhost",
-    "a.localhost",
-    *NAMES,
-)
-NOT_ADDRESSES = ("127.1", "2130706433", "0x7f000001", "017700000001", "127.0.0.1.")
+_SCENES = [
+    "guarded",
+    "unguarded",
+    pytest.param("guest", marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+]
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A server with its key, and who listens: `blocked` everywhere in it, `allowed` by allowance, `far` outside."""
-
-    service: Service
-    link: VlessLink
-    blocked: Listener
-    allowed: Listener
-    far: Listener
-    names: Names
-    is_guarded: bool
-
-
-@pytest.fixture(scope="module", params=["guarded", "unguarded"])
+@pytest.fixture(scope="module", params=_SCENES)
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Set the scene, with the kernel's guard and without it."""
-    directory = tmp_path_factory.mktemp("room")
-    with ExitStack() as stack:
-        room = stack.enter_context(Room())
-        blocked = stack.enter_context(Listener(LISTENING))
-        allowed = stack.enter_context(Listener(["127.0.0.1", "127.0.0.2"]))
-        with room.far():
-            far = stack.enter_context(Listener([FAR4, FAR6], blocked.port))
-        names = Names(
-            {name: list(addresses) for name, addresses in NAMES.items()} | {"moves.test": [FAR4, "127.0.0.1"]}
-        )
-        stack.callback(names.close)
-        target = stack.enter_context(RealityTarget(["site.test"]))
-        service = _service(target, directory, allowed.port)
-        if request.param == "unguarded":
-            service.env["PATH"] = str(directory / "nothing-here")
-        stack.enter_context(service)
-        yield Scene(service, _link(service), blocked, allowed, far, names, request.param == "guarded")
-
-
-def _service(target: RealityTarget, directory: Path, allowed_port: int) -> Service:
-    service = Service(
-        target,
-        egress_allow=[f"127.0.0.1/32:{allowed_port}", f"127.0.0.2/32:{allowed_port}"],
-        settings={"VPNKEYS_XRAY_BIN": str(xray_asking_the_room(directory))},
-    )
-    service.env["VPNKEYS_LISTEN"] = f"0.0.0.0:{service.address[1]}"
-    return service
-
-
-def _link(service: Service) -> VlessLink:
-    service.wait_ready()
-    answer = service.client.post("/api/keys", json={"name": "customer"})
-    assert answer.status_code == 200, answer.text
-    config = service.client.get(f"/api/keys/{answer.json()['id']}/config")
-    return VlessLink.parse(config.json()["vless_url"])
+    """Set the scene: with the kernel's guard, without it, and as it is installed on a machine that was booted."""
+    if request.param != "guest":
+        directory = tmp_path_factory.mktemp("room")
+        with on_this_host(directory, is_guarded=request.param == "guarded") as scene:
+            yield scene
+        return
+    try:
+        with in_a_guest() as scene:
+            yield scene
+    except NoGuestError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=[XrayClient, SingBoxClient])
@@ -213,15 +155,16 @@ def test_one_session_with_many_peers(scene: Scene, client: Client) -> None:
 
 
 def test_a_name_that_changes_its_mind(scene: Scene, client: Client) -> None:
-    """With the guard a name that shows a public address first and loopback later leads nowhere inside."""
-    if not scene.is_guarded:
-        pytest.skip("routing alone cannot see this: docs/adr/0002-egress.md")
-    for _ in range(4):
-        _answers_tcp(client.socks, "moves.test", scene.blocked.port)
-        _answers_udp(client.socks, "moves.test", scene.blocked.port)
+    """A name that shows a public address first and a private one later leads nowhere inside, with the guard or not."""
+    for name in MOVING:
+        for _ in range(3):
+            _answers_tcp(client.socks, name, scene.blocked.port)
+            _answers_udp(client.socks, name, scene.blocked.port)
     settle()
-    assert {FAR4, "127.0.0.1"} <= set(scene.names.given)
+    assert {FAR4, "127.0.0.1", "::1", PRIVATE4, METADATA, PUBLIC4} <= set(scene.names.given)
     assert scene.blocked.arrived == []
+    assert _answers_tcp(client.socks, "far.test", scene.far.port)
+    assert _answers_udp(client.socks, "far.test", scene.far.port)
 
 
 def test_the_allow_list_opens_what_it_names(scene: Scene, client: Client) -> None:
@@ -236,7 +179,7 @@ def test_the_allow_list_opens_what_it_names(scene: Scene, client: Client) -> Non
 
 def test_the_panel_through_the_vpn(scene: Scene, client: Client) -> None:
     """The API answers on the server's public address through the VPN, and on no private one."""
-    port = scene.service.address[1]
+    port = scene.api_port
     assert _opens_tls(client.socks, PUBLIC4, port)
     for host in ("127.0.0.1", PRIVATE4, "localhost"):
         assert not _opens_tls(client.socks, host, port), host
@@ -256,9 +199,8 @@ def _opens_tls(proxy: Address, host: str, port: int) -> bool:
 
 def test_the_api_of_xray_is_out_of_reach(scene: Scene, client: Client) -> None:
     """Xray's API is a socket in the file system: no name or address leads there, and no TCP port belongs to it."""
-    path = scene.service.data_dir / "run" / "api.sock"
-    assert path.is_socket()
-    assert path.stat().st_mode & 0o777 == 0o600
+    path = scene.xray_socket
+    assert scene.kind_of(path) == "socket 600"
     for host in (str(path), f"unix:{path}", f"@{path}"):
         assert not _answers_tcp(client.socks, host, 1), host
     assert not any(_answers_tcp(client.socks, "127.0.0.1", port) for port in (1, 10085))
@@ -266,10 +208,10 @@ def test_the_api_of_xray_is_out_of_reach(scene: Scene, client: Client) -> None:
 
 def test_health_tells_what_udp_can(scene: Scene) -> None:
     """`/health` says whether one UDP session may talk to many peers; the log says once what to do about it."""
-    health = scene.service.client.get("/health").json()
+    health = scene.api.get("/health").json()
     assert health["udp_full_cone"] == ("available" if scene.is_guarded else "unavailable")
     assert ("guard_not_kept" in {problem["code"] for problem in health["problems"]}) == (not scene.is_guarded)
-    assert scene.service.log().count("the kernel cannot guard") == (0 if scene.is_guarded else 1)
+    assert scene.log().count("the kernel cannot guard") == (0 if scene.is_guarded else 1)
 
 
 def _has_table(service: Service) -> bool:

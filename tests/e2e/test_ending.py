@@ -30,7 +30,7 @@ from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.store import SqlStore
 from vpnkeys.xray.process.binary import obtain
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 LONGER_THAN_A_CALL_S = 1.4  # and shorter than a change waits for the database
 

@@ -1,6 +1,7 @@
 """Every fault, and every change while it lasts: answers stay true, stopped keys stay out, all agree soon after it.
 
 By default each fault comes once, with three changes at a time: over seven faults, any two changes meet in one of them.
+What a change would find out is named without one, too.
 `./test --soak` makes each change alone in each fault.
 """
 
@@ -11,14 +12,16 @@ from itertools import product
 
 import pytest
 from tests.support.changes import CHANGES
-from tests.support.episodes import Episode, Far
+from tests.support.episodes import NAMED_WITHIN_S, RIGHT_WITHIN_S, Episode, Far, problems
 from tests.support.faults import FAULTS, Scene
 from tests.support.keys import list_keys, make_key
+from tests.support.process import wait_until
 from tests.support.scenes import running_scene, why_not
+from tests.support.slowness import slowness
 from tests.support.streams import ByteServer, Echo
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
 TOGETHER = (0, 1, 3)
 """Differences of these three, modulo seven, are all numbers from one to six: each pair of changes once in seven."""
@@ -59,6 +62,16 @@ def _live_through(scene: Scene, far: Far, fault: str, changes: Sequence[str]) ->
 def test_three_changes_in_each_fault(scene: Scene, far: Far, fault: str, changes: list[str]) -> None:
     """Those faults that do not take long to be noticed."""
     _live_through(scene, far, fault, changes)
+
+
+@pytest.mark.parametrize("fault", ["target dead", "DNS dead"])
+def test_a_dead_name_is_named_though_no_key_is_made(scene: Scene, far: Far, fault: str) -> None:
+    """Within fifteen seconds, as a name that new keys may not have and as one that a key has; soon after it is well."""
+    _live_through(scene, far, fault, [])
+    codes = FAULTS[fault].codes
+    with FAULTS[fault].during(scene):
+        assert wait_until(lambda: codes <= problems(scene.service), NAMED_WITHIN_S * slowness())
+    assert wait_until(lambda: not codes & problems(scene.service), RIGHT_WITHIN_S * slowness())
 
 
 @pytest.mark.soak

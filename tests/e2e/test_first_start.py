@@ -16,7 +16,7 @@ from tests.support.keys import make_key
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 _API_KEY = re.compile(r"API key, shown this once: (\S+)")
 

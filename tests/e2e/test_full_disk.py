@@ -17,7 +17,7 @@ import pytest
 from tests.support.agreement import agreement
 from tests.support.clients import XrayClient
 from tests.support.disks import empty, fill, fill_for_good, needs_mounts, read_only, remount, small_disk
-from tests.support.keys import Key, carries, link_of, make_key
+from tests.support.keys import Key, carries, link_of, list_keys, make_key
 from tests.support.process import wait_until
 from tests.support.service import Service
 from tests.support.slowness import slowness
@@ -25,7 +25,7 @@ from tests.support.streams import ByteServer, Echo, PingPong, transfer
 from tests.support.supervisor import SETTINGS, XraySupervisor
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, needs_mounts]
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite, needs_mounts]
 
 STRIKES_WITHIN_S, TOLD_WITHIN_S, AGREES_WITHIN_S = 6.0, 15.0, 10.0
 QUOTA_BYTES = 300_000
@@ -44,9 +44,16 @@ def service(
         yield service
 
 
+def _fill(disk: Path) -> None:
+    """Take all the space, also what the database's log has for writes to come."""
+    with closing(sqlite3.connect(disk / "vpnkeys.db")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    fill_for_good(disk)
+
+
 @contextmanager
 def _full_disk(service: Service) -> Iterator[None]:
-    fill_for_good(service.data_dir)
+    _fill(service.data_dir)
     try:
         yield
     finally:
@@ -148,20 +155,62 @@ def test_the_reserve_stores_stops_and_is_put_back(service: Service) -> None:
     assert wait_until(lambda: not _codes(service) & {"disk_full", "database_unwritable"})
 
 
+def _expires_soon(service: Service, key: Key) -> float:
+    """Give a key a date that comes in a moment, but not before it is stored; return when, on the monotonic clock."""
+    seconds = 1.5 * slowness()
+    soon = time.monotonic() + seconds
+    service.client.patch(f"/api/keys/{key['id']}", json={"expires_at": _soon(seconds)}).raise_for_status()
+    return soon
+
+
 def _trouble(disk: Path, trouble: str) -> None:
-    fill_for_good(disk) if trouble == "full" else remount(disk, "ro")
+    _fill(disk) if trouble == "full" else remount(disk, "ro")
 
 
 def _cure(disk: Path, trouble: str) -> None:
     empty(disk) if trouble == "full" else remount(disk, "rw")
 
 
+def _kill_and_start(service: Service) -> None:
+    service.kill()
+    assert wait_until(lambda: not service.leftover_pids())
+    service.start()
+
+
+def test_no_end_of_the_service_undoes_a_stop(service: Service, byte_server: ByteServer) -> None:
+    """Switched off and used up on a full disk, then the service is killed, twice: before there is room, and after."""
+    switched, bounded, kept = make_key(service), _limited(service, traffic_limit_bytes=QUOTA_BYTES), make_key(service)
+    keys = (switched, bounded, kept)
+    with XrayClient.many([link_of(service, key) for key in keys]) as client:
+        assert all(carries(proxy, byte_server) for proxy in client.proxies)
+        with _full_disk(service):
+            answer = service.client.patch(f"/api/keys/{switched['id']}", json={"is_active": False})
+            assert (answer.status_code, answer.json()["code"]) == (503, "not_written"), answer.text
+            assert "also when this server or the host is restarted" in answer.json()["detail"]
+            with byte_server.open(client.proxies[1]) as sock:
+                transfer(sock, QUOTA_BYTES // 2, QUOTA_BYTES // 2)
+            assert wait_until(lambda: _status(service, bounded) == "limited")
+            _kill_and_start(service)
+            assert wait_until(lambda: carries(client.proxies[2], byte_server, timeout=1.0))
+            assert [_status(service, key) for key in keys] == ["disabled", "limited", "active"]
+            assert not any(carries(proxy, byte_server, timeout=1.0) for proxy in client.proxies[:2])
+            service.kill()
+        assert wait_until(lambda: not service.leftover_pids())
+        service.start()
+        assert wait_until(lambda: carries(client.proxies[2], byte_server, timeout=1.0))
+        _agrees(service)
+        assert [_status(service, key) for key in keys] == ["disabled", "limited", "active"]
+        assert not any(carries(proxy, byte_server, timeout=1.0) for proxy in client.proxies[:2])
+        service.client.patch(f"/api/keys/{switched['id']}", json={"is_active": True}).raise_for_status()
+        _kill_and_start(service)  # what was stored is in the journal no more
+        assert wait_until(lambda: carries(client.proxies[0], byte_server, timeout=1.0))
+
+
 @pytest.mark.parametrize(("trouble", "end"), [("full", "killed"), ("read-only", "killed"), ("read-only", "stopped")])
 def test_a_start(service: Service, byte_server: ByteServer, trouble: str, end: str) -> None:
     """The last good file serves, without the key whose date has come meanwhile; what can be read is answered."""
     dated, kept, gone = _limited(service, expires_at=_soon(3600)), make_key(service), make_key(service)
-    soon = time.monotonic() + 1.5
-    service.client.patch(f"/api/keys/{dated['id']}", json={"expires_at": _soon(1.5)}).raise_for_status()
+    soon = _expires_soon(service, dated)
     with XrayClient.many([link_of(service, key) for key in (dated, kept, gone)]) as client:
         service.kill() if end == "killed" else service.stop()
         assert wait_until(lambda: not service.leftover_pids())
@@ -181,9 +230,13 @@ def test_a_start(service: Service, byte_server: ByteServer, trouble: str, end: s
         service.child.wait_for(lambda: service.find_xray_pid() not in (None, killed), "another Xray")
         assert wait_until(lambda: carries(client.proxies[1], byte_server, timeout=1.0))
         assert not any(carries(client.proxies[number], byte_server, timeout=1.0) for number in (0, 2))
+        _kill_and_start(service)  # on the same disk: what was acknowledged and not stored holds
+        assert wait_until(lambda: carries(client.proxies[1], byte_server, timeout=1.0))
+        assert not any(carries(client.proxies[number], byte_server, timeout=1.0) for number in (0, 2))
         _cure(service.data_dir, trouble)
         _agrees(service)
-        assert carries(client.proxies[1], byte_server)
+        assert [carries(proxy, byte_server, timeout=1.0) for proxy in client.proxies] == [False, True, False]
+        assert [key["id"] in {one["id"] for one in list_keys(service)} for key in (kept, gone)] == [True, False]
     assert "Traceback" not in service.log()
 
 
@@ -200,8 +253,7 @@ def test_a_boot_with_xray_as_a_unit(
                 service.wait_ready()
                 dated, kept = _limited(service, expires_at=_soon(3600)), make_key(service)
                 links = [link_of(service, key) for key in (dated, kept)]
-                soon = time.monotonic() + 1.5
-                service.client.patch(f"/api/keys/{dated['id']}", json={"expires_at": _soon(1.5)}).raise_for_status()
+                soon = _expires_soon(service, dated)
                 service.stop()
             assert wait_until(lambda: not service.leftover_pids())
             _trouble(disk, trouble)
@@ -214,6 +266,43 @@ def test_a_boot_with_xray_as_a_unit(
                 assert _status(service, dated) == "expired"
                 _cure(disk, trouble)
                 _agrees(service)
+                assert supervisor.starts == 1
+                assert "Traceback" not in service.log() + supervisor.log()
+        finally:
+            service.close()
+
+
+def test_a_unit_that_starts_alone_leaves_out_who_was_stopped(
+    tmp_path: Path, target: RealityTarget, egress: tuple[str, ...], byte_server: ByteServer
+) -> None:
+    """Deleted and switched off on a full disk, which keeps both in config.json; all is killed, and Xray is first."""
+    with small_disk(tmp_path / "d", 24) as disk:
+        service = Service(target, egress_allow=egress, data_dir=disk, settings=SETTINGS)
+        try:
+            with XraySupervisor(service):
+                service.start()
+                service.wait_ready()
+                deleted, switched, kept = keys = [make_key(service) for _ in range(3)]
+                links = [link_of(service, key) for key in keys]
+                _fill(disk)
+                for answer in (
+                    service.client.delete(f"/api/keys/{deleted['id']}"),
+                    service.client.patch(f"/api/keys/{switched['id']}", json={"is_active": False}),
+                ):
+                    assert (answer.status_code, answer.json()["code"]) == (503, "not_written"), answer.text
+                service.kill()
+            assert wait_until(lambda: not service.leftover_pids())
+            config = (disk / "config.json").read_text()
+            assert all(f'"key-{key["id"]}"' in config for key in keys)
+            with XrayClient.many(links) as client, XraySupervisor(service) as supervisor:
+                let_in = [False, False, True]
+                assert wait_until(lambda: carries(client.proxies[2], byte_server, timeout=1.0)), supervisor.log()
+                assert [carries(proxy, byte_server, timeout=1.0) for proxy in client.proxies] == let_in
+                service.start()
+                empty(disk)
+                _agrees(service)
+                assert [key["id"] for key in list_keys(service)] == [switched["id"], kept["id"]]
+                assert [carries(proxy, byte_server, timeout=1.0) for proxy in client.proxies] == let_in
                 assert supervisor.starts == 1
                 assert "Traceback" not in service.log() + supervisor.log()
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -10,13 +11,25 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.clients import XrayClient
-from tests.support.installed import SERVER, XRAY, Installed, left_behind, releases, replace, revision, xrays
+from tests.support.installed import (
+    SERVER,
+    XRAY,
+    Installed,
+    lasting_keys,
+    left_behind,
+    releases,
+    replace,
+    revision,
+    xrays,
+)
+from tests.support.keys import carries
 from tests.support.link import VlessLink
 from tests.support.process import wait_until
 from tests.support.rootfs import NoGuestError
 
 from vpnkeys import __version__
 from vpnkeys.store.sql.migrate import HEAD
+from vpnkeys.xray.process.tried import tried_versions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -46,7 +59,7 @@ def server_version(site: Installed) -> str:
 
 
 def fail_to_install(site: Installed) -> None:
-    """Wrong settings are told before anything is made; when the server cannot start, all that was made goes again."""
+    """Wrong settings and a taken port are told before anything is made; when the start fails, all of it goes again."""
     env_file = site.guest.root / "var/lib/vpnkeys/vpnkeys.env"
     right = env_file.read_text()
     env_file.write_text(f"{right}VPNKEYS_NO_SUCH_THING=1\n")
@@ -56,8 +69,13 @@ def fail_to_install(site: Installed) -> None:
     env_file.write_text(right)
     with socket.create_server(("0.0.0.0", 8000)):  # noqa: S104 - in the guest, whose network is its loopback
         done = site.try_to_install()
+    assert (done.returncode, "the API's port 8000 is taken by" in done.stderr) == (1, True), done.stderr
+    assert left_behind(site) == []
+    env_file.write_text(f"{right}VPNKEYS_LISTEN=192.0.2.1:8000\n")  # an address that is not the guest's
+    done = site.try_to_install()
     assert (done.returncode, "the server does not start" in done.stderr) == (1, True), done.stderr
     assert left_behind(site) == []
+    env_file.write_text(right)
 
 
 def spoil_migrations(tree: Path, body: str) -> None:
@@ -112,6 +130,28 @@ def test_no_capability_is_missing(site: Installed) -> None:
     site.guest.ok("vpnkeys", "keys", "rm", key["id"])
 
 
+def test_no_capability_is_missing_to_the_doctor_of_root(site: Installed) -> None:
+    """It works as the server's user, and sees the firewall and the server's process all the same."""
+    done = site.run("vpnkeys", "doctor", "--no-self-test", "--json")
+    found = {one["check"]: one["message"] for one in json.loads(done.stdout)["findings"]}
+    assert "lets the ports in" in found["firewall"], found
+    assert "only the server's user can access" in found["permissions"], found
+    assert [message for message in found.values() if "cannot be read" in message] == []
+
+
+def test_the_check_of_versions_knows_the_release(site: Installed) -> None:
+    """Root is told where it is, what it was made from, what runs, and which Xray."""
+    done = site.run("vpnkeys", "version", "--check", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["installed"]["kind"] == "release"
+    assert said["installed"]["path"] == f"/opt/vpnkeys/releases/{__version__}-1"
+    assert said["installed"]["source"] == "/opt/vpnkeys-src"
+    assert said["server"]["version"] == __version__
+    assert said["xray"]["path"] == site.guest.ok("readlink", "-f", "/opt/vpnkeys/xray/current/xray").strip()
+    assert (said["xray"]["is_running"], said["xray"]["is_tried"]) == (True, True)
+
+
 def test_a_key_carries(site: Installed, link: VlessLink) -> None:
     """A key made by the command carries bytes."""
     with XrayClient(link) as client:
@@ -157,14 +197,38 @@ def test_a_restore_needs_no_stop_by_hand(site: Installed, link: VlessLink) -> No
 
 def test_connections_outlive_an_upgrade(site: Installed, link: VlessLink) -> None:
     """An upgrade puts the new version in place; a customer does not notice, and the release before is kept."""
-    site.newer("0.1.77")
+    tree = site.newer("0.1.77")
+    # The first release cannot use what this one makes of the database.
+    spoil_migrations(tree, 'op.execute("CREATE TABLE newer (id INTEGER)")')
     xray = site.guest.main_pid(XRAY)
     with site.customer(link) as pings:
         done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.77")
         assert done.returncode == 0, done.stderr
         assert pings.broken is None
-    assert (server_version(site), site.guest.main_pid(XRAY)) == ("0.1.77", xray)
+    assert (server_version(site), site.guest.main_pid(XRAY), revision(site)) == ("0.1.77", xray, "9999")
     assert releases(site) == [f"{__version__}-1", "0.1.77-2"]
+
+
+def test_connections_outlive_the_way_back(site: Installed, link: VlessLink) -> None:
+    """Program and data of before the upgrade come back, and it is said what that loses; a customer does not notice."""
+    xray, keys = site.guest.main_pid(XRAY), lasting_keys(site)
+    later = site.new_link()
+    with site.customer(link) as pings:
+        before = site.total(link)
+        done = site.run("vpnkeys", "upgrade", "--back")
+        assert done.returncode == 0, done.stderr
+        assert pings.broken is None
+        assert site.total(link) >= before  # Xray still has what was counted since the upgrade
+    assert "keys made since are gone, and their links do not work any more: me" in done.stderr
+    assert (server_version(site), site.guest.main_pid(XRAY), revision(site)) == (__version__, xray, HEAD)
+    assert lasting_keys(site) == keys
+    with XrayClient(later) as client:
+        assert not carries(client.socks, site.bytes)
+    kept = re.findall(r"vpnkeys restore --force (\S+)", done.stderr)
+    assert len(kept) == 1
+    done = site.run("vpnkeys", "upgrade", "--back")
+    assert (done.returncode, "no release before" in done.stderr) == (1, True), done.stderr
+    assert server_version(site) == __version__
 
 
 def test_an_upgrade_whose_migration_fails_changes_nothing(site: Installed) -> None:
@@ -174,7 +238,7 @@ def test_an_upgrade_whose_migration_fails_changes_nothing(site: Installed) -> No
     done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.78")
     assert (done.returncode, "broken migration" in done.stderr) == (1, True), done.stderr
     assert "nothing was changed" in done.stderr
-    assert (site.guest.main_pid(SERVER), server_version(site), releases(site)) == (server, "0.1.77", kept)
+    assert (site.guest.main_pid(SERVER), server_version(site), releases(site)) == (server, __version__, kept)
 
 
 def test_an_upgrade_that_does_not_serve_is_taken_back(site: Installed, link: VlessLink) -> None:
@@ -182,15 +246,15 @@ def test_an_upgrade_that_does_not_serve_is_taken_back(site: Installed, link: Vle
     tree = site.newer("0.1.79")
     spoil_migrations(tree, 'op.execute("CREATE TABLE newer (id INTEGER)")')
     replace(tree / "src/vpnkeys/cli/commands/serve.py", r"server\.start\(\)", 'raise RuntimeError("broken start")')
-    keys, kept = site.cli("keys", "list"), releases(site)
+    keys, kept = lasting_keys(site), releases(site)
     with site.customer(link) as pings:
         done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.79")
         assert done.returncode == 1, done.stderr
         assert "broken start" in done.stderr
-        assert "0.1.77 runs again" in done.stderr
+        assert f"{__version__} runs again" in done.stderr
         assert pings.broken is None
-    assert (server_version(site), revision(site), releases(site)) == ("0.1.77", HEAD, kept)
-    assert site.cli("keys", "list") == keys
+    assert (server_version(site), revision(site), releases(site)) == (__version__, HEAD, kept)
+    assert lasting_keys(site) == keys
 
 
 def test_a_killed_xray_comes_back(site: Installed, link: VlessLink) -> None:
@@ -226,7 +290,7 @@ def test_a_server_that_hangs_is_restarted(site: Installed) -> None:
     server, xray = site.guest.main_pid(SERVER), site.guest.main_pid(XRAY)
     site.guest.ok("kill", "-STOP", str(server))
     assert wait_until(lambda: site.guest.main_pid(SERVER) not in {0, server})
-    assert wait_until(lambda: server_version(site) == "0.1.77")
+    assert wait_until(lambda: server_version(site) == __version__)
     assert site.guest.main_pid(XRAY) == xray
     drop_in.unlink()
     site.guest.ok("systemctl", "daemon-reload")
@@ -245,6 +309,30 @@ def test_an_xray_that_carries_nothing_is_refused(site: Installed, link: VlessLin
         assert (done.returncode, "nothing was changed" in done.stderr) == (1, True), done.stderr
         assert pings.broken is None
     assert site.guest.main_pid(XRAY) == xray
+
+
+def test_an_xray_of_an_unknown_version_is_refused_unless_forced(site: Installed, link: VlessLink) -> None:
+    """One sentence says what was tried. Forced, it is tested like any other, and the services take it at each start."""
+    place = site.guest.root / "opt/xray-unknown"
+    place.write_text(
+        '#!/bin/sh\n[ "$1" = version ] || exec /opt/xray-given "$@"\n'
+        "echo 'Xray 99.1.1 (Xray, Penetrates Everything.) Custom (go1.26.8 linux/amd64)'\n"
+    )
+    place.chmod(0o755)
+    before = site.guest.main_pid(XRAY), xrays(site)
+    done = site.run("vpnkeys", "upgrade-xray", "/opt/xray-unknown")
+    assert (done.returncode, site.guest.main_pid(XRAY), xrays(site)) == (1, *before), done.stderr
+    assert f"Xray 99.1.1 was not tried with this version of vpnkeys, only {tried_versions()} were" in done.stderr
+    done = site.run("vpnkeys", "upgrade-xray", "--force", "/opt/xray-unknown")
+    assert done.returncode == 0, done.stderr
+    site.guest.ok("systemctl", "restart", XRAY, SERVER)
+    site.wait_ready()
+    with XrayClient(link) as client:
+        site.wait_carries(client.socks)
+    kept = site.guest.ok("readlink", "-f", "/opt/vpnkeys/xray/current").strip()
+    assert kept == "/opt/vpnkeys/xray/99.1.1"
+    done = site.run("vpnkeys", "upgrade-xray", "/opt/xray-given")
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_xray_that_does_not_serve_is_taken_back(site: Installed, link: VlessLink) -> None:
@@ -291,7 +379,7 @@ def test_uninstalling_keeps_the_data(site: Installed, link: VlessLink) -> None:
 
     An installation that fails leaves nothing of them behind either; one that succeeds finds every key.
     """
-    keys = site.cli("keys", "list")
+    keys = lasting_keys(site)
     done = site.run("/opt/vpnkeys-src/run", "--uninstall")
     assert done.returncode == 0, done.stderr
     assert "/var/lib/vpnkeys" in done.stderr
@@ -302,6 +390,6 @@ def test_uninstalling_keeps_the_data(site: Installed, link: VlessLink) -> None:
     fail_to_install(site)
     assert "API key, shown" not in site.install()
     site.wait_ready()
-    assert site.cli("keys", "list") == keys
+    assert lasting_keys(site) == keys
     with XrayClient(link) as client:
         site.wait_carries(client.socks)

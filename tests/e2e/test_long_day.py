@@ -1,7 +1,7 @@
 """A day of a server that nobody looks after: every ten minutes of it something breaks, and it comes back by itself.
 
-The service's clock runs fast, so that expiries, windows and history see a whole day. By default three hours pass, in
-which each fault comes three times; `./test --soak` makes it the twenty-four.
+The service's clock runs fast, so that expiries, windows and history see a whole day. By default one hour passes, in
+which each fault comes once; `./test --soak` makes it the twenty-four.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
-pytestmark = [pytest.mark.e2e, needs_mounts]
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite, needs_mounts]
 
 BETWEEN_FAULTS = timedelta(minutes=10)
 FACTOR = 120.0
@@ -129,17 +129,16 @@ def _assert_memory_flat(day: Day) -> None:
     assert lives[-1] <= lives[0] * (1 + MOST_GROWTH), lives
 
 
-def test_three_hours_of_faults(tmp_path: Path, byte_server: ByteServer) -> None:
-    """Every fault three times: always back without help, always consistent, and no memory lost."""
+def test_an_hour_of_faults(tmp_path: Path, byte_server: ByteServer) -> None:
+    """Every fault once: always back without help, always consistent."""
     with _day(tmp_path / "d", byte_server, locked_s=6.0) as day:
-        _live(day, hours=3)
-        _assert_memory_flat(day)
+        _live(day, hours=1)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(5400)
 def test_twenty_four_hours_of_faults(tmp_path: Path, byte_server: ByteServer) -> None:
-    """The whole day, with the database locked for thirty seconds each time."""
+    """The whole day, with the database locked for thirty seconds each time, and no memory lost."""
     with _day(tmp_path / "d", byte_server, locked_s=30.0) as day:
         _live(day, hours=24)
         _assert_memory_flat(day)

@@ -104,6 +104,7 @@ def test_a_section_that_xray_refuses_is_found_and_shuts_nobody_out(
     assert BAD not in read_config(service)["outbounds"]
     assert "config_set_aside" in codes(service)
     service.child.wait_for(lambda: agreement(service) == [], "the same everywhere")
+    wait_for_codes(service, "config_set_aside")  # nothing is left out any more of the file that is there now
     # The operator corrects the copy, puts it in place, and restarts Xray: all sections are in force.
     edit(service, "outbounds", MINE)
     aside(service, "refused").unlink()

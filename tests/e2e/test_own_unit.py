@@ -74,7 +74,7 @@ def test_a_stream_outlives_the_server(units: Units, byte_server: ByteServer, ech
                     assert carries(another.socks, byte_server)
     counted = settled_xray_bytes(service, key)
     assert exact_total_bytes(service, key) == counted >= stream.arrived_bytes
-    assert [life.used_bytes for life in lives(service.data_dir / "vpnkeys.db", key)] == [counted]
+    assert [life.used_bytes for life in lives(service.database, key)] == [counted]
     assert gaps(service, key) == []
     assert (supervisor.xray_pid(), supervisor.starts) == (xray, 1)
     assert agreement(service) == []
@@ -101,7 +101,7 @@ def test_bytes_that_pass_while_there_is_no_server_are_counted(units: Units, byte
 
 def _counted(service: Service, key: Key) -> int:
     """What stands in the database, of one life of Xray."""
-    (life,) = lives(service.data_dir / "vpnkeys.db", key)
+    (life,) = lives(service.database, key)
     return life.used_bytes
 
 
@@ -117,7 +117,7 @@ def test_a_restart_of_xray_by_the_api_loses_nothing(units: Units, byte_server: B
             assert carries(client.socks, byte_server)
         counted = settled_xray_bytes(service, key)
         assert total_bytes(service, key) >= load.arrived_bytes
-        found = lives(service.data_dir / "vpnkeys.db", key)
+        found = lives(service.database, key)
         assert [life.ended_cleanly for life in found] == [True, None]
         assert found[1].used_bytes == counted
         for life in found:
@@ -164,7 +164,7 @@ def test_other_settings_restart_xray_once(units: Units, byte_server: ByteServer,
         units.restart_server()
     assert (supervisor.xray_pid(), supervisor.starts) == (xray, 2)
     assert service.log().count("Xray was started with a configuration that differs") == 1
-    found = lives(service.data_dir / "vpnkeys.db", key)
+    found = lives(service.database, key)
     assert [life.ended_cleanly for life in found] == [True, None]
     assert gaps(service, key) == []
 

@@ -34,6 +34,7 @@ pytestmark = [
     pytest.mark.timeout(SECONDS + 900),
 ]
 
+_TAIL_LINES = 400
 MOST_KEYS = 10
 MOST_CHANGES = 4
 MOST_STOPPED = 8
@@ -106,6 +107,10 @@ def test_a_random_walk(walk: Walk) -> None:
     """Step by step until the time is over."""
     sys.stdout.write(f"\nWALK_SEED={SEED} WALK_SECONDS={SECONDS:g}\n")
     ends = time.monotonic() + SECONDS
-    while time.monotonic() < ends:
-        walk.step()
+    try:
+        while time.monotonic() < ends:
+            walk.step()
+    finally:
+        # What led to a failure is hours of work away otherwise: a walk meets it once.
+        sys.stdout.write("".join(walk.scene.service.log().splitlines(keepends=True)[-_TAIL_LINES:]))
     assert "Traceback" not in walk.scene.service.log()

@@ -25,7 +25,7 @@ from tests.support.service import Service
 from tests.support.streams import ByteServer, transfer
 from tests.support.target import RealityTarget
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 VISITOR, CUSTOMER, GUESSER = "127.0.0.77", "127.0.0.78", "127.0.0.79"
 NAME, NOTE = "Ignatius Reilly", "owes us a hot dog"
@@ -122,7 +122,7 @@ def err(service: Service, told: Told, key: Key) -> None:
             for _ in range(3):
                 told.note(guesser.get(f"/api/keys/{uuid}"))
     with socket.create_connection(service.address, source_address=(GUESSER, 0)) as raw:
-        raw.sendall(f"GET /sub/{sub} HTTP/1.1\r\nX-API-Key: {service.api_key}\r\n\r\n".encode())
+        raw.sendall(f"GET /sub/{sub} HTTP/1.1\r\nHost: x\r\nX-API-Key: {service.api_key}\r\n\r\n".encode())
         raw.settimeout(5)
         assert b"200 OK" not in raw.recv(1000)
 

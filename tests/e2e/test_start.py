@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.support.agreement import agreement, list_running, read_config
 from tests.support.clients import XrayClient
-from tests.support.keys import Key, carries, delete_key, link_of, list_keys, make_key
+from tests.support.keys import Key, carries, delete_key, lasting, link_of, list_keys, make_key
 from tests.support.ports import free_port
 from tests.support.process import wait_until
 from tests.support.service import Service
@@ -56,7 +56,7 @@ def start_and_check(service: Service, keys: list[Key], server: ByteServer) -> No
     """Start: the same keys as ever, all agreed upon, all carrying traffic."""
     service.start()
     service.wait_ready()
-    assert list_keys(service) == keys
+    assert [*map(lasting, list_keys(service))] == [*map(lasting, keys)]
     assert agreement(service) == []
     assert mute(service, keys, server) == []
 
@@ -200,7 +200,7 @@ def test_a_taken_port_hurts_its_key_alone(stopped: Service, keys: list[Key], byt
     with socket.create_server(("127.0.0.1", unlucky["port"])):
         stopped.start()
         stopped.wait_ready()
-        assert list_keys(stopped) == keys
+        assert [*map(lasting, list_keys(stopped))] == [*map(lasting, keys)]
         assert mute(stopped, others, byte_server) == []
         made = make_key(stopped)
         assert mute(stopped, [made], byte_server) == []

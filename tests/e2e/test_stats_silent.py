@@ -58,7 +58,7 @@ def key(service: Service, byte_server: ByteServer) -> Key:
 
 
 def _state(service: Service, key: Key) -> list[Life]:
-    return lives(service.data_dir / "vpnkeys.db", key)
+    return lives(service.database, key)
 
 
 def _ask(service: Service, method: str, path: str) -> tuple[httpx.Response, float]:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.support.clients import XrayClient
 from tests.support.keys import carries, link_of, make_key
 from tests.support.ports import free_port
-from tests.support.process import wait_until
+from tests.support.process import PATIENCE_S, wait_until
 from tests.support.service import Service
 from tests.support.slowness import slowness
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
+from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.domain.reality import KeyPair
 from vpnkeys.settings import DEFAULT_SERVER_NAMES
-from vpnkeys.xray.probe.targets import look_at
+from vpnkeys.xray.probe.targets import TargetWatch, look_at
 
 pytestmark = pytest.mark.e2e
 
@@ -27,6 +32,8 @@ NAME = "one.example.com"
 # Bytes of DER. Between them it depends on how the target's answer comes in pieces: Xray holds 8,192 bytes of it.
 FITS, TOO_LONG = 7900, 8197
 A_MINUTE_S = 60.0
+WAITS_S, WORK_S = 12.0, 3.0
+"""Of the fifteen seconds in which a dead target is found, twelve are waits, which a busy machine does not lengthen."""
 WELL_UNDER_A_PROBE_S = 4.0
 
 
@@ -88,6 +95,43 @@ def test_a_target_that_is_not_there_is_told_in_words() -> None:
     assert "cannot be reached" in report.problems[0]
     report = look_at(NAME, "no-such-host.invalid:443")
     assert "cannot be resolved" in report.problems[0]
+
+
+@pytest.mark.parametrize("fault", ["gone", "silent", "certificate"])
+def test_a_target_that_dies_between_two_checks_is_told(fault: str) -> None:
+    """Within fifteen seconds, though it is checked once a minute; and within ten seconds that it is well again."""
+    pair, better = KeyPair.new(), threading.Semaphore(0)
+    with RealityTarget([NAME], close_idle_s=0.1) as target:
+        site = ServerIdentity("127.0.0.1", pair.private_key, "", (NAME,), target.address, "", pair.public_key)
+        watch = TargetWatch(target.ca_file, lambda: site, tuple, better.release)
+        watch.worker.start()
+        try:
+            assert better.acquire(timeout=PATIENCE_S)
+            with _fault(target, fault):
+                assert wait_until(lambda: watch.usable == frozenset(), WAITS_S + WORK_S * slowness())
+                (told,) = watch.seen()
+                assert told.problems[0].startswith(target.address)
+            assert better.acquire(timeout=10.0 * slowness())
+            assert watch.usable == {NAME}
+        finally:
+            watch.worker.stop()
+
+
+@contextmanager
+def _fault(target: RealityTarget, fault: str) -> Iterator[None]:
+    """It is ended, does not answer, or shows a certificate that Xray cannot carry; then it is as before."""
+    if fault == "gone":
+        target.stop()
+        yield
+        target.start()
+    elif fault == "silent":
+        target.child.send_signal(signal.SIGSTOP)
+        yield
+        target.child.send_signal(signal.SIGCONT)
+    else:
+        target.change_certificate(TOO_LONG)
+        yield
+        target.change_certificate(FITS)
 
 
 def test_only_names_of_fit_targets_are_handed_out(byte_server: ByteServer, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from tests.support.counting import (
     total_bytes,
 )
 from tests.support.keys import Key, delete_key, link_of, make_key
+from tests.support.rows import rows_of
 from tests.support.service import Service
 from tests.support.slowness import slowness
 from tests.support.streams import ByteServer, transfer
@@ -76,15 +77,11 @@ def _rng() -> random.Random:
     return random.Random(seed)  # noqa: S311  (to be repeated, not to be secret)
 
 
-def _database(service: Service) -> Path:
-    return service.data_dir / "vpnkeys.db"
-
-
 def _agrees(service: Service, key: Key) -> list[Life]:
     """The lives, after the total was found to be their sum and the last one to be what Xray says."""
     counted = settled_xray_bytes(service, key)
     total = total_bytes(service, key)
-    found = lives(_database(service), key)
+    found = lives(service.database, key)
     assert found[-1].used_bytes == counted
     assert total == sum(life.used_bytes for life in found)
     return found
@@ -101,7 +98,7 @@ def test_a_killed_service_loses_what_came_after_its_last_sample_at_most(
     service: Service, key: Key, byte_server: ByteServer
 ) -> None:
     """Fifteen times killed under load, Xray dying with it: each life keeps all that was sampled, and each is a gap."""
-    rng, before = _rng(), len(lives(_database(service), key))
+    rng, before = _rng(), len(lives(service.database, key))
     with XrayClient(link_of(service, key)) as client, Watch(service, key) as watch:
         with Load(client.proxies, [byte_server], size=100_000, pause_s=0.02):
             for _ in range(KILLS):
@@ -140,7 +137,7 @@ def test_a_restart_by_the_api_loses_nothing(service: Service, key: Key, byte_ser
 
     asking = threading.Thread(target=ask)
     asking.start()
-    before = len(lives(_database(service), key))
+    before = len(lives(service.database, key))
     gaps_before = len(gaps(service, key))
     with XrayClient(link_of(service, key)) as client, Watch(service, key) as watch:
         with Load(client.proxies, [byte_server]) as load:
@@ -163,7 +160,7 @@ def test_an_xray_that_ends_by_itself_leaves_a_gap(
     service: Service, key: Key, byte_server: ByteServer, number: signal.Signals
 ) -> None:
     """It is shown, and no longer than the interval: all up to the last sample is counted."""
-    before = len(lives(_database(service), key))
+    before = len(lives(service.database, key))
     with XrayClient(link_of(service, key)) as client, Watch(service, key) as watch:
         with Load(client.proxies, [byte_server]):
             time.sleep(1.0)
@@ -171,7 +168,7 @@ def test_an_xray_that_ends_by_itself_leaves_a_gap(
             time.sleep(0.5)
             ended_at = now()
             os.kill(service.xray_pid(), number)
-            service.child.wait_for(lambda: len(lives(_database(service), key)) > before, "sample of the next Xray")
+            service.child.wait_for(lambda: len(lives(service.database, key)) > before, "sample of the next Xray")
             service.wait_ready()
         found = _agrees(service, key)[before - 1 :]
     assert total_bytes(service, key) >= floor
@@ -187,13 +184,14 @@ def _cut_power(service: Service, copy: Path) -> None:
     service.child.send_signal(signal.SIGSTOP)
     try:
         for end in ("", "-wal", "-shm"):
-            source = _database(service).with_name(f"vpnkeys.db{end}")
+            source = service.data_dir / f"vpnkeys.db{end}"
             if source.exists():
                 shutil.copyfile(source, copy.with_name(copy.name + end))
     finally:
         service.child.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.sqlite
 def test_a_power_cut_at_any_moment_is_made_good(
     service: Service, key: Key, byte_server: ByteServer, tmp_path: Path
 ) -> None:
@@ -293,5 +291,4 @@ def test_a_reset_under_load_loses_nothing_between(service: Service, key: Key, by
 
 def _offset(service: Service, key: Key) -> int:
     query = "SELECT offset_bytes FROM traffic_accounts WHERE key_uuid = ?"
-    with closing(sqlite3.connect(f"file:{_database(service)}?mode=ro", uri=True)) as connection:
-        return int(connection.execute(query, [key["uuid"]]).fetchone()[0])
+    return int(rows_of(service.database, query, key["uuid"])[0][0])

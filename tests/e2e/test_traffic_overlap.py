@@ -22,7 +22,7 @@ from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.store import SqlStore
 from vpnkeys.xray.rpc.counters import XrayCounters
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 COMMANDS, THREADS = 2, 5  # with the service's own sampler: eight, in three processes and more
 

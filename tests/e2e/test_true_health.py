@@ -1,14 +1,18 @@
-"""While Xray is frozen or the database is locked, `/health` says so within fifteen seconds, and well again after it."""
+"""What is wrong is in `/health` within fifteen seconds, be it Xray, the database or a file, and well again after it."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.support.clients import XrayClient
 from tests.support.faults import FAULTS, Scene
+from tests.support.keys import carries, link_of, make_key
 from tests.support.service import Service
+from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
 
 from vpnkeys.service.health.codes import Code
@@ -55,3 +59,25 @@ def test_a_fault_is_named_within_fifteen_seconds(service: Service, target: Reali
         assert int(began) <= since <= time.time()
         assert f'vpnkeys_problem{{code="{code}"}} 1.0' in service.client.get("/metrics").text
     service.child.wait_for(lambda: _codes(service) == set(), "no problem any more")
+
+
+def test_a_removed_key_pair_is_named_and_written_again(service: Service, byte_server: ByteServer) -> None:
+    """With reality.json away customers stay in; `fix-reality-keys` writes it as it was, and the next start reads it."""
+    reality = service.data_dir / "reality.json"
+    before = json.loads(reality.read_bytes())
+    with XrayClient(link_of(service, make_key(service))) as client:
+        reality.unlink()
+        service.child.wait_for(lambda: Code.SECRET_MISSING in _codes(service), "secret_missing")
+        (told,) = [one for one in _health(service)["problems"] if one["code"] == Code.SECRET_MISSING]
+        assert told["detail"].endswith("(reality.json)")
+        assert carries(client.socks, byte_server)
+        service.client.post("/api/system/fix-reality-keys").raise_for_status()
+        assert json.loads(reality.read_bytes()) == before
+        assert reality.stat().st_mode & 0o777 == 0o600
+        service.child.wait_for(lambda: carries(client.socks, byte_server, timeout=1.0), "the same link to work")
+        service.child.wait_for(lambda: _codes(service) == set(), "no problem any more")
+        service.stop()
+        service.start()
+        service.child.wait_for(
+            lambda: carries(client.socks, byte_server, timeout=1.0), "the link to work after a start"
+        )

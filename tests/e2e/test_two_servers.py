@@ -1,4 +1,4 @@
-"""Two servers with the same range of ports on one host: no port is handed out twice."""
+"""Two servers on one host: no port is handed out twice, and no data directory serves both."""
 
 from __future__ import annotations
 
@@ -68,3 +68,22 @@ def test_no_port_is_handed_out_twice(servers: tuple[Service, Service], byte_serv
     assert f"port {taken['port']} of key" in one.client.get("/api/system/ports/status").text
     with XrayClient(link_of(other, taken)) as client:
         assert carries(client.socks, byte_server)
+
+
+def test_a_data_directory_has_one_server_whatever_is_removed_from_it(
+    target: RealityTarget, egress: tuple[str, ...], byte_server: ByteServer
+) -> None:
+    """The second one is refused in one line, whose `.lock` is not there or is another file than that of the first."""
+    with Service(target, egress_allow=egress) as first:
+        first.wait_ready()
+        key, lock = make_key(first), first.data_dir / ".lock"
+        lock.unlink()
+        for _ in range(2):
+            second = first.program("serve", timeout=60.0)
+            assert second.returncode == 2, second.stderr
+            assert f"another vpnkeys uses {first.data_dir}; stop that one first" in second.stderr
+            assert "Traceback" not in second.stderr
+            lock.touch()
+        with XrayClient(link_of(first, key)) as client:
+            assert carries(client.socks, byte_server)
+        assert first.child.running

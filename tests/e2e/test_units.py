@@ -17,7 +17,8 @@ pytestmark = [
 
 UNITS = sorted(path.name for path in PACKAGED.iterdir())
 _SERVICES = [name for name in UNITS if name.endswith(".service")]
-_MAX_EXPOSURE = 20  # tenths, of 100
+# Tenths, of 100. Another systemd may count a little differently than Debian 12's, by which these are.
+_MAX_EXPOSURE = {"vpnkeys.service": 19, "vpnkeys-xray.service": 19, "vpnkeys-traffic.service": 10}
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,6 +51,16 @@ def test_systemd_finds_no_fault(root: Path, unit: str) -> None:
 
 @pytest.mark.parametrize("unit", _SERVICES)
 def test_little_is_left_open(unit: str) -> None:
-    """Each service is exposed by 2.0 of 10 at most."""
-    done = analyze("security", "--offline=true", f"--threshold={_MAX_EXPOSURE}", str(PACKAGED / unit))
+    """Each service is exposed by 1.9 of 10 at most."""
+    done = analyze("security", "--offline=true", f"--threshold={_MAX_EXPOSURE[unit]}", str(PACKAGED / unit))
     assert done.returncode == 0, done.stdout[-500:]
+
+
+@pytest.mark.parametrize("unit", _SERVICES)
+def test_none_can_take_the_whole_host(unit: str) -> None:
+    """Each has ceilings of memory and tasks; one that serves is slowed down before, and may open many files."""
+    lines = (PACKAGED / unit).read_text().splitlines()
+    names = {line.partition("=")[0] for line in lines if not line.endswith("infinity")}
+    assert {"MemoryMax", "TasksMax"} <= names
+    if "Restart=always" in lines:
+        assert {"MemoryHigh", "LimitNOFILE"} <= names

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +17,7 @@ from tests.support.drift import DRIFTS, Drift
 from tests.support.keys import carries, link_of, make_key
 from tests.support.process import REPOSITORY
 from tests.support.receiver import Receiver, Request
+from tests.support.rows import rows_of
 from tests.support.service import Service
 from tests.support.streams import ByteServer, transfer
 from tests.support.target import RealityTarget
@@ -244,8 +243,5 @@ def test_the_secret_is_told_once_and_never_logged(service: Service, receiver: Re
     assert not [text for text in (*answers[1:], audit.text, service.log()) if "path-secret" in text]
     assert "the customer's name" not in service.log()
     assert "Traceback" not in service.log()
-    with closing(sqlite3.connect(service.data_dir / "vpnkeys.db")) as database:
-        assert database.execute("SELECT count(*) FROM deliveries WHERE webhook_id = ?", [webhook["id"]]).fetchone() == (
-            0,
-        )
+    assert rows_of(service.database, "SELECT count(*) FROM deliveries WHERE webhook_id = ?", webhook["id"]) == [(0,)]
     service.client.delete(f"/api/keys/{key['id']}")

@@ -188,7 +188,7 @@ async def _endless_header(me: Attacker) -> None:
 async def _ahead(me: Attacker) -> None:
     """Thousands of requests sent before the first answer."""
     async with me.wire() as wire:
-        await me.pour(wire, b"GET /health HTTP/1.1\r\n\r\n" * 2000)
+        await me.pour(wire, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
 
 
 async def _garbage(me: Attacker) -> None:
@@ -200,7 +200,7 @@ async def _garbage(me: Attacker) -> None:
 async def _garbage_for_tls(me: Attacker) -> None:
     """Random bytes, or HTTP, where TLS is spoken."""
     async with me.wire(tls=False) as (reader, writer):
-        writer.write(b"GET / HTTP/1.1\r\n\r\n" if me.number % 2 else os.urandom(4096))
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" if me.number % 2 else os.urandom(4096))
         await me.note_answer(reader)
 
 

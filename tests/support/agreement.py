@@ -1,19 +1,18 @@
 """Do the database, config.json and the running Xray say the same? Read by each one's own means.
 
-Nothing here uses the product's code: SQLite is read by sqlite3, the file by json, Xray by its own command line.
+Nothing here uses the product's code: the database is read by its driver, the file by json, Xray by its command line.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import sqlite3
 import subprocess
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tests.support.rows import rows_of
 from tests.support.service import Service
 
 Json = dict[str, Any]
@@ -53,9 +52,8 @@ def facts_of_database(service: Service) -> list[Facts]:
     """What the database wants of Xray."""
     private_key = json.loads((service.data_dir / "reality.json").read_text())["private_key"]
     forced = service.env["VPNKEYS_REALITY_TARGET"]
-    with closing(sqlite3.connect(f"file:{service.data_dir / 'vpnkeys.db'}?mode=ro", uri=True)) as database:
-        columns = "id, port, coalesce(new_uuid, uuid), uuid, flow, short_id, sni"
-        rows = database.execute(f"SELECT {columns} FROM keys WHERE is_active AND judged = 'active'").fetchall()  # noqa: S608 - our own names
+    columns = "id, port, coalesce(new_uuid, uuid), uuid, flow, short_id, sni"
+    rows = rows_of(service.database, f"SELECT {columns} FROM keys WHERE is_active AND judged = 'active'")  # noqa: S608 - our own names
     return [
         Facts(
             tag=f"key-{key_id}",

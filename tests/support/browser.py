@@ -26,17 +26,66 @@ _FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 _PHONE_WIDTH = 600
+_PHONE = (
+    "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile Safari/537.36"
+)
 _PATIENCE_MS = 120_000
 
 _WATCH = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
+# What is meant to be cut off with an ellipsis says so in its style.
+_BROKEN = """
+() => {
+  const seen = (element) =>
+    element.checkVisibility({ visibilityProperty: true }) && element.getBoundingClientRect().width > 1;
+  const meet = (one, other) =>
+    one.left < other.right - 1 && other.left < one.right - 1 &&
+    one.top < other.bottom - 1 && other.top < one.bottom - 1;
+  const found = [];
+  for (const element of document.querySelectorAll("td, th, button, dt, dd, .tabs a, .sections a, h1, h2")) {
+    if (!seen(element) || element.closest(".sr-only, .scroll, .skip, .toast")) continue;
+    if (element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).textOverflow !== "ellipsis")
+      found.push(`cut off: ${element.className} ${element.textContent.slice(0, 40)}`);
+  }
+  for (const row of document.querySelectorAll("tr")) {
+    const cells = [...row.children].filter(seen).map((cell) => [cell, cell.getBoundingClientRect()]);
+    for (const [one, box] of cells)
+      for (const [other, beside] of cells)
+        if (one !== other && meet(box, beside))
+          found.push(`overlaps: ${one.className} ${other.className}`);
+  }
+  for (const inner of document.querySelectorAll("td > *, th > *")) {
+    if (!seen(inner) || inner.closest(".sr-only, .scroll")) continue;
+    const box = inner.getBoundingClientRect(), cell = inner.parentElement.getBoundingClientRect();
+    if (box.right > cell.right + 1) found.push(`beyond its cell: ${inner.className} ${inner.textContent.slice(0, 40)}`);
+  }
+  const pen = document.createElement("canvas").getContext("2d");
+  for (const select of document.querySelectorAll("select")) {
+    if (!seen(select)) continue;
+    const style = getComputedStyle(select), text = select.selectedOptions[0]?.textContent ?? "";
+    pen.font = style.font;
+    pen.letterSpacing = style.letterSpacing;
+    const room = select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    if (pen.measureText(text).width > room + 1) found.push(`cut off: select ${text}`);
+  }
+  const top = document.querySelector("header.top");
+  for (const part of top?.children ?? []) {
+    const end = top.getBoundingClientRect().right - parseFloat(getComputedStyle(top).paddingRight);
+    // A phone's last button stands a little to the right, where its picture is in line with the page.
+    if (seen(part) && part.className !== "sections" && part.getBoundingClientRect().right > end + 9)
+      found.push(`beyond the header: ${part.className}`);
+  }
+  return found;
+}
+"""
 _AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 _AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 Theme = Literal["light", "dark"]
 WIDTHS = (360, 1440)
+ALL_WIDTHS = (360, 768, 820, 1024, 1440)
 THEMES: tuple[Theme, ...] = ("light", "dark")
 
 
@@ -51,7 +100,10 @@ def artifacts() -> Path:
 def launch(playwright: Playwright) -> Browser:
     """Debian's Chromium, without a window."""
     expect.set_options(timeout=_PATIENCE_MS)
-    return playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
+    # Where names of files are ASCII by the locale, Chromium saves one in Cyrillic as "download".
+    return playwright.chromium.launch(
+        executable_path=CHROMIUM, args=list(_FLAGS), env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
 
 
 @dataclass
@@ -77,6 +129,7 @@ class Visitor:
             viewport={"width": self.width, "height": 780 if phone else 900},
             is_mobile=phone,
             has_touch=phone,
+            user_agent=_PHONE if phone else None,
             locale={"en": "en-GB", "ru": "ru-RU"}[self.language],
             timezone_id=self.zone,
             color_scheme=self.theme,
@@ -129,6 +182,11 @@ class Visitor:
         """By how many pixels the page is wider than the window."""
         wide: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return wide
+
+    def broken(self) -> list[str]:
+        """Cells, buttons and headings that are seen and whose text is cut off or runs over its neighbour."""
+        found: list[str] = self.page.evaluate(_BROKEN)
+        return found
 
     def obstacles(self) -> list[str]:
         """What axe finds in the way of people who do not see, hear or point well."""

@@ -88,6 +88,10 @@ class Client(Started):
     def config(self) -> Config:
         """The program's own configuration for the links and `proxies`."""
 
+    def written(self) -> str:
+        """The configuration as its file has it."""
+        return json.dumps(self.config(), indent=1)
+
     @abstractmethod
     def _command(self, config_file: Path) -> list[str]:
         """The command line to run it with that configuration."""
@@ -96,7 +100,7 @@ class Client(Started):
         """Run the client and wait for it."""
         self.proxies = [(_LOOPBACK, free_port()) for _ in self.links]
         config_file = self._directory / "config.json"
-        config_file.write_text(json.dumps(self.config(), indent=1))
+        config_file.write_text(self.written())
         # Nothing of the tests' environment may steer a client, least of all a proxy setting.
         env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         if self._ca_file is not None:

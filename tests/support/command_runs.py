@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from uuid import uuid4
 
 from typer.testing import CliRunner, Result
 
@@ -77,13 +78,19 @@ class Things(Mapping[str, str]):
             "key": self._key,
             "key2": self._key,
             "subscribed": self._subscribed,
+            "shared": lambda: str(post("/api/subscriptions", json={"keys": [self._key()]}).json()["id"]),
             "token": lambda: str(post("/api/tokens", json=token).json()["id"]),
+            "node": lambda: str(post("/api/nodes", json={"name": self._unique()}).json()["node"]["id"]),
+            "unique": self._unique,
             "webhook": lambda: str(post("/api/webhooks", json={"url": self.receiver}).json()["id"]),
             "backup": self._backup,
             "file": lambda: str(self.directory / "file"),
             "url": lambda: self.receiver,
         }
         object.__setattr__(self, "makers", makers)
+
+    def _unique(self) -> str:
+        return f"a-{uuid4().hex}"
 
     def _key(self) -> str:
         return str(make_key(self.service, "made for a command")["id"])

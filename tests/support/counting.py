@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-import sqlite3
 import struct
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import NamedTuple, Self
 
 from tests.support.keys import Key
 from tests.support.known_bytes import CHUNK_BYTES, receive_line
+from tests.support.rows import rows_of
 from tests.support.service import Service
 from tests.support.socks import Address
 from tests.support.streams import ByteServer, TransferError, transfer
@@ -92,25 +92,23 @@ def exact_total_bytes(service: Service, key: Key) -> int:
             return total
 
 
-def lives(database: Path, key: Key) -> list[Life]:
+def lives(database: Path | str, key: Key) -> list[Life]:
     """The lives of Xray in a database, oldest first; reading changes nothing in it."""
     query = """
         SELECT e.epoch, e.last_sample_at, e.ended_cleanly, COALESCE(u.up_bytes + u.down_bytes, 0) FROM epochs AS e
         LEFT JOIN traffic_usage AS u ON u.epoch = e.epoch AND u.key_uuid = ? ORDER BY e.first_sample_at
     """
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        rows = connection.execute(query, [key["uuid"]]).fetchall()
     return [
-        Life(epoch, datetime.fromisoformat(last), None if cleanly is None else bool(cleanly), used)
-        for epoch, last, cleanly, used in rows
+        Life(epoch, datetime.fromisoformat(str(last)), None if cleanly is None else bool(cleanly), used)
+        for epoch, last, cleanly, used in rows_of(database, query, key["uuid"])
     ]
 
 
-def hourly_bytes(database: Path, key: Key) -> int:
+def hourly_bytes(database: Path | str, key: Key) -> int:
     """The sum of the hours."""
-    query = "SELECT COALESCE(SUM(up_bytes + down_bytes), 0) FROM traffic_hours WHERE key_uuid = ?"
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        return int(connection.execute(query, [key["uuid"]]).fetchone()[0])
+    hours = " + ".join(f"COALESCE({way}_{hour:02}, 0)" for hour in range(24) for way in ("up", "down"))
+    query = f"SELECT COALESCE(SUM({hours}), 0) FROM traffic_history JOIN keys ON number = key_number WHERE uuid = ?"  # noqa: S608
+    return int(rows_of(database, query, key["uuid"])[0][0])
 
 
 def wire_bytes(sock: socket.socket) -> int:

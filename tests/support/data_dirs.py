@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,8 @@ def settings_in(data_dir: Path) -> Settings:
 
 def key(number: int) -> Key:
     """A key unlike all others."""
-    return Key(f"id-{number}", f"name {number}", f"uuid-{number}", NOON, True, 10001 + number, f"{number:016x}", "a.b")
+    uuid, sni = f"00000000-0000-4000-8000-{number:012x}", "a.example"
+    return Key(f"id-{number}", f"name {number}", uuid, NOON, True, 10001 + number, f"{number:016x}", sni)
 
 
 def store_in(data_dir: Path) -> SqlStore:
@@ -60,6 +62,16 @@ def content(data_dir: Path) -> dict[str, bytes]:
     """Everything that a restore may change."""
     found = {str(path.relative_to(data_dir)): path for path in data_dir.rglob("*") if path.is_file()}
     return {name: path.read_bytes() for name, path in found.items() if name != ".lock"}
+
+
+def changed(database: bytes, statement: str) -> bytes:
+    """A database in which this was done behind our back."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        # In memory there is no write-ahead log: the two bytes that ask for one.
+        connection.deserialize(database[:18] + b"\x01\x01" + database[20:])
+        connection.executescript(f"PRAGMA ignore_check_constraints = ON; {statement}")
+        connection.commit()
+        return connection.serialize()
 
 
 def restore(settings: Settings, file: Path, *, force: bool = False) -> Restored:

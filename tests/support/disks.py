@@ -26,6 +26,21 @@ def small_disk(directory: Path, mib: int = 8) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
+@contextmanager
+def small_ext4(directory: Path, mib: int = 16) -> Iterator[Path]:
+    """A file system as servers have it, of so many MiB in a file, mounted on a new directory."""
+    directory.mkdir()
+    image = directory.with_suffix(".img")
+    with image.open("wb") as file:
+        file.truncate(mib * 2**20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    _mount("-o", "loop", image, directory)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
 def fill(disk: Path) -> None:
     """Take all the space that is left."""
     with (disk / "ballast").open("ab", buffering=0) as ballast, suppress(OSError):

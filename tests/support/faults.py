@@ -40,15 +40,14 @@ class Scene:
 class Fault:
     """One thing that goes wrong.
 
-    `/health` reports one of `codes` in time; there are none when it lasts for less, or does no harm. It `strikes` when
-    it is over in a moment, so that only requests under way meet it. Customers who are connected `stay`, and limits are
-    `enforced` meanwhile. One that `is_long` takes a minute or so.
+    `/health` reports one of `codes` within fifteen seconds; there are none when it lasts for less, or does no harm. It
+    `strikes` when it is over in a moment, so that only requests under way meet it. Customers who are connected `stay`,
+    and limits are `enforced` meanwhile. One that `is_long` takes a minute or so.
     """
 
     during: Callable[[Scene], AbstractContextManager[None]]
     lasts_s: float = 0.0
     codes: frozenset[Code] = frozenset()
-    named_within_s: float = 15.0
     strikes: bool = False
     stay: bool = False
     enforced: bool = False
@@ -192,13 +191,6 @@ def _wrong_clock(hours: int) -> Callable[[Scene], AbstractContextManager[None]]:
 _NO_ANSWER = frozenset({Code.XRAY_NOT_ANSWERING})
 _NO_WRITES = frozenset({Code.DATABASE_UNWRITABLE})
 _NO_TARGET = frozenset({Code.TARGET_DOWN, Code.NO_SERVER_NAME})
-_LOOKS_EVERY_S = 60.0
-"""Targets are somebody else's servers: unless a key is made meanwhile, they are looked at once a minute."""
-
-
-def _unfit(during: Callable[[Scene], AbstractContextManager[None]]) -> Fault:
-    return Fault(during, codes=_NO_TARGET, named_within_s=_LOOKS_EVERY_S + 15.0, stay=True, enforced=True)
-
 
 FAULTS: MappingProxyType[str, Fault] = MappingProxyType(
     {
@@ -209,11 +201,12 @@ FAULTS: MappingProxyType[str, Fault] = MappingProxyType(
         "Xray frozen for 60 s": Fault(_frozen_xray, lasts_s=60.0, codes=_NO_ANSWER, is_long=True),
         "disk full": Fault(_full_disk, codes=frozenset({Code.DISK_FULL}), stay=True, enforced=True),
         "disk read only": Fault(_read_only_disk, codes=frozenset({Code.DISK_READ_ONLY}), stay=True, enforced=True),
-        "target dead": _unfit(_dead_target),
-        "DNS dead": _unfit(_dead_names),
+        "target dead": Fault(_dead_target, codes=_NO_TARGET, stay=True, enforced=True),
+        "DNS dead": Fault(_dead_names, codes=_NO_TARGET, stay=True, enforced=True),
         "database locked": Fault(_locked_database, codes=_NO_WRITES, stay=True, enforced=True),
         "clock +1 h": Fault(_wrong_clock(+1), lasts_s=3.0, stay=True, enforced=True),
         "clock -1 h": Fault(_wrong_clock(-1), lasts_s=3.0, stay=True),
-        "certificate expired": Fault(_expired_certificate, stay=True, enforced=True),
+        # Over with the renewal, after which clients that trust the certificate of before get no new connection.
+        "certificate expired": Fault(_expired_certificate, strikes=True, stay=True),
     }
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.support import process
 from tests.support.process import ChildProcess, wait_until
 from tests.support.room import _enter, _here
-from tests.support.rootfs import NoGuestError, prepared
+from tests.support.rootfs import NoGuestError, prepared, python_of
 from tests.support.started import Started
 
 _BOOT_S = 300.0
@@ -26,11 +26,12 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Guest(Started):
-    """The machine; entering the context boots it. `root` is its file system, `wheels` is /wheels inside."""
+    """The machine; entering the context boots it. `wheels` are for its `python`, and /wheels inside."""
 
     def __init__(self) -> None:
         """Make it of the kept system. Raises NoGuestError where that cannot be."""
-        system, self._wheels = prepared()
+        system, self.wheels = prepared()
+        self.python = python_of(system)
         self._directory = Path(tempfile.mkdtemp(prefix="vpnkeys-guest-"))
         self.root = self._directory / "root"
         self._lay_over(system)
@@ -52,7 +53,7 @@ class Guest(Started):
     def start(self) -> None:
         """Boot, and wait until systemd says that it is up."""
         command = ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--register=no", "--keep-unit"]
-        command += ["--private-network", f"--bind-ro={self._wheels}:/wheels", "--console=pipe", "--link-journal=no"]
+        command += ["--private-network", f"--bind-ro={self.wheels}:/wheels", "--console=pipe", "--link-journal=no"]
         self._nspawn = ChildProcess(
             command,
             name="guest",
@@ -82,16 +83,25 @@ class Guest(Started):
 
     def run(self, *command: str, timeout: float = 400.0, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root."""
-        enter = ["nsenter", "--target", str(self.init), "--mount", "--uts", "--ipc", "--net", "--pid", "--"]
         return subprocess.run(
-            [*enter, *command],
+            self.command(*command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
-            env={"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", **env},
+            env=self.environment(**env),
         )
+
+    def command(self, *command: str) -> list[str]:
+        """What runs a command inside, as root."""
+        enter = ("nsenter", "--target", str(self.init), "--mount", "--uts", "--ipc", "--net", "--pid", "--")
+        return [*enter, *command]
+
+    @staticmethod
+    def environment(**more: str) -> dict[str, str]:
+        """The environment of commands inside."""
+        return {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", **more}
 
     def ok(self, *command: str, timeout: float = 400.0, **env: str) -> str:
         """What a command inside prints; its failure is an error."""

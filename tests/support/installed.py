@@ -7,7 +7,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +16,10 @@ from typing import Any, Self
 from tests.support.binaries import xray_binary
 from tests.support.clients import XrayClient
 from tests.support.guest import Guest
-from tests.support.keys import carries
+from tests.support.keys import Key, carries, lasting
 from tests.support.link import VlessLink
 from tests.support.process import REPOSITORY, wait_until
+from tests.support.rootfs import wheels_for
 from tests.support.socks import Address
 from tests.support.streams import ByteServer, Echo, PingPong
 from tests.support.target import RealityTarget
@@ -26,7 +27,7 @@ from tests.support.target import RealityTarget
 NAMES = ("one.example.com", "two.example.com")
 SERVER, XRAY = "vpnkeys.service", "vpnkeys-xray.service"
 
-_PIP = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+_PIP = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels /opt"}
 _LONG_S = 400.0
 _ROOT_FILES = ("pyproject.toml", "requirements.txt", "README.md", "run")
 
@@ -34,9 +35,14 @@ _ROOT_FILES = ("pyproject.toml", "requirements.txt", "README.md", "run")
 class Installed:
     """The guest and all that lives in its network. Entering the context boots and installs."""
 
-    def __init__(self) -> None:
-        """Make the guest. Raises NoGuestError where there cannot be one."""
+    def __init__(self, egress_allow: Sequence[str] = (), revision: str = "") -> None:
+        """Make the guest; with a git revision, its tree is the first that is installed.
+
+        Raises NoGuestError where there cannot be a guest.
+        """
         self.guest = Guest()
+        self._revision = revision
+        self._egress_allow = egress_allow
         self._network = ExitStack()
         self.target = RealityTarget(NAMES, close_idle_s=0.1)
         self.bytes, self.echo = ByteServer(), Echo()
@@ -46,10 +52,22 @@ class Installed:
         """A copy of this source tree in the guest's /opt."""
         tree = self.guest.root / "opt" / name
         shutil.copytree(REPOSITORY / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(REPOSITORY / "scripts", tree / "scripts")
+        for room in ("client", "scripts"):
+            shutil.copytree(REPOSITORY / room, tree / room)
         for file in _ROOT_FILES:
             shutil.copy(REPOSITORY / file, tree / file)
         return tree
+
+    def tree_of(self, revision: str, name: str) -> None:
+        """A git revision of this source tree in the guest's /opt, with the wheels that only it needs."""
+        tree = self.guest.root / "opt" / name
+        tree.mkdir()
+        archive = subprocess.run(["git", "-C", REPOSITORY, "archive", revision], capture_output=True, check=True)
+        subprocess.run(["tar", "--extract", "--directory", tree], input=archive.stdout, check=True)
+        present = {path.name for path in self.guest.wheels.iterdir()}
+        for wheel in wheels_for(self.guest.python, tree / "requirements.txt").iterdir():
+            if wheel.name not in present:
+                shutil.copy(wheel, self.guest.root / "opt")
 
     def newer(self, version: str) -> Path:
         """A copy of this source tree that calls itself by another version."""
@@ -83,6 +101,10 @@ class Installed:
     def new_link(self) -> VlessLink:
         """The link of a new key, by the command for people."""
         return VlessLink.parse(self.cli("keys", "add", "me")["vless_url"])
+
+    def total(self, link: VlessLink) -> int:
+        """What the key of a link has used, counted now."""
+        return int(self.cli("traffic", "show", link.uuid)["total_bytes"])
 
     def wait_carries(self, proxy: Address) -> None:
         """Until known bytes get through."""
@@ -136,11 +158,14 @@ class Installed:
             "REALITY_TARGET": self.target.address,
             "REALITY_SERVER_NAMES": ",".join(NAMES),
             "XRAY_CA_FILE": "/opt/ca.pem",
-            "EGRESS_ALLOW": f"{self.bytes.egress_rule},{self.echo.egress_rule}",
+            "EGRESS_ALLOW": ",".join([self.bytes.egress_rule, self.echo.egress_rule, *self._egress_allow]),
         }
         lines = [f"VPNKEYS_{name}={value}\n" for name, value in settings.items()]
         (data_dir / "vpnkeys.env").write_text("".join(lines))
-        self.tree("vpnkeys-src")
+        if self._revision:
+            self.tree_of(self._revision, "vpnkeys-src")
+        else:
+            self.tree("vpnkeys-src")
         self.first_words = self.install()
         self.wait_ready()
 
@@ -178,6 +203,11 @@ def replace(file: Path, pattern: str, text: str) -> None:
 def releases(site: Installed) -> list[str]:
     """What is kept under /opt."""
     return sorted(path.name for path in (site.guest.root / "opt/vpnkeys/releases").iterdir())
+
+
+def lasting_keys(site: Installed) -> list[Key]:
+    """All keys, without what they have used."""
+    return [lasting(key) for key in site.cli("keys", "list")]
 
 
 def xrays(site: Installed) -> list[str]:

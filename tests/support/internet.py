@@ -66,6 +66,8 @@ class Internet:
             "link set far up",
             f"addr add {FAR4}/24 dev far",
         )
+        # The namespace takes it away as well, but some time later: the next one's cable has the same name in the guest.
+        self._stack.callback(_ip, "link del far")
         for command in (
             "link set public up",
             f"addr add {PUBLIC4}/24 dev public",
@@ -90,5 +92,5 @@ class Internet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the sites and go home; the kernel takes the cable away with the namespace."""
+        """Close the sites, take the cable away, and go home."""
         self._stack.close()

@@ -23,6 +23,12 @@ def make_key(service: Service, name: str = "key") -> Key:
     return made
 
 
+def lasting(key: Key) -> Key:
+    """A key without what it has used, which moves with each byte, and what follows from it."""
+    moving = {"used_in_window_bytes", "remaining_bytes", "resets_at"}
+    return {name: value for name, value in key.items() if name not in moving}
+
+
 def delete_key(service: Service, key: Key) -> None:
     """Delete a key; anything but 200 is an error."""
     _ok(service, service.client.delete(f"/api/keys/{key['id']}"))

@@ -12,11 +12,14 @@ EN, RU = REPOSITORY / "docs" / "en", REPOSITORY / "docs" / "ru"
 READMES = (REPOSITORY / "README.md", REPOSITORY / "README.ru.md")
 PAGES = (
     "api.md",
+    "container.md",
     "first-key.md",
     "index.md",
     "install.md",
     "migration.md",
+    "nodes.md",
     "operations.md",
+    "postgresql.md",
     "security.md",
     "troubleshooting.md",
     "webhooks.md",

@@ -55,7 +55,7 @@ class World:
         """Start it."""
         reconciler = Reconciler(self.store, self.node, self.node, SITE)
         traffic = TrafficService(self.store, self.node, self.clock)
-        changer = KeyChanger(reconciler, self.clock, used_bytes=traffic.unstored.used_bytes)
+        changer = KeyChanger(reconciler, self.clock, used_bytes=traffic.usage.read)
         self.keys = KeyService(changer, PortRange(10001, 10004))
         self.enforcer = Enforcer(self.keys, traffic, self.waiting.now)
         self.quotas = QuotaWatch(self.keys, traffic, self.waiting.now)

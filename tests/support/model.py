@@ -35,7 +35,7 @@ class Model:
     def used(self, key: Key, now: datetime) -> int:
         """What counts against a key's limit."""
         days = self.counted.get(key.account, {})
-        return sum(days.values()) if key.limits.traffic_window is Window.TOTAL else days.get(f"{now:%F}", 0)
+        return sum(days.values()) if key.limits.traffic_window == Window.TOTAL else days.get(f"{now:%F}", 0)
 
     def judged(self, key: Key, now: datetime) -> Key:
         """The key with what its limits make of it, the date before the bytes."""

@@ -10,6 +10,7 @@ default range, which belongs to a service that may really be running.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import socket
@@ -31,18 +32,19 @@ def _worker_number() -> int:
     return int(digits.group()) if digits else 0
 
 
-def _claim_window() -> tuple[int, socket.socket]:
-    """(first port, its lock) of a window that is ours until this process ends or closes the lock."""
-    for step in range(_WINDOW_COUNT):
-        number = (_worker_number() + step) % _WINDOW_COUNT
-        lock = socket.socket(socket.AF_UNIX)
-        try:
-            lock.bind(f"\0vpnkeys-test-ports-{number}")
-        except OSError:
-            lock.close()
-            continue
-        return _FIRST_PORT + number * _WINDOW_SIZE, lock
-    raise NoFreePortError(f"all {_WINDOW_COUNT} port windows are in use by other test processes")
+def _claim_windows(count: int) -> tuple[int, ExitStack]:
+    """(first port, its locks) of windows side by side that are ours until this process ends or closes the locks."""
+    starts = _WINDOW_COUNT - count + 1
+    for step in range(starts):
+        number = (_worker_number() + step) % starts
+        with ExitStack() as locks:
+            try:
+                for one in range(number, number + count):
+                    locks.enter_context(socket.socket(socket.AF_UNIX)).bind(f"\0vpnkeys-test-ports-{one}")
+            except OSError:
+                continue
+            return _FIRST_PORT + number * _WINDOW_SIZE, locks.pop_all()
+    raise NoFreePortError(f"no {count} of {_WINDOW_COUNT} port windows are left by other test processes")
 
 
 def is_free(port: int) -> bool:
@@ -72,18 +74,18 @@ class _Window:
     def __init__(self) -> None:
         """Claim nothing yet: importing this module must not take a lock."""
         self._guard = RLock()
-        self._first: int | None = None
-        self._lock: socket.socket | None = None
-        self._offset = 0
+        self._locks = ExitStack()
+        atexit.register(self._locks.close)
+        self._first = self._size = self._offset = 0
         self._reserved: set[int] = set()
 
     def take(self, size: int) -> range:
         """The next run of free, unreserved ports."""
         with self._guard:
-            if self._first is None:
-                self._first, self._lock = _claim_window()
-            for _ in range(_WINDOW_SIZE):
-                if self._offset + size > _WINDOW_SIZE:
+            if size > self._size:
+                self._claim(-(-size // _WINDOW_SIZE))
+            for _ in range(self._size):
+                if self._offset + size > self._size:
                     self._offset = 0
                 start = self._first + self._offset
                 ports = range(start, start + size)
@@ -92,6 +94,12 @@ class _Window:
                     return ports
                 self._offset += 1
         raise NoFreePortError(f"no {size} free ports side by side from {self._first} on")
+
+    def _claim(self, count: int) -> None:
+        """Go on in as many windows side by side; what was claimed before stays ours, as its ports may be in use."""
+        self._first, locks = _claim_windows(count)
+        self._locks.enter_context(locks)
+        self._size, self._offset = count * _WINDOW_SIZE, 0
 
     def reserve(self, size: int) -> range:
         """The next run of free ports, not handed out again before `release`."""

@@ -17,6 +17,7 @@ from vpnkeys.domain.reality import KeyPair
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.document import BaseConfig
 from vpnkeys.xray.config.file import ConfigFile
+from vpnkeys.xray.config.start import ChosenFile
 from vpnkeys.xray.probe.kernel import Probes
 from vpnkeys.xray.probe.server_names import ServerNameProber
 from vpnkeys.xray.process.child import XrayCommand, XrayProcess
@@ -59,7 +60,7 @@ def prober_bench(directory: Path, names: Sequence[str]) -> Iterator[ProberBench]
         stack.callback(control.close)
         prober = ServerNameProber(xray, environment, lambda: site, Probes(counters.pid, lambda _: None))
         process = XrayProcess(
-            XrayCommand(xray, lambda _quick_exits: file.path, (api,), environment),
+            XrayCommand(xray, lambda _quick_exits: ChosenFile(file.path), (api,), environment),
             on_up=lambda _: prober.xray_is_up(),
             on_down=prober.xray_is_down,
         )

@@ -48,7 +48,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
 """How long to wait for what has to come, on the slowest machine; where all is well, nothing waits as long."""
 
+# A condition is looked at often at first, for what comes at once, and then as seldom as costs a twentieth of the wait,
+# but not so seldom that what lasts for a moment is missed. Looking takes the processor from what is waited for.
 _POLL_S = 0.01
+_LONGEST_POLL_S = 0.05
+_POLLS_IN_A_WAIT = 20
 _TAIL_LINES = 40
 
 # The kernel sends the death signal when the *thread* that started the child ends, not the process.
@@ -62,11 +66,12 @@ class ProcessError(RuntimeError):
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:
     """Poll until the condition holds; whether it did in time."""
-    deadline = time.monotonic() + timeout_s
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() >= deadline:
+        waited_s = time.monotonic() - began
+        if waited_s >= timeout_s:
             return False
-        time.sleep(_POLL_S)
+        time.sleep(min(max(_POLL_S, waited_s / _POLLS_IN_A_WAIT), _LONGEST_POLL_S))
     return True
 
 
@@ -78,7 +83,7 @@ def wait_listening(
     def listens_or_died() -> bool:
         if not procfs.is_alive(pid):
             return True
-        return procfs.listens([pid, *procfs.descendants(pid)], host, port, protocol)
+        return procfs.listens_below(pid, host, port, protocol)
 
     if not wait_until(listens_or_died, timeout):
         raise ProcessError(f"process {pid} does not listen at {host} port {port} after {timeout} s")

@@ -147,15 +147,27 @@ def _covers(bound: IPAddress, wanted: IPAddress) -> bool:
     return bound.is_unspecified and bound.version in (wanted.version, 6)
 
 
+def _waiting_inodes(pid: int, host: str, port: int, protocol: Protocol) -> set[str]:
+    """Inodes of the sockets that wait for connections at host:port in the network namespace of the process."""
+    wanted = ipaddress.ip_address(host)
+    return {
+        inode
+        for address, number, inode in _waiting_sockets(pid, protocol)
+        if number == port and _covers(address, wanted)
+    }
+
+
 def listens(pids: Iterable[int], host: str, port: int, protocol: Protocol = "tcp") -> bool:
     """Whether one of these processes itself waits for connections at host:port."""
-    wanted = ipaddress.ip_address(host)
     for pid in pids:
-        inodes = {
-            inode
-            for address, number, inode in _waiting_sockets(pid, protocol)
-            if number == port and _covers(address, wanted)
-        }
+        inodes = _waiting_inodes(pid, host, port, protocol)
         if inodes and inodes & _socket_inodes(pid):
             return True
     return False
+
+
+def listens_below(pid: int, host: str, port: int, protocol: Protocol = "tcp") -> bool:
+    """Whether the process, or one below it in its network namespace, waits for connections at host:port."""
+    # First whether anyone does at all: to find the processes below costs a look at every process of the machine.
+    inodes = _waiting_inodes(pid, host, port, protocol)
+    return bool(inodes) and any(inodes & _socket_inodes(one) for one in (pid, *descendants(pid)))

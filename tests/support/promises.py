@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-from tests.support.keys import Key
+from tests.support.keys import Key, lasting
 from tests.support.service import Service
 
 
@@ -33,7 +33,7 @@ class Promises:
     def broken_by(self, keys: list[Key]) -> list[str]:
         """What is wrong if these are all keys there are."""
         live = {key["id"]: key for key in keys}
-        lost = [f"lost {key}" for key_id, key in self.kept.items() if live.get(key_id) != key]
+        lost = [f"lost {key}" for key_id, key in self.kept.items() if lasting(live.get(key_id, {})) != lasting(key)]
         back = [f"came back: {live[key_id]}" for key_id in self.gone & live.keys()]
         unknown = [live[key_id] for key_id in live.keys() - self.kept.keys() - self.doubtful.keys() - self.gone]
         surplus = [f"nobody asked for {unknown}"] if len(unknown) > self.unanswered_creates else []

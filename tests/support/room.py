@@ -59,13 +59,21 @@ def _ip(*commands: str) -> None:
 class Room:
     """Both namespaces. Inside the context the calling thread, and whatever it starts, lives in `near`."""
 
+    def __init__(self, near: Path | None = None) -> None:
+        """Describe it: `near` is the namespace of a machine of the tests, else a new one."""
+        self._given = near
+
     def __enter__(self) -> Self:
         """Make and furnish the room."""
         self._home = _here()
         _checked(_libc.unshare(_CLONE_NEWNET))
         self._far = _here()
-        _checked(_libc.unshare(_CLONE_NEWNET))
-        self._near = _here()
+        if self._given is None:
+            _checked(_libc.unshare(_CLONE_NEWNET))
+            self._near = _here()
+        else:
+            self._near = os.open(self._given, os.O_RDONLY | os.O_CLOEXEC)
+            _enter(self._near)
         try:
             self._furnish()
             process._spawner.submit(_enter, self._near).result()

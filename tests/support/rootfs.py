@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.binaries import cache
 from tests.support.process import REPOSITORY
 
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "nftables", "iproute2", "procps")
@@ -30,19 +31,15 @@ def prepared() -> tuple[Path, Path]:
     if missing:
         raise NoGuestError(f"a guest needs {', '.join(missing)}: run ./test, which installs them")
     system = _system()
-    return system, _wheels(system)
+    return system, wheels_for(python_of(system))
 
 
 def _path() -> str:
     return f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vpnkeys"
-
-
 def _named(prefix: str, content: str) -> Path:
-    return _cache() / f"{prefix}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return cache() / f"{prefix}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def _run(*command: str | Path) -> str:
@@ -73,10 +70,13 @@ def _system() -> Path:
     return place
 
 
-def _wheels(system: Path) -> Path:
-    """Every wheel of requirements.txt, for the guest's Python."""
-    python = max((system / "usr/bin").glob("python3.*[0-9]")).name.removeprefix("python")
-    requirements = REPOSITORY / "requirements.txt"
+def python_of(system: Path) -> str:
+    """The version of a system's Python, such as 3.11."""
+    return max((system / "usr/bin").glob("python3.*[0-9]")).name.removeprefix("python")
+
+
+def wheels_for(python: str, requirements: Path = REPOSITORY / "requirements.txt") -> Path:
+    """Every wheel of a requirements.txt, for a Python such as 3.11. Raises NoGuestError."""
     place = _named(f"wheels-{python}", requirements.read_text())
     if not place.is_dir():
         fresh = place.with_name(f"{place.name}.new")

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +27,9 @@ from tests.support.target import RealityTarget
 from vpnkeys.xray.host.guard import table_of
 
 _HOST = "127.0.0.1"
+
+new_database: Callable[[], str] | None = None
+"""Makes the database of a service that has no data directory yet; None: SQLite in the data directory."""
 
 
 def _base_environment() -> dict[str, str]:
@@ -71,6 +74,8 @@ class Service(Started):
         self._child: ChildProcess | None = None
         self._client: httpx.Client | None = None
         self.env = _base_environment() | self._settings(target, egress_allow)
+        if new_database is not None and data_dir is None:
+            self.env["VPNKEYS_DATABASE_URL"] = new_database()
         for name, value in (settings or {}).items():
             self.env.pop(name, None)
             if value is not None:
@@ -93,6 +98,11 @@ class Service(Started):
             "VPNKEYS_XRAY_BIN": str(xray_binary()),
             "VPNKEYS_RATE_LIMITS": "off",
         }
+
+    @property
+    def database(self) -> Path | str:
+        """The file of its database; the URL of one that is no file."""
+        return self.env.get("VPNKEYS_DATABASE_URL") or self.data_dir / "vpnkeys.db"
 
     @property
     def child(self) -> ChildProcess:
@@ -254,8 +264,8 @@ class Service(Started):
             wait_until(lambda: not any(map(procfs.is_alive, self.leftover_pids())))
             # What a killed service leaves in the kernel, for its next start to replace, which never comes.
             with suppress(FileNotFoundError):
-                for name in (table_of(self.data_dir), f"{table_of(self.data_dir)}_speed"):
-                    table = ("nft", "delete", "table", "inet", name)
+                for suffix in ("", "_speed", "_bounds"):
+                    table = ("nft", "delete", "table", "inet", f"{table_of(self.data_dir)}{suffix}")
                     subprocess.run(table, capture_output=True, check=False)
             run = self.data_dir / "run"  # its directory in memory would stay until the next boot
             if run.is_symlink():

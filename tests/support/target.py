@@ -27,7 +27,7 @@ _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
 _CHANGED = "certificate changed"
 _MAX_CONCURRENT_STREAMS = 3
 _STATUS_200 = b"\x88"  # entry 8 of the static header table
-_HTTP1_ANSWER = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n"
+_HTTP1_ANSWER = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: %d\r\n\r\n"
 
 
 class RealityTarget(ModuleServer):
@@ -44,6 +44,7 @@ class RealityTarget(ModuleServer):
         h2: bool = True,
         delay_s: float = 0.0,
         close_idle_s: float | None = None,
+        handshake_s: float = 10.0,
     ) -> None:
         """Describe a good target, or one with faults.
 
@@ -51,9 +52,10 @@ class RealityTarget(ModuleServer):
         offers TLS 1.2 alone; `h2=False` leaves h2 out of ALPN; `delay_s` keeps every new connection
         waiting before the handshake. `close_idle_s` ends a connection that has asked for nothing so
         long after its handshake: Xray's probes, which read for five seconds, are then over at once.
+        `handshake_s` is how long it waits for the end of one.
         """
-        options = {"host": host, "port": port, "tls13": tls13, "h2": h2, "delay_s": delay_s}
-        options["close_idle_s"] = close_idle_s
+        options: dict[str, Any] = {"host": host, "port": port, "tls13": tls13, "h2": h2, "delay_s": delay_s}
+        options |= {"close_idle_s": close_idle_s, "handshake_s": handshake_s}
         super().__init__(__name__, options)
         self.names = tuple(names)
         self._certificate_names = tuple(certificate_names or names)
@@ -74,6 +76,11 @@ class RealityTarget(ModuleServer):
         """HOST:PORT, as the setting VPNKEYS_REALITY_TARGET takes it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+def page_of(size: int) -> bytes:
+    """What the site shows at `/SIZE` to a client that speaks HTTP/1.1."""
+    return bytes(range(256)) * (size // 256) + bytes(size % 256)
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -122,8 +129,11 @@ class _Site(asyncio.Protocol):
 
     def _read_http1(self) -> None:
         while b"\r\n\r\n" in self._buffer:
-            self._buffer = self._buffer.partition(b"\r\n\r\n")[2]
-            self._write(_HTTP1_ANSWER)
+            head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+            self._greeted = True
+            wanted = head.split(b" ")[1].strip(b"/")
+            body = page_of(int(wanted)) if wanted.isdigit() else b""
+            self._write(_HTTP1_ANSWER % len(body) + body)
 
     def _read_h2(self) -> None:
         if not self._greeted:
@@ -171,7 +181,7 @@ async def _greet(sock: socket.socket, context: ssl.SSLContext, options: dict[str
     loop = asyncio.get_running_loop()
     try:
         await loop.connect_accepted_socket(
-            lambda: _Site(options["close_idle_s"]), sock, ssl=context, ssl_handshake_timeout=10
+            lambda: _Site(options["close_idle_s"]), sock, ssl=context, ssl_handshake_timeout=options["handshake_s"]
         )
     except OSError as error:
         sys.stdout.write(f"handshake failed: {error}\n")

@@ -1,4 +1,4 @@
-"""`vpnkeys serve` that writes down which of our own functions one `POST /api/keys` calls, and from where.
+"""`vpnkeys serve` that writes down which of our own functions each `POST /api/keys` calls, and from where.
 
 `TRACE_FILE` gets one line for each call between two of our files: the caller's file and the called one, a tab between.
 The request's own thread is followed, and every thread that it hands work to; workers in the background are not.
@@ -48,6 +48,7 @@ class Tracer:
             self._is_on = False
             lines = "".join(f"{caller}\t{called}\n" for caller, called in self._calls)
             self._path.write_text(lines, encoding="utf-8")
+            self._calls.clear()
 
 
 def _is_ours(frame: FrameType) -> bool:

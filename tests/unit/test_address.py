@@ -23,11 +23,19 @@ def _now_is(monkeypatch: pytest.MonkeyPatch, route: str) -> None:
     monkeypatch.setattr("vpnkeys.ops.address.default_address", lambda: route)
 
 
-@pytest.mark.parametrize("private", ["10.0.0.5", "192.168.1.2", "100.64.0.1", "127.0.0.1", "fd00::1"])
+@pytest.mark.parametrize("private", ["10.0.0.5", "192.168.1.2", "100.64.0.1", "fd00::1"])
 def test_a_private_guess(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, private: str) -> None:
-    """Behind a NAT, and without any route; given by the operator, the same address is right."""
+    """Behind a NAT; given by the operator, the same address is right."""
     assert address_fault(_settings(monkeypatch, tmp_path, private)) == "it is a private one"
     assert address_fault(_settings(monkeypatch, tmp_path, private, given=private)) == ""
+
+
+def test_a_host_without_a_route(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has no address to guess; once it has, a restart finds it."""
+    settings = _settings(monkeypatch, tmp_path, "127.0.0.1")
+    assert address_fault(settings) == "this host has no route to the internet"
+    _now_is(monkeypatch, _PUBLIC)
+    assert address_fault(settings) == "this host had no route to the internet at the start; restart the service"
 
 
 def test_a_guess_that_is_true_no_longer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from tests.support.slowness import slowness
 
 from vpnkeys.xray.host import programs
 from vpnkeys.xray.process import binary, gobuild
-from vpnkeys.xray.process.binary import XRAY_VERSION, XrayBinary, XrayUnfit, default_cache_dir, obtain
+from vpnkeys.xray.process.binary import XrayBinary, XrayUnfit, accept, default_cache_dir, obtain
+from vpnkeys.xray.process.tried import XRAY_VERSION
 
 ARCHIVE = "Xray-linux-64.zip"
 XRAY_SAYS = f"Xray {XRAY_VERSION} (Xray, Penetrates Everything.) Custom (go1.26.8 linux/amd64)"
@@ -124,18 +125,29 @@ class TestConfigured:
 
     def test_it_comes_first(self, machine: Machine, tmp_path: Path) -> None:
         """A fit configured program wins over the PATH and the cache, which stays untouched."""
-        own = executable(tmp_path / "own", xray_script("25.9.11"))
+        own = executable(tmp_path / "own", xray_script("25.10.15"))
         executable(machine.bin / "xray", xray_script(XRAY_VERSION))
-        assert machine.obtain(own) == XrayBinary(own, "25.9.11", "configured")
+        assert machine.obtain(own) == XrayBinary(own, "25.10.15", "configured")
         assert not machine.cache.exists()
 
-    @pytest.mark.parametrize("version", ["25.9.10", "26.7.11", "26.10.1", "24.99.99"])
+    @pytest.mark.parametrize("version", ["25.9.11", "25.10.14", "26.7.11", "26.10.1", "24.99.99"])
     def test_an_unfit_version_is_refused(self, machine: Machine, tmp_path: Path, version: str) -> None:
         """The refusal names the program, its version and what to do next; nothing else is tried."""
         own = executable(tmp_path / "own", xray_script(version))
         executable(machine.bin / "xray", xray_script(XRAY_VERSION))
-        with pytest.raises(XrayUnfit, match=rf"own is Xray {version}.*from 25.9.11.*leave it out"):
+        with pytest.raises(XrayUnfit, match=rf"own is Xray {version}.*from 25.10.15.*leave it out"):
             machine.obtain(own)
+
+    def test_one_that_was_accepted_is_taken(self, machine: Machine, tmp_path: Path) -> None:
+        """Of any version, also by a link to it; any other program in its place is not."""
+        own = executable(tmp_path / "26.9.8" / "xray", xray_script("26.9.8"))
+        accept(own)
+        (tmp_path / "current").symlink_to("26.9.8")
+        linked = tmp_path / "current" / "xray"
+        assert machine.obtain(linked) == XrayBinary(linked, "26.9.8", "configured")
+        executable(own, xray_script("26.9.9"))
+        with pytest.raises(XrayUnfit, match=r"is Xray 26\.9\.9"):
+            machine.obtain(linked)
 
     @pytest.mark.parametrize("answer", ["echo V2Ray 5", f"echo '{XRAY_SAYS} x'", f"echo '{XRAY_SAYS}'; exit 1", ""])
     def test_something_else_is_refused(self, machine: Machine, tmp_path: Path, answer: str) -> None:
@@ -301,7 +313,16 @@ class TestBuild:
             '/bin/chmod +x "$2/go/bin/go"\n',
         )
         assert machine.obtain().source == "go"
-        assert not (machine.cache / "work").exists()
+        assert not [*machine.cache.glob(".*")]
+
+    def test_a_folder_that_happens_to_be_called_work_stays(self, tmp_path: Path) -> None:
+        """A program may be built into a folder in which people keep their own."""
+        kept = tmp_path / "work" / "kept.txt"
+        kept.parent.mkdir()
+        kept.write_text("mine")
+        with gobuild.work_folder(tmp_path, print) as folder:
+            assert not [*folder.iterdir()]
+        assert kept.read_text() == "mine"
 
     def test_a_build_that_differs_is_refused(self, machine: Machine) -> None:
         """Where the build is known to be reproducible, other bytes are not kept."""

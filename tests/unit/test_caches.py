@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 from tests.support.process import REPOSITORY
 from tests.unit.test_link import KEY
 
 from vpnkeys.service import idempotency
+from vpnkeys.store.sql import schema
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import migrate
 from vpnkeys.store.sql.store import SqlStore
@@ -26,7 +27,8 @@ GUARDED_BY = {
     "domain/inbound.py:_key_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
     "domain/inbound.py:warm_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
     "service/idempotency.py:_as_json": "tests/unit/test_caches.py::test_the_writer_of_answers_is_built_once",
-    "xray/config/document.py:_rendered": "tests/unit/test_memo.py::test_elements_of_many_inbounds_are_rendered_once",
+    "store/sql/schema.py:_own_parts": "tests/unit/test_caches.py::test_a_database_to_compare_with_is_made_once",
+    "wire/base.py:_meant": "tests/unit/test_unknown_fields.py::test_twenty_are_ignored_and_each_is_compared_once",
 }
 
 
@@ -62,9 +64,27 @@ def test_the_writer_of_answers_is_built_once(monkeypatch: pytest.MonkeyPatch) ->
         return _Adapter()
 
     monkeypatch.setattr(idempotency, "TypeAdapter", build)
-    assert (idempotency._dump(KEY), idempotency._dump(KEY)) == ("{}", "{}")
+    assert (idempotency._dump((KEY,)), idempotency._dump((KEY,))) == ("{}", "{}")
     assert len(built) == 1
     idempotency._as_json.cache_clear()
+
+
+def test_a_database_to_compare_with_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All migrations run for it, and `restore --newest` may look at many backups."""
+    database = tmp_path / "vpnkeys.db"
+    engine = open_engine(f"sqlite:///{database}")
+    migrate(engine)
+    engine.dispose()
+    schema._own_parts.cache_clear()
+    made: list[str] = []
+
+    def counted(engine: Engine, revision: str) -> None:
+        made.append(revision)
+        migrate(engine, revision)
+
+    monkeypatch.setattr(schema, "migrate", counted)
+    assert (schema.foreign_parts(database), schema.foreign_parts(database)) == ([], [])
+    assert len(made) == 1
 
 
 class _Adapter:

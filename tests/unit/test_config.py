@@ -11,17 +11,9 @@ from tests.strategies import desired_states, inbounds
 
 from vpnkeys.domain.inbound import ForeignInbound, Inbound
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.xray.config.document import (
-    API_TAG,
-    OWN_PREFIX,
-    BaseConfig,
-    JsonObject,
-    belongs_to_us,
-    merge,
-    parse_inbound,
-    render_inbound,
-    summary,
-)
+from vpnkeys.xray.config.document import API_TAG, OWN_PREFIX, BaseConfig, belongs_to_us, merge
+from vpnkeys.xray.config.pieces import JsonObject, render_inbound
+from vpnkeys.xray.config.reading import parse_inbound, summary
 
 FRAME = BaseConfig("/run/vpnkeys/api.sock", PortRange(10001, 10100), (("10.0.0.7/32", 53), ("fd00::/8", None)), mark=7)
 UNGUARDED = replace(FRAME, mark=None, own_addresses=("203.0.113.7",), api_port=8000)

@@ -47,7 +47,7 @@ def checker() -> Checker:
 @pytest.fixture
 def file(tmp_path: Path, checker: Checker) -> ConfigFile:
     """A file that is not there yet."""
-    return ConfigFile(tmp_path / "config.json", BaseConfig(SOCKET, PortRange(10001, 10100)), checker)
+    return ConfigFile(tmp_path / "config.json", BaseConfig(SOCKET, PortRange(10001, 10100), mark=2), checker)
 
 
 def put(file: ConfigFile, document: object) -> bytes:
@@ -267,3 +267,16 @@ def test_what_we_wrote_is_not_read_back_and_what_others_wrote_is(file: ConfigFil
     put(file, {**orjson.loads(mine), "dns": {"servers": ["192.0.2.1"]}})
     file.write(WANTED)
     assert orjson.loads(file.path.read_bytes())["dns"] == {"servers": ["192.0.2.1"]}
+
+
+def test_a_directory_in_its_place_is_moved_aside(file: ConfigFile) -> None:
+    """Also one in the place of a file that is written only for a moment, and a second one later."""
+    for number in range(2):
+        for name in ("config.json", ".config.new.json", ".config.trial.json", "..config.trial.new.json"):
+            (file.path.with_name(name) / f"mine-{number}").mkdir(parents=True)
+        assert file.read().state is FileState.INVALID
+        file.write(WANTED, always_check=True)
+        assert file_is_right(WANTED, file.read())
+        file.path.unlink()
+    kept = sorted(path.name for path in file.path.parent.glob("*/mine-*"))
+    assert kept == ["mine-0"] * 4 + ["mine-1"] * 4

@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from vpnkeys.api.counts import Metrics
 from vpnkeys.api.exposition import expose
 from vpnkeys.cli.main import _COMMANDS
 from vpnkeys.domain.traffic import Bytes
+from vpnkeys.install import services
 from vpnkeys.server.requests import Served
 from vpnkeys.service.drift import DriftCount
-from vpnkeys.service.vitals import Vitals
+from vpnkeys.service.health.vitals import Vitals
+from vpnkeys.settings import SYSTEM_DATA_DIR
 from vpnkeys.worker import WorkerStatus
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+CONTAINERFILE = ROOT / "Containerfile"
 DASHBOARD = DEPLOY / "grafana-dashboard.json"
 ALERTS = DEPLOY / "prometheus-alerts.yml"
 
@@ -37,6 +42,12 @@ WELL = Vitals(
     backup_age_s=60.0,
     certificate_expires_in_s=86400.0,
     workers=(WorkerStatus("sampler", 1.0, 30.0, False, None, ""),),
+    problems=("disk_low",),
+    connections=3,
+    connections_refused=1,
+    silent_ended=1,
+    relayed=Bytes(1, 2),
+    xray_descriptors=(40, 65536),
 )
 UNKNOWN = Vitals(
     is_database_up=False,
@@ -198,3 +209,23 @@ def test_prometheus_itself_takes_them(tmp_path: Path) -> None:
             ["promtool", "check", *command], input=given, capture_output=True, text=True, check=False, timeout=60
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_image_is_made_of_what_is_let_in() -> None:
+    """Everything that it copies exists and is let into the build, and nothing else is."""
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", CONTAINERFILE.read_text(), re.MULTILINE)
+    assert {name for names in copied for name in names.split()} == let_in
+    assert [name for name in let_in if not (ROOT / name).exists()] == []
+
+
+def test_containers_have_the_places_and_rights_of_the_services() -> None:
+    """The volume is where the data are; the compose file has the capabilities of the units, and those to leave root."""
+    image, unit = CONTAINERFILE.read_text(), (services.PACKAGED / "vpnkeys.service").read_text()
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["vpnkeys"]
+    assert f"VPNKEYS_DATA_DIR={SYSTEM_DATA_DIR}" in image
+    assert f"VOLUME {SYSTEM_DATA_DIR}\n" in image
+    assert service["volumes"] == [f"data:{SYSTEM_DATA_DIR}"]
+    (needed,) = re.findall(r"^AmbientCapabilities=(.+)$", unit, re.MULTILINE)
+    assert {f"CAP_{name}" for name in service["cap_add"]} >= set(needed.split())
+    assert (service["network_mode"], service["user"], service["cap_drop"]) == ("host", "root", ["ALL"])

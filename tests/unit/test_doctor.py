@@ -30,13 +30,13 @@ from vpnkeys.doctor.checks import (
     targets,
     xray,
 )
-from vpnkeys.doctor.checks.listeners import Listener
 from vpnkeys.doctor.checks.packets import Chain, Fate
 from vpnkeys.doctor.finding import Finding, Level, Verdict, worst
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.store.sql.migrate import HEAD
 from vpnkeys.wire.health import Health, HealthProblem
+from vpnkeys.xray.host.listeners import Listener
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -135,7 +135,19 @@ TROUBLES: list[tuple[Iterable[Verdict], Level, str, str]] = [
     (certificate.judge(replace(CERTIFICATE, fits_key=False)), Level.FAIL, "not the key", "rm -f "),
     (certificate.judge(replace(CERTIFICATE, not_after=NOW)), Level.FAIL, "expired on 2026-01-02", RESTART),
     (certificate.judge(replace(CERTIFICATE, not_before=NOW + DAY)), Level.FAIL, "not valid before", RESTART),
-    (certificate.judge(replace(CERTIFICATE, not_after=NOW + 13 * DAY)), Level.WARN, "expires on", RESTART),
+    (
+        certificate.judge(replace(CERTIFICATE, not_before=NOW - 77 * DAY, not_after=NOW + 13 * DAY)),
+        Level.WARN,
+        "expires on",
+        RESTART,
+    ),
+    (
+        certificate.judge(replace(CERTIFICATE, not_before=NOW - 5 * DAY, not_after=NOW + DAY)),
+        Level.WARN,
+        "expires",
+        RESTART,
+    ),
+    (certificate.judge(replace(CERTIFICATE, is_awaited=True)), Level.WARN, "no authority has issued", RESTART),
     (
         certificate.judge(replace(CERTIFICATE, is_ours=False, covers_address=False)),
         Level.WARN,

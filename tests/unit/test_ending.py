@@ -2,14 +2,20 @@
 
 import asyncio
 import logging
+import select
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from tests.support.certificates import Authority
 from tests.support.memory import World
+from tests.support.process import PATIENCE_S
 
 from vpnkeys.domain.actor import SERVER, Actor, set_actor
 from vpnkeys.domain.errors import ServerEnding
@@ -63,10 +69,62 @@ def test_a_start_under_way_is_finished_or_taken_back(
     assert len(world.node.running or {}) == len(world.keys.list()) + 1
 
 
+TLS_WAITS_S = 30.0
+"""How long asyncio waits for a client's own close_notify."""
+
+
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers never."""
     if scope["type"] == "http":
         await asyncio.sleep(3600)
+
+
+async def _answers_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+
+def _ask_once(address: tuple[str, int], has_answer: threading.Event) -> bytes:
+    """Get one answer over TLS, and do nothing more until the server has hung up; return what it sent after that."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(socket.create_connection(address, timeout=PATIENCE_S)) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        while b"\r\n\r\n" not in client.recv(4096):
+            pass
+        has_answer.set()
+        waits = select.poll()
+        waits.register(client, select.POLLRDHUP)
+        assert waits.poll(TLS_WAITS_S * 1000 / 3)
+        return client.recv(4096)
+
+
+def test_an_idle_client_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It does not answer TLS's close_notify, for which a client has time only after an answer of the end."""
+    monkeypatch.setattr(ending, "_LINGER_S", 3600.0)
+    certificate, key = Authority(tmp_path).issue(["localhost"])
+
+    async def serve() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            config = uvicorn.Config(
+                _answers_at_once,
+                lifespan="off",
+                http="httptools",
+                log_config=None,
+                ssl_certfile=str(certificate),
+                ssl_keyfile=str(key),
+            )
+            server, has_answer = EndingServer(config), threading.Event()
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            asking = asyncio.create_task(asyncio.to_thread(_ask_once, listener.getsockname(), has_answer))
+            await asyncio.to_thread(has_answer.wait, PATIENCE_S)
+            server.should_exit = True
+            await serving
+            assert await asking == b""
+
+    asyncio.run(asyncio.wait_for(serve(), PATIENCE_S))
 
 
 def test_a_request_without_an_end_is_answered(

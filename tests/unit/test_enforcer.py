@@ -103,7 +103,7 @@ def test_midnight_is_the_turn_of_a_day(world: World) -> None:
     assert world.status(key) is Status.ACTIVE
 
 
-@pytest.mark.parametrize("window", Window)
+@pytest.mark.parametrize("window", [*map(Window, ("total", "day", "week", "month", "month@31", "90d"))])
 def test_a_reset_lifts_a_quota(world: World, window: Window) -> None:
     """What was used before it does not count any more, what is used after it does."""
     key = world.make(Limits(traffic_bytes=100, traffic_window=window))

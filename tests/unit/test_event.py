@@ -98,6 +98,7 @@ def test_the_body_says_what_when_and_of_which_key() -> None:
         "max_devices": None,
         "speed_limit_mbps": None,
         "fingerprint": None,
+        "expires_after_s": None,
         "changed": ["name"],
     }
 

@@ -1,6 +1,7 @@
 """Streams of events share one look a second, and no identity takes the streams or the threads of others."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+import uvicorn
 from starlette.types import ASGIApp, Message
 from tests.fake_store import FakeStore
 from tests.fakes import FakeClock
@@ -19,8 +21,9 @@ from vpnkeys.api.app import create_app
 from vpnkeys.api.feed import Feed, Found
 from vpnkeys.api.services import Services
 from vpnkeys.domain.token import Scope
-from vpnkeys.server import pools
+from vpnkeys.server import ending, pools
 from vpnkeys.service.health.health import HealthReport
+from vpnkeys.service.limits.usage import UsageBoard
 from vpnkeys.service.tokens import TokenService
 
 HEALTHY = HealthReport("healthy", (), "running", "ok", "available", "available", 2, 1)
@@ -48,8 +51,10 @@ class Server:
         services["keys"] = SimpleNamespace(list=lambda: KEYS, delete=self._delete)
         services["tokens"] = self.tokens
         services["health"] = SimpleNamespace(report=self._report)
-        services["traffic"] = SimpleNamespace(collect=bool, totals=dict, online_by_key=lambda _keys: {})
+        board = UsageBoard(lambda since, _fresh: dict.fromkeys(since, 0), FakeClock())
+        services["traffic"] = SimpleNamespace(collect=bool, totals=dict, online_by_key=lambda _keys: {}, usage=board)
         services["reporter"] = SimpleNamespace(plan=self._plan)
+        services["fleet"] = SimpleNamespace(board=SimpleNamespace(), nodes=SimpleNamespace(asked=lambda _node: ()))
         self.app = create_app(Services(**{**services, "rate_limits": {}}))
 
     def token(self) -> str:
@@ -241,6 +246,30 @@ def test_who_asks_for_health_at_once_shares_a_report() -> None:
         assert server.looks == 2
 
     asyncio.run(run())
+
+
+def test_streams_end_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By themselves, whatever time an answer has that has begun, and whole: with the last chunk of HTTP."""
+    monkeypatch.setattr(ending, "_STREAM_S", 3600.0)
+
+    async def serve() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = ending.EndingServer(uvicorn.Config(Server().app, http="httptools", log_config=None))
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/events"
+            headers = {"X-API-Key": API_KEY}
+            async with (
+                httpx.AsyncClient(trust_env=False) as client,
+                client.stream("GET", url, headers=headers) as events,
+            ):
+                seen = events.aiter_bytes()
+                assert await anext(seen)
+                server.should_exit = True
+                async for _ in seen:
+                    pass
+            await serving
+
+    asyncio.run(asyncio.wait_for(serve(), PATIENCE_S))
 
 
 def test_a_look_that_fails_ends_no_stream(caplog: pytest.LogCaptureFixture) -> None:

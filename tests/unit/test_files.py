@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vpnkeys.files import Mark, is_at, listener_pid, sha256_of, sync_directory, write_atomically
+from vpnkeys.files import Mark, is_at, sha256_of, sync_directory, write_atomically
+from vpnkeys.owner import listener_pid
 
 
 def test_a_mark_is_of_the_file_that_a_link_leads_to(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The guard's ruleset as text, and what config.json says with a guard and without one."""
 
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from vpnkeys.domain.networks import PRIVATE_NETWORKS
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.xray.config.document import BaseConfig, merge
+from vpnkeys.xray.config.document import BaseConfig, has_own_dns, merge
 from vpnkeys.xray.host import nft
 from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, ruleset, table_of
 
@@ -166,3 +167,28 @@ def test_own_addresses_are_closed_but_for_the_panel() -> None:
     assert found["vpnkeys-panel"]["port"] == "8000"
     assert found["vpnkeys-own"]["outboundTag"] == "vpnkeys-blocked"
     assert "vpnkeys-panel" not in rules(merge({}, base(own_addresses=("198.20.0.1",)), []))
+
+
+def test_without_a_guard_names_have_no_private_address() -> None:
+    """Xray checks and dials by a `dns` section of ours, which does not know what is closed; a mark needs none."""
+    allowed = (("10.1.0.0/16", None), ("10.2.0.1/32", 53))
+    document = merge({}, base(egress_allow=allowed, own_addresses=("198.20.0.1",)), [])
+    (server,) = document["dns"]["servers"]
+    closed = [ip_network(one) for one in server["unexpectedIPs"]]
+    for inside in ("127.0.0.1", "10.0.0.1", "10.2.0.1", "198.20.0.1", "::1", "fd00::1", "169.254.169.254"):
+        assert any(ip_address(inside) in network for network in closed), inside
+    for outside in ("10.1.2.3", "192.0.1.1", "2606:4700::1"):
+        assert not any(ip_address(outside) in network for network in closed), outside
+    assert {outbounds(document)[tag]["settings"]["domainStrategy"] for tag in ("vpnkeys-direct", "vpnkeys-udp")} == {
+        "ForceIPv4v6"
+    }
+    assert "dns" not in merge(document, base(mark=2), [])
+
+
+def test_an_operators_names_stay() -> None:
+    """The operator's own `dns` section stays, with a guard and without, and is known."""
+    own = {"dns": {"servers": ["192.0.2.53"]}}
+    assert merge(own, base(), [])["dns"] == own["dns"]
+    assert merge(own, base(mark=2), [])["dns"] == own["dns"]
+    assert has_own_dns(own)
+    assert not has_own_dns(merge({}, base(), []))

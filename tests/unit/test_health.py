@@ -85,6 +85,7 @@ def test_an_xray_without_an_answer_is_unhealthy_after_half_a_minute() -> None:
         ("repairer", Code.REPAIR_LATE),
         ("guard-table", Code.GUARD_NOT_KEPT),
         ("speed-table", Code.SPEED_LIMITS_NOT_KEPT),
+        ("bounds-table", Code.CONNECTIONS_UNBOUNDED),
         ("daily-backup", Code.BACKUP_LATE),
         ("sampler", Code.WORKER_LATE),
     ],
@@ -131,8 +132,11 @@ def test_a_question_that_hangs_or_fails_is_late() -> None:
         (HostFacts(free_bytes=0), [Code.DISK_FULL]),
         (HostFacts(is_writable=False), [Code.DISK_READ_ONLY]),
         (HostFacts(certificate_expires_in_s=13 * DAY_S), [Code.CERTIFICATE_EXPIRING]),
+        (HostFacts(certificate_expires_in_s=2 * DAY_S, certificate_lifetime_s=6 * DAY_S), []),
+        (HostFacts(certificate_expires_in_s=DAY_S, certificate_lifetime_s=6 * DAY_S), [Code.CERTIFICATE_EXPIRING]),
         (HostFacts(certificate_expires_in_s=0), [Code.CERTIFICATE_EXPIRED]),
         (HostFacts(address_fault="it is a private one"), [Code.SERVER_ADDRESS]),
+        (HostFacts(renewal_fault="the authority does not answer"), [Code.CERTIFICATE_RENEWAL]),
         (HostFacts(backup_age_s=3 * DAY_S), [Code.BACKUP_LATE]),
     ],
 )
@@ -193,7 +197,11 @@ def test_connections_that_cannot_be_cut() -> None:
 
 def test_a_guard_that_was_impossible_from_the_start() -> None:
     """What is open then is said, like that of one that was lost."""
-    assert Scene(is_guarded=False).seen() == ("degraded", [(Code.GUARD_NOT_KEPT, 1000)])
+    scene = Scene(is_guarded=False)
+    assert scene.seen() == ("degraded", [(Code.GUARD_NOT_KEPT, 1000)])
+    scene.health.config = lambda: ConfigFacts(has_own_dns=True)
+    (problem,) = scene.health.report().problems
+    assert "dns section of your own" in problem.detail
 
 
 def test_drift_that_comes_back() -> None:

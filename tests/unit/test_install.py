@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.support.process import REPOSITORY
 
 from vpnkeys import __version__
-from vpnkeys.install import services
+from vpnkeys.install import installing, services
+from vpnkeys.install.domain import with_setting
 from vpnkeys.install.host import InstallFailed, one_at_a_time, run
 from vpnkeys.install.layout import Layout, led_to, point, write_wrapper
 from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
@@ -18,6 +20,8 @@ from vpnkeys.install.releases import Release, check_source, digest_of, next_dire
 from vpnkeys.install.upgrading import revision_of
 from vpnkeys.install.xrays import copy_xray
 from vpnkeys.settings import Settings, load_settings
+from vpnkeys.store.sql.migrate import HEAD, mark_moved
+from vpnkeys.store.sql.opening import open_migrated
 
 
 @pytest.fixture
@@ -62,8 +66,23 @@ def test_every_line_of_the_settings_file_is_a_setting(tmp_path: Path) -> None:
     plain = load_settings({"VPNKEYS_DATA_DIR": str(tmp_path)})
     env_file.write_text("")
     assert plain == load_settings({"VPNKEYS_DATA_DIR": str(tmp_path)})
-    env_file.write_text(re.sub(r"^#(?=VPNKEYS_)", "", ENV_TEMPLATE, flags=re.MULTILINE))
-    assert load_settings({"VPNKEYS_DATA_DIR": str(tmp_path)}).server_address == "vpn.example.com"
+    for instead in ("TLS_", "DOMAIN"):  # a certificate of one's own, or one that is issued
+        env_file.write_text(re.sub(rf"^#(?=VPNKEYS_(?!{instead}))", "", ENV_TEMPLATE, flags=re.MULTILINE))
+        assert load_settings({"VPNKEYS_DATA_DIR": str(tmp_path)}).server_address == "vpn.example.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "\n\nVPNKEYS_DOMAIN=b.example.com\n"),
+        ("VPNKEYS_LISTEN=x\n", "VPNKEYS_LISTEN=x\n\nVPNKEYS_DOMAIN=b.example.com\n"),
+        ("# VPNKEYS_DOMAIN=a\nX=1\n", "VPNKEYS_DOMAIN=b.example.com\nX=1\n"),
+        ("X=1\nVPNKEYS_DOMAIN=a.example.com\n", "X=1\nVPNKEYS_DOMAIN=b.example.com\n"),
+    ],
+)
+def test_a_setting_is_put_in_its_place(text: str, expected: str) -> None:
+    """In its line, or that of its example; all other lines stay."""
+    assert with_setting(text, "VPNKEYS_DOMAIN", "b.example.com") == expected
 
 
 @pytest.mark.parametrize(
@@ -84,6 +103,18 @@ def test_every_line_of_the_settings_file_is_a_setting(tmp_path: Path) -> None:
 def test_firewall_hints_are_for_the_firewall_that_is_there(program: str, lines: list[str]) -> None:
     """They name the API's port and the keys' ports, as the firewall's own command takes them."""
     assert firewall_hints(settings(), lambda name: name == program)[1:] == lines
+
+
+def test_the_port_of_the_authoritys_checks_is_opened_too() -> None:
+    """With a domain, unless the check comes to the API itself."""
+    names = {"DOMAIN": "vpn.example.com", "PORT_RANGE": "7-7"}
+    opened = [
+        firewall_hints(settings(LISTEN=f"[::]:{port}", **names), lambda name: name == "ufw") for port in (8000, 443)
+    ]
+    assert [hints[1:] for hints in opened] == [
+        ["  ufw allow 80/tcp", "  ufw allow 8000/tcp", "  ufw allow 7/tcp"],
+        ["  ufw allow 443/tcp", "  ufw allow 7/tcp"],
+    ]
 
 
 def test_an_api_on_loopback_needs_no_open_port() -> None:
@@ -114,7 +145,7 @@ def test_units_and_wrapper_name_the_places() -> None:
 
 def test_the_wrapper_can_be_run(layout: Layout) -> None:
     """It is a program for everybody."""
-    write_wrapper(layout.wrapper)
+    write_wrapper(layout.wrapper, services.PACKAGED.parent / "wrapper.sh")
     assert layout.wrapper.stat().st_mode & 0o777 == 0o755
 
 
@@ -212,6 +243,17 @@ def test_a_database_that_is_not_there_has_no_revision(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_database_that_was_moved_needs_no_backup(tmp_path: Path) -> None:
+    """An upgrade would fail with one: the server's data are not in this file any more."""
+    url = f"sqlite:///{tmp_path / 'vpnkeys.db'}"
+    engine = open_migrated(url)
+    assert revision_of(tmp_path) == HEAD
+    with engine.begin() as connection:
+        mark_moved(connection, "postgresql")
+    engine.dispose()
+    assert revision_of(tmp_path) is None
+
+
 def test_one_installation_at_a_time(tmp_path: Path) -> None:
     """A second one is refused while the first is at work."""
     lock = tmp_path / "lock"
@@ -225,3 +267,10 @@ def test_a_failed_program_is_quoted() -> None:
     """Its status and last words are in the error."""
     with pytest.raises(InstallFailed, match=r"sh -c .*failed \(3\):\nsorry"):
         run("sh", "-c", "echo sorry >&2; exit 3")
+
+
+def test_a_host_without_nftables_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first installation stops there, and says what is open without it and how to go on."""
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(InstallFailed, match="--without-nftables"):
+        installing.require_nftables()

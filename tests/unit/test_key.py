@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from tests.strategies import keys, names
 
 from vpnkeys.domain.errors import InvalidName, Rejected
-from vpnkeys.domain.key import NAME_MAX_CHARS, Key, parse_name
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.naming import NAME_MAX_CHARS, parse_name
 
 ANY_SCRIPT = [
     "Ivan",

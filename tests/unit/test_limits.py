@@ -6,13 +6,12 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import limits, times
+from tests.strategies import limits, times, windows
 
-from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, Window, judge, window_start
+from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, Window, judge
 
 MOMENT = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
-TURNING = [Window.DAY, Window.WEEK, Window.MONTH]
-LONGEST = {Window.DAY: timedelta(days=1), Window.WEEK: timedelta(days=7), Window.MONTH: timedelta(days=31)}
+LONGEST = {Window.DAY: timedelta(days=1), Window.WEEK: timedelta(days=7)}
 # When clocks were changed in Berlin, New York and Lord Howe, in UTC.
 SUMMER_TIME = [
     "2025-03-30T01:00:00",
@@ -22,13 +21,13 @@ SUMMER_TIME = [
     "2025-04-05T15:00:00",
     "2025-10-04T15:30:00",
 ]
-turning = st.sampled_from(TURNING)
+turning = windows.filter(lambda window: window != Window.TOTAL and not window.is_rolling)
 used = st.integers(0, 10**19)
 
 
 def start(window: Window, now: datetime) -> datetime:
     """The start of a window that begins anew at its turn."""
-    found = window_start(window, now)
+    found = window.start(now)
     assert found is not None
     return found
 
@@ -45,7 +44,8 @@ def test_now_is_in_its_window(window: Window, now: datetime) -> None:
     begin, end = start(window, now), next_start(window, now)
     assert begin <= now < end
     assert begin.time() == end.time() == datetime.min.time()
-    assert end - begin <= LONGEST[window]
+    assert window.resets_at(now) == end
+    assert end - begin <= LONGEST.get(window, timedelta(days=31))
     assert start(window, begin) == begin
     assert start(window, end) == end
     assert start(window, end - timedelta(microseconds=1)) == begin
@@ -73,11 +73,20 @@ def test_later_is_never_in_an_earlier_window(window: Window, one: datetime, othe
         (Window.MONTH, "2025-12-31T23:59:59", "2025-12-01"),
         (Window.MONTH, "2026-01-01T00:00:00", "2026-01-01"),
         (Window.MONTH, "2100-02-28T00:00:00", "2100-02-01"),
+        ("month@15", "2026-11-14T23:59:59", "2026-10-15"),
+        ("month@15", "2026-11-15T00:00:00", "2026-11-15"),
+        ("month@31", "2026-11-29T23:59:59", "2026-10-31"),
+        ("month@31", "2026-11-30T00:00:00", "2026-11-30"),
+        ("month@31", "2024-02-29T00:00:00", "2024-02-29"),
+        ("month@30", "2026-03-01T00:00:00", "2026-02-28"),
+        ("month@15", "2026-01-01T00:00:00", "2025-12-15"),
+        ("1d", "2026-11-29T23:59:59", "2026-11-29"),
+        ("30d", "2026-11-29T23:59:59", "2026-10-31"),
     ],
 )
-def test_windows_turn_at_the_ends_of_days_weeks_months_and_years(window: Window, now: str, begin: str) -> None:
-    """Also of leap years, and in weeks that lie in two years."""
-    assert start(window, datetime.fromisoformat(now)) == datetime.fromisoformat(begin)
+def test_windows_turn_at_the_ends_of_days_weeks_months_and_years(window: str, now: str, begin: str) -> None:
+    """Also of leap years, in weeks that lie in two years, and from days that not every month has."""
+    assert start(Window(window), datetime.fromisoformat(now)) == datetime.fromisoformat(begin)
 
 
 @given(turning, st.sampled_from(SUMMER_TIME))
@@ -90,10 +99,27 @@ def test_local_time_has_no_say(window: Window, turn: str) -> None:
     assert start(window, now - second) == start(window, now) == start(window, now + second)
 
 
+@given(st.integers(1, 90), times)
+def test_a_rolling_window_has_its_days_and_moves_on_at_midnight(days: int, now: datetime) -> None:
+    """Today is one of them."""
+    window, today = Window(f"{days}d"), now.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert start(window, now) == today - timedelta(days=days - 1)
+    moves_on = window.resets_at(now)
+    assert moves_on == today + timedelta(days=1)
+    assert start(window, moves_on) == start(window, now) + timedelta(days=1)
+
+
+@pytest.mark.parametrize("text", ["", "month@0", "month@32", "month@015", "0d", "91d", "30", "d", "Day", "7d\n"])
+def test_other_texts_are_no_windows(text: str) -> None:
+    """And the refusal says what is one."""
+    with pytest.raises(ValueError, match="month@15"):
+        Window(text)
+
+
 @given(times)
 def test_the_total_never_begins_anew(now: datetime) -> None:
     """It has no start but the key's own."""
-    assert window_start(Window.TOTAL, now) is None
+    assert Window.TOTAL.start(now) is None
 
 
 @given(limits, used, times)

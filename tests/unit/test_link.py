@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.strategies import keys, private_keys, server_names
 from tests.support.link import VlessLink
 
+from vpnkeys.domain.forms.vless import render_link
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import VISION, Key
-from vpnkeys.domain.link import render_link
 from vpnkeys.domain.reality import Fingerprint, KeyPair
 
 KEY = Key(

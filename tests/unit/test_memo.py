@@ -3,12 +3,10 @@
 from dataclasses import replace
 
 from tests.support.memory import SITE
-from tests.unit.test_config import FRAME, inbound_of
 from tests.unit.test_link import KEY
 
 from vpnkeys.domain.inbound import desired_inbounds
 from vpnkeys.memo import Memo
-from vpnkeys.xray.config.document import merge
 
 MANY = 5_000
 
@@ -37,10 +35,3 @@ def test_inbounds_of_many_keys_are_made_once() -> None:
     changed = [replace(keys[0], port=9_999), *keys[1:]]
     second = desired_inbounds(changed, SITE)
     assert len({id(inbound) for inbound in (*first, *second)}) == len(first) + 1
-
-
-def test_elements_of_many_inbounds_are_rendered_once() -> None:
-    """As for `desired_inbounds`."""
-    inbounds = [inbound_of(10_000 + number) for number in range(MANY)]
-    first, second = (merge({}, FRAME, inbounds)["inbounds"] for _ in range(2))
-    assert all(one is other for one, other in zip(first[1:], second[1:], strict=True))

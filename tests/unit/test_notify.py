@@ -151,3 +151,10 @@ def test_the_server_is_alive_while_its_database_answers() -> None:
     assert _answers(store)
     store.memory.answering = False
     assert not _answers(store)
+
+
+def test_a_database_elsewhere_says_nothing_about_the_server() -> None:
+    """A restart would not help, and would lose the stops that it has not taken yet."""
+    store = FakeStore(is_remote=True)
+    store.memory.answering = False
+    assert _answers(store)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
 import json
 import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
-from inspect import getmembers, isfunction, isgenerator, signature
+from inspect import getmembers, isasyncgen, isfunction, isgenerator, signature
 from typing import Any, get_args, get_origin, get_type_hints
 
 import httpx
@@ -22,19 +23,25 @@ from pydantic import BaseModel
 from tests.support.process import REPOSITORY
 
 from vpnkeys.api import routes
-from vpnkeys.client import ApiError, Client, KeyFields, NewKey
-from vpnkeys.domain import audit, event, key, limits, token, traffic, webhook
+from vpnkeys.client import ApiError, AsyncClient, Client, KeyFields, NewKey
+from vpnkeys.client._calls import Call
+from vpnkeys.client._keys import KeyPage
+from vpnkeys.domain import audit, event, limits, naming, token, traffic, webhook
+from vpnkeys.domain.limits import window
 from vpnkeys.wire import base, keys, tokens, webhooks
+from vpnkeys.wire import limits as wire_limits
 from vpnkeys.wire import traffic as wire_traffic
 from vpnkeys.wire.audit import AuditRecord
 from vpnkeys.wire.base import Answer, OneOf
 
 _SOURCE = REPOSITORY / "src" / "vpnkeys"
 _MOMENT = datetime(2031, 12, 31, 12, tzinfo=UTC)
+_OF_A_NODE: dict[str, Any] = {"group": "eu", "address": "a.test", "max_keys": 1, "weight": 1}
 _LIMITS: dict[str, Any] = {
     "is_active": True,
     "note": "n",
     "expires_at": _MOMENT,
+    "expires_after_s": None,
     "traffic_limit_bytes": 1,
     "traffic_limit_window": "day",
     "max_devices": 1,
@@ -42,7 +49,10 @@ _LIMITS: dict[str, Any] = {
 }
 _ARGUMENTS: dict[str, Any] = {
     "id_or_uuid": "x",
+    "id_or_name": "x",
+    "node": "x",
     "ids_or_uuids": ["x"],
+    "subscription_id": "x",
     "token_id": "x",
     "webhook_id": "x",
     "name": "x",
@@ -60,7 +70,12 @@ _ARGUMENTS: dict[str, Any] = {
     "overlap_hours": 1,
     "limit": 1,
     "before": 1,
+    "after": "x",
+    "search": "x",
     "subject": "x",
+    "action": "key",
+    "actor": "x",
+    "outcome": "done",
     "url": "https://example.com/",
     "events": ["ping"],
     "is_active": False,
@@ -68,8 +83,8 @@ _ARGUMENTS: dict[str, Any] = {
 }
 """A value for each parameter that a method of the client has."""
 
-_NO_METHODS = {"close", "local", "over"}
-_FOR_BROWSERS = {"sign_in", "get_session", "sign_out"}
+_NO_METHODS = {"close", "local", "over", "send"}
+_FOR_BROWSERS = {"root", "sign_in", "get_session", "sign_out"}
 
 
 def _operations() -> list[APIRoute]:
@@ -105,16 +120,23 @@ def _asked() -> list[tuple[str, Any, httpx.Request]]:
                 continue
             sent.clear()
             with suppress(ApiError):
-                _finish(method(owner, **_arguments(method)))
+                _finish(getattr(owner, name)(**_arguments(method)))
             [request] = sent
-            found.append((method.__qualname__, get_type_hints(method)["return"], request))
+            returns = get_type_hints(method)["return"]
+            answer = get_args(returns)[0] if get_origin(returns) is Call else returns
+            # A page is the route's answer beside its Link header.
+            body = get_type_hints(KeyPage)["keys"] if answer is KeyPage else answer
+            found.append((f"{type(owner).__name__}.{name}", body, request))
     return found
 
 
 def _arguments(method: Callable[..., Any]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, parameter in [*signature(method).parameters.items()][1:]:
-        given |= _LIMITS if parameter.kind is parameter.VAR_KEYWORD else {name: _ARGUMENTS[name]}
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given |= _OF_A_NODE if "Node" in str(parameter.annotation) else _LIMITS
+        else:
+            given[name] = _ARGUMENTS[name]
     return given
 
 
@@ -129,6 +151,51 @@ def _route_of(request: httpx.Request, operations: list[APIRoute]) -> APIRoute:
 ASKED = _asked()
 
 
+async def _asked_by_async() -> list[tuple[str, httpx.Request]]:
+    """Return every method of the client for event loops, and the request that it sends."""
+    sent: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(404)
+
+    found = []
+    http = httpx.AsyncClient(base_url="http://test", transport=httpx.MockTransport(refuse))
+    async with AsyncClient.over(http) as client:
+        parts = [part for part in vars(client).values() if type(part).__name__ != "AsyncHttp"]
+        for owner in (client, *parts):
+            for name, method in getmembers(type(owner), isfunction):
+                if name.startswith("_") or name in _NO_METHODS:
+                    continue
+                sent.clear()
+                result = getattr(owner, name)(**_arguments(method))
+                with suppress(ApiError):
+                    await _finish_async(result)
+                [request] = sent
+                found.append((f"{type(owner).__name__.removeprefix('Async')}.{name}", request))
+    return found
+
+
+async def _finish_async(result: Any) -> None:  # noqa: ANN401 - of any method
+    if isinstance(result, AbstractAsyncContextManager):
+        await result.__aenter__()
+    elif isasyncgen(result):
+        await anext(result)
+    else:
+        await result
+
+
+def test_both_clients_send_the_same_requests() -> None:
+    """Every method is there twice: the same path, parameters, headers and body."""
+
+    def shown(request: httpx.Request) -> tuple[str, str, bytes, dict[str, str]]:
+        return request.method, str(request.url), request.content, dict(request.headers)
+
+    asynchronous = {name: shown(request) for name, request in asyncio.run(_asked_by_async())}
+    assert asynchronous == {name: shown(request) for name, _, request in ASKED}
+    assert len(asynchronous) > 50
+
+
 @pytest.mark.parametrize(("returns", "request_"), [pytest.param(*rest, id=name) for name, *rest in ASKED])
 def test_a_method_returns_what_the_route_answers(returns: object, request_: httpx.Request) -> None:
     """It is the same class on both sides; what is no JSON is text, bytes or events."""
@@ -141,7 +208,7 @@ def test_a_method_returns_what_the_route_answers(returns: object, request_: http
 
 
 def test_every_operation_has_a_method() -> None:
-    """Only what a browser's session needs has none."""
+    """Only what browsers need has none: their session, and the root, which leads them to the dashboard."""
     operations = _operations()
     asked = {_route_of(request, operations).endpoint.__name__ for _, _, request in ASKED}
     assert {route.endpoint.__name__ for route in operations} - asked == _FOR_BROWSERS
@@ -169,7 +236,6 @@ def test_arguments_about_keys_are_the_fields_of_the_body(arguments: type, body: 
 @pytest.mark.parametrize(
     ("words", "known"),
     [
-        (get_args(keys.Window), limits.Window),
         (get_args(tokens.Scope), token.Scope),
         (get_args(webhooks.Kind), event.Kind),
         (get_args(wire_traffic.Step), traffic.Step),
@@ -181,11 +247,15 @@ def test_words_in_requests_are_those_of_the_product(words: tuple[str, ...], know
     assert words == tuple(known)
 
 
+def test_windows_have_one_form() -> None:
+    """What a request may say is what the product knows."""
+    assert wire_limits.WINDOW_FORM == window.WINDOW_FORM
+
+
 @pytest.mark.parametrize(
     ("model", "field", "known"),
     [
         (keys.Key, "status", limits.Status),
-        (keys.Key, "traffic_limit_window", limits.Window),
         (AuditRecord, "outcome", audit.Outcome),
         (tokens.Token, "scope", token.Scope),
         (webhooks.Delivery, "event", event.Kind),
@@ -200,7 +270,7 @@ def test_words_in_answers_are_those_of_the_product(model: type[Answer], field: s
 
 def test_bounds_are_those_of_the_product() -> None:
     """What the document promises is what is checked."""
-    assert (base.NAME_MAX_CHARS, keys.NOTE_MAX_CHARS) == (key.NAME_MAX_CHARS, key.NOTE_MAX_CHARS)
+    assert (base.NAME_MAX_CHARS, keys.NOTE_MAX_CHARS) == (naming.NAME_MAX_CHARS, naming.NOTE_MAX_CHARS)
     assert webhooks.URL_MAX_CHARS == webhook.URL_MAX_CHARS
 
 

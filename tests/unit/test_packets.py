@@ -27,6 +27,14 @@ def _ruleset(rules: str, more: str = "", policy: str = "drop") -> Ruleset:
     return Ruleset.of(json.loads(done.stdout))
 
 
+def test_a_table_may_be_left_out() -> None:
+    """The server's own bounds of connections are no firewall that hinders customers."""
+    chain = {"family": "inet", "table": "ours", "name": "input", "hook": "input", "type": "filter", "policy": "drop"}
+    document = {"nftables": [{"chain": chain}]}
+    assert Ruleset.of(document).fate(10001)[0] is Fate.DROPPED
+    assert Ruleset.of(document, without="ours").fate(10001)[0] is Fate.PASSES
+
+
 @pytest.mark.parametrize(
     ("rules", "policy", "fate"),
     [

@@ -1,24 +1,27 @@
 """The plan: right, and nothing more than right."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import event, given
 from hypothesis import strategies as st
-from tests.strategies import altered, desired_states, foreign_inbounds, inbounds, observed_states
+from tests.strategies import altered, desired_states, foreign_inbounds, inbounds, key_lists, observed_states, sites
 
-from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound
+from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound, ServerIdentity, desired_inbounds
+from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.plan import (
     FileState,
     FileView,
     Observed,
     Plan,
     RunningView,
+    _access,
     compare,
     differences,
     file_is_right,
     plan,
     running_drift,
-    uuids_of,
+    transition,
 )
 
 
@@ -51,6 +54,28 @@ def ours(observed: Observed) -> dict[str, AnyInbound]:
     assert observed.running is not None
     foreign = {inbound.tag for inbound in observed.file.foreign}
     return {tag: inbound for tag, inbound in observed.running.inbounds.items() if tag not in foreign}
+
+
+@given(key_lists(max_size=6), sites, st.data())
+def test_a_change_is_planned_as_if_all_keys_were_compared(
+    keys: list[Key],
+    site: ServerIdentity,
+    data: Any,  # noqa: ANN401 - draws of several types
+) -> None:
+    """Keys that stay as they are have no part in it."""
+    new = data.draw(st.integers(0, len(keys)))
+    before = Keys.of(keys[new:])
+    gone = [key.id for key in before if data.draw(st.booleans())]
+    stayed = [key for key in before if key.id not in gone]
+    turned = [replace(key, is_active=not key.is_active) for key in stayed if data.draw(st.booleans())]
+    after = before.changed(gone, [*turned, *keys[:new]])
+    was, wanted = desired_inbounds(before, site), desired_inbounds(after, site)
+    running = RunningView({inbound.tag: inbound for inbound in was}, "")
+    todo = transition(before, after, [*gone, *(key.id for key in (*turned, *keys[:new]))], site)
+    compared = plan(wanted, Observed(FileView(FileState.OK, dict(running.inbounds)), running))
+    assert replace(todo, file=None) == replace(compared, file=None)
+    assert (todo.file is None) == (compared.file is None)
+    assert todo.file is None or tuple(todo.file) == wanted
 
 
 @given(situations())
@@ -87,13 +112,13 @@ def test_what_is_right_is_not_touched(situation: tuple[tuple[Inbound, ...], Obse
 
 @given(situations())
 def test_only_those_are_cut_who_may_not_be_there(situation: tuple[tuple[Inbound, ...], Observed]) -> None:
-    """A port is cut when an inbound leaves it whose clients are no longer entitled there, and only then."""
+    """A port is cut when an inbound leaves it whose links are no longer right there, and only then."""
     desired, observed = situation
     todo = plan(desired, observed)
     running = observed.running.inbounds if observed.running else {}
-    entitled = {(inbound.port, uuids_of(inbound)) for inbound in desired}
-    leaving = {(running[tag].port, uuids_of(running[tag])) for tag in todo.remove}
-    assert set(todo.cut) == {port for port, uuids in leaving if port is not None and (port, uuids) not in entitled}
+    entitled = {_access(inbound) for inbound in desired}
+    leaving = [running[tag] for tag in todo.remove if running[tag].port is not None]
+    assert set(todo.cut) == {inbound.port for inbound in leaving if _access(inbound) not in entitled}
     assert list(todo.cut) == sorted(set(todo.cut))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.support.ports import reserve_range
+from tests.support.ports import release_range, reserve_range
 
 from vpnkeys.xray.host.ports import PortClaims, _runs, can_listen, is_free
 
@@ -53,6 +53,16 @@ def test_a_process_that_ends_leaves_no_claim() -> None:
     assert claims.claim([port]) == frozenset()
     assert in_another_process(lambda: PortClaims().claim([port]) == {port})
     claims.close()
+
+
+def test_tests_get_as_many_ports_side_by_side_as_they_need() -> None:
+    """A server of a thousand keys too; ports that are in use stay so meanwhile."""
+    before = reserve_range(3)
+    many, after = reserve_range(1010), reserve_range(3)
+    assert (len(before), len(many), len(after)) == (3, 1010, 3)
+    assert len({*before, *many, *after}) == 1016
+    for ports in (before, many, after):
+        release_range(ports)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")

@@ -18,6 +18,7 @@ from tests.support import procfs
 from tests.support.process import wait_until
 from tests.support.slowness import slowness
 
+from vpnkeys.xray.config.start import ChosenFile
 from vpnkeys.xray.host.processes import epoch_of, start_ticks
 from vpnkeys.xray.process.child import XrayCommand, XrayProcess
 
@@ -55,12 +56,12 @@ class Supervised:
         """Where a killed Xray would leave a socket."""
         return self.directory / "api.sock"
 
-    def config(self, quick_exits: int) -> Path:
+    def config(self, quick_exits: int) -> ChosenFile:
         """The script for the next life."""
         self.asked.append(quick_exits)
         path = self.directory / "config.json"
         path.write_text(self.config_text)
-        return path
+        return ChosenFile(path)
 
     def up(self, pid: int) -> None:
         """A life began."""

@@ -13,6 +13,7 @@ from tests.support.memory import World
 from vpnkeys.domain.errors import StoreUnavailable, Unavailable, XrayUnavailable
 from vpnkeys.domain.limits import Limits, Status, look_again_in
 from vpnkeys.domain.traffic import Samples
+from vpnkeys.service.limits.striking import enforce_limits
 
 MB = 1_000_000
 GB = 1000 * MB
@@ -130,7 +131,7 @@ def test_what_was_used_is_stored_with_the_stop(world: World) -> None:
     world.node.carry(world.customer(key), 0, 150)
     world.quotas.look()
     assert world.store.traffic(key.uuid).total_bytes == 150
-    world.keys.enforce_limits()
+    enforce_limits(world.keys.changer)
     assert world.status(key) is Status.LIMITED
 
 
@@ -180,7 +181,7 @@ def test_a_strike_that_fails_is_repeated(world: World, monkeypatch: pytest.Monke
     key = world.make(Limits(traffic_bytes=100))
     world.node.carry(world.customer(key), 0, 100)
     with monkeypatch.context() as trouble:
-        trouble.setattr(type(world.keys), "enforce_limits", _fail)
+        trouble.setattr("vpnkeys.service.limits.quotas.enforce_limits", _fail)
         with pytest.raises(StoreUnavailable):
             world.quotas.look()
     assert world.status(key) is Status.ACTIVE
@@ -220,5 +221,10 @@ def test_many_quotas_are_one_read(world: World, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(type(world.store), "used_bytes", counted)
     world.quotas.look()
-    world.keys.enforce_limits()
+    world.look()
     assert reads == [3, 3]
+    world.look()
+    assert reads == [3, 3], "nobody has used anything since"
+    world.node.carry(world.customer(keys[1]), 0, 10)
+    world.look()
+    assert reads == [3, 3, 1]

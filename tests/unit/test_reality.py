@@ -12,6 +12,7 @@ from vpnkeys.domain.reality import (
     KeyPair,
     decode_key,
     encode_key,
+    fallback_limits,
     is_server_name,
     is_short_id,
     new_short_id,
@@ -151,3 +152,16 @@ def test_server_names(name: str) -> None:
 def test_what_is_no_server_name(text: str) -> None:
     """Addresses, wildcards, capital letters and whatever DNS would not carry."""
     assert not is_server_name(text)
+
+
+def test_limits_of_fallback_are_a_servers_own() -> None:
+    """The same at each start, others on another server and for another name, and all within their bounds."""
+    pairs = [KeyPair.new().private_key for _ in range(20)]
+    assert fallback_limits("a.example", pairs[0]) == fallback_limits("a.example", pairs[0])
+    drawn = {fallback_limits(name, key) for key in pairs for name in ("a.example", "b.example")}
+    assert len(drawn) == 40
+    for up, down in drawn:
+        assert 2**20 <= up.after_bytes <= 2 * 2**20
+        assert 32 * 2**10 <= up.bytes_per_s <= 64 * 2**10
+        assert 8 * 2**20 <= down.after_bytes <= 16 * 2**20
+        assert 256 * 2**10 <= down.bytes_per_s <= 512 * 2**10

@@ -1,130 +1,179 @@
-"""Reports of how database, config.json and Xray compare: they keep no change waiting, and mix no two states."""
+"""What agents report: the same totals in whatever way reports get lost, doubled, late or out of order."""
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
 
 import pytest
-from tests.fakes import FakeNode
-from tests.support.memory import SITE, World
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.fleet import Agent, Plane, with_agent
 
-from vpnkeys.domain.errors import StopPending
-from vpnkeys.domain.plan import Observed
-from vpnkeys.service.drift import count_drift
-from vpnkeys.service.report import Reporter
+from vpnkeys.agent.reporting import Stored
+from vpnkeys.api.convert.agents import report_of
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.making import Draft
+from vpnkeys.domain.nodes import NodeState, NodeWish
+from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
+from vpnkeys.service.nodes.reports import NodeReported, ReportRefused
+from vpnkeys.wire.agents import MOST_COUNTERS, Life
 
-PATIENCE_S = 30.0
-
-
-@dataclass(slots=True)
-class SlowNode(FakeNode):
-    """A node that takes until it is let to say what it has, to those who are not the test itself."""
-
-    asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    let: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-
-    def observe(self) -> Observed:
-        """Begin, wait, and then say it."""
-        found = FakeNode.observe(self)
-        if threading.current_thread() is not threading.main_thread():
-            self.asked.release()
-            assert self.let.acquire(timeout=PATIENCE_S)
-        return found
+STEPS = ("carries", "samples", "reports", "loses", "loses the answer", "doubles", "delays", "restarts", "crashes")
 
 
-@pytest.fixture
-def world() -> World:
-    """A server whose node is slow to tell what it has."""
-    return World(node=SlowNode(names=frozenset(SITE.server_names)))
+def make(plane: Plane, name: str) -> Key:
+    """A key on the node of this name."""
+    return plane.keys.create(Draft("x"), None, NodeWish(node=name))
 
 
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads of readers."""
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
+def arrive(agent: Agent, said: NodeReported) -> None:
+    """A report comes in."""
+    agent.plane.reports.receive(agent.record, said)
 
 
-def reads(world: World) -> list[Callable[[], object]]:
-    """All that only looks."""
-    reconciler = world.keys.reconciler
-    reporter = Reporter(reconciler, world.keys.pool)
-    return [reporter.sync, reporter.plan, reporter.port_issues, lambda: count_drift(reconciler)]
+def take(agent: Agent, step: str, keys: tuple[Key, ...], late: list[NodeReported], chance: Random) -> None:
+    """One thing happens on the node, or to its reports."""
+    world = agent.world
+    world.clock.advance(seconds=1)
+    agent.plane.world.clock.advance(seconds=1)
+    if step == "carries":
+        up, down = chance.randrange(1000), chance.randrange(1000)
+        world.node.carry(world.customer(chance.choice(keys)), up, down)
+    elif step == "samples":
+        world.enforcer.traffic.collect()
+    elif step == "restarts":
+        agent.stored = Stored()
+    elif step == "crashes":
+        world.enforcer.traffic.collect()
+        world.node.end_xray()
+        world.node.start_xray()
+        world.keys.reconciler.reconcile()
+    else:
+        for part in agent.parts():
+            said = report_of(agent.says(part))
+            if step == "delays":
+                late.append(said)
+                continue
+            for _ in range({"loses": 0, "doubles": 2}.get(step, 1)):
+                arrive(agent, said)
+            if step not in {"loses", "loses the answer"}:
+                agent.stored.note(part)
 
 
-def test_a_stop_waits_for_no_reader(world: World, pool: ThreadPoolExecutor) -> None:
-    """Several look while Xray hangs; a key is deleted meanwhile, as fast as without them."""
-    node = world.node
-    assert isinstance(node, SlowNode)
-    key = world.make()
-    node.answers = False
-    reading: list[Future[object]] = [pool.submit(read) for read in reads(world)]
-    for _ in reading:
-        assert node.asked.acquire(timeout=PATIENCE_S)
-    with pytest.raises(StopPending):
-        world.keys.delete(key.id)
-    assert not any(read.done() for read in reading)
-    assert world.keys.list() == ()
-    node.let.release(100)
-    for read in reading:
-        read.result(PATIENCE_S)
+@given(steps=st.lists(st.sampled_from(STEPS), max_size=40), chance=st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_every_byte_is_counted_once(steps: list[str], chance: Random) -> None:
+    """Whatever happened before: one report that arrives makes all right, and late ones change nothing any more."""
+    plane = Plane()
+    agent = with_agent(plane, "far")
+    keys = make(plane, "far"), make(plane, "far")
+    late: list[NodeReported] = []
+    for step in steps:
+        take(agent, step, keys, late, chance)
+    agent.world.enforcer.traffic.collect()
+    agent.stored = Stored()
+    agent.report()
+    chance.shuffle(late)
+    for said in late:
+        arrive(agent, said)
+    for key in keys:
+        used = agent.world.store.traffic(key.account).total_bytes
+        assert plane.world.store.traffic(key.account).total_bytes == used
 
 
-def test_a_change_between_two_looks_is_no_drift(world: World, pool: ThreadPoolExecutor) -> None:
-    """What was observed before it and the keys after it are never compared, however often it happens."""
-    node = world.node
-    assert isinstance(node, SlowNode)
-    reporter = Reporter(world.keys.reconciler, world.keys.pool)
-    world.make()
-    for changes in (1, 3):
-        report = pool.submit(reporter.sync)
-        for _ in range(changes):
-            if not node.asked.acquire(timeout=1.0):
-                break
-            world.keys.delete(world.keys.list()[0].id)
-            world.make()
-            node.let.release()
-        node.let.release(100)
-        found = report.result(PATIENCE_S)
-        assert found.file.synced
-        assert found.runtime is not None
-        assert found.runtime.synced
-        assert found.key_uuids == tuple(key.uuid for key in world.keys.list())
-        while node.let.acquire(blocking=False):
-            pass
-        while node.asked.acquire(blocking=False):
-            pass
+@given(counts=st.lists(st.integers(0, 3 * MOST_COUNTERS), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_a_report_is_never_too_large(counts: list[int]) -> None:
+    """All counters are in some part, each part has a bound, and what was stored is not said again but for the life."""
+    plane = Plane()
+    now = plane.world.clock.now()
+    lives = tuple(
+        EpochSample(
+            Samples(f"life-{number}", {f"{number}-{one}": Bytes(one, 1) for one in range(count)}), now, has_ended=False
+        )
+        for number, count in enumerate(counts)
+    )
+    stored, said = Stored(), dict[tuple[str, str], tuple[int, int]]()
+    for part in stored.news_in(lives):
+        assert sum(len(life.usage) for life in part) <= MOST_COUNTERS
+        said |= {(life.epoch, account): used for life in part for account, used in life.usage.items()}
+        stored.note(part)
+    assert said == {(one.samples.epoch, account): used for one in lives for account, used in one.samples.usage.items()}
+    (again,) = stored.news_in(lives)
+    assert [(life.epoch, life.usage) for life in again] == [(f"life-{len(counts) - 1}", {})]
 
 
-def test_a_port_of_an_xray_that_hangs_is_not_called_taken(world: World) -> None:
-    """It listens on all of them; who has them is known only when it answers."""
-    world.make()
-    world.node.answers = False
-    assert Reporter(world.keys.reconciler, world.keys.pool).port_issues() == ()
+def test_a_life_that_ended_in_order_is_said_once_more() -> None:
+    """Although no counter of it has changed: without it, the end would be a gap."""
+    now = Plane().world.clock.now()
+    first = EpochSample(Samples("life-1", {"a": Bytes(1, 1)}), now, has_ended=False)
+    stored = Stored()
+    for part in stored.news_in((first,)):
+        stored.note(part)
+    second = EpochSample(Samples("life-2", {}), now + timedelta(seconds=1), has_ended=False)
+    (part,) = stored.news_in((first._replace(has_ended=True), second))
+    assert [(life.epoch, life.has_ended) for life in part] == [("life-1", True), ("life-2", False)]
+    stored.note(part)
+    (part,) = stored.news_in((first._replace(has_ended=True), second))
+    assert [life.epoch for life in part] == ["life-2"]
 
 
-def test_a_plan_that_is_only_shown_notes_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """A repair may add the inbound between the look and the note, and the port would be Xray's own."""
-    reconciler = world.keys.reconciler
-    world.node.occupied = {world.make().port}
-    world.node.start_xray()
-    caplog.clear()
-    assert Reporter(reconciler, world.keys.pool).plan()[1].add == ()
-    assert reconciler.taken.ports == frozenset()
-    assert caplog.messages == []
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_the_clock_of_a_node_does_not_matter(hours: int) -> None:
+    """Bytes are in the hour in which they were sampled by our own clock."""
+    plane = Plane()
+    agent = with_agent(plane, "far")
+    key = make(plane, "far")
+    agent.world.clock.advance(hours=hours)
+    agent.world.node.carry(agent.world.customer(key), 10, 20)
+    agent.world.enforcer.traffic.collect()
+    agent.report()
+    now = plane.world.clock.now()
+    (point,) = plane.world.store.history(key.account, now - timedelta(hours=3), now + timedelta(hours=3))
+    assert (point.begin, point.usage) == (now.replace(minute=0, second=0, microsecond=0), Bytes(10, 20))
 
 
-def test_a_repair_between_two_looks_is_seen(world: World, pool: ThreadPoolExecutor) -> None:
-    """It changes no key, so that only the plan that was carried out tells of it."""
-    node, reconciler = world.node, world.keys.reconciler
-    assert isinstance(node, SlowNode)
-    assert node.running is not None
-    del node.running[world.make().tag]
-    report = pool.submit(Reporter(reconciler, world.keys.pool).sync)
-    assert node.asked.acquire(timeout=PATIENCE_S)
-    reconciler.reconcile()
-    node.let.release(100)
-    runtime = report.result(PATIENCE_S).runtime
-    assert runtime is not None
-    assert runtime.synced
+def test_a_node_speaks_for_its_own_keys_only() -> None:
+    """Counters of another node's key are refused with all that came with them, and recorded; of no key, left out."""
+    plane = Plane()
+    agent, other = with_agent(plane, "far"), with_agent(plane, "other")
+    mine, theirs = make(plane, "far"), make(plane, "other")
+    now = agent.world.clock.now()
+    for account in (theirs.account, plane.keys.create(Draft("x"), None, NodeWish(node="local")).account):
+        usage = {account: (10**6, 1), mine.account: (5, 5)}
+        lie = report_of(agent.says((Life(epoch="life-9", sampled_at=now, usage=usage),)))
+        with pytest.raises(ReportRefused):
+            arrive(agent, lie)
+    assert plane.world.store.totals() == {}
+    refused = [one for one in plane.world.store.audit(10) if one.entry.action == "node.reported"]
+    assert [(one.entry.subject, one.outcome.value) for one in refused] == [(str(agent.record.ref.id), "failed")] * 2
+    unknown = Life(epoch="life-9", sampled_at=now, usage={"nobody": (10**6, 1), mine.account: (5, 5)})
+    arrive(agent, report_of(agent.says((unknown,))))
+    assert plane.world.store.traffic(mine.account).total_bytes == 10
+    assert other.record.ref != agent.record.ref
+
+
+def test_tokens_are_of_one_node_and_one_join() -> None:
+    """A join's token works once and for fifteen minutes; a node's own until it is lost, and is no API token."""
+    plane = Plane()
+    record, token = plane.add("far")
+    assert plane.admin.identify(token) is not None
+    for wrong in ("", token[:-1], token.replace("node", "join"), token.replace(f"node{record.ref.id}", "node1")):
+        assert plane.admin.identify(wrong) is None
+    new = replace(record, ref=record.ref._replace(name="second"))
+    _, _, first = plane.admin.add(new)
+    plane.world.clock.advance(minutes=16)
+    for _ in range(2):
+        assert plane.admin.join(first, lambda node: node) is None
+    _, _, second = plane.admin.add(replace(new, ref=record.ref._replace(name="third")))
+    assert plane.admin.join(second, lambda node: node) is not None
+    assert plane.admin.join(second, lambda node: node) is None
+    writes = plane.world.store.writes
+    assert plane.admin.join(second[:-1], lambda node: node) is None
+    assert plane.world.store.writes == writes, "a token that never was one costs no write"
+    failed = [one for one in plane.world.store.audit(50) if one.entry.action == "node.joined" and one.detail]
+    assert len(failed) == 3
+    plane.admin.change("far", lambda node: replace(node, state=NodeState.LOST))
+    assert plane.admin.identify(token) is None

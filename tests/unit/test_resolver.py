@@ -18,6 +18,23 @@ def test_addresses_and_names() -> None:
         addresses_of("no-such-host.invalid", 60.0)
 
 
+def test_a_lost_question_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one gets no answer; the second does, long before the resolver would have asked again."""
+    ended, questions = threading.Event(), []
+
+    def getaddrinfo(host: str, *_args: object, **_kinds: object) -> list[tuple[object, ...]]:
+        questions.append(host)
+        if len(questions) == 1:
+            ended.wait(60.0)
+            return []
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert addresses_of("lossy.example", 1.0) == ("192.0.2.1",)
+    ended.set()
+    assert questions == ["lossy.example", "lossy.example"]
+
+
 def test_a_dead_name_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is the same kind as for a name that does not exist."""
     answered = threading.Event()

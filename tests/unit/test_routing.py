@@ -1,6 +1,7 @@
 """Every route admits its callers, by whichever way a request comes to it."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,6 +23,7 @@ from vpnkeys.api.services import Services
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.token import Scope
+from vpnkeys.service.limits.usage import UsageBoard
 from vpnkeys.service.tokens import TokenService
 
 KEYS = (key(1), key(2))
@@ -35,6 +37,9 @@ def application(
     services = dict.fromkeys(Services.__dataclass_fields__, cast("Any", None))
     services["keys"] = SimpleNamespace(list=keys)
     services["health"] = SimpleNamespace(report=None)
+    services["fleet"] = SimpleNamespace(board=SimpleNamespace())
+    board = UsageBoard(lambda since, _fresh: dict.fromkeys(since, 0), FakeClock())
+    services["traffic"] = SimpleNamespace(usage=board)
     services["tokens"] = TokenService(FakeStore(), FakeClock(), lambda text: text == API_KEY)
     return create_app(Services(**{**services, "rate_limits": rate_limits or {}}))
 
@@ -170,6 +175,22 @@ def test_spaces_around_a_value_are_no_part_of_it(path: str) -> None:
     assert (answer.status_code, answer.headers["x-request-id"]) == (200, "mine")
 
 
+def test_a_picture_is_drawn_in_a_thread() -> None:
+    """It takes as long as a hundred other answers, which are given meanwhile."""
+    drawn_in = []
+
+    def link(_key: Key) -> str:
+        drawn_in.append(threading.current_thread())
+        return "vless://a-link"
+
+    app = application()
+    keys = framework_of(app).state.services.keys
+    keys.link, keys.get = link, lambda _id: KEYS[0]
+    (answer,) = ask(app, ("GET", f"/api/keys/{KEYS[0].id}/qr.svg", [RIGHT]))
+    assert (answer.status_code, len(drawn_in)) == (200, 1)
+    assert threading.main_thread() not in drawn_in
+
+
 def test_errors_of_plain_routes_are_answered_too() -> None:
     """A database that does not answer, and a bug."""
 
@@ -204,7 +225,7 @@ def test_every_route_says_who_may_call_it() -> None:
     assert {route.path for route in routes if not isinstance(route, ApiRoute)} == {"/openapi.json"}
     known = [route for route in routes if isinstance(route, ApiRoute)]
     opened = {route.path for route in known if route.needs.scope is None}
-    assert {path.split("/")[1] for path in opened} == {"", "api", "health", "docs", "sub", "ui"}
+    assert {path.split("/")[1] for path in opened} == {"", "agent", "api", "health", "docs", "sub", "ui"}
     assert {path for path in opened if path.startswith("/api")} == {"/api", "/api/"}
     closed = [route for route in known if route.needs.scope is not None]
     asked = [(method, route.path, NOTHING) for route in closed for method in sorted(route.methods or ())]

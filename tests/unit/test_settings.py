@@ -1,11 +1,13 @@
 """Every setting, its default, and what is said about a wrong one."""
 
 import ast
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 import vpnkeys
+from vpnkeys.default_address import default_address
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.settings import (
     DEFAULT_RATE_LIMITS,
@@ -14,7 +16,7 @@ from vpnkeys.settings import (
     AllowedNetwork,
     Settings,
     SettingsError,
-    default_address,
+    data_dirs,
     load_settings,
 )
 
@@ -29,7 +31,9 @@ def load(data_dir: Path, **given: str) -> Settings:
 def test_the_defaults(tmp_path: Path) -> None:
     """An empty environment is enough; an empty value is no value."""
     for found in (load(tmp_path), load(tmp_path, LISTEN="", API_KEY="", RATE_LIMITS="", XRAY_BIN="")):
-        assert found.listen == Address("0.0.0.0", 8000)  # noqa: S104 - the contract's default
+        assert found.listen == Address("::", 8000)  # both protocols
+        assert (found.domain, found.public_url, found.trusted_proxies) == ("", "", ())
+        assert found.base_url == f"https://{default_address()}:8000"
         assert found.port_range == PortRange(10001, 10100)
         assert found.inbound_listen == "0.0.0.0"  # noqa: S104 - likewise
         assert found.server_address == default_address()
@@ -44,11 +48,11 @@ def test_the_defaults(tmp_path: Path) -> None:
 
 
 def test_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`data` where the service was started, or the system's for an installed one; absolute from then on."""
+    """`data` where a command was started, absolute from then on; a server is also looked for in the system's."""
     monkeypatch.chdir(tmp_path)
     assert load_settings({}).data_dir == tmp_path / "data"
     assert load_settings({"VPNKEYS_DATA_DIR": "there"}).data_dir == tmp_path / "there"
-    assert load_settings({}, is_root_install=True).data_dir == SYSTEM_DATA_DIR
+    assert data_dirs({}) == (tmp_path / "data", SYSTEM_DATA_DIR)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,22 @@ def test_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("LISTEN", "127.0.0.1:9000", Address("127.0.0.1", 9000)),
         ("LISTEN", "[::]:8000", Address("::", 8000)),
         ("SERVER_ADDRESS", "vpn.example.com", "vpn.example.com"),
+        ("OPERATOR_NAME", " Северное\tсияние ", "Северное сияние"),
+        ("SUPPORT_URL", "tg://resolve?domain=lights", "tg://resolve?domain=lights"),
+        ("SUPPORT_URL", "mailto:help@example.com", "mailto:help@example.com"),
+        ("ANNOUNCEMENT", "Tonight\nfrom 2 to 3", "Tonight from 2 to 3"),
         ("SERVER_ADDRESS", "[2001:db8::1]", "2001:db8::1"),
+        ("SERVER_ADDRESS", "впн.example.com", "xn--b1awf.example.com"),
+        ("DOMAIN", "VPN.Example.com.", "vpn.example.com"),
+        ("DOMAIN", "пример.рф", "xn--e1afmkfd.xn--p1ai"),
+        ("DOMAIN", "8.8.8.8", "8.8.8.8"),
+        ("DOMAIN", "[2001:4860:4860::0:8888]", "2001:4860:4860::8888"),
+        ("PUBLIC_URL", "https://vpn.example.com", "https://vpn.example.com"),
+        ("PUBLIC_URL", "https://vpn.example.com:443/panel/", "https://vpn.example.com/panel"),
+        ("PUBLIC_URL", "https://[2001:db8::1]:8443/a/b", "https://[2001:db8::1]:8443/a/b"),
+        ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,::1", tuple(map(ip_network, ("127.0.0.1", "10.0.0.0/8", "::1")))),
+        ("ACME_DIRECTORY", "https://acme.example.com/dir", "https://acme.example.com/dir"),
+        ("ACME_CA_FILE", "/ca.pem", Path("/ca.pem")),
         ("PORT_RANGE", "20000-20000", PortRange(20000, 20000)),
         ("PORT_RANGE", "1-65535", PortRange(1, 65535)),
         ("INBOUND_LISTEN", "::", "::"),
@@ -101,6 +120,27 @@ def test_every_setting_can_be_given(tmp_path: Path, name: str, value: str, expec
         ("API_KEY", "fifteen letters"),
         ("SERVER_ADDRESS", "https://vpn.example.com"),
         ("SERVER_ADDRESS", "a b"),
+        ("OPERATOR_NAME", "x" * 65),
+        ("OPERATOR_NAME", "a\u202eb"),
+        ("SUPPORT_URL", "javascript:alert(1)"),
+        ("SUPPORT_URL", "https://a b"),
+        ("ANNOUNCEMENT", "x" * 201),
+        ("DOMAIN", "localhost"),
+        ("DOMAIN", "10.0.0.5"),
+        ("DOMAIN", "a.example.com,b.example.com"),
+        ("DOMAIN", "-a.example.com"),
+        ("DOMAIN", "a..example.com"),
+        ("DOMAIN", "\u2024.example.com"),
+        ("PUBLIC_URL", "http://vpn.example.com"),
+        ("PUBLIC_URL", "vpn.example.com/panel"),
+        ("PUBLIC_URL", "https://vpn.example.com/../panel"),
+        ("PUBLIC_URL", "https://vpn.example.com/a//b"),
+        ("PUBLIC_URL", "https://me@vpn.example.com"),
+        ("PUBLIC_URL", "https://vpn.example.com/?x=1"),
+        ("PUBLIC_URL", "https://vpn.example.com:0x50/"),
+        ("TRUSTED_PROXIES", "nginx"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("ACME_DIRECTORY", "http://acme.example.com/dir"),
         ("PORT_RANGE", "10001"),
         ("PORT_RANGE", "10100-10001"),
         ("PORT_RANGE", "0-10"),
@@ -119,6 +159,9 @@ def test_every_setting_can_be_given(tmp_path: Path, name: str, value: str, expec
         ("RATE_LIMITS", "create=5"),
         ("RATE_LIMITS", "make=5/minute"),
         ("TLS_CERT", "/cert.pem"),
+        ("DATABASE_URL", "mysql://db/keys"),
+        ("DATABASE_URL", "postgresql+psycopg2://db/keys"),
+        ("DATABASE_URL", "/var/lib/vpnkeys.db"),
         ("NO_SUCH_THING", "1"),
     ],
 )
@@ -126,6 +169,17 @@ def test_a_wrong_value_is_named(tmp_path: Path, name: str, value: str) -> None:
     """The variable is told by the name that the operator wrote, with what to give instead."""
     with pytest.raises(SettingsError, match=f"VPNKEYS_{name}"):
         load(tmp_path, **{name: value})
+
+
+def test_a_domain_is_the_address_for_all(tmp_path: Path) -> None:
+    """Of links, of the dashboard and of subscriptions, unless another one is given; nothing is guessed then."""
+    found = load(tmp_path, DOMAIN="vpn.example.com", LISTEN="[::]:443")
+    assert (found.server_address, found.base_url) == ("vpn.example.com", "https://vpn.example.com")
+    assert not found.guesses_address
+    both = load(tmp_path, DOMAIN="vpn.example.com", SERVER_ADDRESS="203.0.113.7", PUBLIC_URL="https://a.example.com/b")
+    assert (both.server_address, both.base_url) == ("203.0.113.7", "https://a.example.com/b")
+    with pytest.raises(SettingsError, match="give one of them"):
+        load(tmp_path, DOMAIN="vpn.example.com", TLS_CERT="/c", TLS_KEY="/k")
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
@@ -174,6 +228,8 @@ _NO_SETTINGS = {
     "cli/commands/links.py",
     "cli/main.py",
     "install/host.py",
+    "owner.py",
+    "store/transfer/dump.py",
     "xray/process/binary.py",
     "xray/process/gobuild.py",
     "xray/process/launch.py",

@@ -17,7 +17,7 @@ from vpnkeys.domain.errors import ConfigRefused
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.xray.config.check import ConfigUntested
 from vpnkeys.xray.config.document import BaseConfig, merge
-from vpnkeys.xray.config.start import StartFile
+from vpnkeys.xray.config.start import ChosenFile, StartFile
 
 Json = dict[str, Any]
 FOREIGN = {"tag": "mine", "port": 1080, "protocol": "socks"}
@@ -50,8 +50,16 @@ class Scene:
 
     def chosen(self, quick_exits: int) -> Json:
         """What is in the file that is chosen."""
-        document: Json = orjson.loads(self.start.choose(quick_exits).read_bytes())
-        return document
+        return self.chosen_or_bare(quick_exits)[0]
+
+    def chosen_or_bare(self, quick_exits: int) -> tuple[Json, bool]:
+        """What is in the file that is chosen, and whether it lacks the operator's sections."""
+        chosen = self.start.choose(quick_exits)
+        return orjson.loads(chosen.path.read_bytes()), chosen.is_bare
+
+    def path_of(self, quick_exits: int) -> Path:
+        """Where the file is that is chosen."""
+        return self.start.choose(quick_exits).path
 
     def _check(self, path: Path) -> None:
         if error := self.refuses(orjson.loads(path.read_bytes())):
@@ -66,11 +74,11 @@ def scene(tmp_path: Path) -> Scene:
 
 def test_at_first_it_is_config_json_itself(scene: Scene) -> None:
     """Whatever is in it: Xray is not asked before, as customers wait."""
-    assert scene.start.choose(0) == scene.path
+    assert scene.path_of(0) == scene.path
     scene.path.write_text("{")
-    assert (scene.start.choose(0), scene.start.choose(3)) == (scene.path, scene.path)
+    assert (scene.path_of(0), scene.path_of(3)) == (scene.path, scene.path)
     scene.path.unlink()
-    assert scene.start.choose(3) == scene.path
+    assert scene.path_of(3) == scene.path
     assert scene.said == []
 
 
@@ -81,7 +89,7 @@ def test_after_a_quick_exit_what_cannot_listen_is_left_out(scene: Scene) -> None
     with socket.create_server(("127.0.0.1", scene.ports[0])):
         assert scene.chosen(1)["inbounds"] == [scene.right["inbounds"][0], *scene.right["inbounds"][2:]]
     assert scene.path.read_bytes() == before
-    assert not scene.start.is_bare
+    assert not scene.start.choose(1).is_bare
 
 
 def test_our_own_sections_are_put_right(scene: Scene) -> None:
@@ -95,17 +103,17 @@ def test_sections_that_xray_refuses_are_left_out(scene: Scene) -> None:
     """Not from config.json, and only while they are refused; a test that cannot be run says nothing."""
     before = scene.path.read_bytes()
     scene.refuses = lambda document: ConfigRefused if FOREIGN in document["inbounds"] else None
-    assert (scene.chosen(1), scene.start.is_bare) == (scene.ours, True)
+    assert scene.chosen_or_bare(1) == (scene.ours, True)
     assert "no such protocol" in scene.said[0]
     assert scene.path.read_bytes() == before
     scene.refuses = lambda _: ConfigUntested
-    assert (scene.chosen(1), scene.start.is_bare) == (scene.right, False)
+    assert scene.chosen_or_bare(1) == (scene.right, False)
 
 
 def test_a_third_quick_exit_is_put_down_to_them_too(scene: Scene) -> None:
     """What no test finds, as a port that is taken, keeps no customer out."""
-    assert (scene.chosen(2), scene.start.is_bare) == (scene.right, False)
-    assert (scene.chosen(3), scene.start.is_bare) == (scene.ours, True)
+    assert scene.chosen_or_bare(2) == (scene.right, False)
+    assert scene.chosen_or_bare(3) == (scene.ours, True)
 
 
 def test_a_disk_that_takes_no_write_is_not_needed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,10 +123,10 @@ def test_a_disk_that_takes_no_write_is_not_needed(scene: Scene, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    path = scene.start.choose(1)
+    path = scene.path_of(1)
     assert path.is_relative_to("/proc")
     assert orjson.loads(path.read_bytes()) == scene.right
-    assert scene.start.choose(3) == path
+    assert scene.path_of(3) == path
     assert orjson.loads(path.read_bytes()) == scene.ours
     assert stat.S_ISREG(path.stat().st_mode)
     assert [entry.name for entry in scene.path.parent.iterdir()] == ["config.json"]
@@ -128,7 +136,7 @@ def test_what_is_not_wanted_is_left_out_of_each_start(scene: Scene) -> None:
     """As keys that were stopped while the disk was full; the operator's own stays, and so does config.json."""
     inbounds = [replace(inbound_of(port), tag=f"key-{port}") for port in scene.ports]
     scene.start.wanted = lambda: inbounds
-    assert scene.start.choose(0) == scene.path
+    assert scene.path_of(0) == scene.path
     scene.start.wanted = lambda: inbounds[1:]
     tags = [f"key-{scene.ports[1]}", "mine"]
     for quick_exits in (0, 1):
@@ -137,7 +145,7 @@ def test_what_is_not_wanted_is_left_out_of_each_start(scene: Scene) -> None:
     assert [one["tag"] for one in scene.chosen(0)["inbounds"][1:]] == tags
     assert orjson.loads(scene.path.read_bytes()) == scene.right
     scene.start.wanted = lambda: None
-    assert scene.start.choose(0) == scene.path
+    assert scene.path_of(0) == scene.path
 
 
 @pytest.mark.parametrize("spoilt", ["{", None])
@@ -146,9 +154,9 @@ def test_without_a_config_json_it_is_what_is_wanted(scene: Scene, spoilt: str | 
     inbounds = [replace(inbound_of(port), tag=f"key-{port}") for port in scene.ports]
     scene.start.wanted = lambda: inbounds
     scene.path.unlink() if spoilt is None else scene.path.write_text(spoilt)
-    assert (scene.start.choose(0), scene.start.is_bare) == (scene.path, False)
+    assert scene.start.choose(0) == ChosenFile(scene.path)
     assert sorted_tags(scene.chosen(1)) == sorted_tags(scene.ours)
-    assert not scene.start.is_bare
+    assert not scene.start.choose(1).is_bare
     assert "config.json cannot be read" in scene.said[0]
     with socket.create_server(("127.0.0.1", scene.ports[0])):
         assert f"key-{scene.ports[0]}" not in sorted_tags(scene.chosen(2))

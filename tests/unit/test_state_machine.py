@@ -90,7 +90,7 @@ class Server(Troubles):
             Reconciler(store, self.node, self.node, SITE),
             TrafficService(store, self.node, self.clock),
         )
-        self.service = KeyService(KeyChanger(reconciler, self.clock, self.chance, traffic.unstored.used_bytes), POOL)
+        self.service = KeyService(KeyChanger(reconciler, self.clock, self.chance, traffic.usage.read), POOL)
         self.service.reconciler.late_calls.clock = lambda: self.seconds
         self.enforcer = Enforcer(self.service, traffic)
 
@@ -132,7 +132,7 @@ class Server(Troubles):
         self.xray_is_quiet()
         self.service.reconciler.reconcile()
         self.is_as_the_model_says()
-        assert all(stop.is_confirmed for stop in self.service.reconciler.stops.all())
+        assert all(stop.is_confirmed for stop in self.service.reconciler.stops.known()[2])
         assert self.service.reconciler.store.intents() == ()
 
     def is_as_the_model_says(self) -> None:
@@ -286,7 +286,7 @@ class Server(Troubles):
         if now is None or (not now.serves and self.knows_stop(now)):
             return
         others = [connection for connection in self.open_connections() if connection.port != now.port]
-        answered = self.attempt(lambda: (rotate(self.service.changer, key.id, renewal),), dies, hangs)
+        answered = self.attempt(lambda: (rotate(self.service, key.id, renewal),), dies, hangs)
         if answered is None:
             return
         (made,) = answered
@@ -336,7 +336,7 @@ class Server(Troubles):
 
     def knows_stop(self, key: Key) -> bool:
         """Whether the service still knows that this key had to stop: it may have died over the very answer."""
-        return key.id in {stop.key_id for stop in self.service.reconciler.stops.all()}
+        return key.id in {stop.key_id for stop in self.service.reconciler.stops.known()[2]}
 
     @rule(key=keys, count=st.sampled_from([1, 60, 500]))
     def a_customer_sends(self, key: Key, count: int) -> None:

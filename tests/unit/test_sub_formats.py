@@ -4,6 +4,7 @@ import base64
 import json
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -13,8 +14,8 @@ from tests.support.link import VlessLink
 from tests.support.memory import SITE
 from tests.unit.test_link import KEY
 
-from vpnkeys.api.pages.sub_formats import Asker, Format, UnknownFormat, choose, to_json, write
-from vpnkeys.domain.client_config import mihomo_config
+from vpnkeys.api.pages.sub_formats import Asker, Format, UnknownFormat, choose, sing_box_version, to_json, write
+from vpnkeys.domain.forms import entries_of, mihomo_config
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.reality import KeyPair
@@ -75,14 +76,14 @@ def test_a_format_that_is_none_is_refused(wanted: str) -> None:
 
 def written(form: Format, key: Key = KEY, user_agent: str = "") -> str:
     """A subscription."""
-    return write(form, key, HERE, Asker(user_agent, "")).text
+    return write(form, entries_of([key], lambda status: status.value), lambda _key: HERE, Asker(user_agent, "")).text
 
 
 def test_every_form_says_the_same() -> None:
     """The link, the list of it, and both configurations name one place and one key."""
     link = VlessLink.parse(written(Format.LINK).rstrip("\n"))
     assert base64.b64decode(written(Format.BASE64), validate=True).decode() == written(Format.LINK)
-    sing_box = json.loads(written(Format.SING_BOX))["outbounds"][0]
+    sing_box = json.loads(written(Format.SING_BOX))["outbounds"][1]
     mihomo = yaml.safe_load(written(Format.MIHOMO))["proxies"][0]
     reality = sing_box["tls"]["reality"]
     assert (
@@ -113,16 +114,43 @@ def test_only_an_app_is_given_a_tun_device() -> None:
         assert [inbound["type"] for inbound in config["inbounds"]] == types
 
 
-def test_a_key_that_does_not_work_has_no_link() -> None:
-    """Lists are empty."""
+@pytest.mark.parametrize(
+    ("user_agent", "version"),
+    [
+        ("SFI/1.11.4 (Build 2; sing-box 1.11.4)", (1, 11)),
+        ("SFA/1.12.0 (Build 1; sing-box 1.12.0; language ru_RU)", (1, 12)),
+        ("SFA/3.0 (Build 1; sing-box 1.11.0-beta.3)", (1, 11)),
+        ("sing-box 1.11.15", (1, 11)),
+        ("sing-box/1.9.0", (1, 9)),
+        ("SFM/1.11.2", (1, 11)),
+        ("SFT/1.14.0", (1, 14)),
+        ("sing-box", (1, 12)),
+        ("sing-box 99999999999999999999.1", (1, 12)),
+        ("Mozilla/5.0", (1, 12)),
+    ],
+)
+def test_the_version_of_a_clients_core_decides_its_form(user_agent: str, version: tuple[int, int]) -> None:
+    """What is inside counts, not the app's own number; who does not say gets the newest form."""
+    assert sing_box_version(user_agent) == version
+    config = json.loads(written(Format.SING_BOX, user_agent=user_agent))
+    assert ("address" in config["dns"]["servers"][0]) == (version < (1, 12))
+
+
+def test_a_key_that_does_not_work_is_named_in_every_form() -> None:
+    """None is empty: a client would keep the entry that it had."""
     expired = replace(KEY, limit_status=Status.EXPIRED)
-    assert written(Format.LINK, expired) == written(Format.BASE64, expired) == ""
+    name = "⛔ user@example.com: expired"
+    assert unquote(written(Format.LINK, expired).rstrip().rpartition("#")[2]) == name
+    assert base64.b64decode(written(Format.BASE64, expired)).decode() == written(Format.LINK, expired)
+    assert json.loads(written(Format.SING_BOX, expired))["outbounds"][1]["tag"] == name
+    assert yaml.safe_load(written(Format.MIHOMO, expired))["proxies"][0]["name"] == name
 
 
 @given(key=keys(), address=addresses)
 def test_readers_of_yaml_and_of_json_find_what_was_written(key: Key, address: str) -> None:
     """Whatever a name is made of."""
-    config = mihomo_config(key, replace(HERE, server_address=address))
+    there = replace(HERE, server_address=address)
+    config = mihomo_config(entries_of([key], lambda status: status.value), lambda _key: there)
     text = to_json(config)
     assert yaml.safe_load(text) == config
     assert json.loads(text) == config

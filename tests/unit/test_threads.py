@@ -10,8 +10,13 @@ SOURCE = Path(vpnkeys.__file__).parent
 WORKERS = {"worker/thread.py", "worker/task.py"}
 NO_LOOPS = {
     "cli/commands/top.py": "a command, which ends with its terminal",
+    "cli/output/progress.py": "names the step of a command that goes on, and ends with it",
+    "acme/answers.py": "answers an authority while a certificate is issued, and ends with that",
     "doctor/waiting.py": "a command's checks, which end with it",
     "hooks/client.py": "one DNS lookup, which cannot be cancelled",
+    "service/health/bounded.py": "one question, which cannot be cancelled",
+    "store/sql/postgresql/connection.py": "one connection, whose DNS lookup cannot be cancelled",
+    "store/sql/postgresql/opening.py": "asks a lost database until it answers or is given up, below all workers",
     "xray/probe/resolver.py": "one DNS lookup, which cannot be cancelled",
 }
 BEFORE_WORKERS = {"server/logwriter.py": "writes what workers log; it starts before them and ends after them"}

@@ -161,7 +161,7 @@ def test_a_silent_database_is_no_silence_of_xray() -> None:
     node.let.release(3)
     service.collect()
     with pytest.raises(StoreUnavailable):
-        asyncio.run(service.sampled(KEY.uuid))
+        asyncio.run(service.sampled(KEY))
     store.memory.answering = True
     service.collect()
     assert node.samples_taken == 3
@@ -181,10 +181,10 @@ def test_requests_that_come_meanwhile_share_the_next_sample_without_a_thread_eac
     add(store, key(2))
 
     async def act() -> None:
-        first = asyncio.create_task(service.sampled(KEY.uuid))
+        first = asyncio.create_task(service.sampled(KEY))
         await _taken(node, 1)
         threads = threading.active_count()
-        others = [asyncio.create_task(service.sampled(uuid)) for uuid in (KEY.uuid, key(2).uuid) * 20]
+        others = [asyncio.create_task(service.sampled(one)) for one in (KEY, key(2)) * 20]
         await asyncio.sleep(0.05)
         assert threading.active_count() <= threads + 1
         node.counters[KEY.uuid] = Bytes(5, 0)
@@ -202,7 +202,7 @@ def test_a_caller_who_goes_away_takes_nobodys_answer_with_him() -> None:
 
     async def act() -> None:
         with service.held():  # no sample begins before both have asked
-            hasty, patient = (asyncio.create_task(service.sampled(KEY.uuid)) for _ in range(2))
+            hasty, patient = (asyncio.create_task(service.sampled(KEY)) for _ in range(2))
             await asyncio.sleep(0)
         await _taken(node, 1)
         hasty.cancel()
@@ -216,18 +216,27 @@ def test_a_caller_who_goes_away_takes_nobodys_answer_with_him() -> None:
 
 
 def test_what_goes_wrong_is_told_to_those_who_shared_it_and_to_nobody_else() -> None:
-    """The next request asks anew."""
+    """The next request asks anew, however slow the thread that has just answered is."""
     service, node = _service()
     node.end_xray()
     node.let.release(2)
 
     async def act() -> None:
+        loop = asyncio.get_running_loop()
+        wake = loop.call_soon_threadsafe
+
+        def wake_and_pause(*call: object, **options: object) -> object:
+            handle = wake(*call, **options)  # type: ignore[arg-type]
+            time.sleep(0.05)
+            return handle
+
+        loop.call_soon_threadsafe = wake_and_pause  # type: ignore[method-assign,assignment]
         with service.held():
-            asked = [asyncio.create_task(service.sampled(KEY.uuid)) for _ in range(2)]
+            asked = [asyncio.create_task(service.sampled(KEY)) for _ in range(2)]
             await asyncio.sleep(0)
         assert [type(one) for one in await asyncio.gather(*asked, return_exceptions=True)] == [XrayUnavailable] * 2
         node.start_xray()
-        assert (await service.sampled(KEY.uuid)).total_bytes == 0
+        assert (await service.sampled(KEY)).total_bytes == 0
 
     asyncio.run(act())
     assert node.samples_taken == 2

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from pydantic import ValidationError
+from collections.abc import Iterable, Mapping
 
-from vpnkeys.wire.keys import KeyChange, NewKey
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from vpnkeys.wire import base
+from vpnkeys.wire.keys import KeyChange, NewKey, NewKeys
+from vpnkeys.wire.sessions import SignIn
+from vpnkeys.wire.unknown import field_meant
 
 CLOSE = {
     "traffic_limit": "traffic_limit_bytes",
@@ -56,7 +61,6 @@ FAR = [
     "uid",
     "id",
     "days",
-    "node",
     "game",
     "post",
     "type",
@@ -86,6 +90,52 @@ def test_what_is_far_is_ignored_and_listed(given: str) -> None:
     new = NewKey.model_validate({"name": "x", given: {"any": ["thing"]}})
     assert new.ignored_fields == (given,)
     assert new == NewKey.model_validate({"name": "x", given: {"any": ["thing"]}})
+
+
+def _many(count: int) -> dict[str, int]:
+    return {f"own_{number}": number for number in range(count)}
+
+
+def _compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All names that are compared with known ones from now on."""
+    base._meant.cache_clear()
+    names: list[str] = []
+
+    def counted(name: str, fields: Iterable[str], others: Mapping[str, str]) -> str | None:
+        names.append(name)
+        return field_meant(name, fields, others)
+
+    monkeypatch.setattr(base, "field_meant", counted)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("body", "given"),
+    [
+        (NewKey, {"name": "x", **_many(21)}),
+        (KeyChange, _many(10_000)),
+        (SignIn, {"token": "x", **_many(10_000)}),
+        (NewKeys, {"keys": [{"name": "x", f"own_{number}": 1} for number in range(21)]}),
+        (NewKeys, {"keys": [], **_many(21)}),
+    ],
+)
+def test_many_that_are_unknown_are_refused_unread(
+    monkeypatch: pytest.MonkeyPatch, body: type[BaseModel], given: dict[str, object]
+) -> None:
+    """Comparing ten thousand takes seconds, in which nobody else is answered; for a sign-in nobody needs a token."""
+    names = _compared(monkeypatch)
+    with pytest.raises(ValidationError, match="more than 20 fields that this server does not know"):
+        body.model_validate(given)
+    assert names == []
+
+
+def test_twenty_are_ignored_and_each_is_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when all keys of a bulk request have them."""
+    names = _compared(monkeypatch)
+    key = {"name": "x", **_many(20)}
+    made = NewKeys.model_validate({"keys": [key] * 50})
+    assert {one.ignored_fields for one in made.keys} == {tuple(_many(20))}
+    assert names == [*_many(20)]
 
 
 def test_fields_of_ours_are_never_listed() -> None:

@@ -20,6 +20,8 @@ from vpnkeys.service.drift import DriftCount, DriftWatch, count_drift
 from vpnkeys.service.traffic import count
 from vpnkeys.store.files.certificate import load_certificate
 from vpnkeys.worker import Workers
+from vpnkeys.xray.host.bounds import ConnectionBounds, Most
+from vpnkeys.xray.host.connections import ConnectionWatch, Ports
 
 
 def test_the_odometer_begins_at_zero_and_never_falls() -> None:
@@ -128,7 +130,9 @@ def test_ages_are_told_by_the_server_s_clock(world: World, tmp_path: Path) -> No
     clock = FakeClock(ends_at - timedelta(hours=1))
     count(world.store, world.node, clock)
     backups = cast("DailyBackup", OneBackup(clock.now() - timedelta(minutes=1)))
-    monitor = Monitor(Process(), backups, served, DriftWatch(world.keys.reconciler), Workers(), clock)
+    bounds = ConnectionBounds("vpnkeys_0_bounds", Most(0, 0))
+    connections = ConnectionWatch(Ports(range(10001, 10003), {443}, None), bounds, lambda: 1)
+    monitor = Monitor(Process(), backups, served, DriftWatch(world.keys.reconciler), Workers(), connections, clock)
     clock.advance(seconds=10)
     vitals = monitor.look()
     assert (vitals.sampling_lag_s, vitals.backup_age_s, vitals.certificate_expires_in_s) == (10, 70, 3590)

@@ -52,7 +52,7 @@ def test_a_token_is_made_shown_once_replaced_and_revoked(anywhere: Visitor, serv
     page.get_by_role("button", name="Revoke: bot").click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
     assert _opens(service, second)
-    wait_until(lambda: not _opens(service, second))
+    assert wait_until(lambda: not _opens(service, second))
     expect(page.locator("tr", has_text=second[:12])).to_contain_text("Revoked")
 
 
@@ -84,4 +84,4 @@ def test_a_webhook_is_made_tried_and_deleted(anywhere: Visitor, service: Service
     expect(page.locator(".toast.error")).to_contain_text("did not arrive")
     page.get_by_role("button", name="Dismiss").click()
     page.get_by_role("button", name=f"Delete: {nobody}").click()
-    wait_until(lambda: service.client.get("/api/webhooks").json() == [])
+    assert wait_until(lambda: service.client.get("/api/webhooks").json() == [])

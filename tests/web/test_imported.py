@@ -52,7 +52,7 @@ def test_imported_names_are_text(visit: Visit, service: Service) -> None:
     names = visitor.page.locator("tbody th .name")
     expect(names).to_have_count(len(_ATTACKS))
     assert sorted(names.all_text_contents()) == sorted(_ATTACKS)
-    for view in ("#/audit", "#/system", "#/system/ports", "#/traffic"):
+    for view in ("#/audit", "#/system", "#/system/ports", "#/overview"):
         visitor.go(view)
         expect(visitor.page.locator("main h1")).to_be_visible()
         assert visitor.page.evaluate("window.pwned") is None

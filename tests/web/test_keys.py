@@ -293,3 +293,30 @@ def test_nothing_is_said_twice(service: Service) -> None:
     assert used
     assert {path for path in used if path not in described} <= {"/api/webhooks"}
     assert service.client.get("/ui/").status_code == httpx.codes.OK
+
+
+def test_a_key_has_a_fingerprint_of_its_own(anywhere: Visitor, service: Service) -> None:
+    """Chosen when it is made and changed later; the link says it at once, and the server's own comes back."""
+    page = anywhere.page
+
+    def fp() -> str:
+        (key,) = list_keys(service)
+        link: str = service.client.get(f"/api/keys/{key['id']}/config").raise_for_status().json()["vless_url"]
+        return httpx.URL(link).params["fp"]
+
+    page.get_by_role("button", name="New key").first.click()
+    page.locator("dialog input").first.fill("slowed down")
+    page.get_by_text("Limits").click()
+    page.get_by_label("Browser that the client imitates").select_option("firefox")
+    page.get_by_role("button", name="Create").click()
+    dialog = page.get_by_role("dialog", name="Link of \u2068slowed down\u2069")
+    expect(dialog.get_by_role("textbox", name="The link")).to_have_value(re.compile("fp=firefox"))
+    assert dialog.locator(".button.primary").count() == 1
+    expect(dialog.get_by_role("button", name="Make address")).to_be_visible()
+    page.keyboard.press("Escape")
+    assert fp() == "firefox"
+    page.get_by_role("button", name="Edit: slowed down").click()
+    page.get_by_label("Browser that the client imitates").select_option(label="as the server")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved")).to_be_visible()
+    assert fp() == "chrome"

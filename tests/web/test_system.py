@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support import drift
 from tests.support.browser import Visitor
 from tests.support.clients import XrayClient
 from tests.support.keys import link_of, make_key
+from tests.support.many_keys import main_module
 from tests.support.service import Service
 from tests.support.streams import ByteServer, transfer
 
@@ -163,8 +165,8 @@ def test_traffic_moves_while_it_flows(
     page.get_by_role("button", name="Reset").click()
     page.get_by_role("button", name="Start from zero").click()
     expect(page.locator(".key-usage .usage-text")).to_have_text("0\u00a0B")
-    admin.go("#/traffic")
-    expect(page.locator(".readout")).to_contain_text("MB")
+    admin.go("#/overview")
+    expect(page.locator(".history .readout")).to_contain_text("MB")
     expect(page.locator(".most tbody tr")).to_have_count(1)
 
 
@@ -192,6 +194,45 @@ def test_the_customers_page_is_shown_once(admin: Visitor, service: Service) -> N
     assert service.client.get(f"/api/keys/{key['id']}/subscription").json()["exists"] is False
 
 
+def test_the_log_is_filtered(admin: Visitor, service: Service) -> None:
+    """By kind, outcome, key and author; what matches nothing says so."""
+    kept, gone = make_key(service, "kept"), make_key(service, "gone")
+    service.client.delete(f"/api/keys/{gone['id']}").raise_for_status()
+    service.client.post("/api/tokens", json={"name": "of the log", "scope": "read"}).raise_for_status()
+    page = admin.page
+    admin.go("#/audit")
+    records = page.locator(".audit > li")
+    page.get_by_label("What", exact=True).select_option("key")
+    expect(records.filter(has_text="Token created")).to_have_count(0)
+    page.get_by_label("Key, by name or id").fill("kept")
+    expect(records).to_have_text([re.compile("Key created")])
+    page.get_by_label("Key, by name or id").fill(gone["id"])
+    expect(records).to_have_text([re.compile("Key deleted"), re.compile("Key created")])
+    page.get_by_label("Outcome", exact=True).select_option("failed")
+    expect(page.get_by_text("No record matches")).to_be_visible()
+    page.get_by_label("Outcome", exact=True).select_option("")
+    page.get_by_label("Who", exact=True).fill("nobody of this name")
+    expect(page.get_by_text("No record matches")).to_be_visible()
+    admin.go(f"#/keys/{kept['id']}")
+    expect(page.locator(".audit.compact > li")).to_have_count(1)
+
+
+def test_errors_of_the_server_are_told_in_russian(visit: Callable[..., Visitor], service: Service) -> None:
+    """Each code has its sentence there; what names the field stays beside it."""
+    person = visit(language="ru")
+    person.sign_in(service.api_key)
+    page = person.page
+    person.expected.add(400)
+    refusal = {"status": 400, "code": "already_taken", "detail": "The port 10001 is taken.", "title": "x", "type": "x"}
+    page.route("**/api/keys", lambda route: route.fulfill(status=400, json=refusal))
+    page.get_by_role("button", name="Новый ключ").first.click()
+    page.locator("dialog input").first.fill("имя")
+    page.get_by_role("button", name="Создать").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Это значение уже занято")
+    expect(alert.locator("[lang=en]")).to_have_text("The port 10001 is taken.")
+
+
 def test_language_and_theme_are_kept(admin: Visitor, service: Service) -> None:
     """The whole page changes its language, and says so to screen readers; both stay after a reload."""
     page = admin.page
@@ -213,10 +254,8 @@ def test_language_and_theme_are_kept(admin: Visitor, service: Service) -> None:
 def test_everything_is_said_in_both_languages(admin: Visitor) -> None:
     """The same messages with the same places; every plural form that the language has."""
     page = admin.page
-    edition = page.locator("script[src]").get_attribute("src")
-    assert edition is not None
     read = "path => import(path).then(module => JSON.stringify(module.default))"
-    folder = edition.replace("js/main.js", "i18n/")
+    folder = main_module(page).replace("js/main.js", "i18n/")
     english, russian = (json.loads(page.evaluate(read, f"{folder}{language}.js")) for language in ("en", "ru"))
     assert english.keys() == russian.keys()
     for name, message in english.items():

@@ -1,6 +1,6 @@
 """Builds the HTTP application of a server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
@@ -14,19 +14,24 @@ from vpnkeys.api.auth.rate_limits import RateLimits
 from vpnkeys.api.auth.sessions import Sessions
 from vpnkeys.api.auth.shares import Shares
 from vpnkeys.api.bodylimit import BodyLimit
+from vpnkeys.api.cors import CrossOrigin
 from vpnkeys.api.counts import Metrics
 from vpnkeys.api.feed import Feed
+from vpnkeys.api.fresh import FreshReads
 from vpnkeys.api.head import HeadRequests
 from vpnkeys.api.headers import SingleHeaders
 from vpnkeys.api.pages import docs, sub, ui
+from vpnkeys.api.prefix import BelowPrefix
 from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.routes import (
+    agents,
     audit,
     backups,
     info,
     keys,
     live,
     metrics,
+    nodes,
     overview,
     plans,
     qr,
@@ -40,7 +45,9 @@ from vpnkeys.api.routes import (
 )
 from vpnkeys.api.routing import Dispatcher
 from vpnkeys.api.services import Services
+from vpnkeys.domain.reached import prefix_of
 from vpnkeys.server.ending import CancelledRequests
+from vpnkeys.server.news import News
 from vpnkeys.server.pools import Pool, SharedCall
 from vpnkeys.server.requests import AccessLog
 
@@ -57,6 +64,8 @@ _PARTS = (
     overview,
     system,
     plans,
+    nodes,
+    agents,
     tokens,
     subscriptions,
     sub,
@@ -71,11 +80,16 @@ _PARTS = (
 
 
 @asynccontextmanager
-async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Callable[[], None]]]:
     # In the lifespan, because the limiter belongs to the event loop, which has not begun before.
     # Only files are read by these threads; handlers have their own (`server/pools.py`).
     anyio.to_thread.current_default_thread_limiter().total_tokens = _FILE_THREADS
-    yield
+
+    def end_waiting() -> None:
+        app.state.feed.end()
+        app.state.news.end()
+
+    yield {"on_ending": end_waiting}
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -90,6 +104,8 @@ def create_app(services: Services) -> ASGIApp:
         summary="Keys for VLESS + REALITY + Vision, each on a port of its own",
         description=f"vpnkeys {__version__}",
         lifespan=_lifespan,
+        # Programs and the page that describes the API find it where the public does.
+        servers=[{"url": services.public_url}] if services.public_url else None,
         # FastAPI's own pages load Swagger UI from another server; `pages/docs.py` serves it from this package.
         docs_url=None,
         redoc_url=None,
@@ -99,12 +115,19 @@ def create_app(services: Services) -> ASGIApp:
     app.state.services = services
     app.state.access_control = AccessControl(services.tokens, Sessions(), RateLimits(services.rate_limits), Shares())
     app.state.metrics = Metrics(services.vitals, services.xray_version)
-    app.state.rendered_keys = RenderedKeys(services.keys.list)
+    app.state.rendered_keys = RenderedKeys(services.keys.list, services.traffic.usage)
     app.state.health = SharedCall(Pool.HEALTH, services.health.report)
     app.state.feed = Feed(live.Look(services, app.state.rendered_keys).now)
+    app.state.news = News()
+    services.fleet.board.on_news = app.state.news.tell
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
     app.router.routes.extend(route for part in _PARTS for route in part.router.routes)
     errors.install(app)
-    return AccessLog(
-        CancelledRequests(HeadRequests(SingleHeaders(BodyLimit(Dispatcher(app))))), app.state.metrics.count
-    )
+    served: ASGIApp = Dispatcher(app)
+    if services.look is not None:
+        served = FreshReads(served, services.look)
+    if prefix := prefix_of(services.public_url):
+        served = BelowPrefix(served, prefix)
+    checked = SingleHeaders(BodyLimit(served))
+    open_to = CrossOrigin(checked, services.cors_origins) if services.cors_origins else checked
+    return AccessLog(CancelledRequests(HeadRequests(open_to)), app.state.metrics.count)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 
 from vpnkeys.api.auth.access import AccessControl
 from vpnkeys.api.counts import Metrics
@@ -11,12 +11,16 @@ from vpnkeys.api.feed import Feed
 from vpnkeys.api.rendered import RenderedKeys
 from vpnkeys.api.services import Services
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.nodes import NodeRef
+from vpnkeys.server.news import News
 from vpnkeys.server.pools import SharedCall
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
 from vpnkeys.service.health.health import HealthReport
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.limits.enforcer import Enforcer
+from vpnkeys.service.nodes.fleet import Fleet
+from vpnkeys.service.nodes.nodes import NodeService
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.selftest import SelfTest
 from vpnkeys.service.subscriptions import SubscriptionService
@@ -68,10 +72,22 @@ async def metrics(request: Request) -> Metrics:
     return found
 
 
+async def news(request: Request) -> News:
+    """Return what wakes the requests of agents."""
+    found: News = request.app.state.news
+    return found
+
+
 def rendered_keys(request: Request) -> RenderedKeys:
     """Return the keys as ready JSON. Plain routes call this themselves, as they have no dependencies."""
     found: RenderedKeys = request.app.state.rendered_keys
     return found
+
+
+def named_node(request: Request, id_or_name: str) -> NodeRef:
+    """Return the node with this id or name, for plain routes. Raises NodeNotFound."""
+    services: Services = request.app.state.services
+    return services.fleet.nodes.find(id_or_name)
 
 
 KeyId = Annotated[str, Path(description="the key's id or its UUID")]
@@ -92,6 +108,21 @@ FeedDep = Annotated[Feed, Depends(feed)]
 HealthDep = Annotated[SharedCall[HealthReport], Depends(health)]
 IdentityDep = Annotated[Identity, Depends(identity)]
 KeyDep = Annotated[Key, Depends(key)]
+FleetDep = Annotated[Fleet, Depends(_service(lambda services: services.fleet))]
+NewsDep = Annotated[News, Depends(news)]
+NodesDep = Annotated[NodeService, Depends(_service(lambda services: services.fleet.nodes))]
+
+
+# A coroutine, as for a key.
+async def asked_nodes(
+    nodes: NodesDep,
+    node: Annotated[str | None, Query(description="id or name of the node; only the built-in one has it")] = None,
+) -> tuple[NodeRef, ...]:
+    """Return the nodes that a request is about. Raises NodeNotFound."""
+    return nodes.asked(node)
+
+
+AskedNodesDep = Annotated[tuple[NodeRef, ...], Depends(asked_nodes)]
 MetricsDep = Annotated[Metrics, Depends(metrics)]
 RenderedKeysDep = Annotated[RenderedKeys, Depends(rendered_keys)]
 ReporterDep = Annotated[Reporter, Depends(_service(lambda services: services.reporter))]

@@ -13,7 +13,6 @@ from vpnkeys.api.redirects import to_other_spelling
 from vpnkeys.domain.errors import NotFound, Rejected, Unavailable, VpnKeysError
 from vpnkeys.domain.token import Scope
 from vpnkeys.server.problem import problem
-from vpnkeys.wire.unknown import explanation
 
 _log = logging.getLogger(__name__)
 
@@ -66,12 +65,9 @@ class CredentialsDiffer(Rejected):
 
 
 class UnknownParameter(Rejected):
-    """Says that a parameter of the query is unknown, and close to one that this path has."""
+    """Says that a parameter of the query is unknown, and close to one that this path has, or that many are unknown."""
 
     code = "invalid_request"
-
-    def __init__(self, given: str, meant: str) -> None:
-        super().__init__(explanation(given, meant))
 
 
 def install(app: FastAPI) -> None:

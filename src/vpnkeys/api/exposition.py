@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from vpnkeys import __version__
 from vpnkeys.api.counts import BUCKETS_S, Metrics
-from vpnkeys.service.vitals import Vitals
+from vpnkeys.service.health.vitals import Vitals
 from vpnkeys.worker import WorkerStatus
 
 _PROCESS = ProcessCollector(registry=None)
@@ -84,13 +84,30 @@ def _numbers(vitals: Vitals) -> Iterator[Metric]:
             "Time until the API's certificate expires.",
             vitals.certificate_expires_in_s,
         ),
+        ("vpnkeys_key_port_connections", "Open connections to the keys' ports.", vitals.connections),
+        ("vpnkeys_xray_descriptors", "File descriptors that Xray uses.", _first(vitals.xray_descriptors, 0)),
+        ("vpnkeys_xray_descriptors_max", "File descriptors that Xray may have.", _first(vitals.xray_descriptors, 1)),
     )
     yield from (GaugeMetricFamily(name, text, value) for name, text, value in gauges if value is not None)
     counters: tuple[tuple[str, str, float | None], ...] = (
         ("vpnkeys_xray_restarts", "How often Xray was started again since this server started.", vitals.xray_restarts),
         ("vpnkeys_traffic_gaps", "How often Xray ended unasked, so that traffic may be missing.", vitals.gaps),
+        (
+            "vpnkeys_connections_refused",
+            "Connections to the keys' ports that the bounds refused.",
+            vitals.connections_refused,
+        ),
+        (
+            "vpnkeys_silent_connections_ended",
+            "Connections to the keys' ports that were ended for their silence.",
+            vitals.silent_ended,
+        ),
     )
     yield from (CounterMetricFamily(name, text, value) for name, text, value in counters if value is not None)
+
+
+def _first(pair: tuple[int, int] | None, index: int) -> int | None:
+    return None if pair is None else pair[index]
 
 
 def _families(vitals: Vitals) -> Iterator[Metric]:
@@ -108,6 +125,11 @@ def _families(vitals: Vitals) -> Iterator[Metric]:
         traffic.add_metric((direction,), getattr(vitals.traffic, direction))
         for key_id, used in vitals.traffic_by_key.items():
             by_key.add_metric((key_id, direction), getattr(used, direction))
+    relayed = CounterMetricFamily(
+        "vpnkeys_fallback_bytes", "Bytes that REALITY passed between strangers and targets.", labels=("direction",)
+    )
+    for direction in ("up", "down") if vitals.relayed is not None else ():
+        relayed.add_metric((direction,), getattr(vitals.relayed, direction))
     drift = GaugeMetricFamily("vpnkeys_drift", "Inbounds that differ from the database.", labels=("side",))
     if vitals.drift is not None:
         drift.add_metric(("file",), vitals.drift.file)
@@ -119,7 +141,7 @@ def _families(vitals: Vitals) -> Iterator[Metric]:
     targets = GaugeMetricFamily("vpnkeys_target_up", "Whether a target is fit.", labels=("server_name",))
     for name, is_up in vitals.targets.items():
         targets.add_metric((name,), is_up)
-    yield from (keys, traffic, by_key, drift, problems, targets, *_of_workers(vitals.workers))
+    yield from (keys, traffic, by_key, relayed, drift, problems, targets, *_of_workers(vitals.workers))
 
 
 def _of_workers(workers: tuple[WorkerStatus, ...]) -> tuple[Metric, ...]:

@@ -47,6 +47,14 @@ class Feed:
         self._compared: dict[str, object] = {}
         self._latest: Mapping[str, Event] = {}
         self._waiting: list[asyncio.Future[None]] = []
+        self.has_ended = False
+
+    def end(self) -> None:
+        """Let all streams end, as the server does."""
+        self.has_ended = True
+        for woken in self._waiting:
+            if not woken.done():
+                woken.set_result(None)
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -62,7 +70,7 @@ class Feed:
 
     async def latest(self, *, after_next: bool) -> Mapping[str, Event]:
         """Return the last event of each name, by name; first wait for the next look if asked, or if there was none."""
-        if after_next or not self._latest:
+        if not self.has_ended and (after_next or not self._latest):
             woken = asyncio.get_running_loop().create_future()
             self._waiting.append(woken)
             await woken

@@ -18,7 +18,7 @@ from vpnkeys.api import errors
 from vpnkeys.api.auth.access import AccessControl, Endpoint, needs_of
 from vpnkeys.api.errors import UnknownParameter
 from vpnkeys.api.problems import problems
-from vpnkeys.wire.unknown import field_meant
+from vpnkeys.wire.unknown import field_meant, refusal
 
 SECURITY: list[dict[str, list[str]]] = [{"APIKeyHeader": []}, {"HTTPBearer": []}]
 """How OpenAPI names the ways to authenticate; `SECURITY_SCHEMES` says what they are."""
@@ -42,7 +42,8 @@ class ApiRoute(APIRoute):
             more["responses"] = {**problems(400), **(more.get("responses") or {})}
             more["openapi_extra"] = {"security": SECURITY, **(more.get("openapi_extra") or {})}
         super().__init__(path, self.needs.pool.wrap(endpoint) if self.in_thread else endpoint, **more)
-        self._parameters = frozenset(field.alias for field in self.dependant.query_params)
+        asked = (self.dependant, *self.dependant.dependencies)
+        self._parameters = frozenset(field.alias for part in asked for field in part.query_params)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for this path; a method that it does not have is answered with 405."""
@@ -63,9 +64,10 @@ class ApiRoute(APIRoute):
 
     def _refuse_what_is_close(self, given: QueryParams) -> None:
         """Refuse a parameter that is close to a known one: `?nam=x` must not be answered with all keys."""
-        for name in given:
-            if name not in self._parameters and (meant := field_meant(name, sorted(self._parameters), {})) is not None:
-                raise UnknownParameter(name, meant)
+        unknown = [name for name in given if name not in self._parameters]
+        fields = sorted(self._parameters)
+        if unknown and (sentence := refusal(unknown, lambda name: field_meant(name, fields, {}))):
+            raise UnknownParameter(sentence)
 
 
 class PlainRoute(ApiRoute):

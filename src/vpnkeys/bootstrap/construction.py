@@ -2,25 +2,28 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
 
-from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, xray_command
+from vpnkeys.bootstrap.certificate import Issuing, build_issuing
+from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, build_watch, xray_command
 from vpnkeys.bootstrap.server import Server
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
-from vpnkeys.domain.errors import KeyPairDamaged
+from vpnkeys.domain.errors import ConfigUnwritable, KeyPairDamaged
 from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.domain.operator import Operator
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.ops.backup import take_whole
 from vpnkeys.ops.config_watch import ConfigWatch
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import api_key, certificate, key_pair, reserve_keeper
+from vpnkeys.ops.overview import OverviewKeeper
 from vpnkeys.ops.startover import refuse_starting_over
-from vpnkeys.ops.vitals import Monitor, host_facts
+from vpnkeys.ops.vitals import Monitor, connection_facts, host_facts
 from vpnkeys.rundir import run_dir
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import LateCalls
@@ -31,9 +34,14 @@ from vpnkeys.service.health.questions import Questions
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.limits.quotas import QuotaWatch
+from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.elsewhere import Elsewhere
+from vpnkeys.service.nodes.limits import FarLimits
+from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.restarts import Restarts
+from vpnkeys.service.sampler import Sampler
 from vpnkeys.service.selftest import SelfTest
 from vpnkeys.service.sender import Sender
 from vpnkeys.service.subscriptions import SubscriptionService
@@ -42,11 +50,14 @@ from vpnkeys.service.tokens import TokenService
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings, SettingsError
-from vpnkeys.store.files.secrets import load_key_pair
+from vpnkeys.store.files.certificate import CertificateFiles
+from vpnkeys.store.files.secrets import REALITY_FILE, load_key_pair, save_key_pair
+from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
 from vpnkeys.worker import Worker, Workers
 from vpnkeys.xray.host import sockets
+from vpnkeys.xray.host.connections import ConnectionWatch
 from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.binary import XrayBinary
@@ -57,6 +68,22 @@ from vpnkeys.xray.process.unit import XrayUnit
 _SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
 
 
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """The parts by which keys change and traffic is counted."""
+
+    site: ServerIdentity
+    guard: Guard | None
+    node: LocalNode
+    reconciler: Reconciler
+    clock: SystemClock
+    traffic: TrafficService
+    journal: FileStopJournal
+    changer: KeyChanger
+    elsewhere: Elsewhere
+    process: XrayProcess | XrayUnit
+
+
 def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) -> Server:
     """Construct a server on its data directory, which is made when it is missing.
 
@@ -65,50 +92,66 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     """
     lock = _lock_what_is_whole(settings, start_empty=start_empty)
     api_key_hash, new_api_key = api_key(settings)
-    engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
-    site, guard = _site(settings, key_pair(settings)), build_guard(settings)
-    # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
-    node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
-    reconciler = _reconciler_of(settings, SqlStore(engine), node, site)
-    clock, post = SystemClock(), LazyWebhookClient()
-    traffic = TrafficService(reconciler.store, node, clock)
-    changer = KeyChanger(reconciler, clock, used_bytes=traffic.unstored.used_bytes)
-    keys, reporter = KeyService(changer, settings.port_range), Reporter(reconciler, settings.port_range)
-    process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
+    core = _core(settings, xray)
+    reconciler, traffic, clock = core.reconciler, core.traffic, core.clock
+    post, issuing = LazyWebhookClient(), build_issuing(settings)
+    keys = KeyService(core.changer, settings.port_range, core.elsewhere)
+    reporter = Reporter(reconciler, settings.port_range)
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
-    drift, config, workers = DriftWatch(reconciler), ConfigWatch(node, reconciler, process), Workers()
-    hang_watch = HangWatch(process, node.control.ping, traffic.collect)
-    look_at_host = partial(host_facts, settings, daily_backup, served, clock)
+    drift, config, workers = DriftWatch(reconciler), ConfigWatch(core.node, reconciler, core.process), Workers()
+    hang_watch = HangWatch(core.process, core.node.control.ping, traffic.collect)
+    look, connections = _host(settings, daily_backup, served, issuing), build_watch(settings, core.site, core.guard)
+    health = _health(look, hang_watch, config, workers, connections)
     server = Server(
         settings=settings,
         keys=keys,
         traffic=traffic,
         reporter=reporter,
-        system=_system_of(settings, changer, reporter, traffic),
+        system=_system_of(settings, core.changer, reporter, traffic),
         enforcer=Enforcer(keys, traffic),
         quotas=QuotaWatch(keys, traffic),
         reconciler=reconciler,
-        health=_health(look_at_host, hang_watch, config, workers, guard),
-        selftest=SelfTest(node),
+        health=health,
+        selftest=SelfTest(core.node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
         subscriptions=_subscriptions_of(settings, reconciler, clock),
         webhooks=WebhookService(reconciler.store, clock, post),
         sender=Sender(reconciler.store, post, clock),
         new_api_key=new_api_key,
         certificate=served,
-        node=node,
-        process=process,
+        issuing=issuing,
+        node=core.node,
+        process=core.process,
         hang_watch=hang_watch,
+        elsewhere=core.elsewhere,
+        far_limits=FarLimits(core.elsewhere.board, clock),
         xray_version=xray.version,
-        guard=guard,
+        guard=core.guard,
+        connections=connections,
         lock=lock,
         daily_backup=daily_backup,
-        monitor=Monitor(process, daily_backup, served, drift, workers, clock, lambda: server.health.codes()),  # noqa: PLW0108 - made below
+        monitor=Monitor(core.process, daily_backup, served, drift, workers, connections, clock, health.codes),
+        overview=OverviewKeeper(settings.data_dir, reconciler.store, daily_backup, served, clock),
         drift=drift,
         workers=workers,
     )
-    _gather_workers(server, config.worker)
+    _connect(server, config.worker, reserve_keeper(settings.data_dir, core.journal))
     return server
+
+
+def _core(settings: Settings, xray: XrayBinary) -> _Core:
+    engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
+    pair, guard = key_pair(settings), build_guard(settings)
+    site = _site(settings, pair)
+    # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
+    node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
+    reconciler, clock = _reconciler_of(settings, SqlStore(engine, pair.public_key), node, site), SystemClock()
+    traffic, journal = TrafficService(reconciler.store, node, clock), FileStopJournal(settings.data_dir)
+    reconciler.stops.journal, reconciler.stops.samples = journal, traffic.unstored
+    changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)
+    elsewhere = Elsewhere(Board(reconciler.store), clock, changer.ending, settings.port_range)
+    process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
+    return _Core(site, guard, node, reconciler, clock, traffic, journal, changer, elsewhere, process)
 
 
 def _system_of(settings: Settings, changer: KeyChanger, reporter: Reporter, traffic: TrafficService) -> SystemService:
@@ -122,21 +165,25 @@ def _questions_of_node(
 ) -> NodeQuestions:
     return NodeQuestions(
         site=lambda: reconciler().site,
-        names_in_use=lambda: {key.sni for key in reconciler().stops.keys() if key.serves},  # noqa: SIM118 - not a dict
+        names_in_use=lambda: {key.sni for key in reconciler().stops.own_keys() if key.serves},
         restart_process=lambda: process().restart(),
     )
 
 
-def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> IO[str]:
+def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> ExitStack:
     lock = take_whole(settings.data_dir)
     refuse_starting_over(settings, start_empty=start_empty)
     return lock
 
 
-def _gather_workers(server: Server, config_watch: Worker) -> None:
-    """Add the workers in order: each may use those before it, and all use Xray, which starts first and ends last."""
+def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
+    """Let the metrics have the problems of `/health`, and add the workers.
+
+    They are in order: each may use those before it, and all use Xray, which starts first and ends last.
+    """
+    server.monitor.problems = server.health.codes
     every_s = server.settings.traffic_interval_s
-    sampler = (server.traffic.sampler(every_s),) if every_s > 0 else ()
+    sampler = (Sampler(server.traffic, every_s).worker,) if every_s > 0 else ()
     server.workers.add(
         server.reconciler.worker,
         server.node.prober.worker,
@@ -144,17 +191,23 @@ def _gather_workers(server: Server, config_watch: Worker) -> None:
         server.hang_watch.worker,
         config_watch,
         *sampler,
+        server.connections.worker,
         server.enforcer.worker,
         server.quotas.worker,
+        server.far_limits.worker,
+        NodeWatch(server.elsewhere.board, server.keys.clock).worker,
         server.drift.worker,
+        server.overview.worker,
         server.daily_backup.worker,
-        reserve_keeper(server.settings.data_dir),
+        reserve,
         server.sender.worker,
+        *server.issuing.workers,
         *server.health.workers,
     )
     guard = () if server.guard is None else (server.guard.worker,)
     # Started and stopped by their owners, and only shown in the metrics with the others.
-    server.workers.introduce(server.process.worker, server.node.speed.worker, *guard)
+    tables = (server.node.speed.worker, server.connections.bounds.worker)
+    server.workers.introduce(server.process.worker, *tables, *guard)
 
 
 def _reconciler_of(settings: Settings, store: SqlStore, node: LocalNode, site: ServerIdentity) -> Reconciler:
@@ -163,23 +216,32 @@ def _reconciler_of(settings: Settings, store: SqlStore, node: LocalNode, site: S
     return Reconciler(store, node, node, site, on_repaired=node.prober.xray_is_up, late_calls=late_calls)
 
 
+def _host(
+    settings: Settings, backups: DailyBackup, served: CertificateFiles, issuing: Issuing
+) -> Callable[[], HostFacts]:
+    """Return the function that looks at this host."""
+    return partial(host_facts, settings, backups, served, SystemClock(), issuing.fault)
+
+
 def _health(
     look_at_host: Callable[[], HostFacts],
     hang_watch: HangWatch,
     config: ConfigWatch,
     workers: Workers,
-    guard: Guard | None,
+    connections: ConnectionWatch,
 ) -> Health:
     reconciler = config.reconciler
     questions = Questions(hang_watch.require_answer, look_at_host, reconciler.store, SystemClock())
-    full_cone = guard is not None
-    return Health(reconciler, workers.statuses, questions, sockets.can_cut(), full_cone=full_cone, config=config.facts)
+    full_cone = connections.ports.mark is not None
+    look = partial(connection_facts, connections)
+    can_cut = sockets.can_cut()
+    return Health(reconciler, workers.statuses, questions, can_cut, full_cone, config=config.facts, connections=look)
 
 
 def _subscriptions_of(settings: Settings, reconciler: Reconciler, clock: SystemClock) -> SubscriptionService:
     """Return the use cases about subscriptions, which end with their keys even while the database stores no stop."""
-    host, port = settings.server_address, settings.listen.port
-    return SubscriptionService(reconciler.store, clock, host, port, reconciler.stops.keys)
+    operator = Operator(settings.operator_name, settings.support_url, settings.announcement)
+    return SubscriptionService(reconciler.store, clock, settings.base_url, reconciler.stops.keys, operator)
 
 
 def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> XrayProcess | XrayUnit:
@@ -211,10 +273,17 @@ def _site(settings: Settings, pair: KeyPair) -> ServerIdentity:
 def _reload_key_pair(data_dir: Path, reconciler: Reconciler) -> None:
     """Use the key pair that is stored now, which may have been restored or replaced since the start.
 
-    Raises KeyPairDamaged.
+    Where none is stored any more, the one in use is stored again: with another one no link would work. Raises
+    KeyPairDamaged, ConfigUnwritable.
     """
+    site = reconciler.site
     try:
+        if not (data_dir / REALITY_FILE).exists():
+            save_key_pair(data_dir, KeyPair(site.private_key, site.public_key))
         pair = load_key_pair(data_dir)
+    except OSError as error:
+        msg = f"{REALITY_FILE} cannot be read or written in the data directory: {error.strerror}; nothing was changed."
+        raise ConfigUnwritable(msg) from error
     except ValueError as error:
         raise KeyPairDamaged(str(error)) from error
-    reconciler.site = replace(reconciler.site, private_key=pair.private_key, public_key=pair.public_key)
+    reconciler.site = replace(site, private_key=pair.private_key, public_key=pair.public_key)

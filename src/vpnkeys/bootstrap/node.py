@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.inbound import Inbound, ServerIdentity
@@ -16,8 +15,10 @@ from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.settings import ENVIRONMENT, Settings
 from vpnkeys.xray.config.check import xray_checker
 from vpnkeys.xray.config.file import ConfigFile
-from vpnkeys.xray.config.start import StartFile
-from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, mark_of, table_of
+from vpnkeys.xray.config.start import ChosenFile, StartFile
+from vpnkeys.xray.host.bounds import ConnectionBounds, Most
+from vpnkeys.xray.host.connections import ConnectionWatch, Ports
+from vpnkeys.xray.host.guard import Guard, GuardImpossible, Policy, bounds_table, mark_of, table_of
 from vpnkeys.xray.host.speed import SpeedLimiter
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.probe.kernel import Probes
@@ -41,12 +42,23 @@ def build_guard(settings: Settings) -> Guard | None:
         guard.install()
     except GuardImpossible as error:
         _log.warning(
-            "customers' UDP has no full cone, which calls and games may notice, because the kernel cannot guard "
-            "private networks (%s): install nftables, and run as root or with CAP_NET_ADMIN",
+            "only Xray's own rules keep customers out of private networks, and UDP has no full cone, which calls and "
+            "games may notice, because the kernel cannot guard private networks (%s): install nftables, and run as "
+            "root or with CAP_NET_ADMIN",
             error,
         )
         return None
     return guard
+
+
+def build_watch(settings: Settings, site: ServerIdentity, guard: Guard | None) -> ConnectionWatch:
+    """Return the watch of connections to the keys' ports; the kernel has no bounds yet."""
+    pool = settings.port_range
+    targets = {int(site.target(name).rpartition(":")[2]) for name in site.server_names}
+    ports = Ports(range(pool.first, pool.last + 1), targets, None if guard is None else guard.policy.mark)
+    most = Most(settings.connections_per_source, settings.connections_per_key)
+    bounds = ConnectionBounds(bounds_table(settings.data_dir), most)
+    return ConnectionWatch(ports, bounds, XrayCounters(api_socket(settings)).pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +115,15 @@ def xray_command(settings: Settings, xray: XrayBinary, file: ConfigFile, reconci
 
     def wanted() -> tuple[Inbound, ...] | None:
         with suppress(Unavailable):
-            return reconciler.desired(reconciler.stops.keys())
+            return reconciler.desired(reconciler.stops.own_keys())
         return None
 
-    def choose(quick_exits: int) -> Path:
-        file.started_base = file.base_now()
-        return start.choose(quick_exits)
+    def choose(quick_exits: int) -> ChosenFile:
+        chosen = start.choose(quick_exits)
+        file.started_base = chosen.base
+        return chosen
 
     start = StartFile(file.path, lambda _document: file.base, file.check, _log.error, wanted)
     sockets = sockets_in(run_dir(settings.data_dir), len(settings.reality_server_names))
     environment = xray_environment(settings.xray_ca_file)
-    return XrayCommand(xray.path, choose, sockets, environment, lambda: start.is_bare, memory_dir(ENVIRONMENT))
+    return XrayCommand(xray.path, choose, sockets, environment, memory_dir(ENVIRONMENT))

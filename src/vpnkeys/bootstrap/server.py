@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO
 
+from vpnkeys.bootstrap.certificate import Issuing
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.ops.daily import DailyBackup
+from vpnkeys.ops.overview import OverviewKeeper
 from vpnkeys.ops.startover import accept_start
 from vpnkeys.ops.vitals import Monitor
 from vpnkeys.service.drift import DriftWatch
@@ -14,6 +17,9 @@ from vpnkeys.service.health.health import Health
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.limits.quotas import QuotaWatch
+from vpnkeys.service.limits.striking import enforce_before_start
+from vpnkeys.service.nodes.elsewhere import Elsewhere
+from vpnkeys.service.nodes.limits import FarLimits
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.selftest import SelfTest
@@ -26,6 +32,7 @@ from vpnkeys.service.webhooks import WebhookService
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.worker import Workers
+from vpnkeys.xray.host.connections import ConnectionWatch
 from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.child import XrayProcess
@@ -44,6 +51,8 @@ class Server:
     traffic: TrafficService
     reporter: Reporter
     system: SystemService
+    elsewhere: Elsewhere
+    far_limits: FarLimits
     enforcer: Enforcer
     quotas: QuotaWatch
     reconciler: Reconciler
@@ -55,14 +64,17 @@ class Server:
     sender: Sender
     new_api_key: str | None
     certificate: CertificateFiles
+    issuing: Issuing
     node: LocalNode
     process: XrayProcess | XrayUnit
     hang_watch: HangWatch
     xray_version: str
     guard: Guard | None
-    lock: IO[str]
+    connections: ConnectionWatch
+    lock: ExitStack
     daily_backup: DailyBackup
     monitor: Monitor
+    overview: OverviewKeeper
     drift: DriftWatch
     workers: Workers
 
@@ -70,10 +82,12 @@ class Server:
         """Put config.json right, start Xray (or find the one that runs) and repair it in the background."""
         if self.guard is not None:
             self.guard.watch()
+        if problem := self.connections.install():
+            _log.warning("connections to the keys' ports have no bound in the kernel: %s", problem)
         # Limits and file before Xray: it starts from config.json, and must not let in a key that expired meanwhile.
-        self.keys.enforce_before_start()
+        enforce_before_start(self.keys.changer)
         self.reconciler.taken.hold()
-        self.node.file.prepare(self.reconciler.desired(self.reconciler.stops.keys()))
+        self.node.file.prepare(self.reconciler.desired(self.reconciler.stops.own_keys()))
         accept_start(self.settings.data_dir)
         self.node.prober.tidy()
         self.process.start()
@@ -97,6 +111,7 @@ class Server:
         with self.reconciler.changing:
             self._take_last_sample(self.traffic.collect)
         self.node.speed.stop_watching()
+        self.connections.bounds.stop_watching()
         if self.guard is not None:
             self.guard.stop_watching()
 
@@ -105,9 +120,12 @@ class Server:
         with self.reconciler.changing:
             self._take_last_sample(lambda: self.traffic.close_epoch(self.node.quiesce()))
             self.process.stop()
-        self.node.speed.remove()
+        tables = [self.node.speed.remove, self.connections.bounds.remove]
         if self.guard is not None:
-            self.guard.remove()
+            tables.append(self.guard.remove)
+        with ThreadPoolExecutor(len(tables), "tables") as pool:  # each waits for a program of its own
+            for removing in [pool.submit(remove) for remove in tables]:
+                removing.result()
 
     def _take_last_sample(self, take: Callable[[], None]) -> None:
         try:

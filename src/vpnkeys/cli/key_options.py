@@ -1,23 +1,18 @@
 """The options of `vpnkeys keys add` and `vpnkeys keys set`: a key's note, switch, limits and link."""
 
+from collections.abc import Callable
 from typing import Annotated, cast
 
 import typer
 
 from vpnkeys.cli.arguments import expiry_of
 from vpnkeys.cli.remote import Remote, wrong_usage
+from vpnkeys.cli.values import SIZES, SPANS, seconds_of, size_of
 from vpnkeys.client import KeyLimits, NewKeyFields
 from vpnkeys.domain.limits import Window
 from vpnkeys.domain.reality import Fingerprint
 
 _NONE = "none"
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-def _size(text: str) -> int:
-    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
-    return round(float(number) * _UNITS[unit])
-
 
 NoteOption = Annotated[str | None, typer.Option("--note", help="A note for yourself; customers do not see it.")]
 ActiveOption = Annotated[bool | None, typer.Option("--active/--inactive", help="Switch the key on or off.")]
@@ -26,15 +21,28 @@ ExpiresOption = Annotated[
     typer.Option(
         "--expires",
         metavar="TIME",
-        help="ISO 8601, UTC unless it has an offset; a date: when that day ends here; or none.",
+        help="30d, +1month; 2026-12-31: when that day ends here; ISO 8601, UTC unless it has an offset; or none.",
+    ),
+]
+AfterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--expires-after",
+        metavar="SPAN",
+        help="Such as 30d, from the first connection on, instead of --expires; or none.",
     ),
 ]
 TrafficOption = Annotated[
-    str | None, typer.Option("--traffic-limit", metavar="BYTES", help="Such as 500M or 20G (powers of 1024); or none.")
+    str | None,
+    typer.Option("--traffic-limit", metavar="BYTES", help="Such as 50GB or 1.5TB (1 GB is 10^9 bytes); or none."),
 ]
 WindowOption = Annotated[
-    Window | None,
-    typer.Option("--window", help="The period of the traffic limit: usage restarts at zero with each; UTC."),
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="PERIOD",
+        help="The period of the traffic limit, UTC: total, day, week, month, month@15 (from the 15th), 30d (rolling).",
+    ),
 ]
 DevicesOption = Annotated[
     str | None,
@@ -64,6 +72,11 @@ PortOption = Annotated[
     int | None, typer.Option("--port", help="Its port, in the server's range; default: the lowest free one.")
 ]
 
+NodeOption = Annotated[
+    str | None, typer.Option("--node", help="The node on which it lives; default: the best of the default group.")
+]
+GroupOption = Annotated[str | None, typer.Option("--group", help="Any node of this group, in place of --node.")]
+
 OtherPortOption = Annotated[
     int | None,
     typer.Option("--port", help="Another port, in the server's range, 0: the lowest free one. The link changes."),
@@ -76,8 +89,9 @@ def limits_of(  # noqa: PLR0913 - one for each option
     note: str | None,
     active: bool | None,
     expires: str | None,
+    expires_after: str | None,
     traffic_limit: str | None,
-    window: Window | None,
+    window: str | None,
     devices: str | None,
     speed: str | None,
     utls: str | None,
@@ -92,35 +106,38 @@ def limits_of(  # noqa: PLR0913 - one for each option
         fields["expires_at"] = (
             None if expires == _NONE else expiry_of(remote, "--expires", expires, instead=f", or {_NONE}")
         )
+    if expires_after is not None:
+        fields["expires_after_s"] = _read("--expires-after", expires_after, seconds_of, SPANS)
     if traffic_limit is not None:
-        fields["traffic_limit_bytes"] = None if traffic_limit == _NONE else _bytes(traffic_limit)
+        fields["traffic_limit_bytes"] = _read("--traffic-limit", traffic_limit, size_of, SIZES)
     if window is not None:
-        fields["traffic_limit_window"] = window.value
+        fields["traffic_limit_window"] = _window(window)
     if devices is not None:
-        fields["max_devices"] = None if devices == _NONE else _number("--devices", devices)
+        fields["max_devices"] = _read("--devices", devices, int, "a number")
     if speed is not None:
-        fields["speed_limit_mbps"] = None if speed == _NONE else _number("--speed", speed)
+        fields["speed_limit_mbps"] = _read("--speed", speed, int, "a number of Mbit/s")
     if utls is not None:
         fields["fingerprint"] = None if utls == _NONE else utls
     return fields
 
 
-def choices_of(*, uuid: str | None, short_id: str | None, sni: str | None, port: int | None) -> NewKeyFields:
+def choices_of(**chosen: str | int | None) -> NewKeyFields:
     """Return what was chosen of a new key."""
-    chosen = {"uuid": uuid, "short_id": short_id, "sni": sni, "port": port}
     # Only what was given: a server of another version may not know these fields.
     return cast("NewKeyFields", {name: value for name, value in chosen.items() if value is not None})
 
 
-def _bytes(text: str) -> int:
+def _read(option: str, text: str, read: Callable[[str], int], forms: str) -> int | None:
+    if text == _NONE:
+        return None
     try:
-        return _size(text)
-    except (ValueError, KeyError, OverflowError):
-        wrong_usage(f"--traffic-limit {text}: give a number of bytes, such as 500M or 20G, or {_NONE}")
+        return read(text)
+    except (ValueError, OverflowError):
+        wrong_usage(f"{option} {text}: give {forms}, or {_NONE}")
 
 
-def _number(option: str, text: str) -> int:
+def _window(text: str) -> Window:
     try:
-        return int(text)
-    except ValueError:
-        wrong_usage(f"{option} {text}: give a number, or {_NONE}")
+        return Window(text)
+    except ValueError as error:
+        wrong_usage(f"--window: {error}")

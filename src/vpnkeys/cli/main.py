@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
@@ -14,8 +15,11 @@ _COMMANDS = {
     "serve": ("commands.serve", "serve"),
     "xray": ("commands.xray", "app"),
     "keys": ("commands.keys", "app"),
+    "subscriptions": ("commands.links", "subscriptions"),
     "traffic": ("commands.traffic", "app"),
     "status": ("commands.status", "status"),
+    "nodes": ("commands.nodes", "app"),
+    "agent": ("commands.agent", "app"),
     "webhooks": ("commands.webhooks", "app"),
     "top": ("commands.top", "top"),
     "tokens": ("commands.tokens", "app"),
@@ -23,6 +27,7 @@ _COMMANDS = {
     "sync": ("commands.repairs", "sync"),
     "system": ("commands.system", "app"),
     "backups": ("commands.backups", "app"),
+    "database": ("commands.database", "app"),
     "metrics": ("commands.status", "metrics"),
     "doctor": ("commands.doctor", "doctor"),
     "import": ("commands.imports", "app"),
@@ -33,8 +38,14 @@ _COMMANDS = {
     "upgrade": ("commands.install", "upgrade"),
     "upgrade-xray": ("commands.install", "upgrade_xray"),
     "completion": ("completion", "completion"),
+    "help": ("connect", "explain"),
 }
 """For each command its module, and the function or Typer app in it."""
+
+# What httpx loads when it can be imported, and no command needs: its own command line, with a highlighter of code and
+# more of rich, and HTTP/2, which our client does not ask for.
+for _needless in ("httpx._main", "httpcore._sync.http2", "httpcore._async.http2"):
+    sys.modules.setdefault(_needless, None)  # type: ignore[arg-type] # so Python marks what must not be imported
 
 
 def main() -> None:
@@ -77,6 +88,22 @@ def _about() -> None:
     """Manage VPN keys: the server, and the commands for it."""
 
 
-def version() -> None:
-    """Print the version of vpnkeys."""
-    print(__version__)
+def version(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="also tell what runs here, what it was made of, and which Xray is used")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences; with --check.")] = False,
+) -> None:
+    """Print the version of vpnkeys.
+
+    Exit codes with --check: 0 the server here is of this version, and its Xray was tried with it; 1 one of them is
+    not; 2 wrong settings; 3 the server does not run or does not answer.
+    """
+    if not check:
+        print(__version__)
+        return
+    # Only here, because it loads what `version` alone does not need.
+    from vpnkeys.cli.version import check_version  # noqa: PLC0415
+
+    check_version(as_json=as_json)

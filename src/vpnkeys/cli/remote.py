@@ -5,19 +5,26 @@ server does not answer, or cannot do it now.
 """
 
 import functools
+import hashlib
 import inspect
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Concatenate, NoReturn, ParamSpec, get_type_hints
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console, RenderableType
 
-from vpnkeys.cli.output.plain import Plain, plain, plain_json
+from vpnkeys.cli.names import SeveralKeys, id_of, ids_of
+from vpnkeys.cli.output.operations import in_commands
+from vpnkeys.cli.output.plain import Plain, plain, plain_json, plain_lines
+from vpnkeys.cli.output.tables import table_of_keys
 from vpnkeys.client import ApiError, Client, TooManyRequests, Unavailable
+from vpnkeys.owner import NotOurs, listener_pid
 from vpnkeys.settings import admin_socket, data_dirs
 
 EXIT_CODES = (
@@ -26,6 +33,8 @@ EXIT_CODES = (
 )
 
 _REFUSED, _USAGE, _UNAVAILABLE = 1, 2, 3
+_HTTPS, _PATIENCE_S = 443, 10.0
+_CONNECT_TIMEOUT_S = 5.0
 _PIPE_WIDTH = 200
 """Without a terminal rich would fold tables at 80 columns, which breaks scripts that read lines."""
 
@@ -35,26 +44,15 @@ P = ParamSpec("P")
 def _options(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the API's JSON instead of a table.")] = False,
-    url: Annotated[
-        str,
-        typer.Option(
-            envvar="VPNKEYS_URL",
-            help="The server, such as https://203.0.113.10:8000. Without it: the one that runs on this machine, "
-            "by the Unix socket in its data directory (VPNKEYS_DATA_DIR), which needs no API key.",
-        ),
-    ] = "",
-    api_key: Annotated[
-        str, typer.Option(envvar="VPNKEYS_API_KEY", help="The API key; goes with --url.", show_envvar=True)
-    ] = "",
-    fingerprint: Annotated[
-        str,
-        typer.Option(envvar="VPNKEYS_FINGERPRINT", help="SHA-256 of the server's certificate, as it prints it."),
-    ] = "",
-    ca: Annotated[
-        Path | None, typer.Option(envvar="VPNKEYS_CA", help="PEM file of certificates to trust instead.")
-    ] = None,
+    url: Annotated[str, typer.Option(envvar="VPNKEYS_URL", hidden=True)] = "",
+    api_key: Annotated[str, typer.Option(envvar="VPNKEYS_API_KEY", hidden=True)] = "",
+    fingerprint: Annotated[str, typer.Option(envvar="VPNKEYS_FINGERPRINT", hidden=True)] = "",
+    ca: Annotated[Path | None, typer.Option(envvar="VPNKEYS_CA", hidden=True)] = None,
 ) -> tuple[bool, str, str, str, Path | None]:
-    """Return the options that every such command has. Typer reads them from this signature."""
+    """Return the options that every such command has. Typer reads them from this signature.
+
+    `vpnkeys help connect` explains those that are hidden: in each command's help they would be most of it.
+    """
     return as_json, url, api_key, fingerprint, ca
 
 
@@ -107,21 +105,28 @@ def console_for(file: IO[str]) -> Console:
 
 
 def asks_server(command: Callable[Concatenate[Remote, P], None]) -> Callable[..., None]:
-    """Return a Typer command with the options for the server. It calls `command`, and turns errors into exit codes."""
+    """Return a Typer command with the options for the server. It calls `command`, and turns errors into exit codes.
+
+    The parameters `key_id` and `key_ids` get the ids of the keys that a person named in any way (`cli/names.py`).
+    """
     options = inspect.signature(_options, eval_str=True).parameters
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         as_json, url, api_key, fingerprint, ca = _options(**{name: kwargs.pop(name) for name in options})  # type: ignore[arg-type]
-        with _errors_reported(as_json=as_json), _connect(url, api_key, fingerprint, ca) as server:
+        with _errors_reported(url, as_json=as_json), _connect(url, api_key, fingerprint, ca) as server:
+            if (key := kwargs.get("key_id")) is not None:
+                kwargs["key_id"] = id_of(server, str(key))
+            if isinstance(keys := kwargs.get("key_ids"), list):
+                kwargs["key_ids"] = ids_of(server, keys)
             command(Remote(server, as_json), *args, **kwargs)
 
     # Typer reads the parameters from the signature, and their types from the annotations.
     run.__signature__ = inspect.Signature([*own, *options.values()])  # type: ignore[attr-defined]
     hints = {**get_type_hints(command, include_extras=True), **get_type_hints(_options, include_extras=True)}
     run.__annotations__ = {parameter.name: hints[parameter.name] for parameter in [*own, *options.values()]}
-    run.__doc__ = f"{inspect.getdoc(command)}\n\n{EXIT_CODES}"
+    run.__doc__ = f"{inspect.getdoc(command)}\n\n{EXIT_CODES}\n\nHow it reaches the server: `vpnkeys help connect`."
     return run
 
 
@@ -154,27 +159,57 @@ def _local() -> Client:
     for socket in sockets:
         try:
             if socket.is_socket():
+                listener_pid(socket, _CONNECT_TIMEOUT_S)
                 return Client.local(socket)
         except PermissionError:
             wrong_usage(
                 f"only the server's user and root can open {socket}; run as one of them, or give --url and --api-key"
             )
+        except NotOurs as error:
+            wrong_usage(str(error))
+        except OSError:
+            return Client.local(socket)  # which says that it does not answer
     where = " or ".join(str(socket.parent.parent) for socket in sockets)
     print(f"vpnkeys: no server runs on {where}; start one (vpnkeys serve), or give --url", file=sys.stderr)
     raise typer.Exit(_UNAVAILABLE)
 
 
 @contextmanager
-def _errors_reported(*, as_json: bool) -> Iterator[None]:
+def _errors_reported(url: str, *, as_json: bool) -> Iterator[None]:
     """Print the API's errors in the block to standard error, and end the command with their exit codes."""
     try:
         yield
     except ApiError as error:
+        detail = f"{in_commands(error.detail)}{_how_to_trust(url) if error.code == 'untrusted_certificate' else ''}"
         if as_json:
-            fields = {name: getattr(error, name) for name in ("status", "code", "detail", "retry_after_s")}
+            fields = {
+                "status": error.status,
+                "code": error.code,
+                "detail": detail,
+                "retry_after_s": error.retry_after_s,
+            }
             # In one line, because other lines may follow on standard error.
             print(plain_json({"error": fields}, indent=None), file=sys.stderr)
         else:
-            print(f"vpnkeys: {plain(error.detail)}", file=sys.stderr)
+            if isinstance(error, SeveralKeys):
+                console_for(sys.stderr).print(Plain(table_of_keys(error.keys)))
+            print(f"vpnkeys: {plain_lines(detail)}", file=sys.stderr)
         later = isinstance(error, (Unavailable, TooManyRequests))
         raise typer.Exit(_UNAVAILABLE if later else _REFUSED) from error
+
+
+def _how_to_trust(url: str) -> str:
+    """Return the fingerprint of the certificate that the server shows, and how to trust it; empty without one."""
+    parts = urlsplit(url)
+    try:
+        shown = ssl.get_server_certificate((parts.hostname or "", parts.port or _HTTPS), timeout=_PATIENCE_S)
+    except (OSError, ValueError):
+        return ""
+    fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(shown)).hexdigest()
+    pairs = ":".join(fingerprint[at : at + 2] for at in range(0, len(fingerprint), 2)).upper()
+    return (
+        f"\nThe certificate that it shows has this SHA-256 fingerprint:\n  {pairs}\n"
+        "Compare it with the one that the server printed when it was installed, and prints at each start "
+        "(`journalctl -u vpnkeys | grep SHA-256`). If they are the same, "
+        f"trust it:\n  export VPNKEYS_FINGERPRINT={pairs}\nIf not, another server answers: send it no API key."
+    )

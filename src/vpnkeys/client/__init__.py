@@ -10,6 +10,8 @@
         except NotFound:
             ...
 
+`AsyncClient` has the same methods, to be awaited: `key = await server.keys.create(…)` inside `async with`.
+
 `fingerprint` is what the server prints when it starts: its certificate is then trusted by that and by nothing else.
 Fields that a newer server adds are kept (`model_extra`). Nothing is sent twice by itself; `idempotency_key` lets a
 caller repeat `create` safely.
@@ -17,7 +19,7 @@ caller repeat `create` safely.
 
 from vpnkeys.client._audit import Audit
 from vpnkeys.client._backups import Backups
-from vpnkeys.client._client import Client
+from vpnkeys.client._client import AsyncClient, Client
 from vpnkeys.client._errors import (
     ApiError,
     NotFound,
@@ -30,6 +32,8 @@ from vpnkeys.client._errors import (
 from vpnkeys.client._events import StreamEvent
 from vpnkeys.client._fields import KeyFields, KeyLimits, NewKey, NewKeyFields
 from vpnkeys.client._keys import Keys
+from vpnkeys.client._nodes import Nodes
+from vpnkeys.client._subscriptions import Subscriptions
 from vpnkeys.client._system import System
 from vpnkeys.client._tokens import Tokens
 from vpnkeys.client._traffic import AllKeysTraffic
@@ -39,13 +43,24 @@ from vpnkeys.wire.backups import BackupFile
 from vpnkeys.wire.base import Answer
 from vpnkeys.wire.health import Health, Info
 from vpnkeys.wire.keys import Deleted, DeletedMany, Done, EgressTest, Key, KeyConfig, KeyLink, KeyTest, MadeKey
+from vpnkeys.wire.nodes import Node, NodeCheck, NodeMade, NodePart, NodePorts, NodeRemoved, NodeSync
 from vpnkeys.wire.plans import Move, PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets, TargetState
 from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
-from vpnkeys.wire.subscriptions import Subscription, SubscriptionMade, SubscriptionRevoked
+from vpnkeys.wire.subscriptions import (
+    SharedSubscription,
+    SharedSubscriptionMade,
+    Subscription,
+    SubscriptionMade,
+    SubscriptionRevoked,
+)
 from vpnkeys.wire.system import (
     Comparison,
     ConfigStatus,
+    HostLoad,
     Inbound,
+    Moment,
+    OnlineNow,
+    Overview,
     RealityFixed,
     RealityVerified,
     ShortIdFix,
@@ -85,6 +100,7 @@ __all__ = [
     "ApiError",
     "AssignedPort",
     "Assignment",
+    "AsyncClient",
     "Audit",
     "AuditRecord",
     "BackupFile",
@@ -98,6 +114,7 @@ __all__ = [
     "Done",
     "EgressTest",
     "Health",
+    "HostLoad",
     "Inbound",
     "Info",
     "Key",
@@ -110,11 +127,22 @@ __all__ = [
     "Keys",
     "MadeKey",
     "Me",
+    "Moment",
     "Move",
     "NewKey",
     "NewKeyFields",
+    "Node",
+    "NodeCheck",
+    "NodeMade",
+    "NodePart",
+    "NodePorts",
+    "NodeRemoved",
+    "NodeSync",
+    "Nodes",
     "NotFound",
     "Online",
+    "OnlineNow",
+    "Overview",
     "PlannedFile",
     "PlannedInbound",
     "PortTable",
@@ -127,6 +155,8 @@ __all__ = [
     "RealityVerified",
     "Rejected",
     "RuntimeSync",
+    "SharedSubscription",
+    "SharedSubscriptionMade",
     "ShortIdFix",
     "ShortIdMismatch",
     "ShortIdSync",
@@ -134,6 +164,7 @@ __all__ = [
     "Subscription",
     "SubscriptionMade",
     "SubscriptionRevoked",
+    "Subscriptions",
     "SyncPlan",
     "SyncValidation",
     "Synced",

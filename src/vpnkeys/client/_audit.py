@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from pydantic import TypeAdapter
 
-from vpnkeys.client._http import Http
+from vpnkeys.client._calls import AsyncPart, Call, Part, Request, answer
 from vpnkeys.wire.audit import AuditRecord
 
 RecordList: TypeAlias = list[AuditRecord]  # a name that `Audit.list` does not hide
@@ -12,17 +12,34 @@ RecordList: TypeAlias = list[AuditRecord]  # a name that `Audit.list` does not h
 _RECORD_LIST = TypeAdapter(RecordList)
 
 
-class Audit:
+class AuditRequests:
     """The log of changes. Needs an API key or a token with the scope `admin`."""
 
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def list(self, limit: int = 100, before: int | None = None, subject: str | None = None) -> RecordList:
+    @Request
+    def list(  # noqa: PLR0913 - one for each parameter of the query
+        self,
+        limit: int = 100,
+        before: int | None = None,
+        subject: str | None = None,
+        *,
+        action: str | None = None,
+        actor: str | None = None,
+        outcome: str | None = None,
+    ) -> Call[RecordList]:
         """Return the newest changes, at most 1000, newest first; the next page is `before` the last id of this one.
 
-        `subject`: only what was done to the key or token with this id.
+        `subject`: only what was done to the key or token with this id. `action`: one, or all of a kind such as `key`.
+        `actor`: a part of a name.
         """
         asked = {"limit": limit, "before": before, "subject": subject}
+        asked |= {"action": action, "actor": actor, "outcome": outcome}
         params = {name: value for name, value in asked.items() if value is not None}
-        return self._http.answer(_RECORD_LIST, "GET", "/api/audit", params=params)
+        return answer(_RECORD_LIST, "GET", "/api/audit", params=params)
+
+
+class Audit(Part, AuditRequests):
+    """The log of changes. Needs an API key or a token with the scope `admin`."""
+
+
+class AsyncAudit(AsyncPart, AuditRequests):
+    """The log of changes. Needs an API key or a token with the scope `admin`."""

@@ -4,7 +4,7 @@ The format is that of the HTML standard, "Server-sent events": `event:` and `dat
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vpnkeys.client._errors import UnexpectedAnswer
@@ -20,16 +20,19 @@ class StreamEvent(NamedTuple):
     data: Any
 
 
-def events_in(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
-    """Yield the events of a stream that comes in pieces of any size. Raises UnexpectedAnswer.
+@dataclass(slots=True)
+class EventReader:
+    """Reads the events of a stream that comes in pieces of any size."""
 
-    Bytes are split, not text: for text, characters that a key's name may have would end a line as well.
-    """
-    begun = b""
-    for chunk in chunks:
-        *whole, begun = (begun + chunk).split(b"\n\n")
-        for block in whole:
-            yield _event(block)
+    _begun: bytes = b""
+
+    def feed(self, chunk: bytes) -> list[StreamEvent]:
+        """Return the events that end in this piece. Raises UnexpectedAnswer.
+
+        Bytes are split, not text: for text, characters that a key's name may have would end a line as well.
+        """
+        *whole, self._begun = (self._begun + chunk).split(b"\n\n")
+        return [_event(block) for block in whole]
 
 
 def _event(block: bytes) -> StreamEvent:

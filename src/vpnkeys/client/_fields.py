@@ -4,21 +4,22 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Required, TypedDict
 
-from vpnkeys.wire.keys import Window
-
 
 class KeyLimits(TypedDict, total=False):
     """What may be decided about a key beside its name. None is no limit.
 
-    `expires_at` without an offset is UTC; `speed_limit_mbps` is in 10^6 bits per second, each way; `fingerprint` is the
-    browser whose TLS handshake the customer's client imitates, None as the server is set.
+    `expires_at` without an offset is UTC; `expires_after_s` counts from the first byte; `traffic_limit_window` is
+    `total`, `day`, `week`, `month`, `month@15` (from the 15th) or `30d` (rolling). `speed_limit_mbps` is in 10^6 bits
+    per second, each way; `fingerprint` is the browser whose TLS handshake the customer's client imitates, None as the
+    server is set.
     """
 
     is_active: bool
     note: str
     expires_at: datetime | None
+    expires_after_s: int | None
     traffic_limit_bytes: int | None
-    traffic_limit_window: Window
+    traffic_limit_window: str
     max_devices: int | None
     speed_limit_mbps: int | None
     fingerprint: str | None
@@ -34,13 +35,16 @@ class KeyFields(KeyLimits, total=False):
 class NewKeyFields(KeyLimits, total=False):
     """What may be decided about a new key beside its name; the server chooses what is left out.
 
-    `sni` is one of its server names, `port` a free one of its range.
+    `sni` is one of its server names, `port` a free one of its range, `node` the id or name of a node, `group` that of
+    any of its nodes.
     """
 
     uuid: str | None
     short_id: str | None
     sni: str | None
     port: int | None
+    node: str | int | None
+    group: str | None
 
 
 class NewKey(NewKeyFields, total=False):

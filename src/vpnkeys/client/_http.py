@@ -1,20 +1,19 @@
-"""Requests out, answers in: what all methods share."""
+"""Connections: where requests go out and answers come in."""
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from vpnkeys.client._errors import Unavailable, UnexpectedAnswer, error_of
+from vpnkeys.client._calls import Call, checked
+from vpnkeys.client._errors import Unavailable
 
 A = TypeVar("A")
-M = TypeVar("M", bound=BaseModel)
 
 
 def is_loopback(host: str) -> bool:
@@ -47,28 +46,11 @@ class Http:
         """Close all connections."""
         self._client.close()
 
-    def one(self, kind: type[M], method: str, path: str, **options: Any) -> M:  # noqa: ANN401 - httpx's options
-        """Send a request and return an answer that is one object. Raises ApiError."""
-        return self.answer(TypeAdapter(kind), method, path, **options)
-
-    def answer(self, kind: TypeAdapter[A], method: str, path: str, **options: Any) -> A:  # noqa: ANN401 - likewise
-        """Send a request and return an answer of this kind. Raises ApiError."""
-        response = self.response(method, path, **options)
-        if response.status_code != HTTPStatus.OK:
-            raise error_of(response.status_code, json_of(response), response.headers)
-        return parsed(kind, response)
-
-    def text(self, method: str, path: str) -> str:
-        """Send a request and return an answer that is text. Raises ApiError."""
-        response = self.response(method, path)
-        if response.status_code != HTTPStatus.OK:
-            raise error_of(response.status_code, json_of(response), response.headers)
-        return response.text
-
-    def response(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - likewise
-        """Send a request and return the answer, whatever its status. Raises Unavailable when there is none."""
+    def send(self, call: Call[A]) -> A:
+        """Send a request and return the answer. Raises ApiError."""
         with _translated():
-            return self._client.request(method, path, **options)
+            response = self._client.request(call.method, call.path, **call.options)
+        return call.read(response)
 
     @contextmanager
     def stream(self, method: str, path: str) -> Iterator[Iterator[bytes]]:
@@ -76,8 +58,33 @@ class Http:
         with _translated(), self._client.stream(method, path) as response:
             if response.status_code != HTTPStatus.OK:
                 response.read()
-                raise error_of(response.status_code, json_of(response), response.headers)
-            yield response.iter_bytes()
+            yield checked(response).iter_bytes()
+
+
+class AsyncHttp:
+    """One connection pool to one server, for an event loop."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def send(self, call: Call[A]) -> A:
+        """Send a request and return the answer. Raises ApiError."""
+        with _translated():
+            response = await self._client.request(call.method, call.path, **call.options)
+        return call.read(response)
+
+    @asynccontextmanager
+    async def stream(self, method: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Yield the body of an answer piece by piece, as it comes. Raises ApiError, also between two pieces."""
+        with _translated():
+            async with self._client.stream(method, path) as response:
+                if response.status_code != HTTPStatus.OK:
+                    await response.aread()
+                yield checked(response).aiter_bytes()
 
 
 @contextmanager
@@ -92,26 +99,6 @@ def _translated() -> Iterator[None]:
             detail = f"The server is not the one expected: {_root(error)}"
             raise Unavailable(None, "untrusted_certificate", detail) from error
         raise Unavailable(None, "unreachable", f"The server cannot be reached: {error}") from error
-
-
-def parsed(kind: TypeAdapter[A], response: httpx.Response) -> A:
-    """Return the body of an answer as this kind. Raises UnexpectedAnswer."""
-    try:
-        return kind.validate_json(response.content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "body"
-        detail = f"The server's answer is not what it should be: {place}: {fault['msg']}"
-        raise UnexpectedAnswer(response.status_code, "unexpected_answer", detail) from error
-
-
-def json_of(response: httpx.Response) -> object:
-    """Return the JSON of a body, or None when it is something else."""
-    try:
-        body: object = response.json()
-    except ValueError:
-        return None
-    return body
 
 
 def _root(error: BaseException) -> BaseException:

@@ -1,10 +1,11 @@
 """`/api/system`: what is, and repairs."""
 
-from vpnkeys.client._http import Http
+from vpnkeys.client._calls import AsyncPart, Call, Part, Request, one
 from vpnkeys.wire.plans import PortsPlan, SyncPlan, Targets
 from vpnkeys.wire.ports import Ports, PortsReset, PortsStatus
 from vpnkeys.wire.system import (
     ConfigStatus,
+    Overview,
     RealityFixed,
     RealityVerified,
     Synced,
@@ -15,68 +16,99 @@ from vpnkeys.wire.system import (
 )
 
 
-class System:
-    """`/api/system`: the database, config.json and the running Xray, compared and brought together."""
+def _of(node: str | None) -> dict[str, str]:
+    return {} if node is None else {"node": node}
 
-    def __init__(self, http: Http) -> None:
-        self._http = http
 
-    def plan(self) -> SyncPlan:
+class SystemRequests:
+    """`/api/system`: the database, config.json and the running Xray, compared and brought together.
+
+    `node` is the id or name of a node; without it all are meant. Raises NotFound when there is no such node.
+    """
+
+    @Request
+    def overview(self, *, node: str | None = None) -> Call[Overview]:
+        """Return the server at a glance: versions, host, who is online, and the last 15 minutes."""
+        return one(Overview, "GET", "/api/system/overview", params=_of(node))
+
+    @Request
+    def plan(self, *, node: str | None = None) -> Call[SyncPlan]:
         """Return what `sync_config` would do now; changes nothing."""
-        return self._http.one(SyncPlan, "GET", "/api/system/plan")
+        return one(SyncPlan, "GET", "/api/system/plan", params=_of(node))
 
-    def ports_plan(self) -> PortsPlan:
+    @Request
+    def ports_plan(self, *, node: str | None = None) -> Call[PortsPlan]:
         """Return what `reset_ports` would do now; changes nothing."""
-        return self._http.one(PortsPlan, "GET", "/api/system/ports/plan")
+        return one(PortsPlan, "GET", "/api/system/ports/plan", params=_of(node))
 
-    def targets(self) -> Targets:
+    @Request
+    def targets(self, *, node: str | None = None) -> Call[Targets]:
         """Return how the REALITY targets are; the server probes them every minute."""
-        return self._http.one(Targets, "GET", "/api/system/targets")
+        return one(Targets, "GET", "/api/system/targets", params=_of(node))
 
-    def sync_config(self) -> Synced:
+    @Request
+    def sync_config(self, *, node: str | None = None) -> Call[Synced]:
         """Bring config.json and Xray to what the database says, without a restart where that is possible."""
-        return self._http.one(Synced, "POST", "/api/system/sync-config")
+        return one(Synced, "POST", "/api/system/sync-config", params=_of(node))
 
-    def config_status(self) -> ConfigStatus:
+    @Request
+    def config_status(self, *, node: str | None = None) -> Call[ConfigStatus]:
         """Return whether config.json follows the database."""
-        return self._http.one(ConfigStatus, "GET", "/api/system/config-status")
+        return one(ConfigStatus, "GET", "/api/system/config-status", params=_of(node))
 
-    def verify_reality(self) -> RealityVerified:
+    @Request
+    def verify_reality(self, *, node: str | None = None) -> Call[RealityVerified]:
         """Check every REALITY setting and every target, repair what differs, and return what was found."""
-        return self._http.one(RealityVerified, "POST", "/api/system/verify-reality")
+        return one(RealityVerified, "POST", "/api/system/verify-reality", params=_of(node))
 
-    def ports(self) -> Ports:
+    @Request
+    def ports(self, *, node: str | None = None) -> Call[Ports]:
         """Return which key has which port."""
-        return self._http.one(Ports, "GET", "/api/system/ports")
+        return one(Ports, "GET", "/api/system/ports", params=_of(node))
 
-    def reset_ports(self) -> PortsReset:
+    @Request
+    def reset_ports(self, *, node: str | None = None) -> Call[PortsReset]:
         """Hand all ports out again from the lowest, and return the keys that got another one; they need a new link."""
-        return self._http.one(PortsReset, "POST", "/api/system/ports/reset")
+        return one(PortsReset, "POST", "/api/system/ports/reset", params=_of(node))
 
-    def ports_status(self) -> PortsStatus:
+    @Request
+    def ports_status(self, *, node: str | None = None) -> Call[PortsStatus]:
         """Return what is wrong with the ports."""
-        return self._http.one(PortsStatus, "GET", "/api/system/ports/status")
+        return one(PortsStatus, "GET", "/api/system/ports/status", params=_of(node))
 
-    def xray_config_status(self) -> XrayConfigStatus:
+    @Request
+    def xray_config_status(self, *, node: str | None = None) -> Call[XrayConfigStatus]:
         """Return what config.json holds, and whether Xray accepts it."""
-        return self._http.one(XrayConfigStatus, "GET", "/api/system/xray/config-status")
+        return one(XrayConfigStatus, "GET", "/api/system/xray/config-status", params=_of(node))
 
-    def xray_inbounds(self) -> XrayInbounds:
+    @Request
+    def xray_inbounds(self, *, node: str | None = None) -> Call[XrayInbounds]:
         """Return the VLESS inbounds of config.json."""
-        return self._http.one(XrayInbounds, "GET", "/api/system/xray/inbounds")
+        return one(XrayInbounds, "GET", "/api/system/xray/inbounds", params=_of(node))
 
-    def xray_sync_config(self, *, force: bool = False) -> XraySynced:
+    @Request
+    def xray_sync_config(self, *, force: bool = False, node: str | None = None) -> Call[XraySynced]:
         """Bring config.json to what the database says and restart Xray: every customer is disconnected for a moment.
 
         Calls within five seconds share one restart, unless with `force`.
         """
-        params = {"force": "true"} if force else {}
-        return self._http.one(XraySynced, "POST", "/api/system/xray/sync-config", params=params)
+        params = {**_of(node), **({"force": "true"} if force else {})}
+        return one(XraySynced, "POST", "/api/system/xray/sync-config", params=params)
 
-    def xray_validate_sync(self) -> XrayValidated:
+    @Request
+    def xray_validate_sync(self, *, node: str | None = None) -> Call[XrayValidated]:
         """Compare the database with config.json and the running Xray, and return how they differ."""
-        return self._http.one(XrayValidated, "GET", "/api/system/xray/validate-sync")
+        return one(XrayValidated, "GET", "/api/system/xray/validate-sync", params=_of(node))
 
-    def fix_reality_keys(self) -> RealityFixed:
+    @Request
+    def fix_reality_keys(self, *, node: str | None = None) -> Call[RealityFixed]:
         """Put the stored REALITY key pair back into config.json and restart Xray."""
-        return self._http.one(RealityFixed, "POST", "/api/system/fix-reality-keys")
+        return one(RealityFixed, "POST", "/api/system/fix-reality-keys", params=_of(node))
+
+
+class System(Part, SystemRequests):
+    """`/api/system`: the database, config.json and the running Xray, compared and brought together."""
+
+
+class AsyncSystem(AsyncPart, SystemRequests):
+    """`/api/system`: the database, config.json and the running Xray, compared and brought together."""

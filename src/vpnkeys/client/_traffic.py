@@ -2,23 +2,32 @@
 
 from datetime import datetime
 
+from vpnkeys.client._calls import AsyncPart, Call, Part, Request, one
 from vpnkeys.client._fields import span_of
-from vpnkeys.client._http import Http
 from vpnkeys.wire.traffic import AllHistory, AllTraffic, Step
 
 _PATH = "/api/traffic"
 
 
-class AllKeysTraffic:
+class AllKeysTrafficRequests:
     """The traffic of all keys; that of one is in `Keys`."""
 
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def now(self) -> AllTraffic:
+    @Request
+    def now(self) -> Call[AllTraffic]:
         """Return what each key has used, and from how many devices it is online."""
-        return self._http.one(AllTraffic, "GET", _PATH)
+        return one(AllTraffic, "GET", _PATH)
 
-    def history(self, since: datetime | None = None, until: datetime | None = None, step: Step = "hour") -> AllHistory:
+    @Request
+    def history(
+        self, since: datetime | None = None, until: datetime | None = None, step: Step = "hour"
+    ) -> Call[AllHistory]:
         """Return what all keys used by hour or day, UTC; by default of the last day, or 30 days. Raises Rejected."""
-        return self._http.one(AllHistory, "GET", f"{_PATH}/history", params=span_of(since, until, step))
+        return one(AllHistory, "GET", f"{_PATH}/history", params=span_of(since, until, step))
+
+
+class AllKeysTraffic(Part, AllKeysTrafficRequests):
+    """The traffic of all keys; that of one is in `Keys`."""
+
+
+class AsyncAllKeysTraffic(AsyncPart, AllKeysTrafficRequests):
+    """The traffic of all keys; that of one is in `Keys`."""

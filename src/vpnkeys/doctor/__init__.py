@@ -5,7 +5,7 @@ lists the checks.
 """
 
 from vpnkeys.doctor.finding import Finding, Level, worst
-from vpnkeys.doctor.installation import Installation, find_installation
+from vpnkeys.doctor.installation import Installation, find_data_dir, find_installation
 from vpnkeys.doctor.table import examine
 
-__all__ = ["Finding", "Installation", "Level", "examine", "find_installation", "worst"]
+__all__ = ["Finding", "Installation", "Level", "examine", "find_data_dir", "find_installation", "worst"]

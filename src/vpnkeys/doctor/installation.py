@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vpnkeys.client import ApiError, Client
 from vpnkeys.domain.errors import XrayUnavailable
-from vpnkeys.files import listener_pid
 from vpnkeys.ops.data_dir import api_socket
+from vpnkeys.owner import listener_pid
 from vpnkeys.settings import ENVIRONMENT, Settings, admin_socket, data_dirs, load_settings
 from vpnkeys.xray.rpc.counters import XrayCounters
 
@@ -57,7 +57,7 @@ def find_installation(environment: Mapping[str, str] = ENVIRONMENT) -> Iterator[
     """Yield the installation on this machine: the one whose server runs, else the first whose data directory exists.
 
     The settings are those that the running server was started with. Raises SettingsError when they are wrong, and
-    PermissionError when the server runs as another user than ours.
+    PermissionError or NotOurs when the server runs as another user than ours.
     """
     data_dir, pid = _data_dir(environment)
     settings = load_settings(_started_with(pid, environment), data_dir=data_dir)
@@ -67,6 +67,11 @@ def find_installation(environment: Mapping[str, str] = ENVIRONMENT) -> Iterator[
     finally:
         if server is not None:
             server.close()
+
+
+def find_data_dir(environment: Mapping[str, str] = ENVIRONMENT) -> Path:
+    """Return the data directory of that installation. Raises PermissionError or NotOurs."""
+    return _data_dir(environment)[0]
 
 
 def _data_dir(environment: Mapping[str, str]) -> tuple[Path, int | None]:
@@ -79,7 +84,7 @@ def _data_dir(environment: Mapping[str, str]) -> tuple[Path, int | None]:
 
 
 def _listener(path: Path) -> int | None:
-    """Return the pid of the process that listens on a Unix socket, or None. Raises PermissionError."""
+    """Return the pid of the process that listens on a Unix socket, or None. Raises PermissionError, NotOurs."""
     try:
         return listener_pid(path, _CONNECT_TIMEOUT_S)
     except PermissionError as error:

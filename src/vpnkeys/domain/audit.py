@@ -39,6 +39,21 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """Chooses records; a field that is empty chooses all.
+
+    `action` is a whole one or the part before its dot; `actor` is a part of a name, in any case.
+    """
+
+    action: str = ""
+    actor: str = ""
+    outcome: Outcome | None = None
+
+
+EVERYTHING = Filter()
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A record is an entry as the log holds it. `at` is UTC without an offset; `id` grows with time."""
 

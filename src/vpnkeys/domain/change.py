@@ -7,12 +7,14 @@ Stops are stored before the node is asked, starts only after the node has applie
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from vpnkeys.domain.key import KEY_TAG_PREFIX, Key, find, spellings_of, windows_of
+from vpnkeys.domain.key import ACCOUNT, ID, PORT, SHORT_ID, UUID, Key, Keys, Taken, find, spelled, tag_of, windows_of
 from vpnkeys.domain.limits import judge
+from vpnkeys.domain.nodes import LOCAL, NodeRef
+from vpnkeys.domain.reality import pad_short_id
 from vpnkeys.domain.traffic import Samples
 
 ANSWERS_KEPT_FOR = timedelta(hours=24)
@@ -28,11 +30,12 @@ class Intent:
     port: int
     short_id: str
     at: datetime
+    node_id: int = LOCAL.id
 
     @classmethod
     def of(cls, key: Key, at: datetime) -> "Intent":
         """Return the intent to start this key."""
-        return cls(key.id, key.uuid, key.port, key.short_id, at)
+        return cls(key.id, key.uuid, key.port, key.short_id, at, key.node.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +50,17 @@ class Stop:
     port: int
     at: datetime
     is_confirmed: bool = False
+    node_id: int = LOCAL.id
 
     @classmethod
     def of(cls, intent: Intent) -> "Stop":
         """Return the stop of a key whose start is undone: the node may already accept its customers."""
-        return cls(intent.key_id, intent.uuid, intent.port, intent.at)
+        return cls(intent.key_id, intent.uuid, intent.port, intent.at, node_id=intent.node_id)
 
     @property
     def tag(self) -> str:
         """The tag of the inbound to remove."""
-        return f"{KEY_TAG_PREFIX}{self.key_id}"
+        return tag_of(self.key_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +96,20 @@ class KeyChanges:
         """The ids of all keys in this change."""
         return frozenset((*(key.id for key in (*self.insert, *self.update)), *self.delete))
 
-    def applied_to(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    def applied_to(self, keys: tuple[Key, ...]) -> Keys:
         """Return the keys after this change, oldest first."""
-        if not self:
-            return keys
-        gone, changed = set(self.delete), {key.id: key for key in self.update}
-        stayed = (changed.get(key.id, key) for key in keys if key.id not in gone)
-        return tuple(sorted((*stayed, *self.insert), key=lambda key: (key.created_at, key.id)))
+        if not self:  # asked for each answer
+            return Keys.of(keys)
+        stayed = Keys.of(keys).changed(self.delete, ())
+        return stayed.changed((), (*(key for key in self.update if key.id in stayed.by(ID)), *self.insert))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The data that a decision may read. The callables only read too; none of them changes anything."""
+    """The data that a decision may read. The callables only read too; none of them changes anything.
+
+    Keys, intents and stops are those of one node; `elsewhere` are the keys of all others.
+    """
 
     keys: tuple[Key, ...]
     intents: tuple[Intent, ...]
@@ -112,11 +118,13 @@ class Snapshot:
     used_bytes: Callable[[Mapping[str, datetime | None]], Mapping[str, int]]
     is_free: Callable[[int], bool]
     chance: Random
+    node: NodeRef = LOCAL
+    elsewhere: Keys = field(default_factory=Keys)
 
     @property
     def taken_ports(self) -> frozenset[int]:
         """The ports that no new key may have: of keys, of intents, and of stops that are not confirmed."""
-        return self.pending_ports.union(key.port for key in self.keys)
+        return self.pending_ports.union(Keys.of(self.keys).by(PORT))
 
     @property
     def pending_ports(self) -> frozenset[int]:
@@ -131,22 +139,17 @@ class Snapshot:
         return tuple(stop.key_id for stop in self.stops if stop.is_confirmed and stop.at < old)
 
     @property
-    def taken_short_ids(self) -> frozenset[str]:
-        """The short ids that no new key may have."""
-        return frozenset((*(key.short_id for key in self.keys), *(intent.short_id for intent in self.intents)))
+    def taken_short_ids(self) -> Taken:
+        """The short ids that no new key may have, with all their digits."""
+        known = tuple(keys.by(SHORT_ID) for keys in (Keys.of(self.keys), self.elsewhere))
+        return Taken(known, {pad_short_id(one.short_id) for one in self.intents})
 
     @property
-    def taken_uuids(self) -> frozenset[str]:
+    def taken_uuids(self) -> Taken:
         """The UUIDs that no new key may have: of keys, of intents, and of stops that are not confirmed."""
-        pending = (stop.uuid for stop in self.stops if not stop.is_confirmed)
-        return frozenset(
-            (
-                *(key.uuid for key in self.keys),
-                *(key.account for key in self.keys),
-                *(intent.uuid for intent in self.intents),
-                *pending,
-            )
-        )
+        known = tuple(keys.by(what) for keys in (Keys.of(self.keys), self.elsewhere) for what in (UUID, ACCOUNT))
+        pending = {stop.uuid for stop in self.stops if not stop.is_confirmed}
+        return Taken(known, {intent.uuid for intent in self.intents} | pending)
 
     def new_uuid(self) -> str:
         """Return a random UUID (version 4)."""
@@ -158,18 +161,29 @@ class Snapshot:
 
     def id_to_stop(self, id_or_uuid: str) -> str:
         """Return the id of a key that exists, or whose deletion was not answered yet. Raises KeyNotFound."""
-        spellings = spellings_of(id_or_uuid)
+        spellings = spelled(id_or_uuid)
         for stop in self.stops:
             if spellings & {stop.key_id, stop.uuid}:
                 return stop.key_id
         return self.find(id_or_uuid).id
 
     def under_limits(self, keys: Iterable[Key]) -> tuple[Key, ...]:
-        """Return the keys with the status that their limits give them now."""
-        keys = tuple(keys)
-        since = windows_of(keys, self.now)
+        """Return the keys with the status that their limits give them now, and terms that begin now, or as they are."""
+        keys = self._with_terms_begun(tuple(keys))
+        since = windows_of((key for key in keys if key.limits.traffic_bytes is not None), self.now)
         used = self.used_bytes(since) if since else {}
-        return tuple(replace(key, limit_status=judge(key.limits, used.get(key.account, 0), self.now)) for key in keys)
+        return tuple(key.with_status(judge(key.limits, used.get(key.account, 0), self.now)) for key in keys)
+
+    def _with_terms_begun(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
+        """Return the keys; those that have been used, and expire a time after their first byte, with the date."""
+        waiting = {key.account: None for key in keys if key.limits.is_waiting}
+        used = self.used_bytes(waiting) if waiting else {}
+        if not any(used.values()):
+            return keys
+        return tuple(
+            replace(key, limits=key.limits.begun(self.now)) if key.limits.is_waiting and used.get(key.account) else key
+            for key in keys
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +192,13 @@ class Stages:
 
     `stops` are the keys that work before and not after, and those that are deleted with them. `asked` are earlier
     stops of the keys in this change. `ports` are those of keys that start, are new, or move, `left` those
-    that no key has after it.
+    that no key has after it. Only the keys in `named` differ between `before`, `stopped` and `after`.
     """
 
-    before: tuple[Key, ...]
-    stopped: tuple[Key, ...]
-    after: tuple[Key, ...]
+    before: Keys
+    stopped: Keys
+    after: Keys
+    named: frozenset[str]
     first: KeyChanges
     last: KeyChanges
     stops: tuple[Stop, ...]
@@ -195,29 +210,27 @@ class Stages:
     @classmethod
     def of(cls, snapshot: Snapshot, changes: KeyChanges) -> "Stages":
         """Return the stages of these changes."""
-        named = changes.named
-        was = {key.id: key for key in snapshot.keys if key.id in named}
+        before, named = Keys.of(snapshot.keys), changes.named
+        was = {key.id: key for key in before.among(named)}
         first, last = split(was, changes)
-        stopped = first.applied_to(snapshot.keys)
+        stopped = first.applied_to(before)
         after = last.applied_to(stopped)
         asked = tuple(stop for stop in snapshot.stops if stop.key_id in named)
-        serving = {key.id for key in after if key.id in named and key.serves}
-        pending = {stop.key_id for stop in asked if not stop.is_confirmed}
+        serving = {key.id for key in after.among(named) if key.serves}
         starting = (*last.insert, *last.update)
-        put = (*changes.insert, *changes.update)
-        new = [key for key in put if key.id not in was or was[key.id].port != key.port]
-        gone = [*changes.delete, *(key.id for key in new)]
+        new = [key for key in (*changes.insert, *changes.update) if key.id not in was or was[key.id].port != key.port]
         return cls(
-            before=snapshot.keys,
+            before=before,
             stopped=stopped,
             after=after,
+            named=named,
             first=first,
             last=last,
-            stops=_stops(was, first, serving, snapshot.now, pending),
+            stops=_stops(was, first, serving, snapshot.now, {stop.key_id for stop in asked if not stop.is_confirmed}),
             asked=asked,
             intents=tuple(Intent.of(key, snapshot.now) for key in starting),
             ports=frozenset(key.port for key in (*starting, *new)),
-            left=frozenset(was[key_id].port for key_id in gone if key_id in was) - {key.port for key in new},
+            left=frozenset(was[one].port for one in (*changes.delete, *map(ID, new)) if one in was) - {*map(PORT, new)},
         )
 
     @property
@@ -249,10 +262,11 @@ def _stops(
     stopped or pending, because a client that repeats the request names all of them. A key whose own stop is `pending`
     keeps that stop: a confirmed one in its place would answer 200 while the node still lets the key's clients in.
     """
-    stops = [Stop(key.id, key.uuid, key.port, at) for key in was.values() if key.serves and key.id not in serving]
+    stopping = [key for key in was.values() if key.serves and key.id not in serving]
+    stops = [Stop(key.id, key.uuid, key.port, at, node_id=key.node.id) for key in stopping]
     if stops or pending:
         idle = [was[key_id] for key_id in first.delete if not was[key_id].serves and key_id not in pending]
-        stops += [Stop(key.id, key.uuid, key.port, at, is_confirmed=True) for key in idle]
+        stops += [Stop(key.id, key.uuid, key.port, at, is_confirmed=True, node_id=key.node.id) for key in idle]
     return tuple(stops)
 
 

@@ -31,6 +31,12 @@ class KeyNotFound(NotFound):
     code = "key_not_found"
 
 
+class NodeNotFound(NotFound):
+    """No node has this id or name."""
+
+    code = "node_not_found"
+
+
 class BackupNotFound(NotFound):
     """No backup has this name."""
 
@@ -62,7 +68,7 @@ class InvalidNote(Rejected):
 
 
 class InvalidChoice(Rejected):
-    """A UUID, short id, server name or port that was asked for is not one, or is not this server's."""
+    """A UUID, short id, server name, port or node that was asked for is not one, or is not this server's."""
 
     code = "invalid_choice"
 
@@ -71,6 +77,18 @@ class AlreadyTaken(Rejected):
     """A UUID, short id or port that was asked for belongs to another key, or the port to another owner."""
 
     code = "already_taken"
+
+
+class KeyElsewhere(Rejected):
+    """What was asked for is done on the built-in node only, and the key or the node is another."""
+
+    code = "key_elsewhere"
+
+
+class NodeNotEmpty(Rejected):
+    """A node that has keys cannot be removed."""
+
+    code = "node_not_empty"
 
 
 class InvalidFingerprint(Rejected):
@@ -83,6 +101,12 @@ class NothingToRotate(Rejected):
     """A request for a new identity names no part of it."""
 
     code = "nothing_to_rotate"
+
+
+class InvalidPage(Rejected):
+    """A page of a list begins nowhere, or has no keys or too many."""
+
+    code = "invalid_page"
 
 
 class InvalidSpan(Rejected):
@@ -98,7 +122,7 @@ class PortsExhausted(Rejected):
 
 
 class LegacyUnreadable(Rejected):
-    """A file of an old installation does not have the expected content."""
+    """A file of an old installation or of another panel does not have the expected content."""
 
     code = "legacy_unreadable"
 
@@ -157,6 +181,18 @@ class StopPending(Unavailable):
     code = "stop_pending"
 
 
+class NodeSilent(Unavailable):
+    """A node elsewhere was not heard of, or has not confirmed a change in time."""
+
+    code = "node_silent"
+
+
+class NodeRefused(Unavailable):
+    """A node elsewhere cannot have a key as it should be: its port is taken there, or its speed cannot be limited."""
+
+    code = "node_refused"
+
+
 class KeysChangedMeanwhile(Unavailable):
     """Another process changed the keys between a decision and its commit."""
 
@@ -209,6 +245,12 @@ class DatabaseDamaged(StoreUnavailable):
     """The content of the database cannot be read; a backup has to be restored."""
 
     code = "database_damaged"
+
+
+class CommitUnknown(StoreUnavailable):
+    """The connection was lost during a commit, so that nobody knows whether the change is stored."""
+
+    code = "commit_unknown"
 
 
 class StartRefused(VpnKeysError):

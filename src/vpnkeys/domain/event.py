@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from vpnkeys.domain.audit import Facts
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import Status
+from vpnkeys.domain.limits import Status, WindowUsage
+from vpnkeys.domain.nodes import NodeRef
 from vpnkeys.domain.traffic import Gap
 
 
@@ -20,6 +21,8 @@ class Kind(StrEnum):
     KEY_CREATED = "key.created"
     KEY_CHANGED = "key.changed"
     KEY_DELETED = "key.deleted"
+    KEY_LIMIT_NEAR = "key.limit_near"
+    """80 or 95 % of the traffic limit are used; once each in a window."""
     KEY_LIMITED = "key.limited"
     KEY_EXPIRED = "key.expired"
     KEY_ACTIVE = "key.active"
@@ -28,6 +31,12 @@ class Kind(StrEnum):
     """Xray ended without a final sample: bytes may be missing from the totals."""
     DRIFT_FOUND = "drift.found"
     """config.json or the running Xray differed from the database, and is being repaired."""
+    NODE_SILENT = "node.silent"
+    """A node elsewhere was not heard of for 15 seconds; its customers may notice nothing."""
+    NODE_BACK = "node.back"
+    """It is heard of again."""
+    NODE_LOST = "node.lost"
+    """The operator has given it up."""
     PING = "ping"
     """A test event, sent on request."""
 
@@ -95,6 +104,18 @@ def _events_of_change(before: Key, after: Key) -> Iterator[NewEvent]:
         yield NewEvent(_STATUS_EVENTS[after.status], facts)
 
 
+def event_of_limit_near(key: Key, percent: int, usage: WindowUsage) -> NewEvent:
+    """Return the event for a key that has used so much of its traffic limit in the present window."""
+    facts = {
+        **_facts(key),
+        "percent": percent,
+        "used_in_window_bytes": usage.used_bytes,
+        "remaining_bytes": usage.remaining_bytes,
+        "resets_at": None if usage.resets_at is None else _stamp(usage.resets_at),
+    }
+    return NewEvent(Kind.KEY_LIMIT_NEAR, facts)
+
+
 def event_of_gap(gap: Gap) -> NewEvent:
     """Return the event for a time in which bytes may have passed uncounted."""
     return NewEvent(Kind.TRAFFIC_GAP, {"since": _stamp(gap.since), "until": _stamp(gap.until)})
@@ -103,6 +124,11 @@ def event_of_gap(gap: Gap) -> NewEvent:
 def event_of_drift(*, file_rewritten: bool, removed: int, added: int) -> NewEvent:
     """Return the event for a found drift; `removed` and `added` count the inbounds that the repair changes in Xray."""
     return NewEvent(Kind.DRIFT_FOUND, {"file_rewritten": file_rewritten, "removed": removed, "added": added})
+
+
+def event_of_node(kind: Kind, node: NodeRef) -> NewEvent:
+    """Return the event of this kind for a node elsewhere."""
+    return NewEvent(kind, {"id": node.id, "name": node.name})
 
 
 def _facts(key: Key) -> Facts:
@@ -118,8 +144,9 @@ def _facts(key: Key) -> Facts:
         "status": key.status.value,
         "is_active": key.is_active,
         "expires_at": None if limits.expires_at is None else _stamp(limits.expires_at),
+        "expires_after_s": limits.expires_after_s,
         "traffic_limit_bytes": limits.traffic_bytes,
-        "traffic_limit_window": limits.traffic_window.value,
+        "traffic_limit_window": str(limits.traffic_window),
         "max_devices": limits.max_devices,
         "speed_limit_mbps": limits.speed_mbps,
     }

@@ -1,7 +1,7 @@
 """VLESS + REALITY inbounds of Xray as values: one type for the wanted, the configured and the running ones."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from vpnkeys.domain.key import VISION, Key
 from vpnkeys.domain.limits import Status
-from vpnkeys.domain.reality import Fingerprint, pad_short_id
+from vpnkeys.domain.reality import UNLIMITED, FallbackLimit, Fingerprint, fallback_limits
 from vpnkeys.memo import Memo
 
 WARM_TAG_PREFIX = "warm-"
@@ -41,6 +41,8 @@ class Reality:
     private_key: str = field(repr=False)
     short_ids: tuple[str, ...]
     min_client_version: str = ANY_CLIENT_VERSION
+    fallback_up: FallbackLimit = UNLIMITED
+    fallback_down: FallbackLimit = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,10 @@ class ServerIdentity:
         return key.fingerprint or self.fingerprint
 
 
+SiteOf: TypeAlias = Callable[[Key], ServerIdentity]
+"""Returns what the links of a key carry: those of two nodes differ in address and public key."""
+
+
 def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
     """Return the inbound that carries this key."""
     return Inbound(
@@ -105,12 +111,19 @@ def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
         listen=site.listen,
         port=key.port,
         clients=(VlessClient(uuid=key.uuid, email=key.account, flow=key.flow),),
-        reality=Reality(
-            target=site.target(key.sni),
-            server_names=(key.sni,),
-            private_key=site.private_key,
-            short_ids=(pad_short_id(key.short_id),),
-        ),
+        reality=_reality(key.sni, key.whole_short_id, site),
+    )
+
+
+def _reality(server_name: str, short_id: str, site: ServerIdentity) -> Reality:
+    up, down = fallback_limits(server_name, site.private_key)
+    return Reality(
+        target=site.target(server_name),
+        server_names=(server_name,),
+        private_key=site.private_key,
+        short_ids=(short_id,),
+        fallback_up=up,
+        fallback_down=down,
     )
 
 
@@ -131,12 +144,7 @@ def warm_inbound(server_name: str, site: ServerIdentity) -> Inbound:
         listen=f"{site.socket_dir}/warm-{index}.sock,0600",  # Xray takes the file mode from behind the comma
         port=None,
         clients=(VlessClient(uuid=str(UUID(bytes=digest[:16], version=4)), email="", flow=""),),
-        reality=Reality(
-            target=site.target(server_name),
-            server_names=(server_name,),
-            private_key=site.private_key,
-            short_ids=(digest[16:24].hex(),),
-        ),
+        reality=_reality(server_name, digest[16:24].hex(), site),
     )
 
 
@@ -148,12 +156,17 @@ def warm_inbounds(site: ServerIdentity) -> tuple[Inbound, ...]:
 
 def desired_inbounds(keys: Iterable[Key], site: ServerIdentity) -> tuple[Inbound, ...]:
     """Return all inbounds that Xray should run: a warm one for each server name, then those of active keys by port."""
+    return (*warm_inbounds(site), *_key_inbounds(site).map(_active(keys)))
+
+
+def inbounds_of(keys: Iterable[Key], site: ServerIdentity) -> tuple[Inbound, ...]:
+    """Return the inbounds that Xray should run for some keys: those of active keys, by port."""
+    return tuple(key_inbound(key, site) for key in _active(keys))
+
+
+def _active(keys: Iterable[Key]) -> list[Key]:
     # Sorted, so that the same keys always give the same config.json.
-    active = sorted((key for key in keys if key.status is Status.ACTIVE), key=lambda key: key.port)
-    return (
-        *warm_inbounds(site),
-        *_key_inbounds(site).map(active),
-    )
+    return sorted((key for key in keys if key.status is Status.ACTIVE), key=lambda key: key.port)
 
 
 @lru_cache(maxsize=16)

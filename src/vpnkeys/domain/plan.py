@@ -3,11 +3,20 @@
 Inbounds change by a plan alone: changes of keys and repairs apply it, the status endpoints print it.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound, Reality
+from vpnkeys.domain.inbound import (
+    AnyInbound,
+    ForeignInbound,
+    Inbound,
+    Reality,
+    ServerIdentity,
+    desired_inbounds,
+    inbounds_of,
+)
+from vpnkeys.domain.key import Keys
 
 
 class FileState(StrEnum):
@@ -24,7 +33,8 @@ class FileView:
 
     `inbounds` are those that we manage, by our tags. `foreign` are the operator's own, which stay; `reserved` are the
     ports of our range that they have, with their tags. `base_ok` says whether our other sections (API, routing,
-    outbounds, statistics) are right; `problem` describes why the file cannot be read.
+    outbounds, statistics) are right; `problem` describes why the file cannot be read. `has_own_dns`: the operator has a
+    `dns` section.
     """
 
     state: FileState
@@ -34,6 +44,7 @@ class FileView:
     api_inbounds: int = 0
     problem: str = ""
     reserved: Mapping[int, str] = field(default_factory=dict)
+    has_own_dns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +64,33 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
+class FileStep:
+    """What a change of keys does to a config.json that holds the inbounds of the keys `before`, and no others of keys.
+
+    `gone` are the ports of inbounds that leave it, `come` the inbounds that are new in it. For a file that holds
+    something else, iterating gives all our inbounds.
+    """
+
+    before: Keys = field(repr=False)
+    after: Keys = field(repr=False)
+    gone: tuple[int, ...]
+    come: tuple[Inbound, ...]
+    site: ServerIdentity
+
+    def __iter__(self) -> Iterator[Inbound]:
+        """Return all inbounds for config.json after the change."""
+        return iter(desired_inbounds(self.after, self.site))
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A plan is applied in this order: write the file, remove, cut, add. Inbounds are never altered in place.
 
-    `file` holds all our inbounds for config.json, or is None when the file is right. `remove` are tags. `cut` are ports
-    whose open connections must end: they go on after Xray has removed the inbound (measured).
+    `file` holds all our inbounds for config.json, or what changes in it; None when the file is right. `remove` are
+    tags. `cut` are ports whose open connections must end: they go on after Xray has removed the inbound (measured).
     """
 
-    file: tuple[Inbound, ...] | None = None
+    file: tuple[Inbound, ...] | FileStep | None = None
     remove: tuple[str, ...] = ()
     cut: tuple[int, ...] = ()
     add: tuple[Inbound, ...] = ()
@@ -146,13 +176,20 @@ def plan(desired: tuple[Inbound, ...], observed: Observed) -> Plan:
     )
 
 
-def transition(before: tuple[Inbound, ...], after: tuple[Inbound, ...]) -> Plan:
-    """Return the plan from one desired state, which is in place now, to another. It is empty when they are equal."""
-    if before == after:
+def transition(before: Keys, after: Keys, named: Collection[str], site: ServerIdentity) -> Plan:
+    """Return the plan from the inbounds of one set of keys, which are in place now, to those of another.
+
+    Only keys whose ids are in `named` may differ, and only they are compared: no other key has a port of theirs.
+    """
+    was, wanted = (inbounds_of(keys.among(named), site) for keys in (before, after))
+    if was == wanted:
         return Plan()
     # A missing file makes the plan write it; what it holds now does not matter.
-    running = RunningView({inbound.tag: inbound for inbound in before}, epoch="")
-    return plan(after, Observed(FileView(FileState.MISSING, {}), running))
+    running = RunningView({inbound.tag: inbound for inbound in was}, epoch="")
+    todo = plan(wanted, Observed(FileView(FileState.MISSING, {}), running))
+    removed = frozenset(todo.remove)
+    gone = tuple(inbound.port for inbound in was if inbound.tag in removed and inbound.port is not None)
+    return replace(todo, file=FileStep(before, after, gone, todo.add, site))
 
 
 def _ports_to_cut(removed: Iterable[AnyInbound], desired: Iterable[Inbound]) -> tuple[int, ...]:

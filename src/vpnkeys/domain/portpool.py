@@ -1,6 +1,10 @@
 """The range of ports for keys."""
 
+import re
 from dataclasses import dataclass
+from typing import Final
+
+_MAX_PORT: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +27,12 @@ class PortRange:
     def ports(self) -> range:
         """The ports, lowest first."""
         return range(self.first, self.last + 1)
+
+
+def parse_range(value: object) -> PortRange:
+    """Return the range of a text such as `10001-10100`. Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", str(value))
+    if match is None or not 0 < int(match[1]) <= int(match[2]) <= _MAX_PORT:
+        msg = "give a range of ports, such as 10001-10100"
+        raise ValueError(msg)
+    return PortRange(int(match[1]), int(match[2]))

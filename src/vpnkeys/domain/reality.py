@@ -6,6 +6,7 @@ a short id is 8 bytes written as at most 16 hex digits, padded with zero bytes o
 
 import base64
 import binascii
+import hashlib
 import re
 import secrets
 from collections.abc import Container
@@ -13,8 +14,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 from typing import Self
-
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 SHORT_ID_HEX_DIGITS = 16
 _SHORT_ID = re.compile(r"(?:[0-9a-f]{2}){1,8}")
@@ -57,12 +56,45 @@ class KeyPair:
     @classmethod
     def of_private(cls, private_key: str) -> Self:
         """Return the pair of a private key. Raises ValueError when that is not 32 bytes in base64url."""
+        # Here, because commands that only ask a server import this module too.
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey  # noqa: PLC0415
+
         public = X25519PrivateKey.from_private_bytes(decode_key(private_key)).public_key()
         return cls(private_key, encode_key(public.public_bytes_raw()))
 
     def __repr__(self) -> str:
         """Return the pair without its private key, which must not reach a log."""
         return f"KeyPair(public_key={self.public_key!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackLimit:
+    """What REALITY passes of one connection without a key, in one direction: `after_bytes` at any speed, then slowly.
+
+    Without `bytes_per_s` there is no limit.
+    """
+
+    after_bytes: int = 0
+    bytes_per_s: int = 0
+
+
+UNLIMITED = FallbackLimit()
+
+_MIB, _KIB = 2**20, 2**10
+
+
+def fallback_limits(server_name: str, private_key: str) -> tuple[FallbackLimit, FallbackLimit]:
+    """Return the limits up and down for connections without a key, the same at every start.
+
+    A page is below them by far (docs/adr/0023-fallback.md). They differ between servers and between names, as limits
+    that are the same everywhere would give every such server away.
+    """
+    digest = hashlib.sha256(f"fallback {server_name} {private_key}".encode()).digest()
+    part = [1 + int.from_bytes(digest[at : at + 4]) / 2**32 for at in range(0, 16, 4)]
+    return (
+        FallbackLimit(int(part[0] * _MIB), int(part[1] * 32 * _KIB)),
+        FallbackLimit(int(part[2] * 8 * _MIB), int(part[3] * 256 * _KIB)),
+    )
 
 
 def encode_key(raw: bytes) -> str:

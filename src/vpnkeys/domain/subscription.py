@@ -1,24 +1,45 @@
-"""Subscriptions. A subscription's token opens a page with one key's link and usage; only the token's hash is stored."""
+"""Subscriptions. A subscription's token opens a page with keys, their links and usage; only its hash is stored."""
 
 import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import uuid4
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscription as the database holds it, at most one per key. `created_at` is UTC without an offset."""
+    """A subscription as the database holds it. `created_at` is UTC without an offset.
 
-    key_id: str
+    A key's own subscription, of which it has at most one, has the id of the key. `key_ids` are in the order in which
+    the customer sees the keys; a key that is deleted leaves its subscriptions, and the last one ends them.
+    """
+
+    id: str
+    key_ids: tuple[str, ...]
     token_hash: str
     created_at: datetime
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it was made for several keys together."""
+        return self.key_ids != (self.id,)
+
 
 def new_subscription(key_id: str, now: datetime) -> tuple[Subscription, str]:
-    """Return a new subscription and its token. The token cannot be recovered later."""
-    token = secrets.token_urlsafe(32)
-    return Subscription(key_id, hash_token(token), now), token
+    """Return a new subscription of one key, and its token. The token cannot be recovered later."""
+    token = _new_token()
+    return Subscription(key_id, (key_id,), hash_token(token), now), token
+
+
+def new_shared(key_ids: tuple[str, ...], now: datetime) -> tuple[Subscription, str]:
+    """Return a new subscription for several keys, and its token. The token cannot be recovered later."""
+    token = _new_token()
+    return Subscription(str(uuid4()), key_ids, hash_token(token), now), token
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)
 
 
 def hash_token(token: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-_MARK = "vpnk"
+MARK = "vpnk"
 """The prefix by which people, our log and scanners for leaked secrets recognise a token."""
 
 
@@ -49,24 +49,24 @@ class Token:
 
     def matches(self, candidate: str) -> bool:
         """Return whether the text is this token. It takes the same time for every wrong text."""
-        return hmac.compare_digest(_digest(candidate), self.digest)
+        return hmac.compare_digest(digest_of(candidate), self.digest)
 
 
 def new_token(name: str, scope: Scope, now: datetime, expires_at: datetime | None = None) -> tuple[Token, str]:
     """Return a new token and its text. The text cannot be recovered later."""
     token_id = secrets.token_hex(4)  # it only has to be unique: the secret after it protects the token
-    prefix = f"{_MARK}_{token_id}"
+    prefix = f"{MARK}_{token_id}"
     text = f"{prefix}_{secrets.token_urlsafe(32)}"
-    return Token(token_id, name, prefix, _digest(text), scope, now, expires_at), text
+    return Token(token_id, name, prefix, digest_of(text), scope, now, expires_at), text
 
 
 def id_in(candidate: str) -> str | None:
     """Return the id in a text of a token's form, unverified; None for any other text."""
     mark, _, rest = candidate.partition("_")
     token_id, _, secret = rest.partition("_")
-    return token_id if mark == _MARK and token_id and secret else None
+    return token_id if mark == MARK and token_id and secret else None
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
     """Return the digest of a token. One unsalted round is enough: a token has 256 random bits."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()

@@ -1,8 +1,8 @@
 """Traffic: how samples of Xray's counters are merged into totals and history.
 
 Xray's counters grow during one run of its process (an epoch) and start at zero in the next. A key's usage in an epoch
-is the highest value sampled in it; its total is the sum over all epochs. Merging a sample again, in another order, or
-in several processes at once gives the same result: `merge` is idempotent, commutative and associative.
+of a node is the highest value sampled in it; its total is the sum over all of them. Merging a sample again, in another
+order, or in several processes at once gives the same result: `merge` is idempotent, commutative and associative.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
+
+from vpnkeys.domain.nodes import LOCAL
 
 
 class Bytes(NamedTuple):
@@ -27,12 +29,28 @@ class Bytes(NamedTuple):
 NOTHING = Bytes(0, 0)
 
 
+class Carried(NamedTuple):
+    """All bytes that Xray has carried since its start, both directions, and the epoch, which names that start."""
+
+    epoch: str
+    total_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Xray's cumulative counters by key UUID, within one run of its process (`epoch`). A missing key has zero."""
+    """A node's cumulative counters by key UUID, in one run of its Xray (`epoch`). A missing key has zero."""
 
     epoch: str
     usage: Mapping[str, Bytes]
+    node_id: int = LOCAL.id
+
+
+class EpochSample(NamedTuple):
+    """The last sample of an epoch, which has all that the earlier ones had; `has_ended` if we ended that epoch."""
+
+    samples: Samples
+    at: datetime
+    has_ended: bool
 
 
 def merge(seen: Bytes, sampled: Bytes) -> Bytes:
@@ -53,7 +71,7 @@ def increments(seen: Mapping[str, Bytes], sampled: Mapping[str, Bytes]) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A gap is a time in which bytes may have passed uncounted, because Xray died before the next sample."""
+    """A gap is a time in which bytes of a node may have passed uncounted, as its Xray died before the next sample."""
 
     since: datetime
     until: datetime

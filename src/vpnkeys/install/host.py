@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from vpnkeys.domain.errors import Rejected
-
-USER = "vpnkeys"
-"""The system user and group that the server runs as."""
+from vpnkeys.owner import SERVER_USER
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -66,7 +64,7 @@ def run_as_server(*command: str | Path, data_dir: Path, timeout_s: float = _LONG
     Raises InstallFailed.
     """
     environment = {"PATH": _PATH, "HOME": str(data_dir), "LANG": "C.UTF-8", "VPNKEYS_DATA_DIR": str(data_dir)}
-    return _output_of(command, timeout_s, environment, USER)
+    return _output_of(command, timeout_s, environment, SERVER_USER)
 
 
 def tail(text: str) -> str:

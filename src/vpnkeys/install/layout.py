@@ -60,9 +60,8 @@ def led_to(link: Path) -> Path | None:
     return link.resolve() if link.is_symlink() and link.is_dir() else None
 
 
-def write_wrapper(path: Path) -> None:
+def write_wrapper(path: Path, source: Path) -> None:
     """Write the `vpnkeys` command that users call."""
-    source = Path(__file__).with_name("wrapper.sh")
     fresh = path.with_name(f".{path.name}.new")
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, fresh)

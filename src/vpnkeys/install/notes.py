@@ -3,7 +3,11 @@
 from collections.abc import Callable
 
 from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.reached import HTTPS_PORT
 from vpnkeys.settings import DEFAULT_SERVER_NAMES, Settings
+
+_HTTP_PORT = 80
+"""Where the authority checks that the domain leads here; the port is open only while it does."""
 
 ENV_TEMPLATE = f"""\
 # Settings of vpnkeys. Remove the # before a setting and change its value, then: systemctl restart vpnkeys
@@ -13,8 +17,15 @@ ENV_TEMPLATE = f"""\
 # The name or address by which customers reach this server; without it, the address of the default route.
 #VPNKEYS_SERVER_ADDRESS=vpn.example.com
 
-# Where the API listens.
-#VPNKEYS_LISTEN=0.0.0.0:8000
+# The name of this server, or its public address: a trusted certificate for it is issued and renewed by itself.
+#VPNKEYS_DOMAIN=vpn.example.com
+
+# Where the API listens; [::] is IPv4 and IPv6.
+#VPNKEYS_LISTEN=[::]:8000
+
+# Behind nginx or Caddy: the base of the public addresses, and where the proxy is.
+#VPNKEYS_PUBLIC_URL=https://vpn.example.com/panel
+#VPNKEYS_TRUSTED_PROXIES=127.0.0.1,::1
 
 # The ports of the keys, one each.
 #VPNKEYS_PORT_RANGE=10001-10100
@@ -36,11 +47,11 @@ ENV_TEMPLATE = f"""\
 
 def introduction(settings: Settings, version: str, fingerprint: str, api_key: str | None) -> list[str]:
     """Return the lines printed after a first installation, with the API key when it was made just now."""
-    host = f"[{settings.server_address}]" if ":" in settings.server_address else settings.server_address
-    url = f"https://{host}:{settings.listen.port}"
+    url = settings.base_url
     lines = [
         f"vpnkeys {version} serves {url}, now and after every boot",
-        f"certificate (SHA-256): {fingerprint}",
+        *([f"certificate (SHA-256): {fingerprint}"] if fingerprint else []),
+        f"dashboard: {url}/ui/",
         f"settings: {settings.data_dir}/vpnkeys.env   data: {settings.data_dir}   log: journalctl -u vpnkeys",
     ]
     if api_key is not None:
@@ -59,7 +70,8 @@ def firewall_hints(settings: Settings, has: Callable[[str], bool]) -> list[str]:
     Only TCP is opened: VLESS over REALITY carries customers' UDP inside it.
     """
     panel, pool = settings.panel_port, settings.port_range
-    opened = [*([str(panel)] if panel is not None else []), _as_text(pool, "-")]
+    checked = [_HTTP_PORT] if settings.domain and settings.listen.port != HTTPS_PORT else []
+    opened = [*map(str, checked), *([str(panel)] if panel is not None else []), _as_text(pool, "-")]
     hints = {
         "ufw": [f"ufw allow {port.replace('-', ':')}/tcp" for port in opened],
         "firewall-cmd": [

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Self
 
 from vpnkeys.files import write_atomically
+from vpnkeys.install.built import origin_in, record_origin
 from vpnkeys.install.host import InstallFailed, Say, run, run_as_server
 from vpnkeys.install.layout import Layout, led_to
 
 _RECORD = "release.json"
 _NUMBERED = re.compile(r".+-(\d+)")
 _OUR_PYTHON_FILES = ("pyproject.toml", "requirements.txt")
+_OURS = ("client", ".")
+"""The distributions of a source tree, by directory, in the order of their dependencies."""
 _HOMES = ("/root/", "/home/", "/run/user/")
 """The directories that ProtectHome= hides from the services."""
 # Debian's python3 can lack ensurepip (package python3-venv), without which a virtual environment has no pip.
@@ -57,10 +60,11 @@ class Release:
 
     def units(self) -> Path:
         """Return the directory of its systemd units. Raises InstallFailed when it has none."""
-        found = sorted((self.directory / "venv" / "lib").glob("python*/site-packages/vpnkeys/install/units"))
-        if not found:
-            raise InstallFailed(f"{self.directory} has no systemd units; install another version of vpnkeys")
-        return found[-1]
+        return _inside(self.directory, "install/units")
+
+    def wrapper(self) -> Path:
+        """Return the file of its `vpnkeys` command for users. Raises InstallFailed when it has none."""
+        return _inside(self.directory, "install/wrapper.sh")
 
     def runs(self, layout: Layout) -> bool:
         """Return whether it still starts: an upgrade of the system may have removed its Python."""
@@ -76,6 +80,12 @@ def current_release(layout: Layout) -> Release | None:
     return Release.at(directory) if directory else None
 
 
+def all_releases(layout: Layout) -> list[Release]:
+    """Return all complete releases."""
+    found = layout.releases.iterdir() if layout.releases.is_dir() else ()
+    return [release for directory in found if (release := Release.at(directory))]
+
+
 def digest_of(source: Path) -> str:
     """Return a digest of a source tree: of the names and contents of all files that go into a release."""
     digest = hashlib.sha256()
@@ -88,9 +98,10 @@ def digest_of(source: Path) -> str:
 
 def _members(source: Path) -> Iterator[Path]:
     yield from (source / name for name in _OUR_PYTHON_FILES)
-    for path in (source / "src").rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path
+    for room in ("src", "client"):
+        for path in (source / room).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
 
 
 def check_source(source: Path) -> str:
@@ -128,18 +139,27 @@ def build(layout: Layout, source: Path, say: Say) -> Release:
 
 def _fill(directory: Path, source: Path, python: Path) -> Release:
     # Taken before the build: if the tree changes meanwhile, the next upgrade sees another tree and builds it.
-    digest = digest_of(source)
+    digest, origin = digest_of(source), origin_in(source)
     venv = directory / "venv"
     # -I: neither PYTHONPATH nor the user's own packages may get into the release.
     run(python, "-I", "-m", "venv", venv)
     pip = (venv / "bin" / "python", "-I", "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
     run(*pip, "--require-hashes", "--only-binary=:all:", "--requirement", source / "requirements.txt")
-    run(*pip, "--no-index", "--no-deps", "--no-build-isolation", source)
+    run(*pip, "--no-index", "--no-deps", "--no-build-isolation", *(source / ours for ours in _OURS))
+    record_origin(_inside(directory, "install").parent, origin)
     version = run(venv / "bin" / "vpnkeys", "version").strip()
     record = {"version": version, "digest": digest, "source": str(source)}
     # The record is written last: a directory without one is an unfinished release.
     write_atomically(directory / _RECORD, json.dumps(record).encode() + b"\n")
     return Release(directory, **record)
+
+
+def _inside(release: Path, part: str) -> Path:
+    """Return a directory or file of a release's package. Raises InstallFailed when it is not there."""
+    found = sorted((release / "venv" / "lib").glob(f"python*/site-packages/vpnkeys/{part}"))
+    if not found:
+        raise InstallFailed(f"{release} has no {part}; install another version of vpnkeys")
+    return found[-1]
 
 
 def find_python() -> Path:

@@ -28,6 +28,7 @@ def uninstall(layout: Layout, say: Say) -> None:
 def _remove_tables(layout: Layout) -> None:
     """Delete the nft tables that the server keeps for Xray, also while the server is stopped; Xray has ended by now."""
     nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    for name in (table_of(layout.data_dir), f"{table_of(layout.data_dir)}_speed"):
+    for suffix in ("", "_speed", "_bounds"):
         if nft is not None:  # a table that is not there is as good as removed
+            name = f"{table_of(layout.data_dir)}{suffix}"
             subprocess.run([nft, "delete", "table", "inet", name], capture_output=True, check=False)

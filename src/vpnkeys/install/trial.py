@@ -6,16 +6,19 @@ import os
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from vpnkeys.domain.inbound import Inbound, Reality, VlessClient
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.settings import Settings
-from vpnkeys.xray.config.document import render_inbound
+from vpnkeys.xray.config.pieces import render_inbound
 from vpnkeys.xray.probe.client import ClientFailed, Way, connect, running_client, way_into
+from vpnkeys.xray.probe.old_client import lets_in_old_client
 from vpnkeys.xray.process.child import spawn
 from vpnkeys.xray.process.launch import xray_environment
 
@@ -40,17 +43,39 @@ def carries(pair: Pair, settings: Settings) -> bool:
     It needs the internet only for one REALITY target: the server's Xray answers the client's request itself (a
     blackhole outbound with an HTTP response). Raises OSError.
     """
+    with _serving(pair.server, settings) as (room, ways):
+        try:
+            return asyncio.run(_any_answers(pair.client, settings, room, ways))
+        except ClientFailed:
+            return False
+
+
+def lets_in_old_clients(server: Path, settings: Settings) -> bool:
+    """Return whether an Xray accepts the handshakes of clients older than itself, with any of the server names."""
+    ends_at = time.monotonic() + _PATIENCE_S
+    with _serving(server, settings) as (_, ways):
+        waiting = list(ways)
+        while waiting and (left := ends_at - time.monotonic()) > 0:
+            for way in tuple(waiting):
+                with suppress(OSError):  # it does not listen yet, or its target does not answer
+                    if lets_in_old_client(way, left):
+                        return True
+                    waiting.remove(way)
+            time.sleep(_AGAIN_S)
+    return False
+
+
+@contextmanager
+def _serving(program: Path, settings: Settings) -> Iterator[tuple[Path, list[Way]]]:
+    """Run an Xray as a server, with a way in by each server name; yield a directory for files, and the ways."""
     pair_of_keys = KeyPair.new()
     with tempfile.TemporaryDirectory(prefix="vpnkeys-trial-") as room:
         inbounds = _inbounds(settings, pair_of_keys.private_key)
         config = Path(room) / "server.json"
         config.write_text(json.dumps(_server(inbounds)), encoding="ascii")
-        server = spawn(pair.server, config, xray_environment(settings.xray_ca_file))
+        server = spawn(program, config, xray_environment(settings.xray_ca_file))
         try:
-            ways = [way_into(inbound, inbound.port or 0, pair_of_keys.public_key) for inbound in inbounds]
-            return asyncio.run(_any_answers(pair.client, settings, Path(room), ways))
-        except ClientFailed:
-            return False
+            yield Path(room), [way_into(each, each.port or 0, pair_of_keys.public_key) for each in inbounds]
         finally:
             _end(server)
 

@@ -5,8 +5,9 @@
 : "${VPNKEYS_XRAY_BIN:=/opt/vpnkeys/xray/current/xray}"
 export VPNKEYS_DATA_DIR VPNKEYS_XRAY_SUPERVISOR VPNKEYS_XRAY_BIN
 vpnkeys=/opt/vpnkeys/current/venv/bin/vpnkeys
-case "$(id -u) ${1-}" in
-    "0 restore" | "0 import")
+case "$(id -u) $* " in
+    "0 database load "*" --trial "*) ;; # beside the running server
+    "0 restore "* | "0 import "* | "0 database move "* | "0 database migrate "* | "0 database load "*)
         # The server must not run meanwhile, so it is stopped; Xray and its connections go on.
         serves=
         if [ "$VPNKEYS_DATA_DIR" = /var/lib/vpnkeys ] && systemctl is-active --quiet vpnkeys.service; then
@@ -14,10 +15,9 @@ case "$(id -u) ${1-}" in
             serves=yes
             systemctl stop vpnkeys-traffic.timer vpnkeys.service
         fi
+        # It writes there as the server's user, so that no link there leads root elsewhere.
         "$vpnkeys" "$@"
         status=$?
-        # What root has written there must belong to the server's user.
-        chown -R --no-dereference vpnkeys:vpnkeys "$VPNKEYS_DATA_DIR"
         if [ "$serves" ]; then
             systemctl start vpnkeys.service vpnkeys-traffic.timer || status=1
             echo "vpnkeys.service is started again." >&2

@@ -10,9 +10,10 @@ from vpnkeys.domain.errors import Unavailable
 from vpnkeys.files import sha256_of
 from vpnkeys.install.host import InstallFailed, Say, one_at_a_time
 from vpnkeys.install.layout import Layout, led_to, point
-from vpnkeys.install.trial import Pair, carries
+from vpnkeys.install.trial import Pair, carries, lets_in_old_clients
 from vpnkeys.settings import Settings, admin_socket
-from vpnkeys.xray.process.binary import XrayUnfit, obtain
+from vpnkeys.xray.process.binary import XrayUnfit, accept, obtain, version_of
+from vpnkeys.xray.process.tried import is_tried, tried_versions
 
 _RESTART_TIMEOUT_S = 90.0
 _CLIENTS_WAIT_S = 45.0
@@ -41,24 +42,30 @@ def keep_xray(layout: Layout, given: Path | None, say: Say) -> None:
     point(layout.xrays / "current", copy_xray(layout, _obtained(given, say)))
 
 
-def upgrade_xray(layout: Layout, settings: Settings, wanted: str, say: Say) -> bool:
+def upgrade_xray(layout: Layout, settings: Settings, wanted: str, say: Say, *, force: bool = False) -> bool:
     """Change to another Xray, and return whether it differs from the present one.
 
-    `wanted` is a file or a version; "" means the version this vpnkeys was made with. The new Xray is tested on loopback
-    first; when clients cannot connect with it, the old one comes back. Customers' connections end once, at the restart.
-    Raises InstallFailed, or Unavailable when the server does not answer or no test is possible now; then the old one is
-    in use.
+    `wanted` is a file or a version; "" means the version this vpnkeys was made with. A version that was not tried is
+    refused unless `force`. The new Xray is tested on loopback first; when clients cannot connect with it, the old one
+    comes back. Customers' connections end once, at the restart. Raises InstallFailed, or Unavailable when the server
+    does not answer or no test is possible now; then the old one is in use.
     """
     with one_at_a_time():
         old = led_to(layout.xrays / "current")
         if old is None:
             raise InstallFailed("there is no installation; make one: ./run --install")
         program, version = _wanted(layout, wanted, say)
+        if not force and not is_tried(version):
+            raise InstallFailed(
+                f"Xray {version} was not tried with this version of vpnkeys, only {tried_versions()} were; nothing was "
+                "changed. --force uses it all the same, if clients get in when it is tested here"
+            )
         new = copy_xray(layout, (program, version))
         if new == old:
             return False
         try:
             _try(new / "xray", old / "xray", settings, say)
+            accept(new / "xray")
             _switch(layout, settings, new, old, say)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
@@ -101,7 +108,10 @@ def _obtained(given: Path | None, say: Say) -> tuple[Path, str]:
 def _wanted(layout: Layout, wanted: str, say: Say) -> tuple[Path, str]:
     path = Path(wanted).absolute()
     if wanted and path.is_file():
-        return _obtained(path, say)
+        try:
+            return path, version_of(path, say)
+        except XrayUnfit as error:
+            raise InstallFailed(str(error)) from error
     kept = layout.xrays / wanted / "xray"
     if wanted and "/" not in wanted and kept.is_file():
         return _obtained(kept, say)
@@ -118,7 +128,12 @@ def _try(new: Path, old: Path, settings: Settings, say: Say) -> None:
     """Test the new Xray with the old one as client, as customers do, and with itself, as the server's probes do."""
     say("Testing the new Xray on loopback, beside the one in use.")
     if all(carries(Pair(new, client), settings) for client in (old, new)):
-        return
+        if lets_in_old_clients(new, settings) or not lets_in_old_clients(old, settings):
+            return
+        raise InstallFailed(
+            "the new Xray shuts out clients that the old one lets in, such as sing-box and mihomo: it wants a newer "
+            "version of clients, or the key exchange X25519MLKEM768; nothing was changed"
+        )
     if carries(Pair(old, old), settings):
         raise InstallFailed("clients cannot connect through the new Xray, but can through the old; nothing was changed")
     names = ", ".join(settings.reality_server_names)

@@ -1,18 +1,26 @@
 """Declares the protocols between the rooms; a real, a remote and a fake implementation can each take the place."""
 
 from vpnkeys.interfaces.clock import Clock
+from vpnkeys.interfaces.journal import HeldStops, Holds, NoJournal, StopJournal
+from vpnkeys.interfaces.ledger import Ledger
 from vpnkeys.interfaces.node import Counters, Host, Node
-from vpnkeys.interfaces.store import BRIEFLY_S, PATIENCE_S, Ledger, Outbox, Store, Transaction
+from vpnkeys.interfaces.nodes import NodeBook
+from vpnkeys.interfaces.store import BRIEFLY_S, PATIENCE_S, Outbox, Store, Transaction
 
 __all__ = [
     "BRIEFLY_S",
     "PATIENCE_S",
     "Clock",
     "Counters",
+    "HeldStops",
+    "Holds",
     "Host",
     "Ledger",
+    "NoJournal",
     "Node",
+    "NodeBook",
     "Outbox",
+    "StopJournal",
     "Store",
     "Transaction",
 ]

@@ -7,7 +7,7 @@ from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.domain.traffic import Samples
+from vpnkeys.domain.traffic import Carried, Samples
 from vpnkeys.domain.trial import Trial
 
 
@@ -40,6 +40,14 @@ class Node(Protocol):
 
     def sample(self, uuids: Collection[str] | None = None) -> Samples:
         """Return what `Counters.sample` does."""
+        ...
+
+    def carried(self) -> Carried | None:
+        """Return how many bytes Xray has carried for all since its start; None if it does not count them.
+
+        It costs the same with any number of keys, and tells whether a sample would find anything new. Raises
+        XrayUnavailable.
+        """
         ...
 
     # Xray's own view, because a socket to the port alone may be a probe. It never reports 127.0.0.1 and ::1.

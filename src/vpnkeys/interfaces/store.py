@@ -5,53 +5,23 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final, Protocol
 
-from vpnkeys.domain.audit import Entry, Outcome, Record
+from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.near import Notice
+from vpnkeys.domain.nodes import LOCAL, NodeRecord, Sighting
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import Bytes, Point, Samples, Tally, Total, Traffic
+from vpnkeys.domain.traffic import Bytes, EpochSample, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
+from vpnkeys.interfaces.ledger import Ledger
+from vpnkeys.interfaces.nodes import NodeBook
 
 PATIENCE_S: Final = 5.0
 """How long a writer waits for the others."""
 BRIEFLY_S: Final = 0.3
 """The same for what is repeated anyway, and must not delay keys that have to stop."""
-
-
-class Ledger(Protocol):
-    """Keeps the accounts of traffic, inside a write transaction."""
-
-    # The highest counter of each epoch and key counts, so that neither order nor repetition of samples matters.
-    def merge(self, samples: Samples, at: datetime) -> None:
-        """Merge a sample that was taken at this time. Idempotent; counters of unknown keys are left out."""
-        ...
-
-    def end_epoch(self, epoch: str, at: datetime) -> None:
-        """Store that we ended this epoch (life of Xray) after its last sample, so that it has no gap."""
-        ...
-
-    def reset(self, uuid: str, at: datetime) -> None:
-        """Let the key's total be zero from now on; Xray's counters are not touched."""
-        ...
-
-    def used_bytes(self, since: Mapping[str, datetime | None]) -> Mapping[str, int]:
-        """Return the bytes that keys have used, by UUID: see `Store.used_bytes`."""
-        ...
-
-    # A year of hours is 8,760 rows a key; a year of days is 365.
-    def fold_into_days(self, before: datetime) -> None:
-        """Add the hours before a midnight up to days."""
-        ...
-
-    def open_account(self, uuid: str, base_bytes: int) -> None:
-        """Start a key with bytes that another server counted."""
-        ...
-
-    def start_from(self, samples: Samples) -> None:
-        """Start keys at these counters, which deleted keys of the same UUIDs left in Xray: their bytes do not count."""
-        ...
 
 
 class Outbox(Protocol):
@@ -94,16 +64,21 @@ class Transaction(Protocol):
         """Return the intents of keys that are being started, with the changes of this transaction."""
         ...
 
-    def insert(self, key: Key) -> None:
-        """Add a key. Its id, UUID, port and short id must be new."""
+    # Another server that shares the database may be starting keys: taking them back would stop what it has just made.
+    def own_intents(self) -> tuple[Intent, ...]:
+        """Return those of `intents` that are this server's, or so old that their server must have ended."""
+        ...
+
+    def insert(self, *keys: Key) -> None:
+        """Add keys. Their ids, UUIDs and short ids must be new, and their ports on their nodes."""
         ...
 
     def update(self, *keys: Key) -> None:
         """Change keys; their ids and accounts stay. Ports change all at once, so that keys may swap theirs."""
         ...
 
-    def delete(self, key_id: str) -> None:
-        """Remove a key and all that belongs to it. A missing one is no error."""
+    def delete(self, *key_ids: str) -> None:
+        """Remove keys and all that belongs to them. A missing one is no error."""
         ...
 
     @property
@@ -114,6 +89,11 @@ class Transaction(Protocol):
     @property
     def outbox(self) -> Outbox:
         """Return the webhooks and their deliveries."""
+        ...
+
+    @property
+    def nodes(self) -> NodeBook:
+        """Return what is stored of nodes."""
         ...
 
     def add_event(self, event: NewEvent) -> None:
@@ -130,11 +110,11 @@ class Transaction(Protocol):
         ...
 
     def put_intents(self, intents: Iterable[Intent]) -> None:
-        """Reserve ports, UUIDs and short ids; no other key may have them, and no other intent."""
+        """Reserve ports of a node, UUIDs and short ids; no other key may have them, and no other intent."""
         ...
 
     def drop_intents(self) -> None:
-        """Remove all intents."""
+        """Remove the intents of `own_intents`."""
         ...
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
@@ -145,16 +125,20 @@ class Transaction(Protocol):
         """Remove the stops of these keys. A missing one is no error."""
         ...
 
+    def put_notices(self, notices: Mapping[str, Notice]) -> None:
+        """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""
+        ...
+
     def put_token(self, token: Token) -> None:
         """Add a token, or change the one with its id."""
         ...
 
     def put_subscription(self, subscription: Subscription) -> None:
-        """Give a key a subscription, in place of the one it has."""
+        """Add a subscription, or replace the one with its id."""
         ...
 
-    def delete_subscription(self, key_id: str) -> None:
-        """Delete a key's subscription. A missing one is no error."""
+    def delete_subscription(self, subscription_id: str) -> None:
+        """Delete a subscription. A missing one is no error."""
         ...
 
     def remember(self, answer: KeptAnswer) -> None:
@@ -169,6 +153,29 @@ class Transaction(Protocol):
 class Store(Protocol):
     """Reads and writes the database. Every method raises StoreUnavailable when it does not answer."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Return whether each question costs an exchange with another process, perhaps on another machine."""
+        ...
+
+    def may_wait(self) -> bool:
+        """Return whether the calling thread may ask: an event loop waits for no database elsewhere."""
+        ...
+
+    # No event loop waits for a database elsewhere: there, what is "cheap enough to call each time" is of the last look.
+    def look(self) -> None:
+        """Look at what other processes have changed, so that an event loop may read it."""
+        ...
+
+    # A key that has to stop cannot wait for a database elsewhere: what was true a moment ago is enough to stop it.
+    def last_known(self) -> tuple[tuple[Key, ...], tuple[Intent, ...], tuple[Stop, ...]]:
+        """Return keys, intents and stops as they are now; of the last look while a database elsewhere is silent."""
+        ...
+
+    def is_standby(self) -> bool:
+        """Return whether the database only took reads at the last look."""
+        ...
+
     def keys(self) -> tuple[Key, ...]:
         """Return all keys, oldest first, as last committed by any process. Cheap enough to call each time."""
         ...
@@ -179,6 +186,25 @@ class Store(Protocol):
 
     def stops(self) -> tuple[Stop, ...]:
         """Return the stops not yet confirmed by the node or answered to the client. Cheap enough to call each time."""
+        ...
+
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        """Return all nodes, in the order of their ids: the built-in one first. Cheap enough to call each time.
+
+        As of the last look while a database elsewhere is silent.
+        """
+        ...
+
+    def knows_join(self, digest: str) -> bool:
+        """Return whether there was ever a join with this digest, be it used or expired, of a node that is there."""
+        ...
+
+    def sightings(self) -> Mapping[int, Sighting]:
+        """Return how nodes elsewhere were last seen, by id; those that never were are left out."""
+        ...
+
+    def revision(self) -> int:
+        """Return a number that grows with each change of keys, of any process. Cheap enough to call each time."""
         ...
 
     def answered(self, key_hash: str, since: datetime) -> KeptAnswer | None:
@@ -205,6 +231,10 @@ class Store(Protocol):
         """Return what was counted of a key (None: of all existing keys) by hour, long ago by day (`fold_into_days`)."""
         ...
 
+    def lives(self) -> tuple[EpochSample, ...]:
+        """Return all counters of the built-in node, by the life of its Xray, oldest first, as far as merged."""
+        ...
+
     def tokens(self) -> tuple[Token, ...]:
         """Return all tokens, also expired and revoked ones, oldest first. Cheap enough to call each time."""
         ...
@@ -225,8 +255,12 @@ class Store(Protocol):
         """Return up to `limit` deliveries of a webhook (delivered, given up or waiting), newest first."""
         ...
 
-    def counted(self, epoch: str, uuid: str) -> Bytes:
-        """Return the highest counters of a key that were merged in an epoch."""
+    def notices(self) -> Mapping[str, Notice]:
+        """Return how near keys are to their traffic limits, by id, as webhooks have been notified."""
+        ...
+
+    def counted(self, epoch: str, uuid: str, node_id: int = LOCAL.id) -> Bytes:
+        """Return the highest counters of a key that were merged in an epoch of a node."""
         ...
 
     # All at once, because each look at the limits asks for all limited keys.
@@ -238,8 +272,10 @@ class Store(Protocol):
         """
         ...
 
-    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
-        """Return up to `limit` records of the audit log, newest first, before a record or about a subject if given."""
+    def audit(
+        self, limit: int, before_id: int | None = None, subject: str | None = None, chosen: Filter = EVERYTHING
+    ) -> tuple[Record, ...]:
+        """Return up to `limit` chosen records of the audit log, newest first, before a record or about a subject."""
         ...
 
     def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:

@@ -3,16 +3,18 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from vpnkeys import __version__
 from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.files import sync_directory, write_atomically
+from vpnkeys.ops.backup_settings import SettingsOffer, joined, offer_of
 from vpnkeys.ops.data_dir import take
-from vpnkeys.settings import Settings, SettingsError
+from vpnkeys.owner import as_owner, read_ours
+from vpnkeys.settings import ENV_FILE, Settings, SettingsError
 from vpnkeys.store.files.backup import (
     COMPANIONS,
     DATABASE,
@@ -23,7 +25,9 @@ from vpnkeys.store.files.backup import (
     make_fit,
     pack,
 )
+from vpnkeys.store.files.rows import Rows
 from vpnkeys.store.files.secrets import API_KEY_FILE, REALITY_FILE, load_api_key, load_key_pair
+from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.store.sql.opening import backend_of, sqlite_file
 
 BACKUPS = "backups"
@@ -47,10 +51,14 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A restored backup, the keys' ports, and the path to which the content before it was moved, if there was any."""
+    """A restored backup, what its database grants, and what of its settings was not taken.
+
+    `kept_aside` is the path to which the content before it was moved, if there was any.
+    """
 
     backup: Backup
-    ports: tuple[int, ...]
+    rows: Rows
+    settings: SettingsOffer
     kept_aside: Path | None
 
 
@@ -60,8 +68,8 @@ def database_file(settings: Settings) -> Path:
     if file is None:
         engine = backend_of(settings.database_url)
         msg = (
-            f"VPNKEYS_DATABASE_URL: a backup holds an SQLite database, and this one is {engine}; back it up with that "
-            "database's own tools, and copy reality.json, api-key.json and tls/ of the data directory"
+            f"VPNKEYS_DATABASE_URL: a backup holds an SQLite database, and this one is {engine}; save it by `vpnkeys "
+            "database dump` or its own tools, and copy reality.json, api-key.json and tls/ of the data directory"
         )
         raise SettingsError(msg)
     return file
@@ -71,26 +79,34 @@ def write_backup(settings: Settings, file: Path, passphrase: str | None = None, 
     """Write the data directory into one file that only its owner can read; a server may run meanwhile.
 
     Raises SettingsError, BackupRefused when the file exists, VpnKeysError or OSError when something cannot be read or
-    written; then no file was made.
+    written; then no file was made. Root reads and writes what is the server's as the server's user.
     """
     database = database_file(settings)
     if file.exists() and not force:
         raise BackupRefused(f"{file} exists already; give another name, or --force to replace it")
-    members = _collect(settings.data_dir, database)
+    with as_owner(settings.data_dir):
+        members = _collect(settings.data_dir, database)
     created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     raw = pack(Backup(__version__, created_at, members), passphrase)
-    write_atomically(file, raw)
+    with as_owner(file):
+        write_atomically(file, raw)
     return Written(file, len(raw), tuple(members), passphrase is not None)
 
 
 def restore_backup(
-    settings: Settings, backup: Backup, settings_in: Callable[[Path], Settings], *, force: bool = False
+    settings: Settings,
+    backup: Backup,
+    settings_in: Callable[[Path], Settings],
+    *,
+    force: bool = False,
+    with_settings: bool = False,
 ) -> Restored:
     """Replace the data directory's content by the backup's, completely or not at all. `config.json` stays.
 
-    `settings_in` returns the settings of a server with another data directory, so that those in the backup are checked
-    before they are used. Raises SettingsError while a server runs, BackupRefused, VpnKeysError or OSError; then nothing
-    was changed.
+    So does the settings file, unless `with_settings`: then it is that of the backup, with the paths and programs of the
+    present one. `settings_in` returns the settings of a server with another data directory, so that those in the backup
+    are checked before they are used. Raises SettingsError while a server runs, BackupRefused, VpnKeysError or OSError;
+    then nothing was changed.
 
     In order, each step durable before the next:
 
@@ -105,13 +121,15 @@ def restore_backup(
     with take(settings.data_dir):
         staging = settings.data_dir / _STAGING
         is_interrupted = (settings.data_dir / _COMMITTED).is_dir()
-        present = _present(settings.data_dir)
+        members, offer = _chosen(settings.data_dir, backup.members, with_settings=with_settings)
+        present = [name for name in MEMBERS if name != ENV_FILE and (settings.data_dir / name).exists()]
         if present and not (force or is_interrupted):
             msg = f"{settings.data_dir} has data ({', '.join(present)}); --force moves them to {BACKUPS}/ and restores"
             raise BackupRefused(msg)
         try:
-            ports = _stage(staging, backup.members)
-            _check_database_path(settings.data_dir, settings_in(staging), staging)
+            rows = _stage(staging, members)
+            found = settings_in(staging) if ENV_FILE in members else settings
+            _check_database_path(settings.data_dir, found, staging)
             # After an interrupted restore the old content is in backups/ already, and the new one in its backup file.
             finish_restore(settings.data_dir)
             aside = _keep_aside(settings) if present and not is_interrupted else None
@@ -121,21 +139,22 @@ def restore_backup(
             raise
         sync_directory(settings.data_dir)
         finish_restore(settings.data_dir)
-        return Restored(backup, ports, aside)
+        return Restored(backup, rows, offer, aside)
 
 
-def take_whole(data_dir: Path) -> IO[str]:
-    """Lock the data directory as `take` does, and complete an interrupted restore first.
+def take_whole(data_dir: Path) -> ExitStack:
+    """Lock the data directory as `take` does, and complete an interrupted restore first; root does it as its owner.
 
     Raises SettingsError as `take` does, and after completing a restore: the settings that the caller has read may be
     the old ones.
     """
-    lock = take(data_dir)
-    if finish_restore(data_dir):
-        lock.close()
-        msg = "an interrupted restore was completed; start again, to use the restored settings"
-        raise SettingsError(msg)
-    return lock
+    with as_owner(data_dir):
+        lock = take(data_dir)
+        if finish_restore(data_dir):
+            lock.close()
+            msg = "an interrupted restore was completed; start again, to use the restored settings"
+            raise SettingsError(msg)
+        return lock
 
 
 def finish_restore(data_dir: Path) -> bool:
@@ -150,7 +169,8 @@ def finish_restore(data_dir: Path) -> bool:
     for name in MEMBERS:
         source, target = committed / name, data_dir / name
         if name not in listed:
-            _remove(target)
+            if name != ENV_FILE:  # the settings of this host stay
+                _remove(target)
         elif source.exists():
             if name == DATABASE:
                 # The old one goes first with its write-ahead log, which SQLite would apply to the new one.
@@ -160,6 +180,7 @@ def finish_restore(data_dir: Path) -> bool:
             sync_directory(target.parent)
     if (data_dir / "config.json").exists() or (data_dir / BACKUPS).exists():
         write_atomically(restored_mark(data_dir), b"")  # they stay, and may have keys that this backup lacks
+    FileStopJournal(data_dir).clear()  # stops of the keys of before
     sync_directory(data_dir)
     # The rename ends the restore in one step; a crash during the removal below then repeats nothing.
     committed.rename(data_dir / f"{_COMMITTED}.done")
@@ -200,8 +221,20 @@ def _collect(data_dir: Path, database: Path) -> dict[str, bytes]:
     return members
 
 
-def _stage(staging: Path, members: Mapping[str, bytes]) -> tuple[int, ...]:
-    """Write the new content to the staging directory, check it, and return the keys' ports."""
+def _chosen(
+    data_dir: Path, members: Mapping[str, bytes], *, with_settings: bool
+) -> tuple[Mapping[str, bytes], SettingsOffer]:
+    """Return what of a backup is restored, and which of its settings are not."""
+    present, backup = read_ours(data_dir / ENV_FILE), members.get(ENV_FILE, b"").decode(errors="replace")
+    rest = {name: content for name, content in members.items() if name != ENV_FILE}
+    if not (with_settings and ENV_FILE in members):
+        return rest, offer_of(present, backup)
+    taken = joined(present, backup)
+    return rest | {ENV_FILE: taken.encode()}, offer_of(taken, backup)
+
+
+def _stage(staging: Path, members: Mapping[str, bytes]) -> Rows:
+    """Write the new content to the staging directory, check it, and return what its database grants."""
     if DATABASE not in members or REALITY_FILE not in members:
         raise BackupRefused(f"the backup lacks {DATABASE} or {REALITY_FILE}")
     shutil.rmtree(staging, ignore_errors=True)
@@ -210,7 +243,7 @@ def _stage(staging: Path, members: Mapping[str, bytes]) -> tuple[int, ...]:
     for name, content in members.items():
         (staging / name).parent.mkdir(mode=0o700, exist_ok=True)
         write_atomically(staging / name, content)
-    ports = make_fit(staging / DATABASE)
+    rows = make_fit(staging / DATABASE)
     try:
         load_key_pair(staging)
         if API_KEY_FILE in members:
@@ -218,7 +251,7 @@ def _stage(staging: Path, members: Mapping[str, bytes]) -> tuple[int, ...]:
     except ValueError as error:
         raise BackupRefused(f"a secret in the backup is damaged: {error}") from error
     write_atomically(staging / _LIST, json.dumps(list(members)).encode())
-    return ports
+    return rows
 
 
 def _check_database_path(data_dir: Path, found: Settings, staging: Path) -> None:
@@ -229,10 +262,6 @@ def _check_database_path(data_dir: Path, found: Settings, staging: Path) -> None
             f"{data_dir / DATABASE}; set VPNKEYS_DATABASE_URL=sqlite:///{data_dir / DATABASE}, here and for the server"
         )
         raise SettingsError(msg)
-
-
-def _present(data_dir: Path) -> list[str]:
-    return [name for name in MEMBERS if (data_dir / name).exists()]
 
 
 def _keep_aside(settings: Settings) -> Path:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from ipaddress import ip_address
 
+from vpnkeys.default_address import default_address
 from vpnkeys.domain.networks import is_private
 from vpnkeys.ops.data_dir import api_socket
 from vpnkeys.settings import Settings
@@ -19,6 +20,7 @@ def base_config(settings: Settings, mark: int | None) -> BaseConfig:
         _own_addresses(),
         settings.panel_port,
         mark=mark,
+        has_ipv4=":" not in default_address(),
     )
 
 

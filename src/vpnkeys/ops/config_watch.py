@@ -48,6 +48,8 @@ class ConfigWatch:
     process: StartedBare
     worker: Worker = field(init=False)
     _facts: ConfigFacts = field(default=ConfigFacts(), init=False)
+    _examined: ConfigFacts = field(default=ConfigFacts(), init=False)
+    """What is in the file with this mark."""
     _mark: Mark | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -55,37 +57,41 @@ class ConfigWatch:
         self.worker = Worker(_JOB, self.look)
 
     def facts(self) -> ConfigFacts:
-        """Return what is known of config.json now."""
-        file = self.node.file
-        return replace(
-            self._facts,
-            is_left_out=self.process.is_bare,
-            set_aside=kept_aside(file.path),
-            reserved_ports=frozenset(file.reserved()),
-        )
+        """Return what was known of config.json at the last look. Nothing is read here, as anybody may ask."""
+        return self._facts
 
     def look(self) -> None:
         """Examine the file if it changed, and act on what Xray refuses. Raises OSError, Unavailable."""
-        mark = Mark.at(self.node.file.path)
+        file, is_bare = self.node.file, self.process.is_bare
+        mark = Mark.at(file.path)
         if mark != self._mark:
-            self._facts = self._examined(mark)
+            self._examined = self._examine(mark)
             self._mark = mark
+        # A file that was written anew since has no section that Xray could lack.
+        is_left_out = is_bare and (self._examined.is_unfit or file.has_foreign())
+        self._facts = replace(
+            self._examined,
+            is_left_out=is_left_out,
+            set_aside=kept_aside(file.path),
+            reserved_ports=frozenset(file.reserved()),
+            has_own_dns=file.has_own_dns(),
+        )
         if not self._facts.is_unfit:
             return
-        if self.process.is_bare:
+        if is_bare:
             with self.reconciler.changing:  # a key that changes now must not come back by what is written here
                 if Mark.at(self.node.file.path) == self._mark:
                     self.node.file.leave_out_foreign()
         elif not self._facts.is_json and not self.node.is_up():
             self.reconciler.repair_soon()  # Xray waits for a file that can be read
 
-    def _examined(self, mark: Mark | None) -> ConfigFacts:
+    def _examine(self, mark: Mark | None) -> ConfigFacts:
         file = self.node.file
         if mark is None:
             return ConfigFacts()  # the repair writes it
         if file.was_written_by_us(mark):
             return ConfigFacts(is_unfit=bool(file.refusal))
-        found = parse_config(file.path.read_bytes())
+        found = None if file.path.is_dir() else parse_config(file.path.read_bytes())
         facts = ConfigFacts(is_json=found is not None, has_comments=_has_comments(found))
         try:
             self.node.check_file()

@@ -24,11 +24,15 @@ _STRANGERS = 2
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """A file that a start would make anew, and what is wrong with it."""
+    """What a start would make anew, and what is wrong with it. `file` is None for a database that is no file."""
 
-    file: Path
+    file: Path | None
     problem: str
     is_damaged: bool = False
+
+    def __str__(self) -> str:
+        """Return both in words."""
+        return f"{self.file or 'the database of VPNKEYS_DATABASE_URL'} {self.problem}"
 
 
 def refuse_starting_over(settings: Settings, *, start_empty: bool) -> None:
@@ -43,7 +47,7 @@ def refuse_starting_over(settings: Settings, *, start_empty: bool) -> None:
     if restored_mark(settings.data_dir).exists():
         losses = [loss for loss in losses if loss.is_damaged]  # all else is what the backup had
     if start_empty:
-        _set_aside(settings.data_dir, [loss.file for loss in losses if loss.is_damaged])
+        _set_aside(settings.data_dir, [loss.file for loss in losses if loss.is_damaged and loss.file is not None])
         return
     evidence = _evidence(settings.data_dir, in_config, contents) if losses else ""
     if evidence or any(loss.is_damaged for loss in losses):
@@ -70,11 +74,9 @@ def _uuids_of_config(path: Path) -> frozenset[str]:
 
 def _look_at_database(settings: Settings, in_config: frozenset[str]) -> tuple[Contents | None, list[_Loss]]:
     file = sqlite_file(settings.database_url)
-    if file is None:
-        return None, []  # other databases have their own tools
-    if not file.exists():
+    if file is not None and not file.exists():
         return None, [_Loss(file, "is missing")]
-    if file.stat().st_size == 0:
+    if file is not None and file.stat().st_size == 0:
         return None, [_Loss(file, "is empty")]
     try:
         contents = check_database(settings.database_url)
@@ -133,7 +135,7 @@ def _has_keys(backup: Path) -> bool:
 
 
 def _refusal(data_dir: Path, losses: list[_Loss], evidence: str) -> str:
-    what = " and ".join(f"{loss.file} {loss.problem}" for loss in losses)
+    what = " and ".join(map(str, losses))
     newest = newest_backup(data_dir)
     cure = (
         f"there is no backup in {data_dir / BACKUPS}, so restore one from elsewhere: vpnkeys restore FILE --force"

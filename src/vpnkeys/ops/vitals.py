@@ -3,7 +3,8 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
@@ -17,12 +18,14 @@ from vpnkeys.files import RESERVE_BYTES, free_bytes, has_reserve
 from vpnkeys.interfaces import Clock
 from vpnkeys.ops.address import address_fault
 from vpnkeys.ops.daily import DailyBackup
+from vpnkeys.ops.data_dir import missing_secrets
 from vpnkeys.service.drift import DriftWatch
-from vpnkeys.service.health.checks import HostFacts
-from vpnkeys.service.vitals import Vitals
+from vpnkeys.service.health.checks import ConnectionFacts, HostFacts
+from vpnkeys.service.health.vitals import Vitals
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.worker import Workers
+from vpnkeys.xray.host.connections import ConnectionWatch
 
 
 @dataclass(slots=True)
@@ -73,6 +76,7 @@ class Monitor:
     certificate: CertificateFiles
     drift: DriftWatch
     workers: Workers
+    connections: ConnectionWatch
     clock: Clock
     problems: Callable[[], tuple[str, ...]] = tuple
     _lock: Lock = field(default_factory=Lock, init=False)  # two readings at once would add the same bytes twice
@@ -104,6 +108,11 @@ class Monitor:
             certificate_expires_in_s=_certificate_expires_in_s(self.certificate, now),
             workers=self.workers.statuses(),
             problems=self.problems(),
+            connections=self.connections.open,
+            connections_refused=self.connections.bounds.refused(),
+            silent_ended=self.connections.ended,
+            relayed=self.connections.relayed,
+            xray_descriptors=self.connections.descriptors,
         )
 
     def _read(self) -> _Stored | None:
@@ -128,16 +137,45 @@ def _by_id(stored: _Stored) -> dict[str, Bytes]:
     return {key.id: stored.tally.by_key.get(key.account, NOTHING) for key in stored.keys}
 
 
-def host_facts(settings: Settings, backups: DailyBackup, certificate: CertificateFiles, clock: Clock) -> HostFacts:
-    """Return what this host says of its disk, backups, certificate and address. Raises OSError."""
+def host_facts(
+    settings: Settings,
+    backups: DailyBackup,
+    certificate: CertificateFiles,
+    clock: Clock,
+    renewal_fault: Callable[[], str],
+) -> HostFacts:
+    """Return what this host says of its disk, secrets, backups, certificate and address. Raises OSError."""
     now, data_dir = clock.now(), settings.data_dir
     return HostFacts(
         free_bytes=free_bytes(data_dir) - (0 if has_reserve(data_dir) else RESERVE_BYTES),
         is_writable=os.access(data_dir, os.W_OK),
         backup_age_s=_backup_age_s(backups, now),
         certificate_expires_in_s=_certificate_expires_in_s(certificate, now),
+        certificate_lifetime_s=_lifetime_s(certificate),
         address_fault=address_fault(settings),
+        secrets_missing=missing_secrets(settings),
+        renewal_fault=renewal_fault(),
     )
+
+
+def connection_facts(watch: ConnectionWatch) -> ConnectionFacts:
+    """Return what the last look at the connections to the keys' ports found."""
+    bounds = watch.bounds
+    is_open = any(bounds.most) and not bounds.is_kept
+    return ConnectionFacts(
+        unbounded="surplus connections are ended every few seconds instead" if is_open else "",
+        descriptors=watch.descriptors,
+        tracked=_tracked() if bounds.is_kept else None,
+    )
+
+
+def _tracked() -> tuple[int, int] | None:
+    directory = Path("/proc/sys/net/netfilter")
+    try:
+        used, limit = (int((directory / f"nf_conntrack_{name}").read_text("ascii")) for name in ("count", "max"))
+    except (OSError, ValueError):
+        return None
+    return used, limit
 
 
 def _backup_age_s(backups: DailyBackup, now: datetime) -> float | None:
@@ -145,9 +183,24 @@ def _backup_age_s(backups: DailyBackup, now: datetime) -> float | None:
     return None if newest is None else (now - newest.created_at).total_seconds()
 
 
+def certificate_expires_at(certificate: CertificateFiles) -> datetime | None:
+    """Return when the served certificate expires, UTC without an offset; None when it cannot be read."""
+    served = _served(certificate)
+    return None if served is None else served.not_valid_after_utc.replace(tzinfo=None)
+
+
 def _certificate_expires_in_s(certificate: CertificateFiles, now: datetime) -> float | None:
+    end = certificate_expires_at(certificate)
+    return None if end is None else (end - now).total_seconds()
+
+
+def _lifetime_s(certificate: CertificateFiles) -> float | None:
+    served = _served(certificate)
+    return None if served is None else (served.not_valid_after_utc - served.not_valid_before_utc).total_seconds()
+
+
+def _served(certificate: CertificateFiles) -> x509.Certificate | None:
     try:
-        served = x509.load_pem_x509_certificate(certificate.cert.read_bytes())
+        return x509.load_pem_x509_certificate(certificate.cert.read_bytes())
     except (OSError, ValueError):
         return None
-    return (served.not_valid_after_utc - now.replace(tzinfo=UTC)).total_seconds()

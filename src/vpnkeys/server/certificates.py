@@ -1,14 +1,13 @@
 """Reloads the TLS certificate when its files change on disk; connections that are open keep the old one."""
 
 import logging
-import os
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from vpnkeys.files import Mark
+from vpnkeys.files import Mark, in_memory
 from vpnkeys.worker import AsyncWorker, Job
 
 _log = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ class CertificateReload:
         """Load the pair into the context. Raises OSError or ValueError; the context is unchanged then."""
         # A context whose key fails to load after its certificate is left without both, so the pair is first loaded into
         # a context of its own. Copies in memory, because the files may change between the two loads.
-        with _in_memory(self._cert) as cert, _in_memory(self._key) as key:
+        with in_memory(self._cert.read_bytes()) as cert, in_memory(self._key.read_bytes()) as key:
             check_pair(cert, key)
             _load(context, cert, key)
 
@@ -103,13 +102,3 @@ def check_pair(cert: str | Path, key: str | Path) -> None:
 def _load(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> None:
     # Without a password callback OpenSSL asks on the terminal for an encrypted key's password, and blocks the server.
     context.load_cert_chain(cert, key, password=lambda: "")
-
-
-@contextmanager
-def _in_memory(path: Path) -> Iterator[str]:
-    """Yield the path of a copy of the file in memory (memfd_create(2)); a private key leaves no second file on disk."""
-    # The ssl module loads chains from paths only, so the copy is opened through /proc.
-    content = path.read_bytes()
-    with open(os.memfd_create("pem", os.MFD_CLOEXEC), "wb", buffering=0) as copy:  # noqa: PTH123 - a descriptor
-        copy.write(content)
-        yield f"/proc/self/fd/{copy.fileno()}"

@@ -17,6 +17,7 @@ MAX_HEADERS = 100
 
 # uvicorn stops reading once a request is queued, but one read may hold thousands of small ones.
 _MOST_PIPELINED = 16
+_VERSIONS = frozenset({"1.0", "1.1"})
 _CLOSE = {"Connection": "close"}
 
 
@@ -85,15 +86,28 @@ class GuardedProtocol(HttpToolsProtocol):
         self._report_stage()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header, or after the body a trailer, to the request. Raises HttpParserError when there are too many."""
+        """Add a header to the request, and forget a trailer. Raises HttpParserError when they are too many.
+
+        uvicorn adds trailers to the headers of a request whose handler has not begun: when they come in one packet with
+        the head. What a proxy in front has checked and added are headers only (RFC 9110, 6.5.1).
+        """
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
             self._refusal = _head_too_large()
             raise HttpParserError("head too large")
-        super().on_header(name, value)
+        if not self._body_awaited:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start the request's handler. Raises HttpParserError when too many requests were sent ahead."""
+        """Start the request's handler. Raises HttpParserError for a head that two servers may understand differently.
+
+        It is also raised when too many requests were sent ahead.
+        """
+        version = self.parser.get_http_version()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        # RFC 9112, 3.2: what a proxy in front took as the host must not be another one here.
+        if version not in _VERSIONS or hosts > 1 or (version == "1.1" and not hosts):
+            raise HttpParserError("not one host, or another version")
         if len(self.pipeline) >= _MOST_PIPELINED:
             raise HttpParserError("too many requests sent ahead")
         self._unread_bytes = self._head_bytes = 0
@@ -134,6 +148,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def _refuse(self, answer: Response) -> None:
         if not self._is_answered():
             self.transport.abort()  # another answer may be half sent, and this one would be read as part of it
+            return
+        if self._body_awaited:
+            self.transport.close()  # this request has its answer; another one would be taken for that of the next
             return
         # Written by hand: there is no parsed request, and so no ASGI cycle that could send the answer.
         head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)

@@ -38,6 +38,10 @@ class OneWrite(asyncio.Transport):
         self._held = b""
         self._transport.abort()
 
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait to be sent."""
+        return len(self._held) + self._transport.get_write_buffer_size()
+
     def is_closing(self) -> bool:
         """Return whether the connection is closing or closed."""
         return self._transport.is_closing()

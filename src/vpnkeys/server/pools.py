@@ -29,8 +29,12 @@ class Pool(Enum):
     """Making and changing keys, and what else is done in milliseconds."""
     SLOW = "slow", 3, 2
     """Self-tests, plans, history, backups, repairs, and what reads all keys."""
-    OPEN = "open", 2, 2
-    """Subscriptions and pages, which are open to all."""
+    OPEN = "open", 2, 1
+    """What is open to all: subscriptions, whose actors are the addresses that ask, and the description of the API."""
+    AGENTS = "agents", 2, 1
+    """Reports of nodes elsewhere, each of which is a commit."""
+    LOOK = "look", 1, 1
+    """The look at a database elsewhere, before a request is answered."""
     HEALTH = "health", 1, 1
     """`/health`, which must answer whatever else happens."""
     EVENTS = "events", 1, 1
@@ -38,10 +42,14 @@ class Pool(Enum):
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a thread of this pool, and return its result."""
+        return await self.run_for(current_actor().name, work, *args, **kwargs)
+
+    async def run_for(self, actor: str, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same for an actor of this name; callers without a key or token are all one to `current_actor`."""
         threads = _threads.get(None)
         if threads is None:
             _threads.set(threads := _Threads())
-        async with threads.turn(self, current_actor().name):
+        async with threads.turn(self, actor):
             return await to_thread.run_sync(partial(work, *args, **kwargs), limiter=threads.limiters[self])
 
     def wrap(self, work: Callable[P, Any]) -> Callable[P, Coroutine[Any, Any, Any]]:

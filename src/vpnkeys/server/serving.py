@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from vpnkeys.domain.forms.vless import host_in_url
+from vpnkeys.server.beside import Beside
 from vpnkeys.server.certificates import CertificateReload, check_pair
 from vpnkeys.server.connection_limits import ConnectionLimiter
 from vpnkeys.server.ending import EndingServer
@@ -17,22 +19,9 @@ from vpnkeys.server.listener import TlsListener, bind, raise_file_limit
 from vpnkeys.server.trusted import Trusted
 from vpnkeys.settings import Address, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, renew
-from vpnkeys.worker import Workers
+from vpnkeys.xray.host.listeners import listeners
 
 _LOOK_EVERY_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What runs in the application's event loop beside it.
-
-    `while_serving` runs from when the server listens until it ends. `workers` receives the server's own workers, for
-    their status. `on_ending` is called when the server is asked to end, before it waits for requests that have begun.
-    """
-
-    while_serving: Callable[[], Awaitable[None]]
-    workers: Workers
-    on_ending: Callable[[], None]
 
 
 def check_certificate(certificate: CertificateFiles) -> None:
@@ -47,24 +36,32 @@ def check_certificate(certificate: CertificateFiles) -> None:
         raise SettingsError(msg) from error
 
 
-def public_socket(listen: Address) -> socket.socket:
-    """Return a socket that listens on the API's address. Raises SettingsError."""
+def public_sockets(listen: Address) -> list[socket.socket]:
+    """Return the sockets that listen on the API's address. Raises SettingsError."""
     try:
         return bind(*listen)
     except OSError as error:
-        msg = f"VPNKEYS_LISTEN: {listen.host}:{listen.port}: {error.strerror}"
+        who = ", ".join(sorted(map(str, listeners().get(listen.port, ()))))
+        msg = f"VPNKEYS_LISTEN: {host_in_url(listen.host)}:{listen.port}: {error.strerror}{who and f', by {who}'}"
         raise SettingsError(msg) from error
 
 
 def serve_until_asked(
-    app: ASGIApp, public: socket.socket, certificate: CertificateFiles, admin_socket: Path, beside: Beside
+    app: ASGIApp, public: Sequence[socket.socket], certificate: CertificateFiles, admin_socket: Path, beside: Beside
 ) -> None:
     """Serve on both until SIGTERM or SIGINT; then end as `EndingServer` does.
 
     Requests on `admin_socket` need no API key: only this process's user and root can open it.
     """
     limiter = ConnectionLimiter(total=raise_file_limit())
-    config = _config(app, ssl_certfile=str(certificate.cert), ssl_keyfile=str(certificate.key))
+    config = _config(
+        app,
+        ssl_certfile=str(certificate.cert),
+        ssl_keyfile=str(certificate.key),
+        # Only from these; from anybody else a forged X-Forwarded-For would evade the limit on wrong API keys.
+        proxy_headers=bool(beside.proxies),
+        forwarded_allow_ips=[str(network) for network in beside.proxies],
+    )
     # One application on two listeners: only the API's server runs its lifespan, or it would start twice.
     admin = _Admin(_config(Trusted(app), lifespan="off"))
 
@@ -72,7 +69,7 @@ def serve_until_asked(
         beside.on_ending()
         admin.ask_to_end()
 
-    api = TlsListener(config, public, limiter, end_both)
+    api = TlsListener(config, public, limiter, replace(beside, on_ending=end_both))
     with (
         _private_socket(admin_socket) as listener,
         asyncio.Runner(loop_factory=api.config.get_loop_factory()) as runner,
@@ -86,7 +83,7 @@ def _config(app: ASGIApp, **more: object) -> uvicorn.Config:
         "log_config": None,  # else uvicorn installs handlers of its own
         "access_log": False,
         "server_header": False,
-        "proxy_headers": False,  # a forged X-Forwarded-For would evade the limit on wrong API keys
+        "proxy_headers": False,
         "loop": "uvloop",
         "http": "httptools",
         "ws": "none",
@@ -127,22 +124,12 @@ async def _once_started(api: uvicorn.Server, then: Callable[[], Awaitable[None]]
 class _Admin(EndingServer):
     """The server of the Unix socket: it handles no signals, and ends when the API's server asks it to.
 
-    uvicorn's main loop wakes ten times a second for the Date header, which is half of an idle server's CPU time. The
-    answers on this socket have no Date.
+    The answers on this socket have no Date, for which the other server wakes once a second.
     """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._asked = asyncio.Event()
 
     async def main_loop(self) -> None:
         """Wait until `ask_to_end`."""
         await self._asked.wait()
-
-    def ask_to_end(self) -> None:
-        """End `serve`."""
-        self.should_exit = True
-        self._asked.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

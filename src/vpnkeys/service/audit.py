@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vpnkeys.domain.audit import Record
+from vpnkeys.domain.audit import EVERYTHING, Filter, Record
 from vpnkeys.interfaces import Store
 
 
@@ -12,6 +12,8 @@ class AuditLog:
 
     store: Store
 
-    def newest(self, limit: int, before_id: int | None, subject: str | None) -> tuple[Record, ...]:
-        """Return up to `limit` records, newest first; where given, only those before a record or about a subject."""
-        return self.store.audit(limit, before_id, subject)
+    def newest(
+        self, limit: int, before_id: int | None, subject: str | None, chosen: Filter = EVERYTHING
+    ) -> tuple[Record, ...]:
+        """Return up to `limit` chosen records, newest first, before a record or about a subject if given."""
+        return self.store.audit(limit, before_id, subject, chosen)

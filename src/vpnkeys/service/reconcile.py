@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -18,7 +18,7 @@ from vpnkeys.domain.errors import (
 )
 from vpnkeys.domain.event import event_of_drift
 from vpnkeys.domain.inbound import Inbound, ServerIdentity, desired_inbounds
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.plan import Observed, Plan, plan
 from vpnkeys.interfaces import BRIEFLY_S, Host, Node, Store
 from vpnkeys.service.change.late_calls import LateCalls
@@ -92,7 +92,7 @@ class Reconciler:
         """
         with self.changing:
             observed = self.node.observe()
-            todo = plan(self.desired(self.stops.keys()), observed)
+            todo = plan(self.desired(self.stops.last_keys()), observed)
             return observed, self.taken.leave_out(todo, observed)
 
     def reconcile(self) -> Plan:
@@ -102,7 +102,7 @@ class Reconciler:
         StoreUnavailable, with the node repaired, when the database does not take what is left of earlier changes.
         """
         with self.changing:
-            not_written = self._write_what_is_left()
+            not_written = self.write_what_is_left()
             todo = self._repair_node()
             if not_written is not None:
                 raise not_written
@@ -112,7 +112,7 @@ class Reconciler:
         self.taken.hold()
         observed, todo = self.compare()
         # Limits first: a key that is let in before its limit is in force carries traffic without one.
-        self._limit_speeds_as_far_as_possible(self.stops.keys())
+        self._limit_speeds_as_far_as_possible(self.stops.last_keys())
         if todo:
             file = "rewritten" if todo.file is not None else "right"
             _log.info(
@@ -185,11 +185,11 @@ class Reconciler:
         else:
             self.late_calls.heard(observed.running.epoch, as_expected=as_expected)
 
-    def _write_what_is_left(self) -> StoreUnavailable | None:
+    def write_what_is_left(self) -> StoreUnavailable | None:
         """Store stops that are not stored yet, and take back starts that an earlier run of the service began.
 
-        `changing` is held here, so no intent in the table can belong to a change that is under way. Return the error of
-        a database that does not take it: the node is repaired all the same.
+        The caller holds `changing`, so no intent in the table can belong to a change that is under way. Return the
+        error of a database that does not take it: the node is repaired all the same.
         """
         try:
             if self.stops.are_unwritten or self.store.intents():
@@ -202,12 +202,10 @@ class Reconciler:
         return None
 
     def write_stops(self) -> None:
-        """Store the stops that are in memory only, before this service ends. A database that fails is only logged."""
+        """Store the stops that are not stored, before this service ends. A database that fails is only logged."""
         with self.changing:
-            if self.stops.are_unwritten and (error := self._write_what_is_left()) is not None:
-                _log.error(
-                    "keys that were stopped are not stored as stopped, and start with the next server: %s", error
-                )
+            if self.stops.are_unwritten and (error := self.write_what_is_left()) is not None:
+                _log.error("keys are stopped, which holds %s and is not stored: %s", self.stops.holds, error)
 
     def _finish_stops(self, observed: Observed, *, is_file_right: bool = True) -> None:
         """Cut the connections of keys that have to stop, and store that they have stopped where that is certain.
@@ -219,7 +217,7 @@ class Reconciler:
         pending = self.stops.unconfirmed()
         if not pending or observed.running is None:
             return
-        serving = {key.port for key in self.stops.keys() if key.serves}  # noqa: SIM118 - not a dict
+        serving = {key.port for key in self.stops.last_keys() if key.serves}
         self.apply(Plan(cut=tuple(stop.port for stop in pending if stop.port not in serving)))
         if is_file_right and self.late_calls.are_over():
             # Not durable: a lost one is repeated.
@@ -243,17 +241,18 @@ class Reconciler:
                 "webhooks are not notified of the drift, because the database did not take the event: %s", error
             )
 
-    def follow_speeds(self, before: Iterable[Key], after: Iterable[Key]) -> None:
+    def follow_speeds(self, before: Keys, after: Keys, named: Collection[str]) -> None:
         """Bring the kernel's speed limits from those of the keys before a change to those after it.
 
         Raises SpeedLimitImpossible only when the change adds or alters a limit. Other changes (switching off, deleting,
-        moving) must work also on a host that cannot enforce limits, or cannot any more; then the error is logged.
+        moving) must work also on a host that cannot enforce limits, or cannot any more; then the error is logged. Only
+        the keys whose ids are in `named` differ.
         """
-        before, after = tuple(before), tuple(after)
-        if _speeds(before) == _speeds(after):
+        was, now = before.among(named), after.among(named)
+        if _speeds(was) == _speeds(now):
             return
-        had = {key.id: key.limits.speed_mbps for key in before}
-        if any(key.limits.speed_mbps not in {None, had.get(key.id)} for key in after):
+        had = {key.id: key.limits.speed_mbps for key in was}
+        if any(key.limits.speed_mbps not in {None, had.get(key.id)} for key in now):
             self.host.limit_speeds(_speeds(after))
         else:
             self._limit_speeds_as_far_as_possible(after)

@@ -81,16 +81,16 @@ def view(reconciler: Reconciler) -> tuple[tuple[Key, ...], Observed]:
     if is_steady or observed.running is None:
         return keys, observed
     with reconciler.changing:  # there are changes all the time, and Xray answers, so that this takes milliseconds
-        return reconciler.stops.keys(), reconciler.node.observe()
+        return reconciler.stops.own_keys(), reconciler.node.observe()
 
 
 def _look(reconciler: Reconciler) -> tuple[tuple[Key, ...], Observed, bool]:
     """Return the keys, what the node has, and whether nothing changed in between."""
     with reconciler.changing:  # waits for a change that is under way, and keeps none waiting
-        applied, keys = reconciler.applied, reconciler.stops.keys()
+        applied, keys = reconciler.applied, reconciler.stops.own_keys()
     observed = reconciler.node.observe()
     with reconciler.changing:
-        return keys, observed, (applied, keys) == (reconciler.applied, reconciler.stops.keys())
+        return keys, observed, (applied, keys) == (reconciler.applied, reconciler.stops.own_keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Reporter:
 
     def targets(self) -> tuple[TargetUse, ...]:
         """Return what was last found of the REALITY targets, each with its active keys. Raises StoreUnavailable."""
-        return uses(self.reconciler.node.targets_seen(), self.reconciler.stops.keys())
+        return uses(self.reconciler.node.targets_seen(), self.reconciler.stops.own_keys())
 
     def xray_file(self) -> XrayFileReport:
         """Return the numbers of config.json, and what `xray run -test` says of it."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from vpnkeys.domain.errors import SelfTestBusy, XrayUnavailable
+from vpnkeys.domain.errors import KeyElsewhere, SelfTestBusy, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
+from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.traffic import NOTHING, Samples
 from vpnkeys.domain.trial import Outcome, Trial
 from vpnkeys.interfaces import Node
@@ -68,8 +69,13 @@ class SelfTest:
     def of(self, key: Key) -> KeyTest:
         """Test a key now, within twelve seconds, and return the result.
 
-        Raises XrayUnavailable, and SelfTestBusy while another key is being tested.
+        Raises KeyElsewhere, XrayUnavailable, and SelfTestBusy while another key is being tested.
         """
+        if key.node.id != LOCAL.id:
+            msg = (
+                f"The key lives on node {key.node.name}, and a test needs a client there; here no key of it is tested."
+            )
+            raise KeyElsewhere(msg)
         if key.status is not Status.ACTIVE:
             return KeyTest(key, works=False, code=f"key_{key.status}", detail=_STATUS_DETAIL[key.status])
         if not self._testing.acquire(timeout=_WAIT_FOR_OTHER_TEST_S):

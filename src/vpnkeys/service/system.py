@@ -126,7 +126,7 @@ class SystemService:
     def verify_reality(self) -> tuple[Plan, tuple[TargetUse, ...]]:
         """Repair what differs from the database and check every target now; return the plan and the reports."""
         done, seen = self.sync(), self.reconciler.node.look_at_targets()
-        return done, uses(seen, self.reconciler.stops.keys())
+        return done, uses(seen, self.reconciler.stops.own_keys())
 
     def reset_ports(self) -> tuple[Move, ...]:
         """Assign all ports again, from the bottom of the range in order of creation; return the keys that moved.
@@ -137,7 +137,7 @@ class SystemService:
             _require_running(self.reconciler.node.observe())
             with suppress(XrayRefused):  # another program has the port of a key, which gets another one below
                 self.reconciler.reconcile()
-            before = {key.id: key.port for key in self.reconciler.stops.keys()}  # noqa: SIM118 - not a dict
+            before = {key.id: key.port for key in self.reconciler.stops.own_keys()}
             moved = self.changer.change(lambda seen: KeyChanges(update=self._moved(seen))).update
         _log.info("ports assigned again: %d of %d keys moved", len(moved), len(before))
         return tuple(Move(key, before[key.id]) for key in moved)
@@ -171,7 +171,7 @@ class SystemService:
     def _restart(self) -> None:
         """Restart Xray. Its file is written and tested first: an Xray that could not start again is not ended."""
         reconciler = self.reconciler
-        desired = reconciler.desired(reconciler.stops.keys())
+        desired = reconciler.desired(reconciler.stops.own_keys())
         reconciler.host.check(desired)
         reconciler.apply(Plan(file=desired))
         # A hanging Xray gives no last sample. It is restarted all the same, as that is its remedy; the gap is noted. A

@@ -5,26 +5,23 @@ write transaction. How often, in what order and by how many processes makes no d
 """
 
 import asyncio
-import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from vpnkeys.domain.audit import Entry
-from vpnkeys.domain.errors import StoreUnavailable, Unavailable, XrayUnavailable
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.errors import KeyElsewhere, StoreUnavailable, XrayUnavailable
+from vpnkeys.domain.key import Key, Keys, windows_of
+from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.traffic import Point, Samples, Step, Total, Traffic, by_day
 from vpnkeys.interfaces import BRIEFLY_S, Clock, Counters, Node, Store
+from vpnkeys.service.limits.usage import UsageBoard
 from vpnkeys.service.samples import UnstoredSamples
-from vpnkeys.worker import Job, Worker
-
-_log = logging.getLogger(__name__)
 
 _HOURS_KEPT = timedelta(days=90)
-_LATE_AFTER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +41,9 @@ def count(store: Store, counters: Counters, clock: Clock) -> None:
 
 
 def _uuids(store: Store) -> tuple[str, ...] | None:
-    """Return the users whose counters are wanted: of all keys; None, for all of Xray's, if the database is silent."""
+    """Return whose counters are wanted: of the built-in node's keys; None, for all, if the database is silent."""
     try:
-        return tuple(key.account for key in store.keys())  # noqa: SIM118 - not a dict
+        return tuple(key.account for key in Keys.of(store.keys()).on(LOCAL.id))
     except StoreUnavailable:
         return None
 
@@ -55,7 +52,7 @@ def _uuids(store: Store) -> tuple[str, ...] | None:
 class _SharedSample:
     """Holds a sample that has not begun, shared by all callers until then, and the keys whose use they ask for."""
 
-    uuids: set[str] = field(default_factory=set)
+    keys: set[Key] = field(default_factory=set)
     answer: Future[Mapping[str, Traffic]] = field(default_factory=Future)
 
 
@@ -66,7 +63,11 @@ class TrafficService:
     store: Store
     node: Node
     clock: Clock
+    online_elsewhere: Callable[[], Mapping[str, int]] = dict
+    """Returns from how many devices keys on other nodes are online, by account."""
     unstored: UnstoredSamples = field(init=False)
+    usage: UsageBoard = field(init=False)
+    samples: int = field(default=0, init=False)  # taken so far: tells the enforcer of new ones
     _not_stored: StoreUnavailable | None = field(default=None, init=False)
     _sampling: threading.Lock = field(default_factory=threading.Lock, init=False)
     _sharing: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -76,6 +77,15 @@ class TrafficService:
     def __post_init__(self) -> None:
         """Begin with no sample that is not stored."""
         self.unstored = UnstoredSamples(self.store)
+        self.usage = UsageBoard(self.unstored.used_bytes, self.clock)
+
+    def look(self) -> None:
+        """Look at what other processes have changed, and at what keys have used, so that an event loop may read it.
+
+        Raises StoreUnavailable.
+        """
+        self.store.look()
+        self.usage.prepare(self.store.keys())
 
     def collect(self) -> None:
         """Take a sample and merge it; one that the database does not take counts too, and is merged with the next.
@@ -91,30 +101,42 @@ class TrafficService:
             self._take(sample)
         sample.answer.result()
 
+    def tick(self) -> None:
+        """Take a sample as `collect` does, refresh `usage`, and once a day add old hours up.
+
+        Raises Unavailable, and StoreUnavailable for a sample too that counts and is only not stored yet.
+        """
+        self.collect()
+        self.usage.follow(self.store.keys())
+        if self._not_stored is not None:
+            raise self._not_stored
+        if self._folded_on != (today := self.clock.now().date()):
+            self.fold_history()
+            self._folded_on = today
+
     def note(self, samples: Samples, at: datetime) -> None:
         """Merge a sample that was read at this time, as `collect` does; it may be of some keys only."""
         with self._sampling:
-            self.unstored.keep(samples, at)
-            self._not_stored = self._store_samples()
+            self._count(samples, at, are_all=False)
 
-    async def sampled(self, uuid: str) -> Traffic:
-        """Return what a key has used, sampled now. Raises Unavailable.
+    async def sampled(self, key: Key) -> Traffic:
+        """Return what a key has used, sampled now; `usage` knows as much of its window. Raises Unavailable.
 
         This is `collect` for an event loop: all who share a sample wait without a thread of their own, and their keys
         are read together.
         """
-        sample, leads = self._share_next((uuid,))
+        sample, leads = self._share_next((key,))
         if leads:
             asyncio.get_running_loop().run_in_executor(None, self._take, sample)
         # Shielded: a caller that is cancelled must not cancel the answer for the others.
-        return (await asyncio.shield(asyncio.wrap_future(sample.answer)))[uuid]
+        return (await asyncio.shield(asyncio.wrap_future(sample.answer)))[key.account]
 
-    def _share_next(self, uuids: Collection[str]) -> tuple[_SharedSample, bool]:
+    def _share_next(self, keys: Collection[Key]) -> tuple[_SharedSample, bool]:
         """Return the sample that begins next, and whether the caller is its first and has to take it."""
         with self._sharing:
             leads = self._next is None
             sample = self._next = self._next or _SharedSample()
-            sample.uuids.update(uuids)
+            sample.keys.update(keys)
             return sample, leads
 
     def _take(self, sample: _SharedSample) -> None:
@@ -124,13 +146,22 @@ class TrafficService:
                 return
             try:
                 at = self.clock.now()  # before the reading, as in `count`
-                self.unstored.keep(self.node.sample(_uuids(self.store)), at)
-                self._not_stored = self._store_samples()
-                sample.answer.set_result(self.unstored.traffic_of(sample.uuids) if sample.uuids else {})
+                self._count(self.node.sample(_uuids(self.store)), at, are_all=True)
+                sample.answer.set_result(self._used_by(sample.keys) if sample.keys else {})
             except BaseException as error:  # noqa: BLE001 - without an answer, callers would wait for ever
-                sample.answer.set_exception(error)
                 if isinstance(error, XrayUnavailable):
-                    self._cancel_next(error)
+                    self._cancel_next(error)  # before the answer: who has it may ask anew
+                sample.answer.set_exception(error)
+
+    def _count(self, samples: Samples, at: datetime, *, are_all: bool) -> None:
+        self.unstored.keep(samples, at)
+        self.usage.note(samples, are_all=are_all)
+        self._not_stored = self._store_samples()
+        self.samples += 1
+
+    def _used_by(self, keys: Collection[Key]) -> Mapping[str, Traffic]:
+        self.usage.read(windows_of(keys, self.clock.now()))
+        return self.unstored.traffic_of({key.account for key in keys})
 
     def _store_samples(self) -> StoreUnavailable | None:
         """Merge the samples that are not stored; return the error of a database that does not take them."""
@@ -138,6 +169,7 @@ class TrafficService:
             with self.store.write(patience_s=BRIEFLY_S) as transaction:
                 self.unstored.merge(transaction.ledger)
         except StoreUnavailable as error:
+            self.unstored.doubt()
             return error
         self.unstored.forget()
         return None
@@ -164,11 +196,14 @@ class TrafficService:
         return self.store.totals()
 
     def reset(self, key: Key) -> None:
-        """Let a key's total start again from zero. Raises Unavailable.
+        """Let a key's total start again from zero. Raises KeyElsewhere, Unavailable.
 
         Sample and reset are one transaction: bytes of the time before must not count in the new total. Xray's own
         counters are not reset, as that would lose what passes between the reading and the reset.
         """
+        if key.node.id != LOCAL.id:
+            msg = f"The key lives on node {key.node.name}, which counts its limit by itself; raise the limit instead."
+            raise KeyElsewhere(msg)
         with self._sampling:
             at = self.clock.now()
             self.unstored.keep(self.node.sample(_uuids(self.store)), at)
@@ -178,12 +213,16 @@ class TrafficService:
                 transaction.ledger.reset(key.account, at)
                 transaction.record(Entry("key.traffic_reset", key.id, {"total_bytes": used}, {"total_bytes": 0}))
             self.unstored.forget()
+            self.usage.forget(key)
 
     def online_by_key(self, keys: Collection[Key]) -> dict[str, int]:
         """Return from how many devices each key is online, by UUID. Raises XrayUnavailable."""
+        here = [key.account for key in keys if key.node.id == LOCAL.id]
         with self._sampling:
-            online = self.node.addresses_online([key.account for key in keys])
-        return {uuid: len(addresses) for uuid, addresses in online.items()}
+            online = self.node.addresses_online(here) if here else {}
+        elsewhere = self.online_elsewhere()
+        there = {key.account: elsewhere.get(key.account, 0) for key in keys if key.node.id != LOCAL.id}
+        return {uuid: len(addresses) for uuid, addresses in online.items()} | there
 
     def history(self, key: Key | None, since: datetime, until: datetime, step: Step) -> tuple[Point, ...]:
         """Return the bytes that a key (None: all together) used by hour or day, as far as they were sampled."""
@@ -192,8 +231,7 @@ class TrafficService:
 
     def online(self, key: Key) -> Presence:
         """Return from how many devices a key's customer is online. Raises Unavailable."""
-        with self._sampling:
-            devices = len(self.node.addresses_online([key.account])[key.account])
+        devices = self.online_by_key([key])[key.account]
         seen = self.store.traffic(key.account).last_seen_at
         # A customer who is online is seen now, however old the last sample of its traffic is.
         return Presence(devices, self.clock.now() if devices else seen)
@@ -205,8 +243,10 @@ class TrafficService:
     def fold_history(self) -> None:
         """Add hours that are older than 90 days up to days. Raises StoreUnavailable."""
         today = self.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
-        with self.store.write() as transaction:
-            transaction.ledger.fold_into_days(before=today - _HOURS_KEPT)
+        has_more = True
+        while has_more:  # a day at a time: after a long pause there are many, and other writers wait meanwhile
+            with self.store.write() as transaction:
+                has_more = transaction.ledger.fold_into_days(before=today - _HOURS_KEPT)
 
     def close_epoch(self, last: Samples) -> None:
         """Merge the last sample of an Xray that is about to be ended, and store that this epoch has no gap.
@@ -214,28 +254,7 @@ class TrafficService:
         Raises StoreUnavailable; then the sample is merged with the next one, if this process lives so long.
         """
         self.unstored.keep(last, self.clock.now(), has_ended=True)
+        self.unstored.doubt()  # what the database may have lost meanwhile, no later sample has
         with self.store.write() as transaction:
             self.unstored.merge(transaction.ledger)
         self.unstored.forget()
-
-    def sampler(self, every_s: float) -> Worker:
-        """Return a worker that takes a sample every `every_s` seconds, and once a day calls `fold_history`."""
-        job = Job(
-            name="sampler",
-            failing="traffic could not be sampled",
-            every_s=every_s,
-            first_after_s=every_s,
-            back_off_s=(every_s,),
-            # One sample may fail, as while Xray restarts; two in a row are worth an alarm.
-            late_after_s=2 * every_s + _LATE_AFTER_S,
-            expected=(Unavailable,),
-        )
-        return Worker(job, self._sample)
-
-    def _sample(self) -> None:
-        self.collect()
-        if self._not_stored is not None:
-            raise self._not_stored
-        if self._folded_on != (today := self.clock.now().date()):
-            self.fold_history()
-            self._folded_on = today

@@ -1,1 +1,1 @@
-"""The database: SQLAlchemy Core on SQLite, and its migrations."""
+"""The database: SQLAlchemy Core on SQLite or PostgreSQL, its migrations, and the files beside it."""

@@ -1,7 +1,8 @@
 """What all answers and all request bodies share, and the types that their fields are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache, partial
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
@@ -17,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from vpnkeys.wire.unknown import explanation, field_meant
+from vpnkeys.wire.unknown import field_meant, refusal
 
 NAME_MAX_CHARS = 128
 
@@ -63,11 +64,24 @@ class _Fields(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_what_is_close(cls, given: Any) -> Any:  # noqa: ANN401 - raw input
-        for name in given if isinstance(given, dict) else ():
-            if name not in cls.model_fields and (meant := field_meant(str(name), cls.model_fields, cls.other_names())):
-                code, sentence = "unknown_field", explanation(str(name), meant)
-                raise PydanticCustomError(code, "{sentence}", {"sentence": sentence})
+        if isinstance(given, dict):
+            refuse_unknown(cls, given)
         return given
+
+
+def refuse_unknown(body: type[_Fields], names: Iterable[object]) -> None:
+    """Check which of these names a body does not know. Raises PydanticCustomError when one is close, or when many are.
+
+    In the bodies of one bulk request the same names come again and again, so each is compared once.
+    """
+    unknown = [str(name) for name in names if name not in body.model_fields]
+    if unknown and (sentence := refusal(unknown, partial(_meant, body))):
+        raise PydanticCustomError("unknown_field", "{sentence}", {"sentence": sentence})
+
+
+@lru_cache(maxsize=256)
+def _meant(body: type[_Fields], name: str) -> str | None:
+    return field_meant(name, body.model_fields, body.other_names())
 
 
 class Body(_Fields):

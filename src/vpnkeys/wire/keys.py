@@ -2,16 +2,27 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field, model_validator
 
-from vpnkeys.wire.base import Added, Answer, Body, Expiry, Microseconds, Name, OneOf, StrictBody
+from vpnkeys.wire.base import Added, Answer, Body, Expiry, Microseconds, Name, OneOf, StrictBody, refuse_unknown
+from vpnkeys.wire.limits import (
+    SENT_WINDOW,
+    Devices,
+    Remaining,
+    ResetsAt,
+    Speed,
+    Term,
+    TrafficLimit,
+    UsedInWindow,
+    Whole,
+    Window,
+)
+from vpnkeys.wire.nodes import NodeChoice, NodeGroup
 
 NOTE_MAX_CHARS = 1000
 MAX_BULK = 1000
-
-Window = Literal["total", "day", "week", "month"]
 
 Note = Annotated[
     str,
@@ -22,19 +33,6 @@ Note = Annotated[
     ),
 ]
 
-
-def _whole(value: object) -> object:
-    """JSON has one kind of number: 5.0 is the integer 5."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_Whole = BeforeValidator(_whole)
-# A bound that is exact as a floating-point number too, as which OpenAPI tells it.
-TrafficLimit = Annotated[int, Field(strict=True, ge=1, le=10**18, description="bytes, up and down together"), _Whole]
-Devices = Annotated[
-    int, Field(strict=True, ge=1, le=1000, description="devices (IPv4 address, IPv6 /64) online at once"), _Whole
-]
-Speed = Annotated[int, Field(strict=True, ge=1, le=100_000, description="Mbit/s (10^6 bits), each way"), _Whole]
 
 # Texts that the server judges once (`domain`); the patterns are for readers of the OpenAPI document.
 _Hex = r"[0-9a-fA-F]"
@@ -55,13 +53,13 @@ ShortId = Annotated[
     ),
 ]
 ServerName = Annotated[str, Field(strict=True, description="one of the server names of `GET /api/system/targets`")]
-Port = Annotated[int, Field(strict=True, ge=1, le=65535, description="a free port of the server's range"), _Whole]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535, description="a free port of the server's range"), Whole]
 OtherPort = Annotated[
     int,
     Field(
         strict=True, ge=0, le=65535, description="a free port of the server's range, 0: the lowest; the link changes"
     ),
-    _Whole,
+    Whole,
 ]
 FINGERPRINTS = ("chrome", "firefox", "safari", "edge", "ios", "random", "randomized", "qq")
 Fingerprint = Annotated[
@@ -78,6 +76,7 @@ _OTHER_NAMES = MappingProxyType(
     {
         other: field
         for field, others in {
+            "expires_after_s": "expiresafter expireafter expiresafterdays validdays onholdexpireduration",
             "expires_at": "expire expiry expirydate expirytime expiration expirationdate expireson validuntil",
             "traffic_limit_bytes": "traffic limittraffic datalimit totalgb totalbytes quota quotabytes bandwidthlimit",
             "traffic_limit_window": "datalimitresetstrategy resetstrategy",
@@ -100,8 +99,11 @@ class KeySettings(BaseModel):
     is_active: Annotated[bool, Field(strict=True, description="false: switched off, the port stays its own")] = True
     note: Note = ""
     expires_at: Annotated[Expiry | None, Field(description="when it ends; null: never; a date: its end, UTC")] = None
+    expires_after_s: Annotated[
+        Term | None, Field(description="instead of `expires_at`: counts from its first byte", examples=[None, 2592000])
+    ] = None
     traffic_limit_bytes: TrafficLimit | None = None
-    traffic_limit_window: Annotated[Window, Field(description="the traffic limit begins anew with each; UTC")] = "total"
+    traffic_limit_window: Window = "total"
     max_devices: Devices | None = None
     speed_limit_mbps: Speed | None = None
     fingerprint: Fingerprint | None = None
@@ -110,6 +112,13 @@ class KeySettings(BaseModel):
     def other_names(cls) -> Mapping[str, str]:
         """Return names by which other programs call these fields."""
         return _OTHER_NAMES
+
+    @model_validator(mode="after")
+    def _refuse_two_ends(self) -> Self:
+        if self.expires_at is not None and self.expires_after_s is not None:
+            msg = "expires_after_s: give this or expires_at, not both"
+            raise ValueError(msg)
+        return self
 
 
 class NewKey(KeySettings, Body):
@@ -120,6 +129,8 @@ class NewKey(KeySettings, Body):
     short_id: ShortId | None = None
     sni: ServerName | None = None
     port: Port | None = None
+    node: NodeChoice | None = None
+    group: NodeGroup | None = None
 
 
 class KeyChange(KeySettings, StrictBody):
@@ -145,6 +156,15 @@ class NewKeys(Body):
 
     keys: Annotated[list[NewKey], Field(min_length=1, max_length=MAX_BULK)]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_of_all(cls, given: Any) -> Any:  # noqa: ANN401 - raw input
+        """Check the names of all keys together, of which each key may have but a few."""
+        keys = given.get("keys") if isinstance(given, dict) else None
+        if isinstance(keys, list):
+            refuse_unknown(NewKey, dict.fromkeys(name for key in keys if isinstance(key, dict) for name in key))
+        return given
+
 
 class KeyIds(StrictBody):
     """The keys that are meant."""
@@ -156,7 +176,7 @@ class Extension(StrictBody):
     """The keys that are to expire later, and by how many days."""
 
     ids: Ids
-    days: Annotated[int, Field(strict=True, ge=1, le=3650), _Whole]
+    days: Annotated[int, Field(strict=True, ge=1, le=3650), Whole]
 
 
 class Key(Answer):
@@ -179,9 +199,7 @@ class Key(Answer):
     note: str = ""
     expires_at: Microseconds | None = None
     traffic_limit_bytes: Annotated[int | None, Field(description="bytes, up and down together")] = None
-    traffic_limit_window: Annotated[
-        Added[str], OneOf(*get_args(Window)), Field(description="the traffic limit begins anew with each; UTC")
-    ] = None
+    traffic_limit_window: Annotated[Added[str], SENT_WINDOW] = None
     max_devices: Annotated[int | None, Field(description="devices (IPv4 address, IPv6 /64) online at once")] = None
     speed_limit_mbps: Annotated[int | None, Field(description="Mbit/s (10^6 bits), each way")] = None
     fingerprint: Annotated[
@@ -191,6 +209,14 @@ class Key(Answer):
             examples=["firefox"],
         ),
     ] = None
+    expires_after_s: Annotated[
+        int | None,
+        Field(description="seconds from the first byte; `expires_at` is null until then", examples=[2592000]),
+    ] = None
+    node: Annotated[Added[str], Field(description="the name of the key's node", examples=["local"])] = None
+    used_in_window_bytes: UsedInWindow = None
+    remaining_bytes: Remaining = None
+    resets_at: Annotated[Microseconds | None, ResetsAt] = None
 
 
 class MadeKey(Key):

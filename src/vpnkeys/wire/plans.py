@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from vpnkeys.wire.base import Answer, UnixSeconds
+from vpnkeys.wire.nodes import NodePart
 
 
 class PlannedInbound(Answer):
@@ -32,6 +33,7 @@ class SyncPlan(Answer):
     add: tuple[PlannedInbound, ...] = ()
     cut: Annotated[tuple[int, ...], Field(description="ports whose open connections would end")] = ()
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodePart, ...], Field(description="the nodes that this is about")] = ()
 
 
 class Move(Answer):
@@ -49,6 +51,7 @@ class PortsPlan(Answer):
 
     changed: tuple[Move, ...]
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodePart, ...], Field(description="the nodes that this is about")] = ()
 
 
 class AffectedKey(Answer):
@@ -78,3 +81,4 @@ class Targets(Answer):
 
     targets: tuple[TargetState, ...]
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodePart, ...], Field(description="the nodes that this is about")] = ()

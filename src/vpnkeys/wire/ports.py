@@ -6,6 +6,7 @@ from pydantic import Field
 
 from vpnkeys.wire.base import Added, Answer, Microseconds, OneOf, UnixSeconds
 from vpnkeys.wire.keys import Done
+from vpnkeys.wire.nodes import NodeCheck, NodePart, NodePorts
 from vpnkeys.wire.plans import Move
 
 
@@ -46,6 +47,7 @@ class Ports(Answer):
     max_ports: Annotated[int, Field(description="how many ports the range has")]
     port_range: Annotated[str, Field(examples=["10001-10100"])]
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodePorts, ...], Field(description="the nodes that this is about")] = ()
 
 
 class PortsReset(Done):
@@ -55,6 +57,7 @@ class PortsReset(Done):
     status: Annotated[str, OneOf("reset")]
     changed: tuple[Move, ...] = ()
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodePart, ...], Field(description="the nodes that this is about")] = ()
 
 
 class PortsValidation(Answer):
@@ -71,3 +74,4 @@ class PortsStatus(Answer):
 
     validation: PortsValidation
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodeCheck, ...], Field(description="the nodes that this is about")] = ()

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from vpnkeys.wire.base import Added, Answer, OneOf, UnixSeconds
+from vpnkeys.wire.base import Added, Answer, OneOf, Seconds, UnixSeconds
 from vpnkeys.wire.keys import Done
+from vpnkeys.wire.nodes import NodeCheck, NodePart, NodeSync
 from vpnkeys.wire.plans import TargetState
 
 
@@ -63,6 +64,7 @@ class Synced(Done):
     status: Annotated[str, OneOf("synced")]
     validation: SyncValidation
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodeSync, ...], Field(description="the nodes that this is about")] = ()
 
 
 class ConfigStatus(Answer):
@@ -75,6 +77,7 @@ class ConfigStatus(Answer):
     config_json_uuids: tuple[str, ...]
     validation: Added[SyncValidation] = None
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodeSync, ...], Field(description="the nodes that this is about")] = ()
 
 
 class RealityVerified(Done):
@@ -89,6 +92,7 @@ class RealityVerified(Done):
     targets: tuple[TargetState, ...] = ()
     warnings: Annotated[tuple[str, ...], Field(description="what is wrong with targets, for people")] = ()
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodePart, ...], Field(description="the nodes that this is about")] = ()
 
 
 class XrayConfigSummary(Answer):
@@ -110,6 +114,7 @@ class XrayConfigStatus(Answer):
 
     config_status: XrayConfigSummary
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodeCheck, ...], Field(description="the nodes that this is about")] = ()
 
 
 class Inbound(Answer):
@@ -130,6 +135,7 @@ class XrayInbounds(Answer):
     inbounds: tuple[Inbound, ...]
     timestamp: UnixSeconds
     source: Annotated[str, OneOf("config.json")]
+    nodes: Annotated[tuple[NodePart, ...], Field(description="the nodes that this is about")] = ()
 
 
 class ShortIdFix(Answer):
@@ -157,6 +163,7 @@ class XraySynced(Done):
     restarted: Annotated[Added[bool], Field(description="false: all is right without a restart")] = None
     short_id_sync: ShortIdSync
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodePart, ...], Field(description="the nodes that this is about")] = ()
 
 
 class XrayValidated(Answer):
@@ -164,6 +171,7 @@ class XrayValidated(Answer):
 
     validation: SyncValidation
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodeSync, ...], Field(description="the nodes that this is about")] = ()
 
 
 class RealityFixed(Done):
@@ -172,3 +180,47 @@ class RealityFixed(Done):
     status: Annotated[str, OneOf("fixed")]
     message: Annotated[str, OneOf("Reality keys fixed successfully")]
     timestamp: UnixSeconds
+    nodes: Annotated[tuple[NodePart, ...], Field(description="the nodes that this is about")] = ()
+
+
+class HostLoad(Answer):
+    """What the host has and uses; null where the kernel does not say."""
+
+    cpu_percent: Annotated[float | None, Field(description="of all cores, in the last ten seconds", examples=[12.5])]
+    cores: Annotated[int, Field(examples=[2])]
+    memory_bytes: int | None
+    memory_free_bytes: int | None
+    disk_bytes: Annotated[int, Field(description="of the file system of the data directory")]
+    disk_free_bytes: int
+
+
+class Moment(Answer):
+    """The traffic of all keys between two samples, and how busy the host was; rates are bytes a second."""
+
+    time: Seconds
+    up_rate: float
+    down_rate: float
+    cpu_percent: float | None
+
+
+class OnlineNow(Answer):
+    """How many keys and devices are online."""
+
+    keys: int
+    devices: int
+
+
+class Overview(Answer):
+    """The server at a glance."""
+
+    timestamp: UnixSeconds
+    version: Annotated[str, Field(description="of this server")]
+    xray_version: str
+    uptime_seconds: int
+    server_address: Annotated[str, Field(description="the host in links", examples=["203.0.113.7"])]
+    certificate_expires_at: Annotated[Seconds | None, Field(description="null: it cannot be read")]
+    newest_backup_at: Annotated[Seconds | None, Field(description="null: there is none in the data directory")]
+    host: HostLoad
+    online: Annotated[OnlineNow | None, Field(description="null while Xray does not answer")]
+    recent: Annotated[tuple[Moment, ...], Field(description="the last 15 minutes, oldest first")]
+    nodes: Annotated[tuple[NodePart, ...], Field(description="the nodes that this is about")] = ()

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from vpnkeys.wire.base import Added, Answer, OneOf, Seconds, UnixSeconds
+from vpnkeys.wire.limits import Remaining, ResetsAt, UsedInWindow
 
 Step = Literal["hour", "day"]
 
@@ -29,6 +30,9 @@ class Traffic(Answer):
     total_bytes: int
     timestamp: Seconds
     gaps: tuple[TrafficGap, ...] = ()
+    used_in_window_bytes: UsedInWindow = None
+    remaining_bytes: Remaining = None
+    resets_at: Annotated[Seconds | None, ResetsAt] = None
 
 
 class TrafficReset(Answer):
@@ -89,6 +93,9 @@ class KeyUsage(Answer):
         int | None, Field(description="from how many devices it is online now; null while Xray does not answer")
     ] = None
     last_seen: Seconds | None = None
+    used_in_window_bytes: UsedInWindow = None
+    remaining_bytes: Remaining = None
+    resets_at: Annotated[Seconds | None, ResetsAt] = None
 
 
 class AllTraffic(Answer):

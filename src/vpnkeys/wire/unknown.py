@@ -1,11 +1,26 @@
 """Finds the field that an unknown name in a request is close to."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _NOT_LETTERS = re.compile(r"[^a-z0-9]")
 _SHORT, _BEGINNING, _LONG = 4, 6, 8
+_COMPARED_CHARS = 256
 _SHOWN_CHARS = 64
+
+MOST_UNKNOWN = 20
+"""A request with more unknown names is refused unread: comparing one takes a millisecond, and there is room for ten
+thousand in a body."""
+
+
+def refusal(unknown: Sequence[str], meant: Callable[[str], str | None]) -> str | None:
+    """Return the sentence that refuses a request with these unknown names; None when it may have them.
+
+    `meant` returns the field that a name is close to, or None.
+    """
+    if len(unknown) > MOST_UNKNOWN:
+        return f"more than {MOST_UNKNOWN} fields that this server does not know; leave them out"
+    return next((explanation(name, found) for name in unknown if (found := meant(name)) is not None), None)
 
 
 def field_meant(given: str, fields: Iterable[str], other_names: Mapping[str, str]) -> str | None:
@@ -14,7 +29,7 @@ def field_meant(given: str, fields: Iterable[str], other_names: Mapping[str, str
     Close is another spelling (`trafficLimit`), a known name of other programs (`other_names`), the same beginning, or
     a typo.
     """
-    plain = _plain(given)
+    plain = _plain(given[:_COMPARED_CHARS])
     if plain in other_names:
         return other_names[plain]
     return next((field for field in fields if _is_close(plain, _plain(field))), None)

@@ -13,11 +13,15 @@ Kind = Literal[
     "key.created",
     "key.changed",
     "key.deleted",
+    "key.limit_near",
     "key.limited",
     "key.expired",
     "key.active",
     "traffic.gap",
     "drift.found",
+    "node.silent",
+    "node.back",
+    "node.lost",
     "ping",
 ]
 

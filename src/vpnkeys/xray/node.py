@@ -12,11 +12,12 @@ from vpnkeys.domain.errors import PortTaken, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import KEY_TAG_PREFIX, Key
 from vpnkeys.domain.limits.source import source_of
-from vpnkeys.domain.plan import Observed, Plan, RunningView
+from vpnkeys.domain.plan import FileStep, Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.domain.traffic import Samples
+from vpnkeys.domain.traffic import Carried, Samples
 from vpnkeys.domain.trial import Trial
-from vpnkeys.xray.config.file import ConfigDraft, ConfigFile, can_listen
+from vpnkeys.xray.config.file import ConfigFile, can_listen
+from vpnkeys.xray.config.pieces import ConfigDraft
 from vpnkeys.xray.host import ports, sockets
 from vpnkeys.xray.host.ports import PortClaims
 from vpnkeys.xray.host.speed import SpeedLimiter
@@ -77,30 +78,40 @@ class LocalNode:
 
         Raises ConfigUnwritable, ConfigRefused, XrayUnavailable, XrayRefused.
         """
-        # The file first: while it cannot be written, the running Xray is not changed. A plan that only adds does both
-        # at once, as the syncs of the file take as long as AddInbound; if it fails, the inbounds are removed again.
-        if plan.file is not None and not plan.remove and not plan.cut and plan.add:
-            self._add_while_writing(self.file.draft(plan.file), plan.add)
+        if plan.file is None:
+            self._change(plan)
             return
-        if plan.file is not None:
-            self.file.write(plan.file)
-        for tag in plan.remove:
-            self.control.remove(tag)
-        # After the removal, or clients would connect again at once: Xray keeps connections of a removed inbound open.
-        self._cut(plan.cut)
-        self._add_all(plan.add)
+        draft = self.file.draft(plan.file)
+        # The syncs of the file take as long as a call of Xray, so both are done at once where neither has to wait: a
+        # plan that only adds, whose inbounds are removed again if the file fails, and a stop, which has to happen
+        # anyway. Else the file comes first: while it cannot be written, the running Xray is not changed.
+        is_stop = isinstance(plan.file, FileStep) and not plan.add
+        if is_stop or (plan.add and not plan.remove and not plan.cut):
+            self._change_while_writing(draft, plan)
+            return
+        self.file.put(draft)
+        self._change(plan)
 
-    def _add_while_writing(self, draft: ConfigDraft, added: tuple[Inbound, ...]) -> None:
+    def _change_while_writing(self, draft: ConfigDraft, plan: Plan) -> None:
         writing = self._writer.submit(self.file.put, draft)
         try:
-            self._add_all(added)
+            self._change(plan)
         finally:
             if writing.exception() is not None:  # waits for the writer
-                for inbound in added:
+                for inbound in plan.add:
                     # A call that times out is raised: Xray may still have the inbound, and the caller has to know.
                     with suppress(XrayRefused):
                         self.control.remove(inbound.tag)
         writing.result()
+
+    def _change(self, plan: Plan) -> None:
+        """Remove, cut and add inbounds in the running Xray."""
+        for tag in plan.remove:
+            self.control.remove(tag)
+        # After the removal, or clients would connect again at once: Xray keeps connections of a removed inbound open.
+        if plan.cut:
+            self._cut(plan.cut)
+        self._add_all(plan.add)
 
     def _add_all(self, added: tuple[Inbound, ...]) -> None:
         # All of them, then the first error: one port that is taken must not keep other customers out.
@@ -111,6 +122,10 @@ class LocalNode:
     def sample(self, uuids: Collection[str] | None = None) -> Samples:
         """Return the counters of these users (None: of all) and their epoch. Raises XrayUnavailable."""
         return self._counters.sample(uuids)
+
+    def carried(self) -> Carried | None:
+        """Return how many bytes all outbounds carried; None if Xray does not count them. Raises XrayUnavailable."""
+        return self._counters.carried()
 
     def check(self, desired: tuple[Inbound, ...]) -> None:
         """Let Xray test a trial config.json with these inbounds. Raises ConfigRefused, ConfigUnwritable."""

@@ -1,7 +1,10 @@
-"""Converts comparisons, targets and moves of ports to answers."""
+"""Converts comparisons, targets, moves of ports and the overview to answers."""
+
+from datetime import datetime
 
 from vpnkeys.domain.inbound import ForeignInbound
 from vpnkeys.domain.target import TargetUse
+from vpnkeys.service.health.overview import Moment, Overview
 from vpnkeys.service.report import Comparison, ShortIdMismatch, SyncReport
 from vpnkeys.service.system import Move
 from vpnkeys.wire import plans, system
@@ -97,3 +100,34 @@ def move_answer(move: Move) -> plans.Move:
     """Return a key's change of ports as the API shows it."""
     key = move.key
     return plans.Move(key_id=key.id, uuid=key.uuid, name=key.name, old_port=move.old_port, new_port=key.port)
+
+
+def host_answer(overview: Overview) -> system.HostLoad:
+    """Return what the host has and uses as the API shows it."""
+    host = overview.host
+    return system.HostLoad(
+        cpu_percent=_percent(host.cpu_share),
+        cores=host.cores,
+        memory_bytes=host.memory_bytes,
+        memory_free_bytes=host.memory_free_bytes,
+        disk_bytes=host.disk_bytes,
+        disk_free_bytes=host.disk_free_bytes,
+    )
+
+
+def moment_answer(moment: Moment) -> system.Moment:
+    """Return a moment of the last minutes as the API shows it."""
+    return system.Moment(
+        time=_to_second(moment.at),
+        up_rate=round(moment.up_rate, 1),
+        down_rate=round(moment.down_rate, 1),
+        cpu_percent=_percent(moment.cpu_share),
+    )
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 1)
+
+
+def _to_second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)

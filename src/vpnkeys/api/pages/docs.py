@@ -8,13 +8,16 @@ from functools import cache
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Response
+import orjson
+from fastapi import FastAPI, Path, Request, Response
 from starlette.exceptions import HTTPException
 
 from vpnkeys.api import problems
 from vpnkeys.api.auth.access import public
+from vpnkeys.api.pages.described import complete
 from vpnkeys.api.pages.static import AcceptEncoding, IfNoneMatch, StaticFiles, read
 from vpnkeys.api.routing import SECURITY_SCHEMES, ApiRouter
+from vpnkeys.server.pools import Pool, SharedCall
 
 router = ApiRouter(include_in_schema=False)
 
@@ -43,6 +46,17 @@ def _files() -> StaticFiles:
 class DescribedApi(FastAPI):
     """Describes itself in OpenAPI as it answers."""
 
+    def setup(self) -> None:
+        """Serve the document. FastAPI would make it in the event loop, where nobody else is answered for a second."""
+        making, made = SharedCall(Pool.OPEN, lambda: orjson.dumps(self.openapi())), list[bytes]()
+
+        async def serve(_request: Request) -> Response:
+            if not made:
+                made.append(await making.result())
+            return Response(made[0], media_type="application/json")
+
+        self.add_route("/openapi.json", serve, include_in_schema=False)
+
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document. FastAPI adds 422 to each route with input; this API answers 400 instead."""
         if self.openapi_schema is None:
@@ -55,6 +69,7 @@ class DescribedApi(FastAPI):
             for unused in ("HTTPValidationError", "ValidationError"):
                 described.pop(unused, None)
             described.update(problems.schemas())
+            complete(schema)
         return super().openapi()
 
 

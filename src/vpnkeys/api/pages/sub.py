@@ -1,10 +1,13 @@
 """Answers `/sub/{token}` with a customer's subscription, in the format of the client; unknown tokens get 404.
 
-Headers that clients read: `subscription-userinfo` (bytes, and Unix seconds), `profile-update-interval` (hours) and
-`profile-title`, as clients of Clash and sing-box read them. A limit that a key does not have is left out.
+Headers that clients read: `subscription-userinfo` (bytes, and Unix seconds), `profile-update-interval` (hours),
+`profile-title`, `profile-web-page-url`, and what the operator set: `support-url` and `announce`. Hiddify shows usage
+only when all four values of `subscription-userinfo` are there, so a limit that there is not is 0.
 """
 
 import base64
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC
 from http import HTTPStatus
 from typing import Annotated
@@ -17,11 +20,16 @@ from vpnkeys.api.auth.access import address_of, public
 from vpnkeys.api.deps import AccessControlDep, ServicesDep
 from vpnkeys.api.pages.entity_tag import has, tag_of
 from vpnkeys.api.pages.sub_formats import Asker, Document, Format, choose, write
-from vpnkeys.api.pages.sub_page import POLICY, Access, render_page
-from vpnkeys.api.pages.sub_words import words_for
+from vpnkeys.api.pages.sub_page import POLICY, Access, Visit, render_page
+from vpnkeys.api.pages.sub_words import words_for, words_for_client
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.services import Services
+from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.forms import entries_of
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import WindowUsage
+from vpnkeys.domain.limits.source import source_of
+from vpnkeys.domain.operator import Operator
 from vpnkeys.server.pools import Pool
 
 # Not in the OpenAPI document: it is for customers' clients only, and of no use without a token.
@@ -50,12 +58,13 @@ async def get_subscription(
     wanted: Annotated[str | None, Query(alias="format")] = None,
 ) -> Response:
     """Return a subscription. The token is looked up first, so that an unknown one learns nothing from other errors."""
-    key = services.subscriptions.find(token)
-    if key is None:
-        access.limits.count_failure(address_of(request.scope))
+    keys = services.subscriptions.find(token)
+    address = address_of(request.scope)
+    if not keys:
+        access.limits.count_failure(address)
         raise HTTPException(HTTPStatus.NOT_FOUND)
     # In a thread: it reads the traffic from the database and may draw a QR code.
-    return await Pool.OPEN.run(_answer, request, services, key, token, wanted)
+    return await Pool.OPEN.run_for(source_of(address), _answer, request, services, keys, token, wanted)
 
 
 @router.api_route("/sub/{token}", methods=["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
@@ -66,42 +75,68 @@ async def nothing_here() -> None:
     raise HTTPException(HTTPStatus.NOT_FOUND)
 
 
-def _answer(request: Request, services: Services, key: Key, token: str, wanted: str | None) -> Response:
+def _answer(request: Request, services: Services, keys: tuple[Key, ...], token: str, wanted: str | None) -> Response:
     asker = Asker(request.headers.get("user-agent", ""), request.headers.get("accept", ""))
+    language = request.headers.get("accept-language", "")
     form = choose(wanted, asker)
-    used = services.subscriptions.used_bytes(key)
+    subscriptions, operator = services.subscriptions, services.subscriptions.operator
+    address, title = subscriptions.url(token), operator.name or keys[0].name
     if form is Format.HTML:
-        access = Access(key, services.keys.link(key), services.subscriptions.url(token), used)
-        words = words_for(request.headers.get("accept-language", ""))
-        document = Document(render_page(access, words), "text/html; charset=utf-8")
+        visit = Visit(address, operator, asker.user_agent, subscriptions.clock.now())
+        accesses = [_access(services, key) for key in keys]
+        document = Document(render_page(accesses, visit, words_for(language)), "text/html; charset=utf-8")
     else:
-        document = write(form, key, services.site(), asker)
+        words = words_for_client(asker.user_agent, language)
+        document = write(form, entries_of(keys, words.reason), services.keys.site_of, asker)
     content = document.text.encode()
     tag = tag_of(content)
-    headers = {**_HEADERS, **_profile(key, used), "ETag": tag}
+    usage = [services.traffic.usage.of(key) for key in keys]
+    headers = {**_HEADERS, **_profile(keys, usage), **_operator(operator, title, address), "ETag": tag}
     if form is not Format.HTML:
-        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(_file_name(key.name), safe='')}"
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(_file_name(title), safe='')}"
     if has(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(content, headers=headers, media_type=document.media_type)
 
 
-def _profile(key: Key, used_bytes: int) -> dict[str, str]:
-    """Return the headers that clients show beside a subscription.
+def _access(services: Services, key: Key) -> Access:
+    devices = None
+    if key.limits.max_devices is not None:
+        with suppress(Unavailable):  # the page is of use without it
+            devices = services.traffic.online(key).devices
+    return Access(key, services.keys.link(key), services.traffic.usage.of(key), devices)
 
-    All bytes are given as download: clients add up both directions, and of imported bytes only the sum is known.
+
+def _profile(keys: Sequence[Key], usage: Sequence[WindowUsage]) -> dict[str, str]:
+    """Return the headers about traffic and time; `total` and `download` are of the present windows of all keys.
+
+    All bytes are given as download: clients add up both directions, and of imported bytes only the sum is known. The
+    last of the keys to expire ends a subscription; 0 is no limit.
     """
-    limits = key.limits
-    info = [f"upload=0; download={used_bytes}"]
-    if limits.traffic_bytes is not None:
-        info.append(f"total={limits.traffic_bytes}")
-    if limits.expires_at is not None:
-        info.append(f"expire={int(limits.expires_at.replace(tzinfo=UTC).timestamp())}")
+    used = sum(one.used_bytes or 0 for one in usage)
+    totals = [key.limits.traffic_bytes for key in keys]
+    ends = [key.limits.expires_at for key in keys]
+    total = 0 if None in totals else sum(total for total in totals if total is not None)
+    end = 0 if None in ends else max(int(end.replace(tzinfo=UTC).timestamp()) for end in ends if end is not None)
     return {
-        "Subscription-Userinfo": "; ".join(info),
+        "Subscription-Userinfo": f"upload=0; download={used}; total={total}; expire={end}",
         "Profile-Update-Interval": _UPDATE_EVERY_HOURS,
-        "Profile-Title": f"base64:{base64.b64encode(key.name.encode()).decode()}",
     }
+
+
+def _operator(operator: Operator, title: str, address: str) -> dict[str, str]:
+    """Return the headers by which clients show whose subscription it is, and where to ask."""
+    headers = {"Profile-Title": _in_base64(title), "Profile-Web-Page-Url": address}
+    if operator.support_url:
+        headers["Support-Url"] = operator.support_url
+    if operator.announcement:
+        headers["Announce"] = _in_base64(operator.announcement)
+    return headers
+
+
+def _in_base64(text: str) -> str:
+    """Return a text as clients read it from a header, which has no letters but ASCII's."""
+    return f"base64:{base64.b64encode(text.encode()).decode()}"
 
 
 def _file_name(name: str) -> str:

@@ -3,15 +3,13 @@
 import base64
 import json
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from vpnkeys.domain.client_config import mihomo_config, sing_box_config
 from vpnkeys.domain.errors import Rejected
-from vpnkeys.domain.inbound import ServerIdentity
-from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import Status
-from vpnkeys.domain.link import render_link
+from vpnkeys.domain.forms import NEWEST_FORM, Entry, mihomo_config, render_links, sing_box_config
+from vpnkeys.domain.inbound import SiteOf
 
 
 class UnknownFormat(Rejected):
@@ -52,6 +50,9 @@ _FORMAT_OF = (
     (re.compile(r"mihomo|clash|flclash|stash", re.IGNORECASE), Format.MIHOMO),
 )
 
+# The version of sing-box inside an app comes after the app's own; those of its own makers have the same number.
+_CORE = (re.compile(r"\bsing-box[ /]v?(\d{1,4})\.(\d{1,4})"), re.compile(r"SF[AIMT]/(\d{1,4})\.(\d{1,4})"))
+
 # mihomo reads YAML 1.2, which includes JSON except for these characters: YAML refuses them or takes them for line ends.
 # Escaping all that is not ASCII is no way out: JSON escapes an emoji as a surrogate pair, which YAML refuses too.
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -71,20 +72,27 @@ def choose(wanted: str | None, asker: Asker) -> Format:
     return Format.HTML if is_browser else Format.BASE64
 
 
-def write(form: Format, key: Key, site: ServerIdentity, asker: Asker) -> Document:
-    """Return a subscription in any format but HTML; in plain formats without a link while the key is not active."""
-    link = f"{render_link(key, site)}\n" if key.status is Status.ACTIVE else ""
+def sing_box_version(user_agent: str) -> tuple[int, int]:
+    """Return the version of sing-box that a client says it has inside; the newest form's when it does not say."""
+    found = next((found for pattern in _CORE if (found := pattern.search(user_agent))), None)
+    return NEWEST_FORM if found is None else (int(found[1]), int(found[2]))
+
+
+def write(form: Format, entries: Sequence[Entry], site_of: SiteOf, asker: Asker) -> Document:
+    """Return a subscription in any format but HTML."""
     match form:
         case Format.SING_BOX:
             whole_device = _SING_BOX_APP.match(asker.user_agent) is not None
-            config = sing_box_config(key, site, whole_device=whole_device)
+            version = sing_box_version(asker.user_agent)
+            config = sing_box_config(entries, site_of, whole_device=whole_device, version=version)
             return Document(to_json(config), "application/json")
         case Format.MIHOMO:
-            return Document(to_json(mihomo_config(key, site)), "application/yaml; charset=utf-8")
+            return Document(to_json(mihomo_config(entries, site_of)), "application/yaml; charset=utf-8")
         case Format.LINK:
-            return Document(link, "text/plain; charset=utf-8")
+            return Document(render_links(entries, site_of), "text/plain; charset=utf-8")
         case _:
-            return Document(base64.b64encode(link.encode()).decode(), "text/plain; charset=utf-8")
+            links = render_links(entries, site_of)
+            return Document(base64.b64encode(links.encode()).decode(), "text/plain; charset=utf-8")
 
 
 def to_json(config: dict[str, Any]) -> str:

@@ -47,14 +47,14 @@ async def get_events(feed: FeedDep, tokens: TokensDep, who: IdentityDep) -> Even
 
 
 async def _events(feed: Feed, tokens: TokenService, who: Identity) -> AsyncIterator[bytes]:
-    """Yield events until the caller's token is no longer valid.
+    """Yield events until the caller's token is no longer valid, or the server ends.
 
     Traffic is sent also when nothing changed, as it has a timestamp: clients see that the stream is alive.
     """
     sent: dict[str, int] = {}
     with feed.joined():
         latest = await feed.latest(after_next=False)
-        while tokens.renew(who) is not None:
+        while not feed.has_ended and tokens.renew(who) is not None:
             for name, event in latest.items():
                 if sent.get(name) != event.number:
                     sent[name] = event.number
@@ -73,8 +73,9 @@ class Look(NamedTuple):
         health = health_answer(self.services.health.report())
         yield Found("health", health.model_dump_json().encode(), health.model_dump(exclude=_HEALTH_FIELDS_THAT_MOVE))
         with suppress(Unavailable):  # the health event reports the database already
-            keys = self.rendered.all()
-            yield Found("keys", keys, keys)
+            # Sent when a key changes, and not with each byte that is used: that is what `traffic` is for.
+            keys = self.services.keys.list()
+            yield Found("keys", self.rendered.all(), keys)
             if number % _TRAFFIC_EVERY_LOOKS == 0:
                 yield self._traffic()
 

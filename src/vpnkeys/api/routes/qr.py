@@ -15,7 +15,7 @@ router = ApiRouter(prefix="/api/keys", tags=["keys"], responses=problems(401, 40
 
 @router.get("/{key_id}/qr.svg", response_class=Response)
 @requires(Scope.READ, limit="get")
-async def get_qr(key: KeyDep, keys: KeysDep) -> Response:
+def get_qr(key: KeyDep, keys: KeysDep) -> Response:
     """Return the link for a customer's camera, as SVG; dark on white, so that it can be read on any page."""
     import segno  # noqa: PLC0415 - most servers are never asked for one, and it is large
 

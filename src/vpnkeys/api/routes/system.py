@@ -5,17 +5,31 @@ from typing import Annotated
 
 from fastapi import Query
 
+from vpnkeys import __version__
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.convert.system import fix_answer, inbound_answer, move_answer, target_answer, validation_answer
-from vpnkeys.api.deps import KeysDep, ReporterDep, SystemDep
+from vpnkeys.api.convert.nodes import checked_parts, parts, port_parts, synced_parts
+from vpnkeys.api.convert.system import (
+    fix_answer,
+    host_answer,
+    inbound_answer,
+    moment_answer,
+    move_answer,
+    target_answer,
+    validation_answer,
+)
+from vpnkeys.api.deps import AskedNodesDep, KeysDep, ReporterDep, ServicesDep, SystemDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
+from vpnkeys.api.services import Services
+from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.token import Scope
 from vpnkeys.server.pools import Pool
 from vpnkeys.service.report import XrayFileReport
 from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
 from vpnkeys.wire.system import (
     ConfigStatus,
+    OnlineNow,
+    Overview,
     RealityFixed,
     RealityVerified,
     ShortIdSync,
@@ -30,7 +44,7 @@ from vpnkeys.wire.system import (
 router = ApiRouter(
     prefix="/api/system",
     tags=["system"],
-    responses=problems(401, 429, 500, 503),
+    responses=problems(401, 404, 429, 500, 503),
 )
 
 
@@ -38,23 +52,53 @@ def _now() -> int:
     return int(time.time())
 
 
+@router.get("/overview")
+@requires(Scope.READ, pool=Pool.SLOW)
+def get_overview(services: ServicesDep, asked: AskedNodesDep) -> Overview:
+    """Return the server at a glance: versions, host, who is online, and the last 15 minutes."""
+    found = services.overview()
+    return Overview(
+        timestamp=_now(),
+        version=__version__,
+        xray_version=services.xray_version,
+        uptime_seconds=services.health.report().uptime_s,
+        server_address=services.site().server_address,
+        certificate_expires_at=found.certificate_expires_at,
+        newest_backup_at=found.newest_backup_at and found.newest_backup_at.replace(microsecond=0),
+        host=host_answer(found),
+        online=_online(services),
+        recent=tuple(moment_answer(moment) for moment in found.recent),
+        nodes=parts(asked),
+    )
+
+
+def _online(services: Services) -> OnlineNow | None:
+    try:
+        online = services.traffic.online_by_key(services.keys.list())
+    except XrayUnavailable:
+        return None
+    return OnlineNow(keys=sum(devices > 0 for devices in online.values()), devices=sum(online.values()))
+
+
 @router.post("/sync-config")
 @requires(Scope.ADMIN, limit="sync", pool=Pool.SLOW)
-def sync_config(reporter: ReporterDep, system: SystemDep) -> Synced:
+def sync_config(reporter: ReporterDep, system: SystemDep, asked: AskedNodesDep) -> Synced:
     """Bring config.json and the running Xray to the database, without a restart."""
     # Compared again afterwards: the answer shows what is there now, and not what was planned.
     system.sync()
+    report = reporter.sync()
     return Synced(
         message="Configuration synchronized successfully",
         status="synced",
-        validation=validation_answer(reporter.sync()),
+        validation=validation_answer(report),
         timestamp=_now(),
+        nodes=synced_parts(asked, synchronized=report.file.synced),
     )
 
 
 @router.get("/config-status")
 @requires(Scope.READ, pool=Pool.SLOW)
-def config_status(reporter: ReporterDep) -> ConfigStatus:
+def config_status(reporter: ReporterDep, asked: AskedNodesDep) -> ConfigStatus:
     """Return whether config.json is what the database says."""
     report = reporter.sync()
     return ConfigStatus(
@@ -66,12 +110,13 @@ def config_status(reporter: ReporterDep) -> ConfigStatus:
         config_json_uuids=report.config_uuids,
         validation=validation_answer(report),
         timestamp=_now(),
+        nodes=synced_parts(asked, synchronized=report.file.synced),
     )
 
 
 @router.post("/verify-reality")
 @requires(Scope.ADMIN, pool=Pool.SLOW)
-def verify_reality(system: SystemDep) -> RealityVerified:
+def verify_reality(system: SystemDep, asked: AskedNodesDep) -> RealityVerified:
     """Compare every REALITY setting with the database, repair what differs, and check every target."""
     done, targets = system.verify_reality()
     return RealityVerified(
@@ -82,14 +127,16 @@ def verify_reality(system: SystemDep) -> RealityVerified:
         targets=tuple(target_answer(used) for used in targets),
         warnings=tuple(line for used in targets for line in (*used.report.problems, *used.report.warnings)),
         timestamp=_now(),
+        nodes=parts(asked),
     )
 
 
 @router.get("/ports")
 @requires(Scope.READ)
-async def ports(keys: KeysDep) -> Ports:
+async def ports(keys: KeysDep, asked: AskedNodesDep) -> Ports:
     """Return which key has which port."""
     by_port = sorted(keys.list(), key=lambda key: key.port)
+    free = len(set(keys.pool.ports) - {key.port for key in by_port})
     # A key that never moved has had its port since it was made.
     moments = [key.port_assigned_at or key.created_at for key in by_port]
     return Ports(
@@ -108,28 +155,30 @@ async def ports(keys: KeysDep) -> Ports:
             last_updated=max(moments, default=None),
         ),
         used_ports=len(by_port),
-        available_ports=len(set(keys.pool.ports) - {key.port for key in by_port}),
+        available_ports=free,
         max_ports=len(keys.pool),
         port_range=str(keys.pool),
         timestamp=_now(),
+        nodes=port_parts(asked, keys.pool, len(by_port), free),
     )
 
 
 @router.post("/ports/reset", responses=problems(400))
 @requires(Scope.ADMIN, pool=Pool.SLOW)
-def reset_ports(system: SystemDep) -> PortsReset:
+def reset_ports(system: SystemDep, asked: AskedNodesDep) -> PortsReset:
     """Assign all ports again from the bottom of the range; a key whose port stays keeps its connections."""
     return PortsReset(
         message="All ports reset successfully",
         status="reset",
         changed=tuple(move_answer(move) for move in system.reset_ports()),
         timestamp=_now(),
+        nodes=parts(asked),
     )
 
 
 @router.get("/ports/status")
 @requires(Scope.READ, pool=Pool.SLOW)
-def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
+def ports_status(keys: KeysDep, reporter: ReporterDep, asked: AskedNodesDep) -> PortsStatus:
     """Return what is wrong with ports, as found on this host."""
     issues = tuple(reporter.port_issues())
     assigned = [key.port for key in keys.list()]
@@ -141,14 +190,17 @@ def ports_status(keys: KeysDep, reporter: ReporterDep) -> PortsStatus:
             total_used_ports=len(set(assigned)),
         ),
         timestamp=_now(),
+        nodes=checked_parts(asked, valid=not issues),
     )
 
 
 @router.get("/xray/config-status")
 @requires(Scope.READ, pool=Pool.SLOW)
-def xray_config_status(reporter: ReporterDep) -> XrayConfigStatus:
+def xray_config_status(reporter: ReporterDep, asked: AskedNodesDep) -> XrayConfigStatus:
     """Return config.json in numbers, and whether Xray accepts it."""
-    return XrayConfigStatus(config_status=_xray_config(reporter.xray_file()), timestamp=_now())
+    report = reporter.xray_file()
+    nodes = checked_parts(asked, valid=not report.refusal)
+    return XrayConfigStatus(config_status=_xray_config(report), timestamp=_now(), nodes=nodes)
 
 
 def _xray_config(report: XrayFileReport) -> XrayConfigSummary:
@@ -168,11 +220,14 @@ def _xray_config(report: XrayFileReport) -> XrayConfigSummary:
 
 @router.get("/xray/inbounds")
 @requires(Scope.READ, pool=Pool.SLOW)
-def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
+def xray_inbounds(reporter: ReporterDep, asked: AskedNodesDep) -> XrayInbounds:
     """Return the VLESS inbounds of config.json."""
     report = reporter.inbounds()
     return XrayInbounds(
-        inbounds=tuple(inbound_answer(inbound) for inbound in report), timestamp=_now(), source="config.json"
+        inbounds=tuple(inbound_answer(inbound) for inbound in report),
+        timestamp=_now(),
+        source="config.json",
+        nodes=parts(asked),
     )
 
 
@@ -180,6 +235,7 @@ def xray_inbounds(reporter: ReporterDep) -> XrayInbounds:
 @requires(Scope.ADMIN, pool=Pool.SLOW)
 def xray_sync_config(
     system: SystemDep,
+    asked: AskedNodesDep,
     *,
     force: Annotated[bool, Query(description="restart in any case: share no restart of seconds ago")] = False,
 ) -> XraySynced:
@@ -195,19 +251,22 @@ def xray_sync_config(
         restarted=done.is_restarted,
         short_id_sync=ShortIdSync(success=True, fixed_count=len(fixed), fixed_keys=fixed),
         timestamp=_now(),
+        nodes=parts(asked),
     )
 
 
 @router.get("/xray/validate-sync")
 @requires(Scope.READ, pool=Pool.SLOW)
-def xray_validate_sync(reporter: ReporterDep) -> XrayValidated:
+def xray_validate_sync(reporter: ReporterDep, asked: AskedNodesDep) -> XrayValidated:
     """Compare database, config.json and running Xray now."""
-    return XrayValidated(validation=validation_answer(reporter.sync()), timestamp=_now())
+    report = reporter.sync()
+    nodes = synced_parts(asked, synchronized=report.file.synced)
+    return XrayValidated(validation=validation_answer(report), timestamp=_now(), nodes=nodes)
 
 
 @router.post("/fix-reality-keys")
 @requires(Scope.ADMIN, pool=Pool.SLOW)
-def fix_reality_keys(system: SystemDep) -> RealityFixed:
+def fix_reality_keys(system: SystemDep, asked: AskedNodesDep) -> RealityFixed:
     """Put the stored key pair back into config.json and restart Xray; all traffic is counted unless Xray hangs."""
     system.fix_reality_keys()
-    return RealityFixed(message="Reality keys fixed successfully", status="fixed", timestamp=_now())
+    return RealityFixed(message="Reality keys fixed successfully", status="fixed", timestamp=_now(), nodes=parts(asked))

@@ -9,7 +9,7 @@ from vpnkeys.api.auth.access import requires
 from vpnkeys.api.deps import IdentityDep, TokensDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
-from vpnkeys.domain.key import parse_name
+from vpnkeys.domain.naming import parse_name
 from vpnkeys.domain.token import Scope
 from vpnkeys.domain.token import Token as Known
 from vpnkeys.wire.tokens import Me, NewToken, Token, TokenMade

@@ -22,7 +22,7 @@ router = ApiRouter(
 @requires(Scope.READ)
 async def get_traffic(key: KeyDep, traffic: TrafficDep) -> Traffic:
     """Return what a key has used, with Xray's counters of this moment."""
-    return traffic_answer(key, await traffic.sampled(key.account))
+    return traffic_answer(key, await traffic.sampled(key), traffic.usage.of(key))
 
 
 @router.post("/traffic/reset")

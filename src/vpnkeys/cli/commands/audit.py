@@ -2,46 +2,62 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
+from vpnkeys.cli.names import subject_of
 from vpnkeys.cli.output.plain import plain, plain_json
-from vpnkeys.cli.output.tables import table_of, to_second
+from vpnkeys.cli.output.tables import table_of
 from vpnkeys.cli.remote import Remote, asks_server
+from vpnkeys.cli.values import to_second
 from vpnkeys.client import AuditRecord
+from vpnkeys.domain.audit import Outcome
 
 _MOST = 1000
 _EVERY_S = 1.0
 
 
 @asks_server
-def audit(
+def audit(  # noqa: PLR0913 - one for each option
     remote: Remote,
     *,
     subject: Annotated[
-        str | None, typer.Option("--key", "--subject", metavar="ID", help="Only changes of this key or token.")
+        str | None,
+        typer.Option(
+            "--key",
+            "--subject",
+            metavar="ID",
+            help="Only changes of this key, or of the token with this id.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=_MOST, help="How many records to show, the newest ones.")] = 100,
+    action: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Only this action, such as key.deleted, or all of key.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option(metavar="TEXT", help="Only who has this in their name.")] = None,
+    outcome: Annotated[Outcome | None, typer.Option(help="Only changes that ended so.")] = None,
     before: Annotated[int | None, typer.Option(min=1, help="Only records older than the one with this number.")] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Keep printing new records, one per line, until Ctrl-C.")
     ] = False,
 ) -> None:
     """Show the newest changes, newest first; with --follow oldest first, and with --json one document per line."""
-    records = remote.server.audit.list(limit, before, subject)
+    subject = None if subject is None else subject_of(remote.server, subject)
+    chosen = {"subject": subject, "action": action, "actor": actor, "outcome": outcome and outcome.value}
+    records = remote.server.audit.list(limit, before, **chosen)
     if follow:
         with suppress(KeyboardInterrupt):
-            _follow(remote, records, subject)
+            _follow(remote, records, chosen)
         return
     rows = [(one.id, to_second(one.at), _who(one), one.action, one.subject, one.outcome, _what(one)) for one in records]
-    titles = (">No", "At (UTC)", "Who", "What", "Subject", "Outcome", "Change")
+    titles = (">No", "At", "Who", "What", "Subject", "Outcome", "Change")
     remote.show([one.as_sent() for one in records], table_of(titles, rows))
 
 
-def _follow(remote: Remote, records: list[AuditRecord], subject: str | None) -> None:
+def _follow(remote: Remote, records: list[AuditRecord], chosen: Mapping[str, str | None]) -> None:
     last = 0
     while True:
         for record in reversed(records):
@@ -49,13 +65,13 @@ def _follow(remote: Remote, records: list[AuditRecord], subject: str | None) -> 
         sys.stdout.flush()  # Python buffers a pipe by blocks, and its reader should get each record at once
         last = records[0].id if records else last
         time.sleep(_EVERY_S)  # polled: the API has no live stream of audit records
-        records = list(_newer_than(last, remote, subject))
+        records = list(_newer_than(last, remote, chosen))
 
 
-def _newer_than(last: int, remote: Remote, subject: str | None) -> Iterator[AuditRecord]:
+def _newer_than(last: int, remote: Remote, chosen: Mapping[str, str | None]) -> Iterator[AuditRecord]:
     """Yield all records newer than `last`, newest first, from as many pages as needed."""
     before = None
-    while page := remote.server.audit.list(_MOST, before, subject):
+    while page := remote.server.audit.list(_MOST, before, **chosen):
         yield from (record for record in page if record.id > last)
         before = page[-1].id
         if before <= last:

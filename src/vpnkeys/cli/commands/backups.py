@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from vpnkeys.cli.arguments import is_name
-from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of, to_second
+from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, refused
+from vpnkeys.cli.values import to_second
 
 app = typer.Typer(
     name="backups", no_args_is_help=True, help="List, make and download backups on the server.", epilog=EXIT_CODES
@@ -26,7 +27,7 @@ def list_backups(remote: Remote) -> None:
     """List the backups, newest first."""
     backups = remote.server.backups.list()
     rows = [(one.name, short_bytes(one.size_bytes), to_second(one.created_at)) for one in backups]
-    remote.show([one.as_sent() for one in backups], table_of(("Name", ">Size", "Made (UTC)"), rows))
+    remote.show([one.as_sent() for one in backups], table_of(("Name", ">Size", "Made"), rows))
 
 
 @app.command("make")

@@ -9,7 +9,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from vpnkeys.domain.errors import VpnKeysError
-from vpnkeys.settings import SettingsError, load_settings
+from vpnkeys.owner import as_owner
+from vpnkeys.settings import SettingsError, load_settings, set_data_dir
 
 _SETTINGS, _UNAVAILABLE = 2, 3
 
@@ -27,7 +28,8 @@ def collect(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
 
     os.umask(0o077)  # SQLite creates its files with this mask
     try:
-        collect_traffic(load_settings())
+        with as_owner(set_data_dir()):
+            collect_traffic(load_settings())
     except SettingsError as error:
         _fail("settings", str(error), _SETTINGS, as_json=as_json)
     except VpnKeysError as error:

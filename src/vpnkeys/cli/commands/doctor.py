@@ -12,7 +12,8 @@ from rich.text import Text
 
 from vpnkeys.cli.output.plain import Plain, plain_json
 from vpnkeys.cli.remote import wrong_usage
-from vpnkeys.doctor import Finding, Level, examine, find_installation, worst
+from vpnkeys.doctor import Finding, Level, examine, find_data_dir, find_installation, worst
+from vpnkeys.owner import NotOurs, leave_root
 from vpnkeys.settings import SettingsError
 
 _FAILED, _NOT_RUNNING = 1, 3
@@ -35,10 +36,11 @@ def doctor(
     does not run or does not answer.
     """
     try:
+        leave_root(find_data_dir())
         with find_installation() as installation:
             findings = tuple(examine(installation, self_test=self_test))
             is_running = installation.server is not None
-    except (SettingsError, PermissionError) as error:
+    except (SettingsError, NotOurs, PermissionError) as error:
         wrong_usage(str(error))
     if as_json:
         document = {"status": worst(findings), "running": is_running, "findings": [asdict(one) for one in findings]}

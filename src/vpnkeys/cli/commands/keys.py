@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from typing import Annotated, cast
 
 import typer
-from rich.progress import track
 
 from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes
-from vpnkeys.cli.commands.links import link, print_address, print_key, qr, refuse_both, show, subscribe
-from vpnkeys.cli.commands.selftest import test
+from vpnkeys.cli.commands.links import link, print_address, print_key, qr, refuse_both, show, subscribe, test
 from vpnkeys.cli.key_options import (
     ActiveOption,
+    AfterOption,
     DevicesOption,
     ExpiresOption,
+    GroupOption,
+    NodeOption,
     NoteOption,
     OtherPortOption,
     PortOption,
@@ -27,10 +28,13 @@ from vpnkeys.cli.key_options import (
     choices_of,
     limits_of,
 )
-from vpnkeys.cli.output.tables import key_fields, status_of, table_of, table_of_fields, table_of_keys, to_second
+from vpnkeys.cli.output.listing import Sort, chosen
+from vpnkeys.cli.output.tables import key_fields, status_of, table_of, table_of_fields, table_of_keys
 from vpnkeys.cli.output.usage import key_history, online
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, can_ask, console_for, wrong_usage
-from vpnkeys.client import Key, KeyConfig, KeyFields, KeyLimits, NewKey, NewKeyFields
+from vpnkeys.cli.values import to_second
+from vpnkeys.client import Key, KeyConfig, KeyFields, NewKey, NewKeyFields
+from vpnkeys.domain.limits import Status
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="List, add, show, change and remove keys.", epilog=EXIT_CODES)
 
@@ -40,30 +44,43 @@ _MOST_AT_ONCE = 1000
 
 @app.command("list")
 @asks_server
-def list_keys(
+def list_keys(  # noqa: PLR0913 - one for each option
     remote: Remote,
     *,
     name: Annotated[str | None, typer.Option("--name", help="Only keys with exactly this name.")] = None,
+    status: Annotated[Status | None, typer.Option("--status", help="Only keys with this status.")] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", help="Only keys with this text in name, note or id.")
+    ] = None,
+    sort: Annotated[
+        Sort, typer.Option("--sort", help="The order; what is used most and expires first comes first.")
+    ] = Sort.MADE,
+    wide: Annotated[bool, typer.Option("--wide", help="Also the whole id, port, SNI, and when it was made.")] = False,
 ) -> None:
-    """List all keys, oldest first."""
-    keys = remote.server.keys.list(name)
-    remote.show([key.as_sent() for key in keys], table_of_keys(keys))
+    """List keys, with what they have used and who is online."""
+    keys = chosen(remote.server.keys.list(name), status, search, sort)
+    # As JSON the API's keys are printed, which do not say who is online.
+    online = {} if remote.as_json else {one.key_id: one.devices for one in remote.server.traffic.now().keys}
+    remote.show([key.as_sent() for key in keys], table_of_keys(keys, online, wide=wide))
 
 
 @app.command("add")
 @asks_server
 def add(  # noqa: PLR0913 - one for each option
     remote: Remote,
-    name: Annotated[str | None, typer.Argument(help="The key's name.", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="The keys' names.", show_default=False)
+    ] = None,
     *,
     count: Annotated[
         int | None,
-        typer.Option(min=1, max=_MOST_AT_ONCE, help="Make this many keys, all or none; with --prefix."),
+        typer.Option(min=1, max=_MOST_AT_ONCE, help="Make this many keys of one name, with a number from 1 after it."),
     ] = None,
-    prefix: Annotated[str | None, typer.Option(help="The prefix of their names; a number from 1 follows it.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="The same name for --count as an option.")] = None,
     note: NoteOption = None,
     active: ActiveOption = None,
     expires: ExpiresOption = None,
+    expires_after: AfterOption = None,
     traffic_limit: TrafficOption = None,
     window: WindowOption = None,
     devices: DevicesOption = None,
@@ -73,6 +90,8 @@ def add(  # noqa: PLR0913 - one for each option
     short_id: ShortIdOption = None,
     sni: SniOption = None,
     port: PortOption = None,
+    node: NodeOption = None,
+    group: GroupOption = None,
     qr: Qr = False,
 ) -> None:
     """Make one key or many, and print the links. They work as soon as this command ends."""
@@ -82,30 +101,44 @@ def add(  # noqa: PLR0913 - one for each option
         note=note,
         active=active,
         expires=expires,
+        expires_after=expires_after,
         traffic_limit=traffic_limit,
         window=window,
         devices=devices,
         speed=speed,
         utls=utls_fingerprint,
     )
-    choices = choices_of(uuid=uuid, short_id=short_id, sni=sni, port=port)
-    if name is not None and count is None and prefix is None:
-        with remote.busy("Making the key"):
-            # The answer to a creation has no link; the key's configuration has.
-            config = remote.server.keys.config(
-                remote.server.keys.create(name, **cast("NewKeyFields", {**limits, **choices})).id
-            )
-        print_key(remote, config, qr=qr)
+    choices, place = choices_of(uuid=uuid, short_id=short_id, sni=sni, port=port), choices_of(node=node, group=group)
+    wanted = _names_of(names or [], count, prefix)
+    if count is None and len(wanted) == 1:
+        _add_one(remote, wanted[0], cast("NewKeyFields", {**limits, **choices, **place}), qr=qr)
     elif choices:
-        wrong_usage("--uuid, --short-id, --sni and --port are for one key: give its name")
-    elif name is None and count is not None and prefix is not None:
-        _add_many(remote, [f"{prefix}{number}" for number in range(1, count + 1)], limits, qr=qr)
+        wrong_usage("--uuid, --short-id, --sni and --port are for one key: give its name alone")
     else:
-        wrong_usage("give a name, or --count and --prefix")
+        _add_many(remote, wanted, cast("NewKeyFields", {**limits, **place}), qr=qr)
 
 
-def _add_many(remote: Remote, names: list[str], limits: KeyLimits, *, qr: bool) -> None:
-    new_keys = [cast("NewKey", {"name": name, **limits}) for name in names]
+def _names_of(names: list[str], count: int | None, prefix: str | None) -> list[str]:
+    """Return the names of the keys to make: those given, or one of them so many times, with numbers."""
+    given = [*names, prefix] if prefix is not None else names
+    if not given or (prefix is not None and count is None):
+        wrong_usage("give a name, several names, or one name and --count")
+    if count is None:
+        return given
+    if len(given) > 1:
+        wrong_usage("give one name with --count")
+    return [f"{given[0]}{number}" for number in range(1, count + 1)]
+
+
+def _add_one(remote: Remote, name: str, fields: NewKeyFields, *, qr: bool) -> None:
+    with remote.busy("Making the key"):
+        # The answer to a creation has no link; the key's configuration has.
+        config = remote.server.keys.config(remote.server.keys.create(name, **fields).id)
+    print_key(remote, config, qr=qr)
+
+
+def _add_many(remote: Remote, names: list[str], fields: NewKeyFields, *, qr: bool) -> None:
+    new_keys = [cast("NewKey", {"name": name, **fields}) for name in names]
     with remote.busy(f"Making {len(new_keys)} keys"):
         made = remote.server.keys.create_many(new_keys)
     configs = _configs_of(remote, made)
@@ -117,6 +150,8 @@ def _add_many(remote: Remote, names: list[str], limits: KeyLimits, *, qr: bool) 
 def _configs_of(remote: Remote, keys: Sequence[Key]) -> list[KeyConfig]:
     """Return the keys with their links, by one request each."""
     console = console_for(sys.stderr)
+    from rich.progress import track  # noqa: PLC0415 - takes a twentieth of a second, and only making many keys shows it
+
     waiting = track(keys, "Asking for the links", console=console, transient=True, disable=not console.is_terminal)
     return [remote.server.keys.config(key.id) for key in waiting]
 
@@ -131,6 +166,7 @@ def change(  # noqa: PLR0913 - one for each option
     note: NoteOption = None,
     active: ActiveOption = None,
     expires: ExpiresOption = None,
+    expires_after: AfterOption = None,
     traffic_limit: TrafficOption = None,
     window: WindowOption = None,
     devices: DevicesOption = None,
@@ -144,6 +180,7 @@ def change(  # noqa: PLR0913 - one for each option
         note=note,
         active=active,
         expires=expires,
+        expires_after=expires_after,
         traffic_limit=traffic_limit,
         window=window,
         devices=devices,
@@ -192,7 +229,7 @@ def extend(
 ) -> None:
     """Extend the expiry of keys, all or none. Keys without an expiry stay without one."""
     keys = remote.server.keys.extend(key_ids, days)
-    remote.show([key.as_sent() for key in keys], table_of(("ID", "Name", "Status", "Expires (UTC)"), _expiries(keys)))
+    remote.show([key.as_sent() for key in keys], table_of(("ID", "Name", "Status", "Expires"), _expiries(keys)))
 
 
 def _expiries(keys: list[Key]) -> list[tuple[str, str, str, str]]:

@@ -1,4 +1,4 @@
-"""The commands that print links and subscriptions, as text or as QR codes."""
+"""The commands that print links and subscriptions, as text or as QR codes, and that test a link."""
 
 import io
 import os
@@ -6,19 +6,28 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import segno
 import typer
 
-from vpnkeys.cli.arguments import KeyId, Qr, Yes
+from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes, is_name
 from vpnkeys.cli.output.plain import plain
-from vpnkeys.cli.output.tables import key_fields, table_of_fields, to_second
-from vpnkeys.cli.remote import Remote, asks_server, refused, wrong_usage
+from vpnkeys.cli.output.tables import key_fields, table_of, table_of_fields, yes_or_no
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, refused, wrong_usage
+from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import KeyConfig
+
+_DOES_NOT_WORK = 1
 
 # Black on white by fixed numbers of xterm's 256 colours, which themes do not change: a camera sees the same on dark
 # and light terminals.
 _BLACK_ON_WHITE, _RESET = "\x1b[38;5;16;48;5;231m", "\x1b[0m"
 _DARKENED = str.maketrans(" ▀▄█", "█▄▀ ")
+
+subscriptions = typer.Typer(
+    name="subscriptions",
+    no_args_is_help=True,
+    help="Manage subscriptions of several keys; `keys sub` makes that of one.",
+    epilog=EXIT_CODES,
+)
 
 
 @asks_server
@@ -74,7 +83,7 @@ def subscribe(  # noqa: PLR0913 - one for each option
     keys = remote.server.keys
     found = keys.subscription(key_id)
     if state:
-        since = f"since {to_second(found.created_at)} UTC" if found.exists else "none"
+        since = f"since {to_second(found.created_at)}" if found.exists else "none"
         remote.show(found.as_sent(), f"Subscription: {since}")
         return
     if found.exists:
@@ -87,6 +96,44 @@ def subscribe(  # noqa: PLR0913 - one for each option
     remote.show(made.as_sent(), "The subscription's URL for the customer; it cannot be shown again:")
     if not remote.as_json:
         print_address(made.url, qr=qr)
+
+
+@subscriptions.command("add")
+@asks_server
+def share(remote: Remote, key_ids: KeyIds, *, qr: Qr = False) -> None:
+    """Make a subscription of several keys: one URL by which a customer's client loads them all."""
+    refuse_both(remote, qr=qr)
+    made = remote.server.subscriptions.create(key_ids)
+    remote.show(made.as_sent(), f"Subscription {made.id}. Its URL for the customer; it cannot be shown again:")
+    if not remote.as_json:
+        print_address(made.url, qr=qr)
+
+
+@subscriptions.command("list")
+@asks_server
+def list_shared(remote: Remote) -> None:
+    """List the subscriptions of several keys, oldest first."""
+    found = remote.server.subscriptions.list()
+    names = {key.id: key.name for key in remote.server.keys.list()}  # subscriptions have ids only
+    rows = [
+        (one.id, ", ".join(names.get(key_id, key_id) for key_id in one.key_ids), to_minute(one.created_at))
+        for one in found
+    ]
+    remote.show([one.as_sent() for one in found], table_of(("ID", "Keys", "Made"), rows))
+
+
+@subscriptions.command("rm")
+@asks_server
+def revoke_shared(
+    remote: Remote,
+    subscription_id: Annotated[str, typer.Argument(metavar="ID", help="The subscription's id.", callback=is_name)],
+    *,
+    yes: Yes = False,
+) -> None:
+    """Remove a subscription of several keys at once; the keys stay."""
+    remote.confirm("The URL of this subscription will stop working. Go on?", yes=yes)
+    done = remote.server.subscriptions.revoke(subscription_id)
+    remote.show(done.as_sent(), done.message)
 
 
 def refuse_both(remote: Remote, *, qr: bool) -> None:
@@ -114,6 +161,8 @@ def picture(address: str, *, is_coloured: bool) -> str:
     """Return a QR code in half-block characters. Without colours it can be scanned on dark terminals only."""
     drawn = io.StringIO()
     # The lowest error correction gives the smallest code, which fits more terminals.
+    import segno  # noqa: PLC0415 - most commands draw none
+
     segno.make_qr(address, error="l").terminal(drawn, compact=True)
     if not is_coloured:
         return drawn.getvalue()
@@ -132,3 +181,26 @@ def _write(file: Path, drawn: str) -> None:
         file.write_text(drawn, encoding="utf-8")
     except OSError as error:
         refused(f"{file} cannot be written: {error.strerror}")
+
+
+@asks_server
+def test(remote: Remote, key_id: KeyId) -> None:
+    """Test a key's link with a real client on the server. The exit code is 1 when the link does not work."""
+    with remote.busy("Testing the link"):
+        found = remote.server.keys.test_key(key_id)
+    fields = [
+        ("Works", yes_or_no(found.works)),
+        ("Handshake", _milliseconds(found.handshake_ms)),
+        ("First byte", _milliseconds(found.first_byte_ms)),
+        ("Received", f"{found.bytes_received} bytes" if found.works else None),
+        ("Counted", yes_or_no(found.counted) if found.works else None),
+        ("Way out", found.egress.detail if found.works else None),
+        ("Verdict", f"{found.detail} ({found.code})"),
+    ]
+    remote.show(found.as_sent(), table_of_fields(fields))
+    if not found.works:
+        raise typer.Exit(_DOES_NOT_WORK)
+
+
+def _milliseconds(count: float | None) -> str | None:
+    return None if count is None else f"{count:.1f} ms"

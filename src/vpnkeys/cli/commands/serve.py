@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Annotated
@@ -13,15 +14,31 @@ from vpnkeys import __version__
 from vpnkeys.api.app import create_app
 from vpnkeys.api.services import Services
 from vpnkeys.bootstrap import Server, build
+from vpnkeys.cli.domain import Domain
 from vpnkeys.domain.errors import Unavailable, VpnKeysError
+from vpnkeys.domain.forms.vless import host_in_url
 from vpnkeys.interfaces import Store
 from vpnkeys.ops.address import address_fault
+from vpnkeys.owner import NotOurs, leave_root
+from vpnkeys.server.beside import Beside
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
-from vpnkeys.server.serving import Beside, check_certificate, public_socket, serve_until_asked
+from vpnkeys.server.serving import check_certificate, public_sockets, serve_until_asked
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
-from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, admin_socket, load_settings
+from vpnkeys.service.nodes.admin import NodeAdmin
+from vpnkeys.service.nodes.fleet import Fleet
+from vpnkeys.service.nodes.nodes import NodeService
+from vpnkeys.service.nodes.reports import ReportService
+from vpnkeys.settings import (
+    ENVIRONMENT,
+    PREFIX,
+    Settings,
+    SettingsError,
+    admin_socket,
+    load_settings,
+    set_data_dir,
+)
 from vpnkeys.xray.process.binary import obtain
 
 
@@ -34,6 +51,7 @@ def serve(
     start_empty: Annotated[
         bool, typer.Option("--start-empty", help="make a lost database, key pair or API key anew")
     ] = False,
+    domain: Domain = "",
 ) -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C.
 
@@ -47,19 +65,25 @@ def serve(
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     try:
-        settings = load_settings()
-    except SettingsError as error:
+        leave_root(set_data_dir())
+        settings = load_settings({**ENVIRONMENT, **({f"{PREFIX}DOMAIN": domain} if domain else {})})
+    except (SettingsError, NotOurs) as error:
         say(f"vpnkeys cannot start:\n{error}")
         raise SystemExit(2) from error
-    with logging_as_set(settings):
-        _serve(settings, start_empty=start_empty)
+    try:
+        with logging_as_set(settings):
+            _serve(settings, start_empty=start_empty)
+    except SystemExit as error:
+        if error.code == 0:
+            _leave()
+        raise
 
 
 def _serve(settings: Settings, *, start_empty: bool) -> None:
     try:
         server = build(settings, obtain(settings.xray_bin, say), start_empty=start_empty)
         check_certificate(server.certificate)
-        public = public_socket(settings.listen)  # before the start, which a taken port would have to undo
+        public = public_sockets(settings.listen)  # before the start, which a taken port would have to undo
         server.start()
     except SettingsError as error:
         say(f"vpnkeys cannot start:\n{error}")
@@ -73,7 +97,8 @@ def _serve(settings: Settings, *, start_empty: bool) -> None:
         socket = admin_socket(settings.data_dir)
         is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.introduce
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
-        beside = Beside(accompany, server.workers, server.keys.changer.ending.begin)
+        on_ending, challenge = server.keys.changer.ending.begin, server.issuing.challenge
+        beside = Beside(accompany, server.workers, on_ending, challenge, settings.trusted_proxies)
         serve_until_asked(create_app(_services(server)), public, server.certificate, socket, beside)
     finally:
         # A second signal would break off the end, which takes the last sample of traffic.
@@ -90,9 +115,13 @@ def _services(server: Server) -> Services:
         audit=AuditLog(store),
         backups=BackupService(store, server.daily_backup),
         enforcer=server.enforcer,
+        fleet=_fleet(server),
         health=server.health,
         keys=server.keys,
+        look=server.traffic.look if store.is_remote else None,
+        overview=server.overview.look,
         rate_limits=server.settings.rate_limits,
+        cors_origins=server.settings.cors_origins,
         reporter=server.reporter,
         selftest=server.selftest,
         site=lambda: server.reconciler.site,
@@ -103,11 +132,37 @@ def _services(server: Server) -> Services:
         vitals=server.monitor.look,
         webhooks=server.webhooks,
         xray_version=server.xray_version,
+        public_url=server.settings.public_url,
     )
 
 
+def _fleet(server: Server) -> Fleet:
+    board, clock = server.elsewhere.board, server.keys.clock
+    reports = ReportService(board, clock, server.far_limits.note_traffic)
+    server.traffic.online_elsewhere = reports.online
+    nodes = NodeService(server.reporter, server.keys.pool, clock, board)
+    return Fleet(board, nodes, NodeAdmin(board, clock), reports, partial(_join_command, server))
+
+
+def _join_command(server: Server, token: str) -> str:
+    """Return the command that makes a new machine a node of this server.
+
+    The certificate is pinned where the server made it itself; others are renewed, and checked by their authorities.
+    """
+    settings = server.settings
+    is_checked = settings.domain or settings.public_url or settings.tls_cert is not None
+    pin = "" if is_checked else f" --fingerprint {server.certificate.fingerprint()}"
+    return f"vpnkeys agent join {settings.base_url} --token {token}{pin}"
+
+
 def _answers(store: Store) -> bool:
-    """Return whether the database answers. A missing Xray does not count: restarting the server would not help."""
+    """Return whether the database answers, if it is this process's own.
+
+    A missing Xray does not count, nor does a database elsewhere: restarting the server would not help, and would lose
+    the stops that such a database has not taken yet.
+    """
+    if store.is_remote:
+        return True
     try:
         store.keys()
     except Unavailable:
@@ -117,7 +172,7 @@ def _answers(store: Store) -> bool:
 
 def _states_of(settings: Settings) -> tuple[str, str]:
     """Return the status lines for systemd: for a healthy server, and for one whose database does not answer."""
-    where = f"{settings.listen.host}:{settings.listen.port}"
+    where = f"{host_in_url(settings.listen.host)}:{settings.listen.port}"
     return f"Serving on {where}", f"Listening on {where}, but the database does not answer"
 
 
@@ -126,9 +181,16 @@ def _end(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _leave() -> None:
+    """End the process at once, with code 0: all is closed, and Python would free each of its objects first."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or nobody reads it any more
+            stream.flush()
+    os._exit(0)
+
+
 def _introduce(server: Server, settings: Settings) -> None:
-    host = f"[{settings.server_address}]" if ":" in settings.server_address else settings.server_address
-    url = f"https://{host}:{settings.listen.port}"
+    url = settings.base_url
     say(f"vpnkeys {__version__} serves {url}")
     if fault := address_fault(settings):
         say(f"warning: links have the address {settings.server_address}, a guess: {fault}; set VPNKEYS_SERVER_ADDRESS")

@@ -11,6 +11,7 @@ from vpnkeys.cli.remote import Remote, asks_server
 from vpnkeys.client import Unavailable, UnexpectedAnswer
 
 _UNHEALTHY = 3
+_SERVICES = {"api": "API", "xray": "Xray", "database": "Database"}
 
 
 @asks_server
@@ -25,7 +26,7 @@ def status(remote: Remote) -> None:
     fields = [
         ("Status", health.status),
         *(("Problem", f"{problem.code}: {problem.detail}") for problem in health.problems),
-        *((name.capitalize(), state) for name, state in health.services.items()),
+        *((_SERVICES.get(name, name), state) for name, state in health.services.items()),
         ("Keys", keys_count),
         ("Server names ready", health.server_names_ready),
         ("Cutting connections", health.connection_cut),

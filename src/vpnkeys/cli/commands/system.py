@@ -11,8 +11,9 @@ from vpnkeys.cli.commands.repairs import (
     table_of_targets,
     verify_reality,
 )
-from vpnkeys.cli.output.tables import table_of, table_of_fields, yes_or_no
+from vpnkeys.cli.output.tables import short_bytes, table_of, table_of_fields, yes_or_no
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
+from vpnkeys.cli.values import to_second
 
 app = typer.Typer(
     name="system", no_args_is_help=True, help="Show the state of the server, and repair it.", epilog=EXIT_CODES
@@ -25,6 +26,32 @@ def info(remote: Remote) -> None:
     """Show the name and version of the server that answers."""
     found = remote.server.info()
     fields = [("Answers", found.message), ("API", found.version), ("Program", found.service_version)]
+    remote.show(found.as_sent(), table_of_fields(fields))
+
+
+@app.command("overview")
+@asks_server
+def overview(remote: Remote) -> None:
+    """Show the server at a glance: versions, host, and who is online."""
+    found = remote.server.system.overview()
+    host, online = found.host, found.online
+    memory = (
+        None
+        if host.memory_bytes is None
+        else f"{short_bytes(host.memory_free_bytes or 0)} of {short_bytes(host.memory_bytes)} free"
+    )
+    fields = [
+        ("Program", found.version),
+        ("Xray", found.xray_version),
+        ("Server address", found.server_address),
+        ("Up for", f"{found.uptime_seconds // 3600} h {found.uptime_seconds // 60 % 60} min"),
+        ("Processor", f"{host.cores} cores" + ("" if host.cpu_percent is None else f", {host.cpu_percent} % busy")),
+        ("Memory", None if host.memory_bytes is None else memory),
+        ("Disk", f"{short_bytes(host.disk_free_bytes)} of {short_bytes(host.disk_bytes)} free"),
+        ("Online", None if online is None else f"{online.keys} keys, {online.devices} devices"),
+        ("Certificate expires", to_second(found.certificate_expires_at)),
+        ("Newest backup", to_second(found.newest_backup_at) or "none"),
+    ]
     remote.show(found.as_sent(), table_of_fields(fields))
 
 

@@ -6,8 +6,9 @@ import typer
 
 from vpnkeys.cli.arguments import Yes, expiry_of, is_name
 from vpnkeys.cli.output.plain import plain
-from vpnkeys.cli.output.tables import table_of, table_of_fields, to_minute, to_second, yes_or_no
+from vpnkeys.cli.output.tables import table_of, table_of_fields, yes_or_no
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
+from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import Token, TokenMade
 from vpnkeys.domain.token import Scope
 
@@ -29,7 +30,7 @@ def list_tokens(remote: Remote) -> None:
         (one.id, one.name, one.scope, _state(one), *map(to_minute, (one.created_at, one.expires_at, one.last_used_at)))
         for one in tokens
     ]
-    titles = ("ID", "Name", "Scope", "Valid", "Made (UTC)", "Expires (UTC)", "Last used (UTC)")
+    titles = ("ID", "Name", "Scope", "Valid", "Made", "Expires", "Last used")
     remote.show([one.as_sent() for one in tokens], table_of(titles, rows))
 
 
@@ -95,7 +96,7 @@ def _print_token(remote: Remote, made: TokenMade, *, quiet: bool) -> None:
         ("Name", made.name),
         ("ID", made.id),
         ("Scope", made.scope),
-        ("Expires (UTC)", to_second(made.expires_at) or "never"),
+        ("Expires", to_second(made.expires_at) or "never"),
     ]
     if not quiet:
         remote.show(made.as_sent(), table_of_fields(fields), "\nThe token, shown this once:")

@@ -4,9 +4,10 @@ import typer
 
 from vpnkeys.cli.arguments import KeyId
 from vpnkeys.cli.commands.collect import collect
-from vpnkeys.cli.output.tables import human_bytes, table_of_fields, to_second
+from vpnkeys.cli.output.tables import human_bytes, table_of_fields
 from vpnkeys.cli.output.usage import all_traffic, history_of_all
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
+from vpnkeys.cli.values import to_second
 
 app = typer.Typer(name="traffic", no_args_is_help=True, help="Show and reset the traffic of keys.", epilog=EXIT_CODES)
 app.command("list")(all_traffic)
@@ -22,7 +23,10 @@ def show(remote: Remote, key_id: KeyId) -> None:
     fields = [
         ("Key", traffic.key_id),
         ("Used", human_bytes(traffic.total_bytes)),
-        ("At (UTC)", to_second(traffic.timestamp)),
+        ("In the window", _bytes(traffic.used_in_window_bytes)),
+        ("Left", _bytes(traffic.remaining_bytes)),
+        ("Begins anew", to_second(traffic.resets_at)),
+        ("At", to_second(traffic.timestamp)),
         ("Uncounted", f"{len(traffic.gaps)} times Xray ended unexpectedly" if traffic.gaps else None),
     ]
     remote.show(traffic.as_sent(), table_of_fields(fields))
@@ -34,3 +38,7 @@ def reset(remote: Remote, key_id: KeyId) -> None:
     """Reset a key's total to zero."""
     answer = remote.server.keys.reset_traffic(key_id)
     remote.show(answer.as_sent(), answer.message)
+
+
+def _bytes(count: int | None) -> str | None:
+    return None if count is None else human_bytes(count)

@@ -97,7 +97,7 @@ def deliveries(remote: Remote, webhook_id: WebhookId) -> None:
     """List the deliveries to a webhook, pending ones included, newest first."""
     found = remote.server.webhooks.deliveries(webhook_id)
     rows = [(f"{one.created_at:%Y-%m-%d %H:%M:%S}", one.event, str(one.attempts), _state(one)) for one in found]
-    remote.show([one.as_sent() for one in found], _table(("At (UTC)", "Event", "Tries", "State"), rows))
+    remote.show([one.as_sent() for one in found], _table(("At", "Event", "Tries", "State"), rows))
 
 
 def _events(webhook: Webhook) -> str:

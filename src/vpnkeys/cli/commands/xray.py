@@ -7,10 +7,13 @@ from pathlib import Path
 import typer
 
 from vpnkeys.domain.errors import VpnKeysError
+from vpnkeys.owner import NotOurs, leave_root
 from vpnkeys.rundir import memory_dir, run_dir
-from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings
+from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings, set_data_dir
+from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.xray.config.check import xray_checker
-from vpnkeys.xray.config.document import BaseConfig, JsonObject
+from vpnkeys.xray.config.document import BaseConfig
+from vpnkeys.xray.config.pieces import JsonObject
 from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.guard import Guard, Policy, mark_of, table_of
 from vpnkeys.xray.process.binary import obtain
@@ -36,10 +39,11 @@ def run() -> None:
     """
     os.umask(0o077)  # Xray creates its sockets with this mask
     try:
+        leave_root(set_data_dir())
         settings = _settings()
         xray = obtain(settings.xray_bin, _say).path
         config = _launcher(settings, xray).prepare()
-    except SettingsError as error:
+    except (SettingsError, NotOurs) as error:
         _say(f"Xray cannot start:\n{error}")
         raise typer.Exit(2) from error
     except (VpnKeysError, OSError) as error:
@@ -58,7 +62,7 @@ def _settings() -> Settings:
 
 def _launcher(settings: Settings, xray: Path) -> Launcher:
     data_dir = settings.data_dir
-    mark = mark_of(data_dir)
+    mark, journal = mark_of(data_dir), FileStopJournal(data_dir)
 
     def base_for(document: JsonObject) -> BaseConfig:
         from vpnkeys.ops.base_config import base_config  # noqa: PLC0415 - 0.2 s of imports, only after a quick exit
@@ -69,7 +73,7 @@ def _launcher(settings: Settings, xray: Path) -> Launcher:
         data_dir,
         sockets_in(run_dir(data_dir), len(settings.reality_server_names)),
         Guard(table_of(data_dir), Policy(mark, settings.egress_allow, settings.panel_port)),
-        StartFile(data_dir / "config.json", base_for, xray_checker(xray, _say), _say),
+        StartFile(data_dir / "config.json", base_for, xray_checker(xray, _say), _say, stopped=journal.stopped_tags),
         _say,
         memory_dir(ENVIRONMENT),
     )

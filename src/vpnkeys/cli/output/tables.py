@@ -1,17 +1,21 @@
 """Tables for people. Long cells are folded, never cut off."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from vpnkeys.cli.names import short_ids
 from vpnkeys.cli.output.plain import plain, plain_lines
+from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import Key
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_STEP = 1024
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_STEP = 1000
+_DAY_S = 86400
 
 
 def table_of(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
@@ -28,20 +32,40 @@ def _cell(value: object) -> Text:
     return Text("" if value is None else plain(str(value)))
 
 
-def table_of_keys(keys: Iterable[Key]) -> Table:
-    """Return a table with one row per key."""
-    rows = ((key.id, key.name, status_of(key), key.port, key.sni, to_minute(key.created_at)) for key in keys)
-    return table_of(("ID", "Name", "Status", ">Port", "SNI", "Made (UTC)"), rows)
+def table_of_keys(
+    keys: Sequence[Key], devices: Mapping[str, int | None] = MappingProxyType({}), *, wide: bool = False
+) -> Table:
+    """Return a table with one row per key: what is used, what of, until when, and devices online by id if given."""
+    rows = [
+        (
+            short,
+            key.name,
+            status_of(key),
+            _used(key),
+            _traffic_limit(key),
+            expiry(key.expires_at, key.expires_after_s),
+            devices.get(key.id),
+            *_wide(key, wide=wide),
+        )
+        for short, key in zip(short_ids([key.id for key in keys]), keys, strict=True)
+    ]
+    more = ("Full ID", ">Port", "SNI", "Made") if wide else ()
+    return table_of(("ID", "Name", "Status", ">Used", "Limit", "Expires", ">Online", *more), rows)
 
 
-def to_minute(moment: datetime | None) -> str | None:
-    """Return a time to the minute, or None."""
-    return None if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+def _wide(key: Key, *, wide: bool) -> tuple[object, ...]:
+    return (key.id, key.port, key.sni, to_minute(key.created_at)) if wide else ()
 
 
-def to_second(moment: datetime | None) -> str | None:
-    """Return a time to the second, which can be compared with a log, or None."""
-    return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+def _used(key: Key) -> str | None:
+    return None if key.used_in_window_bytes is None else short_bytes(key.used_in_window_bytes)
+
+
+def expiry(at: datetime | None, after_s: int | None) -> str:
+    """Return when a key expires: a moment, so long after its first connection, or never."""
+    if at is None and after_s:
+        return f"{after_s / _DAY_S:.4g} days from the first connection"
+    return to_minute(at) or "never"
 
 
 def yes_or_no(value: bool) -> str:
@@ -74,10 +98,13 @@ def key_fields(key: Key) -> list[tuple[str, object]]:
         ("Port", key.port),
         ("Short ID", key.short_id),
         ("SNI", key.sni),
-        ("Made (UTC)", to_second(key.created_at)),
+        ("Made", to_second(key.created_at)),
         ("Status", status_of(key)),
-        ("Expires (UTC)", to_second(key.expires_at)),
+        ("Expires", to_second(key.expires_at) or expiry(None, key.expires_after_s)),
         ("Traffic limit", _traffic_limit(key)),
+        ("Used", _used(key)),
+        ("Left", None if key.remaining_bytes is None else human_bytes(key.remaining_bytes)),
+        ("Begins anew", to_second(key.resets_at)),
         ("Devices", key.max_devices),
         ("Speed", None if key.speed_limit_mbps is None else f"{key.speed_limit_mbps} Mbit/s"),
         ("Fingerprint", key.fingerprint),
@@ -88,18 +115,18 @@ def key_fields(key: Key) -> list[tuple[str, object]]:
 def _traffic_limit(key: Key) -> str | None:
     if key.traffic_limit_bytes is None:
         return None
-    return f"{human_bytes(key.traffic_limit_bytes)}, {key.traffic_limit_window or 'total'}"
+    return f"{short_bytes(key.traffic_limit_bytes)}, {key.traffic_limit_window or 'total'}"
 
 
 def human_bytes(count: int) -> str:
-    """Return a size in a binary unit with the exact number of bytes behind it."""
+    """Return a size with the exact number of bytes behind it."""
     short = short_bytes(count)
     return short if short.endswith(" B") else f"{short} ({count} B)"
 
 
 def short_bytes(count: float) -> str:
-    """Return a size in a binary unit, such as 1.5 MiB."""
+    """Return a size in its largest unit, such as 1.5 MB, which is 1.5 times 10^6 bytes."""
     size, unit = float(count), 0
     while size >= _STEP and unit < len(_UNITS) - 1:
         size, unit = size / _STEP, unit + 1
-    return f"{size:.0f} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+    return f"{size:.0f} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}".replace(".0 ", " ")

@@ -6,8 +6,10 @@ from datetime import datetime
 from rich.table import Table
 
 from vpnkeys.cli.arguments import KeyId, Since, StepOption, Until, span_of
-from vpnkeys.cli.output.tables import short_bytes, table_of, table_of_fields, to_minute, to_second, yes_or_no
+from vpnkeys.cli.names import short_ids
+from vpnkeys.cli.output.tables import short_bytes, table_of, table_of_fields, yes_or_no
 from vpnkeys.cli.remote import Remote, asks_server
+from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import TrafficPoint
 from vpnkeys.domain.traffic import Step
 
@@ -35,7 +37,7 @@ def online(remote: Remote, key_id: KeyId) -> None:
     fields = [
         ("Online", yes_or_no(found.online)),
         ("Devices", found.devices),
-        ("Last seen (UTC)", to_second(found.last_seen)),
+        ("Last seen", to_second(found.last_seen)),
     ]
     remote.show(found.as_sent(), table_of_fields(fields))
 
@@ -45,11 +47,12 @@ def all_traffic(remote: Remote) -> None:
     """Show each key's total and the number of devices online, the highest total first."""
     traffic = remote.server.traffic.now()
     names = {key.id: key.name for key in remote.server.keys.list()}  # the traffic has ids only
+    keys = sorted(traffic.keys, key=lambda one: -one.total_bytes)
     rows = [
-        (one.key_id, names.get(one.key_id), short_bytes(one.total_bytes), one.devices, to_minute(one.last_seen))
-        for one in sorted(traffic.keys, key=lambda one: -one.total_bytes)
+        (short, names.get(one.key_id), short_bytes(one.total_bytes), one.devices, to_minute(one.last_seen))
+        for short, one in zip(short_ids([one.key_id for one in keys]), keys, strict=True)
     ]
-    table = table_of(("ID", "Name", ">Used", ">Online", "Last seen (UTC)"), rows)
+    table = table_of(("ID", "Name", ">Used", ">Online", "Last seen"), rows)
     remote.show(traffic.as_sent(), table, f"All: {short_bytes(traffic.total_bytes)}")
 
 
@@ -63,6 +66,6 @@ def _history(since: datetime, until: datetime, points: Iterable[TrafficPoint]) -
         )
         for point in points
     ]
-    span = f"From {to_minute(since)} to {to_minute(until)} UTC"
-    table = table_of(("Since (UTC)", ">Up", ">Down"), rows)
+    span = f"From {to_minute(since)} to {to_minute(until)}"
+    table = table_of(("Since", ">Up", ">Down"), rows)
     return table, f"{span}: {short_bytes(up)} up, {short_bytes(down)} down"

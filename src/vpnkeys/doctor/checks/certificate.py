@@ -13,15 +13,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
+from vpnkeys.ops.data_dir import certificate_files
 from vpnkeys.xray.probe.targets import covers
 
-_SOON = timedelta(days=14)
-"""certbot renews 30 days before the end, so by then it has failed many times."""
+_SOON, _SHARE = timedelta(days=14), 5
+"""certbot renews 30 days before the end, and what is valid for less, such as six days, with a third of that left. So
+by then, or with a fifth of the time left, it has failed many times."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """A certificate and its key. `problem` says why they cannot be read; `is_ours` that the server made them."""
+    """A certificate and its key. `problem` says why they cannot be read; `is_ours` that the server gets them itself.
+
+    `server_address` is what clients of the API connect to. `is_awaited`: an authority has not issued one yet.
+    """
 
     cert: Path
     key: Path
@@ -34,11 +39,19 @@ class CertificateFacts:
     not_before: datetime | None = None
     not_after: datetime | None = None
     covers_address: bool = False
+    is_awaited: bool = False
 
     @property
     def renewal(self) -> str:
-        """The command that renews it. The server renews its own at a start; a replaced one it loads by itself."""
+        """The command that renews it. The server renews what it gets itself at a start; a replaced one it loads."""
         return self.restart if self.is_ours else "certbot renew"
+
+    @property
+    def soon(self) -> timedelta:
+        """How long before its end a certificate should have been renewed."""
+        if self.not_before is None or self.not_after is None:
+            return _SOON
+        return min(_SOON, (self.not_after - self.not_before) / _SHARE)
 
     @property
     def replacement(self) -> str:
@@ -51,29 +64,32 @@ class CertificateFacts:
 def look(installation: Installation) -> CertificateFacts:
     """Return the facts from the files that the server reads."""
     settings = installation.settings
-    given = settings.tls_cert is not None and settings.tls_key is not None
-    cert = settings.tls_cert if given and settings.tls_cert else installation.data_dir / "tls" / "cert.pem"
-    key = settings.tls_key if given and settings.tls_key else installation.data_dir / "tls" / "key.pem"
+    files = certificate_files(settings)
+    cert, key, is_ours, name = (
+        files.cert,
+        files.key,
+        settings.tls_cert is None,
+        settings.domain or settings.server_address,
+    )
     now = datetime.now(UTC)
     try:
         certificate = x509.load_pem_x509_certificate(cert.read_bytes())
         public = load_pem_private_key(key.read_bytes(), None).public_key()
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        return CertificateFacts(
-            cert, key, not given, settings.server_address, installation.restart, now, problem=str(error)
-        )
+        return CertificateFacts(cert, key, is_ours, name, installation.restart, now, problem=str(error))
     shape = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return CertificateFacts(
         cert=cert,
         key=key,
-        is_ours=not given,
-        server_address=settings.server_address,
+        is_ours=is_ours,
+        server_address=name,
         restart=installation.restart,
         now=now,
         fits_key=certificate.public_key().public_bytes(*shape) == public.public_bytes(*shape),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
-        covers_address=_covers(certificate, settings.server_address),
+        covers_address=_covers(certificate, name),
+        is_awaited=bool(settings.domain) and certificate.issuer == certificate.subject,
     )
 
 
@@ -87,8 +103,10 @@ def judge(facts: CertificateFacts) -> Iterable[Verdict]:
         yield fail(f"{facts.cert} expired on {facts.not_after:%Y-%m-%d}", facts.renewal)
     elif facts.not_before is not None and facts.not_before > facts.now:
         yield fail(f"{facts.cert} is not valid before {facts.not_before:%Y-%m-%d}; check the clock", facts.renewal)
-    elif facts.not_after is not None and facts.not_after <= facts.now + _SOON:
+    elif facts.not_after is not None and facts.not_after <= facts.now + facts.soon:
         yield warn(f"{facts.cert} expires on {facts.not_after:%Y-%m-%d}", facts.renewal)
+    elif facts.is_awaited:
+        yield warn(f"no authority has issued a certificate for {facts.server_address} yet", facts.renewal)
     elif not facts.covers_address:
         yield warn(f"{facts.cert} is not for {facts.server_address}, which clients may connect to", facts.replacement)
     else:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
+from vpnkeys.xray.host.processes import descriptors_of
 
 _FEW = {"the server": 1024, "Xray": 8192}
 """Fewer are too few. The API has few clients; a customer's device has dozens of connections, each with two in Xray."""
@@ -31,7 +31,8 @@ def look(installation: Installation) -> tuple[Descriptors, ...]:
     for name, pid in (("the server", installation.pid), ("Xray", installation.xray_pid)):
         with suppress(OSError):
             if pid is not None:
-                found.append(Descriptors(name, pid, _limit(pid), len(list(Path(f"/proc/{pid}/fd").iterdir()))))
+                seen = descriptors_of(pid)
+                found.append(Descriptors(name, pid, seen.limit, seen.used))
     return tuple(found)
 
 
@@ -47,12 +48,3 @@ def judge(facts: tuple[Descriptors, ...]) -> Iterable[Verdict]:
             yield warn(f"{words}: too few for many customers; set LimitNOFILE= in its unit to make it permanent", mend)
         else:
             yield ok(words)
-
-
-def _limit(pid: int) -> int:
-    """Return the soft limit, which is the one that counts (getrlimit(2)); a very big number for "unlimited"."""
-    for line in Path(f"/proc/{pid}/limits").read_text(encoding="ascii").splitlines():
-        if line.startswith("Max open files"):
-            soft = line.split()[3]
-            return int(soft) if soft.isdecimal() else 2**31
-    return 2**31

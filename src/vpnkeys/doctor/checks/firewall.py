@@ -12,6 +12,7 @@ from vpnkeys.doctor.checks.packets import Chain, Fate, Ruleset
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import active_ports
+from vpnkeys.xray.host.guard import bounds_table
 from vpnkeys.xray.host.nft import NftImpossible, nft
 
 Tool = Literal["ufw", "firewalld", "nft"]
@@ -40,7 +41,9 @@ def look(installation: Installation) -> FirewallFacts:
     if not wanted:
         return FirewallFacts(_tool())
     try:
-        ruleset = Ruleset.of(json.loads(nft("-j", "list", "ruleset")))
+        # Our own bounds refuse only who has thousands of connections open.
+        own = bounds_table(installation.settings.data_dir)
+        ruleset = Ruleset.of(json.loads(nft("-j", "list", "ruleset")), without=own)
     except NftImpossible as error:
         return FirewallFacts(_tool(), problem=str(error))
     return FirewallFacts(_tool(), tuple(PortFate(port, *ruleset.fate(port)) for port in wanted))

@@ -49,15 +49,16 @@ class Ruleset:
     sets: Mapping[_ChainId, tuple[Any, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, document: Json) -> "Ruleset":
-        """Return the ruleset in the JSON document of `nft`."""
+    def of(cls, document: Json, without: str = "") -> "Ruleset":
+        """Return the ruleset in the JSON document of `nft`, without the input chains of one table."""
         inputs: list[tuple[Chain, str]] = []
         rules: dict[_ChainId, list[Json]] = {}
         sets: dict[_ChainId, tuple[Any, ...]] = {}
         for item in document.get("nftables", ()):
             if "chain" in item:
                 chain = item["chain"]
-                if chain.get("hook") == "input" and chain.get("type") == "filter":
+                is_filter = chain.get("hook") == "input" and chain.get("type") == "filter"
+                if is_filter and chain["table"] != without:
                     chain_id = Chain(chain["family"], chain["table"], chain["name"])
                     inputs.append((chain_id, chain.get("policy", _ACCEPT)))
             elif "rule" in item:

@@ -9,10 +9,10 @@ from stat import S_IMODE
 from vpnkeys.doctor.finding import Verdict, fail, ok
 from vpnkeys.doctor.installation import Installation
 
-_DIRECTORIES = ("", "run", "tls", "backups")
+_DIRECTORIES = ("", "run", "tls", "acme", "backups")
 _SECRETS = (
     "vpnkeys.db*", "config.json*", ".config.*", "reality.json", "api-key.json", "vpnkeys.env",
-    "tls/key.pem", "backups/*", "run/*.sock",
+    "tls/key.pem", "acme/key.pem", "acme/account.pem", "backups/*", "run/*.sock",
 )  # fmt: skip
 _OTHERS = 0o077
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vpnkeys.doctor.checks.listeners import Listener, listeners
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import active_ports
 from vpnkeys.domain.portpool import PortRange
+from vpnkeys.xray.host.listeners import Listener, listeners
 
 SYNC = "vpnkeys sync"
 _ACTIVE = "active"

@@ -13,7 +13,8 @@ from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import reading, sqlite_file
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.ops.data_dir import api_socket
-from vpnkeys.xray.process.binary import FIRST_UNFIT, OLDEST_FIT, XRAY_VERSION, XrayUnfit, default_cache_dir, version_of
+from vpnkeys.xray.process.binary import XrayUnfit, default_cache_dir, version_of
+from vpnkeys.xray.process.tried import FIRST_UNFIT, OLDEST_FIT, XRAY_VERSION, numbers
 from vpnkeys.xray.rpc.control import XrayControl
 
 RESTART_XRAY = "vpnkeys sync --restart"
@@ -42,7 +43,7 @@ class XrayFacts:
 def look(installation: Installation) -> XrayFacts:
     """Return the facts on the running Xray, or on the program that would be started."""
     path = api_socket(installation.settings)
-    version, problem = _version(_program(installation))
+    version, problem = _version(program_of(installation))
     return XrayFacts(
         is_wanted=installation.server is not None,
         pid=installation.xray_pid,
@@ -88,12 +89,8 @@ def _of_program(facts: XrayFacts) -> Iterable[Verdict]:
         yield ok(f"Xray {facts.version}, {tested}; mihomo and sing-box can connect")
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """Return a version as numbers, which compare in the right order."""
-    return tuple(map(int, version.split(".")))
-
-
-def _program(installation: Installation) -> Path | None:
+def program_of(installation: Installation) -> Path | None:
+    """Return the Xray that runs, or that would be started; None when the server has to fetch one first."""
     if installation.xray_pid is not None:
         # This link leads to the program that runs, even when its file was replaced or deleted.
         return Path(f"/proc/{installation.xray_pid}/exe")

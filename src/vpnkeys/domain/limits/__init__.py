@@ -1,14 +1,6 @@
-"""Limits of a key: the status that follows from them, and the devices that may stay."""
+"""Limits of a key: the status that follows from them, their windows, and the devices that may stay."""
 
-from vpnkeys.domain.limits.status import (
-    LOOK_EVERY_S,
-    NO_LIMITS,
-    Limits,
-    Status,
-    Window,
-    judge,
-    look_again_in,
-    window_start,
-)
+from vpnkeys.domain.limits.status import LOOK_EVERY_S, NO_LIMITS, Limits, Status, judge, look_again_in
+from vpnkeys.domain.limits.window import Window, WindowUsage
 
-__all__ = ["LOOK_EVERY_S", "NO_LIMITS", "Limits", "Status", "Window", "judge", "look_again_in", "window_start"]
+__all__ = ["LOOK_EVERY_S", "NO_LIMITS", "Limits", "Status", "Window", "WindowUsage", "judge", "look_again_in"]

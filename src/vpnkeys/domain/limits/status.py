@@ -1,20 +1,11 @@
-"""Limits of a key, and the status that follows from them.
+"""Limits of a key, and the status that follows from them."""
 
-Days, weeks (from Monday) and months are those of UTC: UTC has no daylight saving time, so every day has 24 hours.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
-
-class Window(StrEnum):
-    """A window is the period of a traffic limit. Usage counts from zero in each; `total` is the key's whole life."""
-
-    TOTAL = "total"
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
+from vpnkeys.domain.limits.window import Window
 
 
 class Status(StrEnum):
@@ -30,7 +21,8 @@ class Status(StrEnum):
 class Limits:
     """The limits of a key; None means no limit.
 
-    `expires_at` is UTC without an offset; `speed_mbps` is in 10^6 bits per second, each way.
+    `expires_at` is UTC without an offset; `speed_mbps` is in 10^6 bits per second, each way. With `expires_after_s`
+    and no `expires_at`, the key expires so many seconds after its first byte, which sets `expires_at`.
     """
 
     expires_at: datetime | None = None
@@ -38,23 +30,36 @@ class Limits:
     traffic_window: Window = Window.TOTAL
     max_devices: int | None = None
     speed_mbps: int | None = None
+    expires_after_s: int | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the key's time begins with its first byte, and has not begun."""
+        return self.expires_after_s is not None and self.expires_at is None
+
+    def begun(self, now: datetime) -> Self:
+        """Return the limits of a key whose time begins now."""
+        return replace(self, expires_at=_later(now, timedelta(seconds=self.expires_after_s or 0)))
+
+    def extended(self, by: timedelta, now: datetime) -> Self:
+        """Return the limits of a key that expires later, an expired one from now. One that never expires stays so."""
+        if self.is_waiting:
+            after_s = min(timedelta(seconds=self.expires_after_s or 0) + by, _LONGEST_TERM)
+            return replace(self, expires_after_s=int(after_s.total_seconds()))
+        if self.expires_at is None:
+            return self
+        return replace(self, expires_at=_later(max(self.expires_at, now), by))
+
+
+_LONGEST_TERM = timedelta(days=36500)
+
+
+def _later(moment: datetime, by: timedelta) -> datetime:
+    """Return a later moment; beyond the year 9999, where the addition would overflow, the last one that there is."""
+    return moment + min(by, datetime.max - moment)  # noqa: DTZ901 - UTC without an offset, as everywhere
 
 
 NO_LIMITS = Limits()
-
-
-def window_start(window: Window, now: datetime) -> datetime | None:
-    """Return the start of the current window; None for `total`, which starts with the key."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    match window:
-        case Window.TOTAL:
-            return None
-        case Window.DAY:
-            return midnight
-        case Window.WEEK:
-            return midnight - timedelta(days=midnight.weekday())
-        case Window.MONTH:
-            return midnight.replace(day=1)
 
 
 def judge(limits: Limits, used_bytes: int, now: datetime) -> Status:

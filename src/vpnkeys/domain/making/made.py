@@ -1,18 +1,15 @@
 """Decides what a new key gets: what the caller chose, if this server has it to give, and else what is free."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeVar
 
 from vpnkeys.domain.change import KeyChanges, Snapshot
 from vpnkeys.domain.errors import AlreadyTaken, InvalidChoice, TargetsUnready
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Key, Taken
 from vpnkeys.domain.making.draft import Choices, Draft
 from vpnkeys.domain.reality import new_short_id, pad_short_id
 from vpnkeys.domain.traffic import Samples
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +45,11 @@ class _Maker:
 
     seen: Snapshot
     supply: Supply
-    _uuids: set[str] = field(init=False)
-    _short_ids: set[str] = field(init=False)
+    _uuids: Taken = field(init=False)
+    _short_ids: Taken = field(init=False)
 
     def __post_init__(self) -> None:
-        self._uuids = set(self.seen.taken_uuids)
-        # Padded, as Xray does: `ab` and `ab00` are one short id.
-        self._short_ids = set(map(pad_short_id, self.seen.taken_short_ids))
+        self._uuids, self._short_ids = self.seen.taken_uuids, self.seen.taken_short_ids
 
     def reserve(self, chosen: Choices) -> None:
         """Take what was chosen. Raises what `made` raises."""
@@ -82,10 +77,11 @@ class _Maker:
             note=draft.note,
             limits=draft.limits,
             fingerprint=draft.fingerprint,
+            node=seen.node,
         )
 
     def _free_short_id(self) -> str:
-        self._short_ids.add(short_id := new_short_id(self.seen.chance, self._short_ids))
+        self._short_ids.others.add(short_id := new_short_id(self.seen.chance, self._short_ids))
         return short_id
 
     def _require_ready(self, name: str) -> None:
@@ -103,11 +99,11 @@ def _left_of(keys: Iterable[Key], samples: Samples | None) -> Samples | None:
     if samples is None:
         return None
     left = {key.uuid: samples.usage[key.uuid] for key in keys if key.uuid in samples.usage}
-    return Samples(samples.epoch, left) if left else None
+    return replace(samples, usage=left) if left else None
 
 
-def _take(taken: set[T], value: T, what: str) -> None:
+def _take(taken: Taken, value: str, what: str) -> None:
     if value in taken:
         msg = f"{what} belongs to another key; choose another, or leave it out."
         raise AlreadyTaken(msg)
-    taken.add(value)
+    taken.others.add(value)

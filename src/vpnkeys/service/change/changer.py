@@ -17,6 +17,7 @@ from vpnkeys.domain.actor import SERVER, current_actor
 from vpnkeys.domain.audit import entries_of
 from vpnkeys.domain.change import KeyChanges, Snapshot, Stages
 from vpnkeys.domain.errors import (
+    CommitUnknown,
     ConfigRefused,
     ConfigUnwritable,
     KeysChangedMeanwhile,
@@ -30,11 +31,12 @@ from vpnkeys.domain.errors import (
     XrayRefused,
     XrayUnavailable,
 )
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Keys
+from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.plan import Plan, transition
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock, Transaction
-from vpnkeys.service.change.storage import take_back_intents, write_keys
+from vpnkeys.service.change.storage import take_back_intents, undone, write_keys
 from vpnkeys.service.reconcile import Reconciler
 
 _DECISIONS: Final = 5
@@ -42,6 +44,8 @@ _DECISIONS: Final = 5
 
 _PATIENCE_S = 2.0
 """Less than other writers have: keys whose limits are reached wait for `changing` meanwhile, and have to stop."""
+
+_AGAIN_AFTER_S: Final = (0.005, 0.03)
 
 _GIVE_UP_AFTER_S = 6.0
 """Two seconds before unanswered requests are cancelled (`server/ending.py`), so that a late commit is answered yet."""
@@ -85,17 +89,28 @@ class KeyChanger:
         """Let `decide` decide on the keys as they are now, carry that out, and return it.
 
         The steps: decide, commit stops and intents to start, let the node stop, let it start, commit the starts. Each
-        commit waits `patience_s` for other writers.
+        commit waits `patience_s` for other writers. Where several servers share a database, another one may change the
+        keys at the same moment; then all steps begin again.
         Raises what `decide` raises and SpeedLimitImpossible before anything is changed; StopPending and NotWritten when
         keys are stopped and the node or the disk lags behind; another Unavailable when all starts were taken back.
         """
+        ends_at = time.monotonic() + (patience_s if self.reconciler.store.is_remote else 0.0)
+        while True:
+            try:
+                return self._change(decide, patience_s)
+            except KeysChangedMeanwhile:
+                if time.monotonic() >= ends_at:
+                    raise
+            time.sleep(self.chance.uniform(*_AGAIN_AFTER_S))
+
+    def _change(self, decide: Callable[[Snapshot], KeyChanges], patience_s: float) -> KeyChanges:
         with self.reconciler.changing:
             self.ending.refuse_new()
             snapshot = self.snapshot()
             changes, stages = self._decided(snapshot, decide)
             try:
                 # Before the first commit, because it can refuse, and before a start, so that no key lacks its limit.
-                self.reconciler.follow_speeds(stages.before, stages.after)
+                self.reconciler.follow_speeds(stages.before, stages.after, stages.named)
                 self._write_stops_and_intents(snapshot, stages, patience_s)
                 # Outside of any transaction: a node may answer late or never, and would block all writers meanwhile.
                 self._stop(stages)
@@ -136,16 +151,17 @@ class KeyChanger:
 
         The counters in `fresh` count as used, although they are not merged yet.
         """
-        store = self.reconciler.store
-        used_bytes = self.used_bytes or store.used_bytes
+        used_bytes = self.used_bytes or self.reconciler.store.used_bytes
+        keys, intents, stops = self.reconciler.stops.known()
         return Snapshot(
-            keys=self.reconciler.stops.keys(),
-            intents=store.intents(),
-            stops=self.reconciler.stops.all(),
+            keys=keys.on(LOCAL.id),
+            intents=intents,
+            stops=tuple(stop for stop in stops if stop.node_id == LOCAL.id),
             now=self.clock.now(),
             used_bytes=lambda since: used_bytes(since, fresh),
             is_free=self.reconciler.host.is_free,
             chance=self.chance,
+            elsewhere=keys.off(LOCAL.id),
         )
 
     def _write_stops_and_intents(self, snapshot: Snapshot, stages: Stages, patience_s: float) -> None:
@@ -163,13 +179,15 @@ class KeyChanger:
                 stops.write(transaction)
                 # Under the write lock, because `changing` keeps out the threads of this process and no other process.
                 _require_unchanged(transaction, snapshot)
+                _require_no_other_server(transaction)
                 take_back_intents(transaction)
                 transaction.drop_stops(snapshot.old_stops)
                 write_keys(transaction, stages.first)
                 transaction.put_stops(stages.stops)
                 transaction.put_intents(stages.intents)
         except StoreUnavailable as error:
-            if stages.stops or stages.unconfirmed:
+            # A repeated stop changes nothing more; another change of a stopped key is refused, and must not be kept.
+            if stages.stops or (stages.unconfirmed and not stages.first.update):
                 self._stop_unwritten(stages, error)
             raise
         stops.have_been_written()
@@ -186,8 +204,8 @@ class KeyChanger:
             known = "Xray has not confirmed the stop yet, and the keys stop as soon as it answers"
         # Not the error's own words: they end with "nothing was changed".
         msg = (
-            f"{known}. The database does not take the stop, which holds while this server runs and is stored as soon "
-            "as there is space and no other program has the database locked: /health says what is wrong."
+            f"{known}. The database does not take the stop, which holds {self.reconciler.stops.holds} and is stored as "
+            "soon as there is space and no other program has the database locked: /health says what is wrong."
         )
         raise NotWritten(msg) from error
 
@@ -211,7 +229,7 @@ class KeyChanger:
 
     def _plan_of_stops(self, stages: Stages) -> Plan:
         """Return the plan that stops keys which work now, and repeats earlier stops that the node has not confirmed."""
-        plan = self._plan(stages.before, stages.stopped)
+        plan = self._plan(stages.before, stages.stopped, stages)
         if not stages.unconfirmed:
             return plan
         serving = {key.port for key in stages.stopped if key.serves}  # their clients stay connected
@@ -224,12 +242,10 @@ class KeyChanger:
 
     def _start(self, stages: Stages) -> None:
         """Let the node start keys; when this returns, their links work. Raises what `Node.apply` raises."""
-        self.reconciler.apply(self._plan(stages.stopped, stages.after))
+        self.reconciler.apply(self._plan(stages.stopped, stages.after, stages))
 
-    def _plan(self, before: tuple[Key, ...], after: tuple[Key, ...]) -> Plan:
-        if before is after:
-            return Plan()
-        return transition(self.reconciler.desired(before), self.reconciler.desired(after))
+    def _plan(self, before: Keys, after: Keys, stages: Stages) -> Plan:
+        return Plan() if before is after else transition(before, after, stages.named, self.reconciler.site)
 
     def _write_starts(self, stages: Stages, patience_s: float) -> None:
         """Commit the intents as keys, and forget the stops that this answer confirms to the client."""
@@ -248,6 +264,10 @@ class KeyChanger:
             return  # nothing was changed yet
         self.reconciler.expect_drift()
         self.reconciler.repair_soon()
+        if isinstance(error, CommitUnknown) and stages.last:
+            # In force from now on, and stored as soon as the database answers.
+            self.reconciler.stops.keep(*undone(stages))
+            return
         # An unexpected error leaves its intents to that repair, which takes them back as well.
         if not (stages.last and isinstance(error, VpnKeysError)):
             return
@@ -259,8 +279,14 @@ class KeyChanger:
 
 
 def _require_unchanged(transaction: Transaction, snapshot: Snapshot) -> None:
-    if transaction.keys() != snapshot.keys:
+    if Keys.of(transaction.keys()).on(LOCAL.id) != snapshot.keys:
         msg = "Another process changed the keys at the same moment. Nothing was changed; try again."
+        raise KeysChangedMeanwhile(msg)
+
+
+def _require_no_other_server(transaction: Transaction) -> None:
+    if len(transaction.intents()) > len(transaction.own_intents()):
+        msg = "Another server changes keys at this moment. Nothing was changed; try again."
         raise KeysChangedMeanwhile(msg)
 
 

@@ -1,21 +1,27 @@
-"""Stores changes of keys; stops that the database does not take are kept in memory until it does."""
+"""Stores changes of keys; stops that the database does not take are held in memory and in a journal until it does."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from vpnkeys.domain.change import ANSWERS_KEPT_FOR, KeyChanges, Stop
-from vpnkeys.domain.key import Key
-from vpnkeys.interfaces import Store, Transaction
+from vpnkeys.domain.change import ANSWERS_KEPT_FOR, Intent, KeyChanges, Stages, Stop
+from vpnkeys.domain.key import Keys
+from vpnkeys.domain.nodes import LOCAL
+from vpnkeys.domain.traffic import EpochSample
+from vpnkeys.interfaces import HeldStops, Holds, NoJournal, StopJournal, Store, Transaction
+from vpnkeys.service.samples import UnstoredSamples
+
+_LONG_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC without an offset, as everywhere
 
 
 def write_keys(transaction: Transaction, changes: KeyChanges) -> None:
     """Write changes of keys: deletions first, because ports are unique and a new key may get one of theirs."""
-    for key_id in changes.delete:
-        transaction.delete(key_id)
+    if changes.delete:
+        transaction.delete(*changes.delete)
     if changes.update:
         transaction.update(*changes.update)
-    for key in changes.insert:
-        transaction.insert(key)
+    if changes.insert:
+        transaction.insert(*changes.insert)
     if changes.counted is not None:
         transaction.ledger.start_from(changes.counted)
     if changes.answer is not None:
@@ -26,7 +32,7 @@ def write_keys(transaction: Transaction, changes: KeyChanges) -> None:
 
 def take_back_intents(transaction: Transaction) -> None:
     """Turn intents into stops: the node may have let clients in. An intent of a key that works is only dropped."""
-    intents = transaction.intents()
+    intents = transaction.own_intents()
     if not intents:
         return
     serving = {key.id for key in transaction.keys() if key.serves}  # noqa: SIM118 - not a dict
@@ -34,32 +40,66 @@ def take_back_intents(transaction: Transaction) -> None:
     transaction.put_stops(Stop.of(intent) for intent in intents if intent.key_id not in serving)
 
 
+def undone(stages: Stages) -> tuple[KeyChanges, tuple[Stop, ...]]:
+    """Return what takes the starts of a change back, whether they were stored or not, and stops of those keys.
+
+    The answer for a repetition of the request is forgotten with them.
+    """
+    changed, serving = {key.id for key in stages.last.update}, {key.id for key in stages.stopped if key.serves}
+    changes = KeyChanges(
+        update=tuple(key for key in stages.stopped if key.id in changed),
+        delete=tuple(key.id for key in stages.last.insert),
+        answer=stages.last.answer and replace(stages.last.answer, at=_LONG_AGO),
+    )
+    return changes, tuple(Stop.of(intent) for intent in stages.intents if intent.key_id not in serving)
+
+
 @dataclass(slots=True)
 class PendingStops:
     """Keeps in memory how the stops differ from their table: stops that it lacks, and stops that it still has.
 
-    A stop that the database cannot store is in force all the same. A stop that was answered to its client is finished
-    at once, and its row is deleted with the next change, so that a delete does not wait for a second commit.
+    A stop that the database cannot store is in force all the same, and is in the journal too, with the samples that it
+    is due to, so that the next server knows it (docs/adr/0016-one-road.md). A stop that was answered to its client is
+    finished at once, and its row is deleted with the next change, so that a delete does not wait for a second commit.
     """
 
     store: Store
+    journal: StopJournal = field(default_factory=NoJournal)
+    samples: UnstoredSamples | None = None
+    fresh: tuple[EpochSample, ...] = ()
+    """Samples that stops of now are due to, and which are not kept in `samples` yet."""
     _unwritten: KeyChanges = field(default_factory=KeyChanges, init=False)
     _unwritten_stops: tuple[Stop, ...] = field(default=(), init=False)
     _answered: frozenset[str] = field(default=frozenset(), init=False)
+    holds: Holds = field(default=Holds.UNTIL_EXIT, init=False)
+    """How long the stops hold that are not stored."""
 
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> Keys:
         """Return all keys, oldest first: those of the database, with the stops applied that it could not store."""
         return self._unwritten.applied_to(self.store.keys())
 
-    def all(self) -> tuple[Stop, ...]:
-        """Return the stops that are not finished."""
+    def own_keys(self) -> Keys:
+        """Return those of `keys` that live on the built-in node."""
+        return self.keys().on(LOCAL.id)
+
+    def known(self) -> tuple[Keys, tuple[Intent, ...], tuple[Stop, ...]]:
+        """Return keys, intents, and stops that are not finished, of all nodes: see `Store.last_known`.
+
+        Raises StoreUnavailable.
+        """
+        keys, intents, stored = self.store.last_known()
         # What the table lacks is newer than what it holds of the same key.
-        stops = {stop.key_id: stop for stop in (*self.store.stops(), *self._unwritten_stops)}
-        return tuple(stop for stop in stops.values() if stop.key_id not in self._answered)
+        stops = {stop.key_id: stop for stop in (*stored, *self._unwritten_stops)}
+        unfinished = tuple(stop for stop in stops.values() if stop.key_id not in self._answered)
+        return self._unwritten.applied_to(keys), intents, unfinished
+
+    def last_keys(self) -> Keys:
+        """Return those of the keys of `known` that live on the built-in node."""
+        return self.known()[0].on(LOCAL.id)
 
     def unconfirmed(self) -> tuple[Stop, ...]:
-        """Return the stops that the node has not confirmed."""
-        return tuple(stop for stop in self.all() if not stop.is_confirmed)
+        """Return the stops of `known` that the built-in node has not confirmed."""
+        return tuple(stop for stop in self.known()[2] if not stop.is_confirmed and stop.node_id == LOCAL.id)
 
     @property
     def are_unwritten(self) -> bool:
@@ -70,14 +110,42 @@ class PendingStops:
         """Keep stops that the database did not store, in place of earlier ones of the same keys."""
         named = changes.named
         update = (*(key for key in self._unwritten.update if key.id not in named), *changes.update)
-        self._unwritten = KeyChanges(update=update, delete=(*self._unwritten.delete, *changes.delete))
+        delete, answer = (*self._unwritten.delete, *changes.delete), changes.answer or self._unwritten.answer
+        unwritten = KeyChanges(update=update, delete=delete, answer=answer)
         kept = {stop.key_id: stop for stop in self._unwritten_stops}
         for stop in stops:
             # One a key, as in the table. An unconfirmed one stays, because the node has yet to confirm it.
             if stop.key_id not in kept or kept[stop.key_id].is_confirmed or not stop.is_confirmed:
                 kept[stop.key_id] = stop
-        self._unwritten_stops = tuple(kept.values())
+        unwritten_stops = tuple(kept.values())
+        if unwritten or unwritten_stops:
+            accounts = frozenset(key.account for key in unwritten.update)
+            samples = () if self.samples is None else self.samples.of(accounts, self.fresh)
+            # Before anybody can see the stops: what was shown must not be undone by the end of the server.
+            self.holds = self.journal.keep(HeldStops(unwritten, unwritten_stops, samples))
+        self._unwritten, self._unwritten_stops = unwritten, unwritten_stops
         self._answered -= named
+
+    def take_up(self) -> None:
+        """Hold the stops that an earlier server left in the journal. Raises StoreUnavailable.
+
+        Those that the database has are left out: that server may have ended between its commit and clearing the
+        journal, and a backup that was restored since has its own keys.
+        """
+        held = self.journal.read()
+        if held is None:
+            return
+        stored = {key.id: key for key in self.store.keys()}  # noqa: SIM118 - not a dict
+        update = tuple(key for key in held.changes.update if stored.get(key.id, key) != key)
+        delete = tuple(key_id for key_id in held.changes.delete if key_id in stored)
+        changes = KeyChanges(update=update, delete=delete)
+        if not changes:
+            self.journal.clear()
+            return
+        if self.samples is not None:
+            for samples, at, has_ended in held.samples:
+                self.samples.keep(samples, at, has_ended=has_ended)
+        self.keep(changes, (stop for stop in held.stops if stop.key_id in changes.named))
 
     def forget(self, key_ids: Iterable[str]) -> None:
         """Forget stops that took effect and were answered to their clients."""
@@ -91,4 +159,6 @@ class PendingStops:
 
     def have_been_written(self) -> None:
         """Note that the commit succeeded and the table is up to date."""
+        if self.are_unwritten:
+            self.journal.clear()
         self._unwritten, self._unwritten_stops, self._answered = KeyChanges(), (), frozenset()

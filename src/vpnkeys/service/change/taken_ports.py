@@ -26,7 +26,7 @@ class TakenPorts:
 
         Raises StoreUnavailable.
         """
-        keys, pending = self.stops.keys(), self.stops.unconfirmed()
+        keys, pending = self.stops.last_keys(), self.stops.unconfirmed()
         shared = self.host.hold_ports({key.port for key in keys} | {stop.port for stop in pending})
         if shared - self.shared:
             _log.error(

@@ -1,5 +1,6 @@
 """Finds problems in facts that are at hand; nothing here waits."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,14 +20,16 @@ _OF_WORKER = MappingProxyType(
         "repairer": Code.REPAIR_LATE,
         "guard-table": Code.GUARD_NOT_KEPT,
         "speed-table": Code.SPEED_LIMITS_NOT_KEPT,
+        "bounds-table": Code.CONNECTIONS_UNBOUNDED,
         "daily-backup": Code.BACKUP_LATE,
     }
 )
 
 _MIB = 2**20
 _LOW_BYTES, _FULL_BYTES = 16 * _MIB, FULL_BELOW_BYTES
+_NEARLY_ALL = 0.8
 _DAY_S = 86400.0
-_CERTIFICATE_S = 14 * _DAY_S
+_CERTIFICATE_S, _CERTIFICATE_SHARE = 14 * _DAY_S, 5  # the time that is left, at most this part of the whole
 _BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after it
 
 
@@ -34,21 +37,26 @@ _BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after i
 class HostFacts:
     """What this host says of itself; None where it cannot be read or does not exist.
 
-    `free_bytes` leaves out the space of the reserve, whether it is kept or was given up.
+    `free_bytes` leaves out the space of the reserve, whether it is kept or was given up. `secrets_missing` are names of
+    files.
     """
 
     free_bytes: int | None = None
     backup_age_s: float | None = None
     certificate_expires_in_s: float | None = None
+    certificate_lifetime_s: float | None = None
     is_writable: bool = True
     address_fault: str = ""
+    secrets_missing: tuple[str, ...] = ()
+    renewal_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFacts:
     """What is known of config.json.
 
-    `is_unfit`: Xray refuses it. `is_left_out`: the running Xray was started without the operator's sections.
+    `is_unfit`: Xray refuses it. `is_left_out`: the running Xray was started without the operator's sections, of which
+    `dns` may be one (`has_own_dns`).
     `set_aside` are the names of copies, `reserved_ports` are those of our range that the operator's inbounds have.
     """
 
@@ -56,8 +64,31 @@ class ConfigFacts:
     is_unfit: bool = False
     has_comments: bool = False
     is_left_out: bool = False
+    has_own_dns: bool = False
     set_aside: tuple[str, ...] = ()
     reserved_ports: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFacts:
+    """What is known of connections to the keys' ports. Numbers are (used, limit), or None where they are unknown.
+
+    `unbounded` says why a bound that is wanted is not kept by the kernel. `descriptors` are Xray's, `tracked` are the
+    kernel's entries of connection tracking.
+    """
+
+    unbounded: str = ""
+    descriptors: tuple[int, int] | None = None
+    tracked: tuple[int, int] | None = None
+
+
+def of_connections(facts: ConnectionFacts) -> Iterator[tuple[Code, str]]:
+    """Yield the problems of connections to the keys' ports."""
+    if facts.unbounded:
+        yield Code.CONNECTIONS_UNBOUNDED, facts.unbounded
+    for code, use in ((Code.DESCRIPTORS_LOW, facts.descriptors), (Code.CONNTRACK_LOW, facts.tracked)):
+        if use is not None and use[0] > _NEARLY_ALL * use[1]:
+            yield code, f"{use[0]} of {use[1]}"
 
 
 def in_config(facts: ConfigFacts) -> Iterator[tuple[Code, str]]:
@@ -84,14 +115,19 @@ def late_workers(statuses: Iterable[WorkerStatus]) -> Iterator[tuple[Code, str]]
 
 
 def on_host(facts: HostFacts) -> Iterator[tuple[Code, str]]:
-    """Yield the problems of disk space, certificate, backups and address."""
+    """Yield the problems of disk space, secrets, certificate, backups and address."""
     free, expires, age = facts.free_bytes, facts.certificate_expires_in_s, facts.backup_age_s
     if not facts.is_writable:
         yield Code.DISK_READ_ONLY, ""
     if free is not None and free < _LOW_BYTES:
         yield (Code.DISK_FULL if free < _FULL_BYTES else Code.DISK_LOW), ""
-    if expires is not None and expires < _CERTIFICATE_S:
+    if facts.secrets_missing:
+        yield Code.SECRET_MISSING, ", ".join(facts.secrets_missing)
+    soon = min(_CERTIFICATE_S, (facts.certificate_lifetime_s or math.inf) / _CERTIFICATE_SHARE)
+    if expires is not None and expires < soon:
         yield (Code.CERTIFICATE_EXPIRED if expires <= 0 else Code.CERTIFICATE_EXPIRING), ""
+    if facts.renewal_fault:
+        yield Code.CERTIFICATE_RENEWAL, facts.renewal_fault
     if age is not None and age > _BACKUP_S:
         yield Code.BACKUP_LATE, ""
     if facts.address_fault:

@@ -16,6 +16,7 @@ class Code(StrEnum):
     DISK_FULL = "disk_full"
     DISK_LOW = "disk_low"
     DISK_READ_ONLY = "disk_read_only"
+    SECRET_MISSING = "secret_missing"  # noqa: S105 - the code of a problem
     STOPS_PENDING = "stops_pending"
     STOPS_UNWRITTEN = "stops_unwritten"
     REPAIR_LATE = "repair_late"
@@ -31,9 +32,13 @@ class Code(StrEnum):
     TARGET_DOWN = "target_down"
     CONNECTIONS_NOT_CUT = "connections_not_cut"
     GUARD_NOT_KEPT = "guard_not_kept"
+    CONNECTIONS_UNBOUNDED = "connections_unbounded"
+    DESCRIPTORS_LOW = "descriptors_low"
+    CONNTRACK_LOW = "conntrack_low"
     SPEED_LIMITS_NOT_KEPT = "speed_limits_not_kept"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_EXPIRING = "certificate_expiring"
+    CERTIFICATE_RENEWAL = "certificate_renewal"
     BACKUP_LATE = "backup_late"
     WORKER_LATE = "worker_late"
 
@@ -81,6 +86,10 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         Code.DISK_READ_ONLY: Trouble(
             "Nothing can be written to the data directory: its disk is read-only, or its permissions are wrong.",
             "`findmnt -T /var/lib/vpnkeys`; `dmesg`; `mount -o remount,rw`",
+        ),
+        Code.SECRET_MISSING: Trouble(
+            "A secret is missing in the data directory: the server goes on, and its next start will be refused.",
+            "`vpnkeys system fix-reality-keys` writes `reality.json` again; `VPNKEYS_API_KEY` replaces `api-key.json`",
         ),
         Code.STOPS_PENDING: Trouble(
             "Xray has not confirmed yet that stopped keys are out.",
@@ -139,8 +148,21 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "Open connections of stopped keys cannot be ended.", "give the service `CAP_NET_ADMIN`: run it as installed"
         ),
         Code.GUARD_NOT_KEPT: Trouble(
-            "The packet filter is not in force: customers may reach private networks, by names that lead there.",
+            "The packet filter is not in force: only Xray's own rules keep customers out of private networks. "
+            "Calls and games may fail.",
             "`apt-get install nftables`; run the service as installed, with `CAP_NET_ADMIN`; restart it",
+        ),
+        Code.CONNECTIONS_UNBOUNDED: Trouble(
+            "The kernel does not bound the connections of one address: a flood of them may keep customers out.",
+            "`apt-get install nftables`; run the service as installed, with `CAP_NET_ADMIN`; restart it",
+        ),
+        Code.DESCRIPTORS_LOW: Trouble(
+            "Xray has used most of its file descriptors: when none is left, no customer gets in.",
+            "`vpnkeys doctor` has the command that gives it more; lower `VPNKEYS_CONNECTIONS_PER_SOURCE` in a flood",
+        ),
+        Code.CONNTRACK_LOW: Trouble(
+            "The kernel's table of connections is nearly full: when it is, this host gets no new connections.",
+            "`sysctl -w net.netfilter.nf_conntrack_max=1048576`, and the same in a file of `/etc/sysctl.d`",
         ),
         Code.SPEED_LIMITS_NOT_KEPT: Trouble(
             "The speed limits are gone and cannot be restored.", "`nft list ruleset`; restart the service"
@@ -150,6 +172,11 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         ),
         Code.CERTIFICATE_EXPIRING: Trouble(
             "The certificate of the API expires within 14 days.", "renew the certificate; `vpnkeys doctor`"
+        ),
+        Code.CERTIFICATE_RENEWAL: Trouble(
+            "The authority has issued no certificate for the domain. The one before stays, or a self-signed one.",
+            "`journalctl -u vpnkeys` has its words. The name must lead to this server, and TCP 80 (443, if the API is "
+            "there) must be open to all. It is tried again by itself",
         ),
         Code.BACKUP_LATE: Trouble("The daily backup is overdue.", "`vpnkeys backups make`; the log has the reason"),
         Code.WORKER_LATE: Trouble(

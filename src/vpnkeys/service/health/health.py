@@ -2,13 +2,21 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.service.health.checks import ConfigFacts, dead_targets, in_config, late_workers, on_host
+from vpnkeys.service.health.bounded import Bounded
+from vpnkeys.service.health.checks import (
+    ConfigFacts,
+    ConnectionFacts,
+    dead_targets,
+    in_config,
+    late_workers,
+    of_connections,
+    on_host,
+)
 from vpnkeys.service.health.codes import Code
 from vpnkeys.service.health.questions import Questions
 from vpnkeys.service.health.recent import Recent
@@ -27,6 +35,7 @@ _JOB = Job(
     stop_within_s=0.5,
 )
 
+_OWN_DNS = "names that change their answer lead inside, as config.json has a dns section of your own"
 _OFTEN = 3  # once is a mistake, twice may be a coincidence
 
 
@@ -54,7 +63,7 @@ class Health:
 
     `can_cut` says whether open connections of removed keys can be ended; `full_cone` whether the kernel filters each
     packet of customers, so that one UDP session may reach many peers. Without it UDP works with one peer a session, and
-    a name that is public first and private next leads customers to private networks.
+    names are resolved by Xray's own `dns` section, unless the operator has one.
     """
 
     reconciler: Reconciler
@@ -63,14 +72,18 @@ class Health:
     can_cut: bool
     full_cone: bool
     config: Callable[[], ConfigFacts] = ConfigFacts
+    connections: Callable[[], ConnectionFacts] = ConnectionFacts
     since: Since = field(default_factory=Since)
     drifts: Recent = field(default_factory=Recent)
     worker: Worker = field(init=False)
+    _read: Callable[[], tuple[tuple[Key, ...], bool]] = field(init=False)
     _started_at: float = field(default_factory=time.monotonic, init=False)
 
     def __post_init__(self) -> None:
         """Make the worker, by which problems have the right `since` also when nobody asks."""
         self.worker = Worker(_JOB, self._watch)
+        is_remote = self.reconciler.store.is_remote
+        self._read = Bounded(self._keys_and_pending).result if is_remote else self._keys_and_pending
 
     def report(self) -> HealthReport:
         """Return the state at this moment."""
@@ -110,35 +123,34 @@ class Health:
         if not self.can_cut:
             yield Code.CONNECTIONS_NOT_CUT, ""
         if not self.full_cone:
-            yield Code.GUARD_NOT_KEPT, ""
+            yield Code.GUARD_NOT_KEPT, _OWN_DNS if self.config().has_own_dns else ""
         if self.reconciler.stops.are_unwritten:
             yield Code.STOPS_UNWRITTEN, ""
         if (times := self.drifts.times(self.reconciler.drifts)) >= _OFTEN:
             yield Code.DRIFT_RETURNS, f"{times} times within an hour"
-        if taken := self.reconciler.taken.ports | self.reconciler.taken.shared | self._of_own_inbounds():
-            yield Code.PORT_TAKEN, f"{len(taken)} key(s)"
         yield from late_workers(self.statuses())
         yield from on_host(self.questions.host)
+        yield from of_connections(self.connections())
         yield from in_config(self.config())
         yield from self._in_database()
 
-    def _of_own_inbounds(self) -> frozenset[int]:
-        """Return the ports of keys that the operator gave to inbounds of their own: the kernel shares connections out.
-
-        Xray binds with SO_REUSEPORT, so that both listen, and the key's customers get in by chance.
-        """
-        reserved = self.config().reserved_ports
-        with suppress(Unavailable):
-            return reserved & {key.port for key in self.reconciler.stops.keys()} if reserved else reserved  # noqa: SIM118 - not a dict
-        return frozenset()
-
     def _in_database(self) -> Iterator[tuple[Code, str]]:
+        taken = self.reconciler.taken.ports | self.reconciler.taken.shared
         try:
-            keys: tuple[Key, ...] = self.reconciler.stops.keys()
-            has_pending = bool(self.reconciler.stops.unconfirmed())
-        except Unavailable:
+            keys, has_pending = self._read()
+        except (Unavailable, TimeoutError):
             yield Code.DATABASE_UNREADABLE, ""
-            return
-        if has_pending:
-            yield Code.STOPS_PENDING, ""
-        yield from dead_targets(keys, self.reconciler.node.targets_seen())
+        else:
+            # Xray binds with SO_REUSEPORT, so that an inbound of the operator's listens on the port of a key too: the
+            # kernel shares connections out, and the key's customers get in by chance.
+            taken |= self.config().reserved_ports & {key.port for key in keys}
+            if self.reconciler.store.is_standby():
+                yield Code.DATABASE_UNWRITABLE, "it is read-only, as a standby is"
+            if has_pending:
+                yield Code.STOPS_PENDING, ""
+            yield from dead_targets(keys, self.reconciler.node.targets_seen())
+        if taken:
+            yield Code.PORT_TAKEN, f"{len(taken)} key(s)"
+
+    def _keys_and_pending(self) -> tuple[tuple[Key, ...], bool]:
+        return self.reconciler.stops.own_keys(), bool(self.reconciler.stops.unconfirmed())

@@ -1,4 +1,4 @@
-"""Examines Xray, the database and the disk in the background, so that `/health` answers at once.
+"""Examines Xray, the database and this host in the background, so that `/health` answers at once.
 
 Each question is a worker. One that gets no answer, or an error, is late, also while it hangs.
 """
@@ -35,8 +35,8 @@ _DATABASE = Job(
     stop_within_s=_STOP_WITHIN_S,
 )
 _HOST = Job(
-    name="look-at-disk",
-    failing="the disk could not be examined",
+    name="look-at-host",
+    failing="the host could not be examined",
     every_s=5.0,
     back_off_s=(5.0,),
     late_after_s=20.0,
@@ -47,7 +47,7 @@ _HOST = Job(
 
 @dataclass(slots=True)
 class Questions:
-    """The three workers, and the last answer of the disk.
+    """The three workers, and the last answer of the host.
 
     `require_answer` raises XrayUnavailable when Xray did not answer its last call; a frozen one accepts connections.
     """

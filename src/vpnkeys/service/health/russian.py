@@ -15,6 +15,7 @@ class Text(NamedTuple):
 
 
 _FREE_SPACE = "освободите место: `df -h /var/lib/vpnkeys`"
+_WITH_NFT = "`apt-get install nftables`; запускайте службу так, как установлено, с `CAP_NET_ADMIN`; перезапустите её"
 _RENEW = "обновите его; `vpnkeys doctor`"
 
 IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
@@ -38,6 +39,10 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
         Code.DISK_READ_ONLY: Text(
             "В каталог данных нельзя писать: диск доступен только для чтения или неверны права.",
             "`findmnt -T /var/lib/vpnkeys`; `dmesg`; `mount -o remount,rw`",
+        ),
+        Code.SECRET_MISSING: Text(
+            "В каталоге данных нет секрета: сервер работает, но в следующий раз не запустится.",
+            "`vpnkeys system fix-reality-keys` запишет `reality.json` заново; `VPNKEYS_API_KEY` заменит `api-key.json`",
         ),
         Code.STOPS_PENDING: Text(
             "Xray ещё не подтвердил, что остановленные ключи отключены.", "дождитесь ответа Xray, затем `vpnkeys sync`"
@@ -95,14 +100,33 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "дайте службе `CAP_NET_ADMIN`: запускайте её так, как установлено",
         ),
         Code.GUARD_NOT_KEPT: Text(
-            "Фильтр пакетов не действует: клиенты могут попасть в частные сети по именам, которые туда ведут.",
-            "`apt-get install nftables`; запускайте службу так, как установлено, с `CAP_NET_ADMIN`; перезапустите её",
+            "Фильтр пакетов не действует: от частных сетей клиентов отделяют только правила Xray, звонки и игры могут "
+            "не работать.",
+            _WITH_NFT,
+        ),
+        Code.CONNECTIONS_UNBOUNDED: Text(
+            "Ядро не ограничивает число соединений с одного адреса: потоком соединений можно не пустить клиентов.",
+            _WITH_NFT,
+        ),
+        Code.DESCRIPTORS_LOW: Text(
+            "Xray занял почти все файловые дескрипторы: когда они кончатся, клиенты не подключатся.",
+            "команду, которая их добавит, покажет `vpnkeys doctor`; при атаке уменьшите "
+            "`VPNKEYS_CONNECTIONS_PER_SOURCE`",
+        ),
+        Code.CONNTRACK_LOW: Text(
+            "Таблица соединений ядра почти полна: когда она заполнится, сервер не примет новых соединений.",
+            "`sysctl -w net.netfilter.nf_conntrack_max=1048576` и то же в файле каталога `/etc/sysctl.d`",
         ),
         Code.SPEED_LIMITS_NOT_KEPT: Text(
             "Ограничения скорости пропали и не восстанавливаются.", "`nft list ruleset`; перезапустите службу"
         ),
         Code.CERTIFICATE_EXPIRED: Text("Срок сертификата API истёк.", _RENEW),
         Code.CERTIFICATE_EXPIRING: Text("Срок сертификата API истекает в течение 14 дней.", _RENEW),
+        Code.CERTIFICATE_RENEWAL: Text(
+            "Удостоверяющий центр не выдал сертификат для домена. Действует прежний или самоподписанный.",
+            "его слова — в `journalctl -u vpnkeys`. Имя должно вести на этот сервер, а TCP 80 (443, если API там) "
+            "должен быть открыт для всех. Попытки повторяются сами",
+        ),
         Code.BACKUP_LATE: Text("Ежедневная копия просрочена.", "`vpnkeys backups make`; причина в журнале"),
         Code.WORKER_LATE: Text(
             "Фоновая работа просрочена.", "причина в журнале; если не проходит, перезапустите службу"

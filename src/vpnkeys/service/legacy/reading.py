@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 from vpnkeys.domain.errors import InvalidName
-from vpnkeys.domain.key import VISION, Key, parse_name
+from vpnkeys.domain.key import VISION, Key
+from vpnkeys.domain.naming import parse_name
 from vpnkeys.domain.reality import pad_short_id
 from vpnkeys.service.legacy.config import Served, ServedConfig, read_config, read_key_pair
 from vpnkeys.service.legacy.importing import Clash, LegacyInstallation

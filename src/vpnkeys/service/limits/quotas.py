@@ -10,6 +10,7 @@ from vpnkeys.domain.key import Key, windows_of
 from vpnkeys.domain.limits import LOOK_EVERY_S, Limits, Status, judge, look_again_in
 from vpnkeys.domain.traffic import NOTHING, Bytes, Samples
 from vpnkeys.service.keys import KeyService
+from vpnkeys.service.limits.striking import enforce_limits
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.worker import Job, Worker
 
@@ -60,7 +61,9 @@ class QuotaWatch:
 
         Raises Unavailable.
         """
-        if (keys := self.keys.list()) is not self._all:  # it is the same tuple until a key changes
+        if (
+            keys := self.keys.reconciler.stops.last_keys()
+        ) is not self._all:  # it is the same tuple until a key changes
             self._all = keys
             self._limited = tuple(key for key in keys if key.serves and key.limits.traffic_bytes is not None)
             self._seen = {key.account: self._seen[key.account] for key in self._limited if key.account in self._seen}
@@ -108,7 +111,7 @@ class QuotaWatch:
         # what is stored, would start the keys again.
         with self.keys.reconciler.changing:
             try:
-                self.keys.enforce_limits([sample])
+                enforce_limits(self.keys.changer, [sample])
             finally:
                 # Not a new sample alone: an Xray that dies before it would take along what the stop is due to.
                 self.traffic.note(sample, at)

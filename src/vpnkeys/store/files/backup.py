@@ -30,19 +30,22 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from sqlalchemy import Engine
 
 from vpnkeys.domain.errors import DatabaseDamaged, Rejected, StoreUnavailable
-from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.files.rows import Rows, migrated_rows
 from vpnkeys.store.sql.faults import damaged, translated
-from vpnkeys.store.sql.migrate import current_revision, migrate
+from vpnkeys.store.sql.schema import foreign_parts, mistyped_column
 
 DATABASE = "vpnkeys.db"
-MEMBERS = (DATABASE, "reality.json", "api-key.json", "tls/cert.pem", "tls/key.pem", "vpnkeys.env")
+MEMBERS = (
+    DATABASE, "reality.json", "api-key.json", "tls/cert.pem", "tls/key.pem", "acme/cert.pem", "acme/key.pem",
+    "acme/account.pem", "vpnkeys.env",
+)  # fmt: skip
 """The files that a backup may contain, by their paths in the data directory."""
 COMPANIONS = ("-wal", "-shm", "-journal")
 """Files that SQLite keeps beside a database, and would apply to another database put in its place."""
 
+_NAMED = 5
 _MAGIC = b"vpnkeys backup\n"
 _FORMAT = 1
 _HEADER_MAX_BYTES = 4096
@@ -134,23 +137,44 @@ def copy_database(database: Path) -> bytes:
         return copy.read_bytes()
 
 
-def make_fit(database: Path) -> tuple[int, ...]:
-    """Check the database of a backup, migrate it to this version, and return its keys' ports. Raises BackupRefused.
+def make_fit(database: Path) -> Rows:
+    """Check the database of a backup, migrate it to this version, and return what it grants. Raises BackupRefused.
+
+    Its schema is compared before anything else: until then it is only read, and nothing in it runs.
 
     Afterwards it is a single file, without -wal or -journal, and synced to disk.
     """
     try:
+        _require_own_schema(database)
         _check_integrity(database)
-        ports = _brought_up_to_date(database)
+        if wrong := mistyped_column(database):
+            raise BackupRefused(f"its database was altered: {wrong} has a value that is none of its type")
+        rows = migrated_rows(database)
     except (sqlite3.Error, DatabaseDamaged) as error:
         raise BackupRefused("its database is damaged; give another backup") from error
+    except ValueError as error:
+        raise BackupRefused(f"its database was altered: {error}; give another backup") from error
     if any(database.with_name(database.name + end).exists() for end in COMPANIONS):
         raise BackupRefused(
             "its database cannot be made one file: another process has it open; end that one and try again"
         )
     with database.open("rb+") as file:
         os.fsync(file.fileno())
-    return ports
+    return rows
+
+
+def _require_own_schema(database: Path) -> None:
+    try:
+        foreign = foreign_parts(database)
+    except DatabaseDamaged:
+        raise
+    except StoreUnavailable as error:
+        raise BackupRefused(f"its database is from a newer vpnkeys; use that version: {error}") from error
+    if foreign is None:
+        raise BackupRefused("its database is not one of vpnkeys")
+    if foreign:
+        msg = f"its database was altered: {', '.join(foreign[:_NAMED])} is not as vpnkeys makes it; give another backup"
+        raise BackupRefused(msg)
 
 
 def _check_integrity(database: Path) -> None:
@@ -158,27 +182,6 @@ def _check_integrity(database: Path) -> None:
         (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise damaged()
-
-
-def _brought_up_to_date(database: Path) -> tuple[int, ...]:
-    engine = open_engine(f"sqlite:///{database}")
-    try:
-        _migrate(engine)
-    finally:
-        engine.dispose()
-    with closing(sqlite3.connect(database)) as connection:
-        return tuple(row[0] for row in connection.execute("SELECT port FROM keys ORDER BY port"))
-
-
-def _migrate(engine: Engine) -> None:
-    if current_revision(engine) is None:
-        raise BackupRefused("its database is not one of vpnkeys")
-    try:
-        migrate(engine)
-    except DatabaseDamaged:
-        raise
-    except StoreUnavailable as error:
-        raise BackupRefused(f"its database is from a newer vpnkeys; use that version: {error}") from error
 
 
 def _opening(raw: bytes) -> tuple[dict[str, Any], bytes]:

@@ -1,4 +1,7 @@
-"""Creates and renews the API's self-signed TLS certificate, which is used unless the operator sets another one."""
+"""Creates and renews the API's self-signed TLS certificate, which is used unless the operator sets another one.
+
+With a domain it is used until an authority has issued one (`vpnkeys/acme/`), in files of its own.
+"""
 
 import datetime as dt
 import logging
@@ -39,11 +42,42 @@ class CertificateFiles:
         return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
+def own_files(data_dir: Path, server_address: str) -> CertificateFiles:
+    """Return the paths of the self-signed certificate."""
+    return CertificateFiles(data_dir / "tls" / "cert.pem", data_dir / "tls" / "key.pem", server_address)
+
+
+def issued_files(data_dir: Path) -> CertificateFiles:
+    """Return the paths of the certificate that an authority issues."""
+    return CertificateFiles(data_dir / "acme" / "cert.pem", data_dir / "acme" / "key.pem")
+
+
+def load_issued(data_dir: Path, server_address: str) -> CertificateFiles:
+    """Return the certificate that an authority issued; until it has, a copy of the self-signed one.
+
+    Its key stays, so that a renewal replaces one file, and no crash leaves a certificate without its key.
+    """
+    own, files = load_certificate(data_dir, server_address), issued_files(data_dir)
+    files.cert.parent.mkdir(mode=0o700, exist_ok=True)
+    if not _is_pair(files):
+        write_atomically(files.key, own.key.read_bytes())
+        write_atomically(files.cert, own.cert.read_bytes())
+    return files
+
+
+def _is_pair(files: CertificateFiles) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(files.cert.read_bytes())
+        key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
+    except (OSError, ValueError):
+        return False
+    return certificate.public_key() == key.public_key()
+
+
 def load_certificate(data_dir: Path, server_address: str) -> CertificateFiles:
     """Return the self-signed certificate for this host's names and `server_address`; the first call creates it."""
-    directory = data_dir / "tls"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    files = CertificateFiles(directory / "cert.pem", directory / "key.pem", server_address)
+    files = own_files(data_dir, server_address)
+    files.cert.parent.mkdir(mode=0o700, exist_ok=True)
     if not (files.cert.exists() and files.key.exists()):
         _make(files, sorted({server_address, *host_names()}), ec.generate_private_key(ec.SECP256R1()))
     try:

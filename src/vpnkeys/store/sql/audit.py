@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, insert, select
 
 from vpnkeys.domain.actor import current_actor
-from vpnkeys.domain.audit import Entry, Outcome, Record
-from vpnkeys.domain.key import spellings_of
+from vpnkeys.domain.audit import Entry, Filter, Outcome, Record
+from vpnkeys.domain.key import spelled
 from vpnkeys.store.sql.rows import record_row, to_record
 from vpnkeys.store.sql.tables import audit
 
@@ -28,12 +28,21 @@ def write_records(
         connection.execute(_INSERT, rows)
 
 
-def read_records(connection: Connection, limit: int, before_id: int | None, subject: str | None) -> tuple[Record, ...]:
-    """Return up to `limit` records, newest first; where given, only those before a record or about a subject."""
+def read_records(
+    connection: Connection, limit: int, before_id: int | None, subject: str | None, chosen: Filter
+) -> tuple[Record, ...]:
+    """Return up to `limit` chosen records, newest first; where given, only those before a record or about a subject."""
     wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
     # By id, not by an offset: a page stays right while new records are added in front of it.
     if before_id is not None:
         wanted = wanted.where(audit.c.id < before_id)
     if subject is not None:
-        wanted = wanted.where(audit.c.subject.in_(spellings_of(subject)))
+        wanted = wanted.where(audit.c.subject.in_(spelled(subject)))
+    if chosen.action:
+        exact = audit.c.action == chosen.action
+        wanted = wanted.where(exact | audit.c.action.startswith(f"{chosen.action}.", autoescape=True))
+    if chosen.actor:
+        wanted = wanted.where(audit.c.actor.icontains(chosen.actor, autoescape=True))
+    if chosen.outcome is not None:
+        wanted = wanted.where(audit.c.outcome == chosen.outcome.value)
     return tuple(to_record(row._mapping) for row in connection.execute(wanted))  # noqa: SLF001 - SQLAlchemy's public name for it

@@ -3,24 +3,30 @@
 import os
 import sqlite3
 import threading
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from vpnkeys.domain.change import Intent, Stop
 from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.key import Key
 from vpnkeys.files import give_up_reserve, make_room
 from vpnkeys.interfaces import PATIENCE_S
 from vpnkeys.store.sql.faults import Cause, cause_of, damaged, translated
+from vpnkeys.store.sql.memory import Tables, read_changed
+from vpnkeys.store.sql.opened import opened
+from vpnkeys.store.sql.tables import generations as generations_table
 
+_NUMBERS = select(generations_table)
 _READS_ONLY = "vpnkeys_reads_only"
 _DRAIN_S = 0.2
 """How long a connection waits at first for those that only read: see `_Opener`."""
-_NO_ROOM = frozenset({Cause.READ_ONLY, Cause.IO, Cause.FULL, Cause.CANNOT_OPEN})
 _UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
 
 
@@ -31,8 +37,9 @@ def open_engine(url: str) -> Engine:
     on, and transactions begun by ourselves. pysqlite's own begin late and as readers, which lost 351 of 400 concurrent
     updates; `BEGIN IMMEDIATE` lost none.
     """
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return _open_postgresql(parsed)
     # A pooled connection is used by one thread after another, which sqlite3 refuses with its check on.
     engine = create_engine(url, poolclass=QueuePool, connect_args={"timeout": PATIENCE_S, "check_same_thread": False})
     directory = directory_of(engine)
@@ -43,6 +50,16 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "begin", opener.refuse_when_removed)  # after it, as the log is there from then on
     event.listen(engine, "handle_error", partial(_give_up_reserve_when_full, directory))
     return engine
+
+
+def _open_postgresql(url: URL) -> Engine:
+    # Here, so that the many servers with SQLite do without: the driver and its dialect take a tenth of the whole start.
+    try:
+        from vpnkeys.store.sql.postgresql.opening import open_postgresql  # noqa: PLC0415 - see above
+    except ImportError as error:
+        msg = f"VPNKEYS_DATABASE_URL needs psycopg, PostgreSQL's driver for Python, which ./run installs: {error}."
+        raise StoreUnavailable(msg) from error
+    return open_postgresql(url.set(drivername="postgresql+psycopg"))
 
 
 def directory_of(engine: Engine) -> Path | None:
@@ -75,11 +92,13 @@ class _Opener:
         file = Path(str(args[0]))
         make_room(file.parent)
         with self._changed:
-            if os.access(file, os.W_OK):
+            was_protected = _is_protected(file)
+            if not was_protected:
                 is_drained = self._changed.wait_for(lambda: not self._reading_only, self._drain_s)
                 self._drain_s = _DRAIN_S if is_drained else min(2 * self._drain_s, PATIENCE_S)
-            connection, is_complete = _opened(file, args, options)
-            is_protected = file.exists() and not os.access(file, os.W_OK)
+            connection, is_complete = opened(file, args, options)
+            # Before and after, as a disk may come back in between, and one that is taken for writing is kept for good.
+            is_protected = was_protected or _is_protected(file)
             record.info[_READS_ONLY] = is_complete or is_protected or bool(self._reading_only)
             self._reading_only += record.info[_READS_ONLY]
         return connection
@@ -118,37 +137,9 @@ class _Opener:
                 self._changed.notify_all()
 
 
-def _opened(file: Path, args: list[Any], options: dict[str, Any]) -> tuple[sqlite3.Connection, bool]:
-    """Return a connection, and whether it takes the file as complete.
-
-    SQLite needs a file beside the database even to read it. A full or read-only disk has no room for that file, but if
-    there is no write-ahead log either, the database alone is complete.
-    """
-    try:
-        return _prepared(sqlite3.connect(*args, **options)), False
-    except sqlite3.OperationalError as error:
-        if cause_of(error) not in _NO_ROOM or not _is_complete(file):
-            raise
-        immutable = f"{file.resolve().as_uri()}?immutable=1"
-        return _prepared(sqlite3.connect(immutable, **(options | {"uri": True}))), True
-
-
-def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.isolation_level = None  # pysqlite must not begin anything by itself
-    try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _is_complete(file: Path) -> bool:
-    """Return whether a database exists and has no write-ahead log."""
-    with suppress(FileNotFoundError):
-        return file.with_name(file.name + "-wal").stat().st_size == 0 and file.is_file()
-    return file.is_file()
+def _is_protected(file: Path) -> bool:
+    """Return whether there is such a file, and nothing may be written to it."""
+    return file.exists() and not os.access(file, os.W_OK)
 
 
 def _give_up_reserve_when_full(directory: Path | None, context: ExceptionContext) -> None:
@@ -192,6 +183,99 @@ class Watcher:
     def generations(self) -> dict[str, int]:
         """Return, for each table that is kept in memory, a number that grows with each of its changes."""
         return dict(self._driver.execute("SELECT name, number FROM generations").fetchall())
+
+
+class _Changed(Protocol):
+    """A transaction, of which the tables that it may have changed are kept without reading them back."""
+
+    def keys(self) -> tuple[Key, ...]: ...
+    def intents(self) -> tuple[Intent, ...]: ...
+    def stops(self) -> tuple[Stop, ...]: ...
+
+
+class Kept:
+    """What both kinds have: the tables as of their numbers, and how a transaction's own changes are kept."""
+
+    is_standby = False
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tables = Tables()
+
+    @property
+    def last(self) -> Tables:
+        """The tables as of the last look."""
+        return self._tables
+
+    def numbers(self, connection: Connection) -> Mapping[str, int]:
+        """Return, for each table, a number that grows with each of its changes, as this connection sees it."""
+        return dict(connection.execute(_NUMBERS).all())
+
+    def keep(self, before: Tables, changed: _Changed, numbers: Mapping[str, int]) -> None:
+        """Keep what a transaction committed, unless something newer has been read meanwhile.
+
+        `before` are the tables that it began with, `numbers` those that it left.
+        """
+        left: dict[str, Any] = {"keys": changed.keys(), "intents": changed.intents(), "stops": changed.stops()}
+        with self._lock:
+            known = self._tables.generations
+            names = [name for name in left if numbers.get(name) != before.generations.get(name) == known.get(name)]
+            if names:
+                newer = {**known, **{name: numbers[name] for name in names}}
+                self._tables = replace(self._tables, generations=newer, **{name: left[name] for name in names})
+                self._note_newer()
+
+    def _note_newer(self) -> None:
+        """Note that the tables are newer than what is being read now."""
+
+
+class KeptFromFile(Kept):
+    """Keeps the tables of an SQLite database.
+
+    `PRAGMA data_version` on a connection that never writes says, in microseconds, whether any other connection of any
+    process has committed, and the tables' numbers say which tables that changed.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self._open()
+
+    def _open(self) -> None:
+        # A connection of its own that never writes, because data_version does not count a connection's own commits.
+        self._reader = self._engine.connect()
+        self._watcher = Watcher(self._reader)
+
+    def now(self) -> Tables:
+        """Return the tables as last committed by any process."""
+        with self._lock:
+            if self._reader.closed:
+                self._open()
+                self._tables = replace(self._tables, version=None)  # each connection counts versions of its own
+            # The numbers are read before the tables: a commit in between is then noticed the next time.
+            version = self._watcher.data_version()
+            if version != self._tables.version:
+                numbers = self._watcher.generations()
+                if numbers != self._tables.generations:
+                    with self._reader.begin():
+                        self._tables = read_changed(self._reader, self._tables, numbers)
+                self._tables = replace(self._tables, version=version)
+            return self._tables
+
+    def numbers(self, connection: Connection) -> Mapping[str, int]:
+        """Return the numbers as this connection sees them, without SQLAlchemy, as each write asks."""
+        return Watcher(connection).generations()
+
+    def within(self, _connection: Connection) -> Tables:
+        """Return the tables for a transaction that has the write lock: nobody changes them meanwhile."""
+        return self.now()
+
+    def forget_connection(self) -> None:
+        """Close the only connection that stays open; the next look opens another one."""
+        with self._lock:
+            self._reader.close()
+
+    close = forget_connection
 
 
 class Translated:

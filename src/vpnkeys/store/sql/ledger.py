@@ -1,9 +1,8 @@
 """Keeps the accounts of traffic, inside a transaction."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
@@ -11,25 +10,32 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    case,
     cast,
-    delete,
     func,
     insert,
+    literal,
     select,
     true,
     update,
 )
-from sqlalchemy.dialects import sqlite
 
-from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, added_up, increments
-from vpnkeys.store.sql.tables import epochs, keys, traffic_accounts, traffic_hours, traffic_usage
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
-
-_FEW = 1000
-"""More values than this are not put into one statement: databases bound their number."""
+from vpnkeys.domain.nodes import LOCAL
+from vpnkeys.domain.traffic import (
+    NOTHING,
+    Bytes,
+    EpochSample,
+    Gap,
+    Point,
+    Samples,
+    Tally,
+    Total,
+    Traffic,
+    added_up,
+    increments,
+)
+from vpnkeys.store.sql import history
+from vpnkeys.store.sql.bulk import among, in_parts, insert_into, raise_counters, rows_from
+from vpnkeys.store.sql.tables import epochs, keys, traffic_accounts, traffic_usage
 
 _SUM_OF_BYTES = cast(func.sum(traffic_usage.c.up_bytes + traffic_usage.c.down_bytes), BigInteger)
 _COUNTED: Select[str, int] = select(traffic_usage.c.key_uuid, _SUM_OF_BYTES).group_by(traffic_usage.c.key_uuid)
@@ -39,7 +45,7 @@ _ACCOUNTS = select(
     traffic_accounts.c.last_seen_at,
 )
 _GAPS = (
-    select(epochs.c.last_sample_at, epochs.c.ended_at)
+    select(epochs.c.node_id, epochs.c.last_sample_at, epochs.c.ended_at)
     .where(epochs.c.ended_at.is_not(None), epochs.c.ended_cleanly.is_(False))
     .order_by(epochs.c.ended_at)
 )
@@ -47,34 +53,30 @@ _GAPS = (
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """Implements `interfaces.Ledger` on one connection; `on_gap` is called for each gap that it finds."""
+    """Implements `interfaces.Ledger` on one connection.
+
+    `on_gap` is called for each gap that it finds, with the node's id.
+    """
 
     _connection: Connection
-    on_gap: Callable[[Gap], None] = lambda _gap: None
+    on_gap: Callable[[Gap, int], None] = lambda _gap, _node_id: None
 
     def merge(self, samples: Samples, at: datetime) -> None:
         """Merge a sample. Counters of keys that do not exist, or were deleted, are left out."""
-        # A key may have been deleted since the reading; its row would break the foreign key and lose the whole sample.
-        known = {uuid for (uuid,) in self._connection.execute(select(keys.c.uuid))}
-        sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
-        # Compared with what is stored and not with our own last sample: another process may have merged a newer one.
-        added = increments(self._usage_in(samples.epoch, sampled), sampled)
-        self._note_epoch(samples.epoch, at, grew=bool(added))
-        self._add(traffic_usage, {"epoch": samples.epoch}, added)
-        self._add(traffic_hours, {"hour": _hour_of(at)}, added)
-        self._note_seen(added, at)
+        added = raise_counters(self._connection, samples)
+        self._note_epoch(samples, at, grew=bool(added))
+        history.add(self._connection, at, added)
+        self._note_seen(tuple(added), at)
 
-    def end_epoch(self, epoch: str, at: datetime) -> None:
-        """Store that this epoch (life of Xray) ended in order, after its last sample."""
+    def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:
+        """Store that this epoch (life of a node's Xray) ended in order, after its last sample."""
         ended = {"ended_at": at, "ended_cleanly": True}
-        self._connection.execute(update(epochs).where(epochs.c.epoch == epoch).values(ended))
+        here = (epochs.c.node_id == node_id) & (epochs.c.epoch == epoch)
+        self._connection.execute(update(epochs).where(here).values(ended))
 
-    def counted(self, epoch: str, uuid: str) -> Bytes:
-        """Return the bytes of a key that were counted in an epoch."""
-        table = traffic_usage.c
-        wanted = select(table.up_bytes, table.down_bytes).where(table.epoch == epoch, table.key_uuid == uuid)
-        row = self._connection.execute(wanted).first()
-        return NOTHING if row is None else Bytes(*row)
+    def counted(self, epoch: str, uuid: str, node_id: int = LOCAL.id) -> Bytes:
+        """Return the bytes of a key that were counted in an epoch of a node."""
+        return self._usage_in(Samples(epoch, {}, node_id), [uuid]).get(uuid, NOTHING)
 
     def traffic(self, uuid: str) -> Traffic:
         """Return what a key has used since it was made or last reset."""
@@ -113,34 +115,35 @@ class SqlLedger:
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted by hour, from the hour of `since` to before `until`; None: of all keys."""
-        table = traffic_hours.c
-        wanted = select(table.hour, table.up_bytes, table.down_bytes)
-        wanted = wanted.where(table.hour >= _hour_of(since), table.hour < until)
-        if uuid is not None:
-            wanted = wanted.where(table.key_uuid == uuid)
-        return added_up(Point(hour, Bytes(up, down)) for hour, up, down in self._connection.execute(wanted))
+        return added_up(history.read(self._connection, uuid, _hour_of(since), until))
 
-    def fold_into_days(self, before: datetime) -> None:
-        """Merge the hours before `before`, a midnight, into one row a day, that of its first hour."""
-        table = traffic_hours.c
-        old = select(table.key_uuid, table.hour, table.up_bytes, table.down_bytes).where(table.hour < before)
-        # Read to the end first: rows are changed below. The first hour stays, and the others are added to it.
-        rows = [row for row in self._connection.execute(old) if row.hour.hour != 0]
-        for uuid, hour, up, down in rows:
-            self._connection.execute(delete(traffic_hours).where(table.key_uuid == uuid, table.hour == hour))
-            self._add(traffic_hours, {"hour": hour.replace(hour=0)}, {uuid: Bytes(up, down)})
+    def lives(self, node_id: int = LOCAL.id) -> tuple[EpochSample, ...]:
+        """Return all counters of a node, by the life of its Xray, oldest first."""
+        usage: dict[str, dict[str, Bytes]] = {}
+        table = traffic_usage.c
+        counted = select(table.epoch, table.key_uuid, table.up_bytes, table.down_bytes).where(table.node_id == node_id)
+        for epoch, uuid, up, down in self._connection.execute(counted):
+            usage.setdefault(epoch, {})[uuid] = Bytes(up, down)
+        wanted = select(epochs.c.epoch, epochs.c.last_sample_at, epochs.c.ended_cleanly)
+        rows = self._connection.execute(wanted.where(epochs.c.node_id == node_id).order_by(epochs.c.first_sample_at))
+        return tuple(
+            EpochSample(Samples(epoch, usage.get(epoch, {}), node_id), at, has_ended=bool(in_order))
+            for epoch, at, in_order in rows
+        )
+
+    def fold_into_days(self, before: datetime) -> bool:
+        """Keep only the sum of the oldest day before `before`, a midnight; return whether there was one."""
+        return history.fold(self._connection, before.date())
 
     def reset(self, uuid: str, at: datetime) -> None:
         """Let the key's total be zero from now on. Counters stay: what they hold becomes an offset."""
         base, _ = self._account(uuid)
-        hour = _hour_of(at)
-        here = (traffic_hours.c.key_uuid == uuid) & (traffic_hours.c.hour == hour)
         self._set_account(
             uuid,
             base_bytes=base,
             offset_bytes=base + self._counted(uuid),
-            reset_hour=hour,
-            reset_hour_bytes=self._sum(traffic_hours, here),
+            reset_hour=_hour_of(at),
+            reset_hour_bytes=history.used_in_hour(self._connection, uuid, at),
         )
 
     def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> dict[str, int]:
@@ -150,71 +153,62 @@ class SqlLedger:
             by_time.setdefault(at, []).append(uuid)
         used = dict.fromkeys(since, 0)
         for at, uuids in by_time.items():
-            found = self._used_ever(uuids) if at is None else self._used_since(at, uuids)
+            found = self._used_ever(uuids) if at is None else history.used_since(self._connection, at, uuids)
             used |= {uuid: found[uuid] for uuid in uuids if uuid in found}
         for samples in fresh:
             sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in since}
-            for uuid, more in increments(self._usage_in(samples.epoch, sampled), sampled).items():
+            for uuid, more in increments(self._usage_in(samples, sampled), sampled).items():
                 used[uuid] += more.total
         return used
 
     def _used_ever(self, uuids: Collection[str]) -> dict[str, int]:
         """Return what keys have used since they were made or last reset; those without an account are left out."""
-        counted = dict(self._connection.execute(_COUNTED.where(_among(traffic_usage.c.key_uuid, uuids))).all())
-        rows = self._connection.execute(_ACCOUNTS.where(_among(traffic_accounts.c.key_uuid, uuids)))
+        counted = dict(self._connection.execute(_COUNTED.where(among(traffic_usage.c.key_uuid, uuids))).all())
+        rows = self._connection.execute(_ACCOUNTS.where(among(traffic_accounts.c.key_uuid, uuids)))
         return {uuid: base + counted.get(uuid, 0) for uuid, base, _ in rows}
 
-    def _used_since(self, at: datetime, uuids: Collection[str]) -> dict[str, int]:
-        """Return what keys have used since `at`, or since the last reset if that was later, without unused ones."""
-        account, table = traffic_accounts.c, traffic_hours.c
-        was_reset = account.reset_hour.is_not(None) & (account.reset_hour >= at)
-        before_reset = case((was_reset, account.reset_hour_bytes), else_=0)
-        # A group is one key, whose account is one row.
-        sums = (
-            select(
-                table.key_uuid, cast(func.sum(table.up_bytes + table.down_bytes) - func.max(before_reset), BigInteger)
-            )
-            .select_from(traffic_hours.join(traffic_accounts, account.key_uuid == table.key_uuid, isouter=True))
-            .where(_among(table.key_uuid, uuids), table.hour >= case((was_reset, account.reset_hour), else_=at))
-            .group_by(table.key_uuid)
-        )
-        return dict(self._connection.execute(sums).all())
-
-    def open_account(self, uuid: str, base_bytes: int) -> None:
-        """Start a key with bytes that another server counted."""
+    def open_account(self, uuid: str, base_bytes: int, counts_at: datetime | None = None) -> None:
+        """Start a key with bytes that another server counted; with `counts_at`, they are in the windows of then."""
         self._set_account(uuid, base_bytes=base_bytes, offset_bytes=0)
+        if counts_at is not None and base_bytes:
+            history.add(self._connection, counts_at, {uuid: Bytes(0, base_bytes)})
 
     def start_from(self, samples: Samples) -> None:
         """Start keys at these counters, which deleted keys of the same UUIDs left in Xray: their bytes do not count."""
         # Not through `merge`: these bytes belong to no hour of the new keys.
-        self._add(traffic_usage, {"epoch": samples.epoch}, samples.usage)
+        raise_counters(self._connection, samples)
         for uuid, left in samples.usage.items():
             self._set_account(uuid, offset_bytes=left.total)
 
     def _gaps(self, uuids: Collection[str]) -> dict[str, tuple[Gap, ...]]:
-        """Return, by UUID, the gaps that lie in a key's life: epochs of Xray that ended without a last sample."""
-        gaps = [Gap(since, until) for since, until in self._connection.execute(_GAPS)]
+        """Return, by UUID, the gaps that lie in a key's life: its node's epochs that ended without a last sample."""
+        gaps = [(node_id, Gap(since, until)) for node_id, since, until in self._connection.execute(_GAPS)]
         if not gaps:
             return {}
-        born = self._connection.execute(select(keys.c.uuid, keys.c.created_at).where(keys.c.uuid.in_(uuids)))
-        return {uuid: tuple(gap for gap in gaps if gap.until > at) for uuid, at in born}
+        wanted = select(keys.c.uuid, keys.c.node_id, keys.c.created_at).where(keys.c.uuid.in_(uuids))
+        return {
+            uuid: tuple(gap for its_node, gap in gaps if its_node == node_id and gap.until > born)
+            for uuid, node_id, born in self._connection.execute(wanted)
+        }
 
-    def _note_epoch(self, epoch: str, at: datetime, *, grew: bool) -> None:
-        """Store that this epoch was seen at this time; any other open epoch has ended without a last sample.
+    def _note_epoch(self, samples: Samples, at: datetime, *, grew: bool) -> None:
+        """Store that this epoch was seen at this time; any other open one of the node has ended without a last sample.
 
         A late sample of an earlier epoch may have been merged in between and have ended this one; then it is open
         again. An epoch that we ended ourselves may still answer for a moment: it is open again only when it goes on
         counting (`grew`).
         """
         columns = epochs.c.ended_at, epochs.c.ended_cleanly, epochs.c.last_sample_at
-        known = self._connection.execute(select(*columns).where(epochs.c.epoch == epoch)).first()
-        others = epochs.c.ended_at.is_(None) & (epochs.c.epoch != epoch)
+        life = {"node_id": samples.node_id, "epoch": samples.epoch}
+        of_node, is_it = epochs.c.node_id == samples.node_id, epochs.c.epoch == samples.epoch
+        known = self._connection.execute(select(*columns).where(of_node, is_it)).first()
+        others = epochs.c.ended_at.is_(None) & of_node & ~is_it
         if known is None:
             self._note_gaps(others, at)
-            self._connection.execute(insert(epochs).values(epoch=epoch, first_sample_at=at, last_sample_at=at))
+            self._connection.execute(insert(epochs).values(life | {"first_sample_at": at, "last_sample_at": at}))
             return
         ended_at, cleanly, last = known
-        here = update(epochs).where(epochs.c.epoch == epoch)
+        here = update(epochs).where(of_node, is_it)
         if ended_at is not None and (at <= ended_at or (cleanly and not grew)):
             self._connection.execute(here.values(last_sample_at=max(last, at)))
             return
@@ -223,36 +217,34 @@ class SqlLedger:
 
     def _note_gaps(self, others: ColumnElement[bool], at: datetime) -> None:
         """Store that these epochs have ended without a last sample, and report the gaps."""
-        gaps = [Gap(last, at) for (last,) in self._connection.execute(select(epochs.c.last_sample_at).where(others))]
+        ended = self._connection.execute(select(epochs.c.last_sample_at, epochs.c.node_id).where(others))
+        gaps = [(Gap(last, at), node_id) for last, node_id in ended]
         if gaps:
             crashed = {"ended_at": at, "ended_cleanly": False}
             self._connection.execute(update(epochs).where(others).values(crashed))
-        for gap in gaps:
-            self.on_gap(gap)
+        for gap, node_id in gaps:
+            self.on_gap(gap, node_id)
 
-    def _usage_in(self, epoch: str, uuids: Collection[str]) -> dict[str, Bytes]:
+    def _usage_in(self, life: Samples, uuids: Collection[str]) -> dict[str, Bytes]:
+        """Return the bytes of keys that were counted in the epoch of these samples, without those that have none."""
         table = traffic_usage.c
-        here = (table.epoch == epoch) & _among(table.key_uuid, uuids)
+        here = (table.node_id == life.node_id) & (table.epoch == life.epoch) & among(table.key_uuid, uuids)
         rows = self._connection.execute(select(table.key_uuid, table.up_bytes, table.down_bytes).where(here))
         return {uuid: Bytes(up, down) for uuid, up, down in rows}
 
-    def _add(self, table: Table, place: Mapping[str, object], added: Mapping[str, Bytes]) -> None:
-        """Add bytes to the rows of this place (an epoch or an hour); missing rows are made."""
-        rows = [{"key_uuid": uuid, "up_bytes": up, "down_bytes": down, **place} for uuid, (up, down) in added.items()]
-        if not rows:
-            return
-        fresh = insert_into(self._connection, table)
-        more = {name: table.c[name] + fresh.excluded[name] for name in ("up_bytes", "down_bytes")}
-        # All rows in one go: a statement each would take seconds for thousands of keys (measured).
-        self._connection.execute(fresh.on_conflict_do_update(index_elements=list(table.primary_key), set_=more), rows)
+    def _note_seen(self, uuids: Collection[str], at: datetime) -> None:
+        for part in in_parts(uuids):
+            self._note_seen_part(part, at)
 
-    def _note_seen(self, uuids: Iterable[str], at: datetime) -> None:
-        rows = [{"key_uuid": uuid, "base_bytes": 0, "offset_bytes": 0, "last_seen_at": at} for uuid in uuids]
-        if not rows:
-            return
+    def _note_seen_part(self, uuids: Sequence[str], at: datetime) -> None:
+        given = rows_from(self._connection, key_uuid=uuids)
+        rows = select(given.c.key_uuid, literal(0), literal(0), literal(at)).where(true()).order_by(given.c.key_uuid)
         fresh = insert_into(self._connection, traffic_accounts)
-        seen = {"last_seen_at": fresh.excluded.last_seen_at}
-        self._connection.execute(fresh.on_conflict_do_update(index_elements=["key_uuid"], set_=seen), rows)
+        self._connection.execute(
+            fresh.from_select(["key_uuid", "base_bytes", "offset_bytes", "last_seen_at"], rows).on_conflict_do_update(
+                index_elements=["key_uuid"], set_={"last_seen_at": fresh.excluded.last_seen_at}
+            )
+        )
 
     def _counted(self, uuid: str) -> int:
         return self._sum(traffic_usage, traffic_usage.c.key_uuid == uuid)
@@ -275,20 +267,6 @@ class SqlLedger:
         if not self._connection.execute(update(traffic_accounts).where(here).values(values)).rowcount:
             fresh = {"base_bytes": 0, "offset_bytes": 0, **values}
             self._connection.execute(insert(traffic_accounts).values(key_uuid=uuid, **fresh))
-
-
-def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """Return an INSERT that can have ON CONFLICT, which SQLAlchemy has only in the two databases' own dialects."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - takes a tenth of the whole start
-
-    return postgresql.insert(table)
-
-
-def _among(column: ColumnElement[str], uuids: Collection[str]) -> ColumnElement[bool]:
-    """Return a condition that leaves out most rows of other keys; all are read when many keys are asked for."""
-    return column.in_(uuids) if len(uuids) <= _FEW else true()
 
 
 def _hour_of(moment: datetime) -> datetime:

@@ -1,28 +1,31 @@
 """Reads the tables that a store keeps in memory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from vpnkeys.domain.change import Intent, Stop
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import ID, Keys
+from vpnkeys.domain.nodes import NodeRecord
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.webhook import Webhook
 from vpnkeys.store.sql.outbox import read_webhooks
-from vpnkeys.store.sql.rows import to_key, to_token
+from vpnkeys.store.sql.rows import to_key, to_node, to_token
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
+from vpnkeys.store.sql.tables import nodes as nodes_table
 from vpnkeys.store.sql.tables import stops as stops_table
 from vpnkeys.store.sql.tables import subscriptions as subscriptions_table
 from vpnkeys.store.sql.tables import tokens as tokens_table
 
 _ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
 _ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
-_ALL_SUBSCRIPTIONS = select(subscriptions_table)
-_ALL_INTENTS = select(intents_table)
+_ALL_SUBSCRIPTIONS = select(subscriptions_table).order_by(subscriptions_table.c.position)
+_ALL_NODES = select(nodes_table).order_by(nodes_table.c.id)
+_ALL_INTENTS = select(*(intents_table.c[name] for name in ("key_id", "uuid", "port", "short_id", "at", "node_id")))
 _ALL_STOPS = select(stops_table)
 
 
@@ -32,28 +35,37 @@ class Tables:
 
     version: int | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
-    keys: tuple[Key, ...] = ()
+    keys: Keys = field(default_factory=Keys)
     tokens: tuple[Token, ...] = ()
     subscriptions: Mapping[str, Subscription] = field(default_factory=dict)
     webhooks: tuple[Webhook, ...] = ()
     intents: tuple[Intent, ...] = ()
     stops: tuple[Stop, ...] = ()
-
-
-def read_all(connection: Connection) -> Tables:
-    """Return all these tables."""
-    return Tables(**{name: read(connection) for name, read in _READERS.items()})
+    nodes: tuple[NodeRecord, ...] = ()
 
 
 def read_changed(connection: Connection, old: Tables, generations: Mapping[str, int]) -> Tables:
     """Return the old tables with those read again whose generation changed."""
-    changed = [name for name in _READERS if old.generations.get(name) != generations.get(name)]
-    return replace(old, generations=generations, **{name: _READERS[name](connection) for name in changed})
+    changed = {name for name in (*_READERS, "keys") if old.generations.get(name) != generations.get(name)}
+    found = {name: read(connection) for name, read in _READERS.items() if name in changed}
+    if not changed.isdisjoint({"keys", "nodes"}):  # a key knows its node's name
+        read = _read_keys(connection, found.get("nodes", old.nodes))
+        # What has not changed stays the same object: what is kept of it is then right without a look at its fields.
+        known = old.keys.by(ID)
+        found["keys"] = Keys(was if (was := known.get(key.id)) == key else key for key in read)
+    return replace(old, generations=generations, **found)
 
 
-def _read_keys(connection: Connection) -> tuple[Key, ...]:
+def _read_keys(connection: Connection, nodes: Iterable[NodeRecord]) -> Keys:
+    # All keys of a node have the same object, which is compared and kept at no cost.
+    by_id = {node.ref.id: node.ref for node in nodes}
     rows = connection.execute(_ALL_KEYS)
-    return tuple(to_key(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return Keys.of(to_key(row._mapping, by_id) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def _read_nodes(connection: Connection) -> tuple[NodeRecord, ...]:
+    rows = connection.execute(_ALL_NODES)
+    return tuple(to_node(row._mapping) for row in rows)  # noqa: SLF001 - as above
 
 
 def _read_tokens(connection: Connection) -> tuple[Token, ...]:
@@ -62,8 +74,11 @@ def _read_tokens(connection: Connection) -> tuple[Token, ...]:
 
 
 def _read_subscriptions(connection: Connection) -> dict[str, Subscription]:
-    found = (Subscription(*row) for row in connection.execute(_ALL_SUBSCRIPTIONS))
-    return {subscription.token_hash: subscription for subscription in found}
+    found: dict[str, Subscription] = {}
+    for row in connection.execute(_ALL_SUBSCRIPTIONS):
+        before = found[row.token_hash].key_ids if row.token_hash in found else ()
+        found[row.token_hash] = Subscription(row.id, (*before, row.key_id), row.token_hash, row.created_at)
+    return found
 
 
 def _read_intents(connection: Connection) -> tuple[Intent, ...]:
@@ -74,12 +89,12 @@ def _read_stops(connection: Connection) -> tuple[Stop, ...]:
     return tuple(Stop(*row) for row in connection.execute(_ALL_STOPS))
 
 
-# The names are those of the tables, of their generations and of the fields of `Tables`.
+# The names are those of the tables, of their generations and of the fields of `Tables`. Keys are read last.
 _READERS: Mapping[str, Callable[[Connection], Any]] = {
-    "keys": _read_keys,
     "tokens": _read_tokens,
     "subscriptions": _read_subscriptions,
     "webhooks": read_webhooks,
     "intents": _read_intents,
     "stops": _read_stops,
+    "nodes": _read_nodes,
 }

@@ -1,21 +1,29 @@
 """Brings a database of any earlier version to the shape of `tables.py`."""
 
-from sqlalchemy import Engine, inspect, text
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, inspect, text
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.engine import Translated
 from vpnkeys.store.sql.writers import Writers
 
-HEAD = "0007"
+HEAD = "0015"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
 
-def migrate(engine: Engine) -> None:
-    """Apply what is missing, all or nothing.
+MOVED = "moved to "
+"""What a database has in place of its version once it was moved: no version of ours takes it for its own."""
+
+
+def migrate(engine: Engine, revision: str = HEAD) -> None:
+    """Apply what is missing up to a revision, all or nothing.
 
     Raises StoreUnavailable when the database does not answer or is of a newer version, and DatabaseDamaged.
     """
-    if current_revision(engine) == HEAD:
+    if current_revision(engine) == revision:
         return  # without Alembic, whose import alone takes longer than the whole start
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415
@@ -23,24 +31,59 @@ def migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", "vpnkeys.store.sql:migrations")
-    # One transaction for all: SQLite rolls back changes of tables too, so a crash leaves the old version whole.
+    # One transaction for all: both databases roll back changes of tables too, so a crash leaves the old version whole.
+    # Of several servers that begin at once the first migrates, and the others find it done.
     with (
         Translated(),
         Writers.of(engine).turn(),
-        engine.connect().execution_options(writes=True) as connection,
+        engine.connect().execution_options(writes=True, unhurried=True) as connection,
+        _without_foreign_keys(connection),
         connection.begin(),
     ):
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
         except CommandError as error:
             msg = f"The database is of another version of vpnkeys: {error}. Use that version, or restore a backup."
             raise StoreUnavailable(msg) from error
 
 
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Let an SQLite connection drop tables to which others refer, for the block.
+
+    SQLite changes a constraint only by a new table in place of the old one, whose rows would take along all that refers
+    to them. It does not switch within a transaction. https://www.sqlite.org/lang_altertable.html#otheralter
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+
+
 def current_revision(engine: Engine) -> str | None:
-    """Return the revision that a database is at; None for an empty one. Raises StoreUnavailable, DatabaseDamaged."""
+    """Return the revision that a database is at; None for an empty one.
+
+    Raises StoreUnavailable, also for one that was moved to another database, and DatabaseDamaged.
+    """
     with Translated(), engine.begin() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found is not None and str(found).startswith(MOVED):
+        msg = (
+            f"This database was {found} by `vpnkeys database move` and takes no more changes. Set VPNKEYS_DATABASE_URL "
+            "to the database to which it was moved."
+        )
+        raise StoreUnavailable(msg)
+    return found
+
+
+def mark_moved(connection: Connection, backend: str) -> None:
+    """Store inside a transaction that all data are in a database of another engine now."""
+    connection.execute(text("UPDATE alembic_version SET version_num = :moved"), {"moved": f"{MOVED}{backend}"})

@@ -30,8 +30,18 @@ def sqlite_file(url: str) -> Path | None:
 def open_migrated(url: str) -> Engine:
     """Return an engine for the database, which is made or migrated. Raises StoreUnavailable, DatabaseDamaged."""
     engine = open_engine(url)
-    migrate(engine)
+    try:
+        migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
+
+
+def bring_up_to_date(url: str) -> str:
+    """Make or migrate the database, and return its version. Raises StoreUnavailable, DatabaseDamaged."""
+    open_migrated(url).dispose()
+    return HEAD
 
 
 def open_current(url: str) -> SqlStore:

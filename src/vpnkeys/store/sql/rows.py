@@ -11,7 +11,10 @@ from vpnkeys.domain.actor import Actor
 from vpnkeys.domain.audit import Entry, Facts, Outcome, Record
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
+from vpnkeys.domain.nodes import NodeRecord, NodeRef, NodeState
+from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import Fingerprint
+from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Scope, Token
 
 # Columns with the name and the value of the key's own field.
@@ -36,20 +39,23 @@ def to_row(key: Key) -> dict[str, object]:
         "uuid": key.account,
         "new_uuid": key.uuid if key.first_uuid else None,
         "expires_at": limits.expires_at,
+        "expires_after_s": limits.expires_after_s,
         "traffic_limit_bytes": limits.traffic_bytes,
-        "traffic_limit_window": limits.traffic_window.value,
+        "traffic_limit_window": str(limits.traffic_window),
         "max_devices": limits.max_devices,
         "speed_limit_mbps": limits.speed_mbps,
         # The column has kept its first name, so that no database has to be migrated for a word.
         "judged": key.limit_status.value,
         "fingerprint": None if key.fingerprint is None else key.fingerprint.value,
+        "node_id": key.node.id,
     }
 
 
-def to_key(row: Mapping[Any, Any]) -> Key:
-    """Return the key of a row."""
+def to_key(row: Mapping[Any, Any], nodes: Mapping[int, NodeRef]) -> Key:
+    """Return the key of a row, on one of the nodes by their ids."""
     limits = Limits(
         expires_at=row["expires_at"],
+        expires_after_s=row["expires_after_s"],
         traffic_bytes=row["traffic_limit_bytes"],
         traffic_window=Window(row["traffic_limit_window"]),
         max_devices=row["max_devices"],
@@ -64,7 +70,40 @@ def to_key(row: Mapping[Any, Any]) -> Key:
         limits=limits,
         limit_status=Status(row["judged"]),
         fingerprint=None if own is None else Fingerprint(own),
+        node=nodes[row["node_id"]],
     )
+
+
+def to_node(row: Mapping[Any, Any]) -> NodeRecord:
+    """Return the node of a row."""
+    first, last = row["first_port"], row["last_port"]
+    return NodeRecord(
+        NodeRef(row["id"], row["name"]),
+        row["group_name"],
+        row["weight"],
+        row["max_keys"],
+        NodeState(row["state"]),
+        row["address"],
+        None if first is None else PortRange(first, last),
+        row["public_key"],
+        row["token_digest"],
+    )
+
+
+def node_row(node: NodeRecord) -> dict[str, object]:
+    """Return the columns of a node but its id, which the database gives."""
+    return {
+        "name": node.ref.name,
+        "group_name": node.group,
+        "weight": node.weight,
+        "max_keys": node.max_keys,
+        "state": node.state.value,
+        "address": node.address,
+        "first_port": None if node.ports is None else node.ports.first,
+        "last_port": None if node.ports is None else node.ports.last,
+        "public_key": node.public_key,
+        "token_digest": node.token_digest,
+    }
 
 
 def token_row(token: Token) -> dict[str, object]:
@@ -75,6 +114,16 @@ def token_row(token: Token) -> dict[str, object]:
 def to_token(row: Mapping[Any, Any]) -> Token:
     """Return the token of a row."""
     return Token(**{**row, "scope": Scope(row["scope"])})
+
+
+def subscription_rows(subscription: Subscription) -> list[dict[str, object]]:
+    """Return the columns of a subscription, a row for each of its keys."""
+    same = {
+        "id": subscription.id,
+        "token_hash": subscription.token_hash,
+        "created_at": subscription.created_at,
+    }
+    return [{**same, "key_id": key_id, "position": place} for place, key_id in enumerate(subscription.key_ids)]
 
 
 def record_row(entry: Entry, actor: Actor, at: datetime, outcome: Outcome, detail: str) -> dict[str, object]:

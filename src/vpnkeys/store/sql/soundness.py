@@ -36,7 +36,8 @@ def _contents(connection: Connection) -> Contents | None:
     if connection.dialect.name == "sqlite" and connection.scalar(text("PRAGMA quick_check(1)")) != "ok":
         raise damaged()
     tables = set(inspect(connection).get_table_names())
-    if not tables:
+    # A database on a server may have tables of others; a file is all ours.
+    if not tables or ("keys" not in tables and connection.dialect.name != "sqlite"):
         return None
     if "keys" not in tables:
         raise damaged()

@@ -1,62 +1,80 @@
 """Stores keys, tokens, traffic and the audit log in an SQL database."""
 
-import threading
+import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from itertools import chain
-from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, RootTransaction, select
 from sqlalchemy.exc import DBAPIError
 
-from vpnkeys.domain.audit import Entry, Outcome, Record
+from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.near import Notice
+from vpnkeys.domain.nodes import LOCAL, NodeRecord, Sighting
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import Bytes, Point, Samples, Tally, Total, Traffic
+from vpnkeys.domain.traffic import Bytes, EpochSample, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.interfaces import BRIEFLY_S, PATIENCE_S
 from vpnkeys.store.sql.audit import read_records, utc_now, write_records
-from vpnkeys.store.sql.engine import Reading, Translated, Watcher
-from vpnkeys.store.sql.faults import Cause, cause_of
+from vpnkeys.store.sql.engine import KeptFromFile, Reading, Translated
+from vpnkeys.store.sql.faults import Cause, cause_of, commit_unknown
 from vpnkeys.store.sql.ledger import SqlLedger
-from vpnkeys.store.sql.memory import Tables, read_all, read_changed
+from vpnkeys.store.sql.memory import Tables
+from vpnkeys.store.sql.nodes.book import knows_join, read_sightings
 from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_unsettled
-from vpnkeys.store.sql.tables import idempotency
+from vpnkeys.store.sql.postgresql.kept import KeptFromServer, in_event_loop
+from vpnkeys.store.sql.tables import idempotency, limit_notices
 from vpnkeys.store.sql.transaction import SqlTransaction
 from vpnkeys.store.sql.writers import Writers
 
 _LEAST_S = 0.05
-"""How long a writer waits for SQLite's lock at least, also when it has used up its time in the queue."""
+"""How long a writer waits for the database's lock at least, also when it has used up its time in the queue."""
+
+_REMOTE_PATIENCE_S = 1.5
+"""The most that a writer waits for others in a database elsewhere, so that a request has its answer within 3 s."""
 
 
 class SqlStore:
     """Implements `interfaces.Store`.
 
-    On SQLite the tables of `Tables` are read once and kept until they change: `PRAGMA data_version` on a connection
-    that never writes says, in microseconds, whether any other connection of any process has committed, and the tables'
-    generations say which tables that changed. What a transaction here makes of keys, intents and stops is kept without
-    reading it back.
+    Keys and what else is asked for all the time are read once and kept until they change (`Kept`). What a
+    transaction here makes of keys, intents and stops is kept without reading it back. `owner` names this server among
+    those that share the database.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, owner: str = "") -> None:
         self._engine = engine
+        self._owner = owner
         self._writers = Writers.of(engine)
-        self._lock = threading.Lock()
-        self._kept = Tables()
         self._is_stuck = False
+        self.is_remote = engine.dialect.name != "sqlite"
+        self._most_patience_s = _REMOTE_PATIENCE_S if self.is_remote else math.inf
         with Translated():
-            self._open_reader()
+            self._kept = KeptFromServer(self._reading) if self.is_remote else KeptFromFile(engine)
 
-    def _open_reader(self) -> None:
-        # A connection of its own that never writes, because data_version does not count a connection's own commits.
-        self._reader = self._engine.connect() if self._engine.dialect.name == "sqlite" else None
-        self._watcher = Watcher(self._reader) if self._reader is not None else None
+    def may_wait(self) -> bool:
+        """Return whether the calling thread may ask: an event loop waits for no database elsewhere."""
+        return not (self.is_remote and in_event_loop())
+
+    def look(self) -> None:
+        """Look at what other processes have changed; afterwards an event loop may read it. Raises StoreUnavailable."""
+        self._now()
+
+    def last_known(self) -> tuple[tuple[Key, ...], tuple[Intent, ...], tuple[Stop, ...]]:
+        """Return keys, intents and stops as they are now; of the last look while a database elsewhere is silent."""
+        found = self._last_known()
+        return found.keys, found.intents, found.stops
+
+    def is_standby(self) -> bool:
+        """Return whether the database only took reads at the last look."""
+        return self._kept.is_standby
 
     def keys(self) -> tuple[Key, ...]:
         """Return all keys, oldest first."""
@@ -82,85 +100,120 @@ class SqlStore:
         """Return the stops that are not finished."""
         return self._now().stops
 
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        """Return all nodes, in the order of their ids; as of the last look while a database elsewhere is silent.
+
+        Which keys are of this server's own node has to be known then too: they are stopped without the database.
+        """
+        return self._last_known().nodes
+
+    def _last_known(self) -> Tables:
+        try:
+            return self._now()
+        except StoreUnavailable:
+            if not self.is_remote:
+                raise
+            return self._kept.last
+
+    def knows_join(self, digest: str) -> bool:
+        """Return whether there was ever a join with this digest."""
+        with self._reading() as connection:
+            return knows_join(connection, digest)
+
+    def sightings(self) -> Mapping[int, Sighting]:
+        """Return how nodes elsewhere were last seen, by id."""
+        with self._reading() as connection:
+            return read_sightings(connection)
+
+    def revision(self) -> int:
+        """Return a number that grows with each change of keys."""
+        return self._now().generations["keys"]
+
     def answered(self, key_hash: str, since: datetime) -> KeptAnswer | None:
         """Return the answer that was stored under this hash since then, None when there is none."""
         kept = idempotency.c
         wanted = select(idempotency).where(kept.key_hash == key_hash, kept.created_at >= since)
-        with Reading(), self._engine.begin() as connection:
+        with self._reading() as connection:
             row = connection.execute(wanted).first()
         return None if row is None else KeptAnswer(*row)
 
     def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return up to `limit` deliveries that a webhook still waits for, oldest first."""
-        with Reading(), self._engine.begin() as connection:
+        with self._reading() as connection:
             return read_unsettled(connection, webhook_id, limit)
 
     def deliveries(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return up to `limit` deliveries of a webhook, newest first."""
-        with Reading(), self._engine.begin() as connection:
+        with self._reading() as connection:
             return read_newest(connection, webhook_id, limit)
 
     def _now(self) -> Tables:
         with Reading():
-            if self._reader is None or self._watcher is None:
-                with self._engine.begin() as connection:
-                    return read_all(connection)
-            with self._lock:
-                if self._reader.closed:
-                    self._open_reader()
-                    self._kept = replace(self._kept, version=None)  # each connection counts versions of its own
-                return self._kept_or_read(self._reader, self._watcher)
+            return self._kept.now()
 
-    def _kept_or_read(self, reader: Connection, watcher: Watcher) -> Tables:
-        # The numbers are read before the tables: a commit in between is then noticed the next time.
-        version = watcher.data_version()
-        if version != self._kept.version:
-            generations = watcher.generations()
-            if generations != self._kept.generations:
-                with reader.begin():
-                    self._kept = read_changed(reader, self._kept, generations)
-            self._kept = replace(self._kept, version=version)
-        return self._kept
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Return a transaction that only reads. Raises StoreUnavailable."""
+        brief = {"busy_timeout_s": BRIEFLY_S} if self._is_stuck and self.is_remote else {}
+        with Reading():
+            try:
+                with self._begun(**brief) as connection:
+                    yield connection
+            except DBAPIError as error:
+                self._is_stuck = self._is_stuck or (self.is_remote and cause_of(error) is Cause.BUSY)
+                raise
 
     def traffic(self, uuid: str) -> Traffic:
         """Return what a key has used."""
-        with Reading(), self._engine.begin() as connection:
+        with self._reading() as connection:
             return SqlLedger(connection).traffic(uuid)
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
         """Return what several keys have used, by UUID."""
-        with Reading(), self._engine.begin() as connection:
+        with self._reading() as connection:
             return SqlLedger(connection).traffic_of(uuids)
 
-    def counted(self, epoch: str, uuid: str) -> Bytes:
-        """Return the bytes of a key that were counted in an epoch."""
-        with Reading(), self._engine.begin() as connection:
-            return SqlLedger(connection).counted(epoch, uuid)
+    def notices(self) -> Mapping[str, Notice]:
+        """Return how near keys are to their traffic limits, by id, as webhooks have been notified."""
+        with self._reading() as connection:
+            return {key_id: Notice(*rest) for key_id, *rest in connection.execute(select(limit_notices))}
+
+    def counted(self, epoch: str, uuid: str, node_id: int = LOCAL.id) -> Bytes:
+        """Return the bytes of a key that were counted in an epoch of a node."""
+        with self._reading() as connection:
+            return SqlLedger(connection).counted(epoch, uuid, node_id)
 
     def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
         """Return the bytes that keys have used since a time each, by UUID."""
-        with Reading(), self._engine.begin() as connection:
+        with self._reading() as connection:
             return SqlLedger(connection).used_bytes(since, fresh)
 
     def totals(self) -> Mapping[str, Total]:
         """Return what each key has used, by UUID."""
-        with Reading(), self._engine.begin() as connection:
+        with self._reading() as connection:
             return SqlLedger(connection).totals()
 
     def tally(self) -> Tally:
         """Return all that was ever counted."""
-        with Reading(), self._engine.begin() as connection:
+        with self._reading() as connection:
             return SqlLedger(connection).tally()
+
+    def lives(self) -> tuple[EpochSample, ...]:
+        """Return all counters of the built-in node, by the life of its Xray."""
+        with self._reading() as connection:
+            return SqlLedger(connection).lives()
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted by hour."""
-        with Reading(), self._engine.begin() as connection:
+        with self._reading() as connection:
             return SqlLedger(connection).history(uuid, since, until)
 
-    def audit(self, limit: int, before_id: int | None = None, subject: str | None = None) -> tuple[Record, ...]:
+    def audit(
+        self, limit: int, before_id: int | None = None, subject: str | None = None, chosen: Filter = EVERYTHING
+    ) -> tuple[Record, ...]:
         """Return the newest records, newest first."""
-        with Reading(), self._engine.begin() as connection:
-            return read_records(connection, limit, before_id, subject)
+        with self._reading() as connection:
+            return read_records(connection, limit, before_id, subject, chosen)
 
     def record(self, entry: Entry, outcome: Outcome, detail: str = "") -> None:
         """Add a record to the audit log, in a transaction of its own."""
@@ -172,51 +225,57 @@ class SqlStore:
         """Return a write transaction that commits when the block ends, and is rolled back when the block raises."""
         with Translated(), self._writing(durable=durable, patience_s=patience_s) as connection:
             # The write lock is held from here on, so that what is kept in memory stays right if it is right now.
-            kept = read_all(connection) if self._reader is None else self._now()
+            kept = self._kept.within(connection)
             outbox = SqlOutbox(connection, kept.webhooks)
-            transaction = SqlTransaction(connection, kept.keys, kept.intents, kept.stops, outbox)
+            transaction = SqlTransaction(connection, kept.keys, kept.intents, kept.stops, outbox, self._owner)
             yield transaction
             # Audit and webhooks are in the same commit, so that no change can lack them, whatever happens.
             now = utc_now()
             write_records(connection, transaction.entries, now, Outcome.DONE)
-            transaction.outbox.add_events(
-                chain(transaction.new_events, events_of_keys(kept.keys, transaction.keys())), now
-            )
+            changed = events_of_keys(*(keys.among(transaction.named) for keys in (kept.keys, transaction.keys())))
+            transaction.outbox.add_events(chain(transaction.new_events, changed), now)
             # Before the commit: read after it, the numbers could count a change of another writer.
-            generations = {} if self._reader is None else Watcher(connection).generations()
-        self._keep(kept, transaction, generations)
-
-    def _keep(self, before: Tables, transaction: SqlTransaction, generations: Mapping[str, int]) -> None:
-        """Keep in memory what a transaction committed, unless something newer has been read meanwhile."""
-        left: dict[str, Any] = {
-            "keys": transaction.keys(),
-            "intents": transaction.intents(),
-            "stops": transaction.stops(),
-        }
-        with self._lock:
-            known = self._kept.generations
-            changed = [
-                name for name in left if generations.get(name) != before.generations.get(name) == known.get(name)
-            ]
-            if changed:
-                numbers = {**known, **{name: generations[name] for name in changed}}
-                self._kept = replace(self._kept, generations=numbers, **{name: left[name] for name in changed})
+            numbers = self._kept.numbers(connection)
+        self._kept.keep(kept, transaction, numbers)
 
     @contextmanager
     def _writing(self, *, durable: bool = True, patience_s: float = PATIENCE_S) -> Iterator[Connection]:
-        if self._is_stuck:
-            patience_s = min(patience_s, BRIEFLY_S)
+        patience_s = min(patience_s, BRIEFLY_S if self._is_stuck else self._most_patience_s)
         ends_at = time.monotonic() + patience_s
+        is_commit = False
         try:
             # The turn comes first, so that writers that wait for theirs leave the pool's connections to readers.
-            with self._writers.turn(patience_s), self._engine.connect() as connection:
+            with self._writers.turn(patience_s):
                 left_s = max(ends_at - time.monotonic(), _LEAST_S)
-                connection.execution_options(writes=True, durable=durable, busy_timeout_s=left_s)
-                with connection.begin():
+                with self._begun(writes=True, durable=durable, busy_timeout_s=left_s) as connection:
                     self._is_stuck = False
                     yield connection
+                    is_commit = True
         except DBAPIError as error:
+            if is_commit and error.connection_invalidated:
+                raise commit_unknown() from error
             self._learn_from(cause_of(error), patience_s)
+            raise
+
+    @contextmanager
+    def _begun(self, **options: object) -> Iterator[Connection]:
+        """Return a connection with a transaction, which is committed when the block ends."""
+        if not self.may_wait():
+            msg = "a database elsewhere was asked in an event loop, which would wait with all its clients"
+            raise RuntimeError(msg)
+        connection, transaction = self._begin(options)
+        with connection, transaction:
+            yield connection
+
+    def _begin(self, options: Mapping[str, object], tries: int = 2) -> tuple[Connection, RootTransaction]:
+        connection = self._engine.connect().execution_options(**options)
+        try:
+            return connection, connection.begin()
+        except BaseException as error:
+            connection.close()
+            # A server that was restarted has closed what lay in the pool; nothing was done yet, and the next is new.
+            if tries > 1 and isinstance(error, DBAPIError) and error.connection_invalidated:
+                return self._begin(options, tries - 1)
             raise
 
     def _learn_from(self, cause: Cause | None, waited_s: float) -> None:
@@ -225,13 +284,9 @@ class SqlStore:
             # All who ask now would wait as long for nothing, and the keys that have to stop would wait for them.
             self._is_stuck = True
         elif cause is Cause.READ_ONLY:
-            # The only connection that is kept open (see `open_engine`); the next read opens another one.
-            with self._lock:
-                if self._reader is not None:
-                    self._reader.close()
+            self._kept.forget_connection()  # the only one that is kept open (see `open_engine`)
 
     def close(self) -> None:
         """Close all connections."""
-        if self._reader is not None:
-            self._reader.close()
+        self._kept.close()
         self._engine.dispose()

@@ -1,32 +1,54 @@
 """Defines the tables. Migrations bring a database to this shape; a test compares the two."""
 
 from sqlalchemy import (
-    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
-    event,
+    UniqueConstraint,
     text,
 )
 
-# Constraints need names that are known, because a migration can alter or drop a constraint only by its name.
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from vpnkeys.store.sql.nodes.tables import metadata, nodes
+from vpnkeys.store.sql.triggers import add_triggers
+
+__all__ = [
+    "HOURS",
+    "KEPT",
+    "audit",
+    "deliveries",
+    "epochs",
+    "generations",
+    "idempotency",
+    "intents",
+    "keys",
+    "limit_notices",
+    "metadata",
+    "nodes",
+    "stops",
+    "subscriptions",
+    "tokens",
+    "traffic_accounts",
+    "traffic_days",
+    "traffic_history",
+    "traffic_usage",
+    "webhooks",
+]
+
+
+def _node_id(*more: ForeignKey, is_key: bool = False) -> Column[int]:
+    """Return the column that says which node a row is of: the built-in one where a statement names none."""
+    return Column("node_id", Integer, *more, primary_key=is_key, nullable=False, server_default="1")
+
+
+_NEXT_NUMBER = text("(SELECT coalesce(max(number), 0) + 1 FROM keys)")
 
 keys = Table(
     "keys",
@@ -36,9 +58,7 @@ keys = Table(
     Column("uuid", String(36), nullable=False, unique=True),
     Column("created_at", DateTime, nullable=False),
     Column("is_active", Boolean, nullable=False),
-    Column(
-        "port", Integer, CheckConstraint("port BETWEEN 1 AND 65535", name="port_range"), nullable=False, unique=True
-    ),
+    Column("port", Integer, CheckConstraint("port BETWEEN 1 AND 65535", name="port_range"), nullable=False),
     Column("short_id", String(16), nullable=False, unique=True),
     Column("sni", String(253), nullable=False),
     Column("flow", String(32), nullable=False),
@@ -53,6 +73,13 @@ keys = Table(
     Column("fingerprint", String(16)),
     # The VLESS id of a key that has got another one. `uuid` is the first, to which traffic belongs.
     Column("new_uuid", String(36), unique=True, index=True),
+    # The key expires so long after its first byte, by which `expires_at` is set.
+    Column("expires_after_s", BigInteger),
+    # What rows of history say for the key: 4 bytes in place of 36. Only one transaction at a time makes keys, and the
+    # rows of a deleted key go with it, so that the next number is free. SQLite can add no column that is NOT NULL.
+    Column("number", Integer, unique=True, index=True, default=_NEXT_NUMBER),
+    _node_id(ForeignKey(nodes.c.id)),
+    UniqueConstraint("node_id", "port"),
 )
 
 
@@ -74,32 +101,69 @@ traffic_accounts = Table(
     Column("last_seen_at", DateTime),
 )
 
-# The highest counters seen in one life of Xray. The maximum is the same however often and in whatever order samples
-# come in, which is what makes counting exact.
+# How near a key was to its traffic limit when webhooks were last notified: of the window that began then, in percent.
+limit_notices = Table(
+    "limit_notices",
+    metadata,
+    Column("key_id", String(36), ForeignKey(keys.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("window_start", DateTime),
+    Column("percent", Integer, nullable=False),
+)
+
+# The highest counters seen in one life of a node's Xray. The maximum is the same however often and in whatever order
+# samples come in, which makes counting exact. `up_added` and `down_added` are by how much the last raise was one.
 traffic_usage = Table(
     "traffic_usage",
     metadata,
     _key_uuid(),
+    _node_id(is_key=True),
     Column("epoch", String(48), primary_key=True),
     Column("up_bytes", BigInteger, nullable=False),
     Column("down_bytes", BigInteger, nullable=False),
+    Column("up_added", BigInteger, nullable=False, server_default="0"),
+    Column("down_added", BigInteger, nullable=False, server_default="0"),
 )
 
-# The increments of `traffic_usage` by hour of their sampling, UTC.
-traffic_hours = Table(
-    "traffic_hours",
+
+def _day_of_a_key() -> tuple[Column[object], ...]:
+    """Return the columns of what a key used on a day, UTC. Days come first, as a sample writes to one of them only."""
+    return (
+        Column("day", Date, primary_key=True),
+        Column(
+            "key_number",
+            Integer,
+            ForeignKey(keys.c.number, ondelete="CASCADE"),
+            primary_key=True,
+            autoincrement=False,
+            index=True,
+        ),
+        Column("up_bytes", BigInteger, nullable=False),
+        Column("down_bytes", BigInteger, nullable=False),
+    )
+
+
+HOURS = range(24)
+
+# The increments of `traffic_usage` by the hour of their sampling: a row for a key and day, with the day's sum and its
+# 24 hours. An hour without traffic is NULL, which takes a bit. On PostgreSQL each day is a partition of its own, so
+# that an old one is dropped as a whole (docs/adr/0020-history-by-day.md).
+traffic_history = Table(
+    "traffic_history",
     metadata,
-    _key_uuid(),
-    Column("hour", DateTime, primary_key=True),
-    Column("up_bytes", BigInteger, nullable=False),
-    Column("down_bytes", BigInteger, nullable=False),
+    *_day_of_a_key(),
+    *(Column(f"{way}_{hour:02}", BigInteger) for hour in HOURS for way in ("up", "down")),
+    sqlite_with_rowid=False,  # the migration alone says PARTITION BY: here it would load that dialect at each start
 )
 
-# Epochs: lives of an Xray process. One that this server did not end, after a last sample, may have carried bytes that
-# nobody counted: that is a gap, from its last sample to `ended_at`.
+# What is older than that, by day.
+traffic_days = Table("traffic_days", metadata, *_day_of_a_key(), sqlite_with_rowid=False)
+
+# Epochs: lives of a node's Xray process. One that its server did not end, after a last sample, may have carried bytes
+# that nobody counted: that is a gap, from its last sample to `ended_at`.
 epochs = Table(
     "epochs",
     metadata,
+    _node_id(is_key=True),
     Column("epoch", String(48), primary_key=True),
     Column("first_sample_at", DateTime, nullable=False),
     Column("last_sample_at", DateTime, nullable=False),
@@ -123,9 +187,13 @@ intents = Table(
     metadata,
     Column("key_id", String(36), primary_key=True),
     Column("uuid", String(36), nullable=False, unique=True),
-    Column("port", Integer, nullable=False, unique=True),
+    Column("port", Integer, nullable=False),
     Column("short_id", String(16), nullable=False, unique=True),
     Column("at", DateTime, nullable=False),
+    # Which server starts the key, where several share a database.
+    Column("owner", String(44), nullable=False, server_default=text("''")),
+    _node_id(),
+    UniqueConstraint("node_id", "port"),
 )
 
 # Keys that must not work any more, whether their rows still exist or not. A row stays until the node has confirmed the
@@ -138,6 +206,7 @@ stops = Table(
     Column("port", Integer, nullable=False),
     Column("at", DateTime, nullable=False),
     Column("is_confirmed", Boolean, nullable=False),
+    _node_id(),
 )
 
 # API tokens. The token itself is not stored: `digest` recognises it, `prefix` is the part that lists show.
@@ -173,20 +242,15 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
-AUDIT_IS_APPEND_ONLY = tuple(
-    f"CREATE TRIGGER audit_no_{verb} BEFORE {verb.upper()} ON audit "
-    "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
-    for verb in ("update", "delete")
-)
-for _trigger in AUDIT_IS_APPEND_ONLY:
-    event.listen(audit, "after_create", DDL(_trigger).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
-
-# A customer's subscription. The token, of which only a hash is stored, opens the key's link and usage.
+# Customers' subscriptions, a row for each key of one: a deleted key leaves them, and its last key takes one along. A
+# key's own subscription has the key's id. The token, of which only a hash is stored, opens the keys' links and usage.
 subscriptions = Table(
     "subscriptions",
     metadata,
+    Column("id", String(36), primary_key=True),
     Column("key_id", String(36), ForeignKey(keys.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("position", Integer, nullable=False),
+    Column("token_hash", String(64), nullable=False),
     Column("created_at", DateTime, nullable=False),
 )
 
@@ -220,7 +284,7 @@ deliveries = Table(
 )
 
 # For each table that is kept in memory, a number that triggers raise with every change, of whatever process. Traffic is
-# written all the time, so that keeping it would gain nothing. On PostgreSQL nothing is kept in memory.
+# written all the time, so that keeping it would gain nothing.
 generations = Table(
     "generations",
     metadata,
@@ -228,15 +292,5 @@ generations = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-KEPT = (keys, tokens, subscriptions, webhooks, intents, stops)
-_GROWS = "UPDATE generations SET number = number + 1 WHERE name ="
-_COUNTING = (
-    *(f"INSERT INTO generations (name, number) VALUES ('{table.name}', 0)" for table in KEPT),  # noqa: S608 - our own
-    *(
-        f"CREATE TRIGGER {table.name}_{verb} AFTER {verb.upper()} ON {table.name} BEGIN {_GROWS} '{table.name}'; END"
-        for table in KEPT
-        for verb in ("insert", "update", "delete")
-    ),
-)
-for _statement in _COUNTING:
-    event.listen(metadata, "after_create", DDL(_statement).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+KEPT = (keys, tokens, subscriptions, webhooks, intents, stops, nodes)
+add_triggers(metadata, [table.name for table in KEPT])

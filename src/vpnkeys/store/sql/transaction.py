@@ -1,23 +1,25 @@
 """Implements a write transaction of an SQL database."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from vpnkeys.domain.audit import Entry, Outcome, key_created, key_deleted, key_updated
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent, event_of_gap
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import ID, Key, Keys
+from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Gap
 from vpnkeys.store.sql.audit import utc_now, write_records
 from vpnkeys.store.sql.ledger import SqlLedger
+from vpnkeys.store.sql.nodes.book import SqlNodes
 from vpnkeys.store.sql.outbox import SqlOutbox
-from vpnkeys.store.sql.rows import to_row, token_row
-from vpnkeys.store.sql.tables import idempotency, subscriptions
+from vpnkeys.store.sql.rows import subscription_rows, to_row, token_row
+from vpnkeys.store.sql.tables import idempotency, limit_notices, subscriptions
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
 from vpnkeys.store.sql.tables import stops as stops_table
@@ -28,7 +30,11 @@ _INSERT_KEY = insert(keys_table)
 _UPDATE_KEY = update(keys_table).where(keys_table.c.id == bindparam("of_id"))
 _DELETE_KEY = delete(keys_table).where(keys_table.c.id == bindparam("of_id"))
 _INSERT_INTENT = insert(intents_table)
-_DROP_INTENTS = delete(intents_table)
+_IS_OWN = (intents_table.c.owner == bindparam("of_owner")) | (intents_table.c.at < bindparam("before"))
+_OWN_INTENTS = select(intents_table.c.key_id).where(_IS_OWN)
+_DROP_INTENTS = delete(intents_table).where(_IS_OWN)
+_ABANDONED_AFTER = timedelta(seconds=30)
+"""Longer than a start can last: after it, the server that had the intent has ended, and others go on."""
 _INSERT_STOP = insert(stops_table)
 _DROP_STOP = delete(stops_table).where(stops_table.c.key_id == bindparam("of_id"))
 
@@ -39,7 +45,7 @@ _HOLDER = (
         or_(
             keys_table.c.uuid == bindparam("uuid"),
             keys_table.c.new_uuid == bindparam("uuid"),
-            keys_table.c.port == bindparam("port"),
+            (keys_table.c.node_id == bindparam("node_id")) & (keys_table.c.port == bindparam("port")),
             keys_table.c.short_id == bindparam("short_id"),
         ),
         keys_table.c.id.not_in(select(intents_table.c.key_id)),
@@ -52,18 +58,21 @@ _HOLDER = (
 class SqlTransaction:
     """Implements `interfaces.Transaction` on one connection; its keys, intents and stops include its own changes.
 
-    `entries` are the records for the audit log, `new_events` the events besides those that follow from keys.
+    `entries` are the records for the audit log, `new_events` the events besides those that follow from keys, `named`
+    the ids of the keys that it has changed.
     """
 
     _connection: Connection
-    _keys: tuple[Key, ...]
+    _keys: Keys
     _intents: tuple[Intent, ...]
     _stops: tuple[Stop, ...]
     outbox: SqlOutbox
+    _owner: str = ""
     entries: list[Entry] = field(default_factory=list)
     new_events: list[NewEvent] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)
 
-    def keys(self) -> tuple[Key, ...]:
+    def keys(self) -> Keys:
         """Return all keys, oldest first."""
         return self._keys
 
@@ -71,15 +80,25 @@ class SqlTransaction:
         """Return the intents of keys that are being started."""
         return self._intents
 
+    def own_intents(self) -> tuple[Intent, ...]:
+        """Return those of this server, or of one that must have ended."""
+        # Most changes find none, and a statement for nothing costs as much as one that does something.
+        own = {*self._connection.scalars(_OWN_INTENTS, self._own())} if self._intents else set()
+        return tuple(intent for intent in self._intents if intent.key_id in own)
+
+    def _own(self) -> dict[str, object]:
+        return {"of_owner": self._owner, "before": utc_now() - _ABANDONED_AFTER}
+
     def stops(self) -> tuple[Stop, ...]:
         """Return the stops that are not finished."""
         return self._stops
 
-    def insert(self, key: Key) -> None:
-        """Add a key."""
-        self._connection.execute(_INSERT_KEY, to_row(key))
-        self._set_keys(*self._keys, key)
-        self.entries.append(key_created(key))
+    def insert(self, *keys: Key) -> None:
+        """Add keys."""
+        for key in keys:
+            self._connection.execute(_INSERT_KEY, to_row(key))
+        self._change_keys((), keys)
+        self.entries += map(key_created, keys)
 
     def update(self, *keys: Key) -> None:
         """Change keys; they may swap ports.
@@ -87,39 +106,52 @@ class SqlTransaction:
         Ports must be unique after every statement, not only at the commit. So keys that move first get a spare port.
         """
         changed = {key.id: key for key in keys}
-        pairs = [(was, changed[was.id]) for was in self._keys if was.id in changed]
-        moving = [was.id for was, key in pairs if was.port != key.port]
-        taken = {key.port for key in (*self._keys, *keys)} if moving else set()
-        spare = (port for port in range(_MAX_PORT, 0, -1) if port not in taken)
-        for key_id in moving:
-            self._connection.execute(_UPDATE_KEY, {"of_id": key_id, "port": next(spare)})
+        pairs = [(was, changed[was.id]) for was in self._keys.among(changed)]
+        moving = [was for was, key in pairs if (was.node, was.port) != (key.node, key.port)]
+        for node_id in {was.node.id for was in moving}:
+            here = [was.id for was in moving if was.node.id == node_id]
+            self._move_aside(here, {key.port for key in (*self._keys, *keys) if key.node.id == node_id})
         for was, key in pairs:
             if key != was:
                 self._connection.execute(_UPDATE_KEY, {"of_id": key.id, **to_row(key)})
                 self.entries += key_updated(was, key)
-        self._set_keys(*(changed.get(key.id, key) for key in self._keys))
+        self._change_keys((), (key for _, key in pairs))
 
-    def delete(self, key_id: str) -> None:
-        """Remove a key."""
-        self._connection.execute(_DELETE_KEY, {"of_id": key_id})
-        self.entries += (key_deleted(key) for key in self._keys if key.id == key_id)
-        self._set_keys(*(key for key in self._keys if key.id != key_id))
+    def _move_aside(self, key_ids: Iterable[str], taken: Collection[int]) -> None:
+        """Give keys of a node ports that none of its keys has or gets."""
+        spare = (port for port in range(_MAX_PORT, 0, -1) if port not in taken)
+        for key_id in key_ids:
+            self._connection.execute(_UPDATE_KEY, {"of_id": key_id, "port": next(spare)})
 
-    def _set_keys(self, *keys: Key) -> None:
-        # In the order of the query that reads the table, so that what is kept in memory equals what is read.
-        self._keys = tuple(sorted(keys, key=lambda key: (key.created_at, key.id)))
+    def delete(self, *key_ids: str) -> None:
+        """Remove keys."""
+        for key_id in key_ids:
+            self._connection.execute(_DELETE_KEY, {"of_id": key_id})
+            self.entries += map(key_deleted, self._keys.among([key_id]))
+        self._change_keys(key_ids, ())
+
+    def _change_keys(self, gone: Iterable[str], come: Iterable[Key]) -> None:
+        come = tuple(come)
+        self.named |= {*gone, *map(ID, come)}
+        self._keys = self._keys.changed(gone, come)
 
     @property
     def ledger(self) -> SqlLedger:
         """Return the accounts of traffic."""
         return SqlLedger(self._connection, self._tell_of_gap)
 
+    @property
+    def nodes(self) -> SqlNodes:
+        """Return what is stored of nodes."""
+        return SqlNodes(self._connection)
+
     def add_event(self, event: NewEvent) -> None:
         """Notify webhooks of this event too."""
         self.new_events.append(event)
 
-    def _tell_of_gap(self, gap: Gap) -> None:
-        if any(key.created_at < gap.until for key in self._keys):  # a key that was made later lost no byte in it
+    def _tell_of_gap(self, gap: Gap, node_id: int) -> None:
+        # A key that was made later, or lives elsewhere, lost no byte in it.
+        if any(key.node.id == node_id and key.created_at < gap.until for key in self._keys):
             self.add_event(event_of_gap(gap))
 
     def record(self, entry: Entry) -> None:
@@ -139,7 +171,7 @@ class SqlTransaction:
         """
         intents = tuple(intents)
         for intent in intents:
-            self._connection.execute(_INSERT_INTENT, asdict(intent))
+            self._connection.execute(_INSERT_INTENT, {**asdict(intent), "owner": self._owner})
         for intent in intents:
             if (other := self._connection.execute(_HOLDER, asdict(intent)).scalar()) is not None:
                 msg = f"key {other} has the port, UUID or short id of key {intent.key_id}, which is being started"
@@ -147,9 +179,10 @@ class SqlTransaction:
         self._intents += intents
 
     def drop_intents(self) -> None:
-        """Remove all intents."""
-        self._connection.execute(_DROP_INTENTS)
-        self._intents = ()
+        """Remove the intents of `own_intents`."""
+        own = self.own_intents()
+        self._connection.execute(_DROP_INTENTS, self._own())
+        self._intents = tuple(intent for intent in self._intents if intent not in own)
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
         """Add stops, or replace those of the same keys; of several stops of one key, store the last."""
@@ -167,6 +200,13 @@ class SqlTransaction:
             self._connection.execute(_DROP_STOP, [{"of_id": key_id} for key_id in gone])
             self._stops = tuple(stop for stop in self._stops if stop.key_id not in gone)
 
+    def put_notices(self, notices: Mapping[str, Notice]) -> None:
+        """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""
+        rows = [{"key_id": key_id, **notice._asdict()} for key_id, notice in notices.items()]
+        if rows:
+            self._connection.execute(delete(limit_notices).where(limit_notices.c.key_id.in_(notices)))
+            self._connection.execute(insert(limit_notices), rows)
+
     def put_token(self, token: Token) -> None:
         """Add a token, or replace the one with its id."""
         # Nothing refers to a token's row, so it can be deleted and added again, whether it was there or not.
@@ -174,13 +214,13 @@ class SqlTransaction:
         self._connection.execute(insert(tokens_table).values(token_row(token)))
 
     def put_subscription(self, subscription: Subscription) -> None:
-        """Give a key a subscription, in place of the one it has."""
-        self.delete_subscription(subscription.key_id)
-        self._connection.execute(insert(subscriptions).values(asdict(subscription)))
+        """Add a subscription, or replace the one with its id."""
+        self.delete_subscription(subscription.id)
+        self._connection.execute(insert(subscriptions), subscription_rows(subscription))
 
-    def delete_subscription(self, key_id: str) -> None:
-        """Delete a key's subscription, if it has one."""
-        self._connection.execute(delete(subscriptions).where(subscriptions.c.key_id == key_id))
+    def delete_subscription(self, subscription_id: str) -> None:
+        """Delete a subscription, if there is one with this id."""
+        self._connection.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id))
 
     def remember(self, answer: KeptAnswer) -> None:
         """Store an answer, in place of an expired one with the same hash."""

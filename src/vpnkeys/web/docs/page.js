@@ -1,6 +1,6 @@
 // Starts Swagger UI. A file of its own, because the page's policy allows no script inside the page.
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
   displayRequestDuration: true,

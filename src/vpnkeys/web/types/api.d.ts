@@ -4,10 +4,11 @@
 declare namespace Api {
   type Scope = "read" | "keys" | "admin";
   type Status = "active" | "disabled" | "expired" | "limited";
-  type Window = "total" | "day" | "week" | "month";
+  type Window = string;
   type Step = "hour" | "day";
   type Outcome = "done" | "taken_back" | "failed";
-  type Kind = "key.created" | "key.changed" | "key.deleted" | "key.limited" | "key.expired" | "key.active" | "traffic.gap" | "drift.found" | "ping";
+  type Kind = "key.created" | "key.changed" | "key.deleted" | "key.limit_near" | "key.limited" | "key.expired" | "key.active" | "traffic.gap" | "drift.found" | "node.silent" | "node.back" | "node.lost" | "ping";
+  type NodeState = "joining" | "up" | "silent" | "drained" | "lost";
 
   // The dashboard receives "/health" and "/api/traffic" as events; they have the same shape.
   interface GetAnswers {
@@ -24,6 +25,7 @@ declare namespace Api {
     "/api/system/xray/validate-sync": SyncStatus;
     "/api/system/plan": RepairPlan;
     "/api/system/targets": Targets;
+    "/api/system/overview": Overview;
     "/api/tokens": Token[];
     "/api/webhooks": Webhook[];
     [deliveries: `/api/webhooks/${string}/deliveries`]: Delivery[];
@@ -126,6 +128,11 @@ declare namespace Api {
     max_devices: number | null;
     speed_limit_mbps: number | null;
     fingerprint: string | null;
+    expires_after_s: number | null;
+    node: string;
+    used_in_window_bytes: number | null;
+    remaining_bytes: number | null;
+    resets_at: string | null;
   }
   interface MadeKey {
     id: string;
@@ -144,6 +151,11 @@ declare namespace Api {
     max_devices: number | null;
     speed_limit_mbps: number | null;
     fingerprint: string | null;
+    expires_after_s: number | null;
+    node: string;
+    used_in_window_bytes: number | null;
+    remaining_bytes: number | null;
+    resets_at: string | null;
     ignored_fields: string[];
   }
 
@@ -152,6 +164,7 @@ declare namespace Api {
     is_active?: boolean;
     note?: string;
     expires_at?: string | null;
+    expires_after_s?: number | null;
     traffic_limit_bytes?: number | null;
     traffic_limit_window?: Window;
     max_devices?: number | null;
@@ -165,6 +178,7 @@ declare namespace Api {
     is_active?: boolean;
     note?: string;
     expires_at?: string | null;
+    expires_after_s?: number | null;
     traffic_limit_bytes?: number | null;
     traffic_limit_window?: Window;
     max_devices?: number | null;
@@ -175,6 +189,8 @@ declare namespace Api {
     short_id?: string | null;
     sni?: string | null;
     port?: number | null;
+    node?: string | number | null;
+    group?: string | null;
   }
 
   interface NewKeys {
@@ -243,6 +259,9 @@ declare namespace Api {
     total_bytes: number;
     devices: number | null;
     last_seen: string | null;
+    used_in_window_bytes: number | null;
+    remaining_bytes: number | null;
+    resets_at: string | null;
   }
 
   interface KeyHistory {
@@ -274,6 +293,7 @@ declare namespace Api {
     max_ports: number;
     port_range: string;
     timestamp: number;
+    nodes: NodePorts[];
   }
 
   interface PortAssignments {
@@ -301,6 +321,7 @@ declare namespace Api {
   interface PortsStatus {
     validation: PortValidation;
     timestamp: number;
+    nodes: NodeCheck[];
   }
 
   interface PortValidation {
@@ -313,6 +334,33 @@ declare namespace Api {
   interface PortsPlan {
     changed: PortMove[];
     timestamp: number;
+    nodes: NodePart[];
+  }
+
+  interface NodePart {
+    node: string;
+    state: NodeState;
+  }
+
+  interface NodeSync {
+    node: string;
+    state: NodeState;
+    synchronized: boolean;
+  }
+
+  interface NodePorts {
+    node: string;
+    state: NodeState;
+    used_ports: number;
+    available_ports: number;
+    max_ports: number;
+    port_range: string;
+  }
+
+  interface NodeCheck {
+    node: string;
+    state: NodeState;
+    valid: boolean;
   }
 
   interface PortMove {
@@ -326,6 +374,7 @@ declare namespace Api {
   interface SyncStatus {
     validation: Validation;
     timestamp: number;
+    nodes: NodeSync[];
   }
 
   interface Validation {
@@ -372,6 +421,7 @@ declare namespace Api {
     add: PlannedInbound[];
     cut: number[];
     timestamp: number;
+    nodes: NodePart[];
   }
 
   interface PlannedFile {
@@ -385,9 +435,45 @@ declare namespace Api {
     key_id: string;
   }
 
+  interface Overview {
+    timestamp: number;
+    version: string;
+    xray_version: string;
+    uptime_seconds: number;
+    server_address: string;
+    certificate_expires_at: string | null;
+    newest_backup_at: string | null;
+    host: HostLoad;
+    online: OnlineNow | null;
+    recent: Moment[];
+    nodes: NodePart[];
+  }
+
+  interface HostLoad {
+    cpu_percent: number | null;
+    cores: number;
+    memory_bytes: number | null;
+    memory_free_bytes: number | null;
+    disk_bytes: number;
+    disk_free_bytes: number;
+  }
+
+  interface OnlineNow {
+    keys: number;
+    devices: number;
+  }
+
+  interface Moment {
+    time: string;
+    up_rate: number;
+    down_rate: number;
+    cpu_percent: number | null;
+  }
+
   interface Targets {
     targets: Target[];
     timestamp: number;
+    nodes: NodePart[];
   }
 
   interface Target {

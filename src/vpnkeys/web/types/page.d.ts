@@ -24,13 +24,15 @@ declare namespace Page {
   type Topic = "keys" | "traffic" | "health" | "live" | "signed-out";
   type TopicList = Topic | `${Topic} ${Topic}`;
 
-  // What is known of one key's traffic; rates are in bytes per second, the newest last.
+  // What is known of one key's traffic; its rate is in bytes per second.
   interface Usage {
     total: number;
+    inWindow: number;
+    left: number | null;
+    resetsAt: string | null;
     devices: number | null;
     lastSeen: string | null;
     rate: number;
-    rates: number[];
   }
 
   interface State {
@@ -39,7 +41,6 @@ declare namespace Page {
     health: Api.Health | null;
     usage: Map<string, Usage>;
     totalRate: number;
-    totalRates: number[];
     live: "connecting" | "open" | "lost";
     leaving: Set<string>;
   }
@@ -72,8 +73,9 @@ declare namespace Page {
   }
 
   // `run` is called when the time to undo is over; `keepalive` is true when the page is being left.
+  // `text` says that it is about to be done, `now` is the button that does it at once, `done` says that it is done.
   interface UndoableAction {
-    text: string;
+    words: () => { text: string; now: string; done: string };
     undo: () => void;
     run: (options: { keepalive: boolean }) => Promise<unknown>;
   }
@@ -81,7 +83,6 @@ declare namespace Page {
   type Field = HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement;
   type Choice = readonly [value: string, text: string];
   type UsageBar = HTMLElement & { show: (used: number, limit: number | null) => void };
-  type Sparkline = SVGElement & { show: (rates: number[], samples?: number) => void };
 
   // A span of the chart: the start of every hour or day in it, in Unix seconds.
   interface Span {

@@ -23,15 +23,25 @@ def keep_aside(config: Path, why: Aside, content: bytes) -> Path:
 
     The same content again makes no further copy. Raises OSError.
     """
-    names = _names(config, why)
-    newest = names[0]
-    if newest.exists() and newest.read_bytes() == content:
+    newest = _names(config, why)[0]
+    if newest.is_file() and newest.read_bytes() == content:
         return newest
+    write_atomically(_vacated(config, why), content)
+    return newest
+
+
+def move_aside(config: Path, why: Aside) -> Path:
+    """Move what cannot be replaced as a file, such as a directory, to such a name; return the path. Raises OSError."""
+    return config.rename(_vacated(config, why))
+
+
+def _vacated(config: Path, why: Aside) -> Path:
+    """Return the name of the newest copy, after moving each copy to the next name."""
+    names = _names(config, why)
     for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
         if newer.exists():
             newer.replace(older)
-    write_atomically(newest, content)
-    return newest
+    return names[0]
 
 
 def kept_aside(config: Path) -> tuple[str, ...]:

@@ -1,26 +1,20 @@
-"""Converts inbounds to and from the JSON of config.json, and merges our parts into an operator's document.
-
-`render_inbound` and `parse_inbound` are inverses. `merge` leaves the operator's own sections as they are.
-"""
+"""Merges our parts into an operator's config.json: `merge` leaves the operator's own sections as they are."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
-from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound, Reality, VlessClient
+from vpnkeys.domain.inbound import WARM_TAG_PREFIX, Inbound
 from vpnkeys.domain.key import KEY_TAG_PREFIX
-from vpnkeys.domain.networks import PRIVATE_NETWORKS, is_private
+from vpnkeys.domain.networks import PRIVATE_NETWORKS, is_private, private_networks_without
 from vpnkeys.domain.portpool import PortRange
-from vpnkeys.domain.reality import pad_short_id
-from vpnkeys.memo import Memo
-
-JsonObject = dict[str, Any]
+from vpnkeys.xray.config.pieces import JsonObject, render_inbound
 
 API_TAG = "vpnkeys-api"
 OWN_PREFIX = "vpnkeys-"
 _DIRECT, _BLOCKED, _WARMED = "vpnkeys-direct", "vpnkeys-blocked", "vpnkeys-warmed"
-_UDP = "vpnkeys-udp"  # only where the kernel does not filter marked packets
+_UDP, _DNS = "vpnkeys-udp", "vpnkeys-dns"  # only where the kernel does not filter marked packets
 
 SELF_TEST_HOST = "self-test.vpnkeys.invalid"
 """A host name that routing leads to a blackhole with an HTTP answer: a self-test gets bytes without leaving Xray."""
@@ -32,7 +26,8 @@ class BaseConfig:
 
     `egress_allow` holds (cidr, port or None for all) that customers may reach. `own_addresses` are those of this host
     outside PRIVATE_NETWORKS, of which customers reach `api_port` only. `mark` is the mark of packets that Xray sends
-    for customers, for the kernel's filter (`xray/host/guard.py`); None where there is no filter.
+    for customers, for the kernel's filter (`xray/host/guard.py`); None where there is no filter. `has_ipv4`: this
+    host reaches the internet by IPv4.
     """
 
     api_socket: str
@@ -41,6 +36,7 @@ class BaseConfig:
     own_addresses: tuple[str, ...] = ()
     api_port: int | None = None
     mark: int | None = None
+    has_ipv4: bool = True
 
     def lets_out(self, address: str, port: int) -> bool:
         """Return whether our own rules let customers reach an IP address and a TCP port."""
@@ -52,98 +48,6 @@ class BaseConfig:
         if is_private(there):
             return False
         return str(there) not in self.own_addresses or port == self.api_port
-
-
-def render_inbound(inbound: Inbound) -> JsonObject:
-    """Return the inbound as an element of config.json's `inbounds`."""
-    address: JsonObject = {"listen": inbound.listen}
-    if inbound.port is not None:
-        address["port"] = inbound.port
-    return {
-        "tag": inbound.tag,
-        **address,
-        "protocol": "vless",
-        "settings": {"clients": [_render_client(client) for client in inbound.clients], "decryption": "none"},
-        "streamSettings": {
-            "network": "raw",
-            "security": "reality",
-            "realitySettings": {
-                "target": inbound.reality.target,
-                "serverNames": list(inbound.reality.server_names),
-                "privateKey": inbound.reality.private_key,
-                # Never left out: an empty one shuts out mihomo from 26.7.11 on, and sing-box from 26.9.8 on.
-                "minClientVer": inbound.reality.min_client_version,
-                "shortIds": list(inbound.reality.short_ids),
-            },
-        },
-    }
-
-
-_rendered = Memo(render_inbound)
-"""Renders each inbound once, as most are also in the next file. The results are shared: do not change them."""
-
-
-def _render_client(client: VlessClient) -> JsonObject:
-    return {"id": client.uuid, "email": client.email, "flow": client.flow}
-
-
-def parse_inbound(raw: Mapping[str, Any]) -> AnyInbound:
-    """Return the inbound that an element describes; a ForeignInbound when it has anything that we would not write."""
-    try:
-        inbound = _parse_inbound(raw)
-        same = render_inbound(inbound) == raw
-    except (KeyError, TypeError, AttributeError):
-        return summary(raw)
-    return inbound if same else summary(raw)
-
-
-def _parse_inbound(raw: Mapping[str, Any]) -> Inbound:
-    reality = raw["streamSettings"]["realitySettings"]
-    return Inbound(
-        tag=_text(raw["tag"]),
-        listen=_text(raw["listen"]),
-        port=_whole(raw["port"]) if "port" in raw else None,
-        clients=tuple(
-            VlessClient(_text(c["id"]), _text(c["email"]), _text(c["flow"])) for c in raw["settings"]["clients"]
-        ),
-        reality=Reality(
-            target=_text(reality["target"]),
-            server_names=tuple(map(_text, reality["serverNames"])),
-            private_key=_text(reality["privateKey"]),
-            short_ids=tuple(map(_text, reality["shortIds"])),
-            min_client_version=_text(reality["minClientVer"]),
-        ),
-    )
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _whole(value: Any) -> int:  # noqa: ANN401 - any JSON
-    """Return an integer. "10001", which Xray accepts too, 10001.0 and True, an int in Python, raise TypeError."""
-    if type(value) is not int:
-        raise TypeError
-    return value
-
-
-def summary(raw: Mapping[str, Any]) -> ForeignInbound:
-    """Return the fields that matter of any inbound; fields of a wrong type count as empty."""
-    settings = _object(raw.get("settings"))
-    reality = _object(_object(raw.get("streamSettings")).get("realitySettings"))
-    is_vless = raw.get("protocol") == "vless"
-    clients = _list(settings.get("clients")) if is_vless else []
-    return ForeignInbound(
-        tag=str(raw.get("tag", "")),
-        port=_port(raw.get("port")),
-        protocol=str(raw.get("protocol", "")),
-        uuids=tuple(str(_object(client).get("id", "")) for client in clients),
-        short_ids=tuple(pad_short_id(str(short_id)) for short_id in _list(reality.get("shortIds"))),
-        target=str(reality.get("target") or reality.get("dest") or ""),
-        server_names=tuple(map(str, _list(reality.get("serverNames")))),
-    )
 
 
 def belongs_to_us(raw: Mapping[str, Any]) -> bool:
@@ -165,29 +69,34 @@ def reserved_ports(document: JsonObject, pool: PortRange) -> dict[int, str]:
 def merge(document: JsonObject, base: BaseConfig, inbounds: Iterable[Inbound]) -> JsonObject:
     """Return the document with our parts replaced and everything else unchanged."""
     ours = tuple(inbounds)
-    policy = _object(document.get("policy"))
-    levels = _object(policy.get("levels"))
-    routing = _object(document.get("routing"))
-    foreign = [raw for raw in _list(document.get("inbounds")) if not belongs_to_us(_object(raw))]
-    outbounds = _outbounds(_list(document.get("outbounds")), base)
+    policy = object_in(document.get("policy"))
+    levels = object_in(policy.get("levels"))
+    routing = object_in(document.get("routing"))
+    foreign = [raw for raw in list_in(document.get("inbounds")) if not belongs_to_us(object_in(raw))]
+    outbounds = _outbounds(list_in(document.get("outbounds")), base)
     return {
         "log": {"loglevel": "warning", "access": "none"},
-        **document,
+        **_with_dns(document, base),
         "api": {"tag": API_TAG, "services": ["HandlerService", "StatsService"]},
         "stats": {},
-        "policy": {**policy, "levels": {**levels, "0": {**_object(levels.get("0")), **_COUNTERS}}},
+        "policy": {
+            **policy,
+            "levels": {**levels, "0": {**object_in(levels.get("0")), **_COUNTERS}},
+            "system": {**object_in(policy.get("system")), **_COUNTERS_OF_OUTBOUNDS},
+        },
         "routing": {
             **routing,
             # Resolves a name as soon as a rule by address is reached, so that names cannot evade those rules.
             "domainStrategy": "IPOnDemand",
             "rules": [*_rules(base, ours), *_foreign_rules(routing), *_last_rules(base, outbounds)],
         },
-        "inbounds": [_api_inbound(base), *_rendered.map(ours), *foreign],
+        "inbounds": [_api_inbound(base), *map(render_inbound, ours), *foreign],
         "outbounds": outbounds,
     }
 
 
 _COUNTERS = {"statsUserUplink": True, "statsUserDownlink": True, "statsUserOnline": True}
+_COUNTERS_OF_OUTBOUNDS = {"statsOutboundUplink": True, "statsOutboundDownlink": True}
 
 
 def _api_inbound(base: BaseConfig) -> JsonObject:
@@ -237,13 +146,15 @@ def _own_address_rules(base: BaseConfig) -> Iterable[JsonObject]:
 
 def _last_rules(base: BaseConfig, outbounds: list[Any]) -> Iterable[JsonObject]:
     """Return the rule for UDP where the kernel does not filter, after the operator's rules and for our default only."""
-    if base.mark is None and _object(outbounds[0]).get("tag") == _DIRECT:
+    if base.mark is None and object_in(outbounds[0]).get("tag") == _DIRECT:
         yield {"ruleTag": f"{OWN_PREFIX}udp", "network": "udp", "outboundTag": _UDP}
 
 
 def _foreign_rules(routing: JsonObject) -> list[Any]:
     return [
-        rule for rule in _list(routing.get("rules")) if not str(_object(rule).get("ruleTag", "")).startswith(OWN_PREFIX)
+        rule
+        for rule in list_in(routing.get("rules"))
+        if not str(object_in(rule).get("ruleTag", "")).startswith(OWN_PREFIX)
     ]
 
 
@@ -251,31 +162,69 @@ def _outbounds(document: list[Any], base: BaseConfig) -> list[Any]:
     """Return the outbounds with ours at their present positions; a missing default outbound comes first."""
     # The first outbound is Xray's default, and an operator may have put another one there. Without a mark UDP has an
     # outbound of its own: freedom sends later packets of a session to any address that they name, but through
-    # `dialerProxy` it sends all to the first one, which routing has checked: no full cone, and no hole (ADR 2).
-    marked = {} if base.mark is None else {"streamSettings": {"sockopt": {"mark": base.mark}}}
+    # `dialerProxy` it sends all to the first one, which routing has checked: no full cone, and no hole (ADR 2). Both
+    # dial by the answers of our `dns` section then, or not at all.
+    resolved = {"settings": {"domainStrategy": "ForceIPv4v6" if base.has_ipv4 else "ForceIPv6v4"}}
+    out = resolved if base.mark is None else {"streamSettings": {"sockopt": {"mark": base.mark}}}
     ours: dict[str, JsonObject] = {
-        _DIRECT: {"tag": _DIRECT, "protocol": "freedom", **marked},
+        _DIRECT: {"tag": _DIRECT, "protocol": "freedom", **out},
         _BLOCKED: {"tag": _BLOCKED, "protocol": "blackhole"},
         _WARMED: {"tag": _WARMED, "protocol": "blackhole", "settings": {"response": {"type": "http"}}},
     }
     if base.mark is None:
         through = {"streamSettings": {"sockopt": {"dialerProxy": _DIRECT}}}
-        ours[_UDP] = {"tag": _UDP, "protocol": "freedom", **through}
-    tags = [str(_object(raw).get("tag", "")) for raw in document]
+        ours[_UDP] = {"tag": _UDP, "protocol": "freedom", **resolved, **through}
+    tags = [str(object_in(raw).get("tag", "")) for raw in document]
     kept = [ours.get(tag, raw) for raw, tag in zip(document, tags, strict=True) if tag in ours or tag != _UDP]
     first = [] if _DIRECT in tags else [ours[_DIRECT]]
     return [*first, *kept, *(ours[tag] for tag in ours if tag not in {*tags, _DIRECT})]
 
 
-def _object(value: Any) -> JsonObject:  # noqa: ANN401 - any JSON
+class Foreign(NamedTuple):
+    """Parts of the operator's sections: ports of our range with their tags, and whether there is a `dns` section."""
+
+    reserved: Mapping[int, str]
+    has_dns: bool = False
+
+
+def foreign_in(document: JsonObject, pool: PortRange) -> Foreign:
+    """Return these parts of a document."""
+    return Foreign(reserved_ports(document, pool), has_own_dns(document))
+
+
+def has_own_dns(document: JsonObject) -> bool:
+    """Return whether the operator has a `dns` section in config.json, by which Xray then resolves all names."""
+    return "dns" in document and not _is_our_dns(document)
+
+
+def _with_dns(document: JsonObject, base: BaseConfig) -> JsonObject:
+    """Return the document with our `dns` section where the kernel filters nothing, and the operator has none."""
+    # Routing resolves a name to check it, and freedom resolves it again to dial: a name that changes its answer between
+    # the two leads anywhere. So both ask this section, which knows no private addresses (ADR 2). It does not know an
+    # address that is allowed at one port either: the name may have been checked with another address, at another port.
+    kept = {name: value for name, value in document.items() if name != "dns" or not _is_our_dns(document)}
+    if base.mark is not None or "dns" in kept:
+        return kept
+    allowed = [cidr for cidr, port in base.egress_allow if port is None]
+    closed = [*private_networks_without(allowed), *base.own_addresses]
+    return {**kept, "dns": {"tag": _DNS, "servers": [{"address": "localhost", "unexpectedIPs": closed}]}}
+
+
+def _is_our_dns(document: JsonObject) -> bool:
+    return object_in(document.get("dns")).get("tag") == _DNS
+
+
+def object_in(value: Any) -> JsonObject:  # noqa: ANN401 - any JSON
+    """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON
+def list_in(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON
+    """Return the value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
-def _port(value: Any) -> int | None:  # noqa: ANN401 - any JSON
+def port_in(value: Any) -> int | None:  # noqa: ANN401 - any JSON
     """Return the first port of what an inbound has as its port; None when there is none."""
     return next((ports.start for ports in _ports(value)), None)
 

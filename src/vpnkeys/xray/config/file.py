@@ -11,38 +11,17 @@ from pathlib import Path
 import orjson
 
 from vpnkeys.domain.errors import ConfigRefused, ConfigUnwritable
-from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound
-from vpnkeys.domain.plan import FileState, FileView
+from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound, warm_inbounds
+from vpnkeys.domain.plan import FileState, FileStep, FileView
 from vpnkeys.files import Mark, write_atomically
-from vpnkeys.xray.config.aside import Aside, keep_aside
+from vpnkeys.xray.config.aside import Aside, keep_aside, move_aside
 from vpnkeys.xray.config.check import Checker, ConfigUntested
-from vpnkeys.xray.config.document import (
-    API_TAG,
-    BaseConfig,
-    JsonObject,
-    belongs_to_us,
-    merge,
-    parse_inbound,
-    reserved_ports,
-    summary,
-)
-from vpnkeys.xray.config.reading import parse_config, read_document
+from vpnkeys.xray.config.document import API_TAG, BaseConfig, Foreign, belongs_to_us, foreign_in, merge
+from vpnkeys.xray.config.pieces import ConfigDraft, JsonObject, Pieces, rendered
+from vpnkeys.xray.config.reading import parse_config, parse_inbound, read_document, summary
 from vpnkeys.xray.host import ports
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigDraft:
-    """A config.json that was checked: parsed, as bytes, and `around`, the digest of all but the inbounds of keys.
-
-    `refusal` is Xray's error about the operator's sections; "" when Xray accepts the whole.
-    """
-
-    document: JsonObject
-    content: bytes
-    around: str
-    refusal: str = ""
 
 
 @dataclass(slots=True)
@@ -59,8 +38,8 @@ class ConfigFile:
     refusal: str = field(default="", init=False)
     started_base: str = field(default="", init=False)
     _checked: str = field(default="", init=False)
-    _written: tuple[Mark | None, JsonObject] = field(default=(None, {}), init=False)
-    _reserved: tuple[Mark | None, Mapping[int, str]] = field(default=(None, {}), init=False)
+    _written: tuple[Mark | None, JsonObject, Pieces | None] = field(default=(None, {}, None), init=False)
+    _foreign: tuple[Mark | None, Foreign] = field(default=(None, Foreign({})), init=False)
 
     def read(self) -> FileView:
         """Return what the file contains now; a damaged or missing file is a state, not an error."""
@@ -88,19 +67,24 @@ class ConfigFile:
                 inbound = parse_inbound(raw)
                 # Of two inbounds with one tag it is unknown which Xray would run, so neither counts as ours.
                 ours[inbound.tag] = summary(raw) if inbound.tag in ours else inbound
-        rendered = [inbound for inbound in ours.values() if isinstance(inbound, Inbound)]
+        warm = [one for one in ours.values() if isinstance(one, Inbound) and one.tag.startswith(WARM_TAG_PREFIX)]
+        found = foreign_in(document, self.base.pool)
         return FileView(
             FileState.OK,
             ours,
             tuple(foreign),
-            base_ok=self._is_base_intact(document, rendered),
+            base_ok=self._is_base_intact(document, warm),
             api_inbounds=api_inbounds,
-            reserved=reserved_ports(document, self.base.pool),
+            reserved=found.reserved,
+            has_own_dns=found.has_dns,
         )
 
-    def _is_base_intact(self, document: JsonObject, inbounds: list[Inbound]) -> bool:
-        """Return whether all but the inbounds is as we write it: merging our parts again changes nothing."""
-        again = merge(document, self.base, inbounds)
+    def _is_base_intact(self, document: JsonObject, warm: list[Inbound]) -> bool:
+        """Return whether all but the inbounds is as we write it: merging our parts again changes nothing.
+
+        A rule names the warm inbounds; nothing else depends on inbounds of ours.
+        """
+        again = merge(document, self.base, warm)
         return skeleton(again) == skeleton(document)
 
     def base_now(self) -> str:
@@ -110,18 +94,34 @@ class ConfigFile:
             return "" if document is None else base_digest(document)
         return ""
 
+    def has_foreign(self) -> bool:
+        """Return whether the file has sections that are not ours; one that cannot be read may have."""
+        with suppress(OSError):
+            if (document := read_document(self.path)) is not None:
+                # Our rules depend on our inbounds, so that a file without any would differ from ours.
+                return skeleton(document) != skeleton(merge({}, self.base, inbounds_of_ours(document)))
+        return True
+
     def was_written_by_us(self, mark: Mark | None) -> bool:
         """Return whether a file with this mark is what `put` wrote last."""
         return mark is not None and mark == self._written[0]
 
     def reserved(self) -> Mapping[int, str]:
         """Return the ports of our range that the operator's own inbounds have, with their tags."""
-        mark = Mark.at(self.path)
-        if mark != self._reserved[0]:
-            self._reserved = (mark, self.read().reserved)
-        return self._reserved[1]
+        return self._foreign_now().reserved
 
-    def write(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> None:
+    def has_own_dns(self) -> bool:
+        """Return whether the operator has a `dns` section, by which Xray then resolves all names."""
+        return self._foreign_now().has_dns
+
+    def _foreign_now(self) -> Foreign:
+        mark = Mark.at(self.path)
+        if mark != self._foreign[0]:
+            seen = self.read()
+            self._foreign = (mark, Foreign(seen.reserved, seen.has_own_dns))
+        return self._foreign[1]
+
+    def write(self, inbounds: tuple[Inbound, ...] | FileStep, *, always_check: bool = False) -> None:
         """Replace our parts of the file, atomically and durably; the operator's sections stay as they are.
 
         The file is checked first, unless only inbounds of our own have changed since the last check: their form is
@@ -130,31 +130,45 @@ class ConfigFile:
         """
         self.put(self.draft(inbounds, always_check=always_check))
 
-    def draft(self, inbounds: tuple[Inbound, ...], *, always_check: bool = False) -> ConfigDraft:
+    def draft(self, inbounds: tuple[Inbound, ...] | FileStep, *, always_check: bool = False) -> ConfigDraft:
         """Return what `write` would write, checked in the same way. Raises ConfigUnwritable or ConfigRefused."""
         with self._as_unwritable():
-            document = self._document()
-            merged = merge(document, self.base, inbounds)
-            around = base_digest(merged)
-            content = _rendered(merged)
+            if isinstance(inbounds, FileStep):
+                return self._after(inbounds)
+            merged = merge(self._document(), self.base, inbounds)
+            content, document = rendered(merged), skeleton(merged)
+            around = base_digest(document)
             if always_check:
                 self._check_content(content)
-                return ConfigDraft(merged, content, around)
-            refusal = self.refusal if around == self._checked else self._refusal(content, inbounds)
-            return ConfigDraft(merged, content, around, refusal)
+                return ConfigDraft(document, content, around)
+            return ConfigDraft(document, content, around, self._refusal(content, around, inbounds))
 
-    def _refusal(self, content: bytes, inbounds: tuple[Inbound, ...]) -> str:
+    def _after(self, step: FileStep) -> ConfigDraft:
+        """Return the draft after a change of keys: of the file that was written last, if it is still there."""
+        mark, document, pieces = self._written
+        if pieces is not None and mark == Mark.at(self.path) and pieces.lead_to(step, self.base):
+            pieces = pieces.after(step)
+            return ConfigDraft(document, pieces.content, self._checked, self.refusal, pieces)
+        inbounds, warm = tuple(step), warm_inbounds(step.site)
+        document = merge(self._document(), self.base, warm)
+        pieces = Pieces.of(step, self.base, document, inbounds[len(warm) :])
+        content, around = pieces.content, base_digest(document)
+        return ConfigDraft(document, content, around, self._refusal(content, around, inbounds), pieces)
+
+    def _refusal(self, content: bytes, around: str, inbounds: tuple[Inbound, ...]) -> str:
         """Return Xray's error about the operator's sections, "" when it accepts all. Raises ConfigRefused for ours.
 
         Such sections are in the file already, and keys have to come and go while the operator corrects them. An Xray
-        that ends is started without them (`start.py`).
+        that ends is started without them (`start.py`). Xray is not asked again while only inbounds of ours change.
         """
+        if around == self._checked:
+            return self.refusal
         try:
             self._check_content(content)
         except ConfigUntested:
             raise
         except ConfigRefused as error:
-            self._check_content(_rendered(merge({}, self.base, inbounds)))
+            self._check_content(rendered(merge({}, self.base, inbounds)))
             return str(error)
         return ""
 
@@ -163,14 +177,17 @@ class ConfigFile:
         with self._as_unwritable():
             mark = write_atomically(self.path, draft.content)
             self._checked, self.refusal = draft.around, draft.refusal
-            self._reserved = (mark, reserved_ports(draft.document, self.base.pool))
+            before, document, _ = self._written
+            # A change of keys leaves the operator's inbounds as they are.
+            is_known = draft.document is document and self._foreign[0] == before
+            self._foreign = (mark, self._foreign[1] if is_known else foreign_in(draft.document, self.base.pool))
             # Last: a thread that knows the file by this mark finds what was found out about it.
-            self._written = (mark, draft.document)
+            self._written = (mark, draft.document, draft.pieces)
 
     def test(self, inbounds: tuple[Inbound, ...]) -> None:
         """Check what `write` would write, without writing it. Raises ConfigUnwritable or ConfigRefused."""
         with self._as_unwritable():
-            self._check_content(_rendered(merge(self._document(), self.base, inbounds)))
+            self._check_content(rendered(merge(self._document(), self.base, inbounds)))
 
     @contextmanager
     def _as_unwritable(self) -> Iterator[None]:
@@ -183,6 +200,8 @@ class ConfigFile:
     def _check_content(self, content: bytes) -> None:
         # In the same directory, so that a full disk or a missing permission is found before the file is replaced.
         trial = self.path.with_name(".config.trial.json")
+        if trial.is_dir():
+            move_aside(trial, Aside.BROKEN)
         try:
             write_atomically(trial, content)
             self.check(trial)
@@ -193,12 +212,15 @@ class ConfigFile:
         """Return the present document, or an empty one. What a new file cannot hold is kept aside: see `Aside`."""
         # What we wrote ourselves is known by its inode, size and time: reading 47 kB back for each key took longer than
         # writing it (docs/adr/0014-speed.md).
-        mark, document = self._written
+        mark, document, _ = self._written
         try:
             if Mark.of(self.path.stat()) == mark:
                 return document
             content = self.path.read_bytes()
         except FileNotFoundError:
+            return {}
+        except IsADirectoryError:
+            _log.warning("config.json was a directory; it is kept as %s", move_aside(self.path, Aside.BROKEN).name)
             return {}
         found = parse_config(content)
         if found is None:
@@ -240,15 +262,11 @@ class ConfigFile:
             content = self.path.read_bytes()
             found, aside = parse_config(content), keep_aside(self.path, Aside.REFUSED, content)
             merged = merge({}, self.base, inbounds_of_ours({} if found is None else found.document))
-            self.put(ConfigDraft(merged, _rendered(merged), base_digest(merged)))
+            self.put(ConfigDraft(merged, rendered(merged), base_digest(merged)))
         _log.error(
             "Xray refuses sections that were added to config.json; the file is kept as %s, correct them there",
             aside.name,
         )
-
-
-def _rendered(document: JsonObject) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def skeleton(document: JsonObject) -> JsonObject:

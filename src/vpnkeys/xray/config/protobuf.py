@@ -1,6 +1,6 @@
 """Converts inbounds to and from the protobuf messages of Xray's gRPC API.
 
-`render` returns byte for byte what `xray convert pb` makes of `document.render_inbound`; a contract test compares them.
+`render` returns byte for byte what `xray convert pb` makes of `pieces.render_inbound`; a contract test compares them.
 A malformed message can end the whole Xray: a short id under 8 bytes panics it (26.3.27). So only validated domain
 values are rendered here.
 """
@@ -11,7 +11,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from vpnkeys.domain.inbound import AnyInbound, ForeignInbound, Inbound, Reality, VlessClient
-from vpnkeys.domain.reality import SHORT_ID_HEX_DIGITS, decode_key, encode_key
+from vpnkeys.domain.reality import SHORT_ID_HEX_DIGITS, FallbackLimit, decode_key, encode_key
 from vpnkeys.xray.config.proto import xray_pb2 as pb
 
 # The bare full names, without "type.googleapis.com/": Xray's TypedMessage is not protobuf's Any.
@@ -73,10 +73,14 @@ def _reality(reality: Reality) -> pb.RealityConfig:
         private_key=decode_key(reality.private_key),
         min_client_ver=bytes(int(part) for part in reality.min_client_version.split(".")),
         short_ids=[_short_id(short_id) for short_id in reality.short_ids],
-        # Empty, as the converter writes them: a field that is set and one that is not are different bytes.
-        limit_fallback_upload=pb.LimitFallback(),
-        limit_fallback_download=pb.LimitFallback(),
+        # Never left out, as by the converter: a field that is set and one that is not are different bytes.
+        limit_fallback_upload=_limit(reality.fallback_up),
+        limit_fallback_download=_limit(reality.fallback_down),
     )
+
+
+def _limit(limit: FallbackLimit) -> pb.LimitFallback:
+    return pb.LimitFallback(after_bytes=limit.after_bytes, bytes_per_sec=limit.bytes_per_s)
 
 
 def _short_id(text: str) -> bytes:
@@ -123,7 +127,13 @@ def _parse_reality(reality: pb.RealityConfig) -> Reality:
         private_key=encode_key(reality.private_key),
         short_ids=tuple(short_id.hex() for short_id in reality.short_ids),
         min_client_version=".".join(str(part) for part in reality.min_client_ver),
+        fallback_up=_parse_limit(reality.limit_fallback_upload),
+        fallback_down=_parse_limit(reality.limit_fallback_download),
     )
+
+
+def _parse_limit(limit: pb.LimitFallback) -> FallbackLimit:
+    return FallbackLimit(limit.after_bytes, limit.bytes_per_sec)
 
 
 def _as_foreign(inbound: Inbound) -> ForeignInbound:

@@ -12,20 +12,35 @@ from vpnkeys.domain.errors import ConfigRefused
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.files import write_atomically
 from vpnkeys.xray.config.check import Checker, ConfigUntested
-from vpnkeys.xray.config.document import BaseConfig, JsonObject, merge
-from vpnkeys.xray.config.file import can_listen, inbounds_of_ours
+from vpnkeys.xray.config.document import BaseConfig, merge
+from vpnkeys.xray.config.file import base_digest, can_listen, inbounds_of_ours
+from vpnkeys.xray.config.pieces import JsonObject
 from vpnkeys.xray.config.reading import read_document
 
 _WITHOUT_FOREIGN_AFTER = 3
 """So many quick exits in a row are put down to the operator's sections, even when Xray's own test accepts them."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenFile:
+    """The file that one Xray is started with.
+
+    `base` is the `base_digest` of config.json as it was then, "" when it could not be read; `is_bare` says whether the
+    file lacks the operator's sections.
+    """
+
+    path: Path
+    base: str = ""
+    is_bare: bool = False
+
+
 @dataclass(slots=True)
 class StartFile:
     """Chooses the file for each start of Xray. It never changes config.json, and needs no disk that takes writes.
 
-    `base_for` returns our own sections for a document. `is_bare` says whether the last choice left out the operator's
-    sections; `say` receives the reason. `wanted` returns the inbounds that Xray may have, None when that is unknown.
+    `base_for` returns our own sections for a document; `say` receives the reason when the operator's are left out.
+    `wanted` returns the inbounds that Xray may have, None when that is unknown; `stopped` the tags of those that it may
+    not have whatever config.json says.
     """
 
     config: Path
@@ -33,11 +48,11 @@ class StartFile:
     check: Checker
     say: Callable[[str], None]
     wanted: Callable[[], Collection[Inbound] | None] = lambda: None
-    is_bare: bool = field(default=False, init=False)
+    stopped: Callable[[], Collection[str]] = tuple
     _in_memory: int | None = field(default=None, init=False)
 
-    def choose(self, quick_exits: int) -> Path:
-        """Return the file to start with after so many quick exits in a row.
+    def choose(self, quick_exits: int, document: JsonObject | None = None) -> ChosenFile:
+        """Return the file to start with after so many quick exits in a row; `document` is config.json if it was read.
 
         Xray exits when a single inbound cannot listen, and when a single section is wrong. After a quick exit our
         inbounds that cannot listen are left out; the server adds them over gRPC, where each fails alone. The operator's
@@ -46,26 +61,34 @@ class StartFile:
         quick exit with a config.json that cannot be read, what is wanted is all that Xray gets: the same disk may keep
         the server from writing that file anew.
         """
-        self.is_bare = False
-        given = self.wanted()
+        document = document or self._read()
+        given, stopped = self.wanted(), self.stopped()
         wanted = None if given is None else frozenset(given)
-        document = self._read() if quick_exits or wanted is not None else None
         if document is None:
-            return self._put_wanted(wanted) if quick_exits and wanted is not None else self.config
-        base, found = self.base_for(document), inbounds_of_ours(document)
-        ours = [one for one in found if wanted is None or one in wanted]
+            return ChosenFile(self._put_wanted(wanted) if quick_exits and wanted is not None else self.config)
+        around = base_digest(document)
+        if not (quick_exits or stopped) and wanted is None:
+            return ChosenFile(self.config, around)
+        found = inbounds_of_ours(document)
+        ours = [one for one in found if (wanted is None or one in wanted) and one.tag not in stopped]
+        if not quick_exits and len(ours) == len(found):
+            return ChosenFile(self.config, around)
+        base = self.base_for(document)
         if not quick_exits:
-            return self.config if len(ours) == len(found) else self._put(merge(document, base, ours))
-        ours = [one for one in ours if can_listen(one)]
+            return ChosenFile(self._put(merge(document, base, ours)), around)
+        return self._after_quick_exits(quick_exits, document, base, [one for one in ours if can_listen(one)])
+
+    def _after_quick_exits(
+        self, quick_exits: int, document: JsonObject, base: BaseConfig, ours: Collection[Inbound]
+    ) -> ChosenFile:
         why = f"Xray ended at once {quick_exits} times in a row"
         if quick_exits < _WITHOUT_FOREIGN_AFTER:
             path = self._put(merge(document, base, ours))
             why = self._refusal(path)
             if not why:
-                return path
-        self.is_bare = True
+                return ChosenFile(path, base_digest(document))
         self.say(f"{why}; Xray is started without the sections that are not ours")
-        return self._put(merge({}, base, ours))
+        return ChosenFile(self._put(merge({}, base, ours)), base_digest(document), is_bare=True)
 
     def _read(self) -> JsonObject | None:
         with suppress(OSError):  # Xray says the reason itself

@@ -60,6 +60,11 @@ def table_of(data_dir: Path) -> str:
     return f"vpnkeys_{_digest(data_dir)[:4].hex()}"
 
 
+def bounds_table(data_dir: Path) -> str:
+    """Return the name of the server's table that bounds connections, in the same family."""
+    return f"{table_of(data_dir)}_bounds"
+
+
 def _digest(data_dir: Path) -> bytes:
     return hashlib.sha256(os.fsencode(data_dir.resolve())).digest()
 

@@ -63,12 +63,14 @@ def replacing(table: str, body: list[str]) -> str:
 class KeptTable:
     """One table, from `put` to `delete`; from `watch` on it is restored when another program changes or removes it.
 
-    `alarm` is the log's text while it cannot be restored. `role` names the worker. Safe for any thread.
+    `alarm` is the log's text while it cannot be restored. `role` names the worker. `listing` are options of `nft list`
+    that leave out what changes by itself. Safe for any thread.
     """
 
     name: str
     role: str
     alarm: str
+    listing: tuple[str, ...] = ()
     worker: Worker = field(init=False)
     _text: str = field(default="", init=False)  # the transaction of the last `put`; empty when there shall be no table
     _as_installed: str = field(default="", init=False)  # as nft lists it, which is not how it was written
@@ -94,7 +96,7 @@ class KeptTable:
         with self._lock:
             nft("-f", "-", text=text)
             self._text = text
-            self._as_installed = nft("list", "table", "inet", self.name)
+            self._as_installed = self._listed()
 
     def holds(self, text: str) -> bool:
         """Return whether the kernel still has the table exactly as this transaction installed it."""
@@ -160,9 +162,12 @@ class KeptTable:
 
     def _is_intact(self) -> bool:
         try:
-            return nft("list", "table", "inet", self.name) == self._as_installed
+            return self._listed() == self._as_installed
         except NftImpossible:
             return False  # the table is gone
+
+    def _listed(self) -> str:
+        return nft(*self.listing, "list", "table", "inet", self.name)
 
 
 def _has_change_event(events: socket.socket, stop: int, table: str) -> bool:

@@ -1,6 +1,8 @@
-"""Names one process life, so that a process is recognised although pids are used again."""
+"""Names one process life, so that a process is recognised although pids are used again, and counts its descriptors."""
 
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 
 def start_ticks(pid: int) -> int:
@@ -28,3 +30,24 @@ def epoch_of(pid: int) -> str:
     # A pid alone is used again, and start times repeat after a reboot.
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
     return f"{boot}-{pid}-{start_ticks(pid)}"
+
+
+class Descriptors(NamedTuple):
+    """The file descriptors that a process uses, and how many it may have."""
+
+    used: int
+    limit: int
+
+
+def descriptors_of(pid: int) -> Descriptors:
+    """Return the descriptors of a process. Raises OSError."""
+    return Descriptors(len(os.listdir(f"/proc/{pid}/fd")), _most_open_files(pid))  # noqa: PTH208 - ten thousand of them
+
+
+def _most_open_files(pid: int) -> int:
+    """Return the soft limit, which is the one that counts (getrlimit(2)); a very big number for "unlimited"."""
+    for line in Path(f"/proc/{pid}/limits").read_text(encoding="ascii").splitlines():
+        if line.startswith("Max open files"):
+            soft = line.split()[3]
+            return int(soft) if soft.isdecimal() else 2**31
+    return 2**31

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 from vpnkeys.domain.limits.source import source_of
 
@@ -34,9 +35,76 @@ _WITH_TCP_INFO = 1 << (_TCP_INFO - 1)
 _ATTRIBUTE = struct.Struct("=HH")  # nlattr: length, type
 _LAST_RECEIVED_OFFSET = 52  # tcp_info: tcpi_last_data_recv, tcpi_last_ack_recv, in milliseconds
 _LAST_RECEIVED = struct.Struct("=II")
+_BYTES_OFFSET = 120  # tcp_info: tcpi_bytes_acked, tcpi_bytes_received
+_BYTES = struct.Struct("=QQ")
+
+# A filter that the kernel applies (inet_diag_bc_op): what to test, how far to go on if so, and if not; a jump past the
+# end leaves the socket out.
+_FILTER_ATTRIBUTE = 1  # INET_DIAG_REQ_BYTECODE
+_OP = struct.Struct("=BBH")
+_OP_JUMP, _OP_PORT_AT_LEAST, _OP_PORT_AT_MOST, _OP_MARK = 1, 2, 3, 10
+_MARK_AND_MASK = struct.Struct("=II")
 
 # All states but LISTEN (10), TIME_WAIT (6) and CLOSE (7): those have no peer to cut off.
 _OPEN_STATES = 0xFFF & ~(1 << 10 | 1 << 6 | 1 << 7)
+
+
+class OpenSocket(NamedTuple):
+    """One open TCP socket as the kernel shows it.
+
+    `identity` is its inet_diag_sockid, which no other socket ever has. `sent` and `received` are bytes that the peer
+    acknowledged, and that came from it; `quiet_s` is for how long no data came.
+    """
+
+    identity: bytes
+    family: int
+    inode: int
+    sent: int
+    received: int
+    quiet_s: float
+
+    @property
+    def port(self) -> int:
+        """The local port."""
+        return _local_port(self.identity)
+
+    @property
+    def source(self) -> str:
+        """The source of the peer (`domain.limits.source`)."""
+        return source_of(str(_peer_of(self.family, self.identity)))
+
+
+def clients_of(first: int, last: int) -> list[OpenSocket]:
+    """Return all open sockets with a local port in this range. Raises OSError when the kernel does not support it."""
+    at_least = _OP.pack(_OP_PORT_AT_LEAST, 8, 20) + _OP.pack(0, 0, first)
+    at_most = _OP.pack(_OP_PORT_AT_MOST, 8, 12) + _OP.pack(0, 0, last)
+    return _all_open(at_least + at_most)
+
+
+def unmarked_to(port: int, mark: int) -> list[OpenSocket]:
+    """Return all open sockets to this remote port whose packets do not have this mark. Raises OSError.
+
+    It needs CAP_NET_ADMIN.
+    """
+    has_mark = _OP.pack(_OP_MARK, 12, 16) + _MARK_AND_MASK.pack(mark, 0xFFFFFFFF)
+    return _all_open(has_mark + _OP.pack(_OP_JUMP, 4, 8), destination_port=port)
+
+
+def _all_open(only: bytes, *, destination_port: int = 0) -> list[OpenSocket]:
+    found = []
+    with _netlink() as netlink:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            opened = _open_sockets(netlink, family, destination_port=destination_port, only=only)
+            found += [OpenSocket(identity, family, inode, *_bytes_and_quiet(info)) for identity, inode, info in opened]
+    return found
+
+
+def end(opened: Collection[OpenSocket]) -> int:
+    """End these sockets; return the number of those that were still open. Raises what `cut` raises."""
+    if not opened:
+        return 0
+    with _netlink() as netlink:
+        return sum(_destroy(netlink, one.family, one.identity) for one in opened)
 
 
 def cut(ports: Collection[int], source: str | None = None) -> int:
@@ -68,8 +136,8 @@ def silent_for(port: int) -> dict[str, float]:
     silent: dict[str, float] = {}
     with _netlink() as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
-            for identity, _, silent_s in _open_sockets(netlink, family, source_port=port):
-                source = source_of(str(_peer_of(family, identity)))
+            for identity, _, info in _open_sockets(netlink, family, source_port=port):
+                source, silent_s = source_of(str(_peer_of(family, identity))), _silence(info)
                 silent[source] = min(silent_s, silent.get(source, silent_s))
     return silent
 
@@ -80,7 +148,7 @@ def cut_outgoing(pid: int, peers: Collection[tuple[str, int]]) -> int:
     Raises what `cut` raises.
     """
     # By inode, because sock_diag does not say which process has a socket.
-    own = _socket_inodes(pid)
+    own = socket_inodes(pid)
     wanted = {(ip_address(address), port) for address, port in peers}
     count = 0
     with _netlink() as netlink:
@@ -92,7 +160,7 @@ def cut_outgoing(pid: int, peers: Collection[tuple[str, int]]) -> int:
     return count
 
 
-def _socket_inodes(pid: int) -> set[int]:
+def socket_inodes(pid: int) -> set[int]:
     """Return the inodes of a process's sockets: /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5))."""
     inodes = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -122,14 +190,16 @@ def _netlink() -> Iterator[socket.socket]:
 
 
 def _open_sockets(
-    netlink: socket.socket, family: int, *, source_port: int = 0, destination_port: int = 0
-) -> Iterator[tuple[bytes, int, float]]:
-    """Yield each open socket with these ports (0: any): its identity (inet_diag_sockid), its inode, its silence.
+    netlink: socket.socket, family: int, *, source_port: int = 0, destination_port: int = 0, only: bytes = b""
+) -> Iterator[tuple[bytes, int, bytes]]:
+    """Yield each open socket with these ports (0: any) that passes the filter `only`.
 
-    The last is for how many seconds no packet came.
+    A socket is its identity (inet_diag_sockid), its inode and its tcp_info, which is empty when the kernel gives none.
     """
     ports = _ID_OF_PORTS.pack(source_port, destination_port)
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, _WITH_TCP_INFO, 0, _OPEN_STATES) + ports
+    if only:
+        request += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(only), _FILTER_ATTRIBUTE) + only
     _send(netlink, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | _NLM_F_DUMP, request)
     while True:
         for kind, body in _messages(netlink.recv(65536)):
@@ -138,20 +208,37 @@ def _open_sockets(
             if kind == _NLMSG_ERROR:
                 _raise(body)
             identity = body[_MESSAGE.size : _MESSAGE.size + _ID_SIZE]
-            yield identity, _INODE.unpack_from(body, _INODE_OFFSET)[0], _silence(body)
+            yield identity, _INODE.unpack_from(body, _INODE_OFFSET)[0], _tcp_info(body)
 
 
-def _silence(body: bytes) -> float:
-    """Return for how many seconds no packet came on a socket, from its tcp_info; 0 when the kernel gives none."""
+def _tcp_info(body: bytes) -> bytes:
     at = _INODE_OFFSET + _INODE.size
     while at + _ATTRIBUTE.size <= len(body):
         length, kind = _ATTRIBUTE.unpack_from(body, at)
-        if kind == _TCP_INFO and length >= _ATTRIBUTE.size + _LAST_RECEIVED_OFFSET + _LAST_RECEIVED.size:
-            # Without data from a customer who only downloads, acknowledgements come all the same.
-            data_ms, acknowledgement_ms = _LAST_RECEIVED.unpack_from(body, at + _ATTRIBUTE.size + _LAST_RECEIVED_OFFSET)
-            return min(int(data_ms), int(acknowledgement_ms)) / 1000
+        if kind == _TCP_INFO:
+            return body[at + _ATTRIBUTE.size : at + length]
         at += max((length + 3) & ~3, _ATTRIBUTE.size)
-    return 0.0
+    return b""
+
+
+def _silence(info: bytes) -> float:
+    """Return for how many seconds no packet came on a socket; 0 when the kernel does not say."""
+    if len(info) < _LAST_RECEIVED_OFFSET + _LAST_RECEIVED.size:
+        return 0.0
+    # Without data from a customer who only downloads, acknowledgements come all the same.
+    data_ms, acknowledgement_ms = _LAST_RECEIVED.unpack_from(info, _LAST_RECEIVED_OFFSET)
+    return min(int(data_ms), int(acknowledgement_ms)) / 1000
+
+
+def _bytes_and_quiet(info: bytes) -> tuple[int, int, float]:
+    """Return bytes sent and received, and for how many seconds no data came; large and 0 when the kernel says nothing.
+
+    The time since data came is that since the connection was made, when none ever came (tcp_create_openreq_child).
+    """
+    if len(info) < _BYTES_OFFSET + _BYTES.size:
+        return 0, 1 << 62, 0.0  # as of a customer's connection: nothing is ended for what is unknown
+    sent, received = _BYTES.unpack_from(info, _BYTES_OFFSET)
+    return sent, received, _LAST_RECEIVED.unpack_from(info, _LAST_RECEIVED_OFFSET)[0] / 1000
 
 
 def _local_port(identity: bytes) -> int:

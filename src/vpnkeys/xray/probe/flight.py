@@ -10,15 +10,18 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from vpnkeys.xray.probe.resolver import Address, places_of
 
 MAX_RECORD_BYTES = 8192
 """The size of a record, its five bytes of header included, above which REALITY lets no client in."""
 
-_X25519 = 0x001D
+X25519 = 0x001D
 X25519MLKEM768 = 0x11EC
 """The post-quantum key exchange group of browsers (draft-ietf-tls-ecdhe-mlkem)."""
 
+_LEAST_S = 0.1  # for an answer, when the name took all the time to resolve
 _SHARE_BYTES = 32
 _HEADER_BYTES = 5
 _HANDSHAKE, _CHANGE_CIPHER_SPEC, _APPLICATION_DATA = 22, 20, 23
@@ -29,6 +32,9 @@ _ALL_IN_ONE_BYTES = 512  # EncryptedExtensions alone are shorter; REALITY decide
 _ENCRYPTED_RECORDS = 4
 # Those of Chrome, in its order: a target may choose its certificate by them.
 _SIGNATURE_ALGORITHMS = (0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601)
+AES_128_GCM_SHA256 = 0x1301
+"""The cipher suite that every TLS 1.3 server has (RFC 8446, 9.1)."""
+_SUITES = (AES_128_GCM_SHA256, 0x1302, 0x1303)
 
 Record = tuple[int, bytes]
 
@@ -37,28 +43,45 @@ class FlightUnfit(ValueError):
     """Raised when REALITY cannot use a target's answer; the text says why, and continues "the target …"."""
 
 
-def check_flight(address: tuple[str, int], server_name: str, timeout_s: float) -> None:
+def check_target(target: str, server_name: str, latest: Address, within_s: float) -> None:
+    """Return when REALITY can use what a target answers now. Raises FlightUnfit; OSError when it does not answer.
+
+    The target, HOST:PORT, is asked once only, where it answered latest if its name still leads there: Xray resolves
+    the name for each connection of a customer.
+    """
+    ends_at = time.monotonic() + within_s
+    places = places_of(target, within_s)
+    place = latest if latest in places else places[0]
+    check_flight(place, server_name, max(ends_at - time.monotonic(), _LEAST_S))
+
+
+def check_flight(address: Address, server_name: str, timeout_s: float) -> None:
     """Return when REALITY can use what a target answers now. Raises FlightUnfit; OSError when it does not answer."""
     # Without certificate compression (RFC 8879): browsers offer it, other clients do not, and all must get in.
-    hello = client_hello(server_name, _X25519, os.urandom(_SHARE_BYTES))
+    hello = client_hello(server_name, X25519, os.urandom(_SHARE_BYTES))
     ends_at = time.monotonic() + timeout_s
     with socket.create_connection(address, timeout=timeout_s) as target:
         target.sendall(hello)
-        records = _records(target, ends_at)
-        kind, body = next(records)
-        if kind != _HANDSHAKE or body[:1] != bytes([_SERVER_HELLO]) or body[6:38] == _RETRY:
+        answer = records(target, ends_at)
+        kind, body = next(answer)
+        if not is_server_hello(kind, body):
             raise FlightUnfit("does not complete a TLS 1.3 handshake with X25519")
-        if next(records)[0] != _CHANGE_CIPHER_SPEC:
+        if next(answer)[0] != _CHANGE_CIPHER_SPEC:
             raise FlightUnfit("does not answer as TLS 1.3 does")
         for number in range(_ENCRYPTED_RECORDS):
-            kind, body = next(records)
+            kind, body = next(answer)
             if kind != _APPLICATION_DATA:
                 raise FlightUnfit("does not answer as TLS 1.3 does")
             if number == 0 and len(body) > _ALL_IN_ONE_BYTES:
                 return
 
 
-def _records(target: socket.socket, ends_at: float) -> Iterator[Record]:
+def is_server_hello(kind: int, body: bytes) -> bool:
+    """Return whether a record is a ServerHello that accepts the key share."""
+    return kind == _HANDSHAKE and body[:1] == bytes([_SERVER_HELLO]) and body[6:38] != _RETRY
+
+
+def records(target: socket.socket, ends_at: float) -> Iterator[Record]:
     """Yield the type and the content of each record that arrives. Raises OSError, FlightUnfit for one too long."""
     seen = b""
     while True:
@@ -84,20 +107,20 @@ def _received(target: socket.socket, seen: bytes, count: int, ends_at: float) ->
     return seen
 
 
-def knows_group(address: tuple[str, int], server_name: str, group: int, timeout_s: float) -> bool:
+def knows_group(address: Address, server_name: str, group: int, timeout_s: float) -> bool:
     """Return whether a server supports a key exchange group, which this Python's OpenSSL may not know."""
     # The ClientHello offers that group alone, without a key share. A server that supports it asks for a share with a
     # HelloRetryRequest (RFC 8446, 4.1.4), which has the type of a ServerHello; any other one sends an alert.
     try:
         with socket.create_connection(address, timeout=timeout_s) as target:
             target.sendall(client_hello(server_name, group))
-            kind, body = next(_records(target, time.monotonic() + timeout_s))
+            kind, body = next(records(target, time.monotonic() + timeout_s))
     except (OSError, FlightUnfit):
         return False
     return kind == _HANDSHAKE and body[:1] == bytes([_SERVER_HELLO])
 
 
-def client_hello(server_name: str, group: int, share: bytes = b"") -> bytes:
+def client_hello(server_name: str, group: int, share: bytes = b"", suites: Sequence[int] = _SUITES) -> bytes:
     """Return a TLS 1.3 ClientHello record (RFC 8446, 4.1.2) with one group, and a key share unless it is empty."""
     name = server_name.encode("ascii")
     shares = struct.pack("!HH", group, len(share)) + share if share else b""
@@ -116,7 +139,7 @@ def client_hello(server_name: str, group: int, share: bytes = b"") -> bytes:
     body = (
         # With a session id a server sends ChangeCipherSpec (RFC 8446, D.4), as it does to browsers.
         b"\x03\x03" + os.urandom(32) + b"\x20" + os.urandom(32)
-        + b"\x00\x06\x13\x01\x13\x02\x13\x03" + b"\x01\x00"
+        + struct.pack(f"!H{len(suites)}H", 2 * len(suites), *suites) + b"\x01\x00"
         + struct.pack("!H", len(extensions)) + extensions
     )  # fmt: skip
     handshake = b"\x01" + len(body).to_bytes(3, "big") + body

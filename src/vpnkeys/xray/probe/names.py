@@ -6,8 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 from vpnkeys.domain.target import TargetReport
-from vpnkeys.xray.probe.flight import FlightUnfit, check_flight
-from vpnkeys.xray.probe.resolver import addresses_of
+from vpnkeys.xray.probe.flight import FlightUnfit, check_target
 from vpnkeys.xray.probe.server_names import ServerNameProber
 from vpnkeys.xray.probe.targets import TargetWatch, failure_of
 
@@ -81,16 +80,13 @@ class ServerNames:
     def _problem_at_once(self, name: str) -> str:
         """Return why REALITY could not use a name's target at this moment; an empty text when it could.
 
-        The target is asked once only, where it answered at the latest check if its name still leads there: Xray
-        resolves the name for each connection of a customer. A failure makes the next check due.
+        A failure makes the next question to all of them due.
         """
         report = self.targets.reports.get(name)
         if report is None or report.address is None:
             return "its target has not answered yet"
-        host, port = report.address
         try:
-            addresses = addresses_of(report.target.rpartition(":")[0].strip("[]"), _AT_ONCE_S)
-            check_flight((host if host in addresses else addresses[0], port), name, _AT_ONCE_S)
+            check_target(report.target, name, report.address, _AT_ONCE_S)
         except (OSError, FlightUnfit) as error:
             self.targets.worker.wake()
             return failure_of(report.target, error)

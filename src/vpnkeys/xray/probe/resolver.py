@@ -3,6 +3,16 @@
 import queue
 import socket
 import threading
+from contextlib import suppress
+from typing import TypeAlias
+
+Address: TypeAlias = tuple[str, int]
+
+
+def places_of(target: str, within_s: float) -> list[Address]:
+    """Return the addresses, each with the port, to which HOST:PORT leads now. Raises gaierror."""
+    host, _, port = target.rpartition(":")
+    return [(address, int(port)) for address in addresses_of(host.strip("[]"), within_s)]
 
 
 def addresses_of(host: str, within_s: float) -> tuple[str, ...]:
@@ -16,12 +26,15 @@ def addresses_of(host: str, within_s: float) -> tuple[str, ...]:
         except OSError as error:
             answers.put(error)
 
-    # A thread that is left behind ends with the resolver's own patience.
-    threading.Thread(target=ask, name="resolver", daemon=True).start()
-    try:
-        answer = answers.get(timeout=within_s)
-    except queue.Empty:
-        raise socket.gaierror(socket.EAI_AGAIN, "the name server does not answer") from None
+    # Twice, as one question may get lost: the resolver itself would repeat it after five seconds.
+    for _ in range(2):
+        # A thread that is left behind ends with the resolver's own patience.
+        threading.Thread(target=ask, name="resolver", daemon=True).start()
+        with suppress(queue.Empty):
+            answer = answers.get(timeout=within_s / 2)
+            break
+    else:
+        raise socket.gaierror(socket.EAI_AGAIN, "the name server does not answer")
     if isinstance(answer, OSError):
         raise answer
     return answer

@@ -8,10 +8,11 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 
 from cryptography import x509
 
@@ -19,18 +20,20 @@ from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.worker import Job, Worker
-from vpnkeys.xray.probe.flight import X25519MLKEM768, FlightUnfit, check_flight, knows_group
+from vpnkeys.xray.probe.flight import X25519MLKEM768, FlightUnfit, check_flight, check_target, knows_group
+from vpnkeys.xray.probe.resolver import Address, places_of
 
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 4.0
+_ASK_EVERY_S = 8.0  # and the answer has _TIMEOUT_S: what does not answer is known within 15 s
 _LOOK_EVERY_S = 60.0
 _LOOK_AGAIN_AFTER_S = 5.0
 _THREADS = 8
 _JOB = Job(
     name="target-watch",
     failing="targets could not be checked",
-    every_s=_LOOK_EVERY_S,
+    every_s=_ASK_EVERY_S,
     back_off_s=(_LOOK_AGAIN_AFTER_S, _LOOK_EVERY_S),
     late_after_s=_LOOK_EVERY_S,
     stop_within_s=0.2,  # it may wait for a target for seconds, and has nothing to close
@@ -39,16 +42,15 @@ _JOB = Job(
 
 def look_at(server_name: str, target: str, ca_file: Path | None = None) -> TargetReport:
     """Do a TLS handshake with a target as a browser would; return the report. Never raises for a bad target."""
-    host, _, port = target.rpartition(":")
-    address = (host.strip("[]"), int(port))
     began = time.monotonic()
     try:
+        addresses = places_of(target, _TIMEOUT_S)
         trust_warning = ""
         try:
-            connection = _shake_hands(address, server_name, _tls_context(ca_file))
+            connection = _shake_hands(addresses, server_name, _tls_context(ca_file))
         except ssl.SSLCertVerificationError as error:
             trust_warning = f"{target}: this host does not trust its certificate ({error.verify_message})"
-            connection = _shake_hands(address, server_name, _unverified_context())
+            connection = _shake_hands(addresses, server_name, _unverified_context())
     except (OSError, ValueError) as error:
         return TargetReport(server_name, target, problems=(failure_of(target, error),))
     with connection:
@@ -57,18 +59,29 @@ def look_at(server_name: str, target: str, ca_file: Path | None = None) -> Targe
         problems = _problems(connection, server_name, target)
     problems = problems or _flight_problems(peer, server_name, target)
     warnings = [trust_warning] if trust_warning and not problems else []
-    if not problems and not knows_group(address, server_name, X25519MLKEM768, _TIMEOUT_S):
+    if not problems and not knows_group(peer, server_name, X25519MLKEM768, _TIMEOUT_S):
         warnings.append(f"{target}: no X25519MLKEM768; browsers use it, so that its absence may stand out")
     return TargetReport(server_name, target, tuple(problems), tuple(warnings), took_s, peer)
 
 
-def _shake_hands(address: tuple[str, int], server_name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
-    raw = socket.create_connection(address, timeout=_TIMEOUT_S)
+def _shake_hands(addresses: Iterable[Address], server_name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Return a connection to the first of some addresses that takes one. Raises OSError."""
+    raw = _connected(addresses)
     try:
         return context.wrap_socket(raw, server_hostname=server_name)
     except BaseException:
         raw.close()
         raise
+
+
+def _connected(addresses: Iterable[Address]) -> socket.socket:
+    failed = OSError("it has no address")
+    for address in addresses:
+        try:
+            return socket.create_connection(address, timeout=_TIMEOUT_S)
+        except OSError as error:
+            failed = error
+    raise failed
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -100,7 +113,7 @@ def _problems(connection: ssl.SSLSocket, server_name: str, target: str) -> list[
     return problems
 
 
-def _flight_problems(address: tuple[str, int], server_name: str, target: str) -> list[str]:
+def _flight_problems(address: Address, server_name: str, target: str) -> list[str]:
     """Return the problem that REALITY has with the target's first answer, if any."""
     try:
         check_flight(address, server_name, _TIMEOUT_S)
@@ -136,9 +149,11 @@ def failure_of(target: str, error: OSError | ValueError) -> str:
 class TargetWatch:
     """Checks the targets of all server names every minute, every five seconds while one has problems.
 
+    Between two checks it asks each of them for one answer every eight seconds; without a fit one all are checked.
+
     `in_use` returns the names of active keys, among which may be imported ones and some that were configured once.
     `on_better` is called when a target has become usable. `reports`, by server name, and `usable`, the names whose
-    targets are, are those of the latest check. They are replaced as a whole, so that any thread may read them.
+    targets are, are of the latest check or answer. They are replaced as a whole, so that any thread may read them.
     """
 
     ca_file: Path | None
@@ -148,20 +163,23 @@ class TargetWatch:
     worker: Worker = field(init=False)
     reports: Mapping[str, TargetReport] = field(default_factory=dict, init=False)
     usable: frozenset[str] = field(default=frozenset(), init=False)
+    _look_at: float = field(default=0.0, init=False)
     _logged: set[str] = field(default_factory=set, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
 
     def __post_init__(self) -> None:
         """Check nothing before the worker starts."""
-        self.worker = Worker(_JOB, self._look_and_log)
+        self.worker = Worker(_JOB, self._ask_or_look)
 
     def look(self) -> tuple[TargetReport, ...]:
         """Check all targets now; return their reports."""
         site = self.site()
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="target") as pool:
             reports = tuple(pool.map(lambda name: look_at(name, site.target(name), self.ca_file), self._names()))
-        before = self.usable
-        self.reports = {report.server_name: report for report in reports}
-        self.usable = frozenset(report.server_name for report in reports if report.is_usable)
+        with self._lock:
+            before = self.usable
+            self.reports = {report.server_name: report for report in reports}
+            self.usable = frozenset(report.server_name for report in reports if report.is_usable)
         if self.usable - before:
             self.on_better()
         return reports
@@ -174,6 +192,25 @@ class TargetWatch:
         """Return the latest reports of all targets."""
         return tuple(self.reports.values())
 
+    def ask_all(self) -> bool:
+        """Return whether all targets answer as REALITY needs; the report of one that does not is replaced."""
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="target") as pool:
+            return all([*pool.map(self._still_answers, self.seen())])
+
+    def _still_answers(self, report: TargetReport) -> bool:
+        if report.address is None:
+            return False
+        try:
+            check_target(report.target, report.server_name, report.address, _TIMEOUT_S)
+        except (OSError, FlightUnfit) as error:
+            problem = failure_of(report.target, error)
+            with self._lock:  # unless a check has ended meanwhile, which says more
+                if self.reports.get(report.server_name) is report:
+                    self.reports = {**self.reports, report.server_name: replace(report, problems=(problem,))}
+                    self.usable -= {report.server_name}
+            return False
+        return True
+
     def _names(self) -> tuple[str, ...]:
         """Return the configured names, then the other names that keys have."""
         configured = self.site().server_names
@@ -183,9 +220,12 @@ class TargetWatch:
             others = set()
         return (*configured, *sorted(others))
 
-    def _look_and_log(self) -> float:
+    def _ask_or_look(self) -> float:
+        if time.monotonic() < self._look_at and self.ask_all():
+            return _ASK_EVERY_S
         problems = {problem for report in self.look() for problem in report.problems}
         for problem in sorted(problems - self._logged):
             _log.warning("%s", problem)
         self._logged = problems
-        return _LOOK_AGAIN_AFTER_S if problems else _LOOK_EVERY_S
+        self._look_at = 0.0 if problems else time.monotonic() + _LOOK_EVERY_S
+        return _LOOK_AGAIN_AFTER_S if problems else _ASK_EVERY_S

@@ -21,14 +21,8 @@ from vpnkeys.domain.errors import Unavailable
 from vpnkeys.files import sha256_of
 from vpnkeys.xray.host.programs import answer_of
 from vpnkeys.xray.process.gobuild import BuildFailed, Say, build, tell, work_folder
+from vpnkeys.xray.process.tried import FIRST_UNFIT, MODULE, OLDEST_FIT, XRAY_VERSION, numbers
 
-XRAY_VERSION = "26.3.27"
-
-# Bounds for an Xray of the operator's own: from 26.7.11 on Xray shuts out clients that are widely used.
-OLDEST_FIT = "25.9.11"
-FIRST_UNFIT = "26.7.11"
-
-MODULE = "github.com/xtls/xray-core/main@v1.260327.0"
 RELEASES = f"https://github.com/XTLS/Xray-core/releases/download/v{XRAY_VERSION}"
 
 # Second-hand: not read from the release page, but from some twenty unrelated projects that pin the same digests.
@@ -49,6 +43,8 @@ _HINTS = {
     errno.EACCES: f" (make it executable: chmod +x; and let user {os.geteuid()} reach it)",
     errno.ENOEXEC: f" (it is no program for this machine, {platform.machine()})",
 }
+
+_ACCEPTED = "xray.accepted"
 
 _FIRST_LINE = re.compile(r"Xray (\d+\.\d+\.\d+) \([^()]+\) \S+ \(go[^()]+\)")
 
@@ -93,7 +89,8 @@ def default_cache_dir() -> Path:
 def _configured(path: Path, say: Say) -> XrayBinary:
     program = path.expanduser().absolute()
     try:
-        return XrayBinary(program, _fit_version(program, say), "configured")
+        version = _accepted_version(program, say) or _fit_version(program, say)
+        return XrayBinary(program, version, "configured")
     except XrayUnfit as error:
         raise XrayUnfit(
             f"VPNKEYS_XRAY_BIN: {error} Set it to an Xray from {OLDEST_FIT} up to, but not including, {FIRST_UNFIT}; "
@@ -207,9 +204,24 @@ def _is_pinned(program: Path, say: Say) -> bool:
     return version == XRAY_VERSION
 
 
+def accept(program: Path) -> None:
+    """Record that the operator wants this program whatever its version is. Raises OSError."""
+    (program.parent / _ACCEPTED).write_text(_record(program))
+
+
+def _accepted_version(program: Path, say: Say) -> str | None:
+    """Return the version of a program that `accept` was called for, or None for any other."""
+    file = program.resolve()
+    try:
+        is_accepted = (file.parent / _ACCEPTED).read_text() == _record(file)
+    except OSError:
+        return None
+    return version_of(program, say) if is_accepted else None
+
+
 def _fit_version(program: Path, say: Say) -> str:
     version = version_of(program, say)
-    if not _numbers(OLDEST_FIT) <= _numbers(version) < _numbers(FIRST_UNFIT):
+    if not numbers(OLDEST_FIT) <= numbers(version) < numbers(FIRST_UNFIT):
         raise XrayUnfit(f"{program} is Xray {version}.")
     return version
 
@@ -227,10 +239,6 @@ def version_of(program: Path, say: Say = lambda _line: None) -> str:
     if answer.returncode or found is None:
         raise XrayUnfit(f"{program} does not say its version as Xray does.")
     return found[1]
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
 
 
 def _record(program: Path) -> str:

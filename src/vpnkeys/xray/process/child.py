@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from vpnkeys.rundir import ensure_run_dir
 from vpnkeys.worker import NEVER, Job, Worker
+from vpnkeys.xray.config.start import ChosenFile
 
 _log = logging.getLogger(__name__)
 
@@ -47,16 +48,14 @@ _JOB = Job(
 class XrayCommand:
     """How to start Xray.
 
-    `config` returns the file for the number of quick exits in a row, and `is_bare` whether the last one lacks the
-    operator's sections. `sockets` are the Unix sockets that a killed Xray leaves, with their `.lock` files;
-    their directory is below `memory` where that is possible (`vpnkeys.rundir`).
+    `config` returns the file for the number of quick exits in a row. `sockets` are the Unix sockets that a killed Xray
+    leaves, with their `.lock` files; their directory is below `memory` where that is possible (`vpnkeys.rundir`).
     """
 
     binary: Path
-    config: Callable[[int], Path]
+    config: Callable[[int], ChosenFile]
     sockets: tuple[Path, ...]
     environment: Mapping[str, str]
-    is_bare: Callable[[], bool] = lambda: False
     memory: Path | None = None
 
 
@@ -110,6 +109,7 @@ class XrayProcess:
         self._child: subprocess.Popen[str] | None = None
         self._restart_requested = threading.Event()
         self._quick_exits = 0
+        self._is_bare = False
         self._starts = 0
         self.worker = Worker(_JOB, self._run_until_exit, interrupt=self._terminate)
         self._last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -148,7 +148,7 @@ class XrayProcess:
     @property
     def is_bare(self) -> bool:
         """Return whether Xray was started without the operator's sections."""
-        return self._command.is_bare()
+        return self._is_bare
 
     def last_words(self) -> str:
         """Return the last 50 lines of Xray's output, for an operator."""
@@ -204,7 +204,9 @@ class XrayProcess:
         for directory in {socket.parent for socket in self._command.sockets}:
             ensure_run_dir(directory, self._command.memory)  # it may have been removed
         unlink_all(self._command.sockets)
-        return spawn(self._command.binary, self._command.config(quick_exits), self._command.environment)
+        chosen = self._command.config(quick_exits)
+        self._is_bare = chosen.is_bare
+        return spawn(self._command.binary, chosen.path, self._command.environment)
 
     def _read_output(self, child: subprocess.Popen[str], began: float) -> None:
         """Keep the last lines of output until it ends; record a success after ten seconds."""

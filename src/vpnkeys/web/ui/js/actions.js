@@ -1,5 +1,5 @@
 // What the list of keys and the view of one key let the user do.
-import { get, keyPath, patch, post, remove } from "./api.js";
+import { addressOf, get, keyPath, patch, post, remove } from "./api.js";
 import { h, selectAll } from "./dom.js";
 import { openDialog } from "./dialog.js";
 import { field, numberInput } from "./form.js";
@@ -7,7 +7,8 @@ import { icon } from "./icons.js";
 import { t } from "./i18n.js";
 import { wrong } from "./errors.js";
 import { copy, download, fileName, named } from "./parts.js";
-import { dropKeys, emit, putKey, state } from "./store.js";
+import { dropKeys, emit, may, putKey, state } from "./store.js";
+import { subscriptionPart } from "./views/keys/subscription.js";
 import { toast, undoable } from "./toast.js";
 
 /**
@@ -52,7 +53,11 @@ export function deleteKeys(keys) {
     emit("keys");
   };
   undoable({
-    text: keys.length === 1 ? t("delete.one", { name: shorten(keys[0].name) }) : t("delete.many", { n: keys.length }),
+    words: () => ({
+      text: keys.length === 1 ? t("delete.one", { name: shorten(keys[0].name) }) : t("delete.many", { n: keys.length }),
+      now: t("delete.now"),
+      done: keys.length === 1 ? t("delete.done", { name: shorten(keys[0].name) }) : t("delete.done-many", { n: keys.length }),
+    }),
     undo: showAgain,
     run: async ({ keepalive }) => {
       if (ids.length === 1) await remove(keyPath(ids[0]), { keepalive });
@@ -141,10 +146,14 @@ export const copyLinks = async (keys) => copy(await linksOf(keys), t("bulk.copie
 /** @param {Api.Key[]} keys */
 export const downloadLinks = async (keys) => download("vpn-links.txt", await linksOf(keys));
 
-/** @param {Api.Key} key */
+/**
+ * Shows a key's link: for the customer's camera, to copy, and the address of its subscription.
+ * @param {Api.Key} key
+ */
 export async function linkDialog(key) {
   const link = await linkOf(key);
-  openDialog({ title: t("link.title"), wide: true, body: linkBody(key, link), actions: [{ label: t("action.close") }] });
+  const body = [linkBody(key, link), may("keys") && subscriptionPart(key.id)];
+  openDialog({ title: t("link.of", { name: shorten(key.name) }), wide: true, body, actions: [{ label: t("action.close"), kind: "plain" }] });
 }
 
 let pictures = 0;
@@ -159,18 +168,17 @@ export function linkBody(key, link) {
     "div",
     { class: "link" },
     // An address of its own each time: browsers show an image that they have seen on this page without asking again.
-    h("img", { class: "qr", src: `${keyPath(key.id, "/qr.svg")}?shown=${++pictures}`, alt: t("link.qr"), width: 220, height: 220 }),
+    h("img", { class: "qr", src: `${addressOf(keyPath(key.id, "/qr.svg"))}?shown=${++pictures}`, alt: t("link.qr"), width: 220, height: 220 }),
     h(
       "div",
       { class: "link-words" },
-      h("p", {}, named(key.name)),
       h("textarea", { class: "mono", readOnly: true, rows: 7, "aria-label": t("link.text"), spellcheck: "false", onfocus: selectAll, value: link }),
       h(
         "div",
         { class: "row wrap" },
         h("button", { type: "button", class: "button primary", onclick: () => copy(link, t("link.copied")) }, icon("copy"), t("link.copy")),
         h("button", { type: "button", class: "button", onclick: () => download(fileName(key.name, "txt"), `${link}\n`) }, icon("download"), t("link.download")),
-        h("a", { class: "button", href: keyPath(key.id, "/qr.svg"), download: fileName(key.name, "svg") }, icon("qr"), t("link.download-qr")),
+        h("a", { class: "button", href: addressOf(keyPath(key.id, "/qr.svg")), download: fileName(key.name, "svg") }, icon("qr"), t("link.download-qr")),
       ),
     ),
   );

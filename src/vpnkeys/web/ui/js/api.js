@@ -17,6 +17,12 @@ export class ApiError extends Error {
 const SAFE = new Set(["GET", "HEAD"]);
 
 /**
+ * Returns the address of a path of the server. It is relative to this page, which may be below the prefix of a proxy.
+ * @param {string} path
+ */
+export const addressOf = (path) => `..${path}`;
+
+/**
  * Sends one request and returns what its answer holds. That is JSON, whose type only the callers below know.
  * @param {string} method
  * @param {string} path
@@ -29,7 +35,7 @@ async function request(method, path, { body, keepalive = false, signal } = {}) {
   if (!SAFE.has(method) && state.session) headers["X-CSRF-Token"] = state.session.csrf;
   let answer;
   try {
-    answer = await fetch(path, { method, headers, keepalive, signal, credentials: "same-origin", cache: "no-store", body: body && JSON.stringify(body) });
+    answer = await fetch(addressOf(path), { method, headers, keepalive, signal, credentials: "same-origin", cache: "no-store", body: body && JSON.stringify(body) });
   } catch (error) {
     if (isAbort(error)) throw error;
     throw new ApiError(0, "no_connection", "");

@@ -52,7 +52,8 @@ export function trafficChart(signal) {
   const canvas = h("div", { class: "plot" });
   const readout = h("p", { class: "readout" });
   const table = h("details", { class: "more" });
-  const element = h("figure", { class: "chart" }, readout, canvas, table);
+  const still = h("p", { class: "muted chart-empty", hidden: true }, t("chart.none"));
+  const element = h("figure", { class: "chart" }, readout, canvas, still, table);
   /** @type {Shown | null} */
   let shown = null;
   /** @type {uPlot | null} */
@@ -79,6 +80,7 @@ export function trafficChart(signal) {
   function show(step, series) {
     shown = { step, ...series };
     replace(readout, readings(shown, null));
+    still.hidden = [...series.down, ...series.up].some((value) => value > 0);
     replace(table, h("summary", {}, t("chart.table")), tableOf(shown));
     draw();
   }
@@ -123,7 +125,7 @@ const stacked = ({ times, down, up }) => [times, down.map((value, index) => valu
  * Returns the colour of a style sheet's variable, which a canvas cannot use: the browser works it out for an element.
  * @param {string} name
  */
-function colour(name) {
+export function colour(name) {
   const probe = h("i", { hidden: true, style: { color: `var(${name})` } });
   document.body.append(probe);
   const seen = getComputedStyle(probe).color;

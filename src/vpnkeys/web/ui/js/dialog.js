@@ -20,7 +20,8 @@ export function openDialog({ title, body, actions = [], wide = false }) {
       "form",
       { class: "dialog-form", novalidate: true, onsubmit: submit },
       h("header", { class: "dialog-head" }, h("h2", { id }, title), closeButton()),
-      h("div", { class: "dialog-body" }, body, problem),
+      h("div", { class: "dialog-body" }, body),
+      problem,
       h("footer", { class: "dialog-actions", hidden: actions.length === 0 }, buttons),
     ),
   );
@@ -70,9 +71,7 @@ export function openDialog({ title, body, actions = [], wide = false }) {
   function fail(error) {
     replace(problem, describe(error));
     problem.hidden = false;
-    const field = fieldOf(error);
-    if (field) field.focus();
-    else problem.scrollIntoView({ block: "nearest" });
+    fieldOf(error)?.focus();
   }
 
   /** @param {Event} event */

@@ -2,6 +2,35 @@
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { currentLanguage, has, t } from "./i18n.js";
+import ruErrors from "../i18n/ru-errors.js";
+import ruTargets from "../i18n/ru-targets.js";
+
+/** @type {Record<string, string>} */
+const RUSSIAN = ruErrors;
+
+/**
+ * Returns the Russian for a code of the server to a Russian reader; English is what the server itself writes.
+ * @param {string | undefined} code
+ */
+export const translated = (code) => (currentLanguage() === "ru" && code && Object.hasOwn(RUSSIAN, code) ? RUSSIAN[code] : null);
+
+const TARGETS = Object.entries(ruTargets).map(([english, russian]) => {
+  const parts = english.split("{}").map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  return { expression: new RegExp(`^${parts.join("(.*)")}$`), russian };
+});
+
+/**
+ * Returns the Russian for what a check of a target says, to a Russian reader; null where there is none.
+ * @param {string} english
+ */
+export function translatedCheck(english) {
+  if (currentLanguage() !== "ru") return null;
+  for (const { expression, russian } of TARGETS) {
+    const values = expression.exec(english)?.slice(1);
+    if (values) return russian.replaceAll("{}", () => values.shift() ?? "");
+  }
+  return null;
+}
 
 /** @param {unknown} error */
 const problemOf = (error) => /** @type {Page.Problem} */ (error ?? {});
@@ -15,7 +44,7 @@ export function sentence(error) {
   if (text) return text;
   const name = `error.${code}`;
   if (has(name)) return t(name);
-  return message || t("error.unknown");
+  return translated(code) || message || t("error.unknown");
 }
 
 /**
@@ -26,7 +55,9 @@ export function describe(error) {
   const { code, message } = problemOf(error);
   const text = sentence(error);
   const isEnglish = text === message && currentLanguage() !== "en";
-  return [icon("warn"), h("p", { lang: isEnglish ? "en" : null }, text), code && h("code", { class: "code" }, code)];
+  // What the server says in English names the field or the port that the translation leaves out.
+  const exact = translated(code) === text && message && message !== text && h("p", { class: "muted", lang: "en" }, message);
+  return [icon("warn"), h("div", {}, h("p", { lang: isEnglish ? "en" : null }, text), exact), code && h("code", { class: "code" }, code)];
 }
 
 /**

@@ -164,6 +164,20 @@ export function relative(value, now = Date.now()) {
 }
 
 /**
+ * Returns a time that has passed in its two largest units, such as "3 days 4 hr".
+ * @param {number} seconds
+ */
+export function span(seconds) {
+  const parts = [Math.floor(seconds / 86_400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
+  const found = parts.findIndex((value) => value > 0);
+  const first = found < 0 ? parts.length - 1 : found;
+  const units = ["day", "hour", "minute"];
+  const text = (/** @type {number} */ index) =>
+    cached(`u${units[index]}`, () => new Intl.NumberFormat(language, { style: "unit", unit: units[index], unitDisplay: "short" })).format(parts[index]);
+  return [first, first + 1].filter((index) => index < units.length && (index === first || parts[index] > 0)).map(text).join(" ");
+}
+
+/**
  * Orders two texts as the reader's language does, numbers in them by value.
  * @param {string} one
  * @param {string} other

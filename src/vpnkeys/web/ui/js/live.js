@@ -1,5 +1,5 @@
 // The server's stream of changes (/api/events). A lost connection is opened again, after pauses of up to 15 seconds.
-import { get } from "./api.js";
+import { addressOf, get } from "./api.js";
 import { emit, setHealth, setKeys, setTraffic, state } from "./store.js";
 
 const LONGEST_PAUSE_MS = 15_000;
@@ -15,7 +15,7 @@ let silenceTimer = 0;
 /** Opens the stream; one that is open already is closed first. */
 export function startLive() {
   stopLive();
-  source = new EventSource("/api/events");
+  source = new EventSource(addressOf("/api/events"));
   source.onopen = () => {
     pause = 1000;
     setLive("open");

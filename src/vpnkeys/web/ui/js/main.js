@@ -17,7 +17,7 @@ import { keysView } from "./views/keys/keys.js";
 import { portsView } from "./views/system/ports.js";
 import { signInView } from "./views/signin.js";
 import { targetsView } from "./views/system/targets.js";
-import { trafficView } from "./views/traffic.js";
+import { overviewView } from "./views/overview.js";
 import { webhooksView } from "./views/access/webhooks.js";
 
 // Holds only that there was a session here: without one, the first request would be refused for nothing.
@@ -25,7 +25,7 @@ const WAS_SIGNED_IN = "vpnkeys.signed-in";
 
 route("/keys", keysView);
 route("/keys/:id", keyView);
-route("/traffic", trafficView);
+route("/overview", overviewView);
 route("/system", driftView);
 route("/system/ports", portsView);
 route("/system/targets", targetsView);

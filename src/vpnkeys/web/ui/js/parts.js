@@ -1,5 +1,5 @@
 // Parts that several views are made of.
-import { h, newId, setText, svg } from "./dom.js";
+import { h, newId, setText } from "./dom.js";
 import { icon } from "./icons.js";
 import { bytes, date, relative, t } from "./i18n.js";
 import { toast, toastError } from "./toast.js";
@@ -68,6 +68,12 @@ export function setBadge(element, status) {
  * @param {string} text
  */
 export const named = (text) => h("bdi", { class: "name", dir: "auto" }, text);
+
+/**
+ * Returns who does something, in the reader's language where the server gave the name and no user.
+ * @param {string} name
+ */
+export const actorName = (name) => (name === "the first API key" ? t("actor.first-key") : name);
 
 /**
  * Returns a time with the exact one in its title; a dash where there is none.
@@ -179,21 +185,10 @@ export function usageBar() {
 }
 
 /**
- * Returns an element that draws the rates of the last two minutes as a line.
- * @returns {Page.Sparkline}
+ * Returns a bar for a share from 0 to 1; the words beside it say the same.
+ * @param {number} share
  */
-export function sparkline(width = 72, height = 20) {
-  const line = svg("polyline", { points: "" });
-  const box = { viewBox: `0 0 ${width} ${height}`, width, height, preserveAspectRatio: "none" };
-  const element = svg("svg", { class: "spark", ...box, "aria-hidden": "true", focusable: "false" }, line);
-  /** @type {Page.Sparkline["show"]} */
-  const show = (rates, samples = 30) => {
-    const shown = [...Array(samples).fill(0), ...rates].slice(-samples);
-    const top = Math.max(...shown, 12_500);
-    const step = width / (samples - 1);
-    const y = (/** @type {number} */ value) => height - 1.5 - (value / top) * (height - 3);
-    line.setAttribute("points", shown.map((value, index) => `${(index * step).toFixed(1)},${y(value).toFixed(1)}`).join(" "));
-    element.classList.toggle("still", !shown.some((value) => value > 0));
-  };
-  return Object.assign(element, { show });
+export function level(share) {
+  const filled = h("i", { style: { "inline-size": `${(Math.min(Math.max(share, 0), 1) * 100).toFixed(1)}%` } });
+  return h("span", { class: "bar", "aria-hidden": "true", data: { level: share >= 0.95 ? "full" : share > 0.85 ? "high" : "fine" } }, filled);
 }

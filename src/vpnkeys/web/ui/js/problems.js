@@ -60,10 +60,12 @@ async function openProblems() {
   dialog.addEventListener("close", () => closed.abort());
 }
 
-const row = () => h("li", { class: "problem-row" }, h("h3"), h("p", { class: "cure" }), h("p", { class: "muted" }));
+const row = () =>
+  h("li", { class: "problem-row" }, h("h3"), h("p", { class: "detail" }), h("p", { class: "cure" }), h("p", { class: "muted" }));
 
 /**
- * Shows a problem in its row. What this page has no text for is shown in the server's own words.
+ * Shows a problem in its row. The server's own words are English in each language of the page, and are marked so: what it
+ * adds to a text that the page has, and a problem that the page has no text for.
  * @param {HTMLElement} element
  * @param {Api.HealthProblem} problem
  * @param {ProblemTexts} known
@@ -72,9 +74,12 @@ function draw(element, { code, since, detail }, known) {
   const shown = JSON.stringify([code, since, detail]);
   if (element.dataset.shown === shown) return;
   element.dataset.shown = shown;
-  const [says, cure, about] = element.children;
+  const [says, more, cure, about] = element.children;
   const mine = known[code]?.[currentLanguage()];
-  setText(says, mine ? mine.says + detail.slice(known[code].en.says.length) : detail);
+  const added = mine ? detail.slice(known[code].en.says.length).replace(/^ \((.*)\)$/, "$1") : "";
+  says.replaceChildren(mine ? mine.says : h("span", { lang: "en" }, detail));
+  more.toggleAttribute("hidden", !added);
+  more.replaceChildren(...(added ? [t("problems.detail"), " ", h("span", { lang: "en" }, added)] : []));
   cure.replaceChildren(...(mine ? [h("b", {}, t("problems.cure")), " ", ...marked(mine.cure)] : []));
   const at = h("time", { datetime: moment(since).toISOString() }, date(since, "exact"));
   about.replaceChildren(t("problems.since"), " ", at, " · ", h("code", { class: "code" }, code));

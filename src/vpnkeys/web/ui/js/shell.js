@@ -3,17 +3,17 @@ import { remove } from "./api.js";
 import { h, replace } from "./dom.js";
 import { icon, mark } from "./icons.js";
 import { chooseLanguage, currentLanguage, t } from "./i18n.js";
-import { busyWhile } from "./parts.js";
+import { actorName, busyWhile } from "./parts.js";
 import { statusLine } from "./problems.js";
 import { path } from "./router.js";
 import { may, state } from "./store.js";
 import { chooseTheme, currentTheme, themes } from "./theme.js";
-import { finishAll } from "./toast.js";
+import { finishAll, moveMessages } from "./toast.js";
 
 /** @type {{ address: string, icon: Page.IconName, label: Page.MessageName, scope: Api.Scope }[]} */
 const SECTIONS = [
+  { address: "/overview", icon: "chart", label: "nav.overview", scope: "read" },
   { address: "/keys", icon: "key", label: "nav.keys", scope: "read" },
-  { address: "/traffic", icon: "chart", label: "nav.traffic", scope: "read" },
   { address: "/system", icon: "system", label: "nav.system", scope: "read" },
   { address: "/access", icon: "access", label: "nav.access", scope: "admin" },
   { address: "/audit", icon: "audit", label: "nav.audit", scope: "admin" },
@@ -48,6 +48,7 @@ export function buildShell({ onlanguage, onleft }) {
   );
   const skip = h("button", { type: "button", class: "skip", onclick: () => skipTo(main) }, t("nav.skip"));
   const toasts = h("div", { id: "toasts", role: "status", "aria-live": "polite", "aria-label": t("nav.messages") });
+  moveMessages(toasts);
   return { main, elements: [skip, header, main, toasts], markSection: () => markSection(links) };
 }
 
@@ -71,7 +72,7 @@ function markSection(links) {
 
 function userName() {
   const { session } = state;
-  return session && h("p", { class: "whoami" }, h("bdi", { class: "name" }, session.name), h("span", { class: "muted" }, t(`scope.${session.scope}`)));
+  return session && h("p", { class: "whoami" }, h("bdi", { class: "name" }, actorName(session.name)), h("span", { class: "muted" }, t(`scope.${session.scope}`)));
 }
 
 /** @type {Record<import("./i18n.js").Language, { next: import("./i18n.js").Language, name: string }>} */

@@ -7,14 +7,12 @@ export const state = {
   health: null,
   usage: new Map(), // by the key's id
   totalRate: 0,
-  totalRates: [], // the newest last, one every two seconds
   live: "connecting",
   leaving: new Set(), // ids of keys whose deletion can still be undone
 };
 
-const SAMPLES = 60;
 /** @type {Page.Usage} */
-const NO_USAGE = { total: 0, devices: 0, lastSeen: null, rate: 0, rates: [] };
+const NO_USAGE = { total: 0, inWindow: 0, left: null, resetsAt: null, devices: 0, lastSeen: null, rate: 0 };
 
 const bus = new EventTarget();
 let sampledAt = 0;
@@ -89,11 +87,10 @@ export function setTraffic(traffic) {
   for (const one of traffic.keys) {
     const before = state.usage.get(one.key_id);
     const rate = before && seconds > 0.5 ? Math.max(0, one.total_bytes - before.total) / seconds : 0;
-    const rates = [...(before?.rates ?? []), rate].slice(-SAMPLES);
-    usage.set(one.key_id, { total: one.total_bytes, devices: one.devices, lastSeen: one.last_seen, rate, rates });
+    const window = { inWindow: one.used_in_window_bytes ?? 0, left: one.remaining_bytes, resetsAt: one.resets_at };
+    usage.set(one.key_id, { total: one.total_bytes, ...window, devices: one.devices, lastSeen: one.last_seen, rate });
     state.totalRate += rate;
   }
-  state.totalRates = [...state.totalRates, state.totalRate].slice(-SAMPLES);
   state.usage = usage;
   sampledAt = now;
   emit("traffic");
@@ -101,7 +98,7 @@ export function setTraffic(traffic) {
 
 /** Forgets everything that belonged to the session. */
 export function forgetEverything() {
-  Object.assign(state, { session: null, keys: null, health: null, usage: new Map(), totalRate: 0, totalRates: [] });
+  Object.assign(state, { session: null, keys: null, health: null, usage: new Map(), totalRate: 0 });
   state.leaving.clear();
 }
 

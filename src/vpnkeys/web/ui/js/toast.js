@@ -1,11 +1,12 @@
 // Short messages at the edge of the page, which screen readers read at once, and actions that can be undone for a while.
 import { sentence } from "./errors.js";
-import { h } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { icon } from "./icons.js";
 import { t } from "./i18n.js";
 
 const SHOWN_MS = 5_000;
 const UNDO_MS = 7_000;
+const TICK_MS = 250;
 
 /**
  * An action that waits for its time to be over.
@@ -14,7 +15,7 @@ const UNDO_MS = 7_000;
  * @property {HTMLElement} element
  * @property {number} left milliseconds that remain
  * @property {number} since when the timer was started
- * @property {number} timer 0 while it is held
+ * @property {number} timer until the next tick; 0 while it is held
  * @property {boolean} over
  */
 
@@ -59,11 +60,13 @@ export function undoable(action) {
     "div",
     { class: "toast undo", style: { "--undo": `${UNDO_MS}ms` } },
     h("i", { class: "undo-clock", "aria-hidden": "true" }),
-    h("p", {}, action.text),
-    h("button", { type: "button", class: "button small", onclick: () => undo(waiting) }, t("action.undo")),
+    h("p"),
+    h("button", { type: "button", class: "button small", onclick: () => undo(waiting) }),
+    h("button", { type: "button", class: "button small danger", onclick: () => finish(waiting) }),
   );
   /** @type {Pending} */
   const waiting = { action, element, left: UNDO_MS, since: 0, timer: 0, over: false };
+  say(waiting);
   // The time does not run while the pointer or the focus is on the message.
   for (const event of ["pointerenter", "focusin"]) element.addEventListener(event, () => hold(waiting));
   for (const event of ["pointerleave", "focusout"]) element.addEventListener(event, () => wait(waiting));
@@ -72,21 +75,63 @@ export function undoable(action) {
   wait(waiting);
 }
 
+/**
+ * Writes the words of a message in the present language.
+ * @param {Pending} waiting
+ */
+function say({ action, element }) {
+  const words = action.words();
+  const [undoIt, doIt] = element.querySelectorAll("button");
+  setText(element.querySelector("p"), words.text);
+  setText(undoIt, t("action.undo"));
+  setText(doIt, words.now);
+}
+
+/**
+ * Moves the messages of the page before into this edge, where those that wait get the words of its language.
+ * @param {HTMLElement} edge
+ */
+export function moveMessages(edge) {
+  edge.append(...(document.getElementById("toasts")?.children ?? []));
+  pending.forEach(say);
+}
+
 /** @param {Pending} waiting */
 function hold(waiting) {
   if (!waiting.timer) return;
   clearTimeout(waiting.timer);
   waiting.timer = 0;
-  waiting.left -= performance.now() - waiting.since;
+  count(waiting);
   waiting.element.classList.add("held");
+}
+
+/**
+ * Counts the time since the last tick, as far as the message could be seen and answered: a page that stood still, in a
+ * busy browser or a sleeping computer, gave nobody that chance.
+ * @param {Pending} waiting
+ */
+function count(waiting) {
+  const passed = performance.now() - waiting.since;
+  waiting.left -= document.hidden ? passed : Math.min(passed, 2 * TICK_MS);
+  waiting.since = performance.now();
 }
 
 /** @param {Pending} waiting */
 function wait(waiting) {
   if (waiting.timer || waiting.over || waiting.element.matches(":hover, :focus-within")) return;
   waiting.since = performance.now();
-  waiting.timer = setTimeout(() => finish(waiting), Math.max(waiting.left, 0));
   waiting.element.classList.remove("held");
+  next(waiting);
+}
+
+/** @param {Pending} waiting */
+function next(waiting) {
+  const tick = () => {
+    count(waiting);
+    if (waiting.left > 0) next(waiting);
+    else finish(waiting);
+  };
+  waiting.timer = setTimeout(tick, Math.max(Math.min(waiting.left, TICK_MS), 0));
 }
 
 /** @param {Pending} waiting */
@@ -113,6 +158,7 @@ async function finish(waiting, keepalive = false) {
   end(waiting);
   try {
     await waiting.action.run({ keepalive });
+    toast(waiting.action.words().done);
   } catch (error) {
     waiting.action.undo();
     toastError(error);

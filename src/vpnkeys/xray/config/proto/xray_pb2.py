@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$vpnkeys/xray/config/proto/xray.proto\x12\x19vpnkeys.xray.config.proto\"+\n\x0cTypedMessage\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"O\n\x04User\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x38\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\'.vpnkeys.xray.config.proto.TypedMessage\"7\n\nIPOrDomain\x12\x0c\n\x02ip\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06\x64omain\x18\x02 \x01(\tH\x00\x42\t\n\x07\x61\x64\x64ress\"/\n\tPortRange\x12\x11\n\tfrom_port\x18\x01 \x01(\r\x12\x0f\n\x07to_port\x18\x02 \x01(\r\"?\n\x08PortList\x12\x33\n\x05range\x18\x01 \x03(\x0b\x32$.vpnkeys.xray.config.proto.PortRange\"\xa8\x01\n\x14InboundHandlerConfig\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x42\n\x11receiver_settings\x18\x02 \x01(\x0b\x32\'.vpnkeys.xray.config.proto.TypedMessage\x12?\n\x0eproxy_settings\x18\x03 \x01(\x0b\x32\'.vpnkeys.xray.config.proto.TypedMessage\"\x80\x01\n\x0cStreamConfig\x12\x15\n\rprotocol_name\x18\x05 \x01(\t\x12\x15\n\rsecurity_type\x18\x03 \x01(\t\x12\x42\n\x11security_settings\x18\x04 \x03(\x0b\x32\'.vpnkeys.xray.config.proto.TypedMessage\"\xc1\x01\n\x0eReceiverConfig\x12\x36\n\tport_list\x18\x01 \x01(\x0b\x32#.vpnkeys.xray.config.proto.PortList\x12\x35\n\x06listen\x18\x02 \x01(\x0b\x32%.vpnkeys.xray.config.proto.IPOrDomain\x12@\n\x0fstream_settings\x18\x03 \x01(\x0b\x32\'.vpnkeys.xray.config.proto.StreamConfig\"\x0f\n\rLimitFallback\"\x95\x02\n\rRealityConfig\x12\x0c\n\x04\x64\x65st\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x14\n\x0cserver_names\x18\x05 \x03(\t\x12\x13\n\x0bprivate_key\x18\x06 \x01(\x0c\x12\x16\n\x0emin_client_ver\x18\x07 \x01(\x0c\x12\x11\n\tshort_ids\x18\n \x03(\x0c\x12G\n\x15limit_fallback_upload\x18\x0c \x01(\x0b\x32(.vpnkeys.xray.config.proto.LimitFallback\x12I\n\x17limit_fallback_download\x18\r \x01(\x0b\x32(.vpnkeys.xray.config.proto.LimitFallback\"(\n\x0cVlessAccount\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x66low\x18\x02 \x01(\t\"Z\n\x12VlessInboundConfig\x12\x30\n\x07\x63lients\x18\x01 \x03(\x0b\x32\x1f.vpnkeys.xray.config.proto.User\x12\x12\n\ndecryption\x18\x03 \x01(\t\"U\n\x11\x41\x64\x64InboundRequest\x12@\n\x07inbound\x18\x01 \x01(\x0b\x32/.vpnkeys.xray.config.proto.InboundHandlerConfig\"#\n\x14RemoveInboundRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\"\x15\n\x13ListInboundsRequest\"Y\n\x14ListInboundsResponse\x12\x41\n\x08inbounds\x18\x01 \x03(\x0b\x32/.vpnkeys.xray.config.proto.InboundHandlerConfig\"\x07\n\x05\x45mpty\"3\n\x11QueryStatsRequest\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\r\n\x05reset\x18\x02 \x01(\x08\"#\n\x04Stat\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03\"C\n\x12QueryStatsResponse\x12-\n\x04stat\x18\x01 \x03(\x0b\x32\x1f.vpnkeys.xray.config.proto.Stat\"\x11\n\x0fSysStatsRequest\"W\n\x10SysStatsResponse\x12\x15\n\rnum_goroutine\x18\x01 \x01(\r\x12\r\n\x05\x61lloc\x18\x03 \x01(\x04\x12\x0b\n\x03sys\x18\x05 \x01(\x04\x12\x10\n\x08uptime_s\x18\n \x01(\r\".\n\x0fGetStatsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05reset\x18\x02 \x01(\x08\"\x87\x01\n\x0cOnlineIpList\x12\x0c\n\x04name\x18\x01 \x01(\t\x12=\n\x03ips\x18\x02 \x03(\x0b\x32\x30.vpnkeys.xray.config.proto.OnlineIpList.IpsEntry\x1a*\n\x08IpsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x17\n\x15\x41llOnlineUsersRequest\"\'\n\x16\x41llOnlineUsersResponse\x12\r\n\x05users\x18\x01 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$vpnkeys/xray/config/proto/xray.proto\x12\x19vpnkeys.xray.config.proto\"+\n\x0cTypedMessage\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"O\n\x04User\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x38\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\'.vpnkeys.xray.config.proto.TypedMessage\"7\n\nIPOrDomain\x12\x0c\n\x02ip\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06\x64omain\x18\x02 \x01(\tH\x00\x42\t\n\x07\x61\x64\x64ress\"/\n\tPortRange\x12\x11\n\tfrom_port\x18\x01 \x01(\r\x12\x0f\n\x07to_port\x18\x02 \x01(\r\"?\n\x08PortList\x12\x33\n\x05range\x18\x01 \x03(\x0b\x32$.vpnkeys.xray.config.proto.PortRange\"\xa8\x01\n\x14InboundHandlerConfig\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x42\n\x11receiver_settings\x18\x02 \x01(\x0b\x32\'.vpnkeys.xray.config.proto.TypedMessage\x12?\n\x0eproxy_settings\x18\x03 \x01(\x0b\x32\'.vpnkeys.xray.config.proto.TypedMessage\"\x80\x01\n\x0cStreamConfig\x12\x15\n\rprotocol_name\x18\x05 \x01(\t\x12\x15\n\rsecurity_type\x18\x03 \x01(\t\x12\x42\n\x11security_settings\x18\x04 \x03(\x0b\x32\'.vpnkeys.xray.config.proto.TypedMessage\"\xc1\x01\n\x0eReceiverConfig\x12\x36\n\tport_list\x18\x01 \x01(\x0b\x32#.vpnkeys.xray.config.proto.PortList\x12\x35\n\x06listen\x18\x02 \x01(\x0b\x32%.vpnkeys.xray.config.proto.IPOrDomain\x12@\n\x0fstream_settings\x18\x03 \x01(\x0b\x32\'.vpnkeys.xray.config.proto.StreamConfig\";\n\rLimitFallback\x12\x13\n\x0b\x61\x66ter_bytes\x18\x01 \x01(\x04\x12\x15\n\rbytes_per_sec\x18\x02 \x01(\x04\"\x95\x02\n\rRealityConfig\x12\x0c\n\x04\x64\x65st\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x14\n\x0cserver_names\x18\x05 \x03(\t\x12\x13\n\x0bprivate_key\x18\x06 \x01(\x0c\x12\x16\n\x0emin_client_ver\x18\x07 \x01(\x0c\x12\x11\n\tshort_ids\x18\n \x03(\x0c\x12G\n\x15limit_fallback_upload\x18\x0c \x01(\x0b\x32(.vpnkeys.xray.config.proto.LimitFallback\x12I\n\x17limit_fallback_download\x18\r \x01(\x0b\x32(.vpnkeys.xray.config.proto.LimitFallback\"(\n\x0cVlessAccount\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x66low\x18\x02 \x01(\t\"Z\n\x12VlessInboundConfig\x12\x30\n\x07\x63lients\x18\x01 \x03(\x0b\x32\x1f.vpnkeys.xray.config.proto.User\x12\x12\n\ndecryption\x18\x03 \x01(\t\"U\n\x11\x41\x64\x64InboundRequest\x12@\n\x07inbound\x18\x01 \x01(\x0b\x32/.vpnkeys.xray.config.proto.InboundHandlerConfig\"#\n\x14RemoveInboundRequest\x12\x0b\n\x03tag\x18\x01 \x01(\t\"\x15\n\x13ListInboundsRequest\"Y\n\x14ListInboundsResponse\x12\x41\n\x08inbounds\x18\x01 \x03(\x0b\x32/.vpnkeys.xray.config.proto.InboundHandlerConfig\"\x07\n\x05\x45mpty\"3\n\x11QueryStatsRequest\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\r\n\x05reset\x18\x02 \x01(\x08\"#\n\x04Stat\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03\"C\n\x12QueryStatsResponse\x12-\n\x04stat\x18\x01 \x03(\x0b\x32\x1f.vpnkeys.xray.config.proto.Stat\"\x11\n\x0fSysStatsRequest\"W\n\x10SysStatsResponse\x12\x15\n\rnum_goroutine\x18\x01 \x01(\r\x12\r\n\x05\x61lloc\x18\x03 \x01(\x04\x12\x0b\n\x03sys\x18\x05 \x01(\x04\x12\x10\n\x08uptime_s\x18\n \x01(\r\".\n\x0fGetStatsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05reset\x18\x02 \x01(\x08\"\x87\x01\n\x0cOnlineIpList\x12\x0c\n\x04name\x18\x01 \x01(\t\x12=\n\x03ips\x18\x02 \x03(\x0b\x32\x30.vpnkeys.xray.config.proto.OnlineIpList.IpsEntry\x1a*\n\x08IpsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x17\n\x15\x41llOnlineUsersRequest\"\'\n\x16\x41llOnlineUsersResponse\x12\r\n\x05users\x18\x01 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,41 +50,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECEIVERCONFIG']._serialized_start=667
   _globals['_RECEIVERCONFIG']._serialized_end=860
   _globals['_LIMITFALLBACK']._serialized_start=862
-  _globals['_LIMITFALLBACK']._serialized_end=877
-  _globals['_REALITYCONFIG']._serialized_start=880
-  _globals['_REALITYCONFIG']._serialized_end=1157
-  _globals['_VLESSACCOUNT']._serialized_start=1159
-  _globals['_VLESSACCOUNT']._serialized_end=1199
-  _globals['_VLESSINBOUNDCONFIG']._serialized_start=1201
-  _globals['_VLESSINBOUNDCONFIG']._serialized_end=1291
-  _globals['_ADDINBOUNDREQUEST']._serialized_start=1293
-  _globals['_ADDINBOUNDREQUEST']._serialized_end=1378
-  _globals['_REMOVEINBOUNDREQUEST']._serialized_start=1380
-  _globals['_REMOVEINBOUNDREQUEST']._serialized_end=1415
-  _globals['_LISTINBOUNDSREQUEST']._serialized_start=1417
-  _globals['_LISTINBOUNDSREQUEST']._serialized_end=1438
-  _globals['_LISTINBOUNDSRESPONSE']._serialized_start=1440
-  _globals['_LISTINBOUNDSRESPONSE']._serialized_end=1529
-  _globals['_EMPTY']._serialized_start=1531
-  _globals['_EMPTY']._serialized_end=1538
-  _globals['_QUERYSTATSREQUEST']._serialized_start=1540
-  _globals['_QUERYSTATSREQUEST']._serialized_end=1591
-  _globals['_STAT']._serialized_start=1593
-  _globals['_STAT']._serialized_end=1628
-  _globals['_QUERYSTATSRESPONSE']._serialized_start=1630
-  _globals['_QUERYSTATSRESPONSE']._serialized_end=1697
-  _globals['_SYSSTATSREQUEST']._serialized_start=1699
-  _globals['_SYSSTATSREQUEST']._serialized_end=1716
-  _globals['_SYSSTATSRESPONSE']._serialized_start=1718
-  _globals['_SYSSTATSRESPONSE']._serialized_end=1805
-  _globals['_GETSTATSREQUEST']._serialized_start=1807
-  _globals['_GETSTATSREQUEST']._serialized_end=1853
-  _globals['_ONLINEIPLIST']._serialized_start=1856
-  _globals['_ONLINEIPLIST']._serialized_end=1991
-  _globals['_ONLINEIPLIST_IPSENTRY']._serialized_start=1949
-  _globals['_ONLINEIPLIST_IPSENTRY']._serialized_end=1991
-  _globals['_ALLONLINEUSERSREQUEST']._serialized_start=1993
-  _globals['_ALLONLINEUSERSREQUEST']._serialized_end=2016
-  _globals['_ALLONLINEUSERSRESPONSE']._serialized_start=2018
-  _globals['_ALLONLINEUSERSRESPONSE']._serialized_end=2057
+  _globals['_LIMITFALLBACK']._serialized_end=921
+  _globals['_REALITYCONFIG']._serialized_start=924
+  _globals['_REALITYCONFIG']._serialized_end=1201
+  _globals['_VLESSACCOUNT']._serialized_start=1203
+  _globals['_VLESSACCOUNT']._serialized_end=1243
+  _globals['_VLESSINBOUNDCONFIG']._serialized_start=1245
+  _globals['_VLESSINBOUNDCONFIG']._serialized_end=1335
+  _globals['_ADDINBOUNDREQUEST']._serialized_start=1337
+  _globals['_ADDINBOUNDREQUEST']._serialized_end=1422
+  _globals['_REMOVEINBOUNDREQUEST']._serialized_start=1424
+  _globals['_REMOVEINBOUNDREQUEST']._serialized_end=1459
+  _globals['_LISTINBOUNDSREQUEST']._serialized_start=1461
+  _globals['_LISTINBOUNDSREQUEST']._serialized_end=1482
+  _globals['_LISTINBOUNDSRESPONSE']._serialized_start=1484
+  _globals['_LISTINBOUNDSRESPONSE']._serialized_end=1573
+  _globals['_EMPTY']._serialized_start=1575
+  _globals['_EMPTY']._serialized_end=1582
+  _globals['_QUERYSTATSREQUEST']._serialized_start=1584
+  _globals['_QUERYSTATSREQUEST']._serialized_end=1635
+  _globals['_STAT']._serialized_start=1637
+  _globals['_STAT']._serialized_end=1672
+  _globals['_QUERYSTATSRESPONSE']._serialized_start=1674
+  _globals['_QUERYSTATSRESPONSE']._serialized_end=1741
+  _globals['_SYSSTATSREQUEST']._serialized_start=1743
+  _globals['_SYSSTATSREQUEST']._serialized_end=1760
+  _globals['_SYSSTATSRESPONSE']._serialized_start=1762
+  _globals['_SYSSTATSRESPONSE']._serialized_end=1849
+  _globals['_GETSTATSREQUEST']._serialized_start=1851
+  _globals['_GETSTATSREQUEST']._serialized_end=1897
+  _globals['_ONLINEIPLIST']._serialized_start=1900
+  _globals['_ONLINEIPLIST']._serialized_end=2035
+  _globals['_ONLINEIPLIST_IPSENTRY']._serialized_start=1993
+  _globals['_ONLINEIPLIST_IPSENTRY']._serialized_end=2035
+  _globals['_ALLONLINEUSERSREQUEST']._serialized_start=2037
+  _globals['_ALLONLINEUSERSREQUEST']._serialized_end=2060
+  _globals['_ALLONLINEUSERSRESPONSE']._serialized_start=2062
+  _globals['_ALLONLINEUSERSRESPONSE']._serialized_end=2101
 # @@protoc_insertion_point(module_scope)

@@ -75,8 +75,12 @@ class ReceiverConfig(_message.Message):
     def __init__(self, port_list: _Optional[_Union[PortList, _Mapping]] = ..., listen: _Optional[_Union[IPOrDomain, _Mapping]] = ..., stream_settings: _Optional[_Union[StreamConfig, _Mapping]] = ...) -> None: ...
 
 class LimitFallback(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("after_bytes", "bytes_per_sec")
+    AFTER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_SEC_FIELD_NUMBER: _ClassVar[int]
+    after_bytes: int
+    bytes_per_sec: int
+    def __init__(self, after_bytes: _Optional[int] = ..., bytes_per_sec: _Optional[int] = ...) -> None: ...
 
 class RealityConfig(_message.Message):
     __slots__ = ("dest", "type", "server_names", "private_key", "min_client_ver", "short_ids", "limit_fallback_upload", "limit_fallback_download")

@@ -1,46 +1,113 @@
 // The audit log: every change with its author and its outcome.
 import { get, isAbort, query } from "../api.js";
-import { h, replace } from "../dom.js";
+import { h, newId, replace } from "../dom.js";
 import { empty, failure, loading } from "../errors.js";
+import { field, select } from "../form.js";
 import { bytes, date, has, t } from "../i18n.js";
-import { button, card, named, title } from "../parts.js";
-import { keyOf, on } from "../store.js";
+import { actorName, button, card, named, title } from "../parts.js";
+import { keyOf, on, state } from "../store.js";
 
 const PAGE = 50;
 // Fields whose values are words, with the beginning of their messages.
 /** @type {Record<string, string>} */
 const WORDS = { status: "status", traffic_window: "window" };
 
+// What an action begins with, as the filter names it.
+const KINDS = /** @type {const} */ (["key", "token", "subscription", "webhook", "backup", "system"]);
+const OUTCOMES = /** @type {const} */ (["done", "taken_back", "failed"]);
+const TYPING_MS = 300;
+
+/** @typedef {{ action: string, outcome: string, actor: string, subject: string }} Chosen */
+
+// Kept while the page lives: after a look at a key the log is as it was.
+const shown = { action: "", outcome: "", actor: "", key: "" };
+
 /** @param {Page.ViewContext} context */
 export function auditView({ main, signal }) {
   title(t("nav.audit"));
-  const { element } = auditTable(signal, {});
-  replace(main, h("header", { class: "view-head" }, h("h1", {}, t("nav.audit"))), card(t("audit.title"), {}, h("p", { class: "muted" }, t("audit.text")), element));
+  const table = auditTable(signal, { chosen: () => ({ ...shown, subject: subjectOf(shown.key) }) });
+  replace(main, h("header", { class: "view-head" }, h("h1", {}, t("nav.audit"))), card(t("audit.title"), {}, h("p", { class: "muted" }, t("audit.text")), filters(table.reload), table.element));
 }
 
 /**
- * Returns the records of everything or of one subject. New ones are loaded by themselves until the user asks for older ones.
- * @param {AbortSignal} signal
- * @param {{ subject?: string, compact?: boolean }} options
+ * Returns the id of the key that a text names, else the text. Asked anew at each load: the key may have come meanwhile.
+ * @param {string} text
  */
-export function auditTable(signal, { subject = "", compact = false }) {
+function subjectOf(text) {
+  const found = (state.keys ?? []).find((one) => one.name === text || one.id === text || one.uuid === text);
+  return found?.id ?? text.trim();
+}
+
+/**
+ * Returns the fields that choose records; `change` is called when they have changed.
+ * @param {() => void} change
+ */
+function filters(change) {
+  /**
+   * @param {"audit.kind" | "audit.outcome"} label
+   * @param {"action" | "outcome"} name
+   * @param {Page.Choice[]} choices
+   */
+  const choice = (label, name, choices) => {
+    const input = select([["", t("audit.all")], ...choices], shown[name], { onchange: () => ((shown[name] = input.value), change()) });
+    return field(t(label), input);
+  };
+  let typing = 0;
+  const later = () => {
+    clearTimeout(typing);
+    typing = setTimeout(change, TYPING_MS);
+  };
+  const who = h("input", { type: "search", value: shown.actor, autocomplete: "off", dir: "auto", oninput: chooseActor });
+  const names = newId("names");
+  const key = h("input", { type: "search", value: shown.key, list: names, autocomplete: "off", dir: "auto", oninput: chooseKey });
+  function chooseActor() {
+    shown.actor = who.value.trim();
+    later();
+  }
+  function chooseKey() {
+    shown.key = key.value;
+    later();
+  }
+  return h(
+    "div",
+    { class: "audit-filters", role: "search", "aria-label": t("audit.filter") },
+    choice("audit.kind", "action", KINDS.map((kind) => /** @type {const} */ ([kind, t(`audit.kind.${kind}`)]))),
+    choice("audit.outcome", "outcome", OUTCOMES.map((outcome) => /** @type {const} */ ([outcome, t(`outcome.${outcome}`)]))),
+    field(t("audit.key"), key),
+    field(t("audit.who"), who),
+    h("datalist", { id: names }, (state.keys ?? []).map(({ name }) => h("option", { value: name }))),
+  );
+}
+
+/**
+ * Returns the records that are chosen, or those of one key. New ones are loaded by themselves until the user asks for
+ * older ones.
+ * @param {AbortSignal} signal
+ * @param {{ chosen: () => Partial<Chosen>, compact?: boolean }} options
+ */
+export function auditTable(signal, { chosen, compact = false }) {
   const body = h("ol", { class: compact ? "audit compact" : "audit", role: "list" });
   const more = button(t("audit.more"), { onclick: () => load(records.at(-1)?.id ?? null) });
-  const notice = h("div", {}, loading());
+  const notice = h("div", { role: "status" }, loading());
   const limit = compact ? 10 : PAGE;
   /** @type {Api.AuditRecord[]} */
   let records = [];
   let showsOlder = false;
+  let asked = 0;
 
   /** @param {number | null} [before] the records before this id */
   async function load(before = null) {
+    const mine = ++asked;
+    const { subject, action, outcome, actor } = chosen();
     try {
-      const page = await get(query("/api/audit", { limit, before, subject }), { signal });
+      const page = await get(query("/api/audit", { limit, before, subject, action, outcome, actor }), { signal });
+      if (mine !== asked) return; // the fields have changed meanwhile
       records = before === null ? page : [...records, ...page];
       showsOlder = before !== null;
       more.hidden = page.length < limit;
       replace(body, records.map((record) => entry(record, compact)));
-      replace(notice, records.length === 0 ? empty(t("audit.none")) : []);
+      const isChosen = !compact && Boolean(subject || action || outcome || actor);
+      replace(notice, records.length === 0 ? empty(t(isChosen ? "audit.no-match" : "audit.none")) : []);
     } catch (error) {
       if (!isAbort(error)) replace(notice, failure(error, () => load(before)));
     }
@@ -48,7 +115,7 @@ export function auditTable(signal, { subject = "", compact = false }) {
   more.hidden = true;
   on("keys", () => showsOlder || load(), signal);
   load();
-  return { element: h("div", {}, body, notice, h("div", { class: "more-row" }, more)) };
+  return { element: h("div", {}, body, notice, h("div", { class: "more-row" }, more)), reload: () => load() };
 }
 
 /**
@@ -69,7 +136,7 @@ function entry(record, compact) {
       changesOf(record),
       record.detail && h("p", { class: "muted", lang: "en" }, record.detail),
     ),
-    h("p", { class: "who" }, named(record.actor), h("span", { class: "muted" }, record.origin)),
+    h("p", { class: "who" }, named(actorName(record.actor)), h("span", { class: "muted" }, record.origin)),
   );
 }
 

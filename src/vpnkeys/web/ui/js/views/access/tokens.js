@@ -70,7 +70,12 @@ export function tokensView({ main, signal }) {
       revoking.delete(token.id);
       if (!signal.aborted) load();
     };
-    undoable({ text: t("tokens.revoking", { name: `\u2068${token.name}\u2069` }), undo: showAgain, run: async ({ keepalive }) => (await remove(`/api/tokens/${encodeURIComponent(token.id)}`, { keepalive }), showAgain()) });
+    const name = `\u2068${token.name}\u2069`;
+    undoable({
+      words: () => ({ text: t("tokens.revoking", { name }), now: t("tokens.revoke-now"), done: t("tokens.revoke-done", { name }) }),
+      undo: showAgain,
+      run: async ({ keepalive }) => (await remove(`/api/tokens/${encodeURIComponent(token.id)}`, { keepalive }), showAgain()),
+    });
   }
   load();
 }

@@ -18,7 +18,7 @@ import { secretDialog } from "./secret.js";
  */
 const pathOf = (hook, rest) => /** @type {`/api/webhooks/${string}${Rest}`} */ (`/api/webhooks/${encodeURIComponent(hook.id)}${rest ?? ""}`);
 /** @type {Api.Kind[]} */
-const EVENTS = ["key.created", "key.changed", "key.deleted", "key.limited", "key.expired", "key.active", "traffic.gap", "drift.found"];
+const EVENTS = ["key.created", "key.changed", "key.deleted", "key.limit_near", "key.limited", "key.expired", "key.active", "traffic.gap", "drift.found", "node.silent", "node.back", "node.lost"];
 /** @type {Set<string>} */
 const removing = new Set();
 
@@ -81,7 +81,11 @@ export function webhooksView({ main, signal }) {
       removing.delete(hook.id);
       if (!signal.aborted) load();
     };
-    undoable({ text: t("hooks.deleted"), undo: showAgain, run: async ({ keepalive }) => (await remove(pathOf(hook), { keepalive }), showAgain()) });
+    undoable({
+      words: () => ({ text: t("hooks.deleting"), now: t("delete.now"), done: t("hooks.deleted") }),
+      undo: showAgain,
+      run: async ({ keepalive }) => (await remove(pathOf(hook), { keepalive }), showAgain()),
+    });
   }
   load();
 }

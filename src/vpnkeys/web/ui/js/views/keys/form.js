@@ -4,7 +4,7 @@ import { openDialog } from "../../dialog.js";
 import { h, replace } from "../../dom.js";
 import { wrong } from "../../errors.js";
 import { field, fromLocalInput, numberInput, select, textInput, toLocalInput } from "../../form.js";
-import { t } from "../../i18n.js";
+import { has, t } from "../../i18n.js";
 import { putKey } from "../../store.js";
 import { toast } from "../../toast.js";
 import { linkDialog } from "../../actions.js";
@@ -15,8 +15,18 @@ const UNITS = [
   ["1000000000", "GB"],
   ["1000000000000", "TB"],
 ];
-/** @type {Api.Window[]} */
-const WINDOWS = ["total", "day", "week", "month"];
+/** @type {[window: Api.Window, label: Page.MessageName][]} */
+const WINDOWS = [
+  ["total", "window.total"],
+  ["day", "window.day"],
+  ["week", "window.week"],
+  ["month", "window.month"],
+  ["month@", "window.month-from"],
+  ["d", "window.days"],
+];
+const DAY_S = 86_400;
+/** @type {NonNullable<Api.Fingerprint>[]} */
+const FINGERPRINTS = ["chrome", "firefox", "safari", "edge", "ios", "random", "randomized", "qq"];
 
 /**
  * The inputs of the limits.
@@ -24,9 +34,12 @@ const WINDOWS = ["total", "day", "week", "month"];
  * @property {HTMLInputElement} expires
  * @property {HTMLInputElement} traffic
  * @property {HTMLSelectElement} unit
+ * @property {HTMLInputElement} after
  * @property {HTMLSelectElement} window
+ * @property {HTMLInputElement} count
  * @property {HTMLInputElement} devices
  * @property {HTMLInputElement} speed
+ * @property {HTMLSelectElement} fingerprint
  */
 
 /**
@@ -36,23 +49,32 @@ const WINDOWS = ["total", "day", "week", "month"];
 function limitFields(key) {
   const limit = key?.traffic_limit_bytes;
   const unit = limit ? (UNITS.findLast(([size]) => limit >= Number(size)) ?? UNITS[0])[0] : "1000000000";
+  const own = key?.traffic_limit_window ?? "total";
+  const isWaiting = Boolean(key?.expires_after_s && !key.expires_at);
   const inputs = {
     expires: h("input", { type: "datetime-local", value: toLocalInput(key?.expires_at) }),
+    after: numberInput({ value: isWaiting ? (key?.expires_after_s ?? 0) / DAY_S : "", min: 0 }),
     traffic: numberInput({ value: limit ? limit / Number(unit) : "" }),
     unit: select(UNITS.map(([size, name]) => /** @type {const} */ ([size, t(`unit.${name}`)])), unit, { "aria-label": t("limits.unit") }),
-    window: select(WINDOWS.map((name) => /** @type {const} */ ([name, t(`window.${name}`)])), key?.traffic_limit_window ?? "total", { "aria-label": t("limits.window") }),
+    window: select(WINDOWS.map(([name, label]) => /** @type {const} */ ([name, t(label)])), own.replace(/\d+/, ""), { "aria-label": t("limits.window") }),
+    count: numberInput({ value: /\d+/.exec(own)?.[0] ?? "", step: 1, min: 1, max: 90, inputmode: "numeric", "aria-label": t("limits.count") }),
     devices: numberInput({ value: key?.max_devices ?? "", step: 1, min: 1, max: 1000, inputmode: "numeric" }),
     speed: numberInput({ value: key?.speed_limit_mbps ?? "", step: 1, min: 1, max: 100000, inputmode: "numeric" }),
+    fingerprint: select([["", t("fingerprint.server")], ...FINGERPRINTS.map((name) => /** @type {const} */ ([name, fingerprintName(name)]))], key?.fingerprint ?? ""),
   };
   const later = (/** @type {number} */ days) => (inputs.expires.value = toLocalInput(new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 19)));
   const preset = (/** @type {number} */ n) => h("button", { type: "button", class: "button small", onclick: () => later(n) }, t("limits.plus", { n }));
   const never = h("button", { type: "button", class: "button small", onclick: () => (inputs.expires.value = "") }, t("limits.never"));
+  const draw = () => (inputs.count.hidden = !["month@", "d"].includes(inputs.window.value));
+  inputs.window.addEventListener("change", draw);
+  draw();
   const element = h(
     "div",
     { class: "fields" },
     field(t("limits.expires"), inputs.expires),
+    field(t("limits.after"), inputs.after, { hint: t("limits.after-hint") }),
     h("div", { class: "presets" }, [30, 90, 365].map(preset), never),
-    h("div", { class: "field-row" }, field(t("limits.traffic"), inputs.traffic, { after: [inputs.unit, inputs.window] })),
+    h("div", { class: "field-row" }, field(t("limits.traffic"), inputs.traffic, { after: [inputs.unit, inputs.window, inputs.count] })),
     h(
       "div",
       { class: "field-row two" },
@@ -60,19 +82,44 @@ function limitFields(key) {
       field(t("limits.speed"), inputs.speed, { unit: t("unit.Mbps") }),
     ),
     h("p", { class: "hint" }, t("limits.hint")),
+    field(t("fingerprint.label"), inputs.fingerprint, { hint: t("fingerprint.hint") }),
   );
-  return { element, read: () => readLimits(inputs) };
+  return { element, read: () => readLimits(inputs, isWaiting ? null : undefined) };
+}
+
+/**
+ * Returns the name of a fingerprint, which is a browser's own but for two.
+ * @param {string} name
+ */
+function fingerprintName(name) {
+  const message = `fingerprint.${name}`;
+  return has(message) ? t(message) : name;
 }
 
 /** @param {LimitInputs} inputs */
-function readLimits(inputs) {
+function windowOf({ window, count }) {
+  if (count.hidden) return window.value;
+  const n = positive(count);
+  if (n === null || n > (window.value === "d" ? 90 : 31) || !Number.isInteger(n)) throw wrong(t("limits.count-wrong"), count);
+  return window.value === "d" ? `${n}d` : `month@${n}`;
+}
+
+/**
+ * @param {LimitInputs} inputs
+ * @param {null | undefined} noTerm what to send where no days are given
+ */
+function readLimits(inputs, noTerm) {
   const traffic = positive(inputs.traffic);
+  const after = positive(inputs.after);
   return {
-    expires_at: fromLocalInput(inputs.expires.value),
+    // One of the two: the server refuses both, and takes the one that is not sent away.
+    expires_at: after === null ? fromLocalInput(inputs.expires.value) : undefined,
+    expires_after_s: after === null ? noTerm : Math.round(after * DAY_S),
     traffic_limit_bytes: traffic === null ? null : Math.max(1, Math.round(traffic * Number(inputs.unit.value))),
-    traffic_limit_window: WINDOWS[inputs.window.selectedIndex],
+    traffic_limit_window: windowOf(inputs),
     max_devices: positive(inputs.devices),
     speed_limit_mbps: positive(inputs.speed),
+    fingerprint: inputs.fingerprint.selectedIndex > 0 ? FINGERPRINTS[inputs.fingerprint.selectedIndex - 1] : null,
   };
 }
 
@@ -155,7 +202,7 @@ export function editDialog(key) {
     if (toLocalInput(wanted.expires_at) === toLocalInput(key.expires_at)) wanted.expires_at = key.expires_at;
     /** @type {Record<string, unknown>} */
     const before = { ...key };
-    const changed = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => value !== before[name]));
+    const changed = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => value !== undefined && value !== before[name]));
     if (Object.keys(changed).length === 0) return;
     putKey(await patch(keyPath(key.id), changed));
     toast(t("edit.done"));

@@ -5,12 +5,13 @@ import { empty, failure, loading } from "../../errors.js";
 import { historyCard } from "../../history.js";
 import { icon } from "../../icons.js";
 import { bytes, number, rate, t } from "../../i18n.js";
-import { badge, button, card, copy, named, setBadge, sparkline, title, usageBar, when } from "../../parts.js";
+import { badge, button, card, copy, named, setBadge, title, usageBar, when } from "../../parts.js";
 import { go } from "../../router.js";
 import { keyOf, may, on, state, usageOf } from "../../store.js";
 import { auditTable } from "../audit.js";
 import { subscriptionPart } from "./subscription.js";
 import { editDialog } from "./form.js";
+import { unused } from "./row.js";
 import { testCard } from "./test.js";
 
 /** @param {Page.ViewContext} context */
@@ -79,6 +80,8 @@ function drawKey(main, key, signal) {
     h(
       "div",
       { class: "key-grid" },
+      // First, also for the keyboard: on a phone the link and its QR code are what the page is opened for.
+      h("div", { class: "stack aside" }, linkCard(id, signal), testCard(id)),
       h(
         "div",
         { class: "stack" },
@@ -86,7 +89,6 @@ function drawKey(main, key, signal) {
         card(t("key.facts"), {}, facts.list),
         may("admin") && auditCard(id, signal),
       ),
-      h("div", { class: "stack" }, linkCard(id, signal), testCard(id)),
     ),
   );
 
@@ -106,9 +108,8 @@ function drawKey(main, key, signal) {
 function factsPart() {
   const bar = usageBar();
   const live = h("span", { class: "rate" });
-  const spark = sparkline(96, 24);
   const reset = may("keys") && button(t("reset.open"), { kind: "small", name: "refresh", onclick: () => current && resetTraffic(current) });
-  const usage = h("div", { class: "key-usage" }, h("div", {}, h("span", { class: "label" }, t("column.used")), bar), h("div", {}, h("span", { class: "label" }, t("column.live")), h("span", { class: "row" }, spark, live)), reset);
+  const usage = h("div", { class: "key-usage" }, h("div", {}, h("span", { class: "label" }, t("column.used")), bar), h("div", {}, h("span", { class: "label" }, t("column.live")), live), reset);
   const list = h("dl", { class: "facts" });
   /** @type {Api.Key | null} */
   let current = null;
@@ -117,8 +118,7 @@ function factsPart() {
   function update(key) {
     const used = usageOf(key.id);
     current = key;
-    bar.show(used.total, key.traffic_limit_window === "total" ? key.traffic_limit_bytes : null);
-    spark.show(used.rates);
+    bar.show(key.traffic_limit_bytes ? used.inWindow : used.total, key.traffic_limit_bytes);
     setText(live, rate(used.rate));
     // Drawn only when something changed: text that is selected for copying stays selected.
     const rows = factsOf(key, used);
@@ -128,6 +128,16 @@ function factsPart() {
     replace(list, rows.map(([label, ...value]) => h("div", {}, h("dt", {}, t(label)), h("dd", {}, value))));
   }
   return { usage, list, update };
+}
+
+/**
+ * Returns the period of a traffic limit, such as "a month from day 15".
+ * @param {Api.Window} window
+ */
+function perWindow(window) {
+  const [, n] = /(\d+)/.exec(window) ?? [];
+  if (n) return t(window.startsWith("month") ? "window.per.month-from" : "window.per.days", { n });
+  return t(/** @type {Page.MessageName} */ (`window.per.${window}`));
 }
 
 const none = () => h("span", { class: "muted" }, t("limits.none"));
@@ -150,11 +160,14 @@ function factsOf(key, used) {
   return [
     ["fact.online", used.devices === null ? "?" : number(used.devices), key.max_devices ? t("fact.of", { most: key.max_devices }) : ""],
     ["fact.seen", when(used.lastSeen)],
-    ["fact.expires", key.expires_at ? when(key.expires_at, "time") : h("span", { class: "muted" }, t("limits.never"))],
-    ["fact.limit", limit ? `${bytes(limit)} ${t(`window.per.${key.traffic_limit_window}`)}` : none()],
+    ["fact.expires", key.expires_at ? when(key.expires_at, "time") : h("span", { class: "muted" }, unused(key))],
+    ["fact.limit", limit ? `${bytes(limit)} ${perWindow(key.traffic_limit_window)}` : none()],
+    ["fact.left", limit && used.left !== null ? bytes(used.left) : none()],
+    ["fact.resets", limit && used.resetsAt ? when(used.resetsAt, "time") : none()],
     ["fact.speed", key.speed_limit_mbps ? `${number(key.speed_limit_mbps)}\u00a0${t("unit.Mbps")}` : none()],
     ["fact.port", mono(String(key.port))],
     ["fact.sni", mono(key.sni)],
+    ["fact.fingerprint", key.fingerprint ?? h("span", { class: "muted" }, t("fingerprint.server"))],
     ["fact.short-id", mono(key.short_id)],
     ["fact.uuid", mono(key.uuid)],
     ["fact.created", when(key.created_at, "time")],
@@ -179,7 +192,7 @@ function linkCard(id, signal) {
   };
   const update = () => {
     const key = keyOf(id);
-    const link = key ? JSON.stringify([key.name, key.port, key.uuid, key.short_id, key.sni]) : shown;
+    const link = key ? JSON.stringify([key.name, key.port, key.uuid, key.short_id, key.sni, key.fingerprint]) : shown;
     if (link === shown) return;
     shown = link;
     load();
@@ -194,6 +207,6 @@ function linkCard(id, signal) {
  * @param {AbortSignal} signal
  */
 function auditCard(id, signal) {
-  const { element } = auditTable(signal, { subject: id, compact: true });
+  const { element } = auditTable(signal, { chosen: () => ({ subject: id }), compact: true });
   return card(t("key.audit"), {}, element);
 }

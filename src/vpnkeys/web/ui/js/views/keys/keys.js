@@ -4,7 +4,7 @@ import { empty, loading } from "../../errors.js";
 import { icon } from "../../icons.js";
 import { bytes, compare, number, rate, t } from "../../i18n.js";
 import { select } from "../../form.js";
-import { button, sparkline, title } from "../../parts.js";
+import { button, title } from "../../parts.js";
 import { may, on, state, usageOf, visibleKeys } from "../../store.js";
 import { bulkBar } from "./bulk.js";
 import { makeRow, updateLive, updateRow } from "./row.js";
@@ -23,6 +23,9 @@ const chosen = new Set();
 /** @type {Filter[]} */
 const STATUSES = ["all", "active", "disabled", "expired", "limited"];
 const NEVER = "9999";
+// So many rows are drawn at first, and so many more each time that the end of the list comes near: a browser lays out a
+// hundred rows at once, and a thousand not.
+const PIECE = 100;
 /** @type {Record<Order, (one: Api.Key, other: Api.Key) => number>} */
 const ORDERS = {
   name: (one, other) => compare(one.name, other.name),
@@ -59,6 +62,12 @@ export function keysView({ main, signal }) {
     body,
   );
   const none = h("div");
+  const end = h("div", { class: "list-end" });
+  let drawn = PIECE;
+  // The last entry: a busy browser tells of several looks at once, of which only the last is how it is now.
+  const near = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && drawMore(), { rootMargin: "600px" });
+  near.observe(end);
+  signal.addEventListener("abort", () => near.disconnect());
   const filter = h("select", { "aria-label": t("keys.filter"), class: "filter", onchange: () => chooseStatus() });
   const order = select(ORDER_NAMES.map((name) => /** @type {const} */ ([name, t(`sort.${name}`)])), shown.by, { class: "order", "aria-label": t("keys.sort"), onchange: () => sortBy(ORDER_NAMES[order.selectedIndex]) });
   const bulk = bulkBar(() => chosenKeys(), () => (chosen.clear(), draw()));
@@ -69,12 +78,13 @@ export function keysView({ main, signal }) {
     h("header", { class: "view-head" }, h("h1", {}, t("nav.keys")), may("keys") && button(t("keys.new"), { kind: "primary", name: "plus", onclick: createDialog })),
     figures.element,
     h("div", { class: "toolbar" }, h("div", { class: "search" }, icon("search"), search), filter, order, count),
-    h("div", { class: "sheet" }, table, none),
+    h("div", { class: "sheet" }, table, none, end),
     bulk.element,
   );
 
   function find() {
     shown.text = search.value;
+    drawn = PIECE;
     draw();
   }
 
@@ -140,7 +150,7 @@ export function keysView({ main, signal }) {
     for (const id of chosen) if (!visibleKeys().some((key) => key.id === id)) chosen.delete(id);
     const keys = found();
     const restore = focusKeeper(body);
-    reconcile(body, keys, (key) => key.id, (key) => makeRow(key, choose), (row, key) => updateRow(row, key, chosen.has(key.id)));
+    reconcile(body, keys.slice(0, drawn), (key) => key.id, (key) => makeRow(key, choose), (row, key) => updateRow(row, key, chosen.has(key.id)));
     restore();
     table.hidden = keys.length === 0;
     replace(none, keys.length > 0 ? [] : nothing());
@@ -152,6 +162,15 @@ export function keysView({ main, signal }) {
     drawChoice(keys);
     figures.update();
     return undefined;
+  }
+
+  function drawMore() {
+    if (body.rows.length >= found().length) return;
+    drawn += PIECE;
+    draw();
+    // Asked again: an end that is still near does not come near a second time.
+    near.unobserve(end);
+    near.observe(end);
   }
 
   function drawFilter() {
@@ -215,12 +234,11 @@ function focusKeeper(body) {
 }
 
 function summary() {
-  const figure = (/** @type {string} */ label, /** @type {Page.Child} */ more = null) => {
+  const figure = (/** @type {string} */ label) => {
     const value = h("dd");
-    return { value, element: h("div", {}, h("dt", {}, label), value, more) };
+    return { value, element: h("div", {}, h("dt", {}, label), value) };
   };
-  const spark = sparkline(120, 28);
-  const [active, online, now, used] = [figure(t("figure.active")), figure(t("figure.online")), figure(t("figure.now"), spark), figure(t("figure.used"))];
+  const [active, online, now, used] = [figure(t("figure.active")), figure(t("figure.online")), figure(t("figure.now")), figure(t("figure.used"))];
   const update = () => {
     const keys = visibleKeys();
     const usages = keys.map((key) => usageOf(key.id));
@@ -228,7 +246,6 @@ function summary() {
     setText(online.value, number(usages.filter((usage) => (usage.devices ?? 0) > 0).length));
     setText(now.value, rate(state.totalRate));
     setText(used.value, bytes(usages.reduce((sum, usage) => sum + usage.total, 0)));
-    spark.show(state.totalRates, 60);
   };
   return { element: h("dl", { class: "figures" }, [active, online, now, used].map((one) => one.element)), update };
 }

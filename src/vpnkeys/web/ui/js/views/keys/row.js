@@ -2,7 +2,7 @@
 import { copyLink, deleteKeys, linkDialog, switchKey } from "../../actions.js";
 import { h, replace, setText } from "../../dom.js";
 import { number, rate, t } from "../../i18n.js";
-import { badge, iconButton, named, setBadge, sparkline, usageBar, when } from "../../parts.js";
+import { badge, iconButton, named, setBadge, usageBar, when } from "../../parts.js";
 import { keyOf, may, usageOf } from "../../store.js";
 import { editDialog } from "./form.js";
 
@@ -13,7 +13,6 @@ import { editDialog } from "./form.js";
  * @property {HTMLElement} link
  * @property {HTMLElement} note
  * @property {HTMLElement} badge
- * @property {Page.Sparkline} spark
  * @property {HTMLElement} rate
  * @property {HTMLElement} devices
  * @property {Page.UsageBar} usage
@@ -49,7 +48,6 @@ export function makeRow(key, choose) {
     link: h("a", { href: `#/keys/${encodeURIComponent(id)}` }),
     note: h("span", { class: "note" }),
     badge: badge(key.status),
-    spark: sparkline(),
     rate: h("span", { class: "rate" }),
     devices: h("span", { class: "devices" }),
     usage: usageBar(),
@@ -72,7 +70,7 @@ export function makeRow(key, choose) {
     h("td", { role: "cell", class: "pick", data: { label: "" } }, part.pick),
     h("th", { role: "rowheader", scope: "row", class: "c-name" }, part.link, part.note),
     cell("status", part.badge),
-    cell("live", part.spark, part.rate),
+    cell("live", part.rate),
     cell("devices", part.devices),
     cell("used", part.usage),
     cell("expires", part.expires),
@@ -102,8 +100,16 @@ export function updateRow(row, key, isChosen) {
     setText(part.port, String(key.port));
     row.classList.toggle("off", key.status !== "active");
   }
-  replace(part.expires, key.expires_at ? when(key.expires_at) : h("span", { class: "muted" }, t("limits.never")));
+  replace(part.expires, key.expires_at ? when(key.expires_at) : h("span", { class: "muted" }, unused(key)));
   updateLive(row);
+}
+
+/**
+ * Returns when a key without a date expires: so long after its first byte, or never.
+ * @param {Api.Key} key
+ */
+export function unused(key) {
+  return key.expires_after_s ? t("limits.from-first", { n: number(Math.ceil(key.expires_after_s / 86400)) }) : t("limits.never");
 }
 
 /**
@@ -135,12 +141,11 @@ export function updateLive(row) {
   const key = part?.drawn;
   if (!part || !key) return;
   const usage = usageOf(key.id);
-  part.spark.show(usage.rates);
   setText(part.rate, usage.rate > 0 ? rate(usage.rate) : "—");
   row.classList.toggle("moving", usage.rate > 0);
   setText(part.devices, devices(usage.devices, key.max_devices));
   part.devices.classList.toggle("online", (usage.devices ?? 0) > 0);
-  part.usage.show(usage.total, key.traffic_limit_window === "total" ? key.traffic_limit_bytes : null);
+  part.usage.show(key.traffic_limit_bytes ? usage.inWindow : usage.total, key.traffic_limit_bytes);
 }
 
 /**

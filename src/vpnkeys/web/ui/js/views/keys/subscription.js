@@ -33,7 +33,7 @@ export function subscriptionPart(id) {
       content,
       h("h3", {}, t("sub.title")),
       h("p", { class: "hint" }, url ? t("sub.once") : createdAt ? t("sub.exists", { date: date(createdAt, "date") }) : t("sub.none")),
-      url && h("div", { class: "once" }, h("input", { class: "mono", readOnly: true, value: url, "aria-label": t("sub.address"), onfocus: selectAll }), h("button", { type: "button", class: "button primary", onclick: () => copy(url, t("copied")) }, icon("copy"), t("action.copy"))),
+      url && h("div", { class: "once" }, h("input", { class: "mono", readOnly: true, value: url, "aria-label": t("sub.address"), onfocus: selectAll }), h("button", { type: "button", class: "button", onclick: () => copy(url, t("copied")) }, icon("copy"), t("action.copy"))),
       h("div", { class: "row wrap" }, make, exists && button(t("sub.end"), { kind: "danger", onclick: end })),
     );
   }

@@ -1,7 +1,7 @@
 // A test of the key: a real client on the server connects by its link.
 import { keyPath, post } from "../../api.js";
 import { h, replace } from "../../dom.js";
-import { describe } from "../../errors.js";
+import { describe, translated as inRussian } from "../../errors.js";
 import { icon } from "../../icons.js";
 import { currentLanguage, has, number, t } from "../../i18n.js";
 import { button, card } from "../../parts.js";
@@ -26,7 +26,7 @@ export function testCard(id) {
 function shown(test) {
   const ms = (/** @type {number | null} */ value) => (value === null ? "—" : t("unit.ms", { n: number(value) }));
   const message = `test.code.${test.code}`;
-  const translated = has(message) ? t(message) : null;
+  const translated = has(message) ? t(message) : inRussian(`test.${test.code}`);
   /** @type {[Page.MessageName, string][]} */
   const facts = [
     ["test.handshake", ms(test.handshake_ms)],

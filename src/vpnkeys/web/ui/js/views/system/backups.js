@@ -1,5 +1,5 @@
 // Backups: the list, a button to make one now, and each as a file.
-import { get, isAbort, post } from "../../api.js";
+import { addressOf, get, isAbort, post } from "../../api.js";
 import { h, replace } from "../../dom.js";
 import { empty, failure, loading } from "../../errors.js";
 import { icon } from "../../icons.js";
@@ -43,7 +43,7 @@ function table(backups) {
       h("th", { scope: "row" }, h("code", { class: "mono" }, name)),
       h("td", {}, when(createdAt, "time")),
       h("td", { class: "figure" }, bytes(size)),
-      h("td", { class: "actions" }, h("a", { class: "button small", href: `/api/backups/${encodeURIComponent(name)}`, download: name, "aria-label": `${t("action.download")}: ${name}` }, icon("download"), t("action.download"))),
+      h("td", { class: "actions" }, h("a", { class: "button small", href: addressOf(`/api/backups/${encodeURIComponent(name)}`), download: name, "aria-label": `${t("action.download")}: ${name}` }, icon("download"), t("action.download"))),
     );
   const heads = /** @type {const} */ (["backups.name", "backups.at", "backups.size"]).map((name) => h("th", { scope: "col" }, t(name)));
   return h("table", { class: "plain" }, h("thead", {}, h("tr", {}, heads, h("td"))), h("tbody", {}, backups.map(row)));

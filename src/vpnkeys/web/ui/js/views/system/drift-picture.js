@@ -15,7 +15,7 @@ import { keyOf } from "../../store.js";
  */
 
 /** @type {SquareState[]} */
-const LEGEND = ["right", "missing", "different", "extra"];
+const LEGEND = ["right", "missing", "different", "extra", "none", "unknown"];
 
 /** @param {Api.Validation} validation */
 export function driftPicture(validation) {

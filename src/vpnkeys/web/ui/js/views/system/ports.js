@@ -73,7 +73,7 @@ function map(ports, issues) {
       h("a", { class: "cell", href: `#/keys/${encodeURIComponent(used.key_id)}`, title: used.key_name }, short, named(used.key_name), h("span", { class: "sr-only" }, t(`status.${status}`))),
     );
   };
-  const legend = /** @type {const} */ (["active", "disabled", "free", "wrong"]).map((name) => h("span", {}, h("i", { class: `square port-${name}` }), t(`ports.legend.${name}`)));
+  const legend = /** @type {const} */ (["active", "disabled", "expired", "limited", "free", "wrong"]).map((name) => h("span", {}, h("i", { class: `square port-${name}` }), t(`ports.legend.${name}`)));
   return h(
     "figure",
     { class: "ports" },

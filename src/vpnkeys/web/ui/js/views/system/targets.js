@@ -1,7 +1,7 @@
 // The sites whose TLS handshake REALITY uses, each with the result of its last check.
 import { get, isAbort } from "../../api.js";
 import { h, replace } from "../../dom.js";
-import { empty, failure, loading } from "../../errors.js";
+import { empty, failure, loading, translatedCheck } from "../../errors.js";
 import { icon } from "../../icons.js";
 import { moment, relative, t } from "../../i18n.js";
 import { card, iconButton, named, title } from "../../parts.js";
@@ -43,7 +43,7 @@ function draw(targets, timestamp, load) {
       h("span", {}, t(good ? "targets.good" : "targets.bad")),
       target.affected_keys.length > 0 &&
         h("p", { class: "affected" }, t("targets.affected"), " ", target.affected_keys.map((key) => [h("a", { href: `#/keys/${encodeURIComponent(key.key_id)}` }, named(key.name)), " "])),
-      lines.length > 0 && h("ul", { class: "plan-list", lang: "en" }, lines.map((line) => h("li", {}, line))),
+      lines.length > 0 && h("ul", { class: "plan-list" }, lines.map(said)),
     );
   };
   const refresh = iconButton("refresh", t("action.refresh"), load);
@@ -54,4 +54,13 @@ function draw(targets, timestamp, load) {
     h("p", { class: "muted" }, seen),
     targets.length > 0 ? h("ul", { class: "targets", role: "list" }, targets.map(row)) : empty(t("targets.none")),
   );
+}
+
+/**
+ * Returns what a check says, in the reader's language where that is known.
+ * @param {string} line
+ */
+function said(line) {
+  const translation = translatedCheck(line);
+  return h("li", { lang: translation === null ? "en" : null }, translation ?? line);
 }

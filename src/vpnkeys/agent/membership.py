@@ -1,0 +1,57 @@
+"""What an agent keeps on its own disk: which node it is, and what it was last wanted to have."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import orjson
+from pydantic import ValidationError
+
+from vpnkeys.files import write_atomically
+from vpnkeys.wire.agents import Desired
+
+MEMBERSHIP_FILE = "agent.json"
+DESIRED_FILE = "desired.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Says which node this is, of which control plane. `fingerprint` is None where an authority vouches for that."""
+
+    url: str
+    node: str
+    token: str = field(repr=False)
+    fingerprint: str | None
+    port_range: str
+
+    def save(self, data_dir: Path) -> None:
+        """Write it to its file, which only its owner can read. Raises OSError."""
+        write_atomically(data_dir / MEMBERSHIP_FILE, orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
+
+
+def load_membership(data_dir: Path) -> Membership | None:
+    """Return what was saved; None when this is no node. Raises OSError, and ValueError for a damaged file."""
+    try:
+        return Membership(**orjson.loads((data_dir / MEMBERSHIP_FILE).read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (TypeError, ValueError) as error:
+        msg = f"{data_dir / MEMBERSHIP_FILE} is damaged: remove it, and join with a new token"
+        raise ValueError(msg) from error
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredFile:
+    """Keeps what the node should have, so that it holds without the control plane, also after a restart."""
+
+    path: Path
+
+    def write(self, desired: Desired) -> None:
+        """Keep it; when this returns, it is on the disk. Raises OSError."""
+        write_atomically(self.path, desired.model_dump_json().encode())
+
+    def read(self) -> Desired | None:
+        """Return what was kept last; None when nothing was, or nothing that can be read."""
+        try:
+            return Desired.model_validate_json(self.path.read_bytes())
+        except (OSError, ValidationError):
+            return None

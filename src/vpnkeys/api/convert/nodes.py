@@ -1,0 +1,109 @@
+"""Converts nodes to answers."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from vpnkeys import __version__
+from vpnkeys.domain.errors import InvalidChoice
+from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeRef, NodeState, parse_node_name
+from vpnkeys.domain.portpool import PortRange, parse_range
+from vpnkeys.domain.reached import parse_host
+from vpnkeys.service.nodes.nodes import NodeReport
+from vpnkeys.wire import nodes as wire
+
+
+def node_answer(report: NodeReport, xray_version: str) -> wire.Node:
+    """Return a node as the API shows it; the built-in one has this program and this server's Xray."""
+    record, following = report.record, report.following
+    return wire.Node(
+        id=record.ref.id,
+        name=record.ref.name,
+        group=record.group,
+        address=report.address,
+        state=str(report.state),
+        port_range=None if report.pool is None else str(report.pool),
+        max_keys=record.max_keys,
+        weight=record.weight,
+        keys=report.keys,
+        seen_at=report.seen_at,
+        applied=following.applied,
+        desired=following.desired,
+        lag_s=round(following.lag_s, 3),
+        version=__version__ if record.ref.id == LOCAL.id else report.version,
+        xray_version=xray_version if record.ref.id == LOCAL.id else report.xray_version,
+        names_ready=report.names_ready,
+        public_key=report.public_key,
+    )
+
+
+def new_record(new: wire.NewNode) -> NodeRecord:
+    """Return the node to be made, its texts parsed. Raises InvalidChoice."""
+    return NodeRecord(
+        NodeRef(0, parse_node_name(new.name)),
+        parse_node_name(new.group, "group"),
+        new.weight,
+        new.max_keys,
+        address=address_of(new.address) if new.address else "",
+        ports=None if new.port_range is None else ports_of(new.port_range),
+    )
+
+
+def changed_record(change: wire.NodeChange, record: NodeRecord) -> NodeRecord:
+    """Return the node with a change applied; fields that were not sent stay. Raises InvalidChoice."""
+    given: dict[str, Any] = {name: getattr(change, name) for name in change.model_fields_set}
+    if "name" in given:
+        given["ref"] = record.ref._replace(name=parse_node_name(given.pop("name")))
+    if "group" in given:
+        given["group"] = parse_node_name(given["group"], "group")
+    if "address" in given:
+        given["address"] = address_of(given["address"])
+    if "state" in given:
+        given["state"] = NodeState(given["state"])
+    return replace(record, **given)
+
+
+def address_of(text: str) -> str:
+    """Return the host in links. Raises InvalidChoice."""
+    try:
+        return parse_host(text)
+    except ValueError as error:
+        raise InvalidChoice(f"address: {error}") from error
+
+
+def ports_of(text: str) -> PortRange:
+    """Return a range of ports. Raises InvalidChoice."""
+    try:
+        return parse_range(text)
+    except ValueError as error:
+        raise InvalidChoice(f"port_range: {error}") from error
+
+
+def parts(nodes: Iterable[NodeRef]) -> tuple[wire.NodePart, ...]:
+    """Return the nodes that an answer is about."""
+    return tuple(wire.NodePart(node=node.name, state=NodeState.UP) for node in nodes)
+
+
+def synced_parts(nodes: Iterable[NodeRef], *, synchronized: bool) -> tuple[wire.NodeSync, ...]:
+    """Return the nodes that an answer is about, and whether config.json of each follows the database."""
+    return tuple(wire.NodeSync(node=node.name, state=NodeState.UP, synchronized=synchronized) for node in nodes)
+
+
+def checked_parts(nodes: Iterable[NodeRef], *, valid: bool) -> tuple[wire.NodeCheck, ...]:
+    """Return the nodes that an answer is about, and whether nothing is wrong on each."""
+    return tuple(wire.NodeCheck(node=node.name, state=NodeState.UP, valid=valid) for node in nodes)
+
+
+def port_parts(nodes: Iterable[NodeRef], pool: PortRange, used: int, free: int) -> tuple[wire.NodePorts, ...]:
+    """Return the nodes that an answer is about, with their ports."""
+    return tuple(
+        wire.NodePorts(
+            node=node.name,
+            state=NodeState.UP,
+            used_ports=used,
+            available_ports=free,
+            max_ports=len(pool),
+            port_range=str(pool),
+        )
+        for node in nodes
+    )

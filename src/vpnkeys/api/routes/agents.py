@@ -1,0 +1,89 @@
+"""Serves `/agent`: what agents of nodes elsewhere ask and report. They are known by tokens of their own.
+
+Not in the OpenAPI document: it is said between two parts of this program, in any two neighbouring versions of it.
+"""
+
+import time
+from functools import partial
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+from starlette.types import Scope
+
+from vpnkeys.api.auth.access import AccessControl, address_of, public
+from vpnkeys.api.auth.credentials import credentials_in
+from vpnkeys.api.convert.agents import desired_answer, joined_record, report_of
+from vpnkeys.api.deps import AccessControlDep, FleetDep, NewsDep
+from vpnkeys.api.errors import Unauthorized
+from vpnkeys.api.routing import ApiRouter
+from vpnkeys.domain.actor import Actor, set_actor
+from vpnkeys.domain.nodes import NodeRecord
+from vpnkeys.server.pools import Pool
+from vpnkeys.server.requests import current_request_id
+from vpnkeys.service.nodes.fleet import Fleet
+from vpnkeys.wire.agents import Joined, JoinRequest, Received, Report
+
+router = ApiRouter(prefix="/agent", include_in_schema=False)
+
+_MOST_WAIT_S = 50.0
+_MOST_AT_ONCE = 4
+"""An agent asks once at a time, but those that it has given up may seem to be waiting still."""
+_LOOK_EVERY_S = 1.0
+"""Another process that shares the database may have changed keys, and tells nobody here."""
+
+
+@router.post("/join")
+@public
+async def join(asked: JoinRequest, request: Request, fleet: FleetDep, access: AccessControlDep) -> Joined:
+    """Let an agent be the node for which its token was made, once."""
+    _act_as("an agent that joins", request.scope)
+    joined = await Pool.AGENTS.run(fleet.admin.join, asked.token, partial(joined_record, asked))
+    if joined is None:
+        access.limits.count_failure(address_of(request.scope))
+        raise Unauthorized
+    record, token = joined
+    return Joined(node=record.ref.name, token=token, port_range=str(record.ports))
+
+
+@router.get("/desired")
+@public
+async def get_desired(  # noqa: PLR0913, PLR0917 - one for each parameter
+    request: Request,
+    fleet: FleetDep,
+    access: AccessControlDep,
+    news: NewsDep,
+    rev: str = "",
+    wait_s: Annotated[float, Query(ge=0, le=_MOST_WAIT_S)] = _MOST_WAIT_S,
+) -> Response:
+    """Return what the node should have as soon as that is not `rev` any more; 204 when it stayed so."""
+    node = _recognised(request.scope, fleet, access)
+    ends_at = time.monotonic() + wait_s
+    with access.shares.taken("/agent/desired", node.ref.name, _MOST_AT_ONCE):
+        while (wanted := fleet.board.wanted(node.ref.id)).mark == rev:
+            left_s = ends_at - time.monotonic()
+            if left_s <= 0 or news.has_ended:
+                return Response(status_code=204)
+            await news.wait(node.ref.id, min(left_s, _LOOK_EVERY_S))
+    return Response(desired_answer(wanted).model_dump_json(), media_type="application/json")
+
+
+@router.post("/report")
+@public
+async def report(sent: Report, request: Request, fleet: FleetDep, access: AccessControlDep) -> Received:
+    """Store what an agent reports of its node."""
+    node = _recognised(request.scope, fleet, access)
+    return Received(rev=await Pool.AGENTS.run(fleet.reports.receive, node, report_of(sent)))
+
+
+def _recognised(scope: Scope, fleet: Fleet, access: AccessControl) -> NodeRecord:
+    """Return the node whose agent asks. Raises Unauthorized, TooManyRequests when too many tokens were wrong."""
+    node = fleet.admin.identify(credentials_in(scope["headers"]).token)
+    if node is None:
+        access.limits.count_failure(address_of(scope))
+        raise Unauthorized
+    _act_as(f"node {node.ref.name}", scope)
+    return node
+
+
+def _act_as(name: str, scope: Scope) -> None:
+    set_actor(Actor(name, address_of(scope), current_request_id()))

@@ -1,0 +1,160 @@
+"""Runs the agent of a node in the foreground, and lets this machine become a node."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from vpnkeys import __version__
+from vpnkeys.agent.agent import Agent
+from vpnkeys.agent.membership import DESIRED_FILE, MEMBERSHIP_FILE, DesiredFile, Membership, load_membership
+from vpnkeys.bootstrap import build
+from vpnkeys.cli.commands.serve import say
+from vpnkeys.client import ApiError
+from vpnkeys.client.agent import ControlPlane
+from vpnkeys.domain.errors import VpnKeysError
+from vpnkeys.domain.portpool import parse_range
+from vpnkeys.ops.data_dir import key_pair, take
+from vpnkeys.owner import NotOurs, leave_root
+from vpnkeys.server.logs import logging_as_set
+from vpnkeys.server.notify import notifier_of
+from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings, set_data_dir
+from vpnkeys.store.sql.opening import backend_of, sqlite_file
+from vpnkeys.wire.agents import JoinRequest
+from vpnkeys.xray.process.binary import obtain
+
+_REFUSED, _USAGE, _UNAVAILABLE = 1, 2, 3
+
+app = typer.Typer(name="agent", invoke_without_command=True)
+
+
+@app.callback()
+def run(context: typer.Context) -> None:
+    """Run the node that this machine is, in the foreground, until SIGTERM or Ctrl-C; `agent join` makes it one.
+
+    Its keys are those that the control plane wants it to have. It listens on no port but those of keys, and goes on
+    without the control plane as it was last wanted.
+
+    Exit codes: 0 ended on request; 1 it cannot start; 2 wrong command line or settings.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    settings = _settings()
+    try:
+        with logging_as_set(settings):
+            _run(settings)
+    except (SettingsError, OSError, ValueError) as error:
+        _end(_USAGE, f"vpnkeys agent cannot start: {error}")
+    except VpnKeysError as error:
+        _end(_REFUSED, f"vpnkeys agent cannot start: {error}")
+
+
+@app.command("join")
+def join(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The control plane, https://host:port.")],
+    *,
+    token: Annotated[str, typer.Option("--token", help="The token that `vpnkeys nodes add` has printed.")],
+    fingerprint: Annotated[
+        str, typer.Option("--fingerprint", help="Trust the certificate with this SHA-256 and no other.")
+    ] = "",
+) -> None:
+    """Make this machine a node: once for each token. Then `vpnkeys agent` runs it.
+
+    Exit codes: 0 done; 1 refused; 2 wrong command line or settings; 3 the control plane does not answer.
+    """
+    settings = _settings()
+    try:
+        _refuse_other_use(settings)
+        with take(settings.data_dir):
+            node = _join(settings, url, token, fingerprint or None)
+            say(f"This machine is node {node} of {url} now. Start it: vpnkeys agent")
+    except (SettingsError, OSError, ValueError) as error:
+        _end(_USAGE, f"vpnkeys agent join: {error}")
+    except ApiError as error:
+        is_silent = error.status is None
+        _end(_UNAVAILABLE if is_silent else _REFUSED, f"vpnkeys agent join: {_advice(error)}")
+
+
+def _settings() -> Settings:
+    os.umask(0o077)  # SQLite creates its files with this mask
+    try:
+        leave_root(set_data_dir())
+        return load_settings(ENVIRONMENT)
+    except (SettingsError, NotOurs) as error:
+        _end(_USAGE, f"vpnkeys agent: {error}")
+        raise
+
+
+def _run(settings: Settings) -> None:
+    membership = load_membership(settings.data_dir)
+    if membership is None:
+        msg = f"{settings.data_dir} belongs to no node; `vpnkeys agent join` makes it one"
+        raise SettingsError(msg)
+    _require_own_database(settings)
+    ended = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _setting(ended))
+    own = settings.model_copy(update={"port_range": parse_range(membership.port_range)})
+    plane = ControlPlane(membership.url, membership.token, membership.fingerprint)
+    server = build(own, obtain(settings.xray_bin, say))
+    agent, notifier = Agent(server, plane, DesiredFile(settings.data_dir / DESIRED_FILE)), notifier_of(ENVIRONMENT)
+    agent.start()
+    try:
+        say(f"vpnkeys {__version__} runs node {membership.node} of {membership.url}")
+        notifier.tell("READY=1", f"STATUS=Node {membership.node}")
+        ended.wait()
+    finally:
+        notifier.tell("STOPPING=1", "STATUS=Ending in order")
+        agent.stop()
+
+
+def _setting(ended: Event) -> Callable[[int, object], None]:
+    return lambda _signal, _frame: ended.set()
+
+
+def _join(settings: Settings, url: str, token: str, fingerprint: str | None) -> str:
+    plane = ControlPlane(url, token, fingerprint)
+    try:
+        joined = plane.join(
+            JoinRequest(
+                token=token,
+                public_key=key_pair(settings).public_key,
+                address=settings.server_address,
+                port_range=str(settings.port_range),
+            )
+        )
+    finally:
+        plane.close()
+    Membership(url, joined.node, joined.token, fingerprint, joined.port_range).save(settings.data_dir)
+    return joined.node
+
+
+def _refuse_other_use(settings: Settings) -> None:
+    """Raise SettingsError for a data directory whose keys would be taken for those of a node."""
+    _require_own_database(settings)
+    database = sqlite_file(settings.database_url)
+    for file, what in ((settings.data_dir / MEMBERSHIP_FILE, "a node"), (database, "a server")):
+        if file is not None and Path(file).exists():
+            msg = f"{settings.data_dir} belongs to {what} already; give the new node a VPNKEYS_DATA_DIR of its own"
+            raise SettingsError(msg)
+
+
+def _require_own_database(settings: Settings) -> None:
+    if backend_of(settings.database_url) != "sqlite":
+        msg = "VPNKEYS_DATABASE_URL: a node keeps its own state in SQLite; leave this out"
+        raise SettingsError(msg)
+
+
+def _advice(error: ApiError) -> str:
+    if error.code == "unauthorized":
+        return "the token is unknown, was used before or has expired; `vpnkeys nodes add` makes another"
+    return error.detail
+
+
+def _end(code: int, message: str) -> None:
+    say(message)
+    raise SystemExit(code)

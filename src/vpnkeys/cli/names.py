@@ -1,0 +1,73 @@
+"""Finds the keys that a person names: by id, UUID, name, port, or a beginning that only one key has."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from vpnkeys.client import Client, Key, NotFound, Rejected
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_SHORTEST = 8
+
+
+class SeveralKeys(Rejected):
+    """Several keys have what was given; `keys` are those."""
+
+    def __init__(self, wanted: str, keys: Sequence[Key]) -> None:
+        detail = f"{len(keys)} keys match {wanted!r}, and nothing was done; give more of the name, or the id."
+        super().__init__(None, "several_keys", detail)
+        self.keys = keys
+
+
+def id_of(server: Client, wanted: str) -> str:
+    """Return the id of the key that is meant. Raises SeveralKeys, NotFound, and what every request raises."""
+    return ids_of(server, [wanted])[0]
+
+
+def ids_of(server: Client, wanted: Sequence[str]) -> list[str]:
+    """Return the ids of the keys that are meant, as `id_of` does, with one request."""
+    # A whole UUID is left to the server: it also knows keys whose removal it has yet to confirm.
+    if all(_UUID.fullmatch(one) for one in wanted):
+        return list(wanted)
+    keys = server.keys.list()
+    return [one if _UUID.fullmatch(one) else _one_of(keys, one).id for one in wanted]
+
+
+def subject_of(server: Client, wanted: str) -> str:
+    """Return the id of the key that is meant, else the text itself: a token, or a key that is gone.
+
+    Raises SeveralKeys, and what every request raises.
+    """
+    try:
+        return id_of(server, wanted)
+    except NotFound:
+        return wanted
+
+
+def _one_of(keys: Sequence[Key], wanted: str) -> Key:
+    found = matching(keys, wanted)
+    if len(found) > 1:
+        raise SeveralKeys(wanted, found)
+    if not found:
+        detail = (
+            f"No key has the id, UUID, name or port {wanted!r}, or one that begins so; `vpnkeys keys list` lists all."
+        )
+        raise NotFound(None, "key_not_found", detail)
+    return found[0]
+
+
+def matching(keys: Iterable[Key], wanted: str) -> list[Key]:
+    """Return the keys with this id, UUID, name or port; where there is none, those whose id, UUID or name begins so."""
+    keys, small = list(keys), wanted.casefold()
+    exact = [key for key in keys if wanted in {key.id, key.uuid, key.name, str(key.port)} or small == key.uuid.lower()]
+    if exact or not wanted:
+        return exact
+    return [key for key in keys if any(text.casefold().startswith(small) for text in (key.id, key.uuid, key.name))]
+
+
+def short_ids(ids: Sequence[str]) -> list[str]:
+    """Return the beginning of each id that no other one has, all of one length, 8 characters at least."""
+    longest = max(map(len, ids), default=0)
+    for length in range(_SHORTEST, longest):
+        if len({one[:length] for one in ids}) == len(ids):
+            return [one[:length] for one in ids]
+    return list(ids)

@@ -1,0 +1,29 @@
+"""When nodes were last heard of, and what that says of them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from vpnkeys.domain.nodes.record import NodeRecord, NodeState
+
+SILENT_AFTER: Final = timedelta(seconds=15)
+"""A node that was not heard of for so long is silent: its agent reports every ten seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a node's agent said of itself in its last report, which came in `at` (UTC, without an offset)."""
+
+    at: datetime
+    version: str
+    xray_version: str
+    names: tuple[str, ...]
+
+
+def state_of(record: NodeRecord, seen: Sighting | None, now: datetime) -> NodeState:
+    """Return the state of a node elsewhere that was last seen so."""
+    if record.state in {NodeState.JOINING, NodeState.LOST}:
+        return record.state
+    # The distance, not the age: a clock that was set back makes no node that ended look alive.
+    is_heard = seen is not None and abs(now - seen.at) < SILENT_AFTER
+    return record.state if is_heard else NodeState.SILENT

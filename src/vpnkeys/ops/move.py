@@ -1,0 +1,49 @@
+"""Moves a server's data from one kind of database to another, SQLite to PostgreSQL or back.
+
+The settings are changed last, when the new database is complete and the old one is marked (`store/transfer`).
+"""
+
+from dataclasses import dataclass
+
+from vpnkeys.ops.backup import BACKUPS, free_name, stamp, take_whole
+from vpnkeys.ops.env_file import is_overridden, set_in_env_file
+from vpnkeys.owner import as_owner
+from vpnkeys.settings import Settings
+from vpnkeys.store.transfer.copying import Copied
+from vpnkeys.store.transfer.moving import refuse_unless_another_kind, transfer, without_password
+
+_SETTING = "VPNKEYS_DATABASE_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A database that was moved. `pause_s` is for how long nobody could write; `setting` is what is still to be set."""
+
+    tables: tuple[Copied, ...]
+    pause_s: float
+    setting: str
+
+
+def move_database(settings: Settings, url: str) -> Moved:
+    """Copy all data to the database of this URL, and let the settings name it.
+
+    Raises SettingsError while a server runs; MoveRefused, StoreUnavailable or OSError when it cannot be done: then
+    the data and the settings are as they were, and the target has nothing.
+    """
+    refuse_unless_another_kind(settings.database_url, url)
+    with as_owner(settings.data_dir), take_whole(settings.data_dir):
+        aside = free_name(settings.data_dir / BACKUPS, f"before-move-{stamp()}")
+        done = transfer(settings.database_url, url, aside)
+        setting = "" if _settings_follow(settings, url) else f"{_SETTING}={without_password(url)}"
+    return Moved(done.tables, done.pause_s, setting)
+
+
+def _settings_follow(settings: Settings, url: str) -> bool:
+    """Write the setting, and return whether it counts now."""
+    if is_overridden(_SETTING):
+        return False
+    try:
+        set_in_env_file(settings.data_dir, _SETTING, url)
+    except OSError:
+        return False  # everything is moved, so that this is left to the operator
+    return True

@@ -1,0 +1,52 @@
+"""Collects what a reader finds in another panel's file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from vpnkeys.domain.moving import Customer, LeftOut, Panel
+
+_NAMED = 5
+
+
+@dataclass(slots=True)
+class Collected:
+    """Collects customers, those that are left out, and what changes for keys."""
+
+    _customers: dict[str, Customer] = field(default_factory=dict)
+    _left_out: list[LeftOut] = field(default_factory=list)
+    _remarks: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def add(self, customer: Customer) -> bool:
+        """Add a customer, and return whether he is in. One who is in by another inbound stays one customer.
+
+        One with the UUID of another customer is left out.
+        """
+        first = self._customers.setdefault(customer.uuid, customer)
+        if first is customer:
+            return True
+        if first.name == customer.name:
+            self.remark("the old links of several inbounds become one new link", customer.name)
+            return True
+        why = f"its UUID is that of {first.name}: give one of them another UUID there, then import again"
+        self.leave(customer.name, why, customer.used_bytes)
+        return False
+
+    def leave(self, what: str, why: str, used_bytes: int = 0) -> None:
+        """Note a customer, or an inbound, that is not imported."""
+        self._left_out.append(LeftOut(what, why, used_bytes))
+
+    def remark(self, what: str, name: str) -> None:
+        """Note what changes for a customer, as the end of a sentence."""
+        self._remarks.setdefault(what, {})[name] = None
+
+    def panel(self, name: str, *notes: str) -> Panel:
+        """Return what was collected."""
+        remarks = (f"{_listed(tuple(names))} {what}." for what, names in self._remarks.items())
+        return Panel(name, tuple(self._customers.values()), tuple(self._left_out), (*notes, *remarks))
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"1 key ({names[0]}):"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} keys ({', '.join(names[:_NAMED])}{more}):"

@@ -1,0 +1,1 @@
+"""The nodes: which there are, and how each follows the database."""

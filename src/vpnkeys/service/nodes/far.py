@@ -1,0 +1,164 @@
+"""Changes keys of a node elsewhere: in the database here, and by the node's agent there.
+
+A stop is stored before the agent is waited for, so that nothing can lose it. A start is wanted of the agent first, and
+stored once it has confirmed it: 200 is never said on hope.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
+from typing import Final
+
+from vpnkeys.domain.change import Intent, KeyChanges, Snapshot, Stages
+from vpnkeys.domain.errors import KeysChangedMeanwhile, NodeRefused, NodeSilent, TargetsUnready
+from vpnkeys.domain.key import Keys
+from vpnkeys.domain.making import Draft, Supply
+from vpnkeys.domain.nodes import NodeRecord, NodeState, state_of
+from vpnkeys.interfaces import PATIENCE_S, Clock, Store
+from vpnkeys.service.change.changer import Ending
+from vpnkeys.service.change.storage import write_keys
+from vpnkeys.service.nodes.board import Board, Confirmed, Wanted
+
+CONFIRMED_WITHIN_S: Final = 3.0
+_PORT_TAKEN: Final = "port_taken"
+
+
+@dataclass(frozen=True, slots=True)
+class FarRoad:
+    """Changes the keys of one node, one decision at a time; many may wait for their agents at once."""
+
+    record: NodeRecord
+    board: Board
+    clock: Clock
+    ending: Ending
+    chance: Random = field(default_factory=SystemRandom)
+    within_s: float = CONFIRMED_WITHIN_S
+
+    @property
+    def _store(self) -> Store:
+        return self.board.store
+
+    @property
+    def _id(self) -> int:
+        return self.record.ref.id
+
+    def change(self, decide: Callable[[Snapshot], KeyChanges], *, patience_s: float = PATIENCE_S) -> KeyChanges:
+        """Let `decide` decide on the node's keys as they are now, carry that out, and return it.
+
+        Raises what `decide` raises, KeysChangedMeanwhile, NodeSilent and NodeRefused; and StoreUnavailable. After
+        NodeSilent stops are stored, and in force the moment that the node is back; nothing has started.
+        """
+        with self.board.deciding:
+            self.ending.refuse_new()
+            seen = self.snapshot()
+            changes = decide(seen)
+            stages = Stages.of(seen, changes)
+            starting = (*stages.last.insert, *stages.last.update)
+            if stages.last:
+                self._require_heard()
+            before = self.board.wanted(self._id)
+            self._write_first(seen, stages, patience_s)
+            wanted = self.board.place(self._id, starting)
+        try:
+            if wanted.mark != before.mark or stages.stops or stages.asked:
+                self._refuse_failed(changes, stages, self._confirmed(wanted, starts=bool(stages.last)))
+            self._write_last(stages, patience_s)
+        finally:
+            self.board.withdraw(self._id, starting)
+        return changes
+
+    def snapshot(self) -> Snapshot:
+        """Return what a decision may use: what of now concerns this node. Raises StoreUnavailable."""
+        keys, now = Keys.of(self._store.keys()), self.clock.now()
+        return Snapshot(
+            keys=keys.on(self._id),
+            intents=tuple(Intent.of(key, now) for key in self.board.placing(self._id)),
+            stops=tuple(stop for stop in self._store.stops() if stop.node_id == self._id),
+            now=now,
+            used_bytes=self._store.used_bytes,
+            is_free=lambda port: not self.board.is_taken(self._id, port),
+            chance=self.chance,
+            node=self.record.ref,
+            elsewhere=keys.off(self._id),
+        )
+
+    def supply(self, _drafts: Collection[Draft]) -> Supply:
+        """Return the server names that work on the node. Raises NodeSilent, TargetsUnready."""
+        self._require_heard()
+        names = self._names()
+        if not names:
+            msg = f"No server name works on node {self.record.ref.name} now; its agent's log says why. Try again later."
+            raise TargetsUnready(msg)
+        return Supply(names, names)
+
+    def working_names(self, but: str) -> Collection[str]:
+        """Return the server names that work on the node, without this one. Raises NodeSilent."""
+        self._require_heard()
+        return {*self._names()} - {but}
+
+    def problem_of_name(self, name: str) -> str:
+        """Return why no client gets in by this name on the node; empty when clients do."""
+        return "" if name in self._names() else f"it does not work on node {self.record.ref.name} now"
+
+    def _names(self) -> tuple[str, ...]:
+        seen = self._store.sightings().get(self._id)
+        return () if seen is None else seen.names
+
+    def _require_heard(self) -> None:
+        """Raise NodeSilent for a node that cannot confirm a start now."""
+        state = state_of(self.record, self._store.sightings().get(self._id), self.clock.now())
+        if state not in {NodeState.UP, NodeState.DRAINED}:
+            msg = f"Node {self.record.ref.name} is {state}. Nothing was changed; try again when it is up."
+            raise NodeSilent(msg)
+
+    def _write_first(self, seen: Snapshot, stages: Stages, patience_s: float) -> None:
+        if not (stages.first or stages.stops):
+            return
+        with self._store.write(patience_s=patience_s) as transaction:
+            if Keys.of(transaction.keys()).on(self._id) != seen.keys:
+                msg = "Another process changed the keys at the same moment. Nothing was changed; try again."
+                raise KeysChangedMeanwhile(msg)
+            transaction.drop_stops(seen.old_stops)
+            write_keys(transaction, stages.first)
+            transaction.put_stops(stages.stops)
+
+    def settle(self) -> None:
+        """Wait until the node has all that it should have. Raises NodeSilent."""
+        self._confirmed(self.board.wanted(self._id), starts=False)
+
+    def _confirmed(self, wanted: Wanted, *, starts: bool) -> Confirmed | None:
+        """Return what the node confirms; None for a lost one, which nothing waits for. Raises NodeSilent."""
+        if self.record.state is NodeState.LOST:
+            return None
+        self.board.on_news(self._id)
+        found = self.board.wait_for(self._id, wanted, self.within_s)
+        if found is not None:
+            return found
+        fate = (
+            "Nothing was changed; try again when it is up."
+            if starts
+            else "The change is stored, and in force the moment that the node is back. Send the same request again to "
+            "see whether it is."
+        )
+        msg = f"Node {self.record.ref.name} has not confirmed the change. {fate}"
+        raise NodeSilent(msg)
+
+    def _refuse_failed(self, changes: KeyChanges, stages: Stages, found: Confirmed | None) -> None:
+        """Raise NodeRefused when a key of this change is not as it should be on the node."""
+        fate = "Nothing was changed." if stages.last else "The change is stored, and is not in force there."
+        for key in (*changes.insert, *changes.update):
+            code = "" if found is None else found.failed.get(key.id, "")
+            if code == _PORT_TAKEN:
+                self.board.note_taken(self._id, key.port)
+            if code:
+                msg = f"Node {self.record.ref.name} cannot have a key on port {key.port} so ({code}). {fate}"
+                raise NodeRefused(msg)
+
+    def _write_last(self, stages: Stages, patience_s: float) -> None:
+        """Store what has started, and forget the stops that this answer confirms to the client."""
+        answered = stages.answered
+        if not (stages.last or answered):
+            return
+        with self._store.write(patience_s=patience_s) as transaction:
+            write_keys(transaction, stages.last)
+            transaction.drop_stops(answered)

@@ -1,0 +1,52 @@
+"""Notifies webhooks when nodes elsewhere fall silent, and when they are heard of again."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.event import Kind, event_of_node
+from vpnkeys.domain.nodes import LOCAL, NodeState, state_of
+from vpnkeys.interfaces import BRIEFLY_S, Clock
+from vpnkeys.service.nodes.board import Board
+from vpnkeys.worker import Job, Worker
+
+_JOB: Final = Job(
+    name="node-watch",
+    failing="it could not be seen which nodes are silent",
+    every_s=2.0,
+    # Agents that waited for this server to come back need some time to say so.
+    first_after_s=45.0,
+    back_off_s=(2.0,),
+    late_after_s=30.0,
+    expected=(Unavailable,),
+)
+
+
+@dataclass(slots=True)
+class NodeWatch:
+    """Looks every two seconds. A node that is silent at the first look counts as one that has just fallen silent."""
+
+    board: Board
+    clock: Clock
+    worker: Worker = field(init=False)
+    _silent: frozenset[int] = field(default=frozenset(), init=False)
+
+    def __post_init__(self) -> None:
+        """Make the worker; nothing is looked at before it starts."""
+        self.worker = Worker(_JOB, self.look)
+
+    def look(self) -> None:
+        """Compare with the last look, and store what webhooks are to hear of. Raises StoreUnavailable."""
+        store, now = self.board.store, self.clock.now()
+        records = {record.ref.id: record for record in store.nodes() if record.ref.id != LOCAL.id}
+        seen = store.sightings() if records else {}
+        states = {node_id: state_of(record, seen.get(node_id), now) for node_id, record in records.items()}
+        silent = frozenset(node_id for node_id, state in states.items() if state is NodeState.SILENT)
+        heard = {node_id for node_id, state in states.items() if state in {NodeState.UP, NodeState.DRAINED}}
+        fell, came = silent - self._silent, self._silent & heard
+        if fell or came:
+            with store.write(patience_s=BRIEFLY_S) as transaction:
+                for kind, ids in ((Kind.NODE_SILENT, fell), (Kind.NODE_BACK, came)):
+                    for node_id in sorted(ids):
+                        transaction.add_event(event_of_node(kind, records[node_id].ref))
+        self._silent = silent

@@ -1,0 +1,55 @@
+"""Defines the tables of nodes, and what all tables are defined in."""
+
+from sqlalchemy import DDL, Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text, event, text
+
+# Constraints need names that are known, because a migration can alter or drop a constraint only by its name.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Servers with an Xray and ports of their own. Ids are given once: what was counted on a node keeps its id for good.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("group_name", String(64), nullable=False, server_default="default"),
+    Column("weight", Integer, nullable=False, server_default="1"),
+    Column("max_keys", Integer),
+    Column("state", String(8), nullable=False, server_default="up"),
+    # Of a node elsewhere; what the built-in one has, the server's settings say.
+    Column("address", String(253), nullable=False, server_default=text("''")),
+    Column("first_port", Integer),
+    Column("last_port", Integer),
+    Column("public_key", String(64), nullable=False, server_default=text("''")),
+    Column("token_digest", String(64), nullable=False, server_default=text("''")),
+    sqlite_autoincrement=True,
+)
+event.listen(nodes, "after_create", DDL("INSERT INTO nodes (name) VALUES ('local')"))  # type: ignore[no-untyped-call]
+
+# Tokens by which agents become nodes, each once. The token itself is not stored.
+joins = Table(
+    "joins",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("node_id", Integer, ForeignKey(nodes.c.id, ondelete="CASCADE"), nullable=False),
+    Column("expires_at", DateTime, nullable=False),
+    Column("used_at", DateTime),
+)
+
+# How nodes were last seen. Not in `nodes`: that is kept in memory, and read again whenever it changes.
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("node_id", Integer, ForeignKey(nodes.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("at", DateTime, nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("xray_version", String(64), nullable=False),
+    Column("names", Text, nullable=False),
+)

@@ -1,0 +1,43 @@
+"""Opens one connection to an SQLite file, also where its disk has no room for what SQLite wants beside it."""
+
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from vpnkeys.store.sql.faults import Cause, cause_of
+
+_NO_ROOM = frozenset({Cause.READ_ONLY, Cause.IO, Cause.FULL, Cause.CANNOT_OPEN})
+
+
+def opened(file: Path, args: list[Any], options: dict[str, Any]) -> tuple[sqlite3.Connection, bool]:
+    """Return a connection, and whether it takes the file as complete.
+
+    SQLite needs a file beside the database even to read it. A full or read-only disk has no room for that file, but if
+    there is no write-ahead log either, the database alone is complete.
+    """
+    try:
+        return _prepared(sqlite3.connect(*args, **options)), False
+    except sqlite3.OperationalError as error:
+        if cause_of(error) not in _NO_ROOM or not _is_complete(file):
+            raise
+        immutable = f"{file.resolve().as_uri()}?immutable=1"
+        return _prepared(sqlite3.connect(immutable, **(options | {"uri": True}))), True
+
+
+def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.isolation_level = None  # pysqlite must not begin anything by itself
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_complete(file: Path) -> bool:
+    """Return whether a database exists and has no write-ahead log."""
+    with suppress(FileNotFoundError):
+        return file.with_name(file.name + "-wal").stat().st_size == 0 and file.is_file()
+    return file.is_file()

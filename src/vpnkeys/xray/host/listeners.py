@@ -1,0 +1,66 @@
+"""The processes that listen on TCP ports of this host, as far as /proc shows them to us."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+_LISTEN = "0A"  # TCP_LISTEN of the kernel's net/tcp_states.h, as /proc/net/tcp shows it
+_STATE, _INODE = 3, 9  # its columns (proc(5)); the second is the local address
+
+
+class Listener(NamedTuple):
+    """A process that listens; pid 0 where /proc does not show it to us."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})" if self.pid else self.name
+
+
+UNKNOWN = Listener(0, "a program of another user")
+
+
+def listeners() -> Mapping[int, frozenset[Listener]]:
+    """Return the listening processes by port."""
+    owners = _owners()
+    found: dict[int, set[Listener]] = defaultdict(set)
+    for port, inode in listening():
+        found[port] |= owners.get(inode, {UNKNOWN})
+    return {port: frozenset(found_there) for port, found_there in found.items()}
+
+
+def listening() -> Iterator[tuple[int, int]]:
+    """Yield the port of each listening socket, and its inode."""
+    for table in ("tcp", "tcp6"):
+        yield from _listening(Path("/proc/net") / table)
+
+
+def _listening(table: Path) -> Iterator[tuple[int, int]]:
+    try:
+        lines = table.read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return  # no such protocol on this host
+    for line in lines:
+        columns = line.split()
+        if columns[_STATE] == _LISTEN:
+            # The port is hexadecimal, the inode decimal.
+            yield int(columns[1].rpartition(":")[2], 16), int(columns[_INODE])
+
+
+def _owners() -> dict[int, set[Listener]]:
+    """Return processes by the inodes of their sockets: /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5))."""
+    owners: dict[int, set[Listener]] = defaultdict(set)
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal():
+            continue
+        try:
+            listener = Listener(int(process.name), (process / "comm").read_text(errors="replace").strip())
+            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
+        except OSError:
+            continue  # not ours to read, or it has ended meanwhile
+        for link in links:
+            if link.startswith("socket:["):
+                owners[int(link[len("socket:[") : -1])].add(listener)
+    return owners

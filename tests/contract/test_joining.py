@@ -1,0 +1,118 @@
+"""What every Store promises of nodes that are made, join, report and go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.contract.test_ledger import SECOND
+from tests.contract.test_store import NOON, add, key
+from tests.support.databases import Database
+
+from vpnkeys.domain.nodes import LOCAL, Join, NodeRecord, NodeRef, NodeState, Sighting
+from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
+from vpnkeys.interfaces import Store
+
+NEW = NodeRecord(
+    NodeRef(0, "far"),
+    "eu",
+    2,
+    50,
+    state=NodeState.JOINING,
+    address="far.example",
+    ports=PortRange(20001, 20100),
+    public_key="K" * 43,
+    token_digest="d" * 64,
+)
+
+
+def made(store: Store, new: NodeRecord = NEW) -> NodeRecord:
+    """A node that was added."""
+    with store.write() as transaction:
+        return transaction.nodes.add(new)
+
+
+def test_a_node_is_kept_as_it_is(database: Database, store: Store) -> None:
+    """All of it, also in another store; its keys know its new name."""
+    node = made(store)
+    assert node == replace(NEW, ref=NodeRef(node.ref.id, "far"))
+    assert store.nodes()[1:] == (node,)
+    add(store, key(1, node=node.ref))
+    renamed = replace(node, ref=node.ref._replace(name="near"), ports=None, max_keys=None, state=NodeState.LOST)
+    with store.write() as transaction:
+        transaction.nodes.put(renamed)
+    other = database.open()
+    for one in (store, other):
+        keys = one.keys()
+        assert one.nodes()[1:] == (renamed,)
+        assert [key.node for key in keys] == [renamed.ref]
+    other.close()
+
+
+def test_a_name_is_unique(database: Database, store: Store) -> None:
+    """Also that of the built-in one."""
+    made(store)
+    for taken in ("far", LOCAL.name):
+        with pytest.raises(database.conflict):
+            made(store, replace(NEW, ref=NodeRef(0, taken)))
+    assert len(store.nodes()) == 2
+
+
+def test_a_removed_node_takes_what_is_its_own(database: Database, store: Store) -> None:
+    """Not while it has keys; and its number is never given again, so that what was counted on it stays its own."""
+    node = made(store)
+    add(store, key(1, node=node.ref))
+    with pytest.raises((database.conflict, ValueError)), store.write() as transaction:
+        transaction.nodes.remove(node.ref.id)
+    with store.write() as transaction:
+        transaction.delete("id-1")
+        transaction.nodes.put_join(Join("j" * 64, node.ref.id, NOON))
+        transaction.nodes.put_sighting(node.ref.id, Sighting(NOON, "1", "2", ("a.test",)))
+    with store.write() as transaction:
+        transaction.nodes.remove(node.ref.id)
+    assert [one.ref for one in store.nodes()] == [LOCAL]
+    assert dict(store.sightings()) == {}
+    assert made(store).ref.id > node.ref.id
+
+
+def test_a_join_is_used_once_and_in_time(store: Store) -> None:
+    """It is known for good."""
+    node = made(store)
+    with store.write() as transaction:
+        transaction.nodes.put_join(Join("b" * 64, node.ref.id, NOON + 10 * SECOND))
+    tries = [("b" * 64, 10), ("b" * 64, 9), ("b" * 64, 9), ("c" * 64, 1)]
+    found = []
+    for digest, seconds in tries:
+        with store.write() as transaction:
+            found.append(transaction.nodes.take_join(digest, NOON + seconds * SECOND))
+    assert found == [None, node.ref.id, None, None]
+    assert [store.knows_join(digest) for digest in ("b" * 64, "c" * 64)] == [True, False]
+
+
+def test_the_last_sighting_is_kept(store: Store) -> None:
+    """It makes no node be read again."""
+    node = made(store)
+    before = store.nodes()
+    seen = Sighting(NOON, "0.2.0", "26.3.27", ("a.test", "b.test"))
+    for one in (seen, replace(seen, at=NOON + SECOND, names=())):
+        with store.write() as transaction:
+            transaction.nodes.put_sighting(node.ref.id, one)
+        assert store.sightings() == {node.ref.id: one}
+    assert store.nodes() is before or store.nodes() == before
+
+
+def test_lives_are_those_of_the_built_in_node(database: Database, store: Store) -> None:
+    """With the highest counters of each, and whether it ended in order."""
+    far = database.add_node("other")
+    add(store, key(1), key(2, node=far))
+    first, second = Samples("life-1", {"uuid-1": Bytes(3, 4)}), Samples("life-2", {"uuid-1": Bytes(1, 0)})
+    with store.write() as transaction:
+        transaction.ledger.merge(first, NOON + SECOND)
+        transaction.ledger.merge(Samples("life-1", {"uuid-2": Bytes(9, 9)}, far.id), NOON + SECOND)
+        transaction.ledger.end_epoch("life-1", NOON + 2 * SECOND)
+        transaction.ledger.merge(second, NOON + 3 * SECOND)
+    assert store.lives() == (
+        EpochSample(first, NOON + SECOND, has_ended=True),
+        EpochSample(second, NOON + 3 * SECOND, has_ended=False),
+    )

@@ -1,0 +1,71 @@
+"""A node: `python -m vpnkeys agent` as its own process, joined to a service on this machine."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.support.process import ChildProcess, ProcessError
+from tests.support.service import Service
+from tests.support.target import RealityTarget
+
+NodeAnswer = dict[str, Any]
+
+
+class AgentNode(Service):
+    """A node with a data directory and ports of its own, whose control plane is another service."""
+
+    def __init__(
+        self,
+        target: RealityTarget,
+        plane: Service,
+        name: str,
+        *,
+        egress_allow: Sequence[str] = (),
+        settings: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Describe the node; it joins at its first start."""
+        super().__init__(target, egress_allow=egress_allow, settings=settings)
+        self.plane, self.name = plane, name
+        self.command = ("-m", "vpnkeys", "agent")
+
+    def join(self) -> NodeAnswer:
+        """Become a node; what the control plane has answered."""
+        made = self.plane.client.post("/api/nodes", json={"name": self.name}).raise_for_status().json()
+        _, *arguments = made["join_command"].split()
+        done = self.program(*arguments)
+        if done.returncode:
+            raise ProcessError(f"the agent did not join: {done.stderr}")
+        return dict(made)
+
+    def start(self) -> None:
+        """Run the agent, and wait until it says so."""
+        if not (self.data_dir / "agent.json").exists():
+            self.join()
+        self._child = ChildProcess(
+            [self.python, *self.command],
+            name=f"vpnkeys agent {self.name}",
+            log_path=self._own_directory / "log",
+            env=self.env,
+            cwd=self._own_directory,
+        )
+        self._child.wait_for(lambda: "runs node" in self.log(), "line that says so", self._timeout)
+
+    def seen(self) -> NodeAnswer:
+        """How the control plane shows it."""
+        return dict(self.plane.client.get(f"/api/nodes/{self.name}").raise_for_status().json())
+
+    def wait_up(self) -> None:
+        """Wait until keys can be made on it."""
+
+        def is_up() -> bool:
+            seen = self.seen()
+            return bool(seen["state"] == "up" and seen["names_ready"] and seen["applied"] == seen["desired"])
+
+        self.child.wait_for(is_up, "node that is up", self._timeout)
+
+    def stop(self, timeout: float = 60.0) -> int:
+        """Ask the agent to end, and wait; its exit code."""
+        self.child.send_signal(signal.SIGTERM)
+        return self.child.wait(timeout)

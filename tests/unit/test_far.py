@@ -1,0 +1,333 @@
+"""Keys of nodes elsewhere: 200 when their agent has confirmed it, and nothing is lost or left over when it has not."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from threading import Thread
+
+import pytest
+from tests.support.fleet import FAR_PORTS, Agent, Plane, with_agent
+from tests.support.memory import World
+
+from vpnkeys.domain.errors import (
+    InvalidChoice,
+    KeyElsewhere,
+    KeyNotFound,
+    NodeNotEmpty,
+    NodeRefused,
+    NodeSilent,
+    PortsExhausted,
+)
+from vpnkeys.domain.event import Kind
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
+from vpnkeys.domain.making import Draft
+from vpnkeys.domain.nodes import LOCAL, NodeState, NodeWish
+from vpnkeys.domain.webhook import Webhook
+from vpnkeys.service.idempotency import Repeat
+from vpnkeys.service.nodes.board import Board, Confirmed, Wanted
+from vpnkeys.service.nodes.watch import NodeWatch
+from vpnkeys.service.rotation import Renewal, rotate
+from vpnkeys.service.selftest import SelfTest
+from vpnkeys.service.subscriptions import SubscriptionService
+
+NOW = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
+FAR = NodeWish(node="far")
+OFF = Draft("x", is_active=False)
+
+
+def fleet() -> tuple[Plane, Agent]:
+    """A control plane and one node elsewhere."""
+    plane = Plane()
+    return plane, with_agent(plane, "far")
+
+
+def make(plane: Plane, limits: Limits = NO_LIMITS) -> Key:
+    """A key on the node elsewhere."""
+    plane.world.clock.advance(seconds=1)
+    return plane.keys.create(Draft("x", limits=limits), None, FAR)
+
+
+def has(agent: Agent, key: Key) -> bool:
+    """Whether a customer gets in on the node."""
+    return agent.world.node.connect(key) is not None
+
+
+def test_a_key_is_on_its_node_alone() -> None:
+    """Its customer gets in there when it is made; this server's Xray and ports know nothing of it."""
+    plane, agent = fleet()
+    key = make(plane)
+    assert (key.node, key.port) == (agent.record.ref, FAR_PORTS.first)
+    assert has(agent, key)
+    assert plane.keys.list() == (key,)
+    reconciler = plane.world.keys.reconciler
+    assert not reconciler.compare()[1]
+    assert key.tag not in plane.world.node.file.inbounds
+    link = plane.keys.link(key)
+    assert f"@far.example:{key.port}?" in link
+    assert "pbk=key-of-far&" in link
+    here = plane.keys.create(Draft("y"), None, NodeWish(node="local"))
+    assert here.node == LOCAL
+    assert "pbk=key-of-far&" not in plane.keys.link(here)
+
+
+def test_changes_are_confirmed_by_the_node() -> None:
+    """Switching, a new link, another port, and the end; a name does not concern it."""
+    plane, agent = fleet()
+    key = make(plane)
+    mark = agent.applied.rev
+    renamed = plane.keys.change(key.id, lambda key: Draft("renamed", key.note, key.limits))
+    assert (renamed.name, agent.applied.rev) == ("renamed", mark)
+    plane.keys.change(key.id, lambda _key: OFF)
+    assert not has(agent, key)
+    plane.keys.change(key.id, lambda _key: Draft("x"))
+    assert has(agent, key)
+    renewed = rotate(plane.keys, key.id, Renewal(uuid=True, short_id=True))
+    assert has(agent, renewed)
+    assert not has(agent, key)
+    choices = replace(OFF.choices, port=FAR_PORTS.last)
+    moved = plane.keys.change(key.id, lambda _key: Draft("x", choices=choices))
+    assert moved.port == FAR_PORTS.last
+    assert has(agent, moved)
+    assert plane.keys.delete(key.id) == (key.id,)
+    assert not has(agent, moved)
+    assert not plane.world.store.stops()
+    with pytest.raises(KeyNotFound):
+        plane.keys.delete(key.id)
+
+
+def test_two_copies_of_a_request_at_once_make_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second waits for the answer to the first: the lock of changes is free while an agent is waited for."""
+    plane, _ = fleet()
+    repeat, made = Repeat.of("me", "order-1", "x"), list[Key]()
+    copy = Thread(target=lambda: made.append(plane.keys.create(Draft("x"), repeat, FAR)))
+
+    wait_for = plane.board.wait_for
+
+    def waiting(node_id: int, wanted: Wanted, most_s: float) -> Confirmed | None:
+        if copy.ident is None:
+            copy.start()
+            copy.join(0.2)  # where nothing holds it back, it is done by then
+        return wait_for(node_id, wanted, most_s)
+
+    monkeypatch.setattr(Board, "wait_for", lambda _board, *given: waiting(*given))
+    made.append(plane.keys.create(Draft("x"), repeat, FAR))
+    copy.join()
+    assert made == [*plane.keys.list()] * 2
+
+
+def test_nothing_is_made_on_a_node_that_does_not_answer() -> None:
+    """Neither there nor here, and nothing is left for the node to find when it is back."""
+    plane, agent = fleet()
+    agent.is_silent = True
+    wanted = plane.board.wanted(agent.record.ref.id).mark
+    with pytest.raises(NodeSilent):
+        make(plane)
+    assert plane.keys.list() == ()
+    assert plane.board.wanted(agent.record.ref.id).mark == wanted
+    plane.world.clock.advance(seconds=20)
+    with pytest.raises(NodeSilent):
+        make(plane)
+    agent.is_silent = False
+    agent.follow()
+    assert agent.world.keys.list() == ()
+    assert has(agent, make(plane))
+
+
+def test_a_stop_is_stored_and_in_force_when_the_node_is_back() -> None:
+    """Said not to be in force until then, also to who asks again; other nodes' keys are as always."""
+    plane, agent = fleet()
+    key, switched = make(plane), make(plane)
+    agent.is_silent = True
+    for _ in range(2):
+        with pytest.raises(NodeSilent, match="in force the moment"):
+            plane.keys.delete(key.id)
+        with pytest.raises(NodeSilent):
+            plane.keys.change(switched.id, lambda _key: OFF)
+    assert [one.id for one in plane.keys.list()] == [switched.id]
+    assert has(agent, key)
+    assert plane.keys.create(Draft("here"), None, NodeWish(node="local")).node == LOCAL
+    agent.is_silent = False
+    agent.follow()
+    assert not has(agent, key)
+    assert not has(agent, switched)
+    assert plane.keys.delete(key.id) == (key.id,)
+    plane.keys.change(switched.id, lambda _key: OFF)
+    assert not plane.world.store.stops()
+
+
+def test_a_lost_node_is_waited_for_by_nothing() -> None:
+    """Its keys can be deleted, and it with those that are left."""
+    plane, agent = fleet()
+    key, _, pending = make(plane), make(plane), make(plane)
+    agent.is_silent = True
+    with pytest.raises(NodeSilent):
+        plane.keys.delete(pending.id)
+    with pytest.raises(NodeNotEmpty):
+        plane.admin.remove("far")
+    plane.admin.change("far", lambda node: replace(node, state=NodeState.LOST))
+    assert plane.keys.delete(key.id) == (key.id,)
+    plane.admin.remove("far")
+    assert (plane.keys.list(), plane.world.store.stops()) == ((), ())
+    assert [one.ref for one in plane.world.store.nodes()] == [LOCAL]
+
+
+def test_a_key_that_its_node_cannot_start_is_not_made() -> None:
+    """The error says why, and the next key gets another port."""
+    plane, agent = fleet()
+    agent.world.node.occupied = {FAR_PORTS.first}
+    with pytest.raises(NodeRefused, match="port_taken"):
+        make(plane)
+    assert plane.keys.list() == ()
+    key = make(plane)
+    assert key.port == FAR_PORTS.first + 1
+    assert has(agent, key)
+
+
+def test_a_speed_that_its_node_cannot_limit_is_refused() -> None:
+    """It keeps no other key from changing, and the node follows on."""
+    plane, agent = fleet()
+    agent.world.node.can_limit_speeds = False
+    with pytest.raises(NodeRefused, match="speed_limit_impossible"):
+        make(plane, Limits(speed_mbps=5))
+    key, other = make(plane), make(plane)
+    with pytest.raises(NodeRefused, match="not in force there"):
+        plane.keys.change(key.id, lambda _key: Draft("x", limits=Limits(speed_mbps=5)))
+    assert plane.keys.delete(other.id) == (other.id,)
+    assert not has(agent, other)
+    assert has(agent, key)
+
+
+def test_a_repeated_request_makes_one_key() -> None:
+    """Also when the first one was taken back."""
+    plane, agent = fleet()
+    repeat = Repeat.of("me", "order-1", (Draft("x"), FAR))
+    agent.is_silent = True
+    with pytest.raises(NodeSilent):
+        plane.keys.create(Draft("x"), repeat, FAR)
+    agent.is_silent = False
+    key = plane.keys.create(Draft("x"), repeat, FAR)
+    assert plane.keys.create(Draft("x"), repeat, FAR) == key
+    assert plane.keys.list() == (key,)
+
+
+def test_keys_go_where_there_is_most_room() -> None:
+    """By weight, among the nodes of a group that are up, take keys and have room."""
+    plane, agent = fleet()
+    other = with_agent(plane, "other")
+    plane.admin.change("local", lambda node: replace(node, weight=0))
+    plane.admin.change("other", lambda node: replace(node, weight=3, max_keys=2))
+    made = [plane.keys.create(Draft("x")).node.name for _ in range(4)]
+    assert made == ["other", "far", "other", "far"]
+    with pytest.raises(PortsExhausted):
+        plane.keys.create(Draft("x"), None, NodeWish(node="other"))
+    plane.admin.change("far", lambda node: replace(node, state=NodeState.DRAINED))
+    with pytest.raises(NodeSilent, match="far is drained"):
+        plane.keys.create(Draft("x"), None, FAR)
+    plane.admin.change("other", lambda node: replace(node, group="eu", max_keys=None))
+    assert plane.keys.create(Draft("x"), None, NodeWish(group="eu")).node == other.record.ref
+    with pytest.raises(InvalidChoice, match="there is default, eu"):
+        plane.keys.create(Draft("x"), None, NodeWish(group="us"))
+    assert agent.world.keys.list()
+
+
+def test_a_node_that_falls_silent_leaves_the_key_to_another() -> None:
+    """Where the caller has named none."""
+    plane, agent = fleet()
+    plane.admin.change("far", lambda node: replace(node, weight=9))
+    agent.is_silent = True
+    assert plane.keys.create(Draft("x")).node == LOCAL
+
+
+def test_keys_of_several_nodes_are_deleted_at_once() -> None:
+    """And extended, each on its own node; one that does not exist keeps all."""
+    plane, agent = fleet()
+    later = Limits(expires_at=plane.world.clock.now() + timedelta(days=1))
+    far = make(plane, later)
+    here = plane.keys.create(Draft("y", limits=later), None, NodeWish(node="local"))
+    extended = plane.keys.extend([far.id, here.id], timedelta(days=1))
+    assert {key.id: key.limits.expires_at for key in extended} == {
+        key.id: plane.keys.get(key.id).limits.expires_at for key in (far, here)
+    }
+    with pytest.raises(KeyNotFound):
+        plane.keys.delete(far.id, "nobody", here.id)
+    assert len(plane.keys.list()) == 2
+    assert {*plane.keys.delete(far.id, here.id)} == {far.id, here.id}
+    assert agent.world.keys.list() == plane.keys.list() == ()
+
+
+def test_limits_strike_on_the_node_and_are_known_here() -> None:
+    """Expiry and traffic; a key whose limit is raised works again."""
+    plane, agent = fleet()
+    key = make(plane, Limits(traffic_bytes=1000))
+    dated = make(plane, Limits(expires_at=plane.world.clock.now() + timedelta(hours=1)))
+    agent.world.node.carry(agent.world.customer(key), 600, 600)
+    agent.world.look()
+    assert not has(agent, key)
+    agent.report()
+    plane.limits.look()
+    assert plane.keys.get(key.id).status is Status.LIMITED
+    plane.keys.change(key.id, lambda key: Draft(key.name, limits=Limits(traffic_bytes=5000)))
+    assert has(agent, key)
+    for world in (plane.world, agent.world):
+        world.clock.advance(hours=2)
+    agent.world.look()
+    plane.limits.look()
+    assert not has(agent, dated)
+    assert plane.keys.get(dated.id).status is Status.EXPIRED
+
+
+def test_what_only_this_server_can_do_is_refused() -> None:
+    """Neither a test nor a reset says that it was done."""
+    plane, _ = fleet()
+    key = make(plane)
+    with pytest.raises(KeyElsewhere):
+        SelfTest(plane.world.node).of(key)
+    with pytest.raises(KeyElsewhere):
+        plane.world.enforcer.traffic.reset(key)
+
+
+def test_the_node_starts_from_what_it_keeps() -> None:
+    """A second look at the same changes nothing, and what it lacks comes back."""
+    plane, agent = fleet()
+    key = make(plane)
+    writes = agent.world.store.writes
+    agent.follow()
+    assert agent.world.store.writes == writes
+    agent.world = World()
+    agent.follow()
+    assert has(agent, key)
+
+
+def test_webhooks_hear_of_nodes() -> None:
+    """Once each: of one that falls silent, is back, and is given up."""
+    plane, agent = fleet()
+    hook = Webhook("w", "https://a.test/", "s" * 64, (), is_active=True, created_at=NOW)
+    watch = NodeWatch(plane.board, plane.world.clock)
+    with plane.world.store.write() as transaction:
+        transaction.outbox.put_webhook(hook)
+    watch.look()
+    plane.world.clock.advance(seconds=20)
+    for _ in range(2):
+        watch.look()
+    agent.follow()
+    for _ in range(2):
+        watch.look()
+    for _ in range(2):
+        plane.admin.change("far", lambda node: replace(node, state=NodeState.LOST))
+    plane.world.clock.advance(seconds=20)
+    watch.look()
+    told = [one.event for one in reversed(plane.world.store.deliveries("w", 10))]
+    assert told == [Kind.NODE_SILENT, Kind.NODE_BACK, Kind.NODE_LOST]
+
+
+def test_a_subscription_leaves_out_what_is_lost() -> None:
+    """But is not empty: an address without keys is taken for revoked."""
+    plane, _ = fleet()
+    far, here = make(plane), plane.keys.create(Draft("y"), None, NodeWish(node="local"))
+    service = SubscriptionService(plane.world.store, plane.world.clock, "https://a.test", plane.keys.list)
+    _, both = service.share([far.id, here.id])
+    _, alone = service.rotate(far)
+    assert service.find(both) == (far, here)
+    plane.admin.change("far", lambda node: replace(node, state=NodeState.LOST))
+    assert service.find(both) == (here,)
+    assert service.find(alone) == (far,)
