@@ -122,7 +122,16 @@ async def asked_nodes(
     return nodes.asked(node)
 
 
+async def summed_nodes(
+    nodes: NodesDep,
+    node: Annotated[str | None, Query(description="id or name of the node; only the built-in one has it")] = None,
+) -> tuple[NodeRef, ...]:
+    """Return the same; none, for the sum of all, where this server runs no node itself. Raises NodeNotFound."""
+    return () if node is None and not nodes.has_local else nodes.asked(node)
+
+
 AskedNodesDep = Annotated[tuple[NodeRef, ...], Depends(asked_nodes)]
+SummedNodesDep = Annotated[tuple[NodeRef, ...], Depends(summed_nodes)]
 MetricsDep = Annotated[Metrics, Depends(metrics)]
 RenderedKeysDep = Annotated[RenderedKeys, Depends(rendered_keys)]
 ReporterDep = Annotated[Reporter, Depends(_service(lambda services: services.reporter))]

@@ -202,8 +202,8 @@ class KeyService:
 
     def _placed(self, wish: NodeWish, make: Callable[["KeyService"], T]) -> T:
         """Return what is made on the best node, or on the next one when that is silent. Raises what `make` raises."""
-        elsewhere, records = self.elsewhere, self.reconciler.store.nodes()
-        if elsewhere is None or (wish == ANY_NODE and len(records) == 1 and records[0].takes_all):
+        elsewhere = self.elsewhere
+        if elsewhere is None or elsewhere.leaves_no_choice(wish):
             return make(self)
         *others, last = elsewhere.choose(wish)
         for record in others:
@@ -214,7 +214,7 @@ class KeyService:
         return make(self._on(last))
 
     def _on(self, record: NodeRecord) -> "KeyService":
-        if self.elsewhere is None or record.ref.id == LOCAL.id:
+        if self.elsewhere is None or self.elsewhere.is_here(record):
             return self
         return replace(self, pool=record.ports or self.pool, far=self.elsewhere.road(record))
 

@@ -63,6 +63,8 @@ class TrafficService:
     store: Store
     node: Node
     clock: Clock
+    has_node: bool = True
+    """Whether there is an Xray here; without one there is nothing to sample."""
     online_elsewhere: Callable[[], Mapping[str, int]] = dict
     """Returns from how many devices keys on other nodes are online, by account."""
     unstored: UnstoredSamples = field(init=False)
@@ -146,7 +148,8 @@ class TrafficService:
                 return
             try:
                 at = self.clock.now()  # before the reading, as in `count`
-                self._count(self.node.sample(_uuids(self.store)), at, are_all=True)
+                if self.has_node:
+                    self._count(self.node.sample(_uuids(self.store)), at, are_all=True)
                 sample.answer.set_result(self._used_by(sample.keys) if sample.keys else {})
             except BaseException as error:  # noqa: BLE001 - without an answer, callers would wait for ever
                 if isinstance(error, XrayUnavailable):

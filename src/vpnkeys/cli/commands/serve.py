@@ -13,7 +13,7 @@ import typer
 from vpnkeys import __version__
 from vpnkeys.api.app import create_app
 from vpnkeys.api.services import Services
-from vpnkeys.bootstrap import Server, build
+from vpnkeys.bootstrap import ControlPlane, Server, build, build_plane
 from vpnkeys.cli.domain import Domain
 from vpnkeys.domain.errors import Unavailable, VpnKeysError
 from vpnkeys.domain.forms.vless import host_in_url
@@ -52,11 +52,15 @@ def serve(
         bool, typer.Option("--start-empty", help="make a lost database, key pair or API key anew")
     ] = False,
     domain: Domain = "",
+    no_node: Annotated[
+        bool, typer.Option("--no-node", help="run no Xray here: all keys live on nodes with agents")
+    ] = False,
 ) -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C.
 
     A start is refused when the database, the key pair or the API key is missing, empty, damaged or older than
     config.json, although there were keys. With --start-empty what is damaged is moved to backups/ and made anew.
+    With --no-node this is a control plane alone: several may run on one PostgreSQL database, behind a balancer.
 
     Exit codes: 0 ended on request; 1 it cannot start; 2 wrong command line or settings.
     """
@@ -72,16 +76,16 @@ def serve(
         raise SystemExit(2) from error
     try:
         with logging_as_set(settings):
-            _serve(settings, start_empty=start_empty)
+            _serve(settings, start_empty=start_empty, no_node=no_node)
     except SystemExit as error:
         if error.code == 0:
             _leave()
         raise
 
 
-def _serve(settings: Settings, *, start_empty: bool) -> None:
+def _serve(settings: Settings, *, start_empty: bool, no_node: bool) -> None:
     try:
-        server = build(settings, obtain(settings.xray_bin, say), start_empty=start_empty)
+        server = _built(settings, start_empty=start_empty, no_node=no_node)
         check_certificate(server.certificate)
         public = public_sockets(settings.listen)  # before the start, which a taken port would have to undo
         server.start()
@@ -108,7 +112,13 @@ def _serve(settings: Settings, *, start_empty: bool) -> None:
         server.stop()
 
 
-def _services(server: Server) -> Services:
+def _built(settings: Settings, *, start_empty: bool, no_node: bool) -> Server | ControlPlane:
+    if no_node:
+        return build_plane(settings, start_empty=start_empty)
+    return build(settings, obtain(settings.xray_bin, say), start_empty=start_empty)
+
+
+def _services(server: Server | ControlPlane) -> Services:
     """Return what the API calls of the server."""
     store = server.reconciler.store
     return Services(
@@ -136,15 +146,15 @@ def _services(server: Server) -> Services:
     )
 
 
-def _fleet(server: Server) -> Fleet:
+def _fleet(server: Server | ControlPlane) -> Fleet:
     board, clock = server.elsewhere.board, server.keys.clock
     reports = ReportService(board, clock, server.far_limits.note_traffic)
     server.traffic.online_elsewhere = reports.online
-    nodes = NodeService(server.reporter, server.keys.pool, clock, board)
+    nodes = NodeService(server.reporter, server.keys.pool, clock, board, has_local=server.elsewhere.has_local)
     return Fleet(board, nodes, NodeAdmin(board, clock), reports, partial(_join_command, server))
 
 
-def _join_command(server: Server, token: str) -> str:
+def _join_command(server: Server | ControlPlane, token: str) -> str:
     """Return the command that makes a new machine a node of this server.
 
     The certificate is pinned where the server made it itself; others are renewed, and checked by their authorities.
@@ -189,10 +199,12 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _introduce(server: Server, settings: Settings) -> None:
+def _introduce(server: Server | ControlPlane, settings: Settings) -> None:
     url = settings.base_url
     say(f"vpnkeys {__version__} serves {url}")
-    if fault := address_fault(settings):
+    if not server.elsewhere.has_local:
+        say("no Xray runs here (--no-node): keys live on nodes; `vpnkeys nodes add NAME` makes one")
+    elif fault := address_fault(settings):
         say(f"warning: links have the address {settings.server_address}, a guess: {fault}; set VPNKEYS_SERVER_ADDRESS")
     say(f"data directory: {settings.data_dir}")
     say(f"certificate (SHA-256): {server.certificate.fingerprint()}")

@@ -49,7 +49,7 @@ class HealthReport:
 
     status: Overall
     problems: tuple[Problem, ...]
-    xray: Literal["running", "down"]
+    xray: Literal["running", "down", "absent"]
     database: Literal["ok", "down"]
     connection_cut: Literal["available", "unavailable"]
     udp_full_cone: Literal["available", "unavailable"]
@@ -63,7 +63,8 @@ class Health:
 
     `can_cut` says whether open connections of removed keys can be ended; `full_cone` whether the kernel filters each
     packet of customers, so that one UDP session may reach many peers. Without it UDP works with one peer a session, and
-    names are resolved by Xray's own `dns` section, unless the operator has one.
+    names are resolved by Xray's own `dns` section, unless the operator has one. Without `has_node` no Xray is here, and
+    nothing of it is missing.
     """
 
     reconciler: Reconciler
@@ -73,6 +74,7 @@ class Health:
     full_cone: bool
     config: Callable[[], ConfigFacts] = ConfigFacts
     connections: Callable[[], ConnectionFacts] = ConnectionFacts
+    has_node: bool = True
     since: Since = field(default_factory=Since)
     drifts: Recent = field(default_factory=Recent)
     worker: Worker = field(init=False)
@@ -95,10 +97,10 @@ class Health:
         return HealthReport(
             status="unhealthy" if is_unhealthy else "degraded" if problems else "healthy",
             problems=problems,
-            xray="down" if Code.XRAY_NOT_ANSWERING in found else "running",
+            xray="down" if Code.XRAY_NOT_ANSWERING in found else "running" if self.has_node else "absent",
             database="down" if Code.DATABASE_UNREADABLE in found else "ok",
-            connection_cut="available" if self.can_cut else "unavailable",
-            udp_full_cone="available" if self.full_cone else "unavailable",
+            connection_cut="available" if self.can_cut and self.has_node else "unavailable",
+            udp_full_cone="available" if self.full_cone and self.has_node else "unavailable",
             server_names_ready=names,
             uptime_s=int(time.monotonic() - self._started_at),
         )
@@ -116,9 +118,9 @@ class Health:
         self.report()
 
     def _found(self, names: int) -> Iterator[tuple[Code, str]]:
-        if not self.reconciler.node.is_up():
+        if self.has_node and not self.reconciler.node.is_up():
             yield Code.XRAY_NOT_ANSWERING, ""
-        if not names:
+        if self.has_node and not names:
             yield Code.NO_SERVER_NAME, ""
         if not self.can_cut:
             yield Code.CONNECTIONS_NOT_CUT, ""

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vpnkeys.domain.errors import KeyElsewhere
 from vpnkeys.domain.key import Key, Keys, find, spelled
-from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeWish, state_of
+from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeState, NodeWish, state_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Clock, Store
 from vpnkeys.service.change.changer import Ending
@@ -17,17 +18,33 @@ _NO_PORTS = PortRange(1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Knows the nodes besides the built-in one. `pool` are the ports of that one."""
+    """Knows the nodes besides the built-in one. `pool` are the ports of that one.
+
+    A control plane without a node of its own (`has_local`) has no key there.
+    """
 
     board: Board
     clock: Clock
     ending: Ending
     pool: PortRange
+    has_local: bool = True
 
     @property
     def store(self) -> Store:
         """Return the database."""
         return self.board.store
+
+    def leaves_no_choice(self, wish: NodeWish) -> bool:
+        """Return whether a new key can only be on the built-in node."""
+        records = self.store.nodes()
+        return self.has_local and wish == ANY_NODE and len(records) == 1 and records[0].takes_all
+
+    def is_here(self, record: NodeRecord) -> bool:
+        """Return whether this server runs the node itself. Raises KeyElsewhere when another one does."""
+        if record.ref.id == LOCAL.id and not self.has_local:
+            msg = "The key lives on the node of a server that runs it itself. Ask that server."
+            raise KeyElsewhere(msg)
+        return record.ref.id == LOCAL.id
 
     def choose(self, wish: NodeWish) -> tuple[NodeRecord, ...]:
         """Return the nodes to try for a new key, best first. Raises what `placement.choose` raises."""
@@ -36,7 +53,9 @@ class Elsewhere:
         candidates = {}
         for record in self.store.nodes():
             is_local = record.ref.id == LOCAL.id
-            state = record.state if is_local else state_of(record, seen.get(record.ref.id), now)
+            state = state_of(record, seen.get(record.ref.id), now)
+            if is_local:
+                state = record.state if self.has_local else NodeState.DRAINED
             ports = self.pool if is_local else record.ports or _NO_PORTS
             candidates[record.ref.id] = Candidate(record, state, ports, len(keys.get(record.ref.id, ())))
         return choose(candidates, wish)

@@ -11,6 +11,7 @@ from vpnkeys.domain.key import Keys
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeRef, NodeState, Sighting, find_node, state_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Clock, Store
+from vpnkeys.service.nodes.absent import NO_NODE_HERE
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.report import Reporter
 
@@ -48,6 +49,11 @@ class NodeReport:
     version: str = ""
     xray_version: str = ""
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it was heard of lately."""
+        return self.state in {NodeState.UP, NodeState.DRAINED}
+
 
 @dataclass(slots=True)
 class NodeService:
@@ -58,6 +64,8 @@ class NodeService:
     clock: Clock
     board: Board
     monotonic: Callable[[], float] = time.monotonic
+    has_local: bool = True
+    """Whether the server runs the built-in node; without it that is shown as drained, and nothing of it is known."""
     _applied: int | None = field(default=None, init=False)
     _behind_since: float | None = field(default=None, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
@@ -78,7 +86,18 @@ class NodeService:
         if id_or_name is not None and (found := self.find(id_or_name)).id != LOCAL.id:
             msg = f"This is known of the built-in node only; GET /api/nodes/{found.name} says how that node is."
             raise KeyElsewhere(msg)
+        if not self.has_local:
+            raise KeyElsewhere(NO_NODE_HERE)
         return (LOCAL,)
+
+    def pools_elsewhere(self) -> tuple[PortRange, ...]:
+        """Return the ports of each node elsewhere. Raises StoreUnavailable."""
+        return tuple(one.ports for one in self.records() if one.ref.id != LOCAL.id and one.ports is not None)
+
+    def are_synchronized(self) -> bool:
+        """Return whether every node elsewhere that is up has all that it should. Raises StoreUnavailable."""
+        far = (report for report in self.list() if report.record.ref.id != LOCAL.id)
+        return all(report.following.applied == report.following.desired for report in far if report.is_up)
 
     def list(self) -> tuple[NodeReport, ...]:
         """Return all nodes as they are now. Raises StoreUnavailable."""
@@ -98,6 +117,9 @@ class NodeService:
     def _report(self, record: NodeRecord, seen: Sighting | None) -> NodeReport:
         if record.ref.id != LOCAL.id:
             return self._report_far(record, seen)
+        if not self.has_local:
+            nothing = Following(self._store.revision(), None, 0.0)
+            return NodeReport(record, NodeState.DRAINED, "", "", None, 0, None, nothing, 0)
         reconciler = self.reporter.reconciler
         return NodeReport(
             record=record,
