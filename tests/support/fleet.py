@@ -74,6 +74,7 @@ class Agent:
     applied: Applied = field(default_factory=Applied)
     stored: Stored = field(default_factory=Stored)
     is_silent: bool = False
+    ticket: str = "none"
 
     def __post_init__(self) -> None:
         """No call of an earlier life is feared: its Xray is its child."""
@@ -82,7 +83,9 @@ class Agent:
     def asks(self) -> Desired:
         """What it should have, as it reads it."""
         wanted = self.plane.board.wanted(self.record.ref.id)
-        return Desired.model_validate_json(desired_answer(wanted).model_dump_json())
+        desired = Desired.model_validate_json(desired_answer(wanted).model_dump_json())
+        self.ticket = desired.ticket
+        return desired
 
     def follow(self) -> None:
         """Apply what it should have, and say so."""
@@ -101,6 +104,7 @@ class Agent:
             lives=lives,
             names=names,
             version="0",
+            ticket=self.ticket,
         )
         return Report.model_validate_json(said.model_dump_json())
 

@@ -15,7 +15,7 @@ from vpnkeys.agent.agent import Agent
 from vpnkeys.agent.membership import DesiredFile, Membership, load_membership
 from vpnkeys.api.convert.agents import desired_answer
 from vpnkeys.client import Unavailable
-from vpnkeys.domain.errors import XrayUnavailable
+from vpnkeys.domain.errors import StopPending, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import NodeWish
@@ -28,8 +28,9 @@ class SilentPlane:
 
     answers: list[Desired] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    received: Received = field(default_factory=lambda: Received(rev=""))
 
-    def desired(self, _rev: str) -> Desired | None:
+    def desired(self, _rev: str, _ticket: str) -> Desired | None:
         """The next answer."""
         if not self.answers:
             raise Unavailable(None, "unreachable", "The server cannot be reached.")
@@ -38,7 +39,7 @@ class SilentPlane:
     def report(self, report: Report) -> Received:
         """Taken."""
         self.reports.append(report)
-        return Received(rev="")
+        return self.received
 
 
 def agent_of(world: World, plane: SilentPlane, path: Path) -> Agent:
@@ -96,6 +97,32 @@ def test_it_says_nothing_that_is_not_so(tmp_path: Path, wanted: tuple[Desired, K
     agent.report()
     assert plane.reports[-1].rev == desired.rev
     assert world.node.connect(key) is not None
+
+
+def test_a_report_is_repeated_for_a_new_ticket(tmp_path: Path, wanted: tuple[Desired, Key]) -> None:
+    """At once, where it said what is wanted; and nothing is said to be there while something else is applied."""
+    desired, _ = wanted
+    world, plane = World(), SilentPlane([desired, desired.model_copy(update={"keys": (), "ticket": "c.3"})])
+    agent = agent_of(world, plane, tmp_path)
+    agent.report()
+    agent.follow()
+    agent.follow()
+    plane.received = Received(rev=desired.rev, ticket="c.4")
+    assert agent.report() == 0.0
+    assert agent.report() != 0.0
+    assert [(one.rev, one.ticket) for one in plane.reports] == [
+        ("", "none"),
+        (desired.rev, "c.3"),
+        (desired.rev, "c.4"),
+    ]
+    assert DesiredFile(tmp_path / "desired.json").read() == desired
+    plane.answers.append(desired.model_copy(update={"rev": "other", "keys": ()}))
+    agent.follow()
+    world.node.answers = False
+    with pytest.raises(StopPending):
+        agent.follow()
+    agent.report()
+    assert plane.reports[-1].rev == ""
 
 
 def test_a_membership_is_its_owner_s_alone(tmp_path: Path) -> None:

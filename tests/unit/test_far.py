@@ -8,6 +8,7 @@ import pytest
 from tests.support.fleet import FAR_PORTS, Agent, Plane, with_agent
 from tests.support.memory import World
 
+from vpnkeys.api.convert.agents import report_of
 from vpnkeys.domain.errors import (
     InvalidChoice,
     KeyElsewhere,
@@ -296,6 +297,27 @@ def test_the_node_starts_from_what_it_keeps() -> None:
     agent.world = World()
     agent.follow()
     assert has(agent, key)
+
+
+def test_what_was_said_earlier_confirms_nothing_now() -> None:
+    """A report that comes in late says what the node had; since then it may have had something else."""
+    plane, agent = fleet()
+    key = make(plane)
+    plane.keys.change(key.id, lambda _key: OFF)
+    late = agent.says(())
+    plane.keys.change(key.id, lambda _key: Draft("x"))
+    plane.board.on_news = lambda _node_id: arrive()
+
+    def arrive() -> None:
+        plane.reports.receive(agent.record, report_of(late))
+
+    with pytest.raises(NodeSilent):
+        plane.keys.change(key.id, lambda _key: OFF)
+    assert has(agent, key)
+    assert not any(stop.is_confirmed for stop in plane.world.store.stops())
+    agent.follow()
+    plane.keys.change(key.id, lambda _key: OFF)
+    assert not has(agent, key)
 
 
 def test_webhooks_hear_of_nodes() -> None:

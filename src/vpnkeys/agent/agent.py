@@ -22,6 +22,8 @@ _chance = SystemRandom()
 
 _REPORT_EVERY_S: Final = 10.0
 _AGAIN_AFTER_S: Final = 0.2
+_NO_TICKET: Final = "none"
+"""What an agent says that has heard of no ticket yet."""
 
 
 def _back_off() -> tuple[float, ...]:
@@ -41,6 +43,7 @@ class Agent:
     reporting: Worker = field(init=False)
     _kept: Desired | None = field(default=None, init=False)
     _stored: Stored = field(default_factory=Stored, init=False)
+    _ticket: str = field(default=_NO_TICKET, init=False)
 
     def __post_init__(self) -> None:
         """Make the workers; nothing is asked before they start."""
@@ -87,12 +90,16 @@ class Agent:
         """
         kept = self._kept
         if kept is not None and kept.rev != self.applied.rev:
+            self.applied = Applied()  # a report that is made meanwhile must not say that the node has what it had
             self.applied = Follower(self.server.keys).apply(kept)
             _log.info("the node has what it should: %d keys, %d failed", len(kept.keys), len(self.applied.failed))
             self.reporting.wake()
-        wanted = self.plane.desired(self.applied.rev)
+        wanted = self.plane.desired(self.applied.rev, self._ticket)
         self.reporting.wake()  # it may be waiting after a failure, and the control plane answers
         if wanted is None or self.following.is_stopping:
+            return None
+        self._ticket = wanted.ticket or _NO_TICKET
+        if wanted.rev == self.applied.rev:
             return None
         self.desired.write(wanted)
         self._kept = wanted
@@ -100,27 +107,32 @@ class Agent:
 
     def report(self) -> float | None:
         """Report what the node has. Raises ApiError, Unavailable."""
-        report = self._report()
+        report, is_old = self._report(), False
         for part in self._stored.news_in(self.server.reconciler.store.lives()):
-            self.plane.report(report.model_copy(update={"lives": part}))
+            received = self.plane.report(report.model_copy(update={"lives": part}))
             self._stored.note(part)
+            is_old = received.rev == report.rev and received.ticket not in {"", report.ticket}
+            self._ticket = received.ticket or _NO_TICKET
         following = self.following.status()
         if following is not None and following.failing_for_s is not None:
             # The control plane answers, and takes this node for one that follows from now on.
             self.following.wake(at_once=True)
-        return _chance.uniform(_REPORT_EVERY_S * 0.7, _REPORT_EVERY_S)
+        # One that was made before the present ticket confirms nothing that is wanted now.
+        return 0.0 if is_old else _chance.uniform(_REPORT_EVERY_S * 0.7, _REPORT_EVERY_S)
 
     def _report(self) -> Report:
         """Return what a report says beside counters."""
-        keys, online = self.server.keys, dict[str, int]()
+        ticket = self._ticket  # before what is applied: that must not be older than the ticket
+        applied, keys, online = self.applied, self.server.keys, dict[str, int]()
         with suppress(Unavailable):
             online = self.server.traffic.online_by_key(keys.list())
         return Report(
-            rev=self.applied.rev,
-            failed=self.applied.failed,
+            rev=applied.rev,
+            failed=applied.failed,
             now=keys.clock.now(),
             names=tuple(sorted(self.server.node.ready_names())),
             online={account: devices for account, devices in online.items() if devices},
             version=__version__,
             xray_version=self.server.xray_version,
+            ticket=ticket,
         )

@@ -28,11 +28,13 @@ class ControlPlane:
         """Become a node. Raises Unauthorized for a token that is not valid any more."""
         return self._client.send(one(Joined, "POST", "/agent/join", json=request.model_dump(mode="json")))
 
-    def desired(self, rev: str) -> Desired | None:
-        """Return what the node should have as soon as that is not `rev`; None when it has stayed so for 50 seconds."""
-        return self._client.send(
-            Call(_desired_in, "GET", "/agent/desired", {"params": {"rev": rev, "wait_s": _WAIT_S}})
-        )
+    def desired(self, rev: str, ticket: str = "") -> Desired | None:
+        """Return what the node should have as soon as that is not `rev`, or there is a newer ticket.
+
+        None when it has stayed so for 50 seconds.
+        """
+        asked = {"rev": rev, "ticket": ticket, "wait_s": _WAIT_S}
+        return self._client.send(Call(_desired_in, "GET", "/agent/desired", {"params": asked}))
 
     def report(self, report: Report) -> Received:
         """Say what the node has; when this returns, the control plane has stored it."""

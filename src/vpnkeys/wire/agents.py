@@ -59,10 +59,14 @@ class WantedKey(_Said):
 
 
 class Desired(_Said):
-    """What a node should have: all of it. `rev` names exactly this."""
+    """What a node should have: all of it. `rev` names exactly this; an agent that has it already gets no keys.
+
+    `ticket` names this moment of the control plane: a node may have to have the same again, after something else.
+    """
 
     rev: str
     keys: tuple[WantedKey, ...]
+    ticket: str = ""
 
 
 class Life(_Said):
@@ -78,7 +82,8 @@ class Report(_Said):
     """What a node has. `now` is its clock, by which the times in it are converted.
 
     `rev` is that of the last `Desired` that was applied, and `failed` has a code for each of its keys that did not
-    start. Counters that are left out are as they were said to be.
+    start. `ticket` is the newest that the agent has heard; empty of an agent that does not know of them. Counters that
+    are left out are as they were said to be.
     """
 
     rev: Annotated[str, Field(max_length=64)] = ""
@@ -89,9 +94,11 @@ class Report(_Said):
     online: Mapping[str, int] = Field(default_factory=dict)
     version: Annotated[str, Field(max_length=64)] = ""
     xray_version: Annotated[str, Field(max_length=64)] = ""
+    ticket: Annotated[str, Field(max_length=64)] = ""
 
 
 class Received(_Said):
-    """The answer to a report, which is stored now."""
+    """The answer to a report, which is stored now: what the node should have, and the present ticket."""
 
     rev: str
+    ticket: str = ""

@@ -8,9 +8,15 @@ from vpnkeys.service.nodes.reports import NodeReported, life_of
 from vpnkeys.wire import agents as wire
 
 
-def desired_answer(wanted: Wanted) -> wire.Desired:
-    """Return what a node should have."""
-    return wire.Desired(rev=wanted.mark, keys=tuple(map(_wanted_key, wanted.keys)))
+def desired_answer(wanted: Wanted, has: str = "") -> wire.Desired:
+    """Return what a node should have; without keys for one that has it, by its mark."""
+    keys = () if wanted.mark == has else tuple(map(_wanted_key, wanted.keys))
+    return wire.Desired(rev=wanted.mark, keys=keys, ticket=wanted.ticket)
+
+
+def received_answer(wanted: Wanted) -> wire.Received:
+    """Return the answer to a report."""
+    return wire.Received(rev=wanted.mark, ticket=wanted.ticket)
 
 
 def _wanted_key(key: Key) -> wire.WantedKey:
@@ -56,4 +62,5 @@ def report_of(sent: wire.Report) -> NodeReported:
         lives=tuple(life_of(life.epoch, life.usage, life.sampled_at, has_ended=life.has_ended) for life in sent.lives),
         sighting=Sighting(sent.now, sent.version, sent.xray_version, sent.names),
         online=sent.online,
+        ticket=sent.ticket,
     )

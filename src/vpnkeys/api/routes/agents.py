@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from vpnkeys.api.auth.access import AccessControl, address_of, public
 from vpnkeys.api.auth.credentials import credentials_in
-from vpnkeys.api.convert.agents import desired_answer, joined_record, report_of
+from vpnkeys.api.convert.agents import desired_answer, joined_record, received_answer, report_of
 from vpnkeys.api.deps import AccessControlDep, FleetDep, NewsDep
 from vpnkeys.api.errors import Unauthorized
 from vpnkeys.api.routing import ApiRouter
@@ -53,18 +53,22 @@ async def get_desired(  # noqa: PLR0913, PLR0917 - one for each parameter
     access: AccessControlDep,
     news: NewsDep,
     rev: str = "",
+    ticket: str = "",
     wait_s: Annotated[float, Query(ge=0, le=_MOST_WAIT_S)] = _MOST_WAIT_S,
 ) -> Response:
-    """Return what the node should have as soon as that is not `rev` any more; 204 when it stayed so."""
+    """Return what the node should have as soon as that is not `rev` any more; 204 when it stayed so.
+
+    An agent that knows of tickets is also answered when it has not heard of the present one.
+    """
     node = _recognised(request.scope, fleet, access)
     ends_at = time.monotonic() + wait_s
     with access.shares.taken("/agent/desired", node.ref.name, _MOST_AT_ONCE):
-        while (wanted := fleet.board.wanted(node.ref.id)).mark == rev:
+        while (wanted := fleet.board.wanted(node.ref.id)).mark == rev and ticket in {"", wanted.ticket}:
             left_s = ends_at - time.monotonic()
             if left_s <= 0 or news.has_ended:
                 return Response(status_code=204)
             await news.wait(node.ref.id, min(left_s, _LOOK_EVERY_S))
-    return Response(desired_answer(wanted).model_dump_json(), media_type="application/json")
+    return Response(desired_answer(wanted, rev).model_dump_json(), media_type="application/json")
 
 
 @router.post("/report")
@@ -72,7 +76,7 @@ async def get_desired(  # noqa: PLR0913, PLR0917 - one for each parameter
 async def report(sent: Report, request: Request, fleet: FleetDep, access: AccessControlDep) -> Received:
     """Store what an agent reports of its node."""
     node = _recognised(request.scope, fleet, access)
-    return Received(rev=await Pool.AGENTS.run(fleet.reports.receive, node, report_of(sent)))
+    return received_answer(await Pool.AGENTS.run(fleet.reports.receive, node, report_of(sent)))
 
 
 def _recognised(scope: Scope, fleet: Fleet, access: AccessControl) -> NodeRecord:

@@ -1,10 +1,12 @@
 """Knows what each node elsewhere should have, and what its agent has confirmed."""
 
 import hashlib
+import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from threading import Condition, RLock
 from typing import Final
 
@@ -19,7 +21,8 @@ _MARKS_KNOWN: Final = 20
 class Wanted:
     """What a node should have. `mark` names exactly these keys, `number` grows with each change of them.
 
-    `revision` is that of the database when the node was first wanted to have this.
+    `ticket` is the number with what tells this server's life from others. `revision` is that of the database when the
+    node was first wanted to have this.
     """
 
     keys: Keys
@@ -27,6 +30,7 @@ class Wanted:
     number: int
     revision: int
     since: float
+    ticket: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Board:
     """Held while a change of keys elsewhere is decided on and stored, and never while an agent is waited for."""
     on_news: Callable[[int], None] = field(default=lambda _node_id: None, init=False)
     """Called with the id of a node for which there may be something new."""
+    _life: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _known: dict[int, _Known] = field(default_factory=dict, init=False)
     _changed: Condition = field(default_factory=Condition, init=False)
 
@@ -79,8 +85,8 @@ class Board:
             if was is not None and was.mark == mark:
                 number, revision, since = was.number, was.revision, was.since  # a name or a note
             else:
-                number, since = (0 if was is None else was.number) + 1, self.monotonic()
-            known.wanted = Wanted(keys, mark, number, revision, since)
+                number, since = next(self._numbers), self.monotonic()
+            known.wanted = Wanted(keys, mark, number, revision, since, f"{self._life}.{number}")
             known.marks.append((mark, Confirmed(number, revision)))
             return known.wanted
 
@@ -121,13 +127,18 @@ class Board:
         with self._changed:
             self._of(node_id).taken.add(port)
 
-    def confirm(self, node_id: int, mark: str, failed: Mapping[str, str]) -> None:
-        """Note what a node has, by the mark of what it was wanted to have."""
+    def confirm(self, node_id: int, mark: str, failed: Mapping[str, str], ticket: str = "") -> None:
+        """Note what a node has, by the mark of what it was wanted to have, and the newest ticket that its agent knew.
+
+        What is wanted may have come back to what it was. What was said before that says nothing of now, however late
+        it comes in: the node may have had something else meanwhile. An empty ticket is of an agent that has none.
+        """
         with self._changed:
-            known = self._of(node_id)
-            # The newest that has the mark: what is wanted may have come back to what it was.
-            found = next((one for named, one in reversed(known.marks) if named == mark), None)
-            if found is not None:
+            known, newest = self._of(node_id), self._number_in(ticket)
+            fitting = (one for named, one in reversed(known.marks) if named == mark)
+            found = next((one for one in fitting if newest is None or one.number <= newest), None)
+            was = known.confirmed
+            if found is not None and (newest is None or was is None or was.number <= found.number):
                 known.confirmed = replace(found, failed=failed)
                 self._changed.notify_all()
 
@@ -150,6 +161,13 @@ class Board:
         """Forget a node that was removed, or whose agent is another one now."""
         with self._changed:
             self._known.pop(node.id, None)
+
+    def _number_in(self, ticket: str) -> int | None:
+        """Return the number in a ticket, 0 for one of another life of this server; None for an empty one."""
+        life, _, number = ticket.partition(".")
+        if not ticket:
+            return None
+        return int(number) if life == self._life and number.isascii() and number.isdecimal() else 0
 
     def _of(self, node_id: int) -> _Known:
         return self._known.setdefault(node_id, _Known())

@@ -10,7 +10,7 @@ from vpnkeys.domain.key import ACCOUNT, Keys
 from vpnkeys.domain.nodes import NodeRecord, Sighting
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.interfaces import Clock, Store, Transaction
-from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.board import Board, Wanted
 
 
 class ReportRefused(Rejected):
@@ -21,7 +21,10 @@ class ReportRefused(Rejected):
 
 @dataclass(frozen=True, slots=True)
 class NodeReported:
-    """What an agent says of its node: what it has, its lives, and itself. `sent_at` is by the node's clock."""
+    """What an agent says of its node: what it has, its lives, and itself. `sent_at` is by the node's clock.
+
+    `ticket` is the newest that it knew (`board.Wanted`); empty of one that has none.
+    """
 
     mark: str
     failed: Mapping[str, str]
@@ -29,6 +32,7 @@ class NodeReported:
     lives: tuple[EpochSample, ...]
     sighting: Sighting
     online: Mapping[str, int] = field(default_factory=dict)
+    ticket: str = ""
 
 
 @dataclass(slots=True)
@@ -47,8 +51,8 @@ class ReportService:
     def _store(self) -> Store:
         return self.board.store
 
-    def receive(self, node: NodeRecord, report: NodeReported) -> str:
-        """Store a report; return the mark of what the node should have. Raises ReportRefused, StoreUnavailable."""
+    def receive(self, node: NodeRecord, report: NodeReported) -> Wanted:
+        """Store a report; return what the node should have. Raises ReportRefused, StoreUnavailable."""
         self._refuse_others(node, report)
         node_id, now = node.ref.id, self.clock.now()
         with self._store.write() as transaction:
@@ -59,13 +63,13 @@ class ReportService:
                     transaction.ledger.end_epoch(mine.epoch, at, node_id)
             transaction.nodes.put_sighting(node_id, replace(report.sighting, at=now))
             wanted = self.board.wanted(node_id)
-            if report.mark == wanted.mark:
+            if report.mark == wanted.mark and report.ticket in {"", wanted.ticket}:
                 self._confirm_stops(transaction, node_id)
         self._online[node_id] = report.online
-        self.board.confirm(node_id, report.mark, report.failed)
+        self.board.confirm(node_id, report.mark, report.failed, report.ticket)
         if any(life.samples.usage for life in report.lives):
             self.on_traffic()
-        return wanted.mark
+        return wanted
 
     def online(self) -> Mapping[str, int]:
         """Return from how many devices keys elsewhere are online, as last reported, by account."""
