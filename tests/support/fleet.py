@@ -20,6 +20,7 @@ from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.elsewhere import Elsewhere
 from vpnkeys.service.nodes.far import FarRoad
 from vpnkeys.service.nodes.limits import FarLimits
+from vpnkeys.service.nodes.refusals import Refusals
 from vpnkeys.service.nodes.reports import ReportService
 from vpnkeys.wire.agents import Desired, Life, Report
 
@@ -50,9 +51,10 @@ class Plane:
         """Connect its parts."""
         clock, pool = self.world.clock, self.world.keys.pool
         self.board = Board(self.world.store, self.world.waiting.now)
-        self.admin = NodeAdmin(self.board, clock)
+        refusals = Refusals(self.board.store, self.world.waiting.now)
+        self.admin = NodeAdmin(self.board, clock, refusals)
         self.limits = FarLimits(self.board, clock)
-        self.reports = ReportService(self.board, clock, self.limits.note_traffic)
+        self.reports = ReportService(self.board, clock, refusals, self.limits.note_traffic)
         self.keys = replace(self.world.keys, elsewhere=ImpatientRoads(self.board, clock, Ending(), pool))
 
     def add(self, name: str, ports: PortRange = FAR_PORTS) -> tuple[NodeRecord, str]:

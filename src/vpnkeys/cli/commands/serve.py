@@ -29,6 +29,7 @@ from vpnkeys.service.backups import BackupService
 from vpnkeys.service.nodes.admin import NodeAdmin
 from vpnkeys.service.nodes.fleet import Fleet
 from vpnkeys.service.nodes.nodes import NodeService
+from vpnkeys.service.nodes.refusals import Refusals
 from vpnkeys.service.nodes.reports import ReportService
 from vpnkeys.settings import (
     ENVIRONMENT,
@@ -148,10 +149,11 @@ def _services(server: Server | ControlPlane) -> Services:
 
 def _fleet(server: Server | ControlPlane) -> Fleet:
     board, clock = server.elsewhere.board, server.keys.clock
-    reports = ReportService(board, clock, server.far_limits.note_traffic)
+    refusals = Refusals(board.store, board.monotonic)
+    reports = ReportService(board, clock, refusals, server.far_limits.note_traffic)
     server.traffic.online_elsewhere = reports.online
     nodes = NodeService(server.reporter, server.keys.pool, clock, board, has_local=server.elsewhere.has_local)
-    return Fleet(board, nodes, NodeAdmin(board, clock), reports, partial(_join_command, server))
+    return Fleet(board, nodes, NodeAdmin(board, clock, refusals), reports, partial(_join_command, server))
 
 
 def _join_command(server: Server | ControlPlane, token: str) -> str:

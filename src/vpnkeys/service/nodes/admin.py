@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from vpnkeys.domain.audit import Entry, Outcome
+from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import AlreadyTaken, InvalidChoice, NodeNotEmpty
 from vpnkeys.domain.event import Kind, event_of_node
 from vpnkeys.domain.key import Keys
@@ -23,6 +23,7 @@ from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.token import digest_of
 from vpnkeys.interfaces import Clock, Store
 from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.refusals import Refusals
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class NodeAdmin:
 
     board: Board
     clock: Clock
+    refusals: Refusals
 
     @property
     def _store(self) -> Store:
@@ -104,8 +106,7 @@ class NodeAdmin:
                 transaction.record(Entry("node.joined", str(node_id), after=_facts(now)))
                 joined = now, text
         if joined is None:
-            why = "the token was used before or has expired"
-            self._store.record(Entry("node.joined"), Outcome.FAILED, why)
+            self.refusals.note(digest_of(token), Entry("node.joined"), "The token was used before or has expired.")
             return None
         self.board.forget(joined[0].ref)
         _log.info("node %s has joined", joined[0].ref.name)

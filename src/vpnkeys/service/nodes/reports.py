@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from vpnkeys.domain.audit import Entry, Outcome
+from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Rejected
 from vpnkeys.domain.key import ACCOUNT, Keys
 from vpnkeys.domain.nodes import NodeRecord, Sighting
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.interfaces import Clock, Store, Transaction
 from vpnkeys.service.nodes.board import Board, Wanted
+from vpnkeys.service.nodes.refusals import Refusals
 
 
 class ReportRefused(Rejected):
@@ -44,6 +45,7 @@ class ReportService:
 
     board: Board
     clock: Clock
+    refusals: Refusals
     on_traffic: Callable[[], None] = lambda: None
     _online: dict[int, Mapping[str, int]] = field(default_factory=dict, init=False)
 
@@ -54,6 +56,7 @@ class ReportService:
     def receive(self, node: NodeRecord, report: NodeReported) -> Wanted:
         """Store a report; return what the node should have. Raises ReportRefused, StoreUnavailable."""
         self._refuse_others(node, report)
+        self.refusals.settle()
         node_id, now = node.ref.id, self.clock.now()
         with self._store.write() as transaction:
             for samples, at, has_ended in _in_time(report, now):
@@ -86,7 +89,7 @@ class ReportService:
         foreign = sum(account in others for life in report.lives for account in life.samples.usage)
         if foreign:
             msg = f"Node {node.ref.name} reported {foreign} counters of keys that live on other nodes; none is counted."
-            self._store.record(Entry("node.reported", str(node.ref.id)), Outcome.FAILED, msg)
+            self.refusals.note(ReportRefused.code, Entry("node.reported", str(node.ref.id)), msg)
             raise ReportRefused(msg)
 
 
