@@ -14,7 +14,7 @@ from vpnkeys.bootstrap import Server
 from vpnkeys.client import ApiError
 from vpnkeys.client.agent import ControlPlane
 from vpnkeys.domain.errors import Unavailable
-from vpnkeys.wire.agents import Desired, Report
+from vpnkeys.wire.agents import LEVEL, Desired, Report
 from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
@@ -29,6 +29,15 @@ _NO_TICKET: Final = "none"
 def _back_off() -> tuple[float, ...]:
     """Return waits that double, each drawn anew for this agent: a thousand of them must not come back at once."""
     return tuple(_chance.uniform(most / 3, most) for most in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0))
+
+
+class AgentTooOld(Exception):
+    """Says that the control plane wants what this version cannot do."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The control plane wants what this version cannot do: upgrade vpnkeys on this node. It keeps what it has."
+        )
 
 
 @dataclass(slots=True)
@@ -54,7 +63,7 @@ class Agent:
             back_off_s=_back_off(),
             back_offs_s={Unavailable: (_AGAIN_AFTER_S, 1.0, 5.0)},
             late_after_s=120.0,
-            expected=(ApiError, Unavailable, OSError),
+            expected=(AgentTooOld, ApiError, Unavailable, OSError),
             stop_within_s=0.5,
         )
         report = Job(
@@ -86,7 +95,7 @@ class Agent:
     def follow(self) -> float | None:
         """Apply what was kept, until it is; then wait for what the node should have next, and keep it.
 
-        Raises ApiError, Unavailable, OSError.
+        Raises AgentTooOld, ApiError, Unavailable, OSError.
         """
         kept = self._kept
         if kept is not None and kept.rev != self.applied.rev:
@@ -98,6 +107,8 @@ class Agent:
         self.reporting.wake()  # it may be waiting after a failure, and the control plane answers
         if wanted is None or self.following.is_stopping:
             return None
+        if wanted.needs > LEVEL:
+            raise AgentTooOld
         self._ticket = wanted.ticket or _NO_TICKET
         if wanted.rev == self.applied.rev:
             return None

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 MOST_COUNTERS = 300
 """Counters in one report at most, which keeps it below what a request may have."""
 
+LEVEL = 1
+"""What an agent of this version can do; a higher one for each thing that it must do and may not ignore."""
+
 _Text = Annotated[str, Field(max_length=253)]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Utc = Annotated[datetime, Field(description="UTC, without an offset")]
@@ -62,11 +65,13 @@ class Desired(_Said):
     """What a node should have: all of it. `rev` names exactly this; an agent that has it already gets no keys.
 
     `ticket` names this moment of the control plane: a node may have to have the same again, after something else.
+    An agent whose `LEVEL` is below `needs` would do some of it wrong.
     """
 
     rev: str
     keys: tuple[WantedKey, ...]
     ticket: str = ""
+    needs: int = 1
 
 
 class Life(_Said):
