@@ -110,6 +110,14 @@ class FakeLedger:
         gaps = sum(life.ended_at is not None and not life.cleanly for life in lives)
         return Tally(sums, gaps, max((life.last_sample_at for life in lives), default=None))
 
+    def counted_by_node(self) -> dict[int, dict[str, Bytes]]:
+        """Over all lives of each."""
+        found: dict[int, dict[str, Bytes]] = {}
+        for (uuid, (node_id, _)), used in self.tables.usage.items():
+            before = found.setdefault(node_id, {}).get(uuid, NOTHING)
+            found[node_id][uuid] = Bytes(before.up + used.up, before.down + used.down)
+        return found
+
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """The hours, in order."""
         places = {place for place in self.tables.hours if uuid in {None, place[0]}}

@@ -280,6 +280,11 @@ class FakeStore:
         self._answer()
         return FakeLedger(self.memory.tables).tally()
 
+    def counted_by_node(self) -> Mapping[int, Mapping[str, Bytes]]:
+        """As last committed."""
+        self._answer()
+        return FakeLedger(self.memory.tables).counted_by_node()
+
     def lives(self) -> tuple[EpochSample, ...]:
         """As last committed."""
         self._answer()

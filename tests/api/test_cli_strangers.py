@@ -75,6 +75,8 @@ _NODE = {
     "version": X,
     "xray_version": X,
     "names_ready": 1,
+    "failed": {X: X},
+    "places": 1,
     "public_key": X,
 }
 _SUBSCRIPTION = {"key_id": X, "url": X, "created_at": _TIME, "exists": True}

@@ -46,7 +46,8 @@ def agent_of(world: World, plane: SilentPlane, path: Path) -> Agent:
     """An agent of a server in memory, whose workers a test steps."""
     traffic, reconciler = world.enforcer.traffic, world.keys.reconciler
     parts: dict[str, Any] = {"keys": world.keys, "traffic": traffic, "reconciler": reconciler, "node": world.node}
-    server = SimpleNamespace(**parts, xray_version="26", start=lambda: None)
+    overview = SimpleNamespace(cpu_share=0.5)
+    server = SimpleNamespace(**parts, overview=overview, xray_version="26", start=lambda: None)
     agent = Agent(cast("Any", server), cast("Any", plane), DesiredFile(path / "desired.json"))
     agent.following.start = agent.reporting.start = lambda: None  # type: ignore[method-assign]
     agent.start()

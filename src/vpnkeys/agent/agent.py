@@ -143,6 +143,7 @@ class Agent:
             now=keys.clock.now(),
             names=tuple(sorted(self.server.node.ready_names())),
             online={account: devices for account, devices in online.items() if devices},
+            cpu_share=self.server.overview.cpu_share,
             version=__version__,
             xray_version=self.server.xray_version,
             ticket=ticket,

@@ -227,6 +227,10 @@ class Store(Protocol):
         """Return all that was ever counted, as far as samples were merged."""
         ...
 
+    def counted_by_node(self) -> Mapping[int, Mapping[str, Bytes]]:
+        """Return the bytes ever counted on each node, by its id, of each existing key, by UUID; as `tally` does."""
+        ...
+
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted of a key (None: of all existing keys) by hour, long ago by day (`fold_into_days`)."""
         ...

@@ -97,6 +97,7 @@ class Report(_Said):
     lives: tuple[Life, ...] = ()
     names: Annotated[tuple[_Text, ...], Field(max_length=100)] = ()
     online: Mapping[str, int] = Field(default_factory=dict)
+    cpu_share: Annotated[float, Field(ge=0, le=1)] | None = None
     version: Annotated[str, Field(max_length=64)] = ""
     xray_version: Annotated[str, Field(max_length=64)] = ""
     ticket: Annotated[str, Field(max_length=64)] = ""

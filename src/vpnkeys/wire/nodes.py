@@ -1,5 +1,6 @@
 """Nodes: the servers on which keys live. The built-in one, `local`, is the Xray of the server that answers."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -76,6 +77,21 @@ class Node(Answer):
     version: Annotated[str, Field(description="of its vpnkeys")]
     xray_version: str
     names_ready: Annotated[int, Field(description="how many server names work there now", examples=[5])]
+    places: Annotated[
+        int | None, Field(description="how many keys it can have, by its ports and `max_keys`", examples=[100])
+    ] = None
+    traffic_bytes: Annotated[
+        int, Field(description="counted there, up and down, of keys that exist", examples=[1234567])
+    ] = 0
+    failed: Annotated[
+        Mapping[str, str], Field(description="of keys that are not there as they should be: code by id")
+    ] = Field(default_factory=dict)
+    cpu_share: Annotated[
+        float | None, Field(description="busy part of its cores, 0 to 1; null: not said yet", examples=[0.2])
+    ] = None
+    clock_ahead_s: Annotated[
+        float | None, Field(description="by how many seconds its clock is ahead; null: not said yet", examples=[0.0])
+    ] = None
     public_key: Annotated[str, Field(description="the REALITY public key in links of keys", examples=["public-key"])]
 
 

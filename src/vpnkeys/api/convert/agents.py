@@ -63,4 +63,5 @@ def report_of(sent: wire.Report) -> NodeReported:
         sighting=Sighting(sent.now, sent.version, sent.xray_version, sent.names),
         online=sent.online,
         ticket=sent.ticket,
+        cpu_share=sent.cpu_share,
     )

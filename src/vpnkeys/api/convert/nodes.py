@@ -33,8 +33,17 @@ def node_answer(report: NodeReport, xray_version: str) -> wire.Node:
         version=__version__ if record.ref.id == LOCAL.id else report.version,
         xray_version=xray_version if record.ref.id == LOCAL.id else report.xray_version,
         names_ready=report.names_ready,
+        places=report.places,
+        traffic_bytes=report.traffic.total,
+        failed=report.failed,
+        cpu_share=_rounded(report.host.cpu_share),
+        clock_ahead_s=_rounded(report.host.clock_ahead_s),
         public_key=report.public_key,
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def new_record(new: wire.NewNode) -> NodeRecord:

@@ -5,12 +5,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vpnkeys.cli.arguments import Yes, is_name
-from vpnkeys.cli.output.tables import table_of, table_of_fields
+from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of, table_of_fields
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
 from vpnkeys.cli.values import to_second
 from vpnkeys.client import Node
 
 app = typer.Typer(name="nodes", no_args_is_help=True, help="Manage the nodes on which keys live.", epilog=EXIT_CODES)
+
+_RIGHT_WITHIN_S = 2.0
 
 NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The node's id or name.", callback=is_name)]
 Group = Annotated[str | None, typer.Option("--group", help="The group of nodes that it belongs to.")]
@@ -22,14 +24,10 @@ Weight = Annotated[int | None, typer.Option("--weight", min=0, help="How large i
 @app.command("list")
 @asks_server
 def list_nodes(remote: Remote) -> None:
-    """List all nodes, with how far each has followed the database."""
+    """List all nodes: how far each has followed the database, its keys and traffic, and when it was heard of."""
     nodes = remote.server.nodes.list()
-    rows = [
-        (one.id, one.name, one.group, one.state, one.keys, one.port_range, _following(one), one.xray_version)
-        for one in nodes
-    ]
-    titles = (">ID", "Name", "Group", "State", ">Keys", "Ports", "Follows the database", "Xray")
-    remote.show([one.as_sent() for one in nodes], table_of(titles, rows))
+    titles = (">ID", "Name", "Group", "State", ">Keys", ">Places", ">Traffic", "Follows", "Heard of", "Program", "Xray")
+    remote.show([one.as_sent() for one in nodes], table_of(titles, map(_row, nodes)))
 
 
 @app.command("show")
@@ -115,11 +113,16 @@ def _show(remote: Remote, found: Node) -> None:
         ("State", found.state),
         ("Address", found.address),
         ("Keys", found.keys),
+        ("Places", found.places),
         ("Most keys", "as many as ports" if found.max_keys is None else found.max_keys),
         ("Weight", found.weight),
         ("Ports", found.port_range),
+        ("Traffic of its keys", human_bytes(found.traffic_bytes)),
         ("Follows the database", _following(found)),
+        ("Not as they should be", ", ".join(f"{key} ({code})" for key, code in found.failed.items()) or None),
         ("Last heard of", "never" if found.seen_at is None else to_second(found.seen_at)),
+        ("Processor", None if found.cpu_share is None else f"{found.cpu_share:.0%} busy"),
+        ("Clock", None if found.clock_ahead_s is None else _clock(found.clock_ahead_s)),
         ("Program", found.version),
         ("Xray", found.xray_version),
         ("Server names ready", found.names_ready),
@@ -128,5 +131,18 @@ def _show(remote: Remote, found: Node) -> None:
     remote.show(found.as_sent(), table_of_fields(fields))
 
 
+def _row(node: Node) -> tuple[object, ...]:
+    heard = None if node.seen_at is None else to_second(node.seen_at)
+    traffic, program = short_bytes(node.traffic_bytes), node.version or None
+    what = (node.id, node.name, node.group, node.state, node.keys, node.places, traffic)
+    return (*what, _following(node), heard, program, node.xray_version or None)
+
+
 def _following(node: Node) -> str:
     return "yes" if node.applied == node.desired else f"no, for {node.lag_s:.0f} s"
+
+
+def _clock(ahead_s: float) -> str:
+    if abs(ahead_s) < _RIGHT_WITHIN_S:
+        return "right"
+    return f"{abs(ahead_s):.0f} s {'ahead' if ahead_s > 0 else 'behind'}"

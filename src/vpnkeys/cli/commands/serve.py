@@ -17,6 +17,7 @@ from vpnkeys.bootstrap import ControlPlane, Server, build, build_plane
 from vpnkeys.cli.domain import Domain
 from vpnkeys.domain.errors import Unavailable, VpnKeysError
 from vpnkeys.domain.forms.vless import host_in_url
+from vpnkeys.domain.nodes import LOCAL, HostState, NodeRef
 from vpnkeys.interfaces import Store
 from vpnkeys.ops.address import address_fault
 from vpnkeys.owner import NotOurs, leave_root
@@ -152,7 +153,13 @@ def _fleet(server: Server | ControlPlane) -> Fleet:
     refusals = Refusals(board.store, board.monotonic)
     reports = ReportService(board, clock, refusals, server.far_limits.note_traffic)
     server.traffic.online_elsewhere = reports.online
-    nodes = NodeService(server.reporter, server.keys.pool, clock, board, has_local=server.elsewhere.has_local)
+
+    def host_of(node: NodeRef) -> HostState:
+        return HostState(server.overview.cpu_share, 0.0) if node.id == LOCAL.id else reports.host_of(node)
+
+    nodes = NodeService(
+        server.reporter, server.keys.pool, clock, board, has_local=server.elsewhere.has_local, host_of=host_of
+    )
     return Fleet(board, nodes, NodeAdmin(board, clock, refusals), reports, partial(_join_command, server))
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Rejected
 from vpnkeys.domain.key import ACCOUNT, Keys
-from vpnkeys.domain.nodes import NodeRecord, Sighting
+from vpnkeys.domain.nodes import HostState, NodeRecord, NodeRef, Sighting
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.interfaces import Clock, Store, Transaction
 from vpnkeys.service.nodes.board import Board, Wanted
@@ -34,6 +34,7 @@ class NodeReported:
     sighting: Sighting
     online: Mapping[str, int] = field(default_factory=dict)
     ticket: str = ""
+    cpu_share: float | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class ReportService:
     refusals: Refusals
     on_traffic: Callable[[], None] = lambda: None
     _online: dict[int, Mapping[str, int]] = field(default_factory=dict, init=False)
+    _hosts: dict[int, HostState] = field(default_factory=dict, init=False)
 
     @property
     def _store(self) -> Store:
@@ -69,6 +71,7 @@ class ReportService:
             if report.mark == wanted.mark and report.ticket in {"", wanted.ticket}:
                 self._confirm_stops(transaction, node_id)
         self._online[node_id] = report.online
+        self._hosts[node_id] = HostState(report.cpu_share, (report.sent_at - now).total_seconds())
         self.board.confirm(node_id, report.mark, report.failed, report.ticket)
         if any(life.samples.usage for life in report.lives):
             self.on_traffic()
@@ -77,6 +80,10 @@ class ReportService:
     def online(self) -> Mapping[str, int]:
         """Return from how many devices keys elsewhere are online, as last reported, by account."""
         return {account: devices for online in self._online.values() for account, devices in online.items()}
+
+    def host_of(self, node: NodeRef) -> HostState:
+        """Return what the node's last report since the start of this server says of its host."""
+        return self._hosts.get(node.id, HostState())
 
     def _confirm_stops(self, transaction: Transaction, node_id: int) -> None:
         """Note that the node has stopped all that it has to: it has exactly what it should."""

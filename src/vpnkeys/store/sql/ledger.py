@@ -113,6 +113,16 @@ class SqlLedger:
             sampled_at=self._connection.execute(select(func.max(epochs.c.last_sample_at))).scalar_one(),
         )
 
+    def counted_by_node(self) -> dict[int, dict[str, Bytes]]:
+        """Return the bytes ever counted on each node, by its id, of each existing key, by UUID."""
+        usage = traffic_usage.c
+        up, down = (cast(func.sum(column), BigInteger) for column in (usage.up_bytes, usage.down_bytes))
+        wanted = select(usage.node_id, usage.key_uuid, up, down).group_by(usage.node_id, usage.key_uuid)
+        found: dict[int, dict[str, Bytes]] = {}
+        for node_id, uuid, *counted in self._connection.execute(wanted):
+            found.setdefault(node_id, {})[uuid] = Bytes(*counted)
+        return found
+
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted by hour, from the hour of `since` to before `until`; None: of all keys."""
         return added_up(history.read(self._connection, uuid, _hour_of(since), until))

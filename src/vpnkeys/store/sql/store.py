@@ -198,6 +198,11 @@ class SqlStore:
         with self._reading() as connection:
             return SqlLedger(connection).tally()
 
+    def counted_by_node(self) -> Mapping[int, Mapping[str, Bytes]]:
+        """Return the bytes ever counted on each node, by its id, of each existing key, by UUID."""
+        with self._reading() as connection:
+            return SqlLedger(connection).counted_by_node()
+
     def lives(self) -> tuple[EpochSample, ...]:
         """Return all counters of the built-in node, by the life of its Xray."""
         with self._reading() as connection:
