@@ -331,9 +331,11 @@ def test_webhooks_hear_of_nodes() -> None:
     plane.world.clock.advance(seconds=20)
     for _ in range(2):
         watch.look()
+    assert watch.silent() == {agent.record.ref.id}
     agent.follow()
     for _ in range(2):
         watch.look()
+    assert watch.silent() == frozenset()
     for _ in range(2):
         plane.admin.change("far", lambda node: replace(node, state=NodeState.LOST))
     plane.world.clock.advance(seconds=20)

@@ -204,6 +204,21 @@ def test_a_guard_that_was_impossible_from_the_start() -> None:
     assert "dns section of your own" in problem.detail
 
 
+def test_a_silent_node_is_named_by_nothing_but_its_number() -> None:
+    """`/health` is open to all; the rest of the fleet goes on, so the server is degraded and no more."""
+    scene = Scene()
+    silent: list[int] = []
+    scene.health.silent_nodes = lambda: silent
+    assert scene.seen() == ("healthy", [])
+    silent += [2, 7]
+    assert scene.seen() == ("degraded", [(Code.NODE_SILENT, 1000)])
+    assert scene.health.report().problems[0].detail.endswith("(2 node(s))")
+    scene.passes(86400)
+    assert scene.health.report().status == "degraded"
+    silent.clear()
+    assert scene.seen() == ("healthy", [])
+
+
 def test_drift_that_comes_back() -> None:
     """The third time within an hour; what our own changes left does not count, and an hour later it is forgotten."""
     scene = Scene()

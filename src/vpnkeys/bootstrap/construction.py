@@ -168,11 +168,13 @@ def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> ExitStack:
 
 
 def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
-    """Let the metrics have the problems of `/health`, and add the workers.
+    """Let the metrics have the problems of `/health`, and `/health` the silent nodes; and add the workers.
 
     They are in order: each may use those before it, and all use Xray, which starts first and ends last.
     """
     server.monitor.problems = server.health.codes
+    node_watch = NodeWatch(server.elsewhere.board, server.keys.clock)
+    server.health.silent_nodes = node_watch.silent
     every_s = server.settings.traffic_interval_s
     sampler = (Sampler(server.traffic, every_s).worker,) if every_s > 0 else ()
     server.workers.add(
@@ -186,7 +188,7 @@ def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
         server.enforcer.worker,
         server.quotas.worker,
         server.far_limits.worker,
-        NodeWatch(server.elsewhere.board, server.keys.clock).worker,
+        node_watch.worker,
         server.drift.worker,
         server.overview.worker,
         server.daily_backup.worker,

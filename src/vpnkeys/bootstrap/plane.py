@@ -188,10 +188,12 @@ def _system_of(settings: Settings, changer: KeyChanger, reporter: Reporter, traf
 
 
 def _add_workers(plane: ControlPlane, sender: Sender) -> None:
-    """Add the workers; they are in order, and each may use those before it."""
+    """Let `/health` have the silent nodes, and add the workers: in order, as each may use those before it."""
+    node_watch = NodeWatch(plane.elsewhere.board, plane.keys.clock)
+    plane.health.silent_nodes = node_watch.silent
     plane.workers.add(
         plane.far_limits.worker,
-        NodeWatch(plane.elsewhere.board, plane.keys.clock).worker,
+        node_watch.worker,
         Retention(plane.traffic).worker,
         plane.overview.worker,
         plane.daily_backup.worker,

@@ -17,6 +17,7 @@ from vpnkeys.doctor.checks import (
     firewall,
     health,
     kernel,
+    nodes,
     permissions,
     ports,
     selftest,
@@ -82,6 +83,7 @@ LOCAL_CHECKS: tuple[Check[Any], ...] = (
 SERVER_CHECKS: tuple[ServerCheck[Any], ...] = (
     ServerCheck("health", health.look, health.judge),
     ServerCheck("drift", drift.look, drift.judge),
+    ServerCheck("nodes", nodes.look, nodes.judge),
     ServerCheck("kernel", kernel.look, kernel.judge),
     ServerCheck(SELF_TEST, selftest.look, selftest.judge),
 )

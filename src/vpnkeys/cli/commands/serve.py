@@ -160,6 +160,7 @@ def _fleet(server: Server | ControlPlane) -> Fleet:
     nodes = NodeService(
         server.reporter, server.keys.pool, clock, board, has_local=server.elsewhere.has_local, host_of=host_of
     )
+    server.monitor.nodes = nodes.glance
     return Fleet(board, nodes, NodeAdmin(board, clock, refusals), reports, partial(_join_command, server))
 
 

@@ -30,6 +30,7 @@ class Code(StrEnum):
     SERVER_ADDRESS = "server_address"
     NO_SERVER_NAME = "no_server_name"
     TARGET_DOWN = "target_down"
+    NODE_SILENT = "node_silent"
     CONNECTIONS_NOT_CUT = "connections_not_cut"
     GUARD_NOT_KEPT = "guard_not_kept"
     CONNECTIONS_UNBOUNDED = "connections_unbounded"
@@ -143,6 +144,12 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         Code.TARGET_DOWN: Trouble(
             "The target of a server name that active keys use is not fit: their customers may not get in.",
             "`vpnkeys system targets` names it and its keys; `vpnkeys keys rotate KEY --sni` gives a key another name",
+        ),
+        Code.NODE_SILENT: Trouble(
+            "A node was not heard of for 15 seconds: no key is made there, and changes of its keys wait until it is "
+            "back. Its customers may notice nothing.",
+            "`vpnkeys nodes list` names it; on its machine, see whether `vpnkeys agent` runs and what its log says. If "
+            "the machine is gone for good: `vpnkeys nodes set NODE --state lost`",
         ),
         Code.CONNECTIONS_NOT_CUT: Trouble(
             "Open connections of stopped keys cannot be ended.", "give the service `CAP_NET_ADMIN`: run it as installed"

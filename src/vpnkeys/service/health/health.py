@@ -1,7 +1,7 @@
 """Reports whether the server works, without anything secret."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -75,6 +75,7 @@ class Health:
     config: Callable[[], ConfigFacts] = ConfigFacts
     connections: Callable[[], ConnectionFacts] = ConnectionFacts
     has_node: bool = True
+    silent_nodes: Callable[[], Collection[int]] = tuple
     since: Since = field(default_factory=Since)
     drifts: Recent = field(default_factory=Recent)
     worker: Worker = field(init=False)
@@ -130,6 +131,8 @@ class Health:
             yield Code.STOPS_UNWRITTEN, ""
         if (times := self.drifts.times(self.reconciler.drifts)) >= _OFTEN:
             yield Code.DRIFT_RETURNS, f"{times} times within an hour"
+        if silent := self.silent_nodes():
+            yield Code.NODE_SILENT, f"{len(silent)} node(s)"
         yield from late_workers(self.statuses())
         yield from on_host(self.questions.host)
         yield from of_connections(self.connections())

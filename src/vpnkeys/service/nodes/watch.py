@@ -35,6 +35,10 @@ class NodeWatch:
         """Make the worker; nothing is looked at before it starts."""
         self.worker = Worker(_JOB, self.look)
 
+    def silent(self) -> frozenset[int]:
+        """Return the ids of the nodes that were silent at the last look."""
+        return self._silent
+
     def look(self) -> None:
         """Compare with the last look, and store what webhooks are to hear of. Raises StoreUnavailable."""
         store, now = self.board.store, self.clock.now()
