@@ -57,8 +57,9 @@ def add(  # noqa: PLR0913 - one for each option
     made = remote.server.nodes.add(name, **given)
     remote.show(
         made.as_sent(),
-        f"Node {made.node.name} is made. On the new machine, by {to_second(made.expires_at)}:",
-        f"\n  {made.join_command}\n  vpnkeys agent\n",
+        f"Node {made.node.name} is made. On the new machine, in a clone of vpnkeys, by {to_second(made.expires_at)}:",
+        f"\n  {made.join_command.replace('vpnkeys agent join', 'sudo ./run --agent-join', 1)}\n",
+        f"Or, without services: {made.join_command} && vpnkeys agent",
     )
 
 

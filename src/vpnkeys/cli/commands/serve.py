@@ -101,7 +101,7 @@ def _serve(settings: Settings, *, start_empty: bool, no_node: bool) -> None:
     notifier = notifier_of(ENVIRONMENT)
     try:
         socket = admin_socket(settings.data_dir)
-        is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.introduce
+        is_alive, introduce = partial(answers, server.reconciler.store), server.workers.introduce
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
         on_ending, challenge = server.keys.changer.ending.begin, server.issuing.challenge
         beside = Beside(accompany, server.workers, on_ending, challenge, settings.trusted_proxies)
@@ -175,7 +175,7 @@ def _join_command(server: Server | ControlPlane, token: str) -> str:
     return f"vpnkeys agent join {settings.base_url} --token {token}{pin}"
 
 
-def _answers(store: Store) -> bool:
+def answers(store: Store) -> bool:
     """Return whether the database answers, if it is this process's own.
 
     A missing Xray does not count, nor does a database elsewhere: restarting the server would not help, and would lose

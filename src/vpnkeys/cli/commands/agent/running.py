@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Annotated
@@ -13,7 +14,7 @@ from vpnkeys import __version__
 from vpnkeys.agent.agent import Agent
 from vpnkeys.agent.membership import DESIRED_FILE, MEMBERSHIP_FILE, DesiredFile, Membership, load_membership
 from vpnkeys.bootstrap import build
-from vpnkeys.cli.commands.serve import say
+from vpnkeys.cli.commands.serve import answers, say
 from vpnkeys.client import ApiError
 from vpnkeys.client.agent import ControlPlane
 from vpnkeys.domain.errors import VpnKeysError
@@ -105,8 +106,10 @@ def _run(settings: Settings) -> None:
     agent.start()
     try:
         say(f"vpnkeys {__version__} runs node {membership.node} of {membership.url}")
-        notifier.tell("READY=1", f"STATUS=Node {membership.node}")
-        ended.wait()
+        # An installation looks in this text for the version that runs.
+        well = f"Node {membership.node}, vpnkeys {__version__}"
+        is_alive = partial(answers, server.reconciler.store)
+        notifier.accompany_until(ended, is_alive, well, f"Node {membership.node}, but its database does not answer")
     finally:
         notifier.tell("STOPPING=1", "STATUS=Ending in order")
         agent.stop()
