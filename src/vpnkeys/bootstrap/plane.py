@@ -162,7 +162,7 @@ def _core(settings: Settings) -> _Core:
     store = SqlStore(open_migrated(settings.database_url), secrets.token_hex(16))
     clock, nothing = SystemClock(), AbsentNode()
     _refuse_local_keys(store)
-    # Without server names: those of a node are told by its agent.
+    # Without server names: each agent reports those of its node.
     identity = replace(identity_of(settings, key_pair(settings)), server_names=())
     reconciler = Reconciler(store, nothing, nothing, identity)
     traffic = TrafficService(store, nothing, clock, has_node=False)
