@@ -84,7 +84,8 @@ class Node(Answer):
         int, Field(description="counted there, up and down, of keys that exist", examples=[1234567])
     ] = 0
     failed: Annotated[
-        Mapping[str, str], Field(description="of keys that are not there as they should be: code by id")
+        Mapping[str, str],
+        Field(description="of keys that are not there as they should be: code by id", examples=[{"17": "port_taken"}]),
     ] = Field(default_factory=dict)
     cpu_share: Annotated[
         float | None, Field(description="busy part of its cores, 0 to 1; null: not said yet", examples=[0.2])
