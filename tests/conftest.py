@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import tests.support.service
 from tests.support.clients import Client, SingBoxClient, XrayClient
@@ -16,6 +17,10 @@ from tests.support.postgres import Cluster, missing, shared_cluster
 from tests.support.service import Service
 from tests.support.streams import ByteServer, Echo
 from tests.support.target import RealityTarget
+
+# Enough to find what there is to find every day, on two busy cores; nobody's machine is judged by its speed.
+settings.register_profile("vpnkeys", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("vpnkeys")
 
 SERVER_NAMES = ("one.example.com", "two.example.com")
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import datetime
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -20,10 +19,6 @@ from vpnkeys.domain.key import VISION, Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.plan import FileState, FileView, Observed, RunningView
 from vpnkeys.domain.reality import UNLIMITED, FallbackLimit, Fingerprint, encode_key
-
-# Enough to find what there is to find every day, on two busy cores; nobody's machine is judged by its speed.
-settings.register_profile("vpnkeys", max_examples=40, deadline=None)
-settings.load_profile("vpnkeys")
 
 names = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=128).map(str.strip).filter(bool)
 """Names that are accepted as they stand."""

@@ -107,7 +107,7 @@ _PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(pieces=st.lists(_PIECES, min_size=1, max_size=20))
 def test_whatever_comes_is_no_fault_of_the_server(service: Service, pieces: Sequence[bytes]) -> None:
     """No status from 500 on, and never more answers than requests could be in it."""

@@ -234,5 +234,5 @@ class Crossings(RuleBasedStateMachine):
             assert total.total_bytes == self.counted[key.account] == there.traffic(key.account).total_bytes
 
 
-Crossings.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Crossings.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestCrossings = Crossings.TestCase

@@ -271,7 +271,9 @@ _SAMPLES = st.tuples(st.integers(0, 2), st.integers(0, 100), st.integers(0, 10**
 
 
 @given(samples=st.lists(_SAMPLES, max_size=12))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])  # emptied each time
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)  # emptied each time
 def test_any_samples_are_their_maximum_by_life(store: Store, samples: list[tuple[int, int, int, int]]) -> None:
     """In whatever order, at whatever times of day: the sum over lives of the highest of each; no total ever falls."""
     with store.write() as transaction:

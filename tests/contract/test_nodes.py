@@ -157,7 +157,9 @@ _GROWN = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 10**6)), min_siz
 
 
 @given(lives=st.lists(_GROWN, min_size=6, max_size=6), chance=st.randoms(use_true_random=False))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])  # emptied each time
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)  # emptied each time
 def test_reports_of_nodes_end_in_the_same_totals(
     database: Database, store: Store, lives: list[list[tuple[int, int]]], chance: Random
 ) -> None:

@@ -57,7 +57,9 @@ def ports(store: Store) -> list[int]:
 
 
 @given(keys=key_lists())
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])  # emptied each time
+@settings(
+    max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)  # emptied each time
 def test_keys_come_back_as_they_were(store: Store, keys: list[Key]) -> None:
     """Every field of every key, to the microsecond and in every script; oldest first. So do changed ones."""
     with store.write() as transaction:
@@ -369,7 +371,7 @@ for _ in range(100):
 """
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(keys=key_lists())
 def test_what_is_kept_in_memory_is_what_lies_on_the_disk(database: Database, store: Store, keys: list[Key]) -> None:
     """After each change, ours or another's, a store that has just been opened reads the same."""

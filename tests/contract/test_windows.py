@@ -101,7 +101,7 @@ def take(store: Store, model: Naive, step: tuple[str, int, int], clock: FakeCloc
 
 
 @given(steps, st.lists(windows, min_size=1, max_size=3))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_no_byte_is_lost_or_doubled(
     store_for: Callable[[], Store], happens: list[tuple[str, int, int]], asked: list[Window]
 ) -> None:

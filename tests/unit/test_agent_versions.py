@@ -50,7 +50,7 @@ def fleet() -> tuple[Plane, Agent]:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_report_of_another_version_is_taken(data: st.DataObject) -> None:
     """What it says counts as always; what it does not say is as before."""
     plane, agent = fleet()
@@ -67,7 +67,7 @@ def test_a_report_of_another_version_is_taken(data: st.DataObject) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_another_version_wants_is_done(data: st.DataObject) -> None:
     """All its keys are there; limits that it does not name are none."""
     plane, agent = fleet()

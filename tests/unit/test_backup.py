@@ -49,7 +49,7 @@ def test_what_goes_in_comes_out(made: Backup) -> None:
 
 
 @given(made=backups, passphrase=st.text(min_size=1, max_size=20))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_what_goes_in_encrypted_comes_out(made: Backup, passphrase: str) -> None:
     """Whatever the passphrase is."""
     raw = pack(made, passphrase)

@@ -65,7 +65,7 @@ def take(agent: Agent, step: str, keys: tuple[Key, ...], late: list[NodeReported
 
 
 @given(steps=st.lists(st.sampled_from(STEPS), max_size=40), chance=st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_byte_is_counted_once(steps: list[str], chance: Random) -> None:
     """Whatever happened before: one report that arrives makes all right, and late ones change nothing any more."""
     plane = Plane()
@@ -86,7 +86,7 @@ def test_every_byte_is_counted_once(steps: list[str], chance: Random) -> None:
 
 
 @given(counts=st.lists(st.integers(0, 3 * MOST_COUNTERS), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_report_is_never_too_large(counts: list[int]) -> None:
     """All counters are in some part, each part has a bound, and what was stored is not said again but for the life."""
     plane = Plane()

@@ -168,7 +168,7 @@ class Telling(RuleBasedStateMachine):
             assert told == set(self.receivers.got.get(hook.url, []))
 
 
-Telling.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Telling.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestTelling = Telling.TestCase
 
 

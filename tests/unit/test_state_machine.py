@@ -453,5 +453,5 @@ class Server(Troubles):
         self.settle()
 
 
-Server.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+Server.TestCase.settings = settings(max_examples=100, stateful_step_count=25)
 TestServer = Server.TestCase
