@@ -1,7 +1,7 @@
 """Converts keys, tokens and records of the audit log to rows and back."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import orjson
 
 from vpnkeys.domain.actor import Actor
 from vpnkeys.domain.audit import Entry, Facts, Outcome, Record
+from vpnkeys.domain.change import Intent, Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.nodes import NodeRecord, NodeRef, NodeState
@@ -30,6 +31,9 @@ _PLAIN = (
     "port_assigned_at",
     "note",
 )
+
+# Read from the value as it is for each change, where `asdict` copies every field.
+_OF_INTENT, _OF_STOP = (tuple(field.name for field in fields(kind)) for kind in (Intent, Stop))
 
 
 def to_row(key: Key) -> dict[str, object]:
@@ -72,6 +76,16 @@ def to_key(row: Mapping[Any, Any], nodes: Mapping[int, NodeRef]) -> Key:
         fingerprint=None if own is None else Fingerprint(own),
         node=nodes[row["node_id"]],
     )
+
+
+def intent_row(intent: Intent) -> dict[str, object]:
+    """Return the columns of an intent, but its owner."""
+    return {name: getattr(intent, name) for name in _OF_INTENT}
+
+
+def stop_row(stop: Stop) -> dict[str, object]:
+    """Return the columns of a stop."""
+    return {name: getattr(stop, name) for name in _OF_STOP}
 
 
 def to_node(row: Mapping[Any, Any]) -> NodeRecord:

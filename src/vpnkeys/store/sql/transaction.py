@@ -1,7 +1,7 @@
 """Implements a write transaction of an SQL database."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
@@ -18,7 +18,7 @@ from vpnkeys.store.sql.audit import utc_now, write_records
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.nodes.book import SqlNodes
 from vpnkeys.store.sql.outbox import SqlOutbox
-from vpnkeys.store.sql.rows import subscription_rows, to_row, token_row
+from vpnkeys.store.sql.rows import intent_row, stop_row, subscription_rows, to_row, token_row
 from vpnkeys.store.sql.tables import idempotency, limit_notices, subscriptions
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
@@ -32,7 +32,7 @@ _DELETE_KEY = delete(keys_table).where(keys_table.c.id == bindparam("of_id"))
 _INSERT_INTENT = insert(intents_table)
 _IS_OWN = (intents_table.c.owner == bindparam("of_owner")) | (intents_table.c.at < bindparam("before"))
 _OWN_INTENTS = select(intents_table.c.key_id).where(_IS_OWN)
-_DROP_INTENTS = delete(intents_table).where(_IS_OWN)
+_DROP_INTENTS = delete(intents_table).where(_IS_OWN).returning(intents_table.c.key_id)
 _ABANDONED_AFTER = timedelta(seconds=30)
 """Longer than a start can last: after it, the server that had the intent has ended, and others go on."""
 _INSERT_STOP = insert(stops_table)
@@ -171,25 +171,24 @@ class SqlTransaction:
         """
         intents = tuple(intents)
         for intent in intents:
-            self._connection.execute(_INSERT_INTENT, {**asdict(intent), "owner": self._owner})
+            self._connection.execute(_INSERT_INTENT, {**intent_row(intent), "owner": self._owner})
         for intent in intents:
-            if (other := self._connection.execute(_HOLDER, asdict(intent)).scalar()) is not None:
+            if (other := self._connection.execute(_HOLDER, intent_row(intent)).scalar()) is not None:
                 msg = f"key {other} has the port, UUID or short id of key {intent.key_id}, which is being started"
                 raise ValueError(msg)
         self._intents += intents
 
     def drop_intents(self) -> None:
         """Remove the intents of `own_intents`."""
-        own = self.own_intents()
-        self._connection.execute(_DROP_INTENTS, self._own())
-        self._intents = tuple(intent for intent in self._intents if intent not in own)
+        gone = {*self._connection.scalars(_DROP_INTENTS, self._own())} if self._intents else set()
+        self._intents = tuple(intent for intent in self._intents if intent.key_id not in gone)
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
         """Add stops, or replace those of the same keys; of several stops of one key, store the last."""
         stops = tuple({stop.key_id: stop for stop in stops}.values())
         self.drop_stops(stop.key_id for stop in stops)
         for stop in stops:
-            self._connection.execute(_INSERT_STOP, asdict(stop))
+            self._connection.execute(_INSERT_STOP, stop_row(stop))
         self._stops += stops
 
     def drop_stops(self, key_ids: Iterable[str]) -> None:
