@@ -157,7 +157,8 @@ class Outpost:
         self.world.keys.reconciler.late_calls = LateCalls(is_child=True)
         traffic, reconciler = self.world.enforcer.traffic, self.world.keys.reconciler
         parts: dict[str, Any] = {"keys": self.world.keys, "traffic": traffic, "reconciler": reconciler}
-        server = SimpleNamespace(**parts, node=self.world.node, xray_version="26", start=lambda: None)
+        parts |= {"node": self.world.node, "overview": SimpleNamespace(cpu_share=None)}
+        server = SimpleNamespace(**parts, xray_version="26", start=lambda: None)
         self.agent = Agent(cast("Any", server), cast("Any", self.way), self.desired)
         self.agent.following.start = self.agent.reporting.start = lambda: None  # type: ignore[method-assign]
         self.agent.start()
