@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tests.support.process import ChildProcess, ProcessError
@@ -16,7 +17,7 @@ NodeAnswer = dict[str, Any]
 class AgentNode(Service):
     """A node with a data directory and ports of its own, whose control plane is another service."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (all but the first three are seldom given)
         self,
         target: RealityTarget,
         plane: Service,
@@ -24,9 +25,10 @@ class AgentNode(Service):
         *,
         egress_allow: Sequence[str] = (),
         settings: Mapping[str, str | None] | None = None,
+        data_dir: Path | None = None,
     ) -> None:
         """Describe the node; it joins at its first start."""
-        super().__init__(target, egress_allow=egress_allow, settings=settings)
+        super().__init__(target, egress_allow=egress_allow, settings=settings, data_dir=data_dir)
         self.plane, self.name = plane, name
         self.command = ("-m", "vpnkeys", "agent")
 
