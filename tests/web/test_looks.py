@@ -22,6 +22,7 @@ _VIEWS = {
     "key": "#/keys/{id}",
     "overview": "#/overview",
     "state": "#/system",
+    "nodes": "#/system/nodes",
     "ports": "#/system/ports",
     "targets": "#/system/targets",
     "backups": "#/system/backups",

@@ -1,8 +1,10 @@
 // English. A message is text with {names} of values, or one text for each plural category, which {n} chooses.
+import nodes from "./en-nodes.js";
 import system from "./en-system.js";
 
 export default {
   ...system,
+  ...nodes,
 
   "yes": "yes",
   "no": "no",

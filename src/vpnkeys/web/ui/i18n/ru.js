@@ -1,8 +1,10 @@
 // Русский. Сообщение — текст с {именами} значений или по тексту на каждую форму числа {n}.
+import nodes from "./ru-nodes.js";
 import system from "./ru-system.js";
 
 export default {
   ...system,
+  ...nodes,
 
   "yes": "да",
   "no": "нет",

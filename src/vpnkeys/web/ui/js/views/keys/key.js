@@ -7,7 +7,7 @@ import { icon } from "../../icons.js";
 import { bytes, number, rate, t } from "../../i18n.js";
 import { badge, button, card, copy, named, setBadge, title, usageBar, when } from "../../parts.js";
 import { go } from "../../router.js";
-import { keyOf, may, on, state, usageOf } from "../../store.js";
+import { hasNodes, keyOf, may, on, state, usageOf } from "../../store.js";
 import { auditTable } from "../audit.js";
 import { subscriptionPart } from "./subscription.js";
 import { editDialog } from "./form.js";
@@ -165,6 +165,7 @@ function factsOf(key, used) {
     ["fact.left", limit && used.left !== null ? bytes(used.left) : none()],
     ["fact.resets", limit && used.resetsAt ? when(used.resetsAt, "time") : none()],
     ["fact.speed", key.speed_limit_mbps ? `${number(key.speed_limit_mbps)}\u00a0${t("unit.Mbps")}` : none()],
+    ...(hasNodes() ? /** @type {[Page.MessageName, ...Page.Child[]][]} */ ([["fact.node", named(key.node)]]) : []),
     ["fact.port", mono(String(key.port))],
     ["fact.sni", mono(key.sni)],
     ["fact.fingerprint", key.fingerprint ?? h("span", { class: "muted" }, t("fingerprint.server"))],
