@@ -12,7 +12,19 @@ from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL, Join, NodeRecord, Sighting
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, increments, merge
+from vpnkeys.domain.traffic import (
+    NOTHING,
+    Bytes,
+    Gap,
+    Point,
+    Samples,
+    Tally,
+    Total,
+    Traffic,
+    gaps_of,
+    increments,
+    merge,
+)
 
 LifeName = tuple[int, str]
 """The id of a node, and an epoch of its Xray."""
@@ -54,7 +66,7 @@ class Tables:
     lives: dict[LifeName, Life] = field(default_factory=dict)
     answers: dict[str, KeptAnswer] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
-    stops: dict[str, Stop] = field(default_factory=dict)
+    stops: dict[tuple[str, int], Stop] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)
@@ -166,6 +178,13 @@ class FakeLedger:
         if counts_at is not None and base_bytes:
             self._add_to_hour(uuid, _hour_of(counts_at), Bytes(0, base_bytes))
 
+    def count_elsewhere(self, uuid: str, more_bytes: int, counts_at: datetime | None = None) -> None:
+        """On top of what is there."""
+        account = self._account(uuid)
+        self.tables.accounts[uuid] = replace(account, base_bytes=account.base_bytes + more_bytes)
+        if counts_at is not None and more_bytes:
+            self._add_to_hour(uuid, _hour_of(counts_at), Bytes(0, more_bytes))
+
     def start_from(self, samples: Samples) -> None:
         """As if the bytes had been counted and then reset away, in no hour."""
         for uuid, left in samples.usage.items():
@@ -199,14 +218,15 @@ class FakeLedger:
         return self.tables.accounts.get(uuid, Account())
 
     def _gaps(self, uuid: str) -> tuple[Gap, ...]:
-        """Lives of its node that ended unasked while the key was there."""
+        """Lives that ended unasked while the key was there."""
         key = next((key for key in self.tables.keys.values() if key.account == uuid), None)
         if key is None:
             return ()
-        lives = [life for name, life in self.tables.lives.items() if name[0] == key.node.id and not life.cleanly]
-        ends = [(life.last_sample_at, life.ended_at) for life in lives]
-        gaps = [Gap(since, until) for since, until in ends if until is not None and until > key.created_at]
-        return tuple(sorted(gaps, key=lambda gap: gap.until))
+        lives = [(name, life) for name, life in self.tables.lives.items() if not life.cleanly]
+        gaps = [(name, Gap(life.last_sample_at, life.ended_at)) for name, life in lives if life.ended_at is not None]
+        counted = {name for owner, name in self.tables.usage if owner == uuid}
+        found = gaps_of(gaps, counted, key.node.id, key.created_at, key.port_assigned_at)
+        return tuple(sorted(found, key=lambda gap: gap.until))
 
     def _counted(self, uuid: str) -> int:
         return sum(used.total for (owner, _), used in self.tables.usage.items() if owner == uuid)

@@ -36,7 +36,10 @@ class FakeNodes:
         self.tables.sightings.pop(node_id, None)
 
     def put_join(self, join: Join) -> None:
-        """One more."""
+        """The only one of its node that can be used."""
+        for digest, other in self.tables.joins.items():
+            if other.node_id == join.node_id:
+                self.tables.joins[digest] = replace(other, expires_at=datetime.min)  # noqa: DTZ901 - long ago
         self.tables.joins[join.digest] = join
 
     def take_join(self, digest: str, at: datetime) -> int | None:

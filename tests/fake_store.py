@@ -172,13 +172,17 @@ class FakeTransaction:
         self.tables.intents = {}
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
-        """One a key."""
-        self.tables.stops |= {stop.key_id: stop for stop in stops}
+        """One a key and node."""
+        self.tables.stops |= {(stop.key_id, stop.node_id): stop for stop in stops}
 
-    def drop_stops(self, key_ids: Iterable[str]) -> None:
+    def stops(self) -> tuple[Stop, ...]:
+        """In any order."""
+        return tuple(self.tables.stops.values())
+
+    def drop_stops(self, key_ids: Iterable[str], node_id: int = LOCAL.id) -> None:
         """If there are any."""
         for key_id in key_ids:
-            self.tables.stops.pop(key_id, None)
+            self.tables.stops.pop((key_id, node_id), None)
 
     def remember(self, answer: KeptAnswer) -> None:
         """Keep an answer."""
@@ -285,15 +289,15 @@ class FakeStore:
         self._answer()
         return FakeLedger(self.memory.tables).counted_by_node()
 
-    def lives(self) -> tuple[EpochSample, ...]:
+    def lives(self, node_id: int = LOCAL.id) -> tuple[EpochSample, ...]:
         """As last committed."""
         self._answer()
         tables = self.memory.tables
         found = []
-        for (node_id, epoch), life in tables.lives.items():
-            usage = {uuid: used for (uuid, place), used in tables.usage.items() if place == (node_id, epoch)}
-            if node_id == LOCAL.id:
-                found.append(EpochSample(Samples(epoch, usage), life.last_sample_at, has_ended=life.cleanly))
+        for name, life in tables.lives.items():
+            usage = {uuid: used for (uuid, place), used in tables.usage.items() if place == name}
+            if name[0] == node_id:
+                found.append(EpochSample(Samples(name[1], usage, node_id), life.last_sample_at, has_ended=life.cleanly))
         return tuple(found)
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:

@@ -67,6 +67,8 @@ COMMANDS = {
     "GET /api/nodes/{node_id}": "nodes show local",
     "POST /api/nodes": "nodes add {unique} --group eu --port-range 20001-20009 --max-keys 3",
     "PATCH /api/nodes/{node_id}": "nodes set {node} --weight 2 --address vpn.example",
+    "POST /api/nodes/{node_id}/move": "nodes move {node} --to local",
+    "POST /api/nodes/{node_id}/replace": "nodes replace {node}",
     "DELETE /api/nodes/{node_id}": "nodes rm {node}",
     "GET /api/tokens": "tokens list",
     "POST /api/tokens": "tokens add bot --scope keys --expires 2031-01-01",

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.support.process import ChildProcess, ProcessError
 from tests.support.service import Service
 from tests.support.target import RealityTarget
@@ -34,7 +36,14 @@ class AgentNode(Service):
 
     def join(self) -> NodeAnswer:
         """Become a node; what the control plane has answered."""
-        made = self.plane.client.post("/api/nodes", json={"name": self.name}).raise_for_status().json()
+        return self._join(self.plane.client.post("/api/nodes", json={"name": self.name}))
+
+    def replace(self) -> NodeAnswer:
+        """Take the place of the node with this name, which another machine has been."""
+        return self._join(self.plane.client.post(f"/api/nodes/{self.name}/replace"))
+
+    def _join(self, answer: httpx.Response) -> NodeAnswer:
+        made = answer.raise_for_status().json()
         _, *arguments = made["join_command"].split()
         done = self.program(*arguments)
         if done.returncode:

@@ -125,7 +125,7 @@ class Crossing:
         record = self.to.plane.admin.identify(self.token)
         assert record is not None
         received = self.to.plane.reports.receive(record, report_of(Report.model_validate_json(sent)))
-        return received_answer(received)
+        return received_answer(received, token_is_old=False)
 
     def _node_id(self) -> int:
         record = self.to.plane.admin.identify(self.token)
@@ -159,7 +159,7 @@ class Outpost:
         parts: dict[str, Any] = {"keys": self.world.keys, "traffic": traffic, "reconciler": reconciler}
         parts |= {"node": self.world.node, "overview": SimpleNamespace(cpu_share=None)}
         server = SimpleNamespace(**parts, xray_version="26", start=lambda: None)
-        self.agent = Agent(cast("Any", server), cast("Any", self.way), self.desired)
+        self.agent = Agent(cast("Any", server), cast("Any", self.way), self.desired, lambda _token: None)
         self.agent.following.start = self.agent.reporting.start = lambda: None  # type: ignore[method-assign]
         self.agent.start()
 

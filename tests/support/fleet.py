@@ -10,7 +10,7 @@ from tests.support.memory import SITE, World
 from vpnkeys.agent.following import Applied, Follower
 from vpnkeys.agent.reporting import Stored
 from vpnkeys.api.convert.agents import desired_answer, report_of
-from vpnkeys.domain.nodes import NodeRecord, NodeRef
+from vpnkeys.domain.nodes import NodeRecord, NodeRef, NodeState
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.service.change.changer import Ending
 from vpnkeys.service.change.late_calls import LateCalls
@@ -85,16 +85,25 @@ class Agent:
     def asks(self) -> Desired:
         """What it should have, as it reads it."""
         wanted = self.plane.board.wanted(self.record.ref.id)
-        desired = Desired.model_validate_json(desired_answer(wanted).model_dump_json())
+        used = self.plane.board.used(wanted.keys, self.plane.world.clock.now())
+        desired = Desired.model_validate_json(desired_answer(wanted, used=used).model_dump_json())
         self.ticket = desired.ticket
         return desired
 
     def follow(self) -> None:
         """Apply what it should have, and say so."""
-        if not self.is_silent:
+        if not self.is_silent and self._is_known():
             self.world.keys.reconciler.reconcile()  # as its worker does, when a start has failed
-            self.applied = Follower(self.world.keys).apply(self.asks())
+            applied = Follower(self.world.keys, self.world.enforcer.traffic.usage.forget).apply(self.asks())
+            if applied.rev != self.applied.rev:
+                self.world.enforcer.traffic.collect()
+            self.applied = applied
             self.report()
+
+    def _is_known(self) -> bool:
+        """Whether its token opens anything."""
+        found = [one for one in self.plane.world.store.nodes() if one.ref.id == self.record.ref.id]
+        return any(one.state is not NodeState.LOST and one.token_digest == self.record.token_digest for one in found)
 
     def says(self, lives: tuple[Life, ...]) -> Report:
         """A report, as the control plane reads it."""

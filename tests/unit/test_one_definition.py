@@ -72,6 +72,7 @@ _ARGUMENTS: dict[str, Any] = {
     "before": 1,
     "after": "x",
     "search": "x",
+    "to": "x",
     "subject": "x",
     "action": "key",
     "actor": "x",

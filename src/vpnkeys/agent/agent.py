@@ -1,6 +1,7 @@
 """Runs a node: follows what its control plane wants, and reports what the node has."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import SystemRandom
@@ -13,7 +14,7 @@ from vpnkeys.agent.reporting import Stored
 from vpnkeys.bootstrap import Server
 from vpnkeys.client import ApiError
 from vpnkeys.client.agent import ControlPlane
-from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.errors import Unavailable, XrayUnavailable
 from vpnkeys.wire.agents import LEVEL, Desired, Report
 from vpnkeys.worker import Job, Worker
 
@@ -47,6 +48,8 @@ class Agent:
     server: Server
     plane: ControlPlane
     desired: DesiredFile
+    keep_token: Callable[[str], None]
+    """Writes the agent's token to its disk. Raises OSError."""
     applied: Applied = field(default_factory=Applied, init=False)
     following: Worker = field(init=False)
     reporting: Worker = field(init=False)
@@ -72,7 +75,7 @@ class Agent:
             every_s=_REPORT_EVERY_S,
             back_off_s=_back_off(),
             late_after_s=120.0,
-            expected=(ApiError, Unavailable),
+            expected=(ApiError, Unavailable, OSError),
             stop_within_s=2.0,
         )
         self.following = Worker(follow, self.follow)
@@ -100,7 +103,11 @@ class Agent:
         kept = self._kept
         if kept is not None and kept.rev != self.applied.rev:
             self.applied = Applied()  # a report that is made meanwhile must not say that the node has what it had
-            self.applied = Follower(self.server.keys).apply(kept)
+            applied = Follower(self.server.keys, self.server.traffic.usage.forget).apply(kept)
+            # Before it is confirmed: a key that has left for another node is finished here by that.
+            with suppress(XrayUnavailable):  # one that has ended has no counters
+                self.server.traffic.collect()
+            self.applied = applied
             _log.info("the node has what it should: %d keys, %d failed", len(kept.keys), len(self.applied.failed))
             self.reporting.wake()
         wanted = self.plane.desired(self.applied.rev, self._ticket)
@@ -117,10 +124,14 @@ class Agent:
         return None
 
     def report(self) -> float | None:
-        """Report what the node has. Raises ApiError, Unavailable."""
-        report, is_old = self._report(), False
-        for part in self._stored.news_in(self.server.reconciler.store.lives()):
-            received = self.plane.report(report.model_copy(update={"lives": part}))
+        """Report what the node has, and take another token when it is time. Raises ApiError, Unavailable, OSError."""
+        report, is_old, token_is_old = self._report(), False, False
+        parts = tuple(self._stored.news_in(self.server.reconciler.store.lives()))
+        for number, part in enumerate(parts, 1):
+            # What the node has is confirmed by the last part: a key that has left it is finished by that.
+            rev = report.rev if number == len(parts) else ""
+            received = self.plane.report(report.model_copy(update={"lives": part, "rev": rev}))
+            token_is_old = received.token_is_old
             self._stored.note(part)
             is_old = received.rev == report.rev and received.ticket not in {"", report.ticket}
             self._ticket = received.ticket or _NO_TICKET
@@ -128,8 +139,21 @@ class Agent:
         if following is not None and following.failing_for_s is not None:
             # The control plane answers, and takes this node for one that follows from now on.
             self.following.wake(at_once=True)
+        if token_is_old:
+            self.renew_token()
+            return _AGAIN_AFTER_S  # the control plane knows by a report with the new one that it is kept
         # One that was made before the present ticket confirms nothing that is wanted now.
         return 0.0 if is_old else _chance.uniform(_REPORT_EVERY_S * 0.7, _REPORT_EVERY_S)
+
+    def renew_token(self) -> None:
+        """Take another token. It is on the disk before it is used, and the present one works until then.
+
+        Raises ApiError, OSError.
+        """
+        token = self.plane.new_token()
+        self.keep_token(token)
+        self.plane.token = token
+        _log.info("the agent has a new token")
 
     def _report(self) -> Report:
         """Return what a report says beside counters."""

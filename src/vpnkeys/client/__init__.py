@@ -43,7 +43,19 @@ from vpnkeys.wire.backups import BackupFile
 from vpnkeys.wire.base import Answer
 from vpnkeys.wire.health import Health, Info
 from vpnkeys.wire.keys import Deleted, DeletedMany, Done, EgressTest, Key, KeyConfig, KeyLink, KeyTest, MadeKey
-from vpnkeys.wire.nodes import Node, NodeCheck, NodeMade, NodePart, NodePorts, NodeRemoved, NodeSync
+from vpnkeys.wire.nodes import (
+    KeyMoved,
+    KeyNotMoved,
+    KeyPlace,
+    Node,
+    NodeCheck,
+    NodeMade,
+    NodeMoved,
+    NodePart,
+    NodePorts,
+    NodeRemoved,
+    NodeSync,
+)
 from vpnkeys.wire.plans import Move, PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets, TargetState
 from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
 from vpnkeys.wire.subscriptions import (
@@ -122,6 +134,9 @@ __all__ = [
     "KeyFields",
     "KeyLimits",
     "KeyLink",
+    "KeyMoved",
+    "KeyNotMoved",
+    "KeyPlace",
     "KeyTest",
     "KeyUsage",
     "Keys",
@@ -134,6 +149,7 @@ __all__ = [
     "Node",
     "NodeCheck",
     "NodeMade",
+    "NodeMoved",
     "NodePart",
     "NodePorts",
     "NodeRemoved",

@@ -1,13 +1,14 @@
 """What a node's agent asks of its control plane. Programs that manage keys use `Client` instead."""
 
 from http import HTTPStatus
+from typing import Any
 
 import httpx
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from vpnkeys.client._calls import Call, checked, one, parsed
 from vpnkeys.client._client import Client
-from vpnkeys.wire.agents import Desired, Joined, JoinRequest, Received, Report
+from vpnkeys.wire.agents import Desired, Joined, JoinRequest, NewToken, Received, Report
 
 _DESIRED = TypeAdapter(Desired)
 _WAIT_S, _MARGIN_S = 50.0, 15.0
@@ -18,7 +19,8 @@ class ControlPlane:
 
     def __init__(self, url: str, token: str, fingerprint: str | None) -> None:
         """Prepare connections; `fingerprint` is of the only certificate to trust. Raises ValueError."""
-        self._client = Client(url, token, fingerprint=fingerprint, timeout=_WAIT_S + _MARGIN_S)
+        self._client = Client(url, None, fingerprint=fingerprint, timeout=_WAIT_S + _MARGIN_S)
+        self.token = token
 
     def close(self) -> None:
         """Close all connections."""
@@ -26,7 +28,11 @@ class ControlPlane:
 
     def join(self, request: JoinRequest) -> Joined:
         """Become a node. Raises Unauthorized for a token that is not valid any more."""
-        return self._client.send(one(Joined, "POST", "/agent/join", json=request.model_dump(mode="json")))
+        return self._client.send(one(Joined, "POST", "/agent/join", **self._saying(request)))
+
+    def new_token(self) -> str:
+        """Return the agent's next token; `token` works until a report comes with this one."""
+        return self._client.send(one(NewToken, "POST", "/agent/token", headers=self._headers)).token
 
     def desired(self, rev: str, ticket: str = "") -> Desired | None:
         """Return what the node should have as soon as that is not `rev`, or there is a newer ticket.
@@ -34,11 +40,20 @@ class ControlPlane:
         None when it has stayed so for 50 seconds.
         """
         asked = {"rev": rev, "ticket": ticket, "wait_s": _WAIT_S}
-        return self._client.send(Call(_desired_in, "GET", "/agent/desired", {"params": asked}))
+        return self._client.send(
+            Call(_desired_in, "GET", "/agent/desired", {"params": asked, "headers": self._headers})
+        )
 
     def report(self, report: Report) -> Received:
         """Say what the node has; when this returns, the control plane has stored it."""
-        return self._client.send(one(Received, "POST", "/agent/report", json=report.model_dump(mode="json")))
+        return self._client.send(one(Received, "POST", "/agent/report", **self._saying(report)))
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"X-API-Key": self.token}
+
+    def _saying(self, body: BaseModel) -> dict[str, Any]:
+        return {"headers": self._headers, "json": body.model_dump(mode="json")}
 
 
 def _desired_in(response: httpx.Response) -> Desired | None:

@@ -84,16 +84,22 @@ def key_changed(before: Key, after: Key) -> Entry:
     return Entry("key.changed", after.id, {name: was[name] for name in changed}, facts)
 
 
-def key_moved(key: Key, port: int) -> Entry:
-    """Return the entry for a key that moves to another port."""
-    return Entry("key.moved", key.id, {"port": key.port}, {"port": port})
+def key_moved(before: Key, after: Key) -> Entry:
+    """Return the entry for a key that moves to another port, perhaps of another node."""
+    was, is_now = _place(before), _place(after)
+    changed = [name for name in was if was[name] != is_now[name]]
+    return Entry("key.moved", after.id, *({name: facts[name] for name in changed} for facts in (was, is_now)))
+
+
+def _place(key: Key) -> dict[str, object]:
+    return {"node": key.node.name, "port": key.port}
 
 
 def key_updated(before: Key, after: Key) -> Iterator[Entry]:
-    """Yield the entries for an updated key: one for a new port, one for all other changes."""
-    moved = replace(before, port=after.port, port_assigned_at=after.port_assigned_at)
-    if after.port != before.port:
-        yield key_moved(before, after.port)
+    """Yield the entries for an updated key: one for a new place, one for all other changes."""
+    moved = replace(before, node=after.node, port=after.port, port_assigned_at=after.port_assigned_at)
+    if _place(after) != _place(before):
+        yield key_moved(before, after)
     if after != moved:
         yield key_changed(moved, after)
 

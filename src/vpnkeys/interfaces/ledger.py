@@ -38,6 +38,10 @@ class Ledger(Protocol):
         """Start a key with bytes that another server counted; with `counts_at`, they are in the windows of then."""
         ...
 
+    def count_elsewhere(self, uuid: str, more_bytes: int, counts_at: datetime | None = None) -> None:
+        """Add bytes that another server counted to a key's total; with `counts_at`, to the windows of then too."""
+        ...
+
     def start_from(self, samples: Samples) -> None:
         """Start keys at these counters, which deleted keys of the same UUIDs left in Xray: their bytes do not count."""
         ...

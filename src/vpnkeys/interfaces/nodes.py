@@ -22,7 +22,7 @@ class NodeBook(Protocol):
         ...
 
     def put_join(self, join: Join) -> None:
-        """Let an agent join."""
+        """Let an agent join, by this alone: earlier joins of the node that were not used are void."""
         ...
 
     def take_join(self, digest: str, at: datetime) -> int | None:

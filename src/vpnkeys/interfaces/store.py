@@ -117,12 +117,16 @@ class Transaction(Protocol):
         """Remove the intents of `own_intents`."""
         ...
 
-    def put_stops(self, stops: Iterable[Stop]) -> None:
-        """Add stops, or replace those of the same keys; of several stops of one key, store the last."""
+    def stops(self) -> tuple[Stop, ...]:
+        """Return the stops that are not finished."""
         ...
 
-    def drop_stops(self, key_ids: Iterable[str]) -> None:
-        """Remove the stops of these keys. A missing one is no error."""
+    def put_stops(self, stops: Iterable[Stop]) -> None:
+        """Add stops, or replace those of the same keys and nodes; of several such, store the last."""
+        ...
+
+    def drop_stops(self, key_ids: Iterable[str], node_id: int = LOCAL.id) -> None:
+        """Remove the stops that a node has of these keys. A missing one is no error."""
         ...
 
     def put_notices(self, notices: Mapping[str, Notice]) -> None:
@@ -235,8 +239,8 @@ class Store(Protocol):
         """Return what was counted of a key (None: of all existing keys) by hour, long ago by day (`fold_into_days`)."""
         ...
 
-    def lives(self) -> tuple[EpochSample, ...]:
-        """Return all counters of the built-in node, by the life of its Xray, oldest first, as far as merged."""
+    def lives(self, node_id: int = LOCAL.id) -> tuple[EpochSample, ...]:
+        """Return all counters of a node, by the life of its Xray, oldest first, as far as merged."""
         ...
 
     def tokens(self) -> tuple[Token, ...]:

@@ -208,12 +208,13 @@ class KeyService:
         *others, last = elsewhere.choose(wish)
         for record in others:
             try:
-                return make(self._on(record))
+                return make(self.on(record))
             except NodeSilent as error:
                 _log.warning("%s", error)
-        return make(self._on(last))
+        return make(self.on(last))
 
-    def _on(self, record: NodeRecord) -> "KeyService":
+    def on(self, record: NodeRecord) -> "KeyService":
+        """Return the use cases of a node. Raises KeyElsewhere for one that another server runs itself."""
         if self.elsewhere is None or self.elsewhere.is_here(record):
             return self
         return replace(self, pool=record.ports or self.pool, far=self.elsewhere.road(record))
@@ -237,7 +238,7 @@ class KeyService:
         """Return ids of keys by the use cases of the node on which each lives. May raise KeyNotFound."""
         if self.elsewhere is None or len(self.reconciler.store.nodes()) == 1:
             return [(self, ids)]
-        return [(self._on(record), its_ids) for record, its_ids in self.elsewhere.by_node(ids, self.list())]
+        return [(self.on(record), its_ids) for record, its_ids in self.elsewhere.by_node(ids, self.list())]
 
     def _supply(self, drafts: Collection[Draft]) -> Supply:
         """Return what there is for these drafts. Raises TargetsUnready, XrayUnavailable, NodeSilent."""
@@ -245,8 +246,7 @@ class KeyService:
             return self.far.supply(drafts)
         site = self.reconciler.site
         # A name that was chosen has to be among them, so all are looked at.
-        is_chosen = any(draft.choices.sni for draft in drafts)
-        many = len(site.server_names) if is_chosen else len(drafts)
+        many = len(site.server_names if any(draft.choices.sni for draft in drafts) else drafts)
         ready = self.reconciler.node.working_names(many, WAIT_FOR_NAMES_S)
         if not ready:
             raise TargetsUnready(_NO_NAME)

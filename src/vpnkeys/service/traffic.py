@@ -41,9 +41,14 @@ def count(store: Store, counters: Counters, clock: Clock) -> None:
 
 
 def _uuids(store: Store) -> tuple[str, ...] | None:
-    """Return whose counters are wanted: of the built-in node's keys; None, for all, if the database is silent."""
+    """Return whose counters are wanted: of the built-in node's keys, and of those that have just left it.
+
+    None, for all, if the database is silent.
+    """
     try:
-        return tuple(key.account for key in Keys.of(store.keys()).on(LOCAL.id))
+        keys, stops = Keys.of(store.keys()), store.stops()
+        left = keys.off(LOCAL.id).among(stop.key_id for stop in stops if stop.node_id == LOCAL.id) if stops else ()
+        return tuple(key.account for key in (*keys.on(LOCAL.id), *left))
     except StoreUnavailable:
         return None
 
@@ -120,6 +125,11 @@ class TrafficService:
         """Merge a sample that was read at this time, as `collect` does; it may be of some keys only."""
         with self._sampling:
             self._count(samples, at, are_all=False)
+
+    def count_left(self, accounts: Collection[str]) -> None:
+        """Count what keys have used that have left this server for another. Raises XrayUnavailable."""
+        at = self.clock.now()
+        self.note(self.node.sample(accounts), at)
 
     async def sampled(self, key: Key) -> Traffic:
         """Return what a key has used, sampled now; `usage` knows as much of its window. Raises Unavailable.

@@ -29,16 +29,28 @@ class JoinRequest(_Said):
 
     token: _Text
     public_key: Annotated[str, Field(min_length=1, max_length=64)]
+    private_key: Annotated[str, Field(max_length=64, repr=False)] = ""
+    """For a machine that takes this one's place one day."""
     address: _Text
     port_range: Annotated[str, Field(pattern=r"^[0-9]{1,5}-[0-9]{1,5}$")]
 
 
 class Joined(_Said):
-    """The answer: which node it is, the token by which it is known, and the ports that it uses."""
+    """The answer: which node it is, the token by which it is known, and the ports and key pair that it uses.
+
+    `private_key` is empty where it keeps its own pair.
+    """
 
     node: str
-    token: str
+    token: Annotated[str, Field(repr=False)]
     port_range: str
+    private_key: Annotated[str, Field(repr=False)] = ""
+
+
+class NewToken(_Said):
+    """A token that takes the place of the present one as soon as the agent reports with it."""
+
+    token: Annotated[str, Field(repr=False)]
 
 
 class WantedKey(_Said):
@@ -59,6 +71,9 @@ class WantedKey(_Said):
     traffic_limit_window: str = "total"
     max_devices: int | None = None
     speed_limit_mbps: int | None = None
+    used_bytes: int | None = None
+    """What all nodes have counted of its traffic in the window that began at `used_since`, as far as it is known."""
+    used_since: _Utc | None = None
 
 
 class Desired(_Said):
@@ -104,7 +119,11 @@ class Report(_Said):
 
 
 class Received(_Said):
-    """The answer to a report, which is stored now: what the node should have, and the present ticket."""
+    """The answer to a report, which is stored now: what the node should have, and the present ticket.
+
+    `token_is_old`: the agent should ask for a new one.
+    """
 
     rev: str
     ticket: str = ""
+    token_is_old: bool = False

@@ -133,6 +133,51 @@ class NodeMade(Answer):
     expires_at: Microseconds
 
 
+class NodeMove(StrictBody):
+    """Where the keys of a node should go; without `to`, to others of its group, by weight."""
+
+    to: Annotated[NodeChoice | None, Field(description="id or name of another node", examples=["fra-2"])] = None
+
+
+class KeyPlace(Answer):
+    """Where a key lives or has lived, and its link there."""
+
+    node: NodeName
+    port: Annotated[int, Field(examples=[10001])]
+    link: Annotated[str, Field(examples=["vless://…"])]
+
+
+class KeyMoved(Answer):
+    """A key that has moved: `new` works now, and its customer needs it."""
+
+    key_id: str
+    uuid: str
+    name: str
+    old: KeyPlace
+    new: KeyPlace
+
+
+class KeyNotMoved(Answer):
+    """A key that stays where it was, as it was."""
+
+    key_id: str
+    name: str
+    code: Annotated[str, Field(description="as in errors", examples=["node_silent"])]
+    detail: Annotated[str, Field(description="the reason, and what to do next")]
+
+
+class NodeMoved(Answer):
+    """What became of the keys of a node."""
+
+    node: NodeName
+    moved: tuple[KeyMoved, ...]
+    failed: tuple[KeyNotMoved, ...]
+    has_stopped: Annotated[
+        bool,
+        Field(description="the node has confirmed that old links are dead; false: they end when it is heard of again"),
+    ]
+
+
 class NodeRemoved(Answer):
     """A node that is no more."""
 

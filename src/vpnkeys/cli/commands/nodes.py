@@ -8,7 +8,7 @@ from vpnkeys.cli.arguments import Yes, is_name
 from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of, table_of_fields
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
 from vpnkeys.cli.values import to_second
-from vpnkeys.client import Node
+from vpnkeys.client import Node, NodeMade
 
 app = typer.Typer(name="nodes", no_args_is_help=True, help="Manage the nodes on which keys live.", epilog=EXIT_CODES)
 
@@ -55,12 +55,7 @@ def add(  # noqa: PLR0913 - one for each option
     """Make a node, and print the command by which a new machine becomes it: once, within 15 minutes."""
     given = _given(group=group, address=address, port_range=port_range, max_keys=max_keys, weight=weight)
     made = remote.server.nodes.add(name, **given)
-    remote.show(
-        made.as_sent(),
-        f"Node {made.node.name} is made. On the new machine, in a clone of vpnkeys, by {to_second(made.expires_at)}:",
-        f"\n  {made.join_command.replace('vpnkeys agent join', 'sudo ./run --agent-join', 1)}\n",
-        f"Or, without services: {made.join_command} && vpnkeys agent",
-    )
+    _show_join(remote, made, f"Node {made.node.name} is made.")
 
 
 @app.command("set")
@@ -93,6 +88,44 @@ def drain(remote: Remote, node: NodeName) -> None:
     _show(remote, remote.server.nodes.change(node, state=drained))
 
 
+@app.command("replace")
+@asks_server
+def replace(remote: Remote, node: NodeName) -> None:
+    """Print the command by which a new machine takes a node's place, with all its links: once, within 15 minutes.
+
+    Until then all stays as it is; from then on the former machine's agent opens nothing. End it there first, so that
+    its last bytes are counted.
+    """
+    made = remote.server.nodes.replace(node)
+    told = f"A new machine can take the place of node {made.node.name}, whose address is {made.node.address}."
+    _show_join(remote, made, told)
+
+
+@app.command("move")
+@asks_server
+def move(
+    remote: Remote,
+    node: NodeName,
+    *,
+    to: Annotated[str | None, typer.Option("--to", help="Another node; else others of the group, by weight.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Move the keys of a node to another: their customers need the new links, which work at once.
+
+    A node that is silent or lost is not waited for. Exit code 1 when some keys have stayed; a repeat goes on with them.
+    """
+    remote.confirm(f"Move all keys of node {node}? Their links change.", yes=yes)
+    done = remote.server.nodes.move(node, to)
+    rows = [(one.name, one.key_id, one.new.node, one.new.port, one.new.link) for one in done.moved]
+    lines = [f"{len(done.moved)} keys moved, {len(done.failed)} have stayed"]
+    lines += [f"{one.name} ({one.key_id}): {one.detail}" for one in done.failed]
+    if done.moved and not done.has_stopped:
+        lines.append(f"Old links end as soon as {node} is heard of again.")
+    remote.show(done.as_sent(), table_of(("Name", "ID", "Node", ">Port", "New link"), rows), *lines)
+    if done.failed:
+        raise typer.Exit(1)
+
+
 @app.command("rm")
 @asks_server
 def remove(remote: Remote, node: NodeName, *, yes: Yes = False) -> None:
@@ -104,6 +137,15 @@ def remove(remote: Remote, node: NodeName, *, yes: Yes = False) -> None:
 
 def _given(**fields: Any) -> Any:  # noqa: ANN401 - options of several types, as the client's methods take them
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _show_join(remote: Remote, made: NodeMade, told: str) -> None:
+    remote.show(
+        made.as_sent(),
+        f"{told} On the new machine, in a clone of vpnkeys, by {to_second(made.expires_at)}:",
+        f"\n  {made.join_command.replace('vpnkeys agent join', 'sudo ./run --agent-join', 1)}\n",
+        f"Or, without services: {made.join_command} && vpnkeys agent",
+    )
 
 
 def _show(remote: Remote, found: Node) -> None:

@@ -29,6 +29,7 @@ from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
 from vpnkeys.service.nodes.admin import NodeAdmin
 from vpnkeys.service.nodes.fleet import Fleet
+from vpnkeys.service.nodes.moving import Mover
 from vpnkeys.service.nodes.nodes import NodeService
 from vpnkeys.service.nodes.refusals import Refusals
 from vpnkeys.service.nodes.reports import ReportService
@@ -161,7 +162,8 @@ def _fleet(server: Server | ControlPlane) -> Fleet:
         server.reporter, server.keys.pool, clock, board, has_local=server.elsewhere.has_local, host_of=host_of
     )
     server.monitor.nodes = nodes.glance
-    return Fleet(board, nodes, NodeAdmin(board, clock, refusals), reports, partial(_join_command, server))
+    mover = Mover(server.keys, server.elsewhere, server.traffic.count_left)
+    return Fleet(board, nodes, NodeAdmin(board, clock, refusals), reports, mover, partial(_join_command, server))
 
 
 def _join_command(server: Server | ControlPlane, token: str) -> str:

@@ -36,7 +36,7 @@ from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.plan import Plan, transition
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock, Transaction
-from vpnkeys.service.change.storage import take_back_intents, undone, write_keys
+from vpnkeys.service.change.storage import require_place, take_back_intents, undone, write_keys
 from vpnkeys.service.reconcile import Reconciler
 
 _DECISIONS: Final = 5
@@ -255,6 +255,7 @@ class KeyChanger:
         self.ending.refuse_late()
         with self.reconciler.store.write(patience_s=patience_s) as transaction:
             transaction.drop_intents()
+            require_place(transaction, stages.last.update)
             write_keys(transaction, stages.last)
 
     def _take_back(self, stages: Stages, error: BaseException) -> None:

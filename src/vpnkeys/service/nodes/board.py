@@ -6,11 +6,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import count
 from threading import Condition, RLock
-from typing import Final
+from typing import Final, NamedTuple
 
-from vpnkeys.domain.key import Key, Keys
+from vpnkeys.domain.change import Stop
+from vpnkeys.domain.key import ID, Key, Keys, windows_of
+from vpnkeys.domain.limits import Status
 from vpnkeys.domain.nodes import NodeRef
 from vpnkeys.interfaces import Store
 
@@ -31,6 +34,13 @@ class Wanted:
     revision: int
     since: float
     ticket: str
+
+
+class Used(NamedTuple):
+    """The bytes that a key has used since its window began, on all nodes; None: since it was made."""
+
+    bytes: int
+    since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +84,12 @@ class Board:
 
     def wanted(self, node_id: int) -> Wanted:
         """Return what a node should have now. Raises StoreUnavailable."""
-        revision, stored = self.store.revision(), Keys.of(self.store.keys()).by_node().get(node_id, Keys())
+        revision, every = self.store.revision(), Keys.of(self.store.keys())
+        stored, leaving = every.by_node().get(node_id, Keys()), _leaving(node_id, every, self.store.stops())
         with self._changed:
             known = self._of(node_id)
-            keys = stored.changed((), known.placing.values()) if known.placing else stored
+            more = {**leaving, **known.placing}
+            keys = stored.changed((), more.values()) if more else stored
             was = known.wanted
             if was is not None and was.keys == keys:
                 return was
@@ -89,6 +101,12 @@ class Board:
             known.wanted = Wanted(keys, mark, number, revision, since, f"{self._life}.{number}")
             known.marks.append((mark, Confirmed(number, revision)))
             return known.wanted
+
+    def used(self, keys: Iterable[Key], now: datetime) -> dict[str, Used]:
+        """Return what is known of the traffic of keys that have a limit of it, by account. Raises StoreUnavailable."""
+        since = windows_of((key for key in keys if key.limits.traffic_bytes is not None), now)
+        used = self.store.used_bytes(since) if since else {}
+        return {account: Used(used.get(account, 0), at) for account, at in since.items()}
 
     def place(self, node_id: int, keys: Collection[Key]) -> Wanted:
         """Want keys on a node that the database does not have so, or not yet; return what the node should have now.
@@ -173,10 +191,38 @@ class Board:
         return self._known.setdefault(node_id, _Known())
 
 
+def _leaving(node_id: int, keys: Keys, stops: Iterable[Stop]) -> dict[str, Key]:
+    """Return keys that live elsewhere now, as their former node has to have them, by id: stopped.
+
+    They are not gone there before that node has said what it has counted of them, and nothing of their present links
+    is said there.
+    """
+    former = ((keys.by(ID).get(stop.key_id), stop) for stop in stops if stop.node_id == node_id)
+    return {
+        key.id: Key(
+            id=key.id,
+            name=key.id,
+            uuid=key.account,
+            created_at=key.created_at,
+            is_active=False,
+            port=stop.port,
+            short_id=hashlib.sha256(key.id.encode()).hexdigest()[:16],
+            sni=key.sni,
+            flow=key.flow,
+        )
+        for key, stop in former
+        if key is not None and key.node.id != node_id and not stop.is_confirmed
+    }
+
+
 def mark_of(keys: Iterable[Key]) -> str:
-    """Return what tells these keys, as a node has them, from all others: names and notes do not count."""
+    """Return what tells these keys, as a node has them, from all others: names and notes do not count.
+
+    That the traffic of one is used up here does: the node may not know of all that was counted elsewhere.
+    """
     told = [
         (key.id, key.uuid, key.account, key.is_active, key.port, key.short_id, key.sni, key.flow, key.limits)
+        + (("used up",) if key.limit_status is Status.LIMITED else ())
         for key in keys
     ]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:32]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vpnkeys.domain.errors import KeyElsewhere
+from vpnkeys.domain.errors import KeyElsewhere, KeyNotFound
 from vpnkeys.domain.key import Key, Keys, find, spelled
 from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeState, NodeWish, state_of
 from vpnkeys.domain.portpool import PortRange
@@ -48,9 +48,13 @@ class Elsewhere:
 
     def choose(self, wish: NodeWish) -> tuple[NodeRecord, ...]:
         """Return the nodes to try for a new key, best first. Raises what `placement.choose` raises."""
+        return choose(self.candidates(), wish)
+
+    def candidates(self) -> dict[int, Candidate]:
+        """Return all nodes as they are now, by id."""
         seen, now = self.store.sightings(), self.clock.now()
         keys = Keys.of(self.store.keys()).by_node()
-        candidates = {}
+        candidates = dict[int, Candidate]()
         for record in self.store.nodes():
             is_local = record.ref.id == LOCAL.id
             state = state_of(record, seen.get(record.ref.id), now)
@@ -58,15 +62,21 @@ class Elsewhere:
                 state = record.state if self.has_local else NodeState.DRAINED
             ports = self.pool if is_local else record.ports or _NO_PORTS
             candidates[record.ref.id] = Candidate(record, state, ports, len(keys.get(record.ref.id, ())))
-        return choose(candidates, wish)
+        return candidates
 
     def by_node(self, ids: Sequence[str], keys: Keys) -> Iterator[tuple[NodeRecord, Sequence[str]]]:
         """Yield ids of keys with the node on which they live, or where they are still to stop. Raises KeyNotFound."""
         stopping = {name: stop.node_id for stop in self.store.stops() for name in (stop.key_id, stop.uuid)}
         parts: dict[int, list[str]] = {}
         for one in ids:
-            known = next((stopping[name] for name in spelled(one) if name in stopping), None)
-            parts.setdefault(find(keys, one).node.id if known is None else known, []).append(one)
+            try:
+                node_id = find(keys, one).node.id  # a key that has moved may still have to stop elsewhere
+            except KeyNotFound:
+                known = next((stopping[name] for name in spelled(one) if name in stopping), None)
+                if known is None:
+                    raise
+                node_id = known
+            parts.setdefault(node_id, []).append(one)
         records = {record.ref.id: record for record in self.store.nodes()}
         yield from ((records[node_id], its_ids) for node_id, its_ids in parts.items())
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Rejected
-from vpnkeys.domain.key import ACCOUNT, Keys
-from vpnkeys.domain.nodes import HostState, NodeRecord, NodeRef, Sighting
+from vpnkeys.domain.key import ACCOUNT, ID, Keys
+from vpnkeys.domain.nodes import HostState, NodeRecord, NodeRef, NodeState, Sighting
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.interfaces import Clock, Store, Transaction
 from vpnkeys.service.nodes.board import Board, Wanted
@@ -15,7 +15,7 @@ from vpnkeys.service.nodes.refusals import Refusals
 
 
 class ReportRefused(Rejected):
-    """Says that an agent reported about keys of another node."""
+    """Says that an agent reported about keys of another node, or that it is not the node's agent any more."""
 
     code = "report_refused"
 
@@ -61,6 +61,7 @@ class ReportService:
         self.refusals.settle()
         node_id, now = node.ref.id, self.clock.now()
         with self._store.write() as transaction:
+            take_token(transaction, self._store.nodes(), node)
             for samples, at, has_ended in _in_time(report, now):
                 mine = replace(samples, node_id=node_id)
                 transaction.ledger.merge(mine, at)
@@ -86,18 +87,45 @@ class ReportService:
         return self._hosts.get(node.id, HostState())
 
     def _confirm_stops(self, transaction: Transaction, node_id: int) -> None:
-        """Note that the node has stopped all that it has to: it has exactly what it should."""
-        pending = (stop for stop in self._store.stops() if stop.node_id == node_id and not stop.is_confirmed)
-        transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending)
+        """Note that the node has stopped all that it has to: it has exactly what it should.
+
+        A key that lives elsewhere by now is finished here: its last counters are in the report.
+        """
+        keys = Keys.of(transaction.keys()).by(ID)
+        pending = [stop for stop in transaction.stops() if stop.node_id == node_id and not stop.is_confirmed]
+        moved = {one.id for stop in pending if (one := keys.get(stop.key_id)) is not None and one.node.id != node_id}
+        transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending if stop.key_id not in moved)
+        transaction.drop_stops(moved, node_id)
 
     def _refuse_others(self, node: NodeRecord, report: NodeReported) -> None:
-        """Refuse counters of keys that live on other nodes. Those of deleted keys are left out by the ledger."""
+        """Refuse counters of keys that have never lived there. Those of deleted keys are left out by the ledger."""
         others = Keys.of(self._store.keys()).off(node.ref.id).by(ACCOUNT)
-        foreign = sum(account in others for life in report.lives for account in life.samples.usage)
+        foreign = {account for life in report.lives for account in life.samples.usage if account in others}
         if foreign:
-            msg = f"Node {node.ref.name} reported {foreign} counters of keys that live on other nodes; none is counted."
+            stops = self._store.stops()
+            leaving = {stop.key_id for stop in stops if stop.node_id == node.ref.id}
+            counted = {uuid for life in self._store.lives(node.ref.id) for uuid in life.samples.usage}
+            foreign = {one for one in foreign - counted if others[one].id not in leaving}
+        if foreign:
+            name = node.ref.name
+            msg = f"Node {name} reported {len(foreign)} counters of keys that live on other nodes; none is counted."
             self.refusals.note(ReportRefused.code, Entry("node.reported", str(node.ref.id)), msg)
             raise ReportRefused(msg)
+
+
+def take_token(transaction: Transaction, nodes: Iterable[NodeRecord], node: NodeRecord) -> NodeRecord:
+    """Return a node as it is stored, once the token of the agent that asks is its only one.
+
+    Raises ReportRefused for an agent whose node was given up, or has another agent, since it was recognised.
+    """
+    stored = next((one for one in nodes if one.ref.id == node.ref.id), None)
+    if stored is not None and stored.state is not NodeState.LOST:
+        if stored.token_digest == node.token_digest:
+            return stored
+        if stored.next_digest == node.token_digest and node.token_since is not None:
+            transaction.nodes.put(renewed := stored.with_next_token(node.token_since))
+            return renewed
+    raise ReportRefused(f"Node {node.ref.name} has another agent by now, or was given up.")
 
 
 def _in_time(report: NodeReported, now: datetime) -> Iterable[EpochSample]:

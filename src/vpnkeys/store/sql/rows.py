@@ -101,6 +101,9 @@ def to_node(row: Mapping[Any, Any]) -> NodeRecord:
         None if first is None else PortRange(first, last),
         row["public_key"],
         row["token_digest"],
+        row["private_key"],
+        row["token_since"],
+        row["next_digest"],
     )
 
 
@@ -117,6 +120,9 @@ def node_row(node: NodeRecord) -> dict[str, object]:
         "last_port": None if node.ports is None else node.ports.last,
         "public_key": node.public_key,
         "token_digest": node.token_digest,
+        "private_key": node.private_key,
+        "token_since": node.token_since,
+        "next_digest": node.next_digest,
     }
 
 

@@ -203,10 +203,10 @@ class SqlStore:
         with self._reading() as connection:
             return SqlLedger(connection).counted_by_node()
 
-    def lives(self) -> tuple[EpochSample, ...]:
-        """Return all counters of the built-in node, by the life of its Xray."""
+    def lives(self, node_id: int = LOCAL.id) -> tuple[EpochSample, ...]:
+        """Return all counters of a node, by the life of its Xray."""
         with self._reading() as connection:
-            return SqlLedger(connection).lives()
+            return SqlLedger(connection).lives(node_id)
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted by hour."""

@@ -196,8 +196,8 @@ intents = Table(
     UniqueConstraint("node_id", "port"),
 )
 
-# Keys that must not work any more, whether their rows still exist or not. A row stays until the node has confirmed the
-# stop and the client that asked for it has been answered so.
+# Keys that must not work on a node any more, whether their rows still exist or not, and the key may live elsewhere by
+# now. A row stays until the node has confirmed the stop and the client that asked for it has been answered so.
 stops = Table(
     "stops",
     metadata,
@@ -206,7 +206,7 @@ stops = Table(
     Column("port", Integer, nullable=False),
     Column("at", DateTime, nullable=False),
     Column("is_confirmed", Boolean, nullable=False),
-    _node_id(),
+    _node_id(is_key=True),
 )
 
 # API tokens. The token itself is not stored: `digest` recognises it, `prefix` is the part that lists show.

@@ -11,6 +11,7 @@ from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent, event_of_gap
 from vpnkeys.domain.key import ID, Key, Keys
 from vpnkeys.domain.limits.near import Notice
+from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Gap
@@ -36,7 +37,8 @@ _DROP_INTENTS = delete(intents_table).where(_IS_OWN).returning(intents_table.c.k
 _ABANDONED_AFTER = timedelta(seconds=30)
 """Longer than a start can last: after it, the server that had the intent has ended, and others go on."""
 _INSERT_STOP = insert(stops_table)
-_DROP_STOP = delete(stops_table).where(stops_table.c.key_id == bindparam("of_id"))
+_IS_STOP = (stops_table.c.key_id == bindparam("of_id")) & (stops_table.c.node_id == bindparam("on_node"))
+_DROP_STOP = delete(stops_table).where(_IS_STOP)
 
 # Another key that has something of what an intent reserves.
 _HOLDER = (
@@ -184,20 +186,21 @@ class SqlTransaction:
         self._intents = tuple(intent for intent in self._intents if intent.key_id not in gone)
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
-        """Add stops, or replace those of the same keys; of several stops of one key, store the last."""
-        stops = tuple({stop.key_id: stop for stop in stops}.values())
-        self.drop_stops(stop.key_id for stop in stops)
+        """Add stops, or replace those of the same keys and nodes; of several such, store the last."""
+        stops = tuple({(stop.key_id, stop.node_id): stop for stop in stops}.values())
+        for node_id in {stop.node_id for stop in stops}:
+            self.drop_stops([stop.key_id for stop in stops if stop.node_id == node_id], node_id)
         for stop in stops:
             self._connection.execute(_INSERT_STOP, stop_row(stop))
         self._stops += stops
 
-    def drop_stops(self, key_ids: Iterable[str]) -> None:
-        """Remove the stops of these keys."""
+    def drop_stops(self, key_ids: Iterable[str], node_id: int = LOCAL.id) -> None:
+        """Remove the stops that a node has of these keys."""
         # Most changes have none to remove, and a statement for nothing costs as much as one that does something.
-        known = {stop.key_id for stop in self._stops}
+        known = {stop.key_id for stop in self._stops if stop.node_id == node_id}
         if gone := known.intersection(key_ids):
-            self._connection.execute(_DROP_STOP, [{"of_id": key_id} for key_id in gone])
-            self._stops = tuple(stop for stop in self._stops if stop.key_id not in gone)
+            self._connection.execute(_DROP_STOP, [{"of_id": key_id, "on_node": node_id} for key_id in gone])
+            self._stops = tuple(stop for stop in self._stops if stop.node_id != node_id or stop.key_id not in gone)
 
     def put_notices(self, notices: Mapping[str, Notice]) -> None:
         """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""

@@ -31,7 +31,9 @@ class SqlNodes:
         self._connection.execute(delete(nodes).where(nodes.c.id == node_id))
 
     def put_join(self, join: Join) -> None:
-        """Let an agent join."""
+        """Let an agent join, by this alone: earlier joins of the node that were not used are void."""
+        unused = (joins.c.node_id == join.node_id) & joins.c.used_at.is_(None)
+        self._connection.execute(update(joins).where(unused).values(used_at=joins.c.expires_at))
         self._connection.execute(insert(joins).values(asdict(join)))
 
     def take_join(self, digest: str, at: datetime) -> int | None:

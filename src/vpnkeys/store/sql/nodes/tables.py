@@ -29,6 +29,11 @@ nodes = Table(
     Column("last_port", Integer),
     Column("public_key", String(64), nullable=False, server_default=text("''")),
     Column("token_digest", String(64), nullable=False, server_default=text("''")),
+    # The private half of its REALITY key pair, for a machine that takes its place.
+    Column("private_key", String(64), nullable=False, server_default=text("''")),
+    # When the token was made, and the next one, which takes its place as soon as the agent uses it.
+    Column("token_since", DateTime),
+    Column("next_digest", String(64), nullable=False, server_default=text("''")),
     sqlite_autoincrement=True,
 )
 event.listen(nodes, "after_create", DDL("INSERT INTO nodes (name) VALUES ('local')"))  # type: ignore[no-untyped-call]
