@@ -111,7 +111,7 @@ def test_a_node_is_added_by_a_command_that_is_shown_once(anywhere: Visitor, serv
     dialog = page.locator("dialog[open]")
     expect(dialog.get_by_role("heading", name=re.compile("ams-1.* is waiting"))).to_be_visible()
     command = dialog.get_by_label("Command for the new machine").input_value()
-    assert command.startswith(f"vpnkeys agent join {service.base_url} --token vpnk_join")
+    assert command.startswith(f"sudo ./run --agent-join {service.base_url} --token vpnk_join")
     expect(dialog).to_contain_text(re.compile(r"It works once, until \d\d:\d\d \(in 1[45] minutes\)"))
     dialog.get_by_role("button", name="Copy command").press("Enter")
     expect(page.locator("#toasts")).to_contain_text("Copied")

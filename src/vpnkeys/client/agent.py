@@ -8,10 +8,12 @@ from pydantic import BaseModel, TypeAdapter
 
 from vpnkeys.client._calls import Call, checked, one, parsed
 from vpnkeys.client._client import Client
+from vpnkeys.client._waiting import Waiting
 from vpnkeys.wire.agents import Desired, Joined, JoinRequest, NewToken, Received, Report
 
 _DESIRED = TypeAdapter(Desired)
 _WAIT_S, _MARGIN_S = 50.0, 15.0
+_FOR_LONG = httpx.Timeout(_WAIT_S + _MARGIN_S, connect=_MARGIN_S)
 
 
 class ControlPlane:
@@ -19,12 +21,14 @@ class ControlPlane:
 
     def __init__(self, url: str, token: str, fingerprint: str | None) -> None:
         """Prepare connections; `fingerprint` is of the only certificate to trust. Raises ValueError."""
-        self._client = Client(url, None, fingerprint=fingerprint, timeout=_WAIT_S + _MARGIN_S)
+        self._client = Client(url, None, fingerprint=fingerprint, timeout=_MARGIN_S)
+        self._waiting = Waiting(Client(url, None, fingerprint=fingerprint))
         self.token = token
 
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
+        self._waiting.close()
 
     def join(self, request: JoinRequest) -> Joined:
         """Become a node. Raises Unauthorized for a token that is not valid any more."""
@@ -40,13 +44,14 @@ class ControlPlane:
         None when it has stayed so for 50 seconds.
         """
         asked = {"rev": rev, "ticket": ticket, "wait_s": _WAIT_S}
-        return self._client.send(
-            Call(_desired_in, "GET", "/agent/desired", {"params": asked, "headers": self._headers})
-        )
+        options = {"params": asked, "headers": self._headers, "timeout": _FOR_LONG}
+        return self._waiting.send(Call(_desired_in, "GET", "/agent/desired", options), rev)
 
     def report(self, report: Report) -> Received:
         """Say what the node has; when this returns, the control plane has stored it."""
-        return self._client.send(one(Received, "POST", "/agent/report", **self._saying(report)))
+        received = self._client.send(one(Received, "POST", "/agent/report", **self._saying(report)))
+        self._waiting.doubt(received.rev)
+        return received
 
     @property
     def _headers(self) -> dict[str, str]:

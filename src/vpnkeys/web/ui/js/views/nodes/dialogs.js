@@ -87,7 +87,9 @@ function whole(input) {
  * Shows the command by which a machine becomes the node: once, as its token is in it.
  * @param {Api.NodeMade} made
  */
-function commandDialog({ node, join_command: command, expires_at: expiresAt }) {
+function commandDialog({ node, join_command: bare, expires_at: expiresAt }) {
+  // As `vpnkeys nodes add` prints it: the whole set-up, services and all.
+  const command = bare.replace("vpnkeys agent join", "sudo ./run --agent-join");
   const shown = h("textarea", { class: "mono", readOnly: true, rows: 8, spellcheck: "false", "aria-label": t("nodes.command"), onfocus: selectAll, value: command });
   openDialog({
     title: t("nodes.made", { name: isolated(node) }),
