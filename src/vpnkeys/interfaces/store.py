@@ -17,36 +17,12 @@ from vpnkeys.domain.traffic import Bytes, EpochSample, Point, Samples, Tally, To
 from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.interfaces.ledger import Ledger
 from vpnkeys.interfaces.nodes import NodeBook
+from vpnkeys.interfaces.outbox import Outbox
 
 PATIENCE_S: Final = 5.0
 """How long a writer waits for the others."""
 BRIEFLY_S: Final = 0.3
 """The same for what is repeated anyway, and must not delay keys that have to stop."""
-
-
-class Outbox(Protocol):
-    """Stores webhooks and the deliveries to them, inside a write transaction."""
-
-    def put_webhook(self, webhook: Webhook) -> None:
-        """Add a webhook, or change the one with its id."""
-        ...
-
-    def delete_webhook(self, webhook_id: str) -> None:
-        """Remove a webhook with all its deliveries. A missing one is no error."""
-        ...
-
-    def settle(self, delivery: Delivery) -> None:
-        """Store the result of a try. No error when the webhook was removed meanwhile."""
-        ...
-
-    def retry_at(self, webhook_id: str, at: datetime) -> None:
-        """Let all deliveries that a webhook still waits for be tried at this time."""
-        ...
-
-    # A receiver that is off for weeks must not fill the disk, and deliveries show what went wrong lately.
-    def prune(self, delivered_before: datetime, given_up_before: datetime) -> None:
-        """Delete delivered and given-up deliveries whose event is older than the time for each."""
-        ...
 
 
 class Transaction(Protocol):
