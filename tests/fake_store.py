@@ -46,12 +46,12 @@ class FakeTransaction:
 
     def keys(self) -> tuple[Key, ...]:
         """Oldest first."""
-        return tuple(sorted(self.tables.keys.values(), key=lambda key: (key.created_at, key.id)))
+        return tuple(sorted(self.tables.keys.values(), key=lambda key: key.number))
 
     def insert(self, *keys: Key) -> None:
         """Add keys. Raises ValueError when one is not new in every respect."""
-        for key in keys:
-            self._insert(key)
+        for key in sorted(keys, key=lambda key: (key.created_at, key.id)):
+            self._insert(replace(key, number=max((one.number for one in self.tables.keys.values()), default=0) + 1))
 
     def _insert(self, key: Key) -> None:
         for other in self.tables.keys.values():
@@ -70,7 +70,7 @@ class FakeTransaction:
             if before.account != key.account:
                 raise ValueError(f"not the same key: {key}")
             self.entries += key_updated(before, key)
-        self.tables.keys |= there
+        self.tables.keys |= {key.id: replace(key, number=self.tables.keys[key.id].number) for key in there.values()}
         self.tables.revision += len(there)
         if len({(key.node.id, key.port) for key in self.tables.keys.values()}) != len(self.tables.keys):
             raise ValueError(f"two keys on one port: {keys}")

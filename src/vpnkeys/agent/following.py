@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from vpnkeys.domain.change import KeyChanges, Snapshot, UsedElsewhere
 from vpnkeys.domain.errors import Rejected, StopPending, XrayRefused
-from vpnkeys.domain.key import ID, Key, Keys, windows_of
+from vpnkeys.domain.key import ID, UNNUMBERED, Key, Keys, windows_of
 from vpnkeys.domain.limits import Limits, Window
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.service.keys import KeyService
@@ -140,4 +140,5 @@ def _key_of(wanted: WantedKey, known: Key | None) -> Key:
         flow=wanted.flow,
         limits=limits,
         first_uuid="" if wanted.account == wanted.uuid else wanted.account,
+        number=UNNUMBERED if known is None else known.number,
     )

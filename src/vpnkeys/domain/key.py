@@ -3,7 +3,7 @@
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, Self, TypeVar
@@ -15,6 +15,8 @@ from vpnkeys.domain.reality import Fingerprint, pad_short_id
 
 VISION = "xtls-rprx-vision"
 KEY_TAG_PREFIX = "key-"
+UNNUMBERED: Final = 2**31 - 1
+"""The number of a key that is not stored yet: it is newer than all that are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Key:
     had Vision. `port_assigned_at` is None while the key still has its first port. `is_active` is the operator's switch;
     `limit_status` is the result of the last check of the key's limits. `fingerprint` is None where the key follows the
     server's setting. `node` is where it lives: `port` is unique there, and all else that tells keys apart everywhere.
+    `number` is its place in the order in which keys were made, whatever the clock said; the store gives it.
     """
 
     id: str
@@ -45,6 +48,7 @@ class Key:
     fingerprint: Fingerprint | None = None
     first_uuid: str = ""
     node: NodeRef = LOCAL
+    number: int = field(default=UNNUMBERED, compare=False)
 
     @property
     def account(self) -> str:
@@ -93,7 +97,7 @@ UUID: Final[Callable[[Key], str]] = attrgetter("uuid")
 ACCOUNT: Final[Callable[[Key], str]] = attrgetter("account")
 PORT: Final[Callable[[Key], int]] = attrgetter("port")
 SHORT_ID: Final[Callable[[Key], str]] = attrgetter("whole_short_id")
-_AGE: Final = attrgetter("created_at", "id")
+_AGE: Final = attrgetter("number", "created_at", "id")
 
 
 class Index(Mapping[T, Key]):

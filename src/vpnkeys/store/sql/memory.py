@@ -21,7 +21,7 @@ from vpnkeys.store.sql.tables import stops as stops_table
 from vpnkeys.store.sql.tables import subscriptions as subscriptions_table
 from vpnkeys.store.sql.tables import tokens as tokens_table
 
-_ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
+_ALL_KEYS = select(keys_table).order_by(keys_table.c.number)
 _ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
 _ALL_SUBSCRIPTIONS = select(subscriptions_table).order_by(subscriptions_table.c.position)
 _ALL_NODES = select(nodes_table).order_by(nodes_table.c.id)
@@ -52,7 +52,9 @@ def read_changed(connection: Connection, old: Tables, generations: Mapping[str, 
         read = _read_keys(connection, found.get("nodes", old.nodes))
         # What has not changed stays the same object: what is kept of it is then right without a look at its fields.
         known = old.keys.by(ID)
-        found["keys"] = Keys(was if (was := known.get(key.id)) == key else key for key in read)
+        found["keys"] = Keys(
+            was if (was := known.get(key.id)) == key and was.number == key.number else key for key in read
+        )
     return replace(old, generations=generations, **found)
 
 

@@ -75,6 +75,7 @@ def to_key(row: Mapping[Any, Any], nodes: Mapping[int, NodeRef]) -> Key:
         limit_status=Status(row["judged"]),
         fingerprint=None if own is None else Fingerprint(own),
         node=nodes[row["node_id"]],
+        number=row["number"],
     )
 
 

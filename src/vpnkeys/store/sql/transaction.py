@@ -1,7 +1,7 @@
 """Implements a write transaction of an SQL database."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
@@ -96,11 +96,14 @@ class SqlTransaction:
         return self._stops
 
     def insert(self, *keys: Key) -> None:
-        """Add keys."""
-        for key in keys:
-            self._connection.execute(_INSERT_KEY, to_row(key))
-        self._change_keys((), keys)
-        self.entries += map(key_created, keys)
+        """Add keys, numbered from the newest one on: of several, those of an earlier time come first."""
+        # Only one transaction at a time makes keys, so that no other one gives the same numbers.
+        first = self._keys[-1].number + 1 if self._keys else 1
+        numbered = [replace(key, number=number) for number, key in enumerate(Keys.of(keys), first)]
+        for key in numbered:
+            self._connection.execute(_INSERT_KEY, {**to_row(key), "number": key.number})
+        self._change_keys((), numbered)
+        self.entries += map(key_created, numbered)
 
     def update(self, *keys: Key) -> None:
         """Change keys; they may swap ports.
@@ -108,7 +111,7 @@ class SqlTransaction:
         Ports must be unique after every statement, not only at the commit. So keys that move first get a spare port.
         """
         changed = {key.id: key for key in keys}
-        pairs = [(was, changed[was.id]) for was in self._keys.among(changed)]
+        pairs = [(was, replace(changed[was.id], number=was.number)) for was in self._keys.among(changed)]
         moving = [was for was, key in pairs if (was.node, was.port) != (key.node, key.port)]
         for node_id in {was.node.id for was in moving}:
             here = [was.id for was in moving if was.node.id == node_id]

@@ -35,7 +35,7 @@ const ORDERS = {
   used: (one, other) => usageOf(one.id).total - usageOf(other.id).total,
   expires: (one, other) => compare(one.expires_at ?? NEVER, other.expires_at ?? NEVER),
   port: (one, other) => one.port - other.port,
-  created: (one, other) => compare(one.created_at, other.created_at),
+  created: () => 0, // as the server lists them, in the order in which they were made: sorting is stable
 };
 const ORDER_NAMES = /** @type {Order[]} */ (Object.keys(ORDERS));
 // Of these columns the largest values come first.
@@ -121,7 +121,8 @@ export function keysView({ main, signal }) {
     };
     const keys = visibleKeys().filter((key) => (shown.status === "all" || key.status === shown.status) && (!shown.node || key.node === shown.node) && fits(key));
     const sign = shown.down ? -1 : 1;
-    return keys.sort((one, other) => sign * ORDERS[shown.by](one, other) || ORDERS.created(one, other));
+    if (shown.by === "created" && shown.down) keys.reverse();
+    return keys.sort((one, other) => sign * ORDERS[shown.by](one, other));
   }
 
   /**
