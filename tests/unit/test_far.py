@@ -30,6 +30,7 @@ from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.rotation import Renewal, rotate
 from vpnkeys.service.selftest import SelfTest
 from vpnkeys.service.subscriptions import SubscriptionService
+from vpnkeys.worker import NEVER
 
 NOW = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
 FAR = NodeWish(node="far")
@@ -342,6 +343,40 @@ def test_webhooks_hear_of_nodes() -> None:
     watch.look()
     told = [one.event for one in reversed(plane.world.store.deliveries("w", 10))]
     assert told == [Kind.NODE_SILENT, Kind.NODE_BACK, Kind.NODE_LOST]
+
+
+def test_nothing_is_looked_for_elsewhere_before_there_is_a_second_node() -> None:
+    """Both workers sleep on a server alone, and are woken by the first node that is made; then they look on."""
+    plane = Plane()
+    watch, woken = NodeWatch(plane.board, plane.world.clock), list[str]()
+    plane.board.on_made = lambda: woken.append("made")
+    assert plane.limits.look() == watch.look() == NEVER
+    with_agent(plane, "far")
+    assert woken == ["made"]
+    assert plane.limits.look() is None
+    assert watch.look() is None
+
+
+def test_another_server_of_the_database_may_make_the_second_node() -> None:
+    """No word of that comes here: both look again by themselves."""
+    plane = Plane()
+    plane.world.store.is_remote = True
+    for wait_s in (plane.limits.look(), NodeWatch(plane.board, plane.world.clock).look()):
+        assert wait_s is not None
+        assert wait_s <= 10
+
+
+def test_nodes_have_their_time_after_a_start_also_when_another_is_made() -> None:
+    """Else those whose agents have not been back yet would be told as silent."""
+    plane, _ = fleet()
+    watch = NodeWatch(plane.board, plane.world.clock)
+    watch.worker.start()
+    watch.look_soon()
+    status = watch.worker.status()
+    assert status is not None
+    assert not status.is_late
+    assert status.last_success_age_s is None
+    watch.worker.stop()
 
 
 def test_a_subscription_leaves_out_what_is_lost() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 from vpnkeys.bootstrap.certificate import Issuing, build_issuing
 from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, build_watch, xray_command
-from vpnkeys.bootstrap.parts import identity_of, reload_key_pair, subscriptions_of
+from vpnkeys.bootstrap.parts import identity_of, node_watch_of, reload_key_pair, subscriptions_of
 from vpnkeys.bootstrap.server import Server
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
@@ -32,7 +32,6 @@ from vpnkeys.service.limits.quotas import QuotaWatch
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.elsewhere import Elsewhere
 from vpnkeys.service.nodes.limits import FarLimits
-from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.restarts import Restarts
@@ -173,7 +172,7 @@ def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
     They are in order: each may use those before it, and all use Xray, which starts first and ends last.
     """
     server.monitor.problems = server.health.codes
-    node_watch = NodeWatch(server.elsewhere.board, server.keys.clock)
+    node_watch = node_watch_of(server.elsewhere.board, server.keys.clock, server.far_limits.worker)
     server.health.silent_nodes = node_watch.silent
     every_s = server.settings.traffic_interval_s
     sampler = (Sampler(server.traffic, every_s).worker,) if every_s > 0 else ()

@@ -9,11 +9,15 @@ from vpnkeys.domain.errors import ConfigUnwritable, KeyPairDamaged
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.operator import Operator
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.interfaces import Clock
 from vpnkeys.rundir import run_dir
+from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.subscriptions import SubscriptionService
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.store.files.secrets import REALITY_FILE, load_key_pair, save_key_pair
+from vpnkeys.worker import Worker
 
 _SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
 
@@ -59,3 +63,15 @@ def reload_key_pair(data_dir: Path, reconciler: Reconciler) -> None:
     except ValueError as error:
         raise KeyPairDamaged(str(error)) from error
     reconciler.site = replace(site, private_key=pair.private_key, public_key=pair.public_key)
+
+
+def node_watch_of(board: Board, clock: Clock, limits: Worker) -> NodeWatch:
+    """Return what watches nodes elsewhere; it and the worker of their limits sleep until there is one."""
+    watch = NodeWatch(board, clock)
+
+    def look() -> None:
+        limits.wake()
+        watch.look_soon()
+
+    board.on_made = look
+    return watch

@@ -7,7 +7,7 @@ from functools import partial
 
 from vpnkeys.bootstrap.certificate import Issuing, build_issuing
 from vpnkeys.bootstrap.node import build_watch
-from vpnkeys.bootstrap.parts import identity_of, reload_key_pair, subscriptions_of
+from vpnkeys.bootstrap.parts import identity_of, node_watch_of, reload_key_pair, subscriptions_of
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
 from vpnkeys.domain.errors import StartRefused
@@ -32,7 +32,6 @@ from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.elsewhere import Elsewhere
 from vpnkeys.service.nodes.limits import FarLimits
 from vpnkeys.service.nodes.retention import Retention
-from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.restarts import Restarts
@@ -189,7 +188,7 @@ def _system_of(settings: Settings, changer: KeyChanger, reporter: Reporter, traf
 
 def _add_workers(plane: ControlPlane, sender: Sender) -> None:
     """Let `/health` have the silent nodes, and add the workers: in order, as each may use those before it."""
-    node_watch = NodeWatch(plane.elsewhere.board, plane.keys.clock)
+    node_watch = node_watch_of(plane.elsewhere.board, plane.keys.clock, plane.far_limits.worker)
     plane.health.silent_nodes = node_watch.silent
     plane.workers.add(
         plane.far_limits.worker,

@@ -51,6 +51,7 @@ class NodeAdmin:
             join, text = new_join(made.ref.id, self.clock.now())
             transaction.nodes.put_join(join)
             transaction.record(Entry("node.created", str(made.ref.id), after=_facts(made)))
+        self.board.on_made()
         _log.info("node %s made", made.ref.name)
         return made, join, text
 

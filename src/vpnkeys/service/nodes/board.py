@@ -14,10 +14,12 @@ from typing import Final, NamedTuple
 from vpnkeys.domain.change import Stop
 from vpnkeys.domain.key import ID, Key, Keys, windows_of
 from vpnkeys.domain.limits import Status
-from vpnkeys.domain.nodes import NodeRef
+from vpnkeys.domain.nodes import LOCAL, NodeRef
 from vpnkeys.interfaces import Store
+from vpnkeys.worker import NEVER
 
 _MARKS_KNOWN: Final = 20
+_REST_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,21 @@ class Board:
     """Held while a change of keys elsewhere is decided on and stored, and never while an agent is waited for."""
     on_news: Callable[[int], None] = field(default=lambda _node_id: None, init=False)
     """Called with the id of a node for which there may be something new."""
+    on_made: Callable[[], object] = field(default=lambda: None, init=False)
+    """Called when a node was made: what sleeps while there is no other node has to look again."""
     _life: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _known: dict[int, _Known] = field(default_factory=dict, init=False)
     _changed: Condition = field(default_factory=Condition, init=False)
+
+    def has_others(self) -> bool:
+        """Return whether there is a node besides the built-in one. Raises StoreUnavailable."""
+        return any(record.ref.id != LOCAL.id for record in self.store.nodes())
+
+    @property
+    def rest_s(self) -> float:
+        """How long to rest while there is none: until one is made here; another server of a database may make one."""
+        return _REST_S if self.store.is_remote else NEVER
 
     def wanted(self, node_id: int) -> Wanted:
         """Return what a node should have now. Raises StoreUnavailable."""
