@@ -16,16 +16,24 @@ from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.subscriptions import SubscriptionService
 from vpnkeys.settings import Settings, SettingsError
+from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.store.files.secrets import REALITY_FILE, load_key_pair, save_key_pair
 from vpnkeys.worker import Worker
 
 _SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
 
 
-def subscriptions_of(settings: Settings, reconciler: Reconciler, clock: SystemClock) -> SubscriptionService:
-    """Return the use cases about subscriptions, which end with their keys even while the database stores no stop."""
+def subscriptions_of(
+    settings: Settings, reconciler: Reconciler, clock: SystemClock, served: CertificateFiles
+) -> SubscriptionService:
+    """Return the use cases about subscriptions, which end with their keys even while the database stores no stop.
+
+    Behind a public URL there is a proxy, with a certificate of its own.
+    """
     operator = Operator(settings.operator_name, settings.support_url, settings.announcement)
-    return SubscriptionService(reconciler.store, clock, settings.base_url, reconciler.stops.keys, operator)
+    is_self_signed = (lambda: False) if settings.public_url else served.is_self_signed
+    keys = reconciler.stops.keys
+    return SubscriptionService(reconciler.store, clock, settings.base_url, keys, operator, is_self_signed)
 
 
 def identity_of(settings: Settings, pair: KeyPair) -> ServerIdentity:

@@ -149,6 +149,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "status": ("how it is, or how it ended", "success"),
     "Problem.status": ("the HTTP status", 404),
     "WebhookTried.status": ("the HTTP status of the receiver's answer; null: none came", 200),
+    "self_signed": ("whether most apps refuse the address: the certificate is self-signed", False),
     "subject": ("the id of what was changed; empty for the server as a whole", _ID),
     "success": ("whether it succeeded", None),
     "synced": ("whether both sides agree", None),

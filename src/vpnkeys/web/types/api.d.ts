@@ -302,6 +302,7 @@ declare namespace Api {
     key_id: string;
     url: string;
     created_at: string;
+    self_signed: boolean;
   }
 
   interface Traffic {

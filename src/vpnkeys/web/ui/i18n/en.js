@@ -246,6 +246,7 @@ export default {
   "sub.none": "An address that the customer’s app loads regularly, with usage and expiry.",
   "sub.exists": "Created {date}. A new address replaces the old one.",
   "sub.once": "Give it to the customer now: it is not shown again.",
+  "sub.self-signed": "Most apps will refuse it: the server’s certificate is self-signed. Give the server a DNS name and a trusted certificate, and make the address again; or send the link, which works without one.",
   "sub.address": "Address of the customer’s page",
   "sub.make": "Make address",
   "sub.renew": "New address",
