@@ -125,7 +125,7 @@ export default {
   "tokens.rotate-do": "Replace",
   "tokens.rotated": "Replaced",
   "tokens.overlap": "The old one works for",
-  "tokens.hours": "hours",
+  "tokens.hours": { one: "hour", other: "hours" },
   "tokens.overlap-hint": "0 ends it at once.",
   "tokens.revoke": "Revoke",
   "tokens.revoking": "Revoking {name}…",

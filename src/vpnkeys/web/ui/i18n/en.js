@@ -143,7 +143,7 @@ export default {
   "key.audit": "Changes",
 
   "fact.online": "Online now",
-  "fact.of": " of {most} devices",
+  "fact.of": { one: " of {n} device", other: " of {n} devices" },
   "fact.seen": "Last seen",
   "fact.expires": "Expires",
   "fact.limit": "Traffic limit",
@@ -171,7 +171,7 @@ export default {
   "limits.none": "none",
   "limits.never": "never",
   "limits.expires": "Expires",
-  "limits.plus": "+{n} days",
+  "limits.plus": { one: "+{n} day", other: "+{n} days" },
   "limits.traffic": "Traffic",
   "limits.unit": "Unit of traffic",
   "limits.window": "Per",
@@ -200,7 +200,7 @@ export default {
   "window.month-from": "a month from day…",
   "window.days": "the last days…",
   "window.per.month-from": "a month from day {n}",
-  "window.per.days": "in the last {n} days",
+  "window.per.days": { one: "in the last {n} day", other: "in the last {n} days" },
 
   "delete.one": "Deleting {name}…",
   "delete.many": { one: "Deleting {n} key…", other: "Deleting {n} keys…" },
@@ -210,7 +210,7 @@ export default {
 
   "extend.title": { one: "Extend {n} key", other: "Extend {n} keys" },
   "extend.by": "By",
-  "extend.unit": "days",
+  "extend.unit": { one: "day", other: "days" },
   "extend.days": { one: "{n} day", other: "{n} days" },
   "extend.do": "Extend",
   "extend.done": { one: "{n} key expires later", other: "{n} keys expire later" },

@@ -125,7 +125,7 @@ export default {
   "tokens.rotate-do": "Заменить",
   "tokens.rotated": "Заменён",
   "tokens.overlap": "Старый работает ещё",
-  "tokens.hours": "часов",
+  "tokens.hours": { one: "час", few: "часа", many: "часов", other: "часа" },
   "tokens.overlap-hint": "0 — перестаёт сразу.",
   "tokens.revoke": "Отозвать",
   "tokens.revoking": "Отзывается {name}…",

@@ -143,7 +143,7 @@ export default {
   "key.audit": "Изменения",
 
   "fact.online": "Сейчас в сети",
-  "fact.of": " из {most} устройств",
+  "fact.of": { one: " из {n} устройства", few: " из {n} устройств", many: " из {n} устройств", other: " из {n} устройства" },
   "fact.seen": "Был в сети",
   "fact.expires": "Истекает",
   "fact.limit": "Лимит трафика",
@@ -171,7 +171,7 @@ export default {
   "limits.none": "нет",
   "limits.never": "никогда",
   "limits.expires": "Истекает",
-  "limits.plus": "+{n} дней",
+  "limits.plus": { one: "+{n} день", few: "+{n} дня", many: "+{n} дней", other: "+{n} дня" },
   "limits.traffic": "Трафик",
   "limits.unit": "Единица трафика",
   "limits.window": "За",
@@ -200,7 +200,7 @@ export default {
   "window.month-from": "за месяц с числа…",
   "window.days": "за последние дни…",
   "window.per.month-from": "за месяц с {n}-го числа",
-  "window.per.days": "за последние дни ({n})",
+  "window.per.days": { one: "за последний {n} день", few: "за последние {n} дня", many: "за последние {n} дней", other: "за последние {n} дня" },
 
   "delete.one": "Удаляется {name}…",
   "delete.many": { one: "Удаляется {n} ключ…", few: "Удаляются {n} ключа…", many: "Удаляются {n} ключей…", other: "Удаляются {n} ключа…" },
@@ -210,7 +210,7 @@ export default {
 
   "extend.title": { one: "Продлить {n} ключ", few: "Продлить {n} ключа", many: "Продлить {n} ключей", other: "Продлить {n} ключа" },
   "extend.by": "На",
-  "extend.unit": "дней",
+  "extend.unit": { one: "день", few: "дня", many: "дней", other: "дня" },
   "extend.days": { one: "{n} день", few: "{n} дня", many: "{n} дней", other: "{n} дня" },
   "extend.do": "Продлить",
   "extend.done": { one: "{n} ключ продлён", few: "{n} ключа продлены", many: "{n} ключей продлены", other: "{n} ключа продлены" },

@@ -158,7 +158,7 @@ function copyButton(text) {
 function factsOf(key, used) {
   const limit = key.traffic_limit_bytes;
   return [
-    ["fact.online", used.devices === null ? "?" : number(used.devices), key.max_devices ? t("fact.of", { most: key.max_devices }) : ""],
+    ["fact.online", used.devices === null ? "?" : number(used.devices), key.max_devices ? t("fact.of", { n: key.max_devices }) : ""],
     ["fact.seen", when(used.lastSeen)],
     ["fact.expires", key.expires_at ? when(key.expires_at, "time") : h("span", { class: "muted" }, unused(key))],
     ["fact.limit", limit ? `${bytes(limit)} ${perWindow(key.traffic_limit_window)}` : none()],
