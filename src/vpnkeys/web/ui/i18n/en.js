@@ -119,6 +119,7 @@ export default {
   "keys.count": { one: "{n} key", other: "{n} keys" },
   "keys.count-of": { one: "{found} of {n} key", other: "{found} of {n} keys" },
   "keys.none": "No keys yet",
+  "keys.go": "To the keys",
   "keys.none-text": "A key gives one customer access: it has its own port, link and QR code.",
   "keys.no-match": "Nothing matches",
   "keys.no-match-text": "No key has these words and this status.",
