@@ -88,7 +88,7 @@ def introduction(settings: Settings, version: str, fingerprint: str, api_key: st
     return [
         *lines,
         "",
-        "The first key:  vpnkeys keys add me && vpnkeys keys show --qr ID",
+        "The first key, with its link:  vpnkeys keys add me --qr",
         "The data of a server in the foreground (./data) are not used; vpnkeys backup and restore copy them.",
     ]
 

@@ -5,6 +5,8 @@ import signal
 import sys
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from shlex import quote
 from types import FrameType
 from typing import Annotated
 
@@ -211,6 +213,12 @@ def _leave() -> None:
     os._exit(0)
 
 
+def _own_command() -> str:
+    """Return how this program is called: in the foreground it is seldom on the PATH."""
+    called = Path(sys.argv[0])
+    return quote(str(called)) if called.name == "vpnkeys" else f"{quote(sys.executable)} -m vpnkeys"
+
+
 def _introduce(server: Server | ControlPlane, settings: Settings) -> None:
     url = settings.base_url
     say(f"vpnkeys {__version__} serves {url}")
@@ -221,7 +229,9 @@ def _introduce(server: Server | ControlPlane, settings: Settings) -> None:
     say(f"data directory: {settings.data_dir}")
     say(f"certificate (SHA-256): {server.certificate.fingerprint()}")
     if server.new_api_key is not None:
-        say(f"\nAPI key, shown this once: {server.new_api_key}\n\nThe first key:\n")
+        say(f"\nAPI key, shown this once: {server.new_api_key}\n\nThe first key, in another terminal, with its link:\n")
+        say(f"  VPNKEYS_DATA_DIR={quote(str(settings.data_dir.absolute()))} {_own_command()} keys add me --qr\n")
+        say("or by the API:\n")
         # -k, because the certificate of a first start is self-signed, and curl cannot check a fingerprint.
         say(f"  curl -k {url}/api/keys -H 'X-API-Key: {server.new_api_key}' \\")
         say("       -H 'Content-Type: application/json' -d '{\"name\": \"me\"}'\n")
