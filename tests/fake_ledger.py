@@ -81,7 +81,7 @@ class FakeLedger:
     tables: Tables
     on_gap: Callable[[Gap, int], None] = lambda _gap, _node_id: None
 
-    def merge(self, samples: Samples, at: datetime) -> None:
+    def merge(self, samples: Samples, at: datetime) -> dict[str, Bytes]:
         """Keep the highest counters, and in which hour they rose."""
         known = {key.account for key in self.tables.keys.values()}
         sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
@@ -94,6 +94,7 @@ class FakeLedger:
         for uuid, more in added.items():
             self._add_to_hour(uuid, _hour_of(at), more)
             self.tables.accounts[uuid] = replace(self._account(uuid), last_seen_at=at)
+        return added
 
     def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:
         """Ended by us."""

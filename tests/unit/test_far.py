@@ -1,10 +1,12 @@
 """Keys of nodes elsewhere: 200 when their agent has confirmed it, and nothing is lost or left over when it has not."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Thread
 
 import pytest
+from tests.fake_store import FakeStore
 from tests.support.fleet import FAR_PORTS, Agent, Plane, with_agent
 from tests.support.memory import World
 
@@ -17,12 +19,14 @@ from vpnkeys.domain.errors import (
     NodeRefused,
     NodeSilent,
     PortsExhausted,
+    StoreUnavailable,
 )
 from vpnkeys.domain.event import Kind
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import LOCAL, NodeState, NodeWish
+from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.webhook import Webhook
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.nodes.board import Board, Confirmed, Wanted
@@ -276,6 +280,36 @@ def test_limits_strike_on_the_node_and_are_known_here() -> None:
     plane.limits.look()
     assert not has(agent, dated)
     assert plane.keys.get(dated.id).status is Status.EXPIRED
+
+
+def test_a_look_at_limits_is_at_what_was_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at all keys; what the database did not tell is looked at the next time."""
+    plane, agent = fleet()
+    key, other = make(plane, Limits(traffic_bytes=1000)), make(plane, Limits(traffic_bytes=1000))
+    plane.limits.look()
+    agent.world.node.carry(agent.world.customer(key), 600, 600)
+    agent.world.enforcer.traffic.collect()
+    agent.report()
+    agent.is_silent = True  # asking what it should have, it would be told what all its keys have used
+    asked = list[set[str]]()
+    used_bytes = FakeStore.used_bytes
+
+    def asking(
+        store: FakeStore, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()
+    ) -> Mapping[str, int]:
+        asked.append({*since})
+        if len(asked) == 1:
+            raise StoreUnavailable("not now")
+        return used_bytes(store, since, fresh)
+
+    monkeypatch.setattr(FakeStore, "used_bytes", asking)
+    with pytest.raises(StoreUnavailable):
+        plane.limits.look()
+    for _ in range(2):
+        plane.limits.look()
+    assert {*map(frozenset, asked)} == {frozenset({key.account})}, "what the others have used is known"
+    assert plane.keys.get(key.id).status is Status.LIMITED
+    assert plane.keys.get(other.id).status is Status.ACTIVE
 
 
 def test_what_only_this_server_can_do_is_refused() -> None:

@@ -5,15 +5,18 @@ from datetime import datetime
 from typing import Protocol
 
 from vpnkeys.domain.nodes import LOCAL
-from vpnkeys.domain.traffic import Samples
+from vpnkeys.domain.traffic import Bytes, Samples
 
 
 class Ledger(Protocol):
     """Keeps the accounts of traffic, inside a write transaction."""
 
     # The highest counter of each key, node and epoch counts, so that neither order nor repetition of samples matters.
-    def merge(self, samples: Samples, at: datetime) -> None:
-        """Merge a sample that was taken at this time. Idempotent; counters of unknown keys are left out."""
+    def merge(self, samples: Samples, at: datetime) -> Mapping[str, Bytes]:
+        """Merge a sample that was taken at this time; return what that added, by UUID, without what is zero.
+
+        Idempotent; counters of unknown keys are left out.
+        """
         ...
 
     def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:

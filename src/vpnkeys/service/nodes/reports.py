@@ -47,7 +47,7 @@ class ReportService:
     board: Board
     clock: Clock
     refusals: Refusals
-    on_traffic: Callable[[], None] = lambda: None
+    on_traffic: Callable[[Mapping[str, Bytes]], None] = lambda _added: None
     _online: dict[int, Mapping[str, int]] = field(default_factory=dict, init=False)
     _hosts: dict[int, HostState] = field(default_factory=dict, init=False)
 
@@ -60,11 +60,12 @@ class ReportService:
         self._refuse_others(node, report)
         self.refusals.settle()
         node_id, now = node.ref.id, self.clock.now()
+        more = list[Mapping[str, Bytes]]()
         with self._store.write() as transaction:
             take_token(transaction, self._store.nodes(), node)
             for samples, at, has_ended in _in_time(report, now):
                 mine = replace(samples, node_id=node_id)
-                transaction.ledger.merge(mine, at)
+                more.append(transaction.ledger.merge(mine, at))
                 if has_ended:
                     transaction.ledger.end_epoch(mine.epoch, at, node_id)
             transaction.nodes.put_sighting(node_id, replace(report.sighting, at=now))
@@ -74,8 +75,8 @@ class ReportService:
         self._online[node_id] = report.online
         self._hosts[node_id] = HostState(report.cpu_share, (report.sent_at - now).total_seconds())
         self.board.confirm(node_id, report.mark, report.failed, report.ticket)
-        if any(life.samples.usage for life in report.lives):
-            self.on_traffic()
+        for added in more:
+            self.on_traffic(added)
         return wanted
 
     def online(self) -> Mapping[str, int]:

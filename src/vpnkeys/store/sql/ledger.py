@@ -62,12 +62,13 @@ class SqlLedger:
     _connection: Connection
     on_gap: Callable[[Gap, int], None] = lambda _gap, _node_id: None
 
-    def merge(self, samples: Samples, at: datetime) -> None:
-        """Merge a sample. Counters of keys that do not exist, or were deleted, are left out."""
+    def merge(self, samples: Samples, at: datetime) -> dict[str, Bytes]:
+        """Merge a sample; return what it added. Counters of keys that do not exist, or were deleted, are left out."""
         added = raise_counters(self._connection, samples)
         self._note_epoch(samples, at, grew=bool(added))
         history.add(self._connection, at, added)
         self._note_seen(tuple(added), at)
+        return added
 
     def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:
         """Store that this epoch (life of a node's Xray) ended in order, after its last sample."""
