@@ -249,10 +249,10 @@ class FakeStore:
         self._answer()
         return digest in self.memory.tables.joins
 
-    def sightings(self) -> Mapping[int, Sighting]:
+    def sightings(self, node_id: int | None = None) -> Mapping[int, Sighting]:
         """As last committed."""
         self._answer()
-        return dict(self.memory.tables.sightings)
+        return {one: seen for one, seen in self.memory.tables.sightings.items() if node_id in {None, one}}
 
     def revision(self) -> int:
         """As last committed."""

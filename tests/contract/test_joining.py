@@ -170,7 +170,8 @@ def test_the_last_sighting_is_kept(store: Store) -> None:
     for one in (seen, replace(seen, at=NOON + SECOND, names=())):
         with store.write() as transaction:
             transaction.nodes.put_sighting(node.ref.id, one)
-        assert store.sightings() == {node.ref.id: one}
+        assert store.sightings() == store.sightings(node.ref.id) == {node.ref.id: one}
+        assert store.sightings(node.ref.id + 1) == {}
     assert store.nodes() is before or store.nodes() == before
 
 

@@ -219,12 +219,6 @@ class Keys(tuple[Key, ...]):  # noqa: SLOT001 - a tuple takes no slots of its ow
         """Return those of the keys that live on a node: these keys themselves where all do."""
         return self if self._counted()[node_id] == len(self) else self.by_node().get(node_id, Keys())
 
-    def off(self, node_id: int) -> "Keys":
-        """Return those of the keys that live on other nodes."""
-        if self._counted()[node_id] == len(self):
-            return Keys()
-        return Keys.of(key for key in self if key.node.id != node_id)
-
     def by_node(self) -> "Mapping[int, Keys]":
         """Return the keys of each node that has any, by its id."""
         if self._of_nodes is None:
@@ -253,9 +247,20 @@ class Keys(tuple[Key, ...]):  # noqa: SLOT001 - a tuple takes no slots of its ow
         changed = Keys(keys)
         if self._count is not None:  # carried on, as what one change costs must not grow with the keys
             changed._count = self._count - Counter(key.node.id for key in left) + Counter(key.node.id for key in come)
+        changed._of_nodes = None if self._of_nodes is None else _changed_on(self._of_nodes, left, come)
         for what, known in tuple(self._by.items()):  # another thread may look for something new meanwhile
             changed._by[what] = known.changed(left, come)
         return changed
+
+
+def _changed_on(of_nodes: Mapping[int, Keys], *changes: Iterable[Key]) -> Mapping[int, Keys]:
+    """Return the keys of each node without the first of `changes` and with the second; of others the same objects."""
+    here: dict[int, tuple[list[Key], list[Key]]] = {}
+    for way, keys in enumerate(changes):
+        for key in keys:
+            here.setdefault(key.node.id, ([], []))[way].append(key)
+    now = {one: of_nodes.get(one, Keys()).changed(map(ID, gone), come) for one, (gone, come) in here.items()}
+    return {one: keys for one, keys in {**of_nodes, **now}.items() if keys}
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,8 +179,8 @@ class Store(Protocol):
         """Return whether there was ever a join with this digest, be it used or expired, of a node that is there."""
         ...
 
-    def sightings(self) -> Mapping[int, Sighting]:
-        """Return how nodes elsewhere were last seen, by id; those that never were are left out."""
+    def sightings(self, node_id: int | None = None) -> Mapping[int, Sighting]:
+        """Return how nodes elsewhere were last seen, by id; those that never were are left out. None: of all nodes."""
         ...
 
     def revision(self) -> int:

@@ -47,7 +47,8 @@ def _uuids(store: Store) -> tuple[str, ...] | None:
     """
     try:
         keys, stops = Keys.of(store.keys()), store.stops()
-        left = keys.off(LOCAL.id).among(stop.key_id for stop in stops if stop.node_id == LOCAL.id) if stops else ()
+        stopped = keys.among(stop.key_id for stop in stops if stop.node_id == LOCAL.id) if stops else ()
+        left = (key for key in stopped if key.node.id != LOCAL.id)
         return tuple(key.account for key in (*keys.on(LOCAL.id), *left))
     except StoreUnavailable:
         return None

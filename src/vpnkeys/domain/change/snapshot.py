@@ -17,7 +17,7 @@ from vpnkeys.domain.reality import pad_short_id
 class Snapshot:
     """The data that a decision may read. The callables only read too; none of them changes anything.
 
-    Keys, intents and stops are those of one node; `elsewhere` are the keys of all others.
+    Keys, intents and stops are those of one node; `everywhere` are the keys of all nodes.
     """
 
     keys: tuple[Key, ...]
@@ -28,7 +28,7 @@ class Snapshot:
     is_free: Callable[[int], bool]
     chance: Random
     node: NodeRef = LOCAL
-    elsewhere: Keys = field(default_factory=Keys)
+    everywhere: Keys = field(default_factory=Keys)
 
     @property
     def taken_ports(self) -> frozenset[int]:
@@ -50,13 +50,13 @@ class Snapshot:
     @property
     def taken_short_ids(self) -> Taken:
         """The short ids that no new key may have, with all their digits."""
-        known = tuple(keys.by(SHORT_ID) for keys in (Keys.of(self.keys), self.elsewhere))
+        known = tuple(keys.by(SHORT_ID) for keys in (Keys.of(self.keys), self.everywhere))
         return Taken(known, {pad_short_id(one.short_id) for one in self.intents})
 
     @property
     def taken_uuids(self) -> Taken:
         """The UUIDs that no new key may have: of keys, of intents, and of stops that are not confirmed."""
-        known = tuple(keys.by(what) for keys in (Keys.of(self.keys), self.elsewhere) for what in (UUID, ACCOUNT))
+        known = tuple(keys.by(what) for keys in (Keys.of(self.keys), self.everywhere) for what in (UUID, ACCOUNT))
         pending = {stop.uuid for stop in self.stops if not stop.is_confirmed}
         return Taken(known, {intent.uuid for intent in self.intents} | pending)
 

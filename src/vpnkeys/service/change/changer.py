@@ -161,7 +161,7 @@ class KeyChanger:
             used_bytes=lambda since: used_bytes(since, fresh),
             is_free=self.reconciler.host.is_free,
             chance=self.chance,
-            elsewhere=keys.off(LOCAL.id),
+            everywhere=keys,
         )
 
     def _write_stops_and_intents(self, snapshot: Snapshot, stages: Stages, patience_s: float) -> None:

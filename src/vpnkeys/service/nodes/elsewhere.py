@@ -48,14 +48,17 @@ class Elsewhere:
 
     def choose(self, wish: NodeWish) -> tuple[NodeRecord, ...]:
         """Return the nodes to try for a new key, best first. Raises what `placement.choose` raises."""
-        return choose(self.candidates(), wish)
+        return choose(self.candidates(wish), wish)
 
-    def candidates(self) -> dict[int, Candidate]:
-        """Return all nodes as they are now, by id."""
-        seen, now = self.store.sightings(), self.clock.now()
+    def candidates(self, wish: NodeWish = ANY_NODE) -> dict[int, Candidate]:
+        """Return the nodes as they are now, by id: all, or the one that is wished for alone."""
+        records, now = self.store.nodes(), self.clock.now()
+        # Of many nodes, one that was asked for alone is looked at; where there is no such, the error names them all.
+        asked = [one for one in records if wish.node in {one.ref.name, str(one.ref.id)}]
+        seen = self.store.sightings(asked[0].ref.id if asked else None)
         keys = Keys.of(self.store.keys()).by_node()
         candidates = dict[int, Candidate]()
-        for record in self.store.nodes():
+        for record in asked or records:
             is_local = record.ref.id == LOCAL.id
             state = state_of(record, seen.get(record.ref.id), now)
             if is_local:

@@ -79,7 +79,7 @@ class FarRoad:
             is_free=lambda port: not self.board.is_taken(self._id, port),
             chance=self.chance,
             node=self.record.ref,
-            elsewhere=keys.off(self._id),
+            everywhere=keys,
         )
 
     def supply(self, _drafts: Collection[Draft]) -> Supply:
@@ -101,12 +101,12 @@ class FarRoad:
         return "" if name in self._names() else f"it does not work on node {self.record.ref.name} now"
 
     def _names(self) -> tuple[str, ...]:
-        seen = self._store.sightings().get(self._id)
+        seen = self._store.sightings(self._id).get(self._id)
         return () if seen is None else seen.names
 
     def _require_heard(self) -> None:
         """Raise NodeSilent for a node that cannot confirm a start now."""
-        state = state_of(self.record, self._store.sightings().get(self._id), self.clock.now())
+        state = state_of(self.record, self._store.sightings(self._id).get(self._id), self.clock.now())
         if state not in {NodeState.UP, NodeState.DRAINED}:
             msg = f"Node {self.record.ref.name} is {state}. Nothing was changed; try again when it is up."
             raise NodeSilent(msg)

@@ -134,7 +134,7 @@ class Mover:
         names, ids = self._names(there), [key.id for key in keys]
 
         def decide(seen: Snapshot) -> KeyChanges:
-            known = seen.elsewhere.by(ID)
+            known = seen.everywhere.by(ID)
             coming = [key for one in ids if (key := known.get(one)) is not None and key.node.id == source.ref.id]
             ports = ports_for(there.pool, seen, [None] * len(coming))
             placed = (self._placed(key, seen, port, names) for key, port in zip(coming, ports, strict=True))

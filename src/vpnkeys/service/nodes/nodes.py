@@ -130,7 +130,7 @@ class NodeService:
     def get(self, id_or_name: str) -> NodeReport:
         """Return a node as it is now. Raises NodeNotFound, StoreUnavailable."""
         record = find_node(self.records(), id_or_name)
-        report = self._report(record, self._store.sightings().get(record.ref.id))
+        report = self._report(record, self._store.sightings(record.ref.id).get(record.ref.id))
         return self._whole(report, self._store.counted_by_node())
 
     @property

@@ -100,13 +100,13 @@ class ReportService:
 
     def _refuse_others(self, node: NodeRecord, report: NodeReported) -> None:
         """Refuse counters of keys that have never lived there. Those of deleted keys are left out by the ledger."""
-        others = Keys.of(self._store.keys()).off(node.ref.id).by(ACCOUNT)
-        foreign = {account for life in report.lives for account in life.samples.usage if account in others}
+        known, mine = Keys.of(self._store.keys()).by(ACCOUNT), node.ref.id
+        named = (known.get(account) for life in report.lives for account in life.samples.usage)
+        foreign = {key.account: key.id for key in named if key is not None and key.node.id != mine}
         if foreign:
-            stops = self._store.stops()
-            leaving = {stop.key_id for stop in stops if stop.node_id == node.ref.id}
-            counted = {uuid for life in self._store.lives(node.ref.id) for uuid in life.samples.usage}
-            foreign = {one for one in foreign - counted if others[one].id not in leaving}
+            leaving = {stop.key_id for stop in self._store.stops() if stop.node_id == mine}
+            counted = {uuid for life in self._store.lives(mine) for uuid in life.samples.usage}
+            foreign = {one: key_id for one, key_id in foreign.items() if one not in counted and key_id not in leaving}
         if foreign:
             name = node.ref.name
             msg = f"Node {name} reported {len(foreign)} counters of keys that live on other nodes; none is counted."

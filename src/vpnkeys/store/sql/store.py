@@ -120,10 +120,10 @@ class SqlStore:
         with self._reading() as connection:
             return knows_join(connection, digest)
 
-    def sightings(self) -> Mapping[int, Sighting]:
+    def sightings(self, node_id: int | None = None) -> Mapping[int, Sighting]:
         """Return how nodes elsewhere were last seen, by id."""
         with self._reading() as connection:
-            return read_sightings(connection)
+            return read_sightings(connection, node_id)
 
     def revision(self) -> int:
         """Return a number that grows with each change of keys."""

@@ -56,9 +56,12 @@ def knows_join(connection: Connection, digest: str) -> bool:
     return connection.execute(select(joins.c.node_id).where(joins.c.digest == digest)).first() is not None
 
 
-def read_sightings(connection: Connection) -> Mapping[int, Sighting]:
-    """Return how nodes were last seen, by id."""
+def read_sightings(connection: Connection, node_id: int | None) -> Mapping[int, Sighting]:
+    """Return how nodes were last seen, by id; None: all of them."""
+    wanted = select(sightings)
+    if node_id is not None:
+        wanted = wanted.where(sightings.c.node_id == node_id)
     return {
-        node_id: Sighting(at, version, xray_version, tuple(filter(None, names.split(","))))
-        for node_id, at, version, xray_version, names in connection.execute(select(sightings))
+        number: Sighting(at, version, xray_version, tuple(filter(None, names.split(","))))
+        for number, at, version, xray_version, names in connection.execute(wanted)
     }
