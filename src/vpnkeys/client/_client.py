@@ -25,6 +25,8 @@ from vpnkeys.client._webhooks import AsyncWebhooks, Webhooks
 from vpnkeys.wire.health import Health, Info
 
 _HEALTH = TypeAdapter(Health)
+# An agent reports every ten seconds, and a handshake for each costs more. The server closes others' before.
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15)
 
 TIMEOUT_S = 30.0
 """Making a key may wait some seconds for a server name; restarting Xray takes a few."""
@@ -221,5 +223,6 @@ def _options(
         "headers": {"X-API-Key": api_key} if api_key else {},
         "verify": context_for(verify=verify, fingerprint=fingerprint),
         "timeout": timeout,
+        "limits": _LIMITS,
         "trust_env": not is_loopback(url.host),  # a proxy of the environment has no business on loopback
     }
