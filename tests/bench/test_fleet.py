@@ -235,7 +235,7 @@ async def _cost_of_posts(empty: EmptyApp, count: int) -> float:
     before = procfs.cpu_s(empty.child.pid)
     for _ in range(count):
         await way.ask(request)
-    way.close()
+    await way.end()
     return (procfs.cpu_s(empty.child.pid) - before) / count
 
 
@@ -247,7 +247,7 @@ async def _handshakes(empty: EmptyApp, count: int) -> float:
         async with turns:
             way = Way(empty.port, "127.0.0.1", context, Totals(), 60)
             await way.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            way.close()
+            await way.end()
 
     began = time.monotonic()
     await asyncio.gather(*(one() for _ in range(count)))

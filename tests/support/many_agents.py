@@ -89,6 +89,14 @@ class Way:
             self.close()
         return status, body
 
+    async def end(self) -> None:
+        """Close the connection, and wait until it is."""
+        writer = self._writer
+        self.close()
+        if writer is not None:
+            with suppress(OSError):
+                await writer.wait_closed()
+
     def close(self) -> None:
         """Forget the connection."""
         if self._writer is not None:
