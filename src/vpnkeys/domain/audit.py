@@ -1,7 +1,7 @@
 """Entries of the audit log: what changed, with the values before and after. The store writes them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -9,11 +9,14 @@ from types import MappingProxyType
 from vpnkeys.domain.actor import Actor
 from vpnkeys.domain.change import KeyChanges
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Limits
 
 Facts = Mapping[str, object]
 """JSON values by field name."""
 
 NOTHING: Facts = MappingProxyType({})
+
+_LIMITS = tuple(limit.name for limit in fields(Limits))
 
 
 class Outcome(StrEnum):
@@ -123,7 +126,7 @@ def _facts(key: Key) -> dict[str, object]:
 
     The UUID and the short id are left out: they grant access, and the log is never deleted.
     """
-    limits = {name: _json(value) for name, value in asdict(key.limits).items()}
+    limits = {name: _json(getattr(key.limits, name)) for name in _LIMITS}
     return {
         "name": key.name,
         "note": key.note,
