@@ -107,6 +107,7 @@ def test_a_new_machine_serves_the_old_links(
         link = link_of(plane, key)
         with XrayClient(link) as client:
             use(client, byte_server)
+            assert wait_until(lambda: counted(plane, key) >= 2 * KNOWN_BYTES), old.log()
             old.stop()
             member = json.loads((old.data_dir / "agent.json").read_bytes())
             new.replace()

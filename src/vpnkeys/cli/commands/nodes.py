@@ -93,8 +93,8 @@ def drain(remote: Remote, node: NodeName) -> None:
 def replace(remote: Remote, node: NodeName) -> None:
     """Print the command by which a new machine takes a node's place, with all its links: once, within 15 minutes.
 
-    Until then all stays as it is; from then on the former machine's agent opens nothing. End it there first, so that
-    its last bytes are counted.
+    Until then all stays as it is; from then on the former machine's agent opens nothing, and what that machine has not
+    reported is not counted: end it there.
     """
     made = remote.server.nodes.replace(node)
     told = f"A new machine can take the place of node {made.node.name}, whose address is {made.node.address}."
