@@ -10,6 +10,7 @@ from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL, Join, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import (
@@ -58,6 +59,7 @@ class Tables:
     revision: int = 0
     last_node: int = LOCAL.id
     nodes: list[NodeRecord] = field(default_factory=lambda: [NodeRecord(LOCAL, "default", 1, None)])
+    doors: dict[str, Door] = field(default_factory=dict)
     joins: dict[str, Join] = field(default_factory=dict)
     sightings: dict[int, Sighting] = field(default_factory=dict)
     usage: dict[tuple[str, LifeName], Bytes] = field(default_factory=dict)

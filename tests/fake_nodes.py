@@ -5,6 +5,7 @@ from datetime import datetime
 
 from tests.fake_ledger import Tables
 from vpnkeys.domain.nodes import Join, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,11 @@ class FakeNodes:
     def put_sighting(self, node_id: int, sighting: Sighting) -> None:
         """The last one."""
         self.tables.sightings[node_id] = sighting
+
+    def put_door(self, door: Door) -> None:
+        """By its tag."""
+        self.tables.doors[door.tag] = door
+
+    def remove_door(self, tag: str) -> None:
+        """If there is one."""
+        self.tables.doors.pop(tag, None)

@@ -19,6 +19,7 @@ from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key, spelled
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, EpochSample, Gap, Point, Samples, Tally, Total, Traffic
@@ -243,6 +244,11 @@ class FakeStore:
         """As last committed."""
         self._answer()
         return tuple(self.memory.tables.nodes)
+
+    def doors(self) -> tuple[Door, ...]:
+        """As last committed."""
+        self._answer()
+        return tuple(sorted(self.memory.tables.doors.values(), key=lambda door: door.port))
 
     def knows_join(self, digest: str) -> bool:
         """As last committed."""

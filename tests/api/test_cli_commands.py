@@ -70,6 +70,8 @@ COMMANDS = {
     "POST /api/nodes/{node_id}/move": "nodes move {node} --to local",
     "POST /api/nodes/{node_id}/replace": "nodes replace {node}",
     "DELETE /api/nodes/{node_id}": "nodes rm {node}",
+    "GET /api/doors": "import doors",
+    "DELETE /api/doors/{tag}": "import close-door {door} --yes",
     "GET /api/tokens": "tokens list",
     "POST /api/tokens": "tokens add bot --scope keys --expires 2031-01-01",
     "POST /api/tokens/{token_id}/rotate": "tokens rotate {token} --overlap-hours 1",

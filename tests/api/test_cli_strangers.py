@@ -63,6 +63,7 @@ _TEST = {"key_id": X, "works": True, "code": X, "detail": X, "egress": {"works":
 _PLACE = {"node": X, "port": 10001, "link": X}
 _MOVED = {"key_id": X, "uuid": X, "name": X, "old": _PLACE, "new": _PLACE}
 _NOT_MOVED = {"key_id": X, "name": X, "code": X, "detail": X}
+_DOOR = {"tag": X, "port": 1, "keys": 1, "imported_keys": 1, "state": X, "server_names": [X]}
 _NODE = {
     "id": 1,
     "name": X,
@@ -107,6 +108,8 @@ ANSWERS: dict[str, tuple[str, object]] = {
     "nodes move x": ("/api/nodes/x/move", {"node": X, "moved": [_MOVED], "failed": [_NOT_MOVED], "has_stopped": False}),
     "nodes drain x": ("/api/nodes/x", _NODE),
     "nodes rm x": ("/api/nodes/x", {"message": X}),
+    "import doors": ("/api/doors", [_DOOR]),
+    "import close-door x --yes": ("/api/doors/x", {"message": X}),
     "tokens list": ("/api/tokens", [_TOKEN]),
     "tokens add x --scope read": ("/api/tokens", _TOKEN),
     "tokens add x --scope read -q": ("/api/tokens", _TOKEN),

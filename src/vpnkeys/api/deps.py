@@ -16,6 +16,7 @@ from vpnkeys.server.news import News
 from vpnkeys.server.pools import SharedCall
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
+from vpnkeys.service.change.doors import DoorService
 from vpnkeys.service.health.health import HealthReport
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.limits.enforcer import Enforcer
@@ -103,6 +104,7 @@ async def key(key_id: KeyId, keys: KeysDep) -> Key:
 AccessControlDep = Annotated[AccessControl, Depends(access_control)]
 AuditDep = Annotated[AuditLog, Depends(_service(lambda services: services.audit))]
 BackupsDep = Annotated[BackupService, Depends(_service(lambda services: services.backups))]
+DoorsDep = Annotated[DoorService, Depends(_service(lambda services: services.doors))]
 EnforcerDep = Annotated[Enforcer, Depends(_service(lambda services: services.enforcer))]
 FeedDep = Annotated[Feed, Depends(feed)]
 HealthDep = Annotated[SharedCall[HealthReport], Depends(health)]

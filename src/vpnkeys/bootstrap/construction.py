@@ -20,6 +20,7 @@ from vpnkeys.ops.data_dir import api_key, certificate, key_pair, reserve_keeper
 from vpnkeys.ops.overview import OverviewKeeper
 from vpnkeys.ops.startover import refuse_starting_over
 from vpnkeys.ops.vitals import Monitor, connection_facts, host_facts
+from vpnkeys.service.change.at_doors import with_doors
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.drift import DriftWatch
@@ -132,10 +133,11 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
 def _core(settings: Settings, xray: XrayBinary) -> _Core:
     engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
     pair, guard = key_pair(settings), build_guard(settings)
-    site = identity_of(settings, pair)
+    store = SqlStore(engine, pair.public_key)
+    site = with_doors(identity_of(settings, pair), store.doors())
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
     node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
-    reconciler, clock = _reconciler_of(settings, SqlStore(engine, pair.public_key), node, site), SystemClock()
+    reconciler, clock = _reconciler_of(settings, store, node, site), SystemClock()
     traffic, journal = TrafficService(reconciler.store, node, clock), FileStopJournal(settings.data_dir)
     reconciler.stops.journal, reconciler.stops.samples = journal, traffic.unstored
     changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)

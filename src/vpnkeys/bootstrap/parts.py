@@ -77,6 +77,7 @@ def node_watch_of(board: Board, clock: Clock, limits: Worker) -> NodeWatch:
     """Return what watches nodes elsewhere; it and the worker of their limits sleep until there is one."""
     watch = NodeWatch(board, clock)
 
+    # Each sleeps until it is woken, so both are.
     def look() -> None:
         limits.wake()
         watch.look_soon()

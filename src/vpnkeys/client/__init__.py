@@ -20,6 +20,7 @@ caller repeat `create` safely.
 from vpnkeys.client._audit import Audit
 from vpnkeys.client._backups import Backups
 from vpnkeys.client._client import AsyncClient, Client
+from vpnkeys.client._doors import Doors
 from vpnkeys.client._errors import (
     ApiError,
     NotFound,
@@ -41,6 +42,7 @@ from vpnkeys.client._webhooks import Webhooks
 from vpnkeys.wire.audit import AuditRecord
 from vpnkeys.wire.backups import BackupFile
 from vpnkeys.wire.base import Answer
+from vpnkeys.wire.doors import Door, DoorClosed
 from vpnkeys.wire.health import Health, Info
 from vpnkeys.wire.keys import Deleted, DeletedMany, Done, EgressTest, Key, KeyConfig, KeyLink, KeyTest, MadeKey
 from vpnkeys.wire.nodes import (
@@ -124,6 +126,9 @@ __all__ = [
     "DeletedMany",
     "Delivery",
     "Done",
+    "Door",
+    "DoorClosed",
+    "Doors",
     "EgressTest",
     "Health",
     "HostLoad",

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from vpnkeys.client._audit import AsyncAudit, Audit
 from vpnkeys.client._backups import AsyncBackups, Backups
 from vpnkeys.client._calls import AsyncPart, Call, Part, Request, checked, one, parsed, text
+from vpnkeys.client._doors import AsyncDoors, Doors
 from vpnkeys.client._events import EventReader, StreamEvent
 from vpnkeys.client._http import AsyncHttp, Http, is_loopback
 from vpnkeys.client._keys import AsyncKeys, Keys
@@ -103,6 +104,7 @@ class Client(Part, ClientRequests):
         self._http = Http(client)
         self.keys = Keys(self._http)
         self.nodes = Nodes(self._http)
+        self.doors = Doors(self._http)
         self.traffic = AllKeysTraffic(self._http)
         self.subscriptions = Subscriptions(self._http)
         self.system = System(self._http)
@@ -174,6 +176,7 @@ class AsyncClient(AsyncPart, ClientRequests):
         self._http = AsyncHttp(client)
         self.keys = AsyncKeys(self._http)
         self.nodes = AsyncNodes(self._http)
+        self.doors = AsyncDoors(self._http)
         self.traffic = AsyncAllKeysTraffic(self._http)
         self.subscriptions = AsyncSubscriptions(self._http)
         self.system = AsyncSystem(self._http)

@@ -255,6 +255,7 @@ class Keys(tuple[Key, ...]):  # noqa: SLOT001 - a tuple takes no slots of its ow
 
 def _changed_on(of_nodes: Mapping[int, Keys], *changes: Iterable[Key]) -> Mapping[int, Keys]:
     """Return the keys of each node without the first of `changes` and with the second; of others the same objects."""
+    # A node without a change keeps its object, by which a worker that follows it sees that nothing is to do.
     here: dict[int, tuple[list[Key], list[Key]]] = {}
     for way, keys in enumerate(changes):
         for key in keys:

@@ -11,6 +11,7 @@ from vpnkeys.domain.event import NewEvent
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Bytes, EpochSample, Point, Samples, Tally, Total, Traffic
@@ -173,6 +174,10 @@ class Store(Protocol):
 
         As of the last look while a database elsewhere is silent.
         """
+        ...
+
+    def doors(self) -> tuple[Door, ...]:
+        """Return all doors, by port. Cheap enough to call each time, and as of the last look likewise."""
         ...
 
     def knows_join(self, digest: str) -> bool:

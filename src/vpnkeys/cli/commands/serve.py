@@ -29,6 +29,7 @@ from vpnkeys.server.notify import notifier_of
 from vpnkeys.server.serving import check_certificate, public_sockets, serve_until_asked
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
+from vpnkeys.service.change.doors import DoorService
 from vpnkeys.service.nodes.admin import NodeAdmin
 from vpnkeys.service.nodes.fleet import Fleet
 from vpnkeys.service.nodes.moving import Mover
@@ -129,6 +130,7 @@ def _services(server: Server | ControlPlane) -> Services:
     return Services(
         audit=AuditLog(store),
         backups=BackupService(store, server.daily_backup),
+        doors=DoorService(server.reconciler),
         enforcer=server.enforcer,
         fleet=_fleet(server),
         health=server.health,

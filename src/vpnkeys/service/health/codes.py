@@ -23,6 +23,7 @@ class Code(StrEnum):
     DRIFT_RETURNS = "drift_returns"
     PORT_TAKEN = "port_taken"
     PORTS_RESERVED = "ports_reserved"
+    DOOR_CLOSED = "door_closed"
     CONFIG_UNFIT = "config_unfit"
     CONFIG_LEFT_OUT = "config_left_out"
     CONFIG_COMMENTS = "config_comments"
@@ -112,6 +113,10 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         Code.PORT_TAKEN: Trouble(
             "Another program, another server or an inbound of yours has a port of a key: its customers may not get in.",
             "`vpnkeys system ports-status` names it; stop that program, or `vpnkeys keys set ID --port 0`",
+        ),
+        Code.DOOR_CLOSED: Trouble(
+            "Another program has the port of a door: old links of imported keys do not work.",
+            "stop that program, which may be the old panel's Xray; or `vpnkeys import close-door TAG`",
         ),
         Code.PORTS_RESERVED: Trouble(
             "Inbounds of your own in config.json have ports of VPNKEYS_PORT_RANGE. They stay; no new key gets one.",

@@ -141,6 +141,9 @@ class Health:
 
     def _in_database(self) -> Iterator[tuple[Code, str]]:
         taken = self.reconciler.taken.ports | self.reconciler.taken.shared
+        if closed := taken & {door.port for door in self.reconciler.site.doors}:
+            yield Code.DOOR_CLOSED, f"port {', '.join(map(str, sorted(closed)))}"
+            taken -= closed
         try:
             keys, has_pending = self._read()
         except (Unavailable, TimeoutError):

@@ -63,6 +63,10 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "Порт ключа занят другой программой, другим сервером или вашим inbound: клиенты могут не подключиться.",
             "`vpnkeys system ports-status` назовёт его; остановите ту программу или `vpnkeys keys set ID --port 0`",
         ),
+        Code.DOOR_CLOSED: Text(
+            "Порт двери занят другой программой: старые ссылки перенесённых ключей не работают.",
+            "остановите ту программу, возможно, это Xray прежней панели; или `vpnkeys import close-door TAG`",
+        ),
         Code.PORTS_RESERVED: Text(
             "У ваших inbound в config.json порты из VPNKEYS_PORT_RANGE. Они остаются; ключи этих портов не получат.",
             "`vpnkeys system ports-status` назовёт их; перенесите их за пределы диапазона",

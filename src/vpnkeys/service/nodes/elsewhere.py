@@ -61,6 +61,7 @@ class Elsewhere:
         for record in asked or records:
             is_local = record.ref.id == LOCAL.id
             state = state_of(record, seen.get(record.ref.id), now)
+            # No agent reports of the built-in node: its server is here, or it takes no keys.
             if is_local:
                 state = record.state if self.has_local else NodeState.DRAINED
             ports = self.pool if is_local else record.ports or _NO_PORTS

@@ -29,10 +29,10 @@ _JOB: Final = Job(
     late_after_s=10.0,
     expected=(Unavailable,),
 )
+# Keys whose use one look reads from the database at most; the others come with the next.
 _READ_AT_ONCE: Final = 500
-"""Keys whose use one look reads from the database at most; the others come with the next."""
+# Another server that shares the database takes reports too, of which nothing is known here.
 _READ_AGAIN_AFTER: Final = timedelta(minutes=5)
-"""Another server that shares the database takes reports too, of which nothing is known here."""
 
 
 @dataclass(frozen=True, slots=True)

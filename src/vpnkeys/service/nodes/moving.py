@@ -25,8 +25,8 @@ from vpnkeys.service.nodes.placement import choose
 
 _log = logging.getLogger(__name__)
 
+# Keys that move in one change: an agent starts so many well within the time for which it is waited.
 _AT_ONCE: Final = 50
-"""Keys that move in one change: an agent starts so many well within the time for which it is waited."""
 
 _TRIES: Final = 3
 

@@ -9,8 +9,8 @@ from vpnkeys.domain.actor import Actor, acting, current_actor
 from vpnkeys.domain.audit import Entry, Outcome
 from vpnkeys.interfaces import Store
 
+# For so long, one record stands for all refusals of its kind.
 A_WHILE_S: Final = 600.0
-"""For so long, one record stands for all refusals of its kind."""
 _MOST_KINDS: Final = 1000
 
 

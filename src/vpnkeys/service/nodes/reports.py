@@ -92,6 +92,7 @@ class ReportService:
 
         A key that lives elsewhere by now is finished here: its last counters are in the report.
         """
+        # As this transaction sees them: a key that has just moved back must not be finished by an older report.
         keys = Keys.of(transaction.keys()).by(ID)
         pending = [stop for stop in transaction.stops() if stop.node_id == node_id and not stop.is_confirmed]
         moved = {one.id for stop in pending if (one := keys.get(stop.key_id)) is not None and one.node.id != node_id}

@@ -54,10 +54,7 @@ _GAPS = (
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """Implements `interfaces.Ledger` on one connection.
-
-    `on_gap` is called for each gap that it finds, with the node's id.
-    """
+    """Implements `interfaces.Ledger` on one connection; `on_gap` is called for each gap, with the node's id."""
 
     _connection: Connection
     on_gap: Callable[[Gap, int], None] = lambda _gap, _node_id: None

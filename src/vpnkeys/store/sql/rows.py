@@ -1,7 +1,7 @@
 """Converts keys, tokens and records of the audit log to rows and back."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from vpnkeys.domain.change import Intent, Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.nodes import NodeRecord, NodeRef, NodeState
+from vpnkeys.domain.nodes.door import Door, Member
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import Fingerprint
 from vpnkeys.domain.subscription import Subscription
@@ -124,6 +125,21 @@ def node_row(node: NodeRecord) -> dict[str, object]:
         "private_key": node.private_key,
         "token_since": node.token_since,
         "next_digest": node.next_digest,
+    }
+
+
+def to_door(row: Mapping[Any, Any]) -> Door:
+    """Return the door of a row."""
+    lists = {name: tuple(orjson.loads(row[name])) for name in ("server_names", "short_ids")}
+    return Door(**{**row, **lists, "members": tuple(Member(*member) for member in orjson.loads(row["members"]))})
+
+
+def door_row(door: Door) -> dict[str, object]:
+    """Return the columns of a door."""
+    return asdict(door) | {
+        "server_names": orjson.dumps(door.server_names).decode(),
+        "short_ids": orjson.dumps(door.short_ids).decode(),
+        "members": orjson.dumps([astuple(member) for member in door.members]).decode(),
     }
 
 

@@ -17,6 +17,7 @@ from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Bytes, EpochSample, Point, Samples, Tally, Total, Traffic
@@ -34,11 +35,9 @@ from vpnkeys.store.sql.tables import idempotency, limit_notices
 from vpnkeys.store.sql.transaction import SqlTransaction
 from vpnkeys.store.sql.writers import Writers
 
-_LEAST_S = 0.05
-"""How long a writer waits for the database's lock at least, also when it has used up its time in the queue."""
-
+_LEAST_S = 0.05  # a writer waits so long for the database's lock, also when its time in the queue is used up
+# The most that a writer waits for others in a database elsewhere, so that a request has its answer within 3 s.
 _REMOTE_PATIENCE_S = 1.5
-"""The most that a writer waits for others in a database elsewhere, so that a request has its answer within 3 s."""
 
 
 class SqlStore:
@@ -106,6 +105,10 @@ class SqlStore:
         Which keys are of this server's own node has to be known then too: they are stopped without the database.
         """
         return self._last_known().nodes
+
+    def doors(self) -> tuple[Door, ...]:
+        """Return all doors, by port; as of the last look while a database elsewhere is silent."""
+        return self._last_known().doors
 
     def _last_known(self) -> Tables:
         try:

@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from vpnkeys.store.sql.nodes.tables import metadata, nodes
+from vpnkeys.store.sql.nodes.tables import doors, metadata, nodes
 from vpnkeys.store.sql.triggers import add_triggers
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "KEPT",
     "audit",
     "deliveries",
+    "doors",
     "epochs",
     "generations",
     "idempotency",
@@ -292,5 +293,5 @@ generations = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-KEPT = (keys, tokens, subscriptions, webhooks, intents, stops, nodes)
+KEPT = (keys, tokens, subscriptions, webhooks, intents, stops, nodes, doors)
 add_triggers(metadata, [table.name for table in KEPT])

@@ -7,8 +7,9 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from vpnkeys.domain.nodes import Join, NodeRecord, Sighting
-from vpnkeys.store.sql.nodes.tables import joins, nodes, sightings
-from vpnkeys.store.sql.rows import node_row
+from vpnkeys.domain.nodes.door import Door
+from vpnkeys.store.sql.nodes.tables import doors, joins, nodes, sightings
+from vpnkeys.store.sql.rows import door_row, node_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ class SqlNodes:
         here = sightings.c.node_id == node_id
         if not self._connection.execute(update(sightings).where(here).values(row)).rowcount:
             self._connection.execute(insert(sightings).values(node_id=node_id, **row))
+
+    def put_door(self, door: Door) -> None:
+        """Add a door, or replace the one with its tag."""
+        self.remove_door(door.tag)
+        self._connection.execute(insert(doors).values(door_row(door)))
+
+    def remove_door(self, tag: str) -> None:
+        """Remove a door, if there is one with this tag."""
+        self._connection.execute(delete(doors).where(doors.c.tag == tag))
 
 
 def knows_join(connection: Connection, digest: str) -> bool:

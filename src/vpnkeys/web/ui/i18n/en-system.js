@@ -195,6 +195,8 @@ export default {
   "audit.backup.made": "Backup made",
   "audit.backup.downloaded": "Backup downloaded",
   "audit.subscription.rotated": "Customer’s page: new address",
+  "audit.door.opened": "Door for old links opened",
+  "audit.door.closed": "Door for old links closed",
   "audit.node.created": "Node made",
   "audit.node.changed": "Node changed",
   "audit.node.removed": "Node removed",

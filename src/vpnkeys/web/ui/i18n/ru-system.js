@@ -195,6 +195,8 @@ export default {
   "audit.backup.made": "Создана копия",
   "audit.backup.downloaded": "Скачана копия",
   "audit.subscription.rotated": "Страница клиента: новый адрес",
+  "audit.door.opened": "Открыта дверь для старых ссылок",
+  "audit.door.closed": "Закрыта дверь для старых ссылок",
   "audit.node.created": "Создан узел",
   "audit.node.changed": "Изменён узел",
   "audit.node.removed": "Убран узел",
