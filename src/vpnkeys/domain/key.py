@@ -15,8 +15,7 @@ from vpnkeys.domain.reality import Fingerprint, pad_short_id
 
 VISION = "xtls-rprx-vision"
 KEY_TAG_PREFIX = "key-"
-UNNUMBERED: Final = 2**31 - 1
-"""The number of a key that is not stored yet: it is newer than all that are."""
+UNNUMBERED: Final = 2**31 - 1  # of a key that is not stored yet, which is newer than all that are
 
 
 @dataclass(frozen=True, slots=True)
