@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import ParamSpec, TypeVar
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.webhook import Delivery, SendWebhook, Webhook, signed_headers
 from vpnkeys.interfaces import Clock, Store
 from vpnkeys.worker import AsyncWorker, Job
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -56,13 +60,21 @@ class Sender:
         Raises Unavailable when the database does not answer.
         """
         # Webhook and delivery are read anew for each try: one may be changed or removed while the other is sent.
-        while (webhook := self._active(webhook_id)) is not None:
-            delivery = next(iter(self.store.unsettled(webhook_id, 1)), None)
+        while (webhook := await self._asked(self._active, webhook_id)) is not None:
+            delivery = next(iter(await self._asked(self.store.unsettled, webhook_id, 1)), None)
             if delivery is None or not delivery.is_due(self.clock.now()):
                 return
-            tried = await self._try(webhook, delivery)
-            with self.store.write() as transaction:
-                transaction.outbox.settle(tried)
+            await self._asked(self._settle, await self._try(webhook, delivery))
+
+    async def _asked(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what the database says; one elsewhere is asked in a thread, as no event loop may wait for it."""
+        if self.store.is_remote:
+            return await asyncio.to_thread(ask, *args, **kwargs)
+        return ask(*args, **kwargs)
+
+    def _settle(self, tried: Delivery) -> None:
+        with self.store.write() as transaction:
+            transaction.outbox.settle(tried)
 
     async def _try(self, webhook: Webhook, delivery: Delivery) -> Delivery:
         headers = signed_headers(webhook, delivery.event_id, delivery.event, delivery.body, self.clock.now())
@@ -94,14 +106,17 @@ class Sender:
         Raises the first error of the tasks that ended since the last look, after the others have started.
         """
         failures = self._take_failures()
-        active = [webhook.id for webhook in self.store.webhooks() if webhook.is_active]
+        active = [webhook.id for webhook in await self._asked(self.store.webhooks) if webhook.is_active]
         for webhook_id in active:
             # One task a webhook, because two would send its events out of order.
-            if webhook_id not in self._under_way and self.store.unsettled(webhook_id, 1):
+            if webhook_id in self._under_way:
+                continue
+            waiting = await self._asked(self.store.unsettled, webhook_id, 1)
+            if waiting:
                 self._under_way[webhook_id] = asyncio.create_task(self.deliver_due(webhook_id))
         if active and time.monotonic() - self._pruned_at >= _PRUNE_EVERY_S:
             self._pruned_at = time.monotonic()
-            self.prune()
+            await self._asked(self.prune)
         if failures:
             raise failures[0]
 
