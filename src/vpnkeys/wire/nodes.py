@@ -144,7 +144,7 @@ class KeyPlace(Answer):
 
     node: NodeName
     port: Annotated[int, Field(examples=[10001])]
-    link: Annotated[str, Field(examples=["vless://…"])]
+    link: Annotated[str, Field(description="its link there", examples=["vless://…"])]
 
 
 class KeyMoved(Answer):
