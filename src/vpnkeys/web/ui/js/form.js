@@ -2,7 +2,7 @@
 import { h, newId, setText } from "./dom.js";
 
 /**
- * Returns the input with its label, and a hint and unit if there are any; a unit may follow the number in the input.
+ * Returns the input with its label, and with hint and unit where they are given; a unit may follow the number in the input.
  * @param {string} label
  * @param {Page.Field} input
  * @param {{ hint?: string, unit?: string | ((n: number) => string), after?: Page.Child }} [more]
