@@ -210,7 +210,7 @@ def test_a_key_is_made_where_it_is_wanted(
     page.get_by_role("button", name="New key").first.click()
     where = page.get_by_label("Where")
     expect(where).to_be_visible()
-    page.get_by_label("Name").fill("placed")
+    page.get_by_label("Name", exact=True).fill("placed")
     if choice is not None:
         value = where.locator("option").filter(has_text=re.compile(f"^{choice}")).get_attribute("value")
         where.select_option(value)
