@@ -197,13 +197,13 @@ class KeyService:
 
     def at(self, id_or_uuid: str) -> "KeyService":
         """Return the use cases of the node on which a key lives, or where it is to stop. Raises StoreUnavailable."""
-        ((there, _),) = self._by_node([id_or_uuid])
-        return there
+        return next(there for there, _ in self._by_node([id_or_uuid]))
 
     def _placed(self, wish: NodeWish, make: Callable[["KeyService"], T]) -> T:
         """Return what is made on the best node, or on the next one when that is silent. Raises what `make` raises."""
-        elsewhere = self.elsewhere
-        if elsewhere is None or elsewhere.leaves_no_choice(wish):
+        elsewhere, records = self.elsewhere, self.reconciler.store.nodes()
+        is_alone = len(records) == 1 and records[0].takes_all
+        if elsewhere is None or (is_alone and wish == ANY_NODE and elsewhere.has_local):
             return make(self)
         *others, last = elsewhere.choose(wish)
         for record in others:

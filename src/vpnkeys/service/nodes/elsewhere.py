@@ -34,11 +34,6 @@ class Elsewhere:
         """Return the database."""
         return self.board.store
 
-    def leaves_no_choice(self, wish: NodeWish) -> bool:
-        """Return whether a new key can only be on the built-in node."""
-        records = self.store.nodes()
-        return self.has_local and wish == ANY_NODE and len(records) == 1 and records[0].takes_all
-
     def is_here(self, record: NodeRecord) -> bool:
         """Return whether this server runs the node itself. Raises KeyElsewhere when another one does."""
         if record.ref.id == LOCAL.id and not self.has_local:

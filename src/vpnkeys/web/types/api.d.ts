@@ -113,7 +113,7 @@ declare namespace Api {
 
   interface ServiceStates {
     api: "running";
-    xray: "running" | "down";
+    xray: "running" | "down" | "absent";
     database: "ok" | "down";
   }
 

@@ -291,7 +291,6 @@ export default {
   "span.7d": "7 d",
   "span.30d": "30 d",
   "span.90d": "90 d",
-
   "traffic.history": "All keys",
   "traffic.most": "Most used",
   "traffic.share": "Share",

@@ -291,7 +291,6 @@ export default {
   "span.7d": "7 д",
   "span.30d": "30 д",
   "span.90d": "90 д",
-
   "traffic.history": "Все ключи",
   "traffic.most": "Больше всех",
   "traffic.share": "Доля",
