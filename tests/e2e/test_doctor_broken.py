@@ -150,6 +150,7 @@ def test_no_server(target: RealityTarget) -> None:
         assert {found["check"] for found in report.findings} == CHECKS - {
             "health",
             "drift",
+            "nodes",
             "kernel",
             "self-test",
             "descriptors",
