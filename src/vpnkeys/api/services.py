@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
-from vpnkeys.service.change.doors import DoorService
 from vpnkeys.service.health.health import Health
 from vpnkeys.service.health.overview import Overview
 from vpnkeys.service.health.vitals import Vitals
@@ -32,7 +31,6 @@ class Services:
 
     audit: AuditLog
     backups: BackupService
-    doors: DoorService
     enforcer: Enforcer
     fleet: Fleet
     health: Health
