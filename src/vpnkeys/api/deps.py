@@ -124,7 +124,6 @@ async def asked_nodes(
 
 AskedNodesDep = Annotated[tuple[NodeRef, ...], Depends(asked_nodes)]
 MetricsDep = Annotated[Metrics, Depends(metrics)]
-RenderedKeysDep = Annotated[RenderedKeys, Depends(rendered_keys)]
 ReporterDep = Annotated[Reporter, Depends(_service(lambda services: services.reporter))]
 SelfTestDep = Annotated[SelfTest, Depends(_service(lambda services: services.selftest))]
 ServicesDep = Annotated[Services, Depends(_service(lambda services: services))]

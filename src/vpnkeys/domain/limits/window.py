@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
-ROLLING_DAYS_MAX = 90
-"""Traffic is kept by hour for so many days, and a reset within a day could not be told in what is kept of it after."""
-
+# Rolling windows of 90 days at most: traffic is kept by hour for so long, and a reset within a day could not be told in
+# what is kept of it after.
 WINDOW_FORM = r"total|day|week|month|month@([1-9]|[12][0-9]|3[01])|([1-9]|[1-8][0-9]|90)d"
 
 

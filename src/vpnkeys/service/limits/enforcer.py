@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Self
 
 from vpnkeys.domain.errors import Unavailable
@@ -12,6 +12,7 @@ from vpnkeys.domain.key import ACCOUNT, Key, Keys
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.limits.devices import Device, surplus
 from vpnkeys.service.keys import KeyService
+from vpnkeys.service.limits.dates import DueDates
 from vpnkeys.service.limits.notices import LimitNotices
 from vpnkeys.service.limits.striking import enforce_limits
 from vpnkeys.service.traffic import TrafficService
@@ -20,7 +21,6 @@ from vpnkeys.worker import Job, Worker
 _LOOK_EVERY_S = 1.0
 _SAMPLE_EVERY_S = 2.0
 _ALL_EVERY_S = 10.0
-_ALWAYS, _NEVER = datetime.min, datetime.max  # noqa: DTZ901 - UTC without an offset, as everywhere
 _JOB = Job(
     name="enforcer",
     failing="limits could not be checked",
@@ -36,34 +36,25 @@ _JOB = Job(
 class _Watched:
     """Which of the keys have limits of each kind; it is the same until keys change.
 
-    `limited` are the accounts of those that are used up: each may start again when its port is free. From `expires_at`
-    on, a key has to expire that has not. Before `expired_until`, one has expired too early: it was
-    extended, or the clock was set back.
+    `limited` are the accounts of those that are used up: each may start again when its port is free.
     """
 
     keys: tuple[Key, ...]
     counting: Keys
     limited: frozenset[str]
     with_devices: Mapping[str, Key]
-    expires_at: datetime
-    expired_until: datetime
+    dates: DueDates
 
     @classmethod
     def of(cls, keys: tuple[Key, ...]) -> Self:
         """Return the limits of these keys."""
-        dates = [(key.limit_status is Status.EXPIRED, key.limits.expires_at) for key in keys]
         return cls(
             keys,
             Keys(key for key in keys if key.limits.traffic_bytes is not None or key.limits.is_waiting),
             frozenset(key.account for key in keys if key.limit_status is Status.LIMITED),
             {key.account: key for key in keys if key.serves and key.limits.max_devices is not None},
-            min((at for has_expired, at in dates if at and not has_expired), default=_NEVER),
-            max((at or _NEVER for has_expired, at in dates if has_expired), default=_ALWAYS),
+            DueDates.of(keys),
         )
-
-    def is_date_due(self, now: datetime) -> bool:
-        """Return whether a stored limit status is wrong about expiry: expired and not noted, or noted and extended."""
-        return now >= self.expires_at or now < self.expired_until
 
 
 @dataclass(slots=True)
@@ -107,7 +98,7 @@ class Enforcer:
             raise errors[0]
 
     def _enforce_dates(self) -> None:
-        if self._watched.is_date_due(self.keys.clock.now()):
+        if self._watched.dates.is_due(self.keys.clock.now()):
             enforce_limits(self.keys.changer)
 
     def _enforce_traffic(self) -> None:

@@ -7,10 +7,10 @@ from typing import Final
 
 from vpnkeys.domain.change import Snapshot
 from vpnkeys.domain.errors import Unavailable
-from vpnkeys.domain.key import Keys
-from vpnkeys.domain.limits import Status
+from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.interfaces import BRIEFLY_S, Clock
+from vpnkeys.service.limits.dates import DueDates
 from vpnkeys.service.limits.striking import changed_by_limits
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.worker import Job, Worker
@@ -35,6 +35,9 @@ class FarLimits:
     worker: Worker = field(init=False)
     _has_traffic: bool = field(default=True, init=False)
     _hour: datetime | None = field(default=None, init=False)
+    _keys: tuple[Key, ...] | None = field(default=None, init=False)
+    _far: Keys = field(default_factory=Keys, init=False)
+    _dates: DueDates = field(default_factory=DueDates, init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is compared before it starts."""
@@ -47,13 +50,11 @@ class FarLimits:
     def look(self) -> None:
         """Store the status of keys whose limits are reached, or allow them again. Raises StoreUnavailable."""
         store, now = self.board.store, self.clock.now()
-        far = Keys.of(store.keys()).off(LOCAL.id)
-        due = any(
-            (end := key.limits.expires_at) is not None and (now >= end) != (key.limit_status is Status.EXPIRED)
-            for key in far
-        )
+        if (keys := store.keys()) is not self._keys:
+            self._keys, self._far = keys, Keys.of(keys).off(LOCAL.id)
+            self._dates = DueDates.of(self._far)
         hour = now.replace(minute=0, second=0, microsecond=0)  # windows of traffic begin with one
-        if not far or not (due or self._has_traffic or hour != self._hour):
+        if not self._far or not (self._dates.is_due(now) or self._has_traffic or hour != self._hour):
             return
         self._has_traffic, self._hour = False, hour
         with self.board.deciding:
