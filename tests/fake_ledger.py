@@ -10,9 +10,22 @@ from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL, Join, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
-from vpnkeys.domain.traffic import NOTHING, Bytes, Gap, Point, Samples, Tally, Total, Traffic, increments, merge
+from vpnkeys.domain.traffic import (
+    NOTHING,
+    Bytes,
+    Gap,
+    Point,
+    Samples,
+    Tally,
+    Total,
+    Traffic,
+    gaps_of,
+    increments,
+    merge,
+)
 
 LifeName = tuple[int, str]
 """The id of a node, and an epoch of its Xray."""
@@ -46,6 +59,7 @@ class Tables:
     revision: int = 0
     last_node: int = LOCAL.id
     nodes: list[NodeRecord] = field(default_factory=lambda: [NodeRecord(LOCAL, "default", 1, None)])
+    doors: dict[str, Door] = field(default_factory=dict)
     joins: dict[str, Join] = field(default_factory=dict)
     sightings: dict[int, Sighting] = field(default_factory=dict)
     usage: dict[tuple[str, LifeName], Bytes] = field(default_factory=dict)
@@ -54,7 +68,7 @@ class Tables:
     lives: dict[LifeName, Life] = field(default_factory=dict)
     answers: dict[str, KeptAnswer] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
-    stops: dict[str, Stop] = field(default_factory=dict)
+    stops: dict[tuple[str, int], Stop] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)
@@ -69,7 +83,7 @@ class FakeLedger:
     tables: Tables
     on_gap: Callable[[Gap, int], None] = lambda _gap, _node_id: None
 
-    def merge(self, samples: Samples, at: datetime) -> None:
+    def merge(self, samples: Samples, at: datetime) -> dict[str, Bytes]:
         """Keep the highest counters, and in which hour they rose."""
         known = {key.account for key in self.tables.keys.values()}
         sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
@@ -82,6 +96,7 @@ class FakeLedger:
         for uuid, more in added.items():
             self._add_to_hour(uuid, _hour_of(at), more)
             self.tables.accounts[uuid] = replace(self._account(uuid), last_seen_at=at)
+        return added
 
     def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:
         """Ended by us."""
@@ -109,6 +124,14 @@ class FakeLedger:
         lives = self.tables.lives.values()
         gaps = sum(life.ended_at is not None and not life.cleanly for life in lives)
         return Tally(sums, gaps, max((life.last_sample_at for life in lives), default=None))
+
+    def counted_by_node(self) -> dict[int, dict[str, Bytes]]:
+        """Over all lives of each."""
+        found: dict[int, dict[str, Bytes]] = {}
+        for (uuid, (node_id, _)), used in self.tables.usage.items():
+            before = found.setdefault(node_id, {}).get(uuid, NOTHING)
+            found[node_id][uuid] = Bytes(before.up + used.up, before.down + used.down)
+        return found
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """The hours, in order."""
@@ -158,6 +181,13 @@ class FakeLedger:
         if counts_at is not None and base_bytes:
             self._add_to_hour(uuid, _hour_of(counts_at), Bytes(0, base_bytes))
 
+    def count_elsewhere(self, uuid: str, more_bytes: int, counts_at: datetime | None = None) -> None:
+        """On top of what is there."""
+        account = self._account(uuid)
+        self.tables.accounts[uuid] = replace(account, base_bytes=account.base_bytes + more_bytes)
+        if counts_at is not None and more_bytes:
+            self._add_to_hour(uuid, _hour_of(counts_at), Bytes(0, more_bytes))
+
     def start_from(self, samples: Samples) -> None:
         """As if the bytes had been counted and then reset away, in no hour."""
         for uuid, left in samples.usage.items():
@@ -191,14 +221,15 @@ class FakeLedger:
         return self.tables.accounts.get(uuid, Account())
 
     def _gaps(self, uuid: str) -> tuple[Gap, ...]:
-        """Lives of its node that ended unasked while the key was there."""
+        """Lives that ended unasked while the key was there."""
         key = next((key for key in self.tables.keys.values() if key.account == uuid), None)
         if key is None:
             return ()
-        lives = [life for name, life in self.tables.lives.items() if name[0] == key.node.id and not life.cleanly]
-        ends = [(life.last_sample_at, life.ended_at) for life in lives]
-        gaps = [Gap(since, until) for since, until in ends if until is not None and until > key.created_at]
-        return tuple(sorted(gaps, key=lambda gap: gap.until))
+        lives = [(name, life) for name, life in self.tables.lives.items() if not life.cleanly]
+        gaps = [(name, Gap(life.last_sample_at, life.ended_at)) for name, life in lives if life.ended_at is not None]
+        counted = {name for owner, name in self.tables.usage if owner == uuid}
+        found = gaps_of(gaps, counted, key.node.id, key.created_at, key.port_assigned_at)
+        return tuple(sorted(found, key=lambda gap: gap.until))
 
     def _counted(self, uuid: str) -> int:
         return sum(used.total for (owner, _), used in self.tables.usage.items() if owner == uuid)

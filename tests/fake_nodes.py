@@ -5,6 +5,7 @@ from datetime import datetime
 
 from tests.fake_ledger import Tables
 from vpnkeys.domain.nodes import Join, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,10 @@ class FakeNodes:
         self.tables.sightings.pop(node_id, None)
 
     def put_join(self, join: Join) -> None:
-        """One more."""
+        """The only one of its node that can be used."""
+        for digest, other in self.tables.joins.items():
+            if other.node_id == join.node_id:
+                self.tables.joins[digest] = replace(other, expires_at=datetime.min)  # noqa: DTZ901 - long ago
         self.tables.joins[join.digest] = join
 
     def take_join(self, digest: str, at: datetime) -> int | None:
@@ -50,3 +54,11 @@ class FakeNodes:
     def put_sighting(self, node_id: int, sighting: Sighting) -> None:
         """The last one."""
         self.tables.sightings[node_id] = sighting
+
+    def put_door(self, door: Door) -> None:
+        """By its tag."""
+        self.tables.doors[door.tag] = door
+
+    def remove_door(self, tag: str) -> None:
+        """If there is one."""
+        self.tables.doors.pop(tag, None)

@@ -19,6 +19,7 @@ from vpnkeys.domain.event import NewEvent, event_of_gap, events_of_keys
 from vpnkeys.domain.key import Key, spelled
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, EpochSample, Gap, Point, Samples, Tally, Total, Traffic
@@ -46,12 +47,12 @@ class FakeTransaction:
 
     def keys(self) -> tuple[Key, ...]:
         """Oldest first."""
-        return tuple(sorted(self.tables.keys.values(), key=lambda key: (key.created_at, key.id)))
+        return tuple(sorted(self.tables.keys.values(), key=lambda key: key.number))
 
     def insert(self, *keys: Key) -> None:
         """Add keys. Raises ValueError when one is not new in every respect."""
-        for key in keys:
-            self._insert(key)
+        for key in sorted(keys, key=lambda key: (key.created_at, key.id)):
+            self._insert(replace(key, number=max((one.number for one in self.tables.keys.values()), default=0) + 1))
 
     def _insert(self, key: Key) -> None:
         for other in self.tables.keys.values():
@@ -70,7 +71,7 @@ class FakeTransaction:
             if before.account != key.account:
                 raise ValueError(f"not the same key: {key}")
             self.entries += key_updated(before, key)
-        self.tables.keys |= there
+        self.tables.keys |= {key.id: replace(key, number=self.tables.keys[key.id].number) for key in there.values()}
         self.tables.revision += len(there)
         if len({(key.node.id, key.port) for key in self.tables.keys.values()}) != len(self.tables.keys):
             raise ValueError(f"two keys on one port: {keys}")
@@ -172,13 +173,17 @@ class FakeTransaction:
         self.tables.intents = {}
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
-        """One a key."""
-        self.tables.stops |= {stop.key_id: stop for stop in stops}
+        """One a key and node."""
+        self.tables.stops |= {(stop.key_id, stop.node_id): stop for stop in stops}
 
-    def drop_stops(self, key_ids: Iterable[str]) -> None:
+    def stops(self) -> tuple[Stop, ...]:
+        """In any order."""
+        return tuple(self.tables.stops.values())
+
+    def drop_stops(self, key_ids: Iterable[str], node_id: int = LOCAL.id) -> None:
         """If there are any."""
         for key_id in key_ids:
-            self.tables.stops.pop(key_id, None)
+            self.tables.stops.pop((key_id, node_id), None)
 
     def remember(self, answer: KeptAnswer) -> None:
         """Keep an answer."""
@@ -240,15 +245,20 @@ class FakeStore:
         self._answer()
         return tuple(self.memory.tables.nodes)
 
+    def doors(self) -> tuple[Door, ...]:
+        """As last committed."""
+        self._answer()
+        return tuple(sorted(self.memory.tables.doors.values(), key=lambda door: door.port))
+
     def knows_join(self, digest: str) -> bool:
         """As last committed."""
         self._answer()
         return digest in self.memory.tables.joins
 
-    def sightings(self) -> Mapping[int, Sighting]:
+    def sightings(self, node_id: int | None = None) -> Mapping[int, Sighting]:
         """As last committed."""
         self._answer()
-        return dict(self.memory.tables.sightings)
+        return {one: seen for one, seen in self.memory.tables.sightings.items() if node_id in {None, one}}
 
     def revision(self) -> int:
         """As last committed."""
@@ -280,15 +290,20 @@ class FakeStore:
         self._answer()
         return FakeLedger(self.memory.tables).tally()
 
-    def lives(self) -> tuple[EpochSample, ...]:
+    def counted_by_node(self) -> Mapping[int, Mapping[str, Bytes]]:
+        """As last committed."""
+        self._answer()
+        return FakeLedger(self.memory.tables).counted_by_node()
+
+    def lives(self, node_id: int = LOCAL.id) -> tuple[EpochSample, ...]:
         """As last committed."""
         self._answer()
         tables = self.memory.tables
         found = []
-        for (node_id, epoch), life in tables.lives.items():
-            usage = {uuid: used for (uuid, place), used in tables.usage.items() if place == (node_id, epoch)}
-            if node_id == LOCAL.id:
-                found.append(EpochSample(Samples(epoch, usage), life.last_sample_at, has_ended=life.cleanly))
+        for name, life in tables.lives.items():
+            usage = {uuid: used for (uuid, place), used in tables.usage.items() if place == name}
+            if name[0] == node_id:
+                found.append(EpochSample(Samples(name[1], usage, node_id), life.last_sample_at, has_ended=life.cleanly))
         return tuple(found)
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:

@@ -128,6 +128,9 @@ class FakeNode:
             self._ask(lambda inbound=inbound: self._add_late(inbound))  # type: ignore[misc]
             if not self._add(inbound):
                 (refused if self.can_listen(inbound) else taken).append(inbound.tag)
+        for port, email in plan.cut_users:
+            self.steps.step()
+            self._close(port, email=email)
         if refused:
             raise XrayRefused(f"Xray refuses {refused}")
         if taken:
@@ -278,7 +281,7 @@ class FakeNode:
         """What a customer with this key's link gets: a connection, or None."""
         for inbound in (self.running or {}).values():
             if isinstance(inbound, Inbound) and inbound.port == key.port and _lets_in(inbound, key):
-                (client,) = inbound.clients
+                client = next(one for one in inbound.clients if one.uuid == key.uuid)  # a door has several
                 connection = Connection(key.uuid, key.port, address=address, email=client.email)
                 self.connections.append(connection)
                 return connection
@@ -338,9 +341,10 @@ class FakeNode:
         xray[inbound.tag] = inbound
         return True
 
-    def _close(self, port: int, address: str | None = None) -> None:
+    def _close(self, port: int, address: str | None = None, email: str | None = None) -> None:
         for connection in self.connections:
-            if connection.port == port and address in {None, connection.address}:
+            known = {connection.email, connection.uuid, None}
+            if connection.port == port and address in {None, connection.address} and email in known:
                 connection.is_open = False
 
 

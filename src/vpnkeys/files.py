@@ -24,6 +24,8 @@ FULL_BELOW_BYTES = _MIB
 """A disk with less free space is full: the reserve is given up before the last of it is used."""
 _LEFT_BESIDE_BYTES = 2 * _MIB  # more than a full disk has, so that the reserve is not given up at once
 
+# A link that another user puts there is not followed.
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -67,11 +69,11 @@ def write_atomically(path: Path, content: bytes) -> Mark:
 
 def _write(path: Path, content: bytes) -> Mark:
     fresh = staging_path(path)
-    if fresh.is_dir() and not fresh.is_symlink():
-        fresh.rename(f"{fresh}.{time.time_ns()}")  # it is nobody's, and in our way
-    # What a crash left there goes first; a link that another user puts there meanwhile is not followed.
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(fresh, _NEW_FILE, 0o600)
+    except FileExistsError:
+        _clear(fresh)
+        descriptor = os.open(fresh, _NEW_FILE, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
         with os.fdopen(descriptor, "wb", closefd=False) as file:
@@ -85,6 +87,14 @@ def _write(path: Path, content: bytes) -> Mark:
         os.close(descriptor)
     _put_in_place(fresh, path)
     return mark
+
+
+def _clear(fresh: Path) -> None:
+    """Clear the path of a temporary file of what a crash left there, or of a directory, which is nobody's."""
+    if fresh.is_dir() and not fresh.is_symlink():
+        fresh.rename(f"{fresh}.{time.time_ns()}")
+    else:
+        fresh.unlink(missing_ok=True)
 
 
 def staging_path(path: Path) -> Path:

@@ -85,6 +85,16 @@ class TestReadersZone:
         assert "UTC" not in head
         service.client.delete(f"/api/keys/{other['id']}").raise_for_status()
 
+    def test_an_address_that_apps_refuse_is_shown_as_such(self, service: Service, key: Key) -> None:
+        """With what to do instead, beside the address, which a script reads alone."""
+        for command in (["keys", "sub", key["id"], "--yes"], ["subscriptions", "add", key["id"]]):
+            done = service.cli(*command)
+            assert "self-signed" in done.stderr
+            assert "--domain NAME" in done.stderr
+            assert "self-signed" not in done.stdout
+        made = service.client.post(f"/api/keys/{key['id']}/subscription").raise_for_status().json()
+        assert made["self_signed"] is True
+
     def test_all_tables_have_short_ids_of_keys(self, service: Service, key: Key) -> None:
         """Those of the traffic as those of the list."""
         listed = service.cli("traffic", "list").stdout

@@ -60,6 +60,10 @@ _RECORD = {
 }
 _TRIED = {"event_id": X, "delivered": True, "last_error": X}
 _TEST = {"key_id": X, "works": True, "code": X, "detail": X, "egress": {"works": True, "detail": X}}
+_PLACE = {"node": X, "port": 10001, "link": X}
+_MOVED = {"key_id": X, "uuid": X, "name": X, "old": _PLACE, "new": _PLACE}
+_NOT_MOVED = {"key_id": X, "name": X, "code": X, "detail": X}
+_DOOR = {"tag": X, "port": 1, "keys": 1, "imported_keys": 1, "state": X, "server_names": [X]}
 _NODE = {
     "id": 1,
     "name": X,
@@ -75,6 +79,8 @@ _NODE = {
     "version": X,
     "xray_version": X,
     "names_ready": 1,
+    "failed": {X: X},
+    "places": 1,
     "public_key": X,
 }
 _SUBSCRIPTION = {"key_id": X, "url": X, "created_at": _TIME, "exists": True}
@@ -95,8 +101,15 @@ ANSWERS: dict[str, tuple[str, object]] = {
     "nodes list": ("/api/nodes", [_NODE]),
     "nodes show x": ("/api/nodes/x", _NODE),
     "nodes add x": ("/api/nodes", {"node": _NODE, "join_command": X, "join_token": X, "expires_at": _TIME}),
+    "nodes replace x": (
+        "/api/nodes/x/replace",
+        {"node": _NODE, "join_command": X, "join_token": X, "expires_at": _TIME},
+    ),
+    "nodes move x": ("/api/nodes/x/move", {"node": X, "moved": [_MOVED], "failed": [_NOT_MOVED], "has_stopped": False}),
     "nodes drain x": ("/api/nodes/x", _NODE),
     "nodes rm x": ("/api/nodes/x", {"message": X}),
+    "import doors": ("/api/doors", [_DOOR]),
+    "import close-door x --yes": ("/api/doors/x", {"message": X}),
     "tokens list": ("/api/tokens", [_TOKEN]),
     "tokens add x --scope read": ("/api/tokens", _TOKEN),
     "tokens add x --scope read -q": ("/api/tokens", _TOKEN),

@@ -25,7 +25,8 @@ FAMILIES = {
     "vpnkeys_http_request_duration_seconds", "vpnkeys_http_requests", "vpnkeys_key_traffic_bytes", "vpnkeys_keys",
     "vpnkeys_sampling_lag_seconds", "vpnkeys_server_names_ready", "vpnkeys_target_up", "vpnkeys_traffic_bytes",
     "vpnkeys_traffic_gaps", "vpnkeys_worker_last_success_age_seconds", "vpnkeys_worker_late", "vpnkeys_xray_restarts",
-    "vpnkeys_xray_up", "process_open_fds",
+    "vpnkeys_xray_up", "vpnkeys_node_state", "vpnkeys_node_keys", "vpnkeys_node_places", "vpnkeys_node_traffic_bytes",
+    "vpnkeys_node_info", "process_open_fds",
     "process_resident_memory_bytes", "process_start_time_seconds", "process_cpu_seconds",
 }  # fmt: skip
 
@@ -109,6 +110,18 @@ def test_a_deleted_key_s_traffic_stays_counted(service: Service, byte_server: By
         name = ("vpnkeys_traffic_bytes_total", way)
         assert after[name] >= during[name] >= before[name] + BYTES
     assert "somebody" not in service.client.get("/metrics").text
+
+
+def test_a_server_alone_has_the_series_of_its_one_node(service: Service) -> None:
+    """With the same bytes and keys; but no lag and no report, as it is its own."""
+    found = scrape(service)
+    assert found["vpnkeys_node_state", "local", "up"] == 1
+    assert found["vpnkeys_node_keys", "local"] == len(service.client.get("/api/keys").json())
+    assert found["vpnkeys_node_places", "local"] == len(service.ports)
+    for way in ("up", "down"):
+        name = ("vpnkeys_node_traffic_bytes_total", way, "local")
+        assert found[name] == found["vpnkeys_traffic_bytes_total", way]
+    assert not {("vpnkeys_node_lag_seconds", "local"), ("vpnkeys_node_seen_age_seconds", "local")} & found.keys()
 
 
 def test_keys_are_counted_by_status(service: Service) -> None:

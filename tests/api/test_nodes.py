@@ -21,7 +21,8 @@ pytestmark = pytest.mark.e2e
 
 FIELDS = {
     "id", "name", "group", "address", "state", "port_range", "max_keys", "weight", "keys", "seen_at", "applied",
-    "desired", "lag_s", "version", "xray_version", "names_ready", "public_key",
+    "desired", "lag_s", "version", "xray_version", "names_ready", "public_key", "places", "traffic_bytes", "failed",
+    "cpu_share", "clock_ahead_s",
 }  # fmt: skip
 LOOKING = (
     "overview", "plan", "ports/plan", "targets", "config-status", "ports", "ports/status", "xray/config-status",
@@ -58,12 +59,13 @@ def test_the_built_in_node_says_what_is_true(service: Service) -> None:
     found = local(service)
     for named in ("1", "local"):
         one = service.client.get(f"/api/nodes/{named}").raise_for_status().json()
-        assert {**one, "seen_at": found["seen_at"]} == found
+        assert {**one, "seen_at": found["seen_at"], "cpu_share": found["cpu_share"]} == found
     overview = service.client.get("/api/system/overview").json()
     config = service.client.get(f"/api/keys/{key['id']}/config").json()["vless_url"]
     assert (found["id"], found["name"], found["group"], found["state"]) == (1, "local", "default", "up")
     assert (found["weight"], found["max_keys"]) == (1, None)
     assert found["keys"] == len(service.client.get("/api/keys").json())
+    assert (found["places"], found["failed"], found["clock_ahead_s"]) == (len(service.ports), {}, 0.0)
     assert found["port_range"] == service.client.get("/api/system/ports").json()["port_range"]
     assert found["address"] == overview["server_address"]
     assert (found["version"], found["xray_version"]) == (__version__, overview["xray_version"])
@@ -91,10 +93,9 @@ def test_an_unknown_node_is_said(service: Service) -> None:
 
 
 def test_nothing_is_offered_that_cannot_be_kept(service: Service) -> None:
-    """No key can be moved, and no machine take the place of another one yet."""
+    """No machine takes the place of this server's own node, and no key goes to another node by a change of its own."""
     key = make(service)
-    for path in ("replace", "move"):
-        assert service.client.post(f"/api/nodes/local/{path}").status_code == 404
+    assert service.client.post("/api/nodes/local/replace").status_code == 400
     assert service.client.patch(f"/api/keys/{key['id']}", json={"node": "local"}).status_code == 400
 
 
@@ -169,7 +170,8 @@ def test_revisions_follow_the_running_xray(service: Service) -> None:
     assert (behind["state"], behind["applied"], behind["desired"]) == ("up", None, after["desired"])
     assert wait_until(lambda: local(service)["lag_s"] > behind["lag_s"])
     service.client.post("/api/system/sync-config").raise_for_status()
-    assert {**local(service), "seen_at": None} == {**after, "seen_at": None}
+    moving = {"seen_at": None, "cpu_share": None}
+    assert {**local(service), **moving} == {**after, **moving}
 
 
 def test_both_clients_know_nodes(service: Service) -> None:

@@ -22,7 +22,8 @@ _PARTS = {"keys": "^/api/keys", "all the rest": "^(?!/api/keys|/api/events)"}
 # them; what is a URL here is on this machine. The paths under `bulk` are paths of a key, too, for methods that are not
 # their own: `GET /api/keys/bulk` is no wrong method, but asks for the key "bulk". So does `DELETE /api/tokens/me`.
 # Which ports, server names and short ids a key can have is this server's own: its range, its setting, what others have.
-# A new identity of which nothing is new is refused. So is another name for the built-in node, and its removal.
+# A new identity of which nothing is new is refused. So is another name for the built-in node, and its removal
+# and replacement, and a move of keys to where they are.
 # A span that begins in the future ends before it begins, when it ends now.
 # Of a subscription that was taken away one is told that there is none, which is no 404.
 _CONFIG = """
@@ -35,6 +36,7 @@ include-name = [
   "PATCH /api/webhooks/{webhook_id}", "PATCH /api/keys/{key_id}", "POST /api/keys/{key_id}/rotate",
   "POST /api/keys/bulk/extend",
   "POST /api/nodes", "PATCH /api/nodes/{node_id}", "DELETE /api/nodes/{node_id}",
+  "POST /api/nodes/{node_id}/move", "POST /api/nodes/{node_id}/replace",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "404", "503"]
 

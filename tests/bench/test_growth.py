@@ -6,14 +6,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from datetime import time as time_of_day
 
 import pytest
 from sqlalchemy import Engine, insert, select, text
 from tests.bench.book import Book, Figure
 from tests.contract.test_store import key
-from tests.support.growth import MADE_AT, Size, fill, uuid_of
+from tests.support.growth import Size, fill, uuid_of
 from tests.support.postgres import Cluster, missing
 
 from vpnkeys.api.listing import page_of, parse_query
@@ -53,7 +53,7 @@ class Grown:
 
     def page(self) -> object:
         """A hundred keys from the middle of the list."""
-        place = f"{MADE_AT.replace(tzinfo=UTC).timestamp() * 10**6:.0f},{self.middle}"
+        place = f"{self.size.keys // 2},{self.middle}"
         found = page_of(self.store.keys(), parse_query(None, None, place, "100"))
         assert len(found.keys) == 100
         return found

@@ -48,7 +48,7 @@ def test_the_audit_log_tells_of_every_change_of_keys(store: Store) -> None:
         key_created(before),
         key_created(key(2)),
         key_changed(before, after),
-        key_moved(after, 20000),
+        key_moved(after, replace(after, port=20000)),
         Entry("key.traffic_reset", "id-1"),
         key_deleted(replace(after, port=20000)),
         Entry("system.config_synced"),

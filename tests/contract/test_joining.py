@@ -9,6 +9,7 @@ from tests.contract.test_ledger import SECOND
 from tests.contract.test_store import NOON, add, key
 from tests.support.databases import Database
 
+from vpnkeys.domain.change import Stop
 from vpnkeys.domain.nodes import LOCAL, Join, NodeRecord, NodeRef, NodeState, Sighting
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
@@ -24,6 +25,9 @@ NEW = NodeRecord(
     ports=PortRange(20001, 20100),
     public_key="K" * 43,
     token_digest="d" * 64,
+    private_key="P" * 43,
+    token_since=NOON,
+    next_digest="n" * 64,
 )
 
 
@@ -90,6 +94,74 @@ def test_a_join_is_used_once_and_in_time(store: Store) -> None:
     assert [store.knows_join(digest) for digest in ("b" * 64, "c" * 64)] == [True, False]
 
 
+def test_only_the_last_join_of_a_node_can_be_used(store: Store) -> None:
+    """Those of other nodes stay."""
+    node, other = made(store), made(store, replace(NEW, ref=NodeRef(0, "other")))
+    with store.write() as transaction:
+        for digest, its in (("a", node), ("b", other), ("c", node)):
+            transaction.nodes.put_join(Join(digest * 64, its.ref.id, NOON + SECOND))
+    with store.write() as transaction:
+        found = [transaction.nodes.take_join(digest * 64, NOON) for digest in "abc"]
+    assert found == [None, other.ref.id, node.ref.id]
+
+
+def test_a_key_has_a_stop_on_each_node(database: Database, store: Store) -> None:
+    """Each is replaced and removed by itself; a key that moves takes along what was counted of it."""
+    far = database.add_node("far")
+    one = key(1)
+    add(store, one)
+    here = Stop(one.id, one.uuid, one.port, NOON)
+    there = replace(here, node_id=far.id, port=20001)
+    with store.write() as transaction:
+        transaction.ledger.merge(Samples("life", {one.account: Bytes(3, 4)}), NOON)
+        transaction.put_stops([here, there])
+        assert {*transaction.stops()} == {here, there}
+        transaction.update(replace(one, node=far, port=20002))
+    with store.write() as transaction:
+        transaction.put_stops([replace(there, is_confirmed=True)])
+        transaction.drop_stops([one.id])
+    other = database.open()
+    for each in (store, other):
+        assert each.stops() == (replace(there, is_confirmed=True),)
+        assert each.traffic(one.account).total_bytes == 7
+        (moved,) = each.keys()
+        assert (moved.node, moved.port) == (far, 20002)
+    other.close()
+
+
+def test_bytes_that_another_server_counted_are_added(store: Store) -> None:
+    """To the total and, if it is said when, to the windows of then; a reset takes them off too."""
+    one = key(1)
+    add(store, one)
+    with store.write() as transaction:
+        transaction.ledger.merge(Samples("life", {one.account: Bytes(3, 4)}), NOON)
+        transaction.ledger.count_elsewhere(one.account, 100)
+        transaction.ledger.count_elsewhere(one.account, 20, NOON)
+    assert store.used_bytes({one.account: None}) == {one.account: 127}
+    assert store.used_bytes({one.account: NOON}) == {one.account: 27}
+    with store.write() as transaction:
+        transaction.ledger.reset(one.account, NOON)
+        transaction.ledger.count_elsewhere(one.account, 5, NOON)
+    assert store.used_bytes({one.account: None}) == store.used_bytes({one.account: NOON}) == {one.account: 5}
+
+
+def test_gaps_are_those_of_the_nodes_on_which_a_key_was(database: Database, store: Store) -> None:
+    """Of its former node while it was counted there, of its present one since it came."""
+    far = database.add_node("far")
+    one, late = key(1), NOON + 100 * SECOND
+    add(store, one)
+    with store.write() as transaction:
+        ledger = transaction.ledger
+        ledger.merge(Samples("a-1", {one.account: Bytes(1, 1)}), NOON + 10 * SECOND)
+        ledger.merge(Samples("b-1", {}, far.id), NOON + 10 * SECOND)
+        ledger.merge(Samples("a-2", {}), NOON + 20 * SECOND)
+        ledger.merge(Samples("b-2", {}, far.id), NOON + 30 * SECOND)
+        transaction.update(replace(one, node=far, port_assigned_at=late))
+        ledger.merge(Samples("a-3", {}), late + 10 * SECOND)
+        ledger.merge(Samples("b-3", {}, far.id), late + 20 * SECOND)
+    assert [gap.until for gap in store.traffic(one.account).gaps] == [NOON + 20 * SECOND, late + 20 * SECOND]
+
+
 def test_the_last_sighting_is_kept(store: Store) -> None:
     """It makes no node be read again."""
     node = made(store)
@@ -98,7 +170,8 @@ def test_the_last_sighting_is_kept(store: Store) -> None:
     for one in (seen, replace(seen, at=NOON + SECOND, names=())):
         with store.write() as transaction:
             transaction.nodes.put_sighting(node.ref.id, one)
-        assert store.sightings() == {node.ref.id: one}
+        assert store.sightings() == store.sightings(node.ref.id) == {node.ref.id: one}
+        assert store.sightings(node.ref.id + 1) == {}
     assert store.nodes() is before or store.nodes() == before
 
 

@@ -27,6 +27,7 @@ from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import Join, NodeRecord, NodeRef, Sighting
+from vpnkeys.domain.nodes.door import Door, Member
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Scope, Token
@@ -57,6 +58,9 @@ def fill(url: str) -> None:
         transaction.record(Entry("key.traffic_reset", ONE.id, {"a": None}, {"b": "ü"}))
         transaction.put_notices({ONE.id: Notice(NOON, 80)})
         node = transaction.nodes.add(NodeRecord(NodeRef(0, "far"), "eu", 2, None, ports=PortRange(1, 9)))
+        transaction.nodes.put_door(
+            Door("old", 443, "a.test:443", ("a.test",), "p" * 43, ("01" * 8,), (Member.of(ONE, ""),))
+        )
         transaction.nodes.put_join(Join("j" * 64, node.ref.id, NOON))
         transaction.nodes.put_sighting(node.ref.id, Sighting(NOON, "1", "2", ("a.test",)))
         ledger = transaction.ledger
@@ -87,7 +91,7 @@ def left_in(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of a database but those of an empty one: the built-in node."""
     of_an_empty_one: list[list[tuple[Any, ...]]] = [
         [],
-        [(1, "local", "default", 1, None, "up", "", None, None, "", "")],
+        [(1, "local", "default", 1, None, "up", "", None, None, "", "", "", None, "")],
     ]
     return {table: rows for table, rows in contents(url).items() if rows not in of_an_empty_one}
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from tests.fakes import Connection, FakeNode
@@ -14,7 +15,7 @@ from tests.support.process import wait_until
 from tests.unit.test_config import inbound_of
 
 from vpnkeys.domain.errors import ConfigUnwritable, XrayRefused, XrayUnavailable
-from vpnkeys.domain.inbound import Inbound, ServerIdentity
+from vpnkeys.domain.inbound import Inbound, ServerIdentity, VlessClient
 from vpnkeys.domain.plan import FileState, Plan, plan
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Host, Node
@@ -307,3 +308,16 @@ def test_the_end_of_xray_is_noticed_at_once(running: World) -> None:
     assert not running.node.is_up()
     assert running.node.observe().running is None
     assert running.node.ready_names() == frozenset()
+
+
+def test_an_inbound_may_have_many_clients(running: World) -> None:
+    """A call's message is larger than a frame and a window of HTTP/2 then, and what runs is what was asked for."""
+    plain = running.inbound(0)
+    clients = tuple(VlessClient(str(UUID(int=number, version=4)), f"key-{number}") for number in range(1_000))
+    shared = replace(plain, clients=clients)
+    running.bring_to(plain)
+    for wanted in (shared, replace(shared, clients=clients[1:]), shared):
+        running.bring_to(wanted)
+        observed = running.node.observe()
+        assert observed.running is not None
+        assert observed.running.inbounds == {plain.tag: wanted}

@@ -44,17 +44,20 @@ pytestmark = pytest.mark.e2e
 
 FEW, MANY = 10, 1_000
 FIRST = parse_query(None, None, None, f"{FEW}")
+INTENT = ("INSERT intents", "SELECT keys")
+"""An intent reserves what a key will have; the question is whether another key has it."""
 SUPPLY = Supply((KEY.sni,), {KEY.sni})
 
 
 @dataclass
 class Turns:
-    """What changes have waited for: transactions that write, others, syncs of files, calls of Xray."""
+    """What changes have waited for: transactions that write, others, syncs of files, calls of Xray, statements."""
 
     writes: list[str] = field(default_factory=list)
     reads: int = 0
     syncs: int = 0
     calls: list[str] = field(default_factory=list)
+    statements: list[str] = field(default_factory=list)
 
     def begun(self, connection: Connection) -> None:
         """One more transaction."""
@@ -63,6 +66,13 @@ class Turns:
             self.writes.append("durable" if options.get("durable", True) else "not durable")
         else:
             self.reads += 1
+
+    def executed(self, _connection: Connection, _cursor: object, statement: str, *_more: object) -> None:
+        """One more statement: what it does to which table."""
+        verb, *words = statement.split()
+        if verb != "BEGIN":
+            table = words[words.index("INTO" if verb == "INSERT" else "FROM") + 1]
+            self.statements.append(f"{verb} {table}")
 
 
 class Instructions:
@@ -119,7 +129,8 @@ class Server:
     def taken(self) -> Turns:
         """What changes have waited for since the last question."""
         turns = replace(self.turns)
-        self.turns.writes, self.turns.reads, self.turns.syncs, self.turns.calls = [], 0, 0, []
+        self.turns.writes, self.turns.reads, self.turns.syncs = [], 0, 0
+        self.turns.calls, self.turns.statements = [], []
         return turns
 
 
@@ -144,6 +155,7 @@ def server_with(count: int, directory: Path) -> Iterator[Server]:
         world.start()
         changer = KeyChanger(Reconciler(store, world.node, world.host, site), SystemClock())
         event.listen(engine, "begin", turns.begun)
+        event.listen(engine, "before_cursor_execute", turns.executed)
         shown = RenderedKeys(store.keys, UsageBoard(store.used_bytes, SystemClock()))
         yield Server(changer, PortRange(ports[0] - count, ports[-1]), turns, shown)
     release_range(ports)
@@ -172,7 +184,10 @@ def test_no_instruction_for_each_key(tmp_path: Path) -> None:
 
 
 def test_a_change_waits_for_no_more_than_it_owes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A creation for an intent, which the disk may lose, for Xray, config.json and the key; a deletion for one less."""
+    """A creation for an intent, which the disk may lose, for Xray, config.json and the key; a deletion for one less.
+
+    The first statement of the creation is what the deletion before it has left: its stop, which it has answered.
+    """
     sync, call = os.fsync, Channel.call
 
     def counted_sync(descriptor: int) -> None:
@@ -189,6 +204,9 @@ def test_a_change_waits_for_no_more_than_it_owes(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(os, "fsync", counted_sync)
         monkeypatch.setattr(Channel, "call", counted_call)
         key = server.create()
-        assert server.taken() == Turns(["not durable", "durable"], reads=0, syncs=2, calls=["AddInbound"])
+        statements = ["DELETE stops", *INTENT, "DELETE intents", "INSERT keys", "INSERT audit"]
+        assert server.taken() == Turns(["not durable", "durable"], 0, 2, ["AddInbound"], statements)
         server.delete(key)
-        assert server.taken() == Turns(["durable"], reads=0, syncs=2, calls=["RemoveInbound"])
+        assert server.taken() == Turns(
+            ["durable"], 0, 2, ["RemoveInbound"], ["DELETE keys", "INSERT stops", "INSERT audit"]
+        )

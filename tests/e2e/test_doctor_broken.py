@@ -145,11 +145,12 @@ def test_no_server(target: RealityTarget) -> None:
         with socket.create_server(service.address) as _:
             report = examine(service, **_settings(service))
         assert report.code == 3
-        assert "not checked: health, drift, kernel, self-test" in report.of("server", "fail")[0]["message"]
+        assert "not checked: health, drift, nodes, kernel, self-test" in report.of("server", "fail")[0]["message"]
         assert str(service.address[1]) in report.of("ports", "fail")[0]["message"]
         assert {found["check"] for found in report.findings} == CHECKS - {
             "health",
             "drift",
+            "nodes",
             "kernel",
             "self-test",
             "descriptors",

@@ -18,7 +18,12 @@ pytestmark = [
 UNITS = sorted(path.name for path in PACKAGED.iterdir())
 _SERVICES = [name for name in UNITS if name.endswith(".service")]
 # Tenths, of 100. Another systemd may count a little differently than Debian 12's, by which these are.
-_MAX_EXPOSURE = {"vpnkeys.service": 19, "vpnkeys-xray.service": 19, "vpnkeys-traffic.service": 10}
+_MAX_EXPOSURE = {
+    "vpnkeys.service": 19,
+    "vpnkeys-agent.service": 19,
+    "vpnkeys-xray.service": 19,
+    "vpnkeys-traffic.service": 10,
+}
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,8 +43,29 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_there_is_a_unit_for_each_part() -> None:
-    """Server, Xray, the counting of traffic, and its timer."""
-    assert UNITS == ["vpnkeys-traffic.service", "vpnkeys-traffic.timer", "vpnkeys-xray.service", "vpnkeys.service"]
+    """Server or agent, Xray, the counting of traffic, and its timer."""
+    assert UNITS == [
+        "vpnkeys-agent.service",
+        "vpnkeys-traffic.service",
+        "vpnkeys-traffic.timer",
+        "vpnkeys-xray.service",
+        "vpnkeys.service",
+    ]
+
+
+def test_an_agent_may_do_what_a_server_may_and_no_more() -> None:
+    """Its unit is the server's, but for the program and its name."""
+    server, agent = ((PACKAGED / name).read_text() for name in ("vpnkeys.service", "vpnkeys-agent.service"))
+    words = {
+        "edit vpnkeys.service": "edit vpnkeys-agent.service",
+        "the server of VPN keys": "the agent of a node with VPN keys",
+        "bin/vpnkeys serve": "bin/vpnkeys agent",
+        "For the server": "For the agent",
+    }
+    for here, there in words.items():
+        assert here in server
+        server = server.replace(here, there)
+    assert server == agent
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.support.process import ChildProcess, ProcessError
 from tests.support.service import Service
@@ -16,7 +19,7 @@ NodeAnswer = dict[str, Any]
 class AgentNode(Service):
     """A node with a data directory and ports of its own, whose control plane is another service."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (all but the first three are seldom given)
         self,
         target: RealityTarget,
         plane: Service,
@@ -24,15 +27,23 @@ class AgentNode(Service):
         *,
         egress_allow: Sequence[str] = (),
         settings: Mapping[str, str | None] | None = None,
+        data_dir: Path | None = None,
     ) -> None:
         """Describe the node; it joins at its first start."""
-        super().__init__(target, egress_allow=egress_allow, settings=settings)
+        super().__init__(target, egress_allow=egress_allow, settings=settings, data_dir=data_dir)
         self.plane, self.name = plane, name
         self.command = ("-m", "vpnkeys", "agent")
 
     def join(self) -> NodeAnswer:
         """Become a node; what the control plane has answered."""
-        made = self.plane.client.post("/api/nodes", json={"name": self.name}).raise_for_status().json()
+        return self._join(self.plane.client.post("/api/nodes", json={"name": self.name}))
+
+    def replace(self) -> NodeAnswer:
+        """Take the place of the node with this name, which another machine has been."""
+        return self._join(self.plane.client.post(f"/api/nodes/{self.name}/replace"))
+
+    def _join(self, answer: httpx.Response) -> NodeAnswer:
+        made = answer.raise_for_status().json()
         _, *arguments = made["join_command"].split()
         done = self.program(*arguments)
         if done.returncode:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from uuid import uuid4
 from typer.testing import CliRunner, Result
 
 from tests.support.keys import make_key
+from tests.support.ports import free_port
 from tests.support.process import wait_until
 from tests.support.service import Service
 from vpnkeys.cli.main import build_app
@@ -81,6 +83,7 @@ class Things(Mapping[str, str]):
             "shared": lambda: str(post("/api/subscriptions", json={"keys": [self._key()]}).json()["id"]),
             "token": lambda: str(post("/api/tokens", json=token).json()["id"]),
             "node": lambda: str(post("/api/nodes", json={"name": self._unique()}).json()["node"]["id"]),
+            "door": self._door,
             "unique": self._unique,
             "webhook": lambda: str(post("/api/webhooks", json={"url": self.receiver}).json()["id"]),
             "backup": self._backup,
@@ -94,6 +97,20 @@ class Things(Mapping[str, str]):
 
     def _key(self) -> str:
         return str(make_key(self.service, "made for a command")["id"])
+
+    def _door(self) -> str:
+        """One whose customers are gone: only an import makes doors, while no server runs."""
+        row = (
+            tag := f"vpnkeys-door-{self._unique()[:20]}",
+            free_port(),
+            "",
+            "a.example:443",
+            '["a.example"]',
+            "A" * 43,
+        )
+        with closing(sqlite3.connect(self.service.data_dir / "vpnkeys.db")) as connection, connection:
+            connection.execute("INSERT INTO doors VALUES (?, ?, ?, ?, ?, ?, '[]', '[]', 0)", row)
+        return tag
 
     def _subscribed(self) -> str:
         key_id = self._key()

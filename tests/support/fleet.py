@@ -10,7 +10,7 @@ from tests.support.memory import SITE, World
 from vpnkeys.agent.following import Applied, Follower
 from vpnkeys.agent.reporting import Stored
 from vpnkeys.api.convert.agents import desired_answer, report_of
-from vpnkeys.domain.nodes import NodeRecord, NodeRef
+from vpnkeys.domain.nodes import NodeRecord, NodeRef, NodeState
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.service.change.changer import Ending
 from vpnkeys.service.change.late_calls import LateCalls
@@ -20,6 +20,7 @@ from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.elsewhere import Elsewhere
 from vpnkeys.service.nodes.far import FarRoad
 from vpnkeys.service.nodes.limits import FarLimits
+from vpnkeys.service.nodes.refusals import Refusals
 from vpnkeys.service.nodes.reports import ReportService
 from vpnkeys.wire.agents import Desired, Life, Report
 
@@ -50,9 +51,10 @@ class Plane:
         """Connect its parts."""
         clock, pool = self.world.clock, self.world.keys.pool
         self.board = Board(self.world.store, self.world.waiting.now)
-        self.admin = NodeAdmin(self.board, clock)
+        refusals = Refusals(self.board.store, self.world.waiting.now)
+        self.admin = NodeAdmin(self.board, clock, refusals)
         self.limits = FarLimits(self.board, clock)
-        self.reports = ReportService(self.board, clock, self.limits.note_traffic)
+        self.reports = ReportService(self.board, clock, refusals, self.limits.note_traffic)
         self.keys = replace(self.world.keys, elsewhere=ImpatientRoads(self.board, clock, Ending(), pool))
 
     def add(self, name: str, ports: PortRange = FAR_PORTS) -> tuple[NodeRecord, str]:
@@ -74,6 +76,7 @@ class Agent:
     applied: Applied = field(default_factory=Applied)
     stored: Stored = field(default_factory=Stored)
     is_silent: bool = False
+    ticket: str = "none"
 
     def __post_init__(self) -> None:
         """No call of an earlier life is feared: its Xray is its child."""
@@ -82,14 +85,25 @@ class Agent:
     def asks(self) -> Desired:
         """What it should have, as it reads it."""
         wanted = self.plane.board.wanted(self.record.ref.id)
-        return Desired.model_validate_json(desired_answer(wanted).model_dump_json())
+        used = self.plane.board.used(wanted.keys, self.plane.world.clock.now())
+        desired = Desired.model_validate_json(desired_answer(wanted, used=used).model_dump_json())
+        self.ticket = desired.ticket
+        return desired
 
     def follow(self) -> None:
         """Apply what it should have, and say so."""
-        if not self.is_silent:
+        if not self.is_silent and self._is_known():
             self.world.keys.reconciler.reconcile()  # as its worker does, when a start has failed
-            self.applied = Follower(self.world.keys).apply(self.asks())
+            applied = Follower(self.world.keys, self.world.enforcer.traffic.usage.forget).apply(self.asks())
+            if applied.rev != self.applied.rev:
+                self.world.enforcer.traffic.collect()
+            self.applied = applied
             self.report()
+
+    def _is_known(self) -> bool:
+        """Whether its token opens anything."""
+        found = [one for one in self.plane.world.store.nodes() if one.ref.id == self.record.ref.id]
+        return any(one.state is not NodeState.LOST and one.token_digest == self.record.token_digest for one in found)
 
     def says(self, lives: tuple[Life, ...]) -> Report:
         """A report, as the control plane reads it."""
@@ -101,6 +115,7 @@ class Agent:
             lives=lives,
             names=names,
             version="0",
+            ticket=self.ticket,
         )
         return Report.model_validate_json(said.model_dump_json())
 

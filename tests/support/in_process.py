@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -60,4 +61,6 @@ def _exit_code() -> int:
     except Exception:  # noqa: BLE001 - an interpreter catches as much
         traceback.print_exc()
         return 1
+    finally:
+        gc.unfreeze()  # this process goes on, and what it leaves has to be found
     return 0

@@ -13,7 +13,8 @@ async ([store, count]) => {
   (await import(store.replace("store.js", "live.js"))).stopLive();
   const id = (n) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
   const keys = Array.from({ length: count }, (_, n) => ({
-    id: id(n), uuid: id(n), name: `customer ${n}`, note: n % 3 ? "" : "note", created_at: "2026-01-01T00:00:00.000000",
+    id: id(n), uuid: id(n), name: `customer ${n}`, note: n % 3 ? "" : "note",
+    created_at: `${new Date(Date.UTC(2026, 0, 1) - n * 1000).toISOString().slice(0, 23)}000`, // a clock that goes back
     is_active: true, status: "active", port: 10001 + (n % 100), short_id: "0123456789abcdef", sni: "www.example.com",
     expires_at: n % 2 ? "2031-01-01T00:00:00.000000" : null, traffic_limit_bytes: n % 4 ? null : 10 ** 11,
     traffic_limit_window: "total", max_devices: null, speed_limit_mbps: null, fingerprint: null,

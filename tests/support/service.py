@@ -36,6 +36,7 @@ def _base_environment() -> dict[str, str]:
     """This process's environment without any setting of the product, ready for its module."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("VPNKEYS_")}
     env["PYTHONUNBUFFERED"] = "1"
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed: compiled once, and not at each start
     spec = importlib.util.find_spec("vpnkeys")
     if spec is not None and spec.submodule_search_locations:
         # The child has to run the very code the tests would import, however it was found.

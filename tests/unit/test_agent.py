@@ -12,10 +12,11 @@ from tests.support.fleet import Plane, with_agent
 from tests.support.memory import World
 
 from vpnkeys.agent.agent import Agent
+from vpnkeys.agent.following import Applied
 from vpnkeys.agent.membership import DesiredFile, Membership, load_membership
 from vpnkeys.api.convert.agents import desired_answer
 from vpnkeys.client import Unavailable
-from vpnkeys.domain.errors import XrayUnavailable
+from vpnkeys.domain.errors import StopPending, XrayUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import NodeWish
@@ -28,8 +29,12 @@ class SilentPlane:
 
     answers: list[Desired] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    received: Received = field(default_factory=lambda: Received(rev=""))
+    kept: list[str] = field(default_factory=list)
+    token: str = "present"
+    tokens: list[str] = field(default_factory=list)
 
-    def desired(self, _rev: str) -> Desired | None:
+    def desired(self, _rev: str, _ticket: str) -> Desired | None:
         """The next answer."""
         if not self.answers:
             raise Unavailable(None, "unreachable", "The server cannot be reached.")
@@ -38,15 +43,21 @@ class SilentPlane:
     def report(self, report: Report) -> Received:
         """Taken."""
         self.reports.append(report)
-        return Received(rev="")
+        self.tokens.append(self.token)
+        return self.received.model_copy(update={"token_is_old": self.token == "old"})
+
+    def new_token(self) -> str:
+        """Another one."""
+        return "new"
 
 
 def agent_of(world: World, plane: SilentPlane, path: Path) -> Agent:
     """An agent of a server in memory, whose workers a test steps."""
     traffic, reconciler = world.enforcer.traffic, world.keys.reconciler
     parts: dict[str, Any] = {"keys": world.keys, "traffic": traffic, "reconciler": reconciler, "node": world.node}
-    server = SimpleNamespace(**parts, xray_version="26", start=lambda: None)
-    agent = Agent(cast("Any", server), cast("Any", plane), DesiredFile(path / "desired.json"))
+    overview = SimpleNamespace(cpu_share=0.5)
+    server = SimpleNamespace(**parts, overview=overview, xray_version="26", start=lambda: None)
+    agent = Agent(cast("Any", server), cast("Any", plane), DesiredFile(path / "desired.json"), plane.kept.append)
     agent.following.start = agent.reporting.start = lambda: None  # type: ignore[method-assign]
     agent.start()
     return agent
@@ -96,6 +107,61 @@ def test_it_says_nothing_that_is_not_so(tmp_path: Path, wanted: tuple[Desired, K
     agent.report()
     assert plane.reports[-1].rev == desired.rev
     assert world.node.connect(key) is not None
+
+
+def test_a_report_is_repeated_for_a_new_ticket(tmp_path: Path, wanted: tuple[Desired, Key]) -> None:
+    """At once, where it said what is wanted; and nothing is said to be there while something else is applied."""
+    desired, _ = wanted
+    world, plane = World(), SilentPlane([desired, desired.model_copy(update={"keys": (), "ticket": "c.3"})])
+    agent = agent_of(world, plane, tmp_path)
+    agent.report()
+    agent.follow()
+    agent.follow()
+    plane.received = Received(rev=desired.rev, ticket="c.4")
+    assert agent.report() == 0.0
+    assert agent.report() != 0.0
+    assert [(one.rev, one.ticket) for one in plane.reports] == [
+        ("", "none"),
+        (desired.rev, "c.3"),
+        (desired.rev, "c.4"),
+    ]
+    assert DesiredFile(tmp_path / "desired.json").read() == desired
+    plane.answers.append(desired.model_copy(update={"rev": "other", "keys": ()}))
+    agent.follow()
+    world.node.answers = False
+    with pytest.raises(StopPending):
+        agent.follow()
+    agent.report()
+    assert plane.reports[-1].rev == ""
+
+
+def test_what_a_node_has_is_said_with_its_last_counters(tmp_path: Path, wanted: tuple[Desired, Key]) -> None:
+    """In the last part of a report: a key that has left is finished by it, and its counters come before."""
+    desired, _ = wanted
+    plane = SilentPlane()
+    agent = agent_of(World(), plane, tmp_path)
+    agent.applied = Applied(desired.rev)
+    stored = SimpleNamespace(news_in=lambda _lives: iter([(), ()]), note=lambda _part: None)
+    agent._stored = cast("Any", stored)
+    agent.report()
+    assert [one.rev for one in plane.reports] == ["", desired.rev]
+
+
+def test_a_token_that_is_old_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept before it is used; where it cannot be kept, the old one goes on."""
+    plane = SilentPlane(token="old")
+    agent = agent_of(World(), plane, tmp_path)
+
+    def full(_token: str) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(agent, "keep_token", full)
+    with pytest.raises(OSError, match="no space"):
+        agent.report()
+    monkeypatch.undo()
+    assert agent.report() == pytest.approx(0.2)
+    assert (agent.report() or 0) > 1
+    assert (plane.tokens, plane.kept) == (["old", "old", "new"], ["new"])
 
 
 def test_a_membership_is_its_owner_s_alone(tmp_path: Path) -> None:

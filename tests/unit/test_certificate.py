@@ -93,6 +93,19 @@ def test_one_that_was_made_as_an_authority_stays(tmp_path: Path) -> None:
     assert load_certificate(tmp_path, "vpn.example.com").cert.read_bytes() == before
 
 
+def test_only_a_certificate_that_nobody_vouches_for_is_self_signed(tmp_path: Path) -> None:
+    """Ours is; one that an authority issued is not, nor what cannot be read."""
+    files = load_certificate(tmp_path, "vpn.example.com")
+    assert files.is_self_signed()
+    own, key = _load(files)
+    authority = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Authority")])
+    issued = _copied(own, key.public_key()).issuer_name(authority).sign(key, hashes.SHA256())
+    files.cert.write_bytes(issued.public_bytes(serialization.Encoding.PEM))
+    assert not files.is_self_signed()
+    files.cert.unlink()
+    assert not files.is_self_signed()
+
+
 def _load(files: CertificateFiles) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)

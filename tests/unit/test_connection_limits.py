@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, cast
+
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from vpnkeys.domain.limits.source import source_of
+from vpnkeys.server.connection import AGENT_IDLE_S, GuardedProtocol
 from vpnkeys.server.connection_limits import Connection, ConnectionLimiter
 
 LIMIT_S = 10.0
@@ -166,3 +173,35 @@ def test_leaving_is_counted_once() -> None:
 def test_an_ipv6_subnet_is_one_source(address: str, source: str) -> None:
     """An IPv4 address stands for itself, also when written as IPv6; a /64 is one source."""
     assert source_of(address) == source
+
+
+class Wire(asyncio.Transport):
+    """A transport that leads nowhere."""
+
+    def write(self, data: object) -> None:
+        """Gone."""
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+
+@pytest.mark.parametrize(("path", "idle_s"), [("/agent/report", AGENT_IDLE_S), ("/api/keys", 5), ("/agents", 5)])
+def test_an_agent_s_connection_stays_open_between_reports(path: str, idle_s: int) -> None:
+    """Longer than the ten seconds between two; all others are closed as always."""
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        """No answer."""
+
+    async def opened() -> GuardedProtocol:
+        config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None)
+        config.load()
+        limiter = ConnectionLimiter()
+        limiter.enter(connection := Connection("192.0.2.1"), 10.0)
+        protocol = GuardedProtocol(connection, limiter, config=config, server_state=ServerState(), app_state={})
+        protocol.connection_made(cast("Any", Wire()))
+        protocol.data_received(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return protocol
+
+    assert asyncio.run(opened()).timeout_keep_alive == idle_s
+    assert AGENT_IDLE_S > 10

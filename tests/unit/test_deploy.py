@@ -17,7 +17,7 @@ from vpnkeys.domain.traffic import Bytes
 from vpnkeys.install import services
 from vpnkeys.server.requests import Served
 from vpnkeys.service.drift import DriftCount
-from vpnkeys.service.health.vitals import Vitals
+from vpnkeys.service.health.vitals import NodeVitals, Vitals
 from vpnkeys.settings import SYSTEM_DATA_DIR
 from vpnkeys.worker import WorkerStatus
 
@@ -48,6 +48,10 @@ WELL = Vitals(
     silent_ended=1,
     relayed=Bytes(1, 2),
     xray_descriptors=(40, 65536),
+    nodes=(
+        NodeVitals("local", "default", "up", 1, 9, Bytes(1, 2), 0, None, None, 0.1, None, None),
+        NodeVitals("far", "eu", "silent", 2, 9, Bytes(3, 4), 1, 5.0, 20.0, None, -0.5, ("0.0.9", "26.2")),
+    ),
 )
 UNKNOWN = Vitals(
     is_database_up=False,
@@ -67,7 +71,8 @@ UNKNOWN = Vitals(
 )
 
 OF_PROMETHEUS = {
-    "avg", "by", "count", "histogram_quantile", "increase", "max", "min", "on", "rate", "sum", "topk", "unless", "up",
+    "abs", "avg", "by", "count", "histogram_quantile", "increase", "max", "min", "on", "rate", "sum", "topk", "unless",
+    "up",
 }  # fmt: skip
 LABELS_OF_PROMETHEUS = {"instance", "job", "le"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vpnkeys.cli.main import _COMMANDS
-from vpnkeys.client import EgressTest, KeyTest
+from vpnkeys.client import EgressTest, KeyTest, Node
 from vpnkeys.doctor.checks import (
     backups,
     certificate,
@@ -24,6 +24,7 @@ from vpnkeys.doctor.checks import (
     firewall,
     health,
     kernel,
+    nodes,
     permissions,
     ports,
     selftest,
@@ -63,6 +64,20 @@ INPUT = Chain("inet", "filter", "input")
 SECRET = permissions.Secret(Path("/d/reality.json"), 0o600, 0)
 FIT = TargetReport("a.example", "a.example:443")
 
+NODE = Node(
+    id=2, name="far", group="default", address="far.example", state="up", port_range="20001-20003", weight=1, keys=1,
+    seen_at=datetime(2026, 1, 1, 23, 59, 58), applied=7, desired=7, lag_s=0.0, version="1.4.2", xray_version="26",  # noqa: DTZ001
+    names_ready=2, public_key="p", places=3, clock_ahead_s=0.1,
+)  # fmt: skip
+LOCAL = Node.model_validate(NODE.model_dump() | {"id": 1, "name": "local", "version": "1.4.0"})
+
+
+def of_node(**fields: object) -> Iterable[Verdict]:
+    """What is told of a node that is so."""
+    node = Node.model_validate(NODE.model_dump() | fields)
+    return nodes.judge(nodes.NodesFacts((LOCAL, node), NOW.replace(tzinfo=None), "1.4.0"))
+
+
 WELL = Health(status="healthy", services={})
 
 
@@ -91,6 +106,11 @@ OK: list[tuple[str, Iterable[Verdict]]] = [
     ("health", health.judge(WELL)),
     ("drift", drift.judge(drift.DriftFacts(2, True, True))),
     ("drift, Xray silent", drift.judge(drift.DriftFacts(2, True, None))),
+    ("nodes", of_node()),
+    ("no node elsewhere", nodes.judge(nodes.NodesFacts((LOCAL,), NOW.replace(tzinfo=None), "1.4.0"))),
+    ("a node that was given up", of_node(state="lost", version="", seen_at=None)),
+    ("a node of the next minor version", of_node(version="1.5.0")),
+    ("a node that is behind for a moment", of_node(applied=6, lag_s=3.0)),
     ("backups", backups.judge(BACKUPS)),
     ("kernel", kernel.judge(kernel.KernelFacts(True, True, True))),
     ("self-test", selftest.judge(selftest.SelfTestFacts(TESTED))),
@@ -109,6 +129,26 @@ TROUBLES: list[tuple[Iterable[Verdict], Level, str, str]] = [
     (health.judge(ill("degraded", "disk_low")), Level.WARN, "disk_low: Words. What to do: free some space", ""),
     (health.judge(ill("unhealthy", "database_unreadable")), Level.FAIL, "restore a backup", ""),
     (health.judge(ill("degraded", "of_a_newer_server")), Level.WARN, "see the server's log", ""),
+    (of_node(state="silent"), Level.FAIL, "far is silent, last heard of 2 s ago", ""),
+    (of_node(state="silent", seen_at=None), Level.FAIL, "last heard of never", ""),
+    (of_node(state="joining", version=""), Level.WARN, "far has not joined", "vpnkeys nodes rm far"),
+    (of_node(applied=6, lag_s=42.0), Level.WARN, "has not had its present keys for 42 s", ""),
+    (
+        of_node(failed={"k": "port_taken"}),
+        Level.FAIL,
+        "1 key(s) are not on far as they should be: k (port_taken)",
+        "vpnkeys nodes show far",
+    ),
+    (of_node(names_ready=0), Level.FAIL, "no server name works on far", ""),
+    (of_node(clock_ahead_s=9.0), Level.WARN, "the clock of far is 9 s ahead", ""),
+    (of_node(clock_ahead_s=-3600.0), Level.FAIL, "3600 s behind", ""),
+    (
+        of_node(version="1.2.9"),
+        Level.WARN,
+        "far runs vpnkeys 1.2.9, more than one minor version from 1.4.0 here: upgrade far",
+        "",
+    ),
+    (of_node(version="2.0.0"), Level.WARN, "upgrade this server", ""),
     (clock.judge(clock.ClockFacts(False, None)), Level.WARN, "not synchronised", "timedatectl set-ntp true"),
     (clock.judge(clock.ClockFacts(True, 9.0)), Level.WARN, "9 s ahead", "timedatectl set-ntp true"),
     (clock.judge(clock.ClockFacts(True, -3600.0)), Level.FAIL, "3600 s behind", "timedatectl set-ntp true"),

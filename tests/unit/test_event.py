@@ -88,6 +88,7 @@ def test_the_body_says_what_when_and_of_which_key() -> None:
         "id": "id-1",
         "name": "Мария",
         "note": "",
+        "node": "local",
         "port": 10002,
         "sni": "a.example",
         "status": "active",

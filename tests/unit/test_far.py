@@ -1,13 +1,16 @@
 """Keys of nodes elsewhere: 200 when their agent has confirmed it, and nothing is lost or left over when it has not."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Thread
 
 import pytest
+from tests.fake_store import FakeStore
 from tests.support.fleet import FAR_PORTS, Agent, Plane, with_agent
 from tests.support.memory import World
 
+from vpnkeys.api.convert.agents import report_of
 from vpnkeys.domain.errors import (
     InvalidChoice,
     KeyElsewhere,
@@ -16,12 +19,14 @@ from vpnkeys.domain.errors import (
     NodeRefused,
     NodeSilent,
     PortsExhausted,
+    StoreUnavailable,
 )
 from vpnkeys.domain.event import Kind
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import LOCAL, NodeState, NodeWish
+from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.webhook import Webhook
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.nodes.board import Board, Confirmed, Wanted
@@ -29,6 +34,7 @@ from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.rotation import Renewal, rotate
 from vpnkeys.service.selftest import SelfTest
 from vpnkeys.service.subscriptions import SubscriptionService
+from vpnkeys.worker import NEVER
 
 NOW = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
 FAR = NodeWish(node="far")
@@ -276,6 +282,36 @@ def test_limits_strike_on_the_node_and_are_known_here() -> None:
     assert plane.keys.get(dated.id).status is Status.EXPIRED
 
 
+def test_a_look_at_limits_is_at_what_was_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at all keys; what the database did not tell is looked at the next time."""
+    plane, agent = fleet()
+    key, other = make(plane, Limits(traffic_bytes=1000)), make(plane, Limits(traffic_bytes=1000))
+    plane.limits.look()
+    agent.world.node.carry(agent.world.customer(key), 600, 600)
+    agent.world.enforcer.traffic.collect()
+    agent.report()
+    agent.is_silent = True  # asking what it should have, it would be told what all its keys have used
+    asked = list[set[str]]()
+    used_bytes = FakeStore.used_bytes
+
+    def asking(
+        store: FakeStore, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()
+    ) -> Mapping[str, int]:
+        asked.append({*since})
+        if len(asked) == 1:
+            raise StoreUnavailable("not now")
+        return used_bytes(store, since, fresh)
+
+    monkeypatch.setattr(FakeStore, "used_bytes", asking)
+    with pytest.raises(StoreUnavailable):
+        plane.limits.look()
+    for _ in range(2):
+        plane.limits.look()
+    assert {*map(frozenset, asked)} == {frozenset({key.account})}, "what the others have used is known"
+    assert plane.keys.get(key.id).status is Status.LIMITED
+    assert plane.keys.get(other.id).status is Status.ACTIVE
+
+
 def test_what_only_this_server_can_do_is_refused() -> None:
     """Neither a test nor a reset says that it was done."""
     plane, _ = fleet()
@@ -298,6 +334,27 @@ def test_the_node_starts_from_what_it_keeps() -> None:
     assert has(agent, key)
 
 
+def test_what_was_said_earlier_confirms_nothing_now() -> None:
+    """A report that comes in late says what the node had; since then it may have had something else."""
+    plane, agent = fleet()
+    key = make(plane)
+    plane.keys.change(key.id, lambda _key: OFF)
+    late = agent.says(())
+    plane.keys.change(key.id, lambda _key: Draft("x"))
+    plane.board.on_news = lambda _node_id: arrive()
+
+    def arrive() -> None:
+        plane.reports.receive(agent.record, report_of(late))
+
+    with pytest.raises(NodeSilent):
+        plane.keys.change(key.id, lambda _key: OFF)
+    assert has(agent, key)
+    assert not any(stop.is_confirmed for stop in plane.world.store.stops())
+    agent.follow()
+    plane.keys.change(key.id, lambda _key: OFF)
+    assert not has(agent, key)
+
+
 def test_webhooks_hear_of_nodes() -> None:
     """Once each: of one that falls silent, is back, and is given up."""
     plane, agent = fleet()
@@ -309,15 +366,51 @@ def test_webhooks_hear_of_nodes() -> None:
     plane.world.clock.advance(seconds=20)
     for _ in range(2):
         watch.look()
+    assert watch.silent() == {agent.record.ref.id}
     agent.follow()
     for _ in range(2):
         watch.look()
+    assert watch.silent() == frozenset()
     for _ in range(2):
         plane.admin.change("far", lambda node: replace(node, state=NodeState.LOST))
     plane.world.clock.advance(seconds=20)
     watch.look()
     told = [one.event for one in reversed(plane.world.store.deliveries("w", 10))]
     assert told == [Kind.NODE_SILENT, Kind.NODE_BACK, Kind.NODE_LOST]
+
+
+def test_nothing_is_looked_for_elsewhere_before_there_is_a_second_node() -> None:
+    """Both workers sleep on a server alone, and are woken by the first node that is made; then they look on."""
+    plane = Plane()
+    watch, woken = NodeWatch(plane.board, plane.world.clock), list[str]()
+    plane.board.on_made = lambda: woken.append("made")
+    assert plane.limits.look() == watch.look() == NEVER
+    with_agent(plane, "far")
+    assert woken == ["made"]
+    assert plane.limits.look() is None
+    assert watch.look() is None
+
+
+def test_another_server_of_the_database_may_make_the_second_node() -> None:
+    """No word of that comes here: both look again by themselves."""
+    plane = Plane()
+    plane.world.store.is_remote = True
+    for wait_s in (plane.limits.look(), NodeWatch(plane.board, plane.world.clock).look()):
+        assert wait_s is not None
+        assert wait_s <= 10
+
+
+def test_nodes_have_their_time_after_a_start_also_when_another_is_made() -> None:
+    """Else those whose agents have not been back yet would be told as silent."""
+    plane, _ = fleet()
+    watch = NodeWatch(plane.board, plane.world.clock)
+    watch.worker.start()
+    watch.look_soon()
+    status = watch.worker.status()
+    assert status is not None
+    assert not status.is_late
+    assert status.last_success_age_s is None
+    watch.worker.stop()
 
 
 def test_a_subscription_leaves_out_what_is_lost() -> None:

@@ -21,10 +21,15 @@ Respond = Callable[[h2.connection.H2Connection, int, bytes], None]
 
 
 class Server:
-    """A gRPC server that answers each call as it is told; `calls` are the requests that came, by connection."""
+    """A gRPC server that answers each call as it is told; `calls` are the requests that came, by connection.
+
+    With `is_hasty` it answers at the first bytes of a request, reads no more of it, and says so; with `is_deaf` its
+    window stays as it was.
+    """
 
     def __init__(self, path: Path, respond: Respond) -> None:
         """Listen; nothing is answered before `accept`."""
+        self.is_hasty = self.is_deaf = False
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -44,12 +49,19 @@ class Server:
     def _serve(self, connection: socket.socket, calls: list[bytes]) -> None:
         http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
         http.initiate_connection()
-        body = b""
+        body, answered = b"", set[int]()
         with suppress(OSError):
             connection.sendall(http.data_to_send())
             while data := connection.recv(65536):
                 for event in http.receive_data(data):
-                    if isinstance(event, h2.events.DataReceived):
+                    if isinstance(event, h2.events.DataReceived) and not self.is_deaf:
+                        http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                    if isinstance(event, h2.events.DataReceived) and self.is_hasty:
+                        if event.stream_id not in answered:  # more of it may have come by the same read
+                            self._respond(http, event.stream_id, b"")
+                            http.reset_stream(event.stream_id, 0)  # h2 drops what still comes for it
+                            answered.add(event.stream_id)
+                    elif isinstance(event, h2.events.DataReceived):
                         body += event.data or b""
                     elif isinstance(event, h2.events.StreamEnded) and event.stream_id:
                         calls.append(body)
@@ -91,6 +103,13 @@ def big(http: h2.connection.H2Connection, stream: int, _body: bytes) -> None:
     http.send_headers(stream, [("grpc-status", "0")], end_stream=True)
 
 
+def measure(http: h2.connection.H2Connection, stream: int, body: bytes) -> None:
+    """The request's length and its last bytes."""
+    http.send_headers(stream, [(":status", "200")])
+    http.send_data(stream, framed(b"%d " % len(body) + body[-5:]))
+    http.send_headers(stream, [("grpc-status", "0")], end_stream=True)
+
+
 def refuse(http: h2.connection.H2Connection, stream: int, _body: bytes) -> None:
     """An error, as gRPC's "trailers only"."""
     told = [(":status", "200"), ("grpc-status", "5"), ("grpc-message", "no such thing: 100%25")]
@@ -128,6 +147,34 @@ def test_an_answer_arrives_whole(open_server: Open) -> None:
     _, channel = open_server(big)
     for _ in range(3):
         assert len(channel.call("/service/Method", b"", 5)) == 500_000
+
+
+def test_a_request_arrives_whole(open_server: Open) -> None:
+    """At the bounds of a frame and of the windows, and far beyond them; the connection serves the next call too."""
+    server, channel = open_server(measure)
+    for length in (0, 16_378, 16_379, 16_380, 65_529, 65_530, 65_531, 131_000, 3_000_000):
+        whole = framed(b"x" * max(0, length - 3) + b"end"[:length])
+        assert channel.call("/service/Method", whole[5:], 5) == b"%d " % len(whole) + whole[-5:]
+    assert [len(calls) for calls in server.calls] == [9]
+
+
+def test_an_answer_may_come_before_the_end_of_the_request(open_server: Open) -> None:
+    """The rest is not sent, and what the server said is told; so it is each time."""
+    server, channel = open_server(refuse)
+    server.is_hasty = True
+    for _ in range(3):
+        with pytest.raises(CallFailed, match="no such thing") as failed:
+            channel.call("/service/Method", b"x" * 1_000_000, 5)
+        assert failed.value.code == NOT_FOUND
+
+
+def test_a_server_that_takes_no_more_is_not_waited_for_forever(open_server: Open) -> None:
+    """Its window stays shut: the call ends at its deadline."""
+    server, channel = open_server(hang)
+    server.is_deaf = True
+    with pytest.raises(CallFailed) as failed:
+        channel.call("/service/Method", b"x" * 1_000_000, 0.3)
+    assert failed.value.code == DEADLINE_EXCEEDED
 
 
 def test_calls_share_a_connection_one_after_the_other(open_server: Open) -> None:

@@ -1,10 +1,11 @@
 """`/health` names each reason why it is not healthy, since when, and nothing secret."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from tests.support.memory import World
 from tests.support.process import wait_until
+from tests.unit.test_doors import DOOR
 
 from vpnkeys.domain.errors import StopPending
 from vpnkeys.domain.target import TargetReport
@@ -204,6 +205,21 @@ def test_a_guard_that_was_impossible_from_the_start() -> None:
     assert "dns section of your own" in problem.detail
 
 
+def test_a_silent_node_is_named_by_nothing_but_its_number() -> None:
+    """`/health` is open to all; the rest of the fleet goes on, so the server is degraded and no more."""
+    scene = Scene()
+    silent: list[int] = []
+    scene.health.silent_nodes = lambda: silent
+    assert scene.seen() == ("healthy", [])
+    silent += [2, 7]
+    assert scene.seen() == ("degraded", [(Code.NODE_SILENT, 1000)])
+    assert scene.health.report().problems[0].detail.endswith("(2 node(s))")
+    scene.passes(86400)
+    assert scene.health.report().status == "degraded"
+    silent.clear()
+    assert scene.seen() == ("healthy", [])
+
+
 def test_drift_that_comes_back() -> None:
     """The third time within an hour; what our own changes left does not count, and an hour later it is forgotten."""
     scene = Scene()
@@ -244,3 +260,13 @@ def test_an_inbound_of_ones_own_on_the_port_of_a_key() -> None:
     assert [code for code, _ in scene.seen()[1]] == [Code.PORT_TAKEN, Code.PORTS_RESERVED]
     scene.world.store.memory.answering = False
     assert Code.PORT_TAKEN not in dict(scene.seen()[1])
+
+
+def test_a_door_whose_port_is_taken_is_no_key_on_it() -> None:
+    """It is said by itself, with its port."""
+    scene = Scene()
+    reconciler = scene.health.reconciler
+    reconciler.site = replace(reconciler.site, doors=(DOOR,))
+    reconciler.taken.ports = frozenset({DOOR.port})
+    (problem,) = scene.health.report().problems
+    assert (problem.code, f"port {DOOR.port}" in problem.detail) == (Code.DOOR_CLOSED, True)

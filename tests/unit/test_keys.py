@@ -13,6 +13,7 @@ from tests.unit.test_link import KEY
 from vpnkeys.domain.change import KeyChanges
 from vpnkeys.domain.errors import KeyNotFound
 from vpnkeys.domain.key import ACCOUNT, ID, PORT, SHORT_ID, UUID, Key, Keys, find
+from vpnkeys.domain.nodes import NodeRef
 
 WHATS: tuple[Any, ...] = (ID, UUID, ACCOUNT, PORT, SHORT_ID)
 alterations = st.sampled_from(
@@ -86,6 +87,21 @@ def test_many_changes_find_what_looking_again_finds(changes: list[tuple[int, int
             assert {value in keys.by(what) for value in keys.by(what)} <= {True}
             assert keys.by(what).get("nobody") is None
         assert [keys.has(key) for key in keys] == [True] * len(keys)
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 3)), max_size=40))
+def test_the_keys_of_each_node_are_carried_on(changes: list[tuple[int, int]]) -> None:
+    """Also of keys that move; those of a node on which none has changed are the very same object."""
+    keys = Keys()
+    keys.by_node()
+    for key_id, node in changes:
+        key = replace(KEY, id=f"{key_id}", node=NodeRef(node, f"node-{node}"))
+        was = keys.by(ID).get(key.id)
+        before = keys.by_node()
+        keys = keys.changed([key.id], ()) if key in keys else keys.changed((), [key])
+        assert keys.by_node() == Keys(tuple(keys)).by_node()
+        touched = {node} if was is None else {node, was.node.id}
+        assert all(before[other] is its for other, its in keys.by_node().items() if other not in touched)
 
 
 def test_a_short_id_of_two_keys_stays_taken_when_one_goes() -> None:

@@ -75,6 +75,16 @@ def test_nobody_writes_lines_of_his_own(form: LineFormatter) -> None:
     line.encode()
 
 
+@pytest.mark.parametrize("form", [HUMAN, JSON])
+def test_who_asked_is_cleaned_like_what_happened(form: LineFormatter) -> None:
+    """A token's name is the operator's own words, and may hold what looks like a secret, or half a letter."""
+    line = form.format(record("it happened", fields={"actor": "vpnk_0a1b2c3d_x \x1b[31m\udc80"}))
+    assert "[token]" in line
+    assert "vpnk_" not in line
+    assert "\x1b" not in line
+    line.encode()
+
+
 def test_a_traceback_has_no_values() -> None:
     """Lines of code and the message, not what the variables held; what the message held goes through the net."""
     api_key = "correct horse battery staple"

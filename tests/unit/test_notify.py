@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.fake_store import FakeStore
 
-from vpnkeys.cli.commands.serve import _answers
+from vpnkeys.cli.commands.serve import answers
 from vpnkeys.server.notify import Notifier, notifier_of
 
 WELL, ILL = "Serving", "The database does not answer"
@@ -125,6 +125,22 @@ def test_no_sign_of_life_while_the_database_is_silent(manager: socket.socket) ->
     thread.join()
 
 
+def test_an_agent_tells_the_same_without_an_event_loop(manager: socket.socket) -> None:
+    """Ready at once; then life as long as its database answers, until it is asked to end."""
+    is_alive, ended = [False], threading.Event()
+    arguments = (ended, lambda: is_alive[0], WELL, ILL)
+    thread = threading.Thread(target=notifier(manager, 0.1).accompany_until, args=arguments)
+    thread.start()
+    assert heard(manager) == ["READY=1", f"STATUS={WELL}"]
+    assert heard(manager) == [f"STATUS={ILL}"]
+    is_alive[0] = True
+    while (sign := heard(manager)) == [f"STATUS={ILL}"]:
+        pass
+    assert sign == ["WATCHDOG=1", f"STATUS={WELL}"]
+    ended.set()
+    thread.join()
+
+
 def test_no_sign_of_life_while_the_event_loop_hangs(manager: socket.socket) -> None:
     """A loop that serves nobody does not say that it lives."""
     manager.setblocking(False)
@@ -148,13 +164,13 @@ def test_no_sign_of_life_while_the_event_loop_hangs(manager: socket.socket) -> N
 def test_the_server_is_alive_while_its_database_answers() -> None:
     """That is what only a restart of the server may help."""
     store = FakeStore()
-    assert _answers(store)
+    assert answers(store)
     store.memory.answering = False
-    assert not _answers(store)
+    assert not answers(store)
 
 
 def test_a_database_elsewhere_says_nothing_about_the_server() -> None:
     """A restart would not help, and would lose the stops that it has not taken yet."""
     store = FakeStore(is_remote=True)
     store.memory.answering = False
-    assert _answers(store)
+    assert answers(store)

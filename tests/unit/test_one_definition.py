@@ -50,6 +50,7 @@ _LIMITS: dict[str, Any] = {
 _ARGUMENTS: dict[str, Any] = {
     "id_or_uuid": "x",
     "id_or_name": "x",
+    "tag": "x",
     "node": "x",
     "ids_or_uuids": ["x"],
     "subscription_id": "x",
@@ -72,6 +73,7 @@ _ARGUMENTS: dict[str, Any] = {
     "before": 1,
     "after": "x",
     "search": "x",
+    "to": "x",
     "subject": "x",
     "action": "key",
     "actor": "x",

@@ -18,9 +18,9 @@ START = datetime(2026, 1, 31, 12)  # noqa: DTZ001 - UTC without an offset, as ev
 
 
 def keys(count: int) -> tuple[Key, ...]:
-    """So many, each three of which were made in the same microsecond."""
-    made = (key(number, created_at=START + number // 3 * timedelta(microseconds=1)) for number in range(1, count + 1))
-    return tuple(sorted(made, key=lambda one: (one.created_at, one.id)))
+    """So many, as a clock that goes back made them."""
+    made = (key(number, created_at=START - number // 3 * timedelta(days=1)) for number in range(1, count + 1))
+    return tuple(replace(one, number=number) for number, one in enumerate(made, 1))
 
 
 def page(all_keys: tuple[Key, ...], limit: str | None = None, after: str | None = None, **wanted: str) -> Page:
@@ -48,7 +48,7 @@ def test_what_happens_between_two_pages_moves_no_other_key() -> None:
     everything = keys(9)
     first = page(everything, "4")
     left = tuple(one for one in everything if one not in (everything[0], everything[3]))
-    newest = key(10, created_at=START + timedelta(days=1))
+    newest = replace(key(10, created_at=START - timedelta(days=9)), number=10)
     assert page((*left, newest), "100", first.next_after).keys == (*everything[4:], newest)
 
 

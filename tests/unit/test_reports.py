@@ -13,10 +13,12 @@ from tests.support.fleet import Agent, Plane, with_agent
 
 from vpnkeys.agent.reporting import Stored
 from vpnkeys.api.convert.agents import report_of
+from vpnkeys.domain.actor import Actor, acting
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import NodeState, NodeWish
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
+from vpnkeys.service.nodes.refusals import A_WHILE_S
 from vpnkeys.service.nodes.reports import NodeReported, ReportRefused
 from vpnkeys.wire.agents import MOST_COUNTERS, Life
 
@@ -147,12 +149,45 @@ def test_a_node_speaks_for_its_own_keys_only() -> None:
         with pytest.raises(ReportRefused):
             arrive(agent, lie)
     assert plane.world.store.totals() == {}
-    refused = [one for one in plane.world.store.audit(10) if one.entry.action == "node.reported"]
-    assert [(one.entry.subject, one.outcome.value) for one in refused] == [(str(agent.record.ref.id), "failed")] * 2
+    assert [one[0] for one in refused(plane)] == [str(agent.record.ref.id)], "two lies of one kind"
     unknown = Life(epoch="life-9", sampled_at=now, usage={"nobody": (10**6, 1), mine.account: (5, 5)})
     arrive(agent, report_of(agent.says((unknown,))))
     assert plane.world.store.traffic(mine.account).total_bytes == 10
     assert other.record.ref != agent.record.ref
+
+
+def refused(plane: Plane) -> list[tuple[str, str, str]]:
+    """Subject, actor and text of the records about refused reports, oldest first."""
+    records = [one for one in reversed(plane.world.store.audit(99)) if one.entry.action == "node.reported"]
+    return [(one.entry.subject, one.actor.name, one.detail) for one in records]
+
+
+def test_a_liar_fills_no_log() -> None:
+    """One record for each node at once, and one with how many more there were when the next report comes in later."""
+    plane = Plane()
+    agent, other = with_agent(plane, "far"), with_agent(plane, "other")
+    keys = {agent.record.ref.name: make(plane, "other"), other.record.ref.name: make(plane, "far")}
+
+    def lie(liar: Agent) -> None:
+        usage = {keys[liar.record.ref.name].account: (1, 1)}
+        life = Life(epoch="life-9", sampled_at=liar.world.clock.now(), usage=usage)
+        with acting(Actor(f"node {liar.record.ref.name}", "")), pytest.raises(ReportRefused):
+            arrive(liar, report_of(liar.says((life,))))
+
+    for _ in range(50):
+        lie(agent)
+    lie(other)
+    assert [one[:2] for one in refused(plane)] == [("2", "node far"), ("3", "node other")]
+    plane.world.waiting.time += A_WHILE_S
+    other.report()
+    assert len(refused(plane)) == 3
+    assert refused(plane)[2][:2] == ("2", "node far")
+    assert refused(plane)[2][2].endswith("none is counted. This was refused 49 more times in 10 minutes.")
+    lie(agent)
+    assert len(refused(plane)) == 4
+    plane.world.waiting.time += A_WHILE_S
+    other.report()
+    assert len(refused(plane)) == 4
 
 
 def test_tokens_are_of_one_node_and_one_join() -> None:
@@ -174,6 +209,6 @@ def test_tokens_are_of_one_node_and_one_join() -> None:
     assert plane.admin.join(second[:-1], lambda node: node) is None
     assert plane.world.store.writes == writes, "a token that never was one costs no write"
     failed = [one for one in plane.world.store.audit(50) if one.entry.action == "node.joined" and one.detail]
-    assert len(failed) == 3
+    assert len(failed) == 2, "one for each token, however often it is tried"
     plane.admin.change("far", lambda node: replace(node, state=NodeState.LOST))
     assert plane.admin.identify(token) is None

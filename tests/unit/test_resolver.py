@@ -18,6 +18,13 @@ def test_addresses_and_names() -> None:
         addresses_of("no-such-host.invalid", 60.0)
 
 
+def test_an_address_is_asked_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each creation of a key asks: it begins no thread where no name has to be resolved."""
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: pytest.fail(f"{thread.name} was started"))
+    assert addresses_of("192.0.2.1", 10.0) == ("192.0.2.1",)
+    assert addresses_of("2001:db8:0::1", 10.0) == ("2001:db8::1",)
+
+
 def test_a_lost_question_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one gets no answer; the second does, long before the resolver would have asked again."""
     ended, questions = threading.Event(), []

@@ -84,7 +84,7 @@ class Host:
                 self.data = own
         return str(own)
 
-    def restart_server(self) -> None:
+    def restart_server(self, _layout: Layout) -> None:
         """Migrate, or fail."""
         self.step()
         if not self.starts():
@@ -118,7 +118,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(reverting, "losses", lambda earlier, later: (earlier, later))
     monkeypatch.setattr(upgrading, "point", made.link)
     monkeypatch.setattr(upgrading, "settle", lambda *_: made.step())
-    monkeypatch.setattr(services, "stop_server", made.step)
+    monkeypatch.setattr(services, "stop_server", lambda _: made.step())
     monkeypatch.setattr(services, "start", lambda _: None)
     monkeypatch.setattr(services, "restart_server", made.restart_server)
     monkeypatch.setattr(services, "wait_for_answer", made.wait_for_answer)

@@ -12,6 +12,7 @@ from tests.support.ports import free_port
 from tests.support.process import wait_until
 
 from vpnkeys.domain.limits.source import source_of
+from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.ports import is_free
 from vpnkeys.xray.host.sockets import can_cut, cut, cut_outgoing, silent_for
 
@@ -200,3 +201,20 @@ def test_a_cut_of_a_network_ends_all_its_addresses(stack: ExitStack) -> None:
     assert cut([server.getsockname()[1]], "2001:db8::/64") == 0
     assert cut([server.getsockname()[1]], source_of("::1")) > 0
     assert not is_open(*pair)
+
+
+@needs_net_admin
+def test_both_families_are_one_question(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each deletion of a key asks, and for each question the kernel walks its table of all connections."""
+    port, asked = free_port(), list[int]()
+    pairs = [connection(stack, listen(stack, port, *which)) for which in ADDRESSES.values()]
+    send = sockets._send
+
+    def counted(netlink: socket.socket, kind: int, flags: int, body: bytes) -> None:
+        asked.append(flags & sockets._NLM_F_DUMP)
+        send(netlink, kind, flags, body)
+
+    monkeypatch.setattr(sockets, "_send", counted)
+    assert cut([port]) >= len(pairs)
+    assert not any(is_open(*pair) for pair in pairs)
+    assert asked.count(sockets._NLM_F_DUMP) == 1

@@ -166,3 +166,24 @@ def test_without_a_config_json_it_is_what_is_wanted(scene: Scene, spoilt: str | 
 def sorted_tags(document: Json) -> list[str]:
     """Return the tags of the inbounds: their order says nothing."""
     return sorted(inbound["tag"] for inbound in document["inbounds"])
+
+
+def test_a_stopped_key_is_left_out_of_doors_too(tmp_path: Path) -> None:
+    """Its client by its account; the others stay, and a door without any is left out."""
+    scene = Scene(tmp_path / "config.json")
+    first, second = (replace(inbound_of(port), tag=f"key-{port}") for port in scene.ports)
+    first, second = (
+        replace(one, clients=(replace(one.clients[0], uuid=uuid, email=uuid),))
+        for one, uuid in (
+            (first, "0ca2b2d8-5f6c-4e0c-9d3d-2a4a1b7f9a11"),
+            (second, "0ca2b2d8-5f6c-4e0c-9d3d-2a4a1b7f9a12"),
+        )
+    )
+    both = replace(inbound_of(scene.ports[0]), tag="vpnkeys-door-both", clients=(*first.clients, *second.clients))
+    alone = replace(both, tag="vpnkeys-door-alone", clients=first.clients)
+    scene.put(merge({}, scene.start.base_for({}), [first, second, both, alone]))
+    scene.start.stopped = lambda: [first.tag]
+    chosen = {one["tag"]: one["settings"].get("clients", []) for one in scene.chosen(0)["inbounds"]}
+    assert first.tag not in chosen
+    assert "vpnkeys-door-alone" not in chosen
+    assert [client["id"] for client in chosen["vpnkeys-door-both"]] == [second.clients[0].uuid]

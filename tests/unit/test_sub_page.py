@@ -247,7 +247,7 @@ def test_days_that_are_left_are_counted(until: datetime, english: str | None, ru
 def test_devices_are_told_where_there_is_a_limit_of_them() -> None:
     """Online now of the most, or the most alone while nobody knows."""
     limited = replace(KEY, limits=Limits(max_devices=3))
-    assert "Devices online now: 2 of 3" in page(limited, devices=2).texts
+    assert "2 of 3 devices online now" in page(limited, devices=2).texts
     assert "Up to 3 devices at once" in page(limited).texts
     assert not [text for text in page(KEY).texts if "evices" in text]
 
@@ -266,7 +266,7 @@ def test_sizes_are_for_people(count: int, english: str, russian: str) -> None:
     [
         ("total", "in all", "всего"),
         ("month@15", "in the month from day 15", "за месяц, считая с 15-го числа"),
-        ("30d", "in the last 30 days", "за последние дни (30)"),
+        ("30d", "in the last 30 days", "за последние 30 дней"),
     ],
 )
 def test_every_window_has_a_name(window: str, english: str, russian: str) -> None:
@@ -277,8 +277,41 @@ def test_every_window_has_a_name(window: str, english: str, russian: str) -> Non
 def test_a_time_that_has_not_begun_is_shown_as_such() -> None:
     """It counts from the first connection, whatever the date is."""
     waiting = replace(KEY, limits=Limits(expires_after_s=30 * 86400))
-    assert "Days from the first connection: 30" in page(waiting).texts
-    assert "Дней с первого подключения: 30" in page(waiting, words=RUSSIAN).texts
+    assert "Works 30 days from the first connection" in page(waiting).texts
+    assert "Действует 30 дней с первого подключения" in page(waiting, words=RUSSIAN).texts
+    half = Limits(expires_after_s=36 * 3600)
+    assert RUSSIAN.waiting(half) == "Действует 1,5 дня с первого подключения"
+    assert ENGLISH.waiting(half) == "Works 1.5 days from the first connection"
+
+
+@pytest.mark.parametrize(
+    ("count", "days", "left", "devices"),
+    [
+        (0, "дней", "Осталось", "устройств"),
+        (1, "день", "Остался", "устройства"),
+        (2, "дня", "Осталось", "устройств"),
+        (5, "дней", "Осталось", "устройств"),
+        (11, "дней", "Осталось", "устройств"),
+        (21, "день", "Остался", "устройства"),
+        (101, "день", "Остался", "устройства"),
+    ],
+)
+def test_words_follow_their_numbers(count: int, days: str, left: str, devices: str) -> None:
+    """In each text of the page that has a number before a word."""
+    day, device = ("day", "device") if count == 1 else ("days", "devices")
+    waiting = Limits(expires_after_s=count * 86400)
+    assert RUSSIAN.days(count) == f"{left} {count} {days}"
+    assert ENGLISH.days(count) == f"{count} {day} left"
+    assert RUSSIAN.waiting(waiting) == f"Действует {count} {days} с первого подключения"
+    assert ENGLISH.waiting(waiting) == f"Works {count} {day} from the first connection"
+    assert RUSSIAN.devices_of(None, count) == f"До {count} {devices} одновременно"
+    assert ENGLISH.devices_of(None, count) == f"Up to {count} {device} at once"
+    assert RUSSIAN.devices_of(1, count) == f"Сейчас в сети 1 из {count} {devices}"
+    assert ENGLISH.devices_of(1, count) == f"1 of {count} {device} online now"
+    if 1 <= count <= 90:
+        last = "последний" if days == "день" else "последние"
+        assert RUSSIAN.window(Window(f"{count}d")) == f"за {last} {count} {days}"
+        assert ENGLISH.window(Window(f"{count}d")) == f"in the last {count} {day}"
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,21 @@ from typing import cast
 import pytest
 from cryptography import x509
 from tests.fakes import FakeClock
+from tests.support.fleet import FAR_PORTS, Plane, with_agent
 from tests.support.memory import World
 from tests.support.process import wait_until
 
+from vpnkeys.domain.making import Draft
+from vpnkeys.domain.nodes import NodeWish
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.traffic import Bytes
 from vpnkeys.ops.daily import DailyBackup
-from vpnkeys.ops.vitals import Monitor, Odometer
+from vpnkeys.ops.vitals import Monitor, NodeOdometers, Odometer
 from vpnkeys.service.drift import DriftCount, DriftWatch, count_drift
+from vpnkeys.service.nodes.nodes import NodeService
+from vpnkeys.service.report import Reporter
 from vpnkeys.service.traffic import count
-from vpnkeys.store.files.certificate import load_certificate
+from vpnkeys.store.files.certificate import CertificateFiles, load_certificate
 from vpnkeys.worker import Workers
 from vpnkeys.xray.host.bounds import ConnectionBounds, Most
 from vpnkeys.xray.host.connections import ConnectionWatch, Ports
@@ -39,6 +44,18 @@ def test_the_odometer_begins_at_zero_and_never_falls() -> None:
         odometer.look(by_key)
         totals.append(odometer.total)
     assert totals == [(0, 0), (1, 10), (2, 10), (9, 80), (9, 80), (9, 80)]
+
+
+def test_a_node_that_comes_later_has_carried_nothing_unseen() -> None:
+    """Of nodes that are there at the first look only growth counts; one whose keys are gone keeps its number."""
+    nodes = NodeOdometers()
+    nodes.look({1: {"a": Bytes(100, 0)}})
+    nodes.look({1: {"a": Bytes(105, 0)}, 2: {"b": Bytes(7, 70)}})
+    assert (nodes.total(1), nodes.total(2), nodes.total(3)) == ((5, 0), (7, 70), (0, 0))
+    nodes.look({2: {"a": Bytes(1, 0), "b": Bytes(8, 70)}})  # one has moved there
+    assert (nodes.total(1), nodes.total(2)) == ((5, 0), (9, 70))
+    nodes.look({})
+    assert (nodes.total(1), nodes.total(2)) == ((5, 0), (9, 70))
 
 
 @pytest.fixture
@@ -123,16 +140,45 @@ class Process:
     restarts: int = 0
 
 
+def monitor_of(world: World, served: CertificateFiles, clock: FakeClock) -> Monitor:
+    """The monitor of this server, which has made a backup a minute ago."""
+    backups = cast("DailyBackup", OneBackup(clock.now() - timedelta(minutes=1)))
+    bounds = ConnectionBounds("vpnkeys_0_bounds", Most(0, 0))
+    connections = ConnectionWatch(Ports(range(10001, 10003), {443}, None), bounds, lambda: 1)
+    return Monitor(Process(), backups, served, DriftWatch(world.keys.reconciler), Workers(), connections, clock)
+
+
 def test_ages_are_told_by_the_server_s_clock(world: World, tmp_path: Path) -> None:
     """Of the sample, the backup and the certificate alike."""
     served = load_certificate(tmp_path, "203.0.113.7")
     ends_at = x509.load_pem_x509_certificate(served.cert.read_bytes()).not_valid_after_utc.replace(tzinfo=None)
     clock = FakeClock(ends_at - timedelta(hours=1))
     count(world.store, world.node, clock)
-    backups = cast("DailyBackup", OneBackup(clock.now() - timedelta(minutes=1)))
-    bounds = ConnectionBounds("vpnkeys_0_bounds", Most(0, 0))
-    connections = ConnectionWatch(Ports(range(10001, 10003), {443}, None), bounds, lambda: 1)
-    monitor = Monitor(Process(), backups, served, DriftWatch(world.keys.reconciler), Workers(), connections, clock)
+    monitor = monitor_of(world, served, clock)
     clock.advance(seconds=10)
     vitals = monitor.look()
     assert (vitals.sampling_lag_s, vitals.backup_age_s, vitals.certificate_expires_in_s) == (10, 70, 3590)
+
+
+def test_each_node_is_told(tmp_path: Path) -> None:
+    """The built-in one has no lag, no report and no versions of its own; one elsewhere has what it reported."""
+    plane = Plane()
+    agent = with_agent(plane, "far")
+    world = plane.world
+    monitor = monitor_of(world, load_certificate(tmp_path, "203.0.113.7"), world.clock)
+    reporter = Reporter(world.keys.reconciler, world.keys.pool)
+    monitor.nodes = NodeService(
+        reporter, world.keys.pool, world.clock, plane.board, world.waiting.now, host_of=plane.reports.host_of
+    ).glance
+    key = plane.keys.create(Draft("x"), None, NodeWish(node="far"))
+    agent.world.node.carry(agent.world.customer(agent.world.keys.get(key.id)), 3, 30)
+    agent.world.enforcer.traffic.collect()
+    agent.report()
+    world.clock.advance(seconds=20)
+    local, far = monitor.look().nodes
+    assert (local.name, local.state, local.keys, local.lag_s, local.versions) == ("local", "up", 0, None, None)
+    assert local.seen_age_s is None
+    assert (far.name, far.state, far.keys, far.places, far.failed) == ("far", "silent", 1, len(FAR_PORTS), 0)
+    assert (far.traffic, far.lag_s, far.seen_age_s, far.versions) == (Bytes(3, 30), 0.0, 20.0, ("0", ""))
+    world.store.memory.answering = False
+    assert monitor.look().nodes == ()

@@ -104,7 +104,7 @@ def test_times_are_the_readers_own(visit: Visit, service: Service, key: Key) -> 
         expect(shown).to_contain_text((_SOON + timedelta(hours=hours)).strftime("%H:%M"))
         expect(shown).to_contain_text(name)
         expect(person.page.get_by_text("13 days left")).to_be_visible()
-        expect(person.page.get_by_text("Devices online now: 0 of 2")).to_be_visible()
+        expect(person.page.get_by_text("0 of 2 devices online now")).to_be_visible()
 
 
 def test_the_apps_of_other_systems_are_one_press_away(visit: Visit, service: Service, key: Key) -> None:

@@ -28,6 +28,12 @@ def test_a_thousand_keys_are_shown_quickly(admin: Visitor) -> None:
     assert admin.page.locator("tbody tr").count() <= 2 * _PIECE
 
 
+def test_they_stand_in_the_order_in_which_they_were_made(admin: Visitor) -> None:
+    """Which is the server's: a key of a clock that was behind is no older than those before it."""
+    with_many(admin.page, 3)
+    expect(admin.page.locator("tbody th .name")).to_have_text([f"customer {n}" for n in range(3)])
+
+
 def test_every_one_of_them_can_be_reached(admin: Visitor) -> None:
     """By scrolling, by searching and by selecting all."""
     page = admin.page

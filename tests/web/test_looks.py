@@ -22,6 +22,7 @@ _VIEWS = {
     "key": "#/keys/{id}",
     "overview": "#/overview",
     "state": "#/system",
+    "nodes": "#/system/nodes",
     "ports": "#/system/ports",
     "targets": "#/system/targets",
     "backups": "#/system/backups",
@@ -110,6 +111,31 @@ def test_a_phone_shows_the_code_first(visit: Visit, service: Service, keys: list
         assert places[0]["y"] < places[1]["y"] + places[1]["height"]
         if width <= 1024:
             assert places[0]["y"] < places[1]["y"]
+
+
+def test_what_is_left_shows_as_soon_as_it_is_known(visit: Visit, service: Service, keys: list[Key]) -> None:
+    """Not only with the next minute: for the page that never comes here."""
+    person = visit()
+    person.page.clock.set_fixed_time(datetime.now(UTC))
+    person.sign_in(service.api_key, f"#/keys/{keys[1]['id']}")
+    left = person.page.locator(".facts > div", has=person.page.get_by_text("Left", exact=True)).locator("dd")
+    expect(left).to_have_text("100\u00a0GB")
+
+
+def test_a_phone_shows_the_code_before_the_buttons(visit: Visit, service: Service, keys: list[Key]) -> None:
+    """The whole code is in the first screen, and what changes the key comes after it, for the keyboard too."""
+    person = visit(width=360)
+    page = person.page
+    person.sign_in(service.api_key, f"#/keys/{keys[0]['id']}")
+    code, edit = page.locator(".link-card .qr"), page.get_by_role("button", name="Edit", exact=True)
+    expect(code).to_be_in_viewport(ratio=1)
+    expect(page.locator(".link-card ~ .key-actions")).to_have_count(1)
+    person.picture("key-phone-first-screen")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(page.locator("header .key-actions")).to_have_count(1)
+    expect(edit).to_be_in_viewport()
+    page.set_viewport_size({"width": 360, "height": 780})
+    expect(page.locator("header .key-actions")).to_have_count(0)
 
 
 @pytest.mark.parametrize(("width", "theme"), list(zip(WIDTHS, THEMES, strict=True)))

@@ -84,3 +84,23 @@ def test_every_view_at_every_width(crowd: tuple[Service, int], browser: object) 
                 assert person.broken() == [], view
                 assert person.overflow() <= 0, view
             person.check()
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_what_is_empty_says_what_to_do_next(visit: Visit, service: Service, language: str) -> None:
+    """In a sentence below its heading; what has no use yet is not offered, and no line is broken."""
+    person = visit(360, language=language)
+    page = person.page
+    person.sign_in(service.api_key)
+    for view in ("overview", "keys", "system/backups", "access", "access/webhooks"):
+        person.go(f"#/{view}")
+        expect(page.locator("main .loading")).to_have_count(0)
+        expect(page.locator(".empty-title + p").first).to_be_visible()
+    person.go("#/system/ports")
+    expect(page.locator(".port-map")).to_be_visible()
+    expect(page.locator("main .button")).to_have_count(0)
+    person.go("#/system")
+    expect(page.locator(".strip")).to_have_count(3)
+    for text in page.locator(".strip > .muted").all():
+        assert text.evaluate("text => text.getClientRects().length") == 1
+    expect(page.locator(".drift .legend")).to_have_count(0)

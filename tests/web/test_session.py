@@ -65,11 +65,8 @@ def test_a_session_that_ends_leads_to_the_form(visit: Visit, service: Service) -
     person.sign_in(made["token"])
     person.expected.add(401)
     service.client.delete(f"/api/tokens/{made['id']}").raise_for_status()
-    person.page.get_by_role("button", name="New key").first.click()
-    person.page.get_by_label("Name", exact=True).fill("too late")
-    person.page.keyboard.press("Enter")
+    person.page.get_by_role("button", name="New key").first.click()  # it asks which nodes there are
     expect(person.page.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert "too late" not in [key["name"] for key in service.client.get("/api/keys").json()]
 
 
 def test_a_deep_link_survives_the_form(visit: Visit, service: Service) -> None:

@@ -25,7 +25,16 @@ _ATTACKS = (
     "W" * 128,
 )
 
-_VIEWS = ("#/keys", "#/overview", "#/system", "#/system/ports", "#/system/targets", "#/access", "#/audit")
+_VIEWS = (
+    "#/keys",
+    "#/overview",
+    "#/system",
+    "#/system/ports",
+    "#/system/targets",
+    "#/system/nodes",
+    "#/access",
+    "#/audit",
+)
 
 
 def _harmless(page: Page) -> None:

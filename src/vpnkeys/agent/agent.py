@@ -1,6 +1,7 @@
 """Runs a node: follows what its control plane wants, and reports what the node has."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import SystemRandom
@@ -13,8 +14,8 @@ from vpnkeys.agent.reporting import Stored
 from vpnkeys.bootstrap import Server
 from vpnkeys.client import ApiError
 from vpnkeys.client.agent import ControlPlane
-from vpnkeys.domain.errors import Unavailable
-from vpnkeys.wire.agents import Desired, Report
+from vpnkeys.domain.errors import Unavailable, XrayUnavailable
+from vpnkeys.wire.agents import LEVEL, Desired, Report
 from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
@@ -22,11 +23,22 @@ _chance = SystemRandom()
 
 _REPORT_EVERY_S: Final = 10.0
 _AGAIN_AFTER_S: Final = 0.2
+_NO_TICKET: Final = "none"
+"""What an agent says that has heard of no ticket yet."""
 
 
 def _back_off() -> tuple[float, ...]:
     """Return waits that double, each drawn anew for this agent: a thousand of them must not come back at once."""
     return tuple(_chance.uniform(most / 3, most) for most in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0))
+
+
+class AgentTooOld(Exception):
+    """Says that the control plane wants what this version cannot do."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The control plane wants what this version cannot do: upgrade vpnkeys on this node. It keeps what it has."
+        )
 
 
 @dataclass(slots=True)
@@ -36,11 +48,14 @@ class Agent:
     server: Server
     plane: ControlPlane
     desired: DesiredFile
+    keep_token: Callable[[str], None]
+    """Writes the agent's token to its disk. Raises OSError."""
     applied: Applied = field(default_factory=Applied, init=False)
     following: Worker = field(init=False)
     reporting: Worker = field(init=False)
     _kept: Desired | None = field(default=None, init=False)
     _stored: Stored = field(default_factory=Stored, init=False)
+    _ticket: str = field(default=_NO_TICKET, init=False)
 
     def __post_init__(self) -> None:
         """Make the workers; nothing is asked before they start."""
@@ -51,7 +66,7 @@ class Agent:
             back_off_s=_back_off(),
             back_offs_s={Unavailable: (_AGAIN_AFTER_S, 1.0, 5.0)},
             late_after_s=120.0,
-            expected=(ApiError, Unavailable, OSError),
+            expected=(AgentTooOld, ApiError, Unavailable, OSError),
             stop_within_s=0.5,
         )
         report = Job(
@@ -60,7 +75,7 @@ class Agent:
             every_s=_REPORT_EVERY_S,
             back_off_s=_back_off(),
             late_after_s=120.0,
-            expected=(ApiError, Unavailable),
+            expected=(ApiError, Unavailable, OSError),
             stop_within_s=2.0,
         )
         self.following = Worker(follow, self.follow)
@@ -83,44 +98,77 @@ class Agent:
     def follow(self) -> float | None:
         """Apply what was kept, until it is; then wait for what the node should have next, and keep it.
 
-        Raises ApiError, Unavailable, OSError.
+        Raises AgentTooOld, ApiError, Unavailable, OSError.
         """
         kept = self._kept
         if kept is not None and kept.rev != self.applied.rev:
-            self.applied = Follower(self.server.keys).apply(kept)
+            self.applied = Applied()  # a report that is made meanwhile must not say that the node has what it had
+            applied = Follower(self.server.keys, self.server.traffic.usage.forget).apply(kept)
+            # Before it is confirmed: a key that has left for another node is finished here by that.
+            with suppress(XrayUnavailable):  # one that has ended has no counters
+                self.server.traffic.collect()
+            self.applied = applied
             _log.info("the node has what it should: %d keys, %d failed", len(kept.keys), len(self.applied.failed))
             self.reporting.wake()
-        wanted = self.plane.desired(self.applied.rev)
+        wanted = self.plane.desired(self.applied.rev, self._ticket)
         self.reporting.wake()  # it may be waiting after a failure, and the control plane answers
         if wanted is None or self.following.is_stopping:
+            return None
+        if wanted.needs > LEVEL:
+            raise AgentTooOld
+        self._ticket = wanted.ticket or _NO_TICKET
+        if wanted.rev == self.applied.rev:
             return None
         self.desired.write(wanted)
         self._kept = wanted
         return None
 
     def report(self) -> float | None:
-        """Report what the node has. Raises ApiError, Unavailable."""
-        report = self._report()
-        for part in self._stored.news_in(self.server.reconciler.store.lives()):
-            self.plane.report(report.model_copy(update={"lives": part}))
+        """Report what the node has, and take another token when it is time. Raises ApiError, Unavailable, OSError."""
+        report, is_old, token_is_old = self._report(), False, False
+        parts = tuple(self._stored.news_in(self.server.reconciler.store.lives()))
+        for number, part in enumerate(parts, 1):
+            # What the node has is confirmed by the last part: a key that has left it is finished by that.
+            rev = report.rev if number == len(parts) else ""
+            received = self.plane.report(report.model_copy(update={"lives": part, "rev": rev}))
+            token_is_old = received.token_is_old
             self._stored.note(part)
+            is_old = received.rev == report.rev and received.ticket not in {"", report.ticket}
+            self._ticket = received.ticket or _NO_TICKET
         following = self.following.status()
         if following is not None and following.failing_for_s is not None:
             # The control plane answers, and takes this node for one that follows from now on.
             self.following.wake(at_once=True)
-        return _chance.uniform(_REPORT_EVERY_S * 0.7, _REPORT_EVERY_S)
+        if token_is_old:
+            self.renew_token()
+            return _AGAIN_AFTER_S  # the control plane knows by a report with the new one that it is kept
+        # One that was made before the present ticket confirms nothing that is wanted now.
+        return 0.0 if is_old else _chance.uniform(_REPORT_EVERY_S * 0.7, _REPORT_EVERY_S)
+
+    def renew_token(self) -> None:
+        """Take another token. It is on the disk before it is used, and the present one works until then.
+
+        Raises ApiError, OSError.
+        """
+        token = self.plane.new_token()
+        self.keep_token(token)
+        self.plane.token = token
+        _log.info("the agent has a new token")
 
     def _report(self) -> Report:
         """Return what a report says beside counters."""
-        keys, online = self.server.keys, dict[str, int]()
+        ticket = self._ticket  # before what is applied: that must not be older than the ticket
+        applied, keys, online = self.applied, self.server.keys, dict[str, int]()
         with suppress(Unavailable):
             online = self.server.traffic.online_by_key(keys.list())
         return Report(
-            rev=self.applied.rev,
-            failed=self.applied.failed,
+            rev=applied.rev,
+            failed=applied.failed,
             now=keys.clock.now(),
             names=tuple(sorted(self.server.node.ready_names())),
             online={account: devices for account, devices in online.items() if devices},
+            cpu_share=self.server.overview.cpu_share,
             version=__version__,
             xray_version=self.server.xray_version,
+            ticket=ticket,
         )

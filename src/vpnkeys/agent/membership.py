@@ -1,6 +1,6 @@
 """What an agent keeps on its own disk: which node it is, and what it was last wanted to have."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import orjson
@@ -22,6 +22,10 @@ class Membership:
     token: str = field(repr=False)
     fingerprint: str | None
     port_range: str
+
+    def with_token(self, token: str) -> "Membership":
+        """Return the membership with another token."""
+        return replace(self, token=token)
 
     def save(self, data_dir: Path) -> None:
         """Write it to its file, which only its owner can read. Raises OSError."""

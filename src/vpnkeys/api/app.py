@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
 from vpnkeys import __version__
@@ -27,6 +28,7 @@ from vpnkeys.api.routes import (
     agents,
     audit,
     backups,
+    doors,
     info,
     keys,
     live,
@@ -52,6 +54,13 @@ from vpnkeys.server.pools import Pool, SharedCall
 from vpnkeys.server.requests import AccessLog
 
 _FILE_THREADS = 4
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 # In order: the first route that matches is taken, and the last one of `ui` takes any name below /ui/.
 _PARTS = (
@@ -65,6 +74,7 @@ _PARTS = (
     system,
     plans,
     nodes,
+    doors,
     agents,
     tokens,
     subscriptions,
@@ -111,6 +121,8 @@ def create_app(services: Services) -> ASGIApp:
         redoc_url=None,
         # Starlette's redirects name the host of the request, which anybody can choose; see `api/redirects.py`.
         redirect_slashes=False,
+        # Else FastAPI looks, for each request, whether anybody wants traces; `/metrics` and the log say what there is.
+        telemetry=_NO_TELEMETRY,
     )
     app.state.services = services
     app.state.access_control = AccessControl(services.tokens, Sessions(), RateLimits(services.rate_limits), Shares())

@@ -16,6 +16,7 @@ from vpnkeys.server.news import News
 from vpnkeys.server.pools import SharedCall
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
+from vpnkeys.service.change.doors import DoorService
 from vpnkeys.service.health.health import HealthReport
 from vpnkeys.service.keys import KeyService
 from vpnkeys.service.limits.enforcer import Enforcer
@@ -103,6 +104,7 @@ async def key(key_id: KeyId, keys: KeysDep) -> Key:
 AccessControlDep = Annotated[AccessControl, Depends(access_control)]
 AuditDep = Annotated[AuditLog, Depends(_service(lambda services: services.audit))]
 BackupsDep = Annotated[BackupService, Depends(_service(lambda services: services.backups))]
+DoorsDep = Annotated[DoorService, Depends(_service(lambda services: services.doors))]
 EnforcerDep = Annotated[Enforcer, Depends(_service(lambda services: services.enforcer))]
 FeedDep = Annotated[Feed, Depends(feed)]
 HealthDep = Annotated[SharedCall[HealthReport], Depends(health)]
@@ -122,7 +124,16 @@ async def asked_nodes(
     return nodes.asked(node)
 
 
+async def summed_nodes(
+    nodes: NodesDep,
+    node: Annotated[str | None, Query(description="id or name of the node; only the built-in one has it")] = None,
+) -> tuple[NodeRef, ...]:
+    """Return the same; none, for the sum of all, where this server runs no node itself. Raises NodeNotFound."""
+    return () if node is None and not nodes.has_local else nodes.asked(node)
+
+
 AskedNodesDep = Annotated[tuple[NodeRef, ...], Depends(asked_nodes)]
+SummedNodesDep = Annotated[tuple[NodeRef, ...], Depends(summed_nodes)]
 MetricsDep = Annotated[Metrics, Depends(metrics)]
 ReporterDep = Annotated[Reporter, Depends(_service(lambda services: services.reporter))]
 SelfTestDep = Annotated[SelfTest, Depends(_service(lambda services: services.selftest))]

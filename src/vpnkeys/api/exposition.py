@@ -1,6 +1,6 @@
 """Writes the metrics for Prometheus, by its own library."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from vpnkeys import __version__
 from vpnkeys.api.counts import BUCKETS_S, Metrics
-from vpnkeys.service.health.vitals import Vitals
+from vpnkeys.service.health.vitals import NodeVitals, Vitals
 from vpnkeys.worker import WorkerStatus
 
 _PROCESS = ProcessCollector(registry=None)
@@ -69,6 +69,7 @@ class _ServerCollector(Collector):
         yield build
         yield from _numbers(vitals)
         yield from _families(vitals)
+        yield from _of_nodes(vitals.nodes, self._build)
 
 
 def _numbers(vitals: Vitals) -> Iterator[Metric]:
@@ -157,3 +158,37 @@ def _of_workers(workers: tuple[WorkerStatus, ...]) -> tuple[Metric, ...]:
         if worker.last_success_age_s is not None:
             ages.add_metric((worker.name,), worker.last_success_age_s)
     return ages, late
+
+
+def _of_nodes(nodes: tuple[NodeVitals, ...], own_versions: tuple[str, str]) -> Iterator[Metric]:
+    """Yield the metrics of nodes. A server alone has them too: rules for a fleet hold from the first node on."""
+    state = GaugeMetricFamily("vpnkeys_node_state", "The state that a node has now.", labels=("node", "state"))
+    info = GaugeMetricFamily(
+        "vpnkeys_node_info", "The versions of a node.", labels=("node", "group", "version", "xray_version")
+    )
+    traffic = CounterMetricFamily(
+        "vpnkeys_node_traffic_bytes", "Bytes of a node since this server started.", labels=("node", "direction")
+    )
+    for node in nodes:
+        state.add_metric((node.name, node.state), 1)
+        info.add_metric((node.name, node.group, *(node.versions or own_versions)), 1)
+        for direction in ("up", "down"):
+            traffic.add_metric((node.name, direction), getattr(node.traffic, direction))
+    yield from (state, info, traffic)
+    for name, text, value_of in _NODE_NUMBERS:
+        family = GaugeMetricFamily(name, text, labels=("node",))
+        for node in nodes:
+            if (value := value_of(node)) is not None:
+                family.add_metric((node.name,), value)
+        yield family
+
+
+_NODE_NUMBERS: tuple[tuple[str, str, Callable[[NodeVitals], float | None]], ...] = (
+    ("vpnkeys_node_keys", "Keys on a node.", lambda node: node.keys),
+    ("vpnkeys_node_places", "How many keys a node can have.", lambda node: node.places),
+    ("vpnkeys_node_failed_keys", "Keys that are not on a node as they should be.", lambda node: node.failed),
+    ("vpnkeys_node_lag_seconds", "For how long a node has not had its present keys.", lambda node: node.lag_s),
+    ("vpnkeys_node_seen_age_seconds", "Time since a node was last heard of.", lambda node: node.seen_age_s),
+    ("vpnkeys_node_cpu_share", "The busy part of a node's cores.", lambda node: node.cpu_share),
+    ("vpnkeys_node_clock_ahead_seconds", "By how much a node's clock is ahead.", lambda node: node.clock_ahead_s),
+)

@@ -1,14 +1,13 @@
 """Selects which keys a list shows, page by page.
 
 A page begins after a place in the list and not after a number of keys, so that keys that are made or deleted meanwhile
-neither repeat nor hide others. The list is in the order of (created_at, id), so the place is found without reading it.
+neither repeat nor hide others. The list is in the order of the keys' numbers, so the place is found without reading it.
 """
 
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from itertools import islice
 
 from vpnkeys.domain.errors import InvalidPage
@@ -20,12 +19,9 @@ MOST = 1000
 
 LIMIT_FORM = "^([1-9][0-9]{0,2}|1000)$"
 PLACE_FORM = "^[0-9]{1,16},"
-"""Of a place in a list: when its last key was made, in microseconds since 1970, and the key's id."""
+"""Of a place in a list: the number of its last key, and the key's id."""
 
-Cursor = tuple[datetime, str]
-
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC without an offset, as keys have it
-_TICK = timedelta(microseconds=1)
+Cursor = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +87,19 @@ def _texts_of(key: Key) -> Iterable[str]:
 
 
 def _place_of(key: Key) -> Cursor:
-    return key.created_at, key.id
+    return key.number, key.id
 
 
 def _render_place(key: Key) -> str:
-    return f"{(key.created_at - _EPOCH) // _TICK},{key.id}"
+    return f"{key.number},{key.id}"
 
 
 def _parse_place(text: str) -> Cursor:
     if re.match(PLACE_FORM, text) is None:
         msg = "after: take it from the Link header of the page before, or leave it out for the first page."
         raise InvalidPage(msg)
-    at, _, key_id = text.partition(",")
-    return _EPOCH + int(at) * _TICK, key_id
+    number, _, key_id = text.partition(",")
+    return int(number), key_id
 
 
 def _parse_limit(text: str) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
+from vpnkeys.service.change.doors import DoorService
 from vpnkeys.service.health.health import Health
 from vpnkeys.service.health.overview import Overview
 from vpnkeys.service.health.vitals import Vitals
@@ -31,6 +32,7 @@ class Services:
 
     audit: AuditLog
     backups: BackupService
+    doors: DoorService
     enforcer: Enforcer
     fleet: Fleet
     health: Health

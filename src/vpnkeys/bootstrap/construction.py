@@ -1,21 +1,17 @@
 """Constructs the parts of a server, and connects them."""
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from vpnkeys.bootstrap.certificate import Issuing, build_issuing
 from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, build_watch, xray_command
+from vpnkeys.bootstrap.parts import identity_of, node_watch_of, reload_key_pair, subscriptions_of
 from vpnkeys.bootstrap.server import Server
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
-from vpnkeys.domain.errors import ConfigUnwritable, KeyPairDamaged
 from vpnkeys.domain.inbound import ServerIdentity
-from vpnkeys.domain.operator import Operator
-from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.adopt import XrayAdopter
 from vpnkeys.ops.backup import take_whole
 from vpnkeys.ops.config_watch import ConfigWatch
@@ -24,7 +20,7 @@ from vpnkeys.ops.data_dir import api_key, certificate, key_pair, reserve_keeper
 from vpnkeys.ops.overview import OverviewKeeper
 from vpnkeys.ops.startover import refuse_starting_over
 from vpnkeys.ops.vitals import Monitor, connection_facts, host_facts
-from vpnkeys.rundir import run_dir
+from vpnkeys.service.change.at_doors import with_doors
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.drift import DriftWatch
@@ -37,21 +33,18 @@ from vpnkeys.service.limits.quotas import QuotaWatch
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.elsewhere import Elsewhere
 from vpnkeys.service.nodes.limits import FarLimits
-from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.restarts import Restarts
 from vpnkeys.service.sampler import Sampler
 from vpnkeys.service.selftest import SelfTest
 from vpnkeys.service.sender import Sender
-from vpnkeys.service.subscriptions import SubscriptionService
 from vpnkeys.service.system import SystemService
 from vpnkeys.service.tokens import TokenService
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.service.webhooks import WebhookService
-from vpnkeys.settings import Settings, SettingsError
+from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import CertificateFiles
-from vpnkeys.store.files.secrets import REALITY_FILE, load_key_pair, save_key_pair
 from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
@@ -64,8 +57,6 @@ from vpnkeys.xray.process.binary import XrayBinary
 from vpnkeys.xray.process.child import XrayProcess
 from vpnkeys.xray.process.hang import HangWatch
 from vpnkeys.xray.process.unit import XrayUnit
-
-_SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +105,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         health=health,
         selftest=SelfTest(core.node),
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
-        subscriptions=_subscriptions_of(settings, reconciler, clock),
+        subscriptions=subscriptions_of(settings, reconciler, clock, served),
         webhooks=WebhookService(reconciler.store, clock, post),
         sender=Sender(reconciler.store, post, clock),
         new_api_key=new_api_key,
@@ -142,10 +133,11 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
 def _core(settings: Settings, xray: XrayBinary) -> _Core:
     engine = open_migrated(settings.database_url)  # under the lock: no other server migrates at the same time
     pair, guard = key_pair(settings), build_guard(settings)
-    site = _site(settings, pair)
+    store = SqlStore(engine, pair.public_key)
+    site = with_doors(identity_of(settings, pair), store.doors())
     # Node, process and reconciler call each other, hence the lambdas: none is called before all of them exist.
     node = build_node(settings, xray, guard, _questions_of_node(lambda: reconciler, lambda: process))
-    reconciler, clock = _reconciler_of(settings, SqlStore(engine, pair.public_key), node, site), SystemClock()
+    reconciler, clock = _reconciler_of(settings, store, node, site), SystemClock()
     traffic, journal = TrafficService(reconciler.store, node, clock), FileStopJournal(settings.data_dir)
     reconciler.stops.journal, reconciler.stops.samples = journal, traffic.unstored
     changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)
@@ -155,9 +147,9 @@ def _core(settings: Settings, xray: XrayBinary) -> _Core:
 
 
 def _system_of(settings: Settings, changer: KeyChanger, reporter: Reporter, traffic: TrafficService) -> SystemService:
-    reload_key_pair = partial(_reload_key_pair, settings.data_dir, changer.reconciler)
+    reload = partial(reload_key_pair, settings.data_dir, changer.reconciler)
     restarts = Restarts(only_needed=settings.sync_restarts == "needed")
-    return SystemService(changer, reporter, traffic, settings.port_range, reload_key_pair, restarts)
+    return SystemService(changer, reporter, traffic, settings.port_range, reload, restarts)
 
 
 def _questions_of_node(
@@ -177,11 +169,13 @@ def _lock_what_is_whole(settings: Settings, *, start_empty: bool) -> ExitStack:
 
 
 def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
-    """Let the metrics have the problems of `/health`, and add the workers.
+    """Let the metrics have the problems of `/health`, and `/health` the silent nodes; and add the workers.
 
     They are in order: each may use those before it, and all use Xray, which starts first and ends last.
     """
     server.monitor.problems = server.health.codes
+    node_watch = node_watch_of(server.elsewhere.board, server.keys.clock, server.far_limits.worker)
+    server.health.silent_nodes = node_watch.silent
     every_s = server.settings.traffic_interval_s
     sampler = (Sampler(server.traffic, every_s).worker,) if every_s > 0 else ()
     server.workers.add(
@@ -195,7 +189,7 @@ def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
         server.enforcer.worker,
         server.quotas.worker,
         server.far_limits.worker,
-        NodeWatch(server.elsewhere.board, server.keys.clock).worker,
+        node_watch.worker,
         server.drift.worker,
         server.overview.worker,
         server.daily_backup.worker,
@@ -238,12 +232,6 @@ def _health(
     return Health(reconciler, workers.statuses, questions, can_cut, full_cone, config=config.facts, connections=look)
 
 
-def _subscriptions_of(settings: Settings, reconciler: Reconciler, clock: SystemClock) -> SubscriptionService:
-    """Return the use cases about subscriptions, which end with their keys even while the database stores no stop."""
-    operator = Operator(settings.operator_name, settings.support_url, settings.announcement)
-    return SubscriptionService(reconciler.store, clock, settings.base_url, reconciler.stops.keys, operator)
-
-
 def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> XrayProcess | XrayUnit:
     """Return what runs Xray: this server, as its child, or the service manager, as a unit of its own."""
     node, reconciler = adopter.node, adopter.reconciler
@@ -251,39 +239,3 @@ def _xray_of(settings: Settings, xray: XrayBinary, adopter: XrayAdopter) -> Xray
         return XrayUnit(node.api_socket, adopter.adopt, node.prober.xray_is_down)
     command = xray_command(settings, xray, node.file, reconciler)
     return XrayProcess(command, lambda _pid: reconciler.repair_soon(), node.prober.xray_is_down)
-
-
-def _site(settings: Settings, pair: KeyPair) -> ServerIdentity:
-    socket_dir = run_dir(settings.data_dir)
-    if len(os.fsencode(socket_dir)) + len("/warm-00.sock.lock") > _SOCKET_PATH_MAX_BYTES:
-        msg = f"VPNKEYS_DATA_DIR: the path {settings.data_dir} is too long for a Unix socket; use a shorter one"
-        raise SettingsError(msg)
-    return ServerIdentity(
-        listen=settings.inbound_listen,
-        private_key=pair.private_key,
-        socket_dir=str(socket_dir),
-        server_names=settings.reality_server_names,
-        forced_target=settings.reality_target,
-        server_address=settings.server_address,
-        public_key=pair.public_key,
-        fingerprint=settings.utls_fingerprint,
-    )
-
-
-def _reload_key_pair(data_dir: Path, reconciler: Reconciler) -> None:
-    """Use the key pair that is stored now, which may have been restored or replaced since the start.
-
-    Where none is stored any more, the one in use is stored again: with another one no link would work. Raises
-    KeyPairDamaged, ConfigUnwritable.
-    """
-    site = reconciler.site
-    try:
-        if not (data_dir / REALITY_FILE).exists():
-            save_key_pair(data_dir, KeyPair(site.private_key, site.public_key))
-        pair = load_key_pair(data_dir)
-    except OSError as error:
-        msg = f"{REALITY_FILE} cannot be read or written in the data directory: {error.strerror}; nothing was changed."
-        raise ConfigUnwritable(msg) from error
-    except ValueError as error:
-        raise KeyPairDamaged(str(error)) from error
-    reconciler.site = replace(site, private_key=pair.private_key, public_key=pair.public_key)

@@ -20,6 +20,7 @@ caller repeat `create` safely.
 from vpnkeys.client._audit import Audit
 from vpnkeys.client._backups import Backups
 from vpnkeys.client._client import AsyncClient, Client
+from vpnkeys.client._doors import Doors
 from vpnkeys.client._errors import (
     ApiError,
     NotFound,
@@ -41,9 +42,22 @@ from vpnkeys.client._webhooks import Webhooks
 from vpnkeys.wire.audit import AuditRecord
 from vpnkeys.wire.backups import BackupFile
 from vpnkeys.wire.base import Answer
+from vpnkeys.wire.doors import Door, DoorClosed
 from vpnkeys.wire.health import Health, Info
 from vpnkeys.wire.keys import Deleted, DeletedMany, Done, EgressTest, Key, KeyConfig, KeyLink, KeyTest, MadeKey
-from vpnkeys.wire.nodes import Node, NodeCheck, NodeMade, NodePart, NodePorts, NodeRemoved, NodeSync
+from vpnkeys.wire.nodes import (
+    KeyMoved,
+    KeyNotMoved,
+    KeyPlace,
+    Node,
+    NodeCheck,
+    NodeMade,
+    NodeMoved,
+    NodePart,
+    NodePorts,
+    NodeRemoved,
+    NodeSync,
+)
 from vpnkeys.wire.plans import Move, PlannedFile, PlannedInbound, PortsPlan, SyncPlan, Targets, TargetState
 from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
 from vpnkeys.wire.subscriptions import (
@@ -112,6 +126,9 @@ __all__ = [
     "DeletedMany",
     "Delivery",
     "Done",
+    "Door",
+    "DoorClosed",
+    "Doors",
     "EgressTest",
     "Health",
     "HostLoad",
@@ -122,6 +139,9 @@ __all__ = [
     "KeyFields",
     "KeyLimits",
     "KeyLink",
+    "KeyMoved",
+    "KeyNotMoved",
+    "KeyPlace",
     "KeyTest",
     "KeyUsage",
     "Keys",
@@ -134,6 +154,7 @@ __all__ = [
     "Node",
     "NodeCheck",
     "NodeMade",
+    "NodeMoved",
     "NodePart",
     "NodePorts",
     "NodeRemoved",

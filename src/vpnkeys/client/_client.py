@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from vpnkeys.client._audit import AsyncAudit, Audit
 from vpnkeys.client._backups import AsyncBackups, Backups
 from vpnkeys.client._calls import AsyncPart, Call, Part, Request, checked, one, parsed, text
+from vpnkeys.client._doors import AsyncDoors, Doors
 from vpnkeys.client._events import EventReader, StreamEvent
 from vpnkeys.client._http import AsyncHttp, Http, is_loopback
 from vpnkeys.client._keys import AsyncKeys, Keys
@@ -25,6 +26,8 @@ from vpnkeys.client._webhooks import AsyncWebhooks, Webhooks
 from vpnkeys.wire.health import Health, Info
 
 _HEALTH = TypeAdapter(Health)
+# An agent reports every ten seconds, and a handshake for each costs more. The server closes others' before.
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=15)
 
 TIMEOUT_S = 30.0
 """Making a key may wait some seconds for a server name; restarting Xray takes a few."""
@@ -101,6 +104,7 @@ class Client(Part, ClientRequests):
         self._http = Http(client)
         self.keys = Keys(self._http)
         self.nodes = Nodes(self._http)
+        self.doors = Doors(self._http)
         self.traffic = AllKeysTraffic(self._http)
         self.subscriptions = Subscriptions(self._http)
         self.system = System(self._http)
@@ -172,6 +176,7 @@ class AsyncClient(AsyncPart, ClientRequests):
         self._http = AsyncHttp(client)
         self.keys = AsyncKeys(self._http)
         self.nodes = AsyncNodes(self._http)
+        self.doors = AsyncDoors(self._http)
         self.traffic = AsyncAllKeysTraffic(self._http)
         self.subscriptions = AsyncSubscriptions(self._http)
         self.system = AsyncSystem(self._http)
@@ -221,5 +226,6 @@ def _options(
         "headers": {"X-API-Key": api_key} if api_key else {},
         "verify": context_for(verify=verify, fingerprint=fingerprint),
         "timeout": timeout,
+        "limits": _LIMITS,
         "trust_env": not is_loopback(url.host),  # a proxy of the environment has no business on loopback
     }

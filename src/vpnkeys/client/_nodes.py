@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from vpnkeys.client._calls import AsyncPart, Call, Part, Request, answer, one
 from vpnkeys.client._http import path_below
-from vpnkeys.wire.nodes import Node, NodeMade, NodeRemoved
+from vpnkeys.wire.nodes import Node, NodeMade, NodeMoved, NodeRemoved
 
 _PATH = "/api/nodes"
 
@@ -60,6 +60,22 @@ class NodesRequests:
     def remove(self, id_or_name: str) -> Call[NodeRemoved]:
         """Remove a node that has no keys, or one that is lost, with its keys. Raises NotFound, Rejected."""
         return one(NodeRemoved, "DELETE", path_below(_PATH, id_or_name))
+
+    @Request
+    def replace(self, id_or_name: str) -> Call[NodeMade]:
+        """Return the command by which a new machine takes the place of a node, with all its links. Raises NotFound.
+
+        It works once, within 15 minutes; until then all stays as it is. Raises Rejected for the built-in node.
+        """
+        return one(NodeMade, "POST", f"{path_below(_PATH, id_or_name)}/replace")
+
+    @Request
+    def move(self, id_or_name: str, to: str | None = None) -> Call[NodeMoved]:
+        """Move the keys of a node to another, without `to` to others of its group; return old and new links.
+
+        A repeat goes on with the keys that are left. Raises NotFound, Rejected.
+        """
+        return one(NodeMoved, "POST", f"{path_below(_PATH, id_or_name)}/move", json={"to": to})
 
     @Request
     def get(self, id_or_name: str) -> Call[Node]:

@@ -1,6 +1,7 @@
 """The table of checks, and the function that runs them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,7 @@ from vpnkeys.doctor.checks import (
     firewall,
     health,
     kernel,
+    nodes,
     permissions,
     ports,
     selftest,
@@ -81,20 +83,33 @@ LOCAL_CHECKS: tuple[Check[Any], ...] = (
 SERVER_CHECKS: tuple[ServerCheck[Any], ...] = (
     ServerCheck("health", health.look, health.judge),
     ServerCheck("drift", drift.look, drift.judge),
+    ServerCheck("nodes", nodes.look, nodes.judge),
     ServerCheck("kernel", kernel.look, kernel.judge),
     ServerCheck(SELF_TEST, selftest.look, selftest.judge),
 )
 
+_OF_XRAY = frozenset({"ports", "firewall", "descriptors", "xray", "targets", "drift", "kernel", SELF_TEST})
+"""Checks of an Xray, its ports and its customers: none of them is where a control plane runs alone."""
+
 
 def examine(installation: Installation, *, self_test: bool = True) -> Iterator[Finding]:
     """Yield the findings of all checks that are possible; the self-test, which makes a key, comes last."""
-    wanted = [check for check in SERVER_CHECKS if self_test or check.name != SELF_TEST]
+    left_out = _OF_XRAY if _runs_no_xray(installation.server) else frozenset()
+    wanted = [check for check in SERVER_CHECKS if (self_test or check.name != SELF_TEST) and check.name not in left_out]
     yield Finding("server", *_server(installation, [check.name for check in wanted]))
     for check in LOCAL_CHECKS:
-        yield from check.findings(installation)
+        if check.name not in left_out:
+            yield from check.findings(installation)
     if installation.server is not None:
         for asking in wanted:
             yield from asking.with_server(installation.server).findings(installation)
+
+
+def _runs_no_xray(server: Client | None) -> bool:
+    """Return whether the server that runs is a control plane without a node of its own."""
+    with suppress(ApiError):
+        return server is not None and server.health().services.get("xray") == "absent"
+    return False
 
 
 def _server(installation: Installation, unseen: list[str]) -> Verdict:

@@ -1,7 +1,7 @@
 """Entries of the audit log: what changed, with the values before and after. The store writes them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -9,11 +9,14 @@ from types import MappingProxyType
 from vpnkeys.domain.actor import Actor
 from vpnkeys.domain.change import KeyChanges
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Limits
 
 Facts = Mapping[str, object]
 """JSON values by field name."""
 
 NOTHING: Facts = MappingProxyType({})
+
+_LIMITS = tuple(limit.name for limit in fields(Limits))
 
 
 class Outcome(StrEnum):
@@ -84,16 +87,22 @@ def key_changed(before: Key, after: Key) -> Entry:
     return Entry("key.changed", after.id, {name: was[name] for name in changed}, facts)
 
 
-def key_moved(key: Key, port: int) -> Entry:
-    """Return the entry for a key that moves to another port."""
-    return Entry("key.moved", key.id, {"port": key.port}, {"port": port})
+def key_moved(before: Key, after: Key) -> Entry:
+    """Return the entry for a key that moves to another port, perhaps of another node."""
+    was, is_now = _place(before), _place(after)
+    changed = [name for name in was if was[name] != is_now[name]]
+    return Entry("key.moved", after.id, *({name: facts[name] for name in changed} for facts in (was, is_now)))
+
+
+def _place(key: Key) -> dict[str, object]:
+    return {"node": key.node.name, "port": key.port}
 
 
 def key_updated(before: Key, after: Key) -> Iterator[Entry]:
-    """Yield the entries for an updated key: one for a new port, one for all other changes."""
-    moved = replace(before, port=after.port, port_assigned_at=after.port_assigned_at)
-    if after.port != before.port:
-        yield key_moved(before, after.port)
+    """Yield the entries for an updated key: one for a new place, one for all other changes."""
+    moved = replace(before, node=after.node, port=after.port, port_assigned_at=after.port_assigned_at)
+    if _place(after) != _place(before):
+        yield key_moved(before, after)
     if after != moved:
         yield key_changed(moved, after)
 
@@ -117,7 +126,7 @@ def _facts(key: Key) -> dict[str, object]:
 
     The UUID and the short id are left out: they grant access, and the log is never deleted.
     """
-    limits = {name: _json(value) for name, value in asdict(key.limits).items()}
+    limits = {name: _json(getattr(key.limits, name)) for name in _LIMITS}
     return {
         "name": key.name,
         "note": key.note,

@@ -37,6 +37,12 @@ class NodeNotFound(NotFound):
     code = "node_not_found"
 
 
+class DoorNotFound(NotFound):
+    """No door has this tag."""
+
+    code = "door_not_found"
+
+
 class BackupNotFound(NotFound):
     """No backup has this name."""
 

@@ -138,6 +138,7 @@ def _facts(key: Key) -> Facts:
         "id": key.id,
         "name": key.name,
         "note": key.note,
+        "node": key.node.name,
         "port": key.port,
         "sni": key.sni,
         "fingerprint": None if key.fingerprint is None else key.fingerprint.value,

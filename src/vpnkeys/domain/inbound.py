@@ -1,14 +1,15 @@
 """VLESS + REALITY inbounds of Xray as values: one type for the wanted, the configured and the running ones."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 from uuid import UUID
 
-from vpnkeys.domain.key import VISION, Key
+from vpnkeys.domain.key import VISION, Key, Keys
 from vpnkeys.domain.limits import Status
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.reality import UNLIMITED, FallbackLimit, Fingerprint, fallback_limits
 from vpnkeys.memo import Memo
 
@@ -76,7 +77,7 @@ AnyInbound: TypeAlias = Inbound | ForeignInbound
 class ServerIdentity:
     """The values that all inbounds of this server share, and those that links carry.
 
-    `socket_dir` is the directory for the Unix sockets of warm inbounds.
+    `socket_dir` is the directory for the Unix sockets of warm inbounds. `doors` are those that are open.
     """
 
     listen: str
@@ -87,6 +88,7 @@ class ServerIdentity:
     server_address: str = ""
     public_key: str = ""
     fingerprint: Fingerprint = Fingerprint.CHROME
+    doors: tuple[Door, ...] = field(default=(), hash=False)
 
     def target(self, server_name: str) -> str:
         """Return the REALITY target for a server name: the name's own host, unless one target is forced for all names.
@@ -112,6 +114,28 @@ def key_inbound(key: Key, site: ServerIdentity) -> Inbound:
         port=key.port,
         clients=(VlessClient(uuid=key.uuid, email=key.account, flow=key.flow),),
         reality=_reality(key.sni, key.whole_short_id, site),
+    )
+
+
+def door_inbound(door: Door, keys: Keys, site: ServerIdentity) -> Inbound | None:
+    """Return the inbound of a door with the keys that it lets in now; None when there are none."""
+    clients = tuple(VlessClient(member.uuid, member.uuid, member.flow) for member in door.let_in(keys))
+    if not clients:
+        return None
+    up, down = fallback_limits(door.server_names[0], door.private_key)
+    return Inbound(
+        tag=door.tag,
+        listen=door.listen or site.listen,
+        port=door.port,
+        clients=clients,
+        reality=Reality(
+            target=door.target,
+            server_names=door.server_names,
+            private_key=door.private_key,
+            short_ids=door.short_ids,
+            fallback_up=up,
+            fallback_down=down,
+        ),
     )
 
 
@@ -155,13 +179,32 @@ def warm_inbounds(site: ServerIdentity) -> tuple[Inbound, ...]:
 
 
 def desired_inbounds(keys: Iterable[Key], site: ServerIdentity) -> tuple[Inbound, ...]:
-    """Return all inbounds that Xray should run: a warm one for each server name, then those of active keys by port."""
-    return (*warm_inbounds(site), *_key_inbounds(site).map(_active(keys)))
+    """Return all inbounds that Xray should run: a warm one for each server name, then by port active keys and doors."""
+    own = _key_inbounds(site).map(_active(keys))
+    if site.doors:
+        own = sorted((*own, *_doors(site.doors, keys, site)), key=_port)
+    return (*warm_inbounds(site), *own)
 
 
 def inbounds_of(keys: Iterable[Key], site: ServerIdentity) -> tuple[Inbound, ...]:
     """Return the inbounds that Xray should run for some keys: those of active keys, by port."""
     return tuple(key_inbound(key, site) for key in _active(keys))
+
+
+def inbounds_with(named: Collection[str], keys: Keys, site: ServerIdentity) -> tuple[Inbound, ...]:
+    """Return the inbounds that Xray should run for the keys with these ids: their own, and the doors that they have."""
+    own = inbounds_of(keys.among(named), site)
+    doors = [door for door in site.doors if door.has_any(named)]
+    return tuple(sorted((*own, *_doors(doors, keys, site)), key=_port)) if doors else own
+
+
+def _doors(doors: Iterable[Door], keys: Iterable[Key], site: ServerIdentity) -> Iterator[Inbound]:
+    known = Keys.of(keys)
+    return (inbound for door in doors if (inbound := door_inbound(door, known, site)) is not None)
+
+
+def _port(inbound: Inbound) -> int:
+    return inbound.port or 0
 
 
 def _active(keys: Iterable[Key]) -> list[Key]:

@@ -3,7 +3,7 @@
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, Self, TypeVar
@@ -15,6 +15,7 @@ from vpnkeys.domain.reality import Fingerprint, pad_short_id
 
 VISION = "xtls-rprx-vision"
 KEY_TAG_PREFIX = "key-"
+UNNUMBERED: Final = 2**31 - 1  # of a key that is not stored yet, which is newer than all that are
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Key:
     had Vision. `port_assigned_at` is None while the key still has its first port. `is_active` is the operator's switch;
     `limit_status` is the result of the last check of the key's limits. `fingerprint` is None where the key follows the
     server's setting. `node` is where it lives: `port` is unique there, and all else that tells keys apart everywhere.
+    `number` is its place in the order in which keys were made, whatever the clock said; the store gives it.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Key:
     fingerprint: Fingerprint | None = None
     first_uuid: str = ""
     node: NodeRef = LOCAL
+    number: int = field(default=UNNUMBERED, compare=False)
 
     @property
     def account(self) -> str:
@@ -93,7 +96,7 @@ UUID: Final[Callable[[Key], str]] = attrgetter("uuid")
 ACCOUNT: Final[Callable[[Key], str]] = attrgetter("account")
 PORT: Final[Callable[[Key], int]] = attrgetter("port")
 SHORT_ID: Final[Callable[[Key], str]] = attrgetter("whole_short_id")
-_AGE: Final = attrgetter("created_at", "id")
+_AGE: Final = attrgetter("number", "created_at", "id")
 
 
 class Index(Mapping[T, Key]):
@@ -215,12 +218,6 @@ class Keys(tuple[Key, ...]):  # noqa: SLOT001 - a tuple takes no slots of its ow
         """Return those of the keys that live on a node: these keys themselves where all do."""
         return self if self._counted()[node_id] == len(self) else self.by_node().get(node_id, Keys())
 
-    def off(self, node_id: int) -> "Keys":
-        """Return those of the keys that live on other nodes."""
-        if self._counted()[node_id] == len(self):
-            return Keys()
-        return Keys.of(key for key in self if key.node.id != node_id)
-
     def by_node(self) -> "Mapping[int, Keys]":
         """Return the keys of each node that has any, by its id."""
         if self._of_nodes is None:
@@ -249,9 +246,21 @@ class Keys(tuple[Key, ...]):  # noqa: SLOT001 - a tuple takes no slots of its ow
         changed = Keys(keys)
         if self._count is not None:  # carried on, as what one change costs must not grow with the keys
             changed._count = self._count - Counter(key.node.id for key in left) + Counter(key.node.id for key in come)
+        changed._of_nodes = None if self._of_nodes is None else _changed_on(self._of_nodes, left, come)
         for what, known in tuple(self._by.items()):  # another thread may look for something new meanwhile
             changed._by[what] = known.changed(left, come)
         return changed
+
+
+def _changed_on(of_nodes: Mapping[int, Keys], *changes: Iterable[Key]) -> Mapping[int, Keys]:
+    """Return the keys of each node without the first of `changes` and with the second; of others the same objects."""
+    # A node without a change keeps its object, by which a worker that follows it sees that nothing is to do.
+    here: dict[int, tuple[list[Key], list[Key]]] = {}
+    for way, keys in enumerate(changes):
+        for key in keys:
+            here.setdefault(key.node.id, ([], []))[way].append(key)
+    now = {one: of_nodes.get(one, Keys()).changed(map(ID, gone), come) for one, (gone, come) in here.items()}
+    return {one: keys for one, keys in {**of_nodes, **now}.items() if keys}
 
 
 @dataclass(frozen=True, slots=True)

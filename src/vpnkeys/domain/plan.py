@@ -14,9 +14,10 @@ from vpnkeys.domain.inbound import (
     Reality,
     ServerIdentity,
     desired_inbounds,
-    inbounds_of,
+    inbounds_with,
 )
 from vpnkeys.domain.key import Keys
+from vpnkeys.domain.nodes.door import is_door
 
 
 class FileState(StrEnum):
@@ -84,19 +85,21 @@ class FileStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan is applied in this order: write the file, remove, cut, add. Inbounds are never altered in place.
+    """A plan is applied in this order: write the file, remove, cut, add, cut users. No inbound is altered in place.
 
     `file` holds all our inbounds for config.json, or what changes in it; None when the file is right. `remove` are
     tags. `cut` are ports whose open connections must end: they go on after Xray has removed the inbound (measured).
+    `cut_users` are ports of doors with the account whose connections to it must end, and no one else's.
     """
 
     file: tuple[Inbound, ...] | FileStep | None = None
     remove: tuple[str, ...] = ()
     cut: tuple[int, ...] = ()
     add: tuple[Inbound, ...] = ()
+    cut_users: tuple[tuple[int, str], ...] = ()
 
     def __bool__(self) -> bool:
-        return self.file is not None or bool(self.remove or self.cut or self.add)
+        return self.file is not None or bool(self.remove or self.cut or self.add or self.cut_users)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +171,13 @@ def plan(desired: tuple[Inbound, ...], observed: Observed) -> Plan:
     running = observed.running.inbounds
     wanted = {inbound.tag: inbound for inbound in desired}
     remove = (*drift.extra, *drift.different)
+    doors = [tag for tag in drift.different if _is_same_door(running[tag], wanted[tag])]
     return Plan(
         file=file,
         remove=remove,
-        cut=_ports_to_cut([running[tag] for tag in remove], desired),
+        cut=_ports_to_cut([running[tag] for tag in remove if tag not in doors], desired),
         add=tuple(wanted[tag] for tag in (*drift.different, *drift.missing)),
+        cut_users=tuple(one for tag in doors for one in _users_to_cut(running[tag], wanted[tag])),
     )
 
 
@@ -181,7 +186,7 @@ def transition(before: Keys, after: Keys, named: Collection[str], site: ServerId
 
     Only keys whose ids are in `named` may differ, and only they are compared: no other key has a port of theirs.
     """
-    was, wanted = (inbounds_of(keys.among(named), site) for keys in (before, after))
+    was, wanted = (inbounds_with(named, keys, site) for keys in (before, after))
     if was == wanted:
         return Plan()
     # A missing file makes the plan write it; what it holds now does not matter.
@@ -190,6 +195,21 @@ def transition(before: Keys, after: Keys, named: Collection[str], site: ServerId
     removed = frozenset(todo.remove)
     gone = tuple(inbound.port for inbound in was if inbound.tag in removed and inbound.port is not None)
     return replace(todo, file=FileStep(before, after, gone, todo.add, site))
+
+
+def _is_same_door(actual: AnyInbound, wanted: Inbound) -> bool:
+    """Return whether an inbound is a door of which only other clients are wanted: all others' links go on."""
+    return is_door(wanted.tag) and isinstance(actual, Inbound) and replace(wanted, clients=actual.clients) == actual
+
+
+def _users_to_cut(actual: AnyInbound, wanted: Inbound) -> Iterator[tuple[int, str]]:
+    """Yield the port and the account of each client that a door lets in no more."""
+    if not isinstance(actual, Inbound):
+        return
+    welcome = {client.uuid for client in wanted.clients}
+    for client in actual.clients:
+        if client.uuid not in welcome and actual.port is not None:
+            yield actual.port, client.email
 
 
 def _ports_to_cut(removed: Iterable[AnyInbound], desired: Iterable[Inbound]) -> tuple[int, ...]:

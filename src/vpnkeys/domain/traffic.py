@@ -5,11 +5,11 @@ of a node is the highest value sampled in it; its total is the sum over all of t
 order, or in several processes at once gives the same result: `merge` is idempotent, commutative and associative.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from vpnkeys.domain.nodes import LOCAL
 
@@ -75,6 +75,27 @@ class Gap:
 
     since: datetime
     until: datetime
+
+
+LifeName: TypeAlias = tuple[int, str]
+"""Names a life of a node's Xray: the node's id, and the epoch."""
+
+
+def gaps_of(
+    gaps: Iterable[tuple[LifeName, Gap]],
+    counted: Collection[LifeName],
+    node_id: int,
+    born: datetime,
+    placed_at: datetime | None,
+) -> tuple[Gap, ...]:
+    """Return the gaps in which a key that lives on this node may have lost bytes.
+
+    `counted` are the lives in which bytes of it were counted. One that was on other nodes has been here since it got
+    its present place.
+    """
+    has_moved = any(other != node_id for other, _ in counted)
+    since = placed_at if has_moved and placed_at is not None else born
+    return tuple(gap for life, gap in gaps if life in counted or (life[0] == node_id and gap.until > since))
 
 
 @dataclass(frozen=True, slots=True)

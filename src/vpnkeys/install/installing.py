@@ -38,6 +38,7 @@ def install(  # noqa: PLR0913 - one for each option of the command
     `without_nftables`.
     """
     with one_at_a_time():
+        refuse_node(layout)
         is_new_domain = bool(domain) and set_domain(layout, domain)
         settings = settings_of(layout)
         present = current_release(layout)
@@ -46,9 +47,9 @@ def install(  # noqa: PLR0913 - one for each option of the command
                 require_nftables()
             _install_first(layout, settings, source, xray, say)
             return
-        _upgrade_to(layout, present, source, xray, say)
+        upgrade_to(layout, present, source, xray, say)
         if is_new_domain:
-            services.restart_server()
+            services.restart_server(layout)
             wait_for_certificate(layout, settings.domain, say)
             say(f"The dashboard: {settings.base_url}/ui/")
 
@@ -56,10 +57,27 @@ def install(  # noqa: PLR0913 - one for each option of the command
 def upgrade(layout: Layout, source: Path | None, say: Say) -> None:
     """Upgrade to a source tree, by default the one that the installation was made from. Raises as `install` does."""
     present = current_release(layout)
-    install(layout, source or Path(present.source if present else "."), None, say)
+    source = source or Path(present.source if present else ".")
+    if present is None or not services.is_node(layout):
+        install(layout, source, None, say)
+        return
+    with one_at_a_time():
+        settings_of(layout)
+        upgrade_to(layout, present, source, None, say)
 
 
-def _upgrade_to(layout: Layout, present: Release, source: Path, xray: Path | None, say: Say) -> None:
+def refuse_node(layout: Layout) -> None:
+    """Raise InstallFailed on a host that is a node."""
+    if services.is_node(layout):
+        raise InstallFailed(
+            f"this host is a node of another server, as {layout.node_file} says; nothing was changed. `vpnkeys "
+            "upgrade` brings it to a newer source tree. To make it a server of its own, without the keys that it has "
+            f"now: vpnkeys uninstall, and rm -rf {layout.data_dir}"
+        )
+
+
+def upgrade_to(layout: Layout, present: Release, source: Path, xray: Path | None, say: Say) -> None:
+    """Upgrade the present installation, of a server or a node, to a source tree. Raises InstallFailed."""
     make_user(layout)
     runs = present.runs(layout)
     if runs and present.digest == digest_of(source):
@@ -90,14 +108,7 @@ def _install_first(layout: Layout, settings: Settings, source: Path, xray: Path 
         # Imports all of the server, so that a missing library shows before anything is switched.
         run_as_server(release.program, "serve", "--help", data_dir=layout.data_dir)
         api_key = _make_api_key(settings, undo)
-        undo.callback(layout.current.unlink, missing_ok=True)
-        point(layout.current, release.directory)
-        undo.callback(layout.wrapper.unlink, missing_ok=True)
-        undo.callback(services.remove_units, layout)
-        settle(layout, release)
-        say("Starting the services.")
-        services.start(layout)
-        services.wait_for_answer(layout, release.version)
+        start_first(layout, release, undo, say)
         undo.pop_all()
     has_certificate = bool(settings.domain) and wait_for_certificate(layout, settings.domain, say)
     with as_owner(layout.data_dir):
@@ -106,6 +117,18 @@ def _install_first(layout: Layout, settings: Settings, source: Path, xray: Path 
         say(line)
     for line in firewall_hints(settings, lambda program: shutil.which(program) is not None):
         say(line)
+
+
+def start_first(layout: Layout, release: Release, undo: ExitStack, say: Say) -> None:
+    """Put the first release in place, and wait until it runs. Raises InstallFailed; `undo` takes it back."""
+    undo.callback(layout.current.unlink, missing_ok=True)
+    point(layout.current, release.directory)
+    undo.callback(layout.wrapper.unlink, missing_ok=True)
+    undo.callback(services.remove_units, layout)
+    settle(layout, release)
+    say("Starting the services.")
+    services.start(layout)
+    services.wait_for_answer(layout, release.version)
 
 
 def require_nftables() -> None:
@@ -127,7 +150,7 @@ def make_user(layout: Layout) -> None:
         run("useradd", "--system", "--user-group", *home, "--shell", "/usr/sbin/nologin", SERVER_USER)
 
 
-def own_data_dir(layout: Layout, settings: Settings) -> None:
+def own_data_dir(layout: Layout, settings: Settings, template: str = ENV_TEMPLATE) -> None:
     """Make the data directory with its settings file. What root has put there is given to the server's user."""
     layout.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if layout.data_dir.stat().st_uid != pwd.getpwnam(SERVER_USER).pw_uid:
@@ -136,7 +159,7 @@ def own_data_dir(layout: Layout, settings: Settings) -> None:
     with as_owner(layout.data_dir):
         layout.data_dir.chmod(0o700)
         if not layout.env_file.exists():
-            write_atomically(layout.env_file, ENV_TEMPLATE.encode())
+            write_atomically(layout.env_file, template.encode())
         layout.env_file.chmod(0o600)
 
 

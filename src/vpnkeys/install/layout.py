@@ -42,6 +42,11 @@ class Layout:
         """The operator's settings file."""
         return self.data_dir / "vpnkeys.env"
 
+    @property
+    def node_file(self) -> Path:
+        """The file that says of which control plane this host is a node; a server has none."""
+        return self.data_dir / "agent.json"
+
 
 def point(link: Path, target: Path) -> None:
     """Make a symbolic link, or replace one, in one durable step. The target must be in the link's directory or below.

@@ -15,10 +15,11 @@ _UNIT_DIRS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/sy
 Listening = Mapping[int, frozenset[Listener]]
 
 
-def meet_neighbours(settings: Settings, say: Say) -> None:
+def meet_neighbours(settings: Settings, say: Say, *, has_api: bool = True) -> None:
     """Say what else is here that matters. Raises InstallFailed when another program has a port that is needed."""
     listening = listeners()
-    refuse_taken_ports(settings, listening)
+    if has_api:
+        refuse_taken_ports(settings, listening)
     for line in remarks(settings, listening, _panels()):
         say(line)
 

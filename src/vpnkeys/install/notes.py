@@ -1,6 +1,6 @@
 """Texts for the operator: the settings file, and the lines printed after an installation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reached import HTTPS_PORT
@@ -8,6 +8,8 @@ from vpnkeys.settings import DEFAULT_SERVER_NAMES, Settings
 
 _HTTP_PORT = 80
 """Where the authority checks that the domain leads here; the port is open only while it does."""
+
+_AGENT = "vpnkeys-agent"
 
 ENV_TEMPLATE = f"""\
 # Settings of vpnkeys. Remove the # before a setting and change its value, then: systemctl restart vpnkeys
@@ -45,6 +47,33 @@ ENV_TEMPLATE = f"""\
 """
 
 
+NODE_TEMPLATE = f"""\
+# Settings of this node. Remove the # before a setting and change its value, then: systemctl restart vpnkeys-agent
+# docs/en/operations.md lists all of them. With an unknown name or a wrong value the agent does not start;
+# the reason is in: journalctl -u vpnkeys-agent
+# The address and ports of its keys are the control plane's to say: vpnkeys nodes, there.
+
+# Well-known sites that the node imitates: with TLS 1.3 and h2, reachable from here, none of your own.
+#VPNKEYS_REALITY_SERVER_NAMES={DEFAULT_SERVER_NAMES}
+
+# Private destinations that customers may reach.
+#VPNKEYS_EGRESS_ALLOW=10.1.2.3/32:443
+"""
+
+
+def node_introduction(settings: Settings, version: str, node: str, url: str, fault: str) -> list[str]:
+    """Return the lines printed after a host became a node; `fault` is what is wrong with its address, if anything."""
+    address = settings.server_address
+    return [
+        f"vpnkeys {version} runs node {node} of {url}, now and after every boot",
+        f"settings: {settings.data_dir}/vpnkeys.env   data: {settings.data_dir}   log: journalctl -u {_AGENT}",
+        *([f"warning: links of its keys have the address {address}, a guess: {fault}"] if fault else []),
+        *([f"On the control plane:  vpnkeys nodes set {node} --address ADDRESS"] if fault else []),
+        "",
+        f"The first key, on the control plane:  vpnkeys keys add me --node {node}",
+    ]
+
+
 def introduction(settings: Settings, version: str, fingerprint: str, api_key: str | None) -> list[str]:
     """Return the lines printed after a first installation, with the API key when it was made just now."""
     url = settings.base_url
@@ -59,7 +88,7 @@ def introduction(settings: Settings, version: str, fingerprint: str, api_key: st
     return [
         *lines,
         "",
-        "The first key:  vpnkeys keys add me && vpnkeys keys show --qr ID",
+        "The first key, with its link:  vpnkeys keys add me --qr",
         "The data of a server in the foreground (./data) are not used; vpnkeys backup and restore copy them.",
     ]
 
@@ -71,7 +100,12 @@ def firewall_hints(settings: Settings, has: Callable[[str], bool]) -> list[str]:
     """
     panel, pool = settings.panel_port, settings.port_range
     checked = [_HTTP_PORT] if settings.domain and settings.listen.port != HTTPS_PORT else []
-    opened = [*map(str, checked), *([str(panel)] if panel is not None else []), _as_text(pool, "-")]
+    return hints_to_open([*checked, *([panel] if panel is not None else [])], pool, has)
+
+
+def hints_to_open(ports: Sequence[int], pool: PortRange, has: Callable[[str], bool]) -> list[str]:
+    """Return the commands that open these ports and those of keys in a firewall; `has` says which programs exist."""
+    opened = [*map(str, ports), _as_text(pool, "-")]
     hints = {
         "ufw": [f"ufw allow {port.replace('-', ':')}/tcp" for port in opened],
         "firewall-cmd": [

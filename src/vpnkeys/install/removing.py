@@ -16,12 +16,18 @@ _SOCKETS = Path("/run/vpnkeys")
 def uninstall(layout: Layout, say: Say) -> None:
     """Stop and remove everything except the data and the user. It may be repeated. Raises InstallFailed."""
     with one_at_a_time():
+        was_node = services.is_node(layout)
         services.remove_units(layout)
         _remove_tables(layout)
         layout.wrapper.unlink(missing_ok=True)
         shutil.rmtree(layout.opt, ignore_errors=True)
         shutil.rmtree(_SOCKETS, ignore_errors=True)
-    say(f"vpnkeys is removed. {layout.data_dir} and the user vpnkeys are kept: ./run --install finds every key again.")
+    kept = f"vpnkeys is removed. {layout.data_dir} and the user vpnkeys are kept: "
+    if was_node:
+        say(f"{kept}the same ./run --agent-join makes it the same node again, without a new token.")
+        say("If it is not to come back, on the control plane: vpnkeys nodes rm NODE, when its keys are gone.")
+    else:
+        say(f"{kept}./run --install finds every key again.")
     say(f"To delete all keys and data for ever:  rm -rf {layout.data_dir} && userdel vpnkeys")
 
 

@@ -113,7 +113,7 @@ def _put_back(layout: Layout, present: Release, wanted: Reversion, say: Say) -> 
         if wanted.data is not None:
             # Whatever fails from here on, it runs again. It stops first, so that the backup has every key.
             after.callback(services.start, layout)
-            services.stop_server()
+            services.stop_server(layout)
         backup = back_up(layout, present.program)
         switch(layout, Switch(present, wanted.release, backup, wanted.data), say)
     services.start(layout)

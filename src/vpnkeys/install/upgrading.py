@@ -94,11 +94,11 @@ def switch(layout: Layout, step: Switch, say: Say) -> None:
         undo.callback(_switch_back, layout, step, revision, say)
         if step.earlier_data is not None:
             # Before the link: a release starts with older data too, but none with newer ones.
-            services.stop_server()
+            services.stop_server(layout)
             run_as_server(step.new.program, "restore", step.earlier_data, "--force", data_dir=layout.data_dir)
         settle(layout, step.new)
         point(layout.current, step.new.directory)
-        services.restart_server()
+        services.restart_server(layout)
         services.wait_for_answer(layout, step.new.version)
         undo.pop_all()
 
@@ -114,7 +114,8 @@ def prove(layout: Layout, release: Release, backup: Path | None) -> None:
 
     `backup` is restored into a temporary directory, which migrates it, so that a migration cannot fail later.
     """
-    run_as_server(release.program, "serve", "--help", data_dir=layout.data_dir)
+    what = "agent" if services.is_node(layout) else "serve"
+    run_as_server(release.program, what, "--help", data_dir=layout.data_dir)
     run_as_server(release.python, "-I", "-c", _READ_SETTINGS, data_dir=layout.data_dir)
     run_as_server(release.python, "-I", "-m", "vpnkeys.xray.binary", layout.current_xray, data_dir=layout.data_dir)
     if backup is not None:
@@ -183,12 +184,12 @@ def _switch_back(layout: Layout, step: Switch, revision: str | None, say: Say) -
         point(layout.current, old.directory)
 
     try:
-        services.stop_server()
+        services.stop_server(layout)
         # Wherever this is interrupted, the newer of both releases is linked while the data may be either one's.
         for each in (link, restore) if goes_back else (restore, link):
             each()
         settle(layout, old)
-        services.restart_server()
+        services.restart_server(layout)
         services.wait_for_answer(layout, old.version)
     except InstallFailed as error:
         say(f"{old.directory.name} does not answer either: {error}")

@@ -54,6 +54,11 @@ def upgrade_xray(layout: Layout, settings: Settings, wanted: str, say: Say, *, f
         old = led_to(layout.xrays / "current")
         if old is None:
             raise InstallFailed("there is no installation; make one: ./run --install")
+        if layout.node_file.exists():
+            raise InstallFailed(
+                "this host is a node, whose Xray is changed only where vpnkeys cannot work with it any more; nothing "
+                "was changed. `vpnkeys upgrade` brings the node to a newer source tree"
+            )
         program, version = _wanted(layout, wanted, say)
         if not force and not is_tried(version):
             raise InstallFailed(

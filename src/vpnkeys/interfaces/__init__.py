@@ -5,7 +5,8 @@ from vpnkeys.interfaces.journal import HeldStops, Holds, NoJournal, StopJournal
 from vpnkeys.interfaces.ledger import Ledger
 from vpnkeys.interfaces.node import Counters, Host, Node
 from vpnkeys.interfaces.nodes import NodeBook
-from vpnkeys.interfaces.store import BRIEFLY_S, PATIENCE_S, Outbox, Store, Transaction
+from vpnkeys.interfaces.outbox import Outbox
+from vpnkeys.interfaces.store import BRIEFLY_S, PATIENCE_S, Store, Transaction
 
 __all__ = [
     "BRIEFLY_S",

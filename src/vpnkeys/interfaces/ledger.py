@@ -5,15 +5,18 @@ from datetime import datetime
 from typing import Protocol
 
 from vpnkeys.domain.nodes import LOCAL
-from vpnkeys.domain.traffic import Samples
+from vpnkeys.domain.traffic import Bytes, Samples
 
 
 class Ledger(Protocol):
     """Keeps the accounts of traffic, inside a write transaction."""
 
     # The highest counter of each key, node and epoch counts, so that neither order nor repetition of samples matters.
-    def merge(self, samples: Samples, at: datetime) -> None:
-        """Merge a sample that was taken at this time. Idempotent; counters of unknown keys are left out."""
+    def merge(self, samples: Samples, at: datetime) -> Mapping[str, Bytes]:
+        """Merge a sample that was taken at this time; return what that added, by UUID, without what is zero.
+
+        Idempotent; counters of unknown keys are left out.
+        """
         ...
 
     def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:
@@ -36,6 +39,10 @@ class Ledger(Protocol):
     # Which of them came up and which down is not known: in the history they are all down.
     def open_account(self, uuid: str, base_bytes: int, counts_at: datetime | None = None) -> None:
         """Start a key with bytes that another server counted; with `counts_at`, they are in the windows of then."""
+        ...
+
+    def count_elsewhere(self, uuid: str, more_bytes: int, counts_at: datetime | None = None) -> None:
+        """Add bytes that another server counted to a key's total; with `counts_at`, to the windows of then too."""
         ...
 
     def start_from(self, samples: Samples) -> None:

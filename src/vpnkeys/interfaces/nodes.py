@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Protocol
 
 from vpnkeys.domain.nodes import Join, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 
 
 class NodeBook(Protocol):
@@ -22,7 +23,7 @@ class NodeBook(Protocol):
         ...
 
     def put_join(self, join: Join) -> None:
-        """Let an agent join."""
+        """Let an agent join, by this alone: earlier joins of the node that were not used are void."""
         ...
 
     def take_join(self, digest: str, at: datetime) -> int | None:
@@ -31,4 +32,12 @@ class NodeBook(Protocol):
 
     def put_sighting(self, node_id: int, sighting: Sighting) -> None:
         """Store how a node was last seen, in place of what was seen before."""
+        ...
+
+    def put_door(self, door: Door) -> None:
+        """Add a door of the built-in node, or replace the one with its tag."""
+        ...
+
+    def remove_door(self, tag: str) -> None:
+        """Remove a door. A missing one is no error."""
         ...

@@ -11,42 +11,19 @@ from vpnkeys.domain.event import NewEvent
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Bytes, EpochSample, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.interfaces.ledger import Ledger
 from vpnkeys.interfaces.nodes import NodeBook
+from vpnkeys.interfaces.outbox import Outbox
 
 PATIENCE_S: Final = 5.0
 """How long a writer waits for the others."""
 BRIEFLY_S: Final = 0.3
 """The same for what is repeated anyway, and must not delay keys that have to stop."""
-
-
-class Outbox(Protocol):
-    """Stores webhooks and the deliveries to them, inside a write transaction."""
-
-    def put_webhook(self, webhook: Webhook) -> None:
-        """Add a webhook, or change the one with its id."""
-        ...
-
-    def delete_webhook(self, webhook_id: str) -> None:
-        """Remove a webhook with all its deliveries. A missing one is no error."""
-        ...
-
-    def settle(self, delivery: Delivery) -> None:
-        """Store the result of a try. No error when the webhook was removed meanwhile."""
-        ...
-
-    def retry_at(self, webhook_id: str, at: datetime) -> None:
-        """Let all deliveries that a webhook still waits for be tried at this time."""
-        ...
-
-    # A receiver that is off for weeks must not fill the disk, and deliveries show what went wrong lately.
-    def prune(self, delivered_before: datetime, given_up_before: datetime) -> None:
-        """Delete delivered and given-up deliveries whose event is older than the time for each."""
-        ...
 
 
 class Transaction(Protocol):
@@ -117,12 +94,16 @@ class Transaction(Protocol):
         """Remove the intents of `own_intents`."""
         ...
 
-    def put_stops(self, stops: Iterable[Stop]) -> None:
-        """Add stops, or replace those of the same keys; of several stops of one key, store the last."""
+    def stops(self) -> tuple[Stop, ...]:
+        """Return the stops that are not finished."""
         ...
 
-    def drop_stops(self, key_ids: Iterable[str]) -> None:
-        """Remove the stops of these keys. A missing one is no error."""
+    def put_stops(self, stops: Iterable[Stop]) -> None:
+        """Add stops, or replace those of the same keys and nodes; of several such, store the last."""
+        ...
+
+    def drop_stops(self, key_ids: Iterable[str], node_id: int = LOCAL.id) -> None:
+        """Remove the stops that a node has of these keys. A missing one is no error."""
         ...
 
     def put_notices(self, notices: Mapping[str, Notice]) -> None:
@@ -195,12 +176,16 @@ class Store(Protocol):
         """
         ...
 
+    def doors(self) -> tuple[Door, ...]:
+        """Return all doors, by port. Cheap enough to call each time, and as of the last look likewise."""
+        ...
+
     def knows_join(self, digest: str) -> bool:
         """Return whether there was ever a join with this digest, be it used or expired, of a node that is there."""
         ...
 
-    def sightings(self) -> Mapping[int, Sighting]:
-        """Return how nodes elsewhere were last seen, by id; those that never were are left out."""
+    def sightings(self, node_id: int | None = None) -> Mapping[int, Sighting]:
+        """Return how nodes elsewhere were last seen, by id; those that never were are left out. None: of all nodes."""
         ...
 
     def revision(self) -> int:
@@ -227,12 +212,16 @@ class Store(Protocol):
         """Return all that was ever counted, as far as samples were merged."""
         ...
 
+    def counted_by_node(self) -> Mapping[int, Mapping[str, Bytes]]:
+        """Return the bytes ever counted on each node, by its id, of each existing key, by UUID; as `tally` does."""
+        ...
+
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted of a key (None: of all existing keys) by hour, long ago by day (`fold_into_days`)."""
         ...
 
-    def lives(self) -> tuple[EpochSample, ...]:
-        """Return all counters of the built-in node, by the life of its Xray, oldest first, as far as merged."""
+    def lives(self, node_id: int = LOCAL.id) -> tuple[EpochSample, ...]:
+        """Return all counters of a node, by the life of its Xray, oldest first, as far as merged."""
         ...
 
     def tokens(self) -> tuple[Token, ...]:

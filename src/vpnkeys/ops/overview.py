@@ -70,6 +70,11 @@ class OverviewKeeper:
         up, down = (passed.up - before.up) / seconds, (passed.down - before.down) / seconds
         self._moments.append(Moment(tally.sampled_at, up, down, self._cpu_share))
 
+    @property
+    def cpu_share(self) -> float | None:
+        """Return the busy part of all cores in the last ten seconds; None at first."""
+        return self._cpu_share
+
     def look(self) -> Overview:
         """Return the figures of this moment. Raises OSError."""
         since = self.clock.now() - timedelta(seconds=KEPT_FOR_S)

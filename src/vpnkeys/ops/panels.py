@@ -1,6 +1,6 @@
 """Imports another panel's customers into a data directory for which no server runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from random import SystemRandom
 
@@ -15,23 +15,30 @@ from vpnkeys.domain.traffic import Samples
 from vpnkeys.ops.base_config import base_config
 from vpnkeys.ops.data_dir import api_socket
 from vpnkeys.ops.offline import offline_store
+from vpnkeys.service.moving.doors import door_ports, with_doors
 from vpnkeys.service.moving.importing import Here, MovePlan, carry_out, plan_move
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.secrets import save_key_pair
-from vpnkeys.store.files.snapshot import peek_key_pair, peek_keys
+from vpnkeys.store.files.snapshot import peek_doors, peek_key_pair, peek_keys
 from vpnkeys.xray.config.file import ConfigFile
 from vpnkeys.xray.host import ports
 from vpnkeys.xray.rpc.counters import XrayCounters
 
 
-def move_in(settings: Settings, panel: Panel, *, dry_run: bool) -> MovePlan:
+def move_in(settings: Settings, panel: Panel, *, dry_run: bool, keep_old_links: bool = False) -> MovePlan:
     """Return what was imported, or with `dry_run` what would be. Planned on a copy first, so that no file changes.
+
+    With `keep_old_links`, the panel's inbounds become doors.
 
     Raises SettingsError when a server runs, PortsExhausted, and other VpnKeysErrors; then nothing was written.
     """
-    with _free_ports(settings) as is_free:
+    kept = door_ports(panel.customers) if keep_old_links else frozenset[int]()
+    with _free_ports(settings, kept) as is_free:
         here = Here(settings.port_range, settings.reality_server_names, peek_key_pair(settings.data_dir))
-        plan = plan_move(panel, _seen(peek_keys(settings.database_url), is_free), here)
+        keys = peek_keys(settings.database_url)
+        plan = plan_move(panel, _seen(keys, is_free), here)
+        if keep_old_links:
+            plan = with_doors(plan, keys, peek_doors(settings.database_url))
         if dry_run or not plan:
             return plan
         with offline_store(settings) as store, store.write() as transaction:
@@ -39,6 +46,8 @@ def move_in(settings: Settings, panel: Panel, *, dry_run: bool) -> MovePlan:
             here = Here(settings.port_range, here.server_names, peek_key_pair(settings.data_dir), _counters(settings))
             seen = _seen(transaction.keys(), is_free, transaction.intents(), store.stops())
             plan = plan_move(panel, seen, here)
+            if keep_old_links:
+                plan = with_doors(plan, seen.keys, store.doors())
             carry_out(plan, transaction, seen.now, lambda pair: save_key_pair(settings.data_dir, pair))
         return plan
 
@@ -74,13 +83,13 @@ def _seen(
 
 
 @contextmanager
-def _free_ports(settings: Settings) -> Iterator[Callable[[int], bool]]:
-    """Yield what says whether a port is free: of programs, of other servers' keys, and of the operator's inbounds."""
+def _free_ports(settings: Settings, kept: Collection[int]) -> Iterator[Callable[[int], bool]]:
+    """Yield what says whether a port is free: of programs, other servers, the operator's inbounds and doors."""
     claims = ports.PortClaims()
     file = ConfigFile(settings.data_dir / "config.json", base_config(settings, None), lambda _path: None)
     reserved = file.reserved()
     try:
-        yield lambda port: port not in reserved and claims.is_free(port) and ports.is_free(port)
+        yield lambda port: port not in reserved and port not in kept and claims.is_free(port) and ports.is_free(port)
     finally:
         claims.close()
 

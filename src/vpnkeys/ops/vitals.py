@@ -13,6 +13,7 @@ from cryptography import x509
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
+from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
 from vpnkeys.files import RESERVE_BYTES, free_bytes, has_reserve
 from vpnkeys.interfaces import Clock
@@ -21,7 +22,8 @@ from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.data_dir import missing_secrets
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.health.checks import ConnectionFacts, HostFacts
-from vpnkeys.service.health.vitals import Vitals
+from vpnkeys.service.health.vitals import NodeVitals, Vitals
+from vpnkeys.service.nodes.nodes import NodeReport
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.worker import Workers
@@ -48,6 +50,28 @@ class Odometer:
         down = sum(max(0, now.down - then.down) for now, then in more)
         self.total = Bytes(self.total.up + up, self.total.down + down)
         self._seen = by_key
+
+
+@dataclass(slots=True)
+class NodeOdometers:
+    """The bytes of each node since the first reading, by its id."""
+
+    _by_node: dict[int, Odometer] | None = field(default=None, init=False)
+
+    def look(self, counted: Mapping[int, Mapping[str, Bytes]]) -> None:
+        """Add the growth since the last reading."""
+        known = {node_id: Odometer() for node_id in counted} if self._by_node is None else self._by_node
+        for node_id in {*known, *counted}:
+            if node_id not in known:
+                known[node_id] = Odometer()
+                known[node_id].look({})  # what it has carried is new
+            known[node_id].look(counted.get(node_id, {}))
+        self._by_node = known
+
+    def total(self, node_id: int) -> Bytes:
+        """Return what has passed on a node."""
+        found = (self._by_node or {}).get(node_id)
+        return NOTHING if found is None else found.total
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +103,10 @@ class Monitor:
     connections: ConnectionWatch
     clock: Clock
     problems: Callable[[], tuple[str, ...]] = tuple
+    nodes: Callable[[], tuple[NodeReport, ...]] = tuple
     _lock: Lock = field(default_factory=Lock, init=False)  # two readings at once would add the same bytes twice
     _odometer: Odometer = field(default_factory=Odometer, init=False)
+    _by_node: NodeOdometers = field(default_factory=NodeOdometers, init=False)
     _gaps: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +139,14 @@ class Monitor:
             silent_ended=self.connections.ended,
             relayed=self.connections.relayed,
             xray_descriptors=self.connections.descriptors,
+            nodes=self._nodes(now) if stored else (),
         )
+
+    def _nodes(self, now: datetime) -> tuple[NodeVitals, ...]:
+        try:
+            return tuple(_vitals_of(node, self._by_node.total(node.record.ref.id), now) for node in self.nodes())
+        except Unavailable:
+            return ()
 
     def _read(self) -> _Stored | None:
         store = self.drift.reconciler.store
@@ -121,11 +154,31 @@ class Monitor:
             with self._lock:
                 stored = _Stored(store.keys(), store.tally())
                 self._odometer.look(stored.tally.by_key)
+                is_alone = len(store.nodes()) == 1
+                self._by_node.look({LOCAL.id: stored.tally.by_key} if is_alone else store.counted_by_node())
                 # An Xray taken for dead may turn out to run on, which removes its gap; a counter must not fall.
                 self._gaps = max(self._gaps, stored.tally.gaps)
                 return stored
         except Unavailable:
             return None
+
+
+def _vitals_of(node: NodeReport, traffic: Bytes, now: datetime) -> NodeVitals:
+    is_local = node.record.ref.id == LOCAL.id
+    return NodeVitals(
+        name=node.record.ref.name,
+        group=node.record.group,
+        state=str(node.state),
+        keys=node.keys,
+        places=node.places,
+        traffic=traffic,
+        failed=len(node.failed),
+        lag_s=None if is_local else node.following.lag_s,
+        seen_age_s=None if is_local or node.seen_at is None else (now - node.seen_at).total_seconds(),
+        cpu_share=node.host.cpu_share,
+        clock_ahead_s=None if is_local else node.host.clock_ahead_s,
+        versions=None if is_local else (node.version, node.xray_version),
+    )
 
 
 def _by_status(keys: tuple[Key, ...]) -> dict[str, int]:

@@ -19,6 +19,10 @@ MAX_HEADERS = 100
 _MOST_PIPELINED = 16
 _VERSIONS = frozenset({"1.0", "1.1"})
 _CLOSE = {"Connection": "close"}
+_OF_AGENTS = b"/agent/"
+AGENT_IDLE_S = 20
+"""How long an agent's connection stays open without a request: it reports every ten seconds, and a handshake for each
+report costs more than the report. Other connections are closed after uvicorn's five."""
 
 
 class Stage(Enum):
@@ -113,6 +117,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread_bytes = self._head_bytes = 0
         self._head_begun = False
         self._body_awaited = True
+        if self.url.startswith(_OF_AGENTS):
+            self.timeout_keep_alive = AGENT_IDLE_S
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -38,12 +38,8 @@ class LineFormatter(logging.Formatter):
         is_ours = record.name.startswith("vpnkeys.") and not record.name.startswith("vpnkeys.xray.")
         trace = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         fields: Mapping[str, object] = getattr(record, "fields", {})
-        text = self._lay_out(
-            record,
-            _clean(record.getMessage(), is_ours=is_ours),
-            {name: _clean(value) if isinstance(value, str) else value for name, value in fields.items()},
-            _clean(trace, is_ours=False),
-        )
+        message = _clean(record.getMessage(), is_ours=is_ours)
+        text = self._lay_out(record, message, fields, _clean(trace, is_ours=False))
         if not self._for_journal:
             return text
         priority = next((number for least, number in _PRIORITIES if record.levelno >= least), 7)
@@ -52,7 +48,7 @@ class LineFormatter(logging.Formatter):
 
     def _human(self, record: logging.LogRecord, message: str, fields: Mapping[str, object], trace: str) -> str:
         at = "" if self._for_journal else f"{self.formatTime(record)} "
-        actor = f" by {fields['actor']}" if "actor" in fields else ""
+        actor = f" by {_clean(str(fields['actor']))}" if "actor" in fields else ""
         request = f" [{request_id}]" if (request_id := _request_id(record)) else ""
         line = _one_line(f"{record.levelname:7} {record.name}: {message}{actor}{request}")
         return "\n".join([at + line, *(f"    {_one_line(below)}" for below in trace.splitlines())])
@@ -64,7 +60,7 @@ class LineFormatter(logging.Formatter):
             "logger": record.name,
             "message": message,
             "request_id": _request_id(record),
-            **fields,
+            **{name: _clean(value) if isinstance(value, str) else value for name, value in fields.items()},
             "exception": trace,
         }
         # JSON escapes C0 only; DEL, C1 and U+2028 end a line for some readers, or control a terminal.

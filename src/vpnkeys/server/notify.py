@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Event
 
 from vpnkeys.worker import AsyncWorker, Job
 
@@ -38,6 +39,16 @@ class Notifier:
                 sender.sendto("\n".join(states).encode(), address)
         except OSError as error:
             _log.warning("systemd could not be notified: %s", error)
+
+    def accompany_until(self, ended: Event, is_alive: Callable[[], bool], well: str, ill: str) -> None:
+        """Do as `accompany` does until `ended` is set, in the calling thread, for a program without an event loop."""
+        self.tell("READY=1", f"STATUS={well}")
+        every_s = None if self.watchdog_s is None else self.watchdog_s / 2
+        while not ended.wait(every_s):
+            if is_alive():
+                self.tell("WATCHDOG=1", f"STATUS={well}")
+            else:
+                self.tell(f"STATUS={ill}")
 
     async def accompany(
         self,

@@ -6,15 +6,16 @@ Our own messages contain none; those of Xray, of libraries and of exceptions may
 import re
 from ipaddress import ip_address
 
+# What a pattern begins with decides what it costs, as few lines have anything of it: a text, or one of a few letters.
 _SECRETS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), "[key]"),
     (re.compile(r"vless://[^\s'\"]+"), "[link]"),
     (re.compile(r"vpnk_[\w-]+"), "[token]"),
-    (re.compile(r"(?i)(x-api-key|x-csrf-token|set-cookie|cookie|authorization)(['\"]?\s*[:=,]\s*(?:b?['\"])?)(?:(?:basic|bearer)\s+)?[^\s'\",]+"),
+    (re.compile(r"(?i)(?=[xsca])(x-api-key|x-csrf-token|set-cookie|cookie|authorization)(['\"]?\s*[:=,]\s*(?:b?['\"])?)(?:(?:basic|bearer)\s+)?[^\s'\",]+"),
      r"\1\2[secret]"),
     (re.compile(r"(?i)\bbearer\s+[\w.~+/-]+=*"), "Bearer [secret]"),
-    (re.compile(r"(/sub/)[\w-]+"), r"\1[token]"),
-    (re.compile(r"(://[^\s/:@]*:)[^\s/@]+@"), r"\1[secret]@"),  # the password in a URL, such as a database's
+    (re.compile(r"/sub/[\w-]+"), "/sub/[token]"),
+    (re.compile(r"://([^\s/:@]*):[^\s/@]+@"), r"://\1:[secret]@"),  # the password in a URL, such as a database's
     # token_urlsafe(32) and X25519 keys: 40 or more of the base64url alphabet, with upper and lower case and a digit.
     (re.compile(r"(?<![\w-])(?=[\w-]{40})(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?=[A-Za-z_-]*\d)[\w-]+"), "[secret]"),
     (re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64}(?![0-9A-Fa-f])"), "[digest]"),

@@ -197,24 +197,25 @@ class KeyService:
 
     def at(self, id_or_uuid: str) -> "KeyService":
         """Return the use cases of the node on which a key lives, or where it is to stop. Raises StoreUnavailable."""
-        ((there, _),) = self._by_node([id_or_uuid])
-        return there
+        return next(there for there, _ in self._by_node([id_or_uuid]))
 
     def _placed(self, wish: NodeWish, make: Callable[["KeyService"], T]) -> T:
         """Return what is made on the best node, or on the next one when that is silent. Raises what `make` raises."""
         elsewhere, records = self.elsewhere, self.reconciler.store.nodes()
-        if elsewhere is None or (wish == ANY_NODE and len(records) == 1 and records[0].takes_all):
+        is_alone = len(records) == 1 and records[0].takes_all
+        if elsewhere is None or (is_alone and wish == ANY_NODE and elsewhere.has_local):
             return make(self)
         *others, last = elsewhere.choose(wish)
         for record in others:
             try:
-                return make(self._on(record))
+                return make(self.on(record))
             except NodeSilent as error:
                 _log.warning("%s", error)
-        return make(self._on(last))
+        return make(self.on(last))
 
-    def _on(self, record: NodeRecord) -> "KeyService":
-        if self.elsewhere is None or record.ref.id == LOCAL.id:
+    def on(self, record: NodeRecord) -> "KeyService":
+        """Return the use cases of a node. Raises KeyElsewhere for one that another server runs itself."""
+        if self.elsewhere is None or self.elsewhere.is_here(record):
             return self
         return replace(self, pool=record.ports or self.pool, far=self.elsewhere.road(record))
 
@@ -237,7 +238,7 @@ class KeyService:
         """Return ids of keys by the use cases of the node on which each lives. May raise KeyNotFound."""
         if self.elsewhere is None or len(self.reconciler.store.nodes()) == 1:
             return [(self, ids)]
-        return [(self._on(record), its_ids) for record, its_ids in self.elsewhere.by_node(ids, self.list())]
+        return [(self.on(record), its_ids) for record, its_ids in self.elsewhere.by_node(ids, self.list())]
 
     def _supply(self, drafts: Collection[Draft]) -> Supply:
         """Return what there is for these drafts. Raises TargetsUnready, XrayUnavailable, NodeSilent."""
@@ -245,8 +246,7 @@ class KeyService:
             return self.far.supply(drafts)
         site = self.reconciler.site
         # A name that was chosen has to be among them, so all are looked at.
-        is_chosen = any(draft.choices.sni for draft in drafts)
-        many = len(site.server_names) if is_chosen else len(drafts)
+        many = len(site.server_names if any(draft.choices.sni for draft in drafts) else drafts)
         ready = self.reconciler.node.working_names(many, WAIT_FOR_NAMES_S)
         if not ready:
             raise TargetsUnready(_NO_NAME)

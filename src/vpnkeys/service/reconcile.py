@@ -21,6 +21,7 @@ from vpnkeys.domain.inbound import Inbound, ServerIdentity, desired_inbounds
 from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.plan import Observed, Plan, plan
 from vpnkeys.interfaces import BRIEFLY_S, Host, Node, Store
+from vpnkeys.service.change.at_doors import ends_of, finish_closing, with_doors
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.change.storage import PendingStops, take_back_intents
 from vpnkeys.service.change.taken_ports import TakenPorts
@@ -91,6 +92,7 @@ class Reconciler:
         What would listen on a port that another program has is not in the plan, but noted in `taken`.
         """
         with self.changing:
+            self.site = with_doors(self.site, self.store.doors())
             observed = self.node.observe()
             todo = plan(self.desired(self.stops.last_keys()), observed)
             return observed, self.taken.leave_out(todo, observed)
@@ -136,6 +138,7 @@ class Reconciler:
             raise XrayUnavailable(msg)
         self._expects_drift, self._announced = False, Plan()
         self._finish_stops(observed)
+        finish_closing(self.store, self.apply, is_over=self.late_calls.are_over())
         return todo
 
     def apply(self, todo: Plan) -> None:
@@ -217,8 +220,7 @@ class Reconciler:
         pending = self.stops.unconfirmed()
         if not pending or observed.running is None:
             return
-        serving = {key.port for key in self.stops.last_keys() if key.serves}
-        self.apply(Plan(cut=tuple(stop.port for stop in pending if stop.port not in serving)))
+        self.apply(ends_of(pending, self.stops.last_keys(), self.site.doors))
         if is_file_right and self.late_calls.are_over():
             # Not durable: a lost one is repeated.
             with suppress(StoreUnavailable), self.store.write(durable=False, patience_s=BRIEFLY_S) as transaction:

@@ -7,6 +7,7 @@ from vpnkeys.domain.errors import ConfigRefused
 from vpnkeys.domain.inbound import WARM_TAG_PREFIX, AnyInbound, ForeignInbound, Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
+from vpnkeys.domain.nodes.door import is_door
 from vpnkeys.domain.plan import Observed, Plan, compare, differences, file_is_right, plan, running_drift, uuids_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import pad_short_id
@@ -152,6 +153,11 @@ class Reporter:
         keys, observed = view(self.reconciler)
         running = observed.running.inbounds if observed.running else {}
         issues = [*_reserved_issues(observed.file.reserved), *_file_issues(keys, observed, self.pool)]
+        issues += [
+            f"port {door.port} of {door.tag} is taken by another program"
+            for door in self.reconciler.site.doors
+            if door.port in self.reconciler.taken.ports
+        ]
         for key in keys:
             if key.port not in self.pool:
                 issues.append(f"port {key.port} of key {key.id} is outside the range {self.pool}")
@@ -191,7 +197,7 @@ def _file_issues(keys: Iterable[Key], observed: Observed, pool: PortRange) -> It
                 yield f"port {inbound.port} is used twice in {side}: by {used[inbound.port]} and {inbound.tag}"
             used[inbound.port] = inbound.tag
             key = by_port.get(inbound.port)
-            if inbound.port in pool and (key is None or key.status is not Status.ACTIVE):
+            if inbound.port in pool and not is_door(inbound.tag) and (key is None or key.status is not Status.ACTIVE):
                 yield f"port {inbound.port} is used in {side} by {inbound.tag} without a key"
             elif key is not None and key.tag != inbound.tag:
                 yield f"port {inbound.port} of key {key.id} is used in {side} by {inbound.tag}"
@@ -224,7 +230,11 @@ def _lets_in(actual: AnyInbound, wanted: Inbound) -> bool:
 def _name(inbound: AnyInbound) -> str:
     """Return the name of an inbound in reports: the UUID of its key, or its tag when it has none."""
     uuids = uuids_of(inbound)
-    return uuids[0] if uuids and not inbound.tag.startswith(WARM_TAG_PREFIX) else inbound.tag
+    return uuids[0] if uuids and not _is_no_keys(inbound.tag) else inbound.tag
+
+
+def _is_no_keys(tag: str) -> bool:
+    return tag.startswith(WARM_TAG_PREFIX) or is_door(tag)
 
 
 def _ours(running: Mapping[str, AnyInbound], observed: Observed) -> dict[str, AnyInbound]:
@@ -234,10 +244,10 @@ def _ours(running: Mapping[str, AnyInbound], observed: Observed) -> dict[str, An
 
 
 def _vless(observed: Observed) -> Iterable[ForeignInbound]:
-    """Yield the VLESS inbounds of config.json, except the `warm-` ones, which only our own prober can reach."""
+    """Yield the VLESS inbounds of config.json, except doors, and the `warm-` ones, which only our prober reaches."""
     for inbound in (*observed.file.inbounds.values(), *observed.file.foreign):
         shown = _summary(inbound)
-        if shown.protocol == "vless" and not shown.tag.startswith(WARM_TAG_PREFIX):
+        if shown.protocol == "vless" and not _is_no_keys(shown.tag):
             yield shown
 
 
@@ -257,7 +267,7 @@ def _summary(inbound: AnyInbound) -> ForeignInbound:
 
 
 def _short_id_mismatches(active: Mapping[str, Key], inbounds: Iterable[AnyInbound]) -> Iterable[ShortIdMismatch]:
-    for inbound in map(_summary, inbounds):
+    for inbound in (_summary(one) for one in inbounds if not is_door(one.tag)):
         for uuid in inbound.uuids:
             key = active.get(uuid)
             # The file holds short ids padded with zeros to 16 digits, as REALITY compares them.

@@ -33,7 +33,8 @@ class TooManySubscriptions(Rejected):
 class SubscriptionService:
     """Implements the use cases about subscriptions. Their addresses begin with `base_url`.
 
-    `keys` returns the keys as they are in force, with stops that the database could not store.
+    `keys` returns the keys as they are in force, with stops that the database could not store. `is_self_signed` returns
+    whether the certificate at these addresses is one that most apps refuse.
     """
 
     store: Store
@@ -41,6 +42,7 @@ class SubscriptionService:
     base_url: str
     keys: Callable[[], tuple[Key, ...]]
     operator: Operator = NO_OPERATOR
+    is_self_signed: Callable[[], bool] = lambda: False
 
     def of(self, key: Key) -> Subscription | None:
         """Return a key's own subscription, None when it has none."""

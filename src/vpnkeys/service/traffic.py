@@ -41,9 +41,15 @@ def count(store: Store, counters: Counters, clock: Clock) -> None:
 
 
 def _uuids(store: Store) -> tuple[str, ...] | None:
-    """Return whose counters are wanted: of the built-in node's keys; None, for all, if the database is silent."""
+    """Return whose counters are wanted: of the built-in node's keys, and of those that have just left it.
+
+    None, for all, if the database is silent.
+    """
     try:
-        return tuple(key.account for key in Keys.of(store.keys()).on(LOCAL.id))
+        keys, stops = Keys.of(store.keys()), store.stops()
+        stopped = keys.among(stop.key_id for stop in stops if stop.node_id == LOCAL.id) if stops else ()
+        left = (key for key in stopped if key.node.id != LOCAL.id)
+        return tuple(key.account for key in (*keys.on(LOCAL.id), *left))
     except StoreUnavailable:
         return None
 
@@ -63,6 +69,8 @@ class TrafficService:
     store: Store
     node: Node
     clock: Clock
+    has_node: bool = True
+    """Whether there is an Xray here; without one there is nothing to sample."""
     online_elsewhere: Callable[[], Mapping[str, int]] = dict
     """Returns from how many devices keys on other nodes are online, by account."""
     unstored: UnstoredSamples = field(init=False)
@@ -119,6 +127,11 @@ class TrafficService:
         with self._sampling:
             self._count(samples, at, are_all=False)
 
+    def count_left(self, accounts: Collection[str]) -> None:
+        """Count what keys have used that have left this server for another. Raises XrayUnavailable."""
+        at = self.clock.now()
+        self.note(self.node.sample(accounts), at)
+
     async def sampled(self, key: Key) -> Traffic:
         """Return what a key has used, sampled now; `usage` knows as much of its window. Raises Unavailable.
 
@@ -146,7 +159,8 @@ class TrafficService:
                 return
             try:
                 at = self.clock.now()  # before the reading, as in `count`
-                self._count(self.node.sample(_uuids(self.store)), at, are_all=True)
+                if self.has_node:
+                    self._count(self.node.sample(_uuids(self.store)), at, are_all=True)
                 sample.answer.set_result(self._used_by(sample.keys) if sample.keys else {})
             except BaseException as error:  # noqa: BLE001 - without an answer, callers would wait for ever
                 if isinstance(error, XrayUnavailable):

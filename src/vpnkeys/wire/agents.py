@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 MOST_COUNTERS = 300
 """Counters in one report at most, which keeps it below what a request may have."""
 
+LEVEL = 1
+"""What an agent of this version can do; a higher one for each thing that it must do and may not ignore."""
+
 _Text = Annotated[str, Field(max_length=253)]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 _Utc = Annotated[datetime, Field(description="UTC, without an offset")]
@@ -26,16 +29,28 @@ class JoinRequest(_Said):
 
     token: _Text
     public_key: Annotated[str, Field(min_length=1, max_length=64)]
+    private_key: Annotated[str, Field(max_length=64, repr=False)] = ""
+    """For a machine that takes this one's place one day."""
     address: _Text
     port_range: Annotated[str, Field(pattern=r"^[0-9]{1,5}-[0-9]{1,5}$")]
 
 
 class Joined(_Said):
-    """The answer: which node it is, the token by which it is known, and the ports that it uses."""
+    """The answer: which node it is, the token by which it is known, and the ports and key pair that it uses.
+
+    `private_key` is empty where it keeps its own pair.
+    """
 
     node: str
-    token: str
+    token: Annotated[str, Field(repr=False)]
     port_range: str
+    private_key: Annotated[str, Field(repr=False)] = ""
+
+
+class NewToken(_Said):
+    """A token that takes the place of the present one as soon as the agent reports with it."""
+
+    token: Annotated[str, Field(repr=False)]
 
 
 class WantedKey(_Said):
@@ -56,13 +71,22 @@ class WantedKey(_Said):
     traffic_limit_window: str = "total"
     max_devices: int | None = None
     speed_limit_mbps: int | None = None
+    used_bytes: int | None = None
+    """What all nodes have counted of its traffic in the window that began at `used_since`, as far as it is known."""
+    used_since: _Utc | None = None
 
 
 class Desired(_Said):
-    """What a node should have: all of it. `rev` names exactly this."""
+    """What a node should have: all of it. `rev` names exactly this; an agent that has it already gets no keys.
+
+    `ticket` names this moment of the control plane: a node may have to have the same again, after something else.
+    An agent whose `LEVEL` is below `needs` would do some of it wrong.
+    """
 
     rev: str
     keys: tuple[WantedKey, ...]
+    ticket: str = ""
+    needs: int = 1
 
 
 class Life(_Said):
@@ -78,7 +102,8 @@ class Report(_Said):
     """What a node has. `now` is its clock, by which the times in it are converted.
 
     `rev` is that of the last `Desired` that was applied, and `failed` has a code for each of its keys that did not
-    start. Counters that are left out are as they were said to be.
+    start. `ticket` is the newest that the agent has heard; empty of an agent that does not know of them. Counters that
+    are left out are as they were said to be.
     """
 
     rev: Annotated[str, Field(max_length=64)] = ""
@@ -87,11 +112,18 @@ class Report(_Said):
     lives: tuple[Life, ...] = ()
     names: Annotated[tuple[_Text, ...], Field(max_length=100)] = ()
     online: Mapping[str, int] = Field(default_factory=dict)
+    cpu_share: Annotated[float, Field(ge=0, le=1)] | None = None
     version: Annotated[str, Field(max_length=64)] = ""
     xray_version: Annotated[str, Field(max_length=64)] = ""
+    ticket: Annotated[str, Field(max_length=64)] = ""
 
 
 class Received(_Said):
-    """The answer to a report, which is stored now."""
+    """The answer to a report, which is stored now: what the node should have, and the present ticket.
+
+    `token_is_old`: the agent should ask for a new one.
+    """
 
     rev: str
+    ticket: str = ""
+    token_is_old: bool = False

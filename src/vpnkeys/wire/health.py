@@ -8,7 +8,7 @@ from vpnkeys.wire.base import Added, Answer, OneOf, UnixSeconds
 
 Version = Annotated[str, OneOf("2.3.4"), Field(description="the version of the API")]
 
-_PARTS = {"api": ["running"], "xray": ["running", "down"], "database": ["ok", "down"]}
+_PARTS = {"api": ["running"], "xray": ["running", "down", "absent"], "database": ["ok", "down"]}
 # A plain dictionary for readers, since the parts differ from server to server; the parts of this one are described.
 Services = Annotated[
     dict[str, Any],

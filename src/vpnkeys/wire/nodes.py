@@ -1,5 +1,6 @@
 """Nodes: the servers on which keys live. The built-in one, `local`, is the Xray of the server that answers."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -76,6 +77,22 @@ class Node(Answer):
     version: Annotated[str, Field(description="of its vpnkeys")]
     xray_version: str
     names_ready: Annotated[int, Field(description="how many server names work there now", examples=[5])]
+    places: Annotated[
+        int | None, Field(description="how many keys it can have, by its ports and `max_keys`", examples=[100])
+    ] = None
+    traffic_bytes: Annotated[
+        int, Field(description="counted there, up and down, of keys that exist", examples=[1234567])
+    ] = 0
+    failed: Annotated[
+        Mapping[str, str],
+        Field(description="of keys that are not there as they should be: code by id", examples=[{"17": "port_taken"}]),
+    ] = Field(default_factory=dict)
+    cpu_share: Annotated[
+        float | None, Field(description="busy part of its cores, 0 to 1; null: not said yet", examples=[0.2])
+    ] = None
+    clock_ahead_s: Annotated[
+        float | None, Field(description="by how many seconds its clock is ahead; null: not said yet", examples=[0.0])
+    ] = None
     public_key: Annotated[str, Field(description="the REALITY public key in links of keys", examples=["public-key"])]
 
 
@@ -114,6 +131,51 @@ class NodeMade(Answer):
     ]
     join_token: Annotated[str, Field(description="shown this once", examples=["vpnk_join2_text"])]
     expires_at: Microseconds
+
+
+class NodeMove(StrictBody):
+    """Where the keys of a node should go; without `to`, to others of its group, by weight."""
+
+    to: Annotated[NodeChoice | None, Field(description="id or name of another node", examples=["fra-2"])] = None
+
+
+class KeyPlace(Answer):
+    """Where a key lives or has lived, and its link there."""
+
+    node: NodeName
+    port: Annotated[int, Field(examples=[10001])]
+    link: Annotated[str, Field(description="its link there", examples=["vless://…"])]
+
+
+class KeyMoved(Answer):
+    """A key that has moved: `new` works now, and its customer needs it."""
+
+    key_id: str
+    uuid: str
+    name: str
+    old: KeyPlace
+    new: KeyPlace
+
+
+class KeyNotMoved(Answer):
+    """A key that stays where it was, as it was."""
+
+    key_id: str
+    name: str
+    code: Annotated[str, Field(description="as in errors", examples=["node_silent"])]
+    detail: Annotated[str, Field(description="the reason, and what to do next")]
+
+
+class NodeMoved(Answer):
+    """What became of the keys of a node."""
+
+    node: NodeName
+    moved: tuple[KeyMoved, ...]
+    failed: tuple[KeyNotMoved, ...]
+    has_stopped: Annotated[
+        bool,
+        Field(description="the node has confirmed that old links are dead; false: they end when it is heard of again"),
+    ]
 
 
 class NodeRemoved(Answer):

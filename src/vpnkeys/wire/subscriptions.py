@@ -8,6 +8,7 @@ from vpnkeys.wire.base import Answer, Microseconds, OneOf, StrictBody
 from vpnkeys.wire.keys import Done
 
 MAX_KEYS = 100
+_SELF_SIGNED = "whether most apps refuse to load the address, because the server's certificate is self-signed"
 _EXAMPLE = "https://vpn.example.com:8000/sub/pV9qT0w4mEw0n1bq8m3pX2c6y5Jk7LrS9uHdZ0aBcDe"
 
 
@@ -17,6 +18,7 @@ class SubscriptionMade(Answer):
     key_id: str
     url: Annotated[str, Field(description="for the customer's client or browser; shown this once", examples=[_EXAMPLE])]
     created_at: Microseconds
+    self_signed: Annotated[bool, Field(description=_SELF_SIGNED)] = False
 
 
 class Subscription(Answer):
@@ -51,3 +53,4 @@ class SharedSubscriptionMade(SharedSubscription):
     """A subscription of several keys that was made just now."""
 
     url: Annotated[str, Field(description="for the customer's client or browser; shown this once", examples=[_EXAMPLE])]
+    self_signed: Annotated[bool, Field(description=_SELF_SIGNED)] = False

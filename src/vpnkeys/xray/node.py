@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vpnkeys.domain.errors import PortTaken, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
-from vpnkeys.domain.key import KEY_TAG_PREFIX, Key
-from vpnkeys.domain.limits.source import source_of
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.source import LOOPBACK, source_of
 from vpnkeys.domain.plan import FileStep, Observed, Plan, RunningView
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import Carried, Samples
@@ -21,6 +21,7 @@ from vpnkeys.xray.config.pieces import ConfigDraft
 from vpnkeys.xray.host import ports, sockets
 from vpnkeys.xray.host.ports import PortClaims
 from vpnkeys.xray.host.speed import SpeedLimiter
+from vpnkeys.xray.host.taken import port_taken
 from vpnkeys.xray.probe.names import ServerNames
 from vpnkeys.xray.probe.server_names import ServerNameProber
 from vpnkeys.xray.probe.targets import TargetWatch
@@ -111,7 +112,16 @@ class LocalNode:
         # After the removal, or clients would connect again at once: Xray keeps connections of a removed inbound open.
         if plan.cut:
             self._cut(plan.cut)
-        self._add_all(plan.add)
+        try:
+            self._add_all(plan.add)
+        finally:  # those who are out must go, also where a door cannot listen again
+            self._cut_users(plan.cut_users)
+
+    def _cut_users(self, users: Collection[tuple[int, str]]) -> None:
+        """End users' connections to ports of doors; all from this host end, as Xray does not tell those apart."""
+        for port, email in users:
+            for source in (*self._sources(email), *LOOPBACK):
+                self._cut([port], source)
 
     def _add_all(self, added: tuple[Inbound, ...]) -> None:
         # All of them, then the first error: one port that is taken must not keep other customers out.
@@ -263,12 +273,12 @@ class LocalNode:
         # Asked before, because an Xray of the same user on the port would share it without an error (SO_REUSEPORT). An
         # inbound that this Xray has already is replaced.
         if not self.can_listen(inbound) and inbound.tag not in self.control.inbounds():
-            return _taken(inbound)
+            return port_taken(inbound)
         try:
             self.control.add(inbound)
         except XrayRefused as error:
             if inbound.port is not None and not ports.is_free(inbound.port):
-                return _taken(inbound)
+                return port_taken(inbound)
             _log.error("inbound %s on port %s: %s", inbound.tag, inbound.port, error)
             return error
         return None
@@ -288,11 +298,3 @@ class LocalNode:
                     "CAP_NET_ADMIN; new connections are refused all the same",
                     error.strerror,
                 )
-
-
-def _taken(inbound: Inbound) -> PortTaken:
-    return PortTaken(
-        f"Another program listens on port {inbound.port}, so that the key cannot work there. Stop that program "
-        f"(`ss -ltnp sport = :{inbound.port}` names it), or move the key to another port: "
-        f"`vpnkeys keys set {inbound.tag.removeprefix(KEY_TAG_PREFIX)} --port 0`."
-    )

@@ -1,19 +1,37 @@
 """Converts what agents ask for and what they report."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
 from vpnkeys.api.convert.nodes import address_of, ports_of
+from vpnkeys.domain.errors import InvalidChoice
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.nodes import NodeRecord, Sighting
-from vpnkeys.service.nodes.board import Wanted
+from vpnkeys.domain.reality import KeyPair
+from vpnkeys.service.nodes.board import Used, Wanted
 from vpnkeys.service.nodes.reports import NodeReported, life_of
 from vpnkeys.wire import agents as wire
 
-
-def desired_answer(wanted: Wanted) -> wire.Desired:
-    """Return what a node should have."""
-    return wire.Desired(rev=wanted.mark, keys=tuple(map(_wanted_key, wanted.keys)))
+_NOTHING: Final[Mapping[str, Used]] = MappingProxyType({})
 
 
-def _wanted_key(key: Key) -> wire.WantedKey:
+def desired_answer(wanted: Wanted, has: str = "", used: Mapping[str, Used] = _NOTHING) -> wire.Desired:
+    """Return what a node should have; without keys for one that has it, by its mark.
+
+    `used` is what is known of the traffic of keys that have a limit, by account.
+    """
+    keys = () if wanted.mark == has else tuple(_wanted_key(key, used.get(key.account)) for key in wanted.keys)
+    return wire.Desired(rev=wanted.mark, keys=keys, ticket=wanted.ticket)
+
+
+def received_answer(wanted: Wanted, *, token_is_old: bool) -> wire.Received:
+    """Return the answer to a report."""
+    return wire.Received(rev=wanted.mark, ticket=wanted.ticket, token_is_old=token_is_old)
+
+
+def _wanted_key(key: Key, used: Used | None) -> wire.WantedKey:
     limits = key.limits
     return wire.WantedKey(
         id=key.id,
@@ -31,20 +49,37 @@ def _wanted_key(key: Key) -> wire.WantedKey:
         traffic_limit_window=str(limits.traffic_window),
         max_devices=limits.max_devices,
         speed_limit_mbps=limits.speed_mbps,
+        used_bytes=None if used is None else used.bytes,
+        used_since=None if used is None else used.since,
     )
 
 
 def joined_record(asked: wire.JoinRequest, record: NodeRecord) -> NodeRecord:
-    """Return a node with what its agent said of it, where the operator has said nothing. Raises InvalidChoice."""
-    return NodeRecord(
-        record.ref,
-        record.group,
-        record.weight,
-        record.max_keys,
+    """Return a node with what its agent said of it, where the operator has said nothing. Raises InvalidChoice.
+
+    A machine that takes another one's place gets the key pair of that: links lead to it.
+    """
+    pair = KeyPair(record.private_key, record.public_key) if record.private_key else _pair_of(asked)
+    return replace(
+        record,
         address=record.address or address_of(asked.address),
         ports=record.ports or ports_of(asked.port_range),
-        public_key=asked.public_key,
+        public_key=pair.public_key,
+        private_key=pair.private_key,
     )
+
+
+def _pair_of(asked: wire.JoinRequest) -> KeyPair:
+    """Return the key pair of an agent; those of an earlier version say only the public half."""
+    stated = KeyPair(asked.private_key, asked.public_key)
+    try:
+        is_one = not asked.private_key or KeyPair.of_private(asked.private_key) == stated
+    except ValueError:
+        is_one = False
+    if not is_one:
+        msg = "private_key: it does not belong to public_key; restore reality.json of the agent's data directory."
+        raise InvalidChoice(msg)
+    return stated
 
 
 def report_of(sent: wire.Report) -> NodeReported:
@@ -56,4 +91,6 @@ def report_of(sent: wire.Report) -> NodeReported:
         lives=tuple(life_of(life.epoch, life.usage, life.sampled_at, has_ended=life.has_ended) for life in sent.lives),
         sighting=Sighting(sent.now, sent.version, sent.xray_version, sent.names),
         online=sent.online,
+        ticket=sent.ticket,
+        cpu_share=sent.cpu_share,
     )

@@ -9,6 +9,7 @@ from vpnkeys.domain.errors import InvalidChoice
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeRef, NodeState, parse_node_name
 from vpnkeys.domain.portpool import PortRange, parse_range
 from vpnkeys.domain.reached import parse_host
+from vpnkeys.service.nodes.moving import Moves
 from vpnkeys.service.nodes.nodes import NodeReport
 from vpnkeys.wire import nodes as wire
 
@@ -33,8 +34,17 @@ def node_answer(report: NodeReport, xray_version: str) -> wire.Node:
         version=__version__ if record.ref.id == LOCAL.id else report.version,
         xray_version=xray_version if record.ref.id == LOCAL.id else report.xray_version,
         names_ready=report.names_ready,
+        places=report.places,
+        traffic_bytes=report.traffic.total,
+        failed=report.failed,
+        cpu_share=_rounded(report.host.cpu_share),
+        clock_ahead_s=_rounded(report.host.clock_ahead_s),
         public_key=report.public_key,
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def new_record(new: wire.NewNode) -> NodeRecord:
@@ -61,6 +71,28 @@ def changed_record(change: wire.NodeChange, record: NodeRecord) -> NodeRecord:
     if "state" in given:
         given["state"] = NodeState(given["state"])
     return replace(record, **given)
+
+
+def moved_answer(moves: Moves) -> wire.NodeMoved:
+    """Return what became of the keys of a node."""
+    return wire.NodeMoved(
+        node=moves.node.name,
+        moved=tuple(
+            wire.KeyMoved(
+                key_id=one.now.id,
+                uuid=one.now.uuid,
+                name=one.now.name,
+                old=wire.KeyPlace(node=one.was.node.name, port=one.was.port, link=one.old_link),
+                new=wire.KeyPlace(node=one.now.node.name, port=one.now.port, link=one.link),
+            )
+            for one in moves.moved
+        ),
+        failed=tuple(
+            wire.KeyNotMoved(key_id=key.id, name=key.name, code=error.code, detail=str(error))
+            for key, error in moves.failed
+        ),
+        has_stopped=moves.has_stopped,
+    )
 
 
 def address_of(text: str) -> str:

@@ -153,9 +153,7 @@ def _devices(access: Access, words: Words) -> list[str]:
     most = access.key.limits.max_devices
     if most is None:
         return []
-    online = access.devices
-    text = words.devices.format(most) if online is None else words.devices_online.format(online, most)
-    return [escape(text)]
+    return [escape(words.devices_of(access.devices, most))]
 
 
 def _apps(place: SpelledAddress, user_agent: str, words: Words) -> str:

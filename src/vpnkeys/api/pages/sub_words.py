@@ -19,8 +19,8 @@ _IN_NAME = re.compile(r"\blanguage ([A-Za-z]{2})(?![A-Za-z])")
 class Words:
     """Holds one language. `used` has a place for the window, `of` for limit and window; `units` begin with bytes.
 
-    `waits` has a place for days, `left` for a size, `resets` for a moment. `plural` returns which of the forms of
-    `days_left` a number of days needs.
+    `left` has a place for a size, `resets` for a moment. Where a number changes the words around it, there are several
+    forms, of which `plural` returns the one that the number needs.
     """
 
     language: str
@@ -29,18 +29,18 @@ class Words:
     comes_back: str
     windows: dict[Window, str]
     month_from: str
-    last_days: str
+    last_days: tuple[str, ...]
     left: str
     resets: str
-    waits: str
+    waits: tuple[str, ...]
     used: str
     of: str
     expires: str
     never: str
-    plural: Callable[[int], int]
+    plural: Callable[[float], int]
     days_left: tuple[str, ...]
-    devices: str
-    devices_online: str
+    devices: tuple[str, ...]
+    devices_online: tuple[str, ...]
     your_link: str
     scan: str
     open_app: str
@@ -73,7 +73,7 @@ class Words:
     def window(self, window: Window) -> str:
         """Return the period in which traffic is counted."""
         if window.is_rolling:
-            return self.last_days.format(window[:-1])
+            return self._counted(self.last_days, int(window[:-1]))
         return self.windows.get(window) or self.month_from.format(window.partition("@")[2])
 
     def remaining(self, usage: WindowUsage) -> str:
@@ -82,11 +82,22 @@ class Words:
 
     def waiting(self, limits: Limits) -> str:
         """Return how many days an access will work from the first connection."""
-        return self.waits.format(f"{(limits.expires_after_s or 0) / _DAY_S:.4g}".replace(".", self.comma))
+        days = float(f"{(limits.expires_after_s or 0) / _DAY_S:.4g}")
+        return self._counted(self.waits, days, f"{days:g}".replace(".", self.comma))
 
     def days(self, count: int) -> str:
         """Return how many days an access works yet, such as "3 days left"."""
-        return self.days_left[self.plural(count)].format(count)
+        return self._counted(self.days_left, count)
+
+    def devices_of(self, online: int | None, most: int) -> str:
+        """Return how many devices are online of those that may be, or only the latter where that is not known."""
+        if online is None:
+            return self._counted(self.devices, most)
+        return self._counted(self.devices_online, most, online, most)
+
+    def _counted(self, forms: tuple[str, ...], count: float, *shown: object) -> str:
+        """Return the form for a number, with what is shown in its places: the number itself where nothing is given."""
+        return forms[self.plural(count)].format(*(shown or (count,)))
 
     def reason(self, status: Status) -> str:
         """Return why a key does not work, in a word for the lists of clients."""
@@ -109,18 +120,18 @@ ENGLISH = Words(
     comes_back="The traffic of this period is used up. This access works again when the next period begins.",
     windows={Window.TOTAL: "in all", Window.DAY: "today", Window.WEEK: "this week", Window.MONTH: "this month"},
     month_from="in the month from day {}",
-    last_days="in the last {} days",
+    last_days=("in the last {} day", "in the last {} days"),
     left="{} left",
     resets="more from {}",
-    waits="Days from the first connection: {}",
+    waits=("Works {} day from the first connection", "Works {} days from the first connection"),
     used="used {}",
     of="of {} {}",
     expires="Works until {}",
     never="No expiry date",
     plural=lambda count: int(count != 1),
     days_left=("{} day left", "{} days left"),
-    devices="Up to {} devices at once",
-    devices_online="Devices online now: {} of {}",
+    devices=("Up to {} device at once", "Up to {} devices at once"),
+    devices_online=("{} of {} device online now", "{} of {} devices online now"),
     your_link="Your link",
     scan="Scan it in your VPN app: “+”, then “QR code”.",
     open_app="Open in the app",
@@ -144,11 +155,16 @@ ENGLISH = Words(
 )
 
 
-def _russian_plural(count: int) -> int:
-    """Return 0 for 1, 21 and the like, 1 for 2 to 4, 22 and the like, else 2: as in "день", "дня" and "дней"."""
+def _russian_plural(count: float) -> int:
+    """Return 0 for 1, 21 and the like, 1 for 2 to 4, 22 and the like, else 2: as in "день", "дня" and "дней".
+
+    A number with a fraction takes the form of 2 to 4.
+    """
+    if count != int(count):
+        return 1
     if count % 100 // 10 == 1:
         return 2
-    return {1: 0, 2: 1, 3: 1, 4: 1}.get(count % 10, 2)
+    return {1: 0, 2: 1, 3: 1, 4: 1}.get(int(count) % 10, 2)
 
 
 RUSSIAN = Words(
@@ -172,18 +188,23 @@ RUSSIAN = Words(
         Window.MONTH: "в этом месяце",
     },
     month_from="за месяц, считая с {}-го числа",
-    last_days="за последние дни ({})",
+    last_days=("за последний {} день", "за последние {} дня", "за последние {} дней"),
     left="осталось {}",
     resets="снова с {}",
-    waits="Дней с первого подключения: {}",
+    waits=(
+        "Действует {} день с первого подключения",
+        "Действует {} дня с первого подключения",
+        "Действует {} дней с первого подключения",
+    ),
     used="использовано {}",
     of="из {} {}",
     expires="Действует до {}",
     never="Без срока действия",
     plural=_russian_plural,
     days_left=("Остался {} день", "Осталось {} дня", "Осталось {} дней"),
-    devices="Устройств одновременно: до {}",
-    devices_online="Устройств сейчас в сети: {} из {}",
+    # After "до" and "из" all but 1, 21 and the like take the same form.
+    devices=("До {} устройства одновременно", *(2 * ("До {} устройств одновременно",))),
+    devices_online=("Сейчас в сети {} из {} устройства", *(2 * ("Сейчас в сети {} из {} устройств",))),
     your_link="Ваша ссылка",
     scan="Отсканируйте её в приложении VPN: «+», затем «QR-код».",
     open_app="Открыть в приложении",

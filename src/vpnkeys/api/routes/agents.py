@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from vpnkeys.api.auth.access import AccessControl, address_of, public
 from vpnkeys.api.auth.credentials import credentials_in
-from vpnkeys.api.convert.agents import desired_answer, joined_record, report_of
+from vpnkeys.api.convert.agents import desired_answer, joined_record, received_answer, report_of
 from vpnkeys.api.deps import AccessControlDep, FleetDep, NewsDep
 from vpnkeys.api.errors import Unauthorized
 from vpnkeys.api.routing import ApiRouter
@@ -21,7 +21,7 @@ from vpnkeys.domain.nodes import NodeRecord
 from vpnkeys.server.pools import Pool
 from vpnkeys.server.requests import current_request_id
 from vpnkeys.service.nodes.fleet import Fleet
-from vpnkeys.wire.agents import Joined, JoinRequest, Received, Report
+from vpnkeys.wire.agents import Joined, JoinRequest, NewToken, Received, Report
 
 router = ApiRouter(prefix="/agent", include_in_schema=False)
 
@@ -42,7 +42,8 @@ async def join(asked: JoinRequest, request: Request, fleet: FleetDep, access: Ac
         access.limits.count_failure(address_of(request.scope))
         raise Unauthorized
     record, token = joined
-    return Joined(node=record.ref.name, token=token, port_range=str(record.ports))
+    pair = record.private_key if record.private_key != asked.private_key else ""
+    return Joined(node=record.ref.name, token=token, port_range=str(record.ports), private_key=pair)
 
 
 @router.get("/desired")
@@ -53,18 +54,24 @@ async def get_desired(  # noqa: PLR0913, PLR0917 - one for each parameter
     access: AccessControlDep,
     news: NewsDep,
     rev: str = "",
+    ticket: str = "",
     wait_s: Annotated[float, Query(ge=0, le=_MOST_WAIT_S)] = _MOST_WAIT_S,
 ) -> Response:
-    """Return what the node should have as soon as that is not `rev` any more; 204 when it stayed so."""
+    """Return what the node should have as soon as that is not `rev` any more; 204 when it stayed so.
+
+    An agent that knows of tickets is also answered when it has not heard of the present one.
+    """
     node = _recognised(request.scope, fleet, access)
     ends_at = time.monotonic() + wait_s
     with access.shares.taken("/agent/desired", node.ref.name, _MOST_AT_ONCE):
-        while (wanted := fleet.board.wanted(node.ref.id)).mark == rev:
+        while (wanted := fleet.board.wanted(node.ref.id)).mark == rev and ticket in {"", wanted.ticket}:
             left_s = ends_at - time.monotonic()
             if left_s <= 0 or news.has_ended:
                 return Response(status_code=204)
             await news.wait(node.ref.id, min(left_s, _LOOK_EVERY_S))
-    return Response(desired_answer(wanted).model_dump_json(), media_type="application/json")
+    # In a thread, as it reads the database; most nodes have no limits of traffic, and it reads nothing.
+    used = await Pool.AGENTS.run(fleet.board.used, wanted.keys, fleet.admin.clock.now())
+    return Response(desired_answer(wanted, rev, used).model_dump_json(), media_type="application/json")
 
 
 @router.post("/report")
@@ -72,7 +79,16 @@ async def get_desired(  # noqa: PLR0913, PLR0917 - one for each parameter
 async def report(sent: Report, request: Request, fleet: FleetDep, access: AccessControlDep) -> Received:
     """Store what an agent reports of its node."""
     node = _recognised(request.scope, fleet, access)
-    return Received(rev=await Pool.AGENTS.run(fleet.reports.receive, node, report_of(sent)))
+    wanted = await Pool.AGENTS.run(fleet.reports.receive, node, report_of(sent))
+    return received_answer(wanted, token_is_old=fleet.admin.is_old(node))
+
+
+@router.post("/token")
+@public
+async def renew_token(request: Request, fleet: FleetDep, access: AccessControlDep) -> NewToken:
+    """Make the agent's next token. The present one works until the agent reports with the next."""
+    node = _recognised(request.scope, fleet, access)
+    return NewToken(token=await Pool.AGENTS.run(fleet.admin.renew, node))
 
 
 def _recognised(scope: Scope, fleet: Fleet, access: AccessControl) -> NodeRecord:

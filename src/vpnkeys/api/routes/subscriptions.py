@@ -31,7 +31,12 @@ _PROBLEMS_WITH_BODY = problems(400, 401, 404, 429, 500, 503)
 def make_subscription(key: KeyDep, subscriptions: SubscriptionsDep) -> SubscriptionMade:
     """Make a subscription. It replaces the one that the key has, whose address stops working at once."""
     made, token = subscriptions.rotate(key)
-    return SubscriptionMade(key_id=key.id, url=subscriptions.url(token), created_at=made.created_at)
+    return SubscriptionMade(
+        key_id=key.id,
+        url=subscriptions.url(token),
+        created_at=made.created_at,
+        self_signed=subscriptions.is_self_signed(),
+    )
 
 
 @router.get(_OF_ONE_KEY, responses=_PROBLEMS)
@@ -56,7 +61,11 @@ def make_shared_subscription(wanted: NewSubscription, subscriptions: Subscriptio
     """Make a subscription of several keys: one address by which a customer's client gets all of them."""
     made, token = subscriptions.share(wanted.keys)
     return SharedSubscriptionMade(
-        id=made.id, key_ids=made.key_ids, created_at=made.created_at, url=subscriptions.url(token)
+        id=made.id,
+        key_ids=made.key_ids,
+        created_at=made.created_at,
+        url=subscriptions.url(token),
+        self_signed=subscriptions.is_self_signed(),
     )
 
 

@@ -17,7 +17,7 @@ from vpnkeys.api.convert.system import (
     target_answer,
     validation_answer,
 )
-from vpnkeys.api.deps import AskedNodesDep, KeysDep, ReporterDep, ServicesDep, SystemDep
+from vpnkeys.api.deps import AskedNodesDep, KeysDep, NodesDep, ReporterDep, ServicesDep, SummedNodesDep, SystemDep
 from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.services import Services
@@ -54,7 +54,7 @@ def _now() -> int:
 
 @router.get("/overview")
 @requires(Scope.READ, pool=Pool.SLOW)
-def get_overview(services: ServicesDep, asked: AskedNodesDep) -> Overview:
+def get_overview(services: ServicesDep, asked: SummedNodesDep) -> Overview:
     """Return the server at a glance: versions, host, who is online, and the last 15 minutes."""
     found = services.overview()
     return Overview(
@@ -98,11 +98,11 @@ def sync_config(reporter: ReporterDep, system: SystemDep, asked: AskedNodesDep) 
 
 @router.get("/config-status")
 @requires(Scope.READ, pool=Pool.SLOW)
-def config_status(reporter: ReporterDep, asked: AskedNodesDep) -> ConfigStatus:
-    """Return whether config.json is what the database says."""
+def config_status(reporter: ReporterDep, nodes: NodesDep, asked: SummedNodesDep) -> ConfigStatus:
+    """Return whether config.json is what the database says; without a node here, whether all that are up follow."""
     report = reporter.sync()
     return ConfigStatus(
-        synchronized=report.file.synced,
+        synchronized=report.file.synced and (bool(asked) or nodes.are_synchronized()),
         # Named as in the 2.3 line, whose clients still read these fields.
         keys_json_count=len(report.key_uuids),
         config_json_count=len(report.config_uuids),
@@ -133,10 +133,12 @@ def verify_reality(system: SystemDep, asked: AskedNodesDep) -> RealityVerified:
 
 @router.get("/ports")
 @requires(Scope.READ)
-async def ports(keys: KeysDep, asked: AskedNodesDep) -> Ports:
+async def ports(keys: KeysDep, nodes: NodesDep, asked: SummedNodesDep) -> Ports:
     """Return which key has which port."""
     by_port = sorted(keys.list(), key=lambda key: key.port)
-    free = len(set(keys.pool.ports) - {key.port for key in by_port})
+    pools = (keys.pool,) if asked else nodes.pools_elsewhere()
+    most = sum(map(len, pools))
+    free = len(set(keys.pool.ports) - {key.port for key in by_port}) if asked else max(0, most - len(by_port))
     # A key that never moved has had its port since it was made.
     moments = [key.port_assigned_at or key.created_at for key in by_port]
     return Ports(
@@ -156,8 +158,8 @@ async def ports(keys: KeysDep, asked: AskedNodesDep) -> Ports:
         ),
         used_ports=len(by_port),
         available_ports=free,
-        max_ports=len(keys.pool),
-        port_range=str(keys.pool),
+        max_ports=most,
+        port_range=", ".join(map(str, pools)),
         timestamp=_now(),
         nodes=port_parts(asked, keys.pool, len(by_port), free),
     )

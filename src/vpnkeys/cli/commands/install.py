@@ -45,7 +45,7 @@ def install(
 
     It may be repeated. Exit codes: 0 done; 1 it failed, and nothing new is left; 2 wrong command line or settings.
     """
-    with _errors_reported("install") as progress:
+    with errors_reported("install") as progress:
         installing.install(Layout(), source.absolute(), xray, progress.say, domain, without_nftables=without_nftables)
 
 
@@ -54,7 +54,7 @@ def uninstall() -> None:
 
     Exit codes: 0 done; 1 it failed; run it again.
     """
-    with _errors_reported("uninstall") as progress:
+    with errors_reported("uninstall") as progress:
         removing.uninstall(Layout(), progress.say)
 
 
@@ -72,7 +72,7 @@ def upgrade(
     Before it goes back it says what will be lost, and asks on a terminal. Exit codes: 0 done; 1 it failed or was not
     approved, and the present version runs as before; 2 wrong command line or settings.
     """
-    with _errors_reported("go back" if back else "upgrade") as progress:
+    with errors_reported("go back" if back else "upgrade") as progress:
         if not back:
             installing.upgrade(Layout(), source.absolute() if source else None, progress.say)
             return
@@ -109,14 +109,14 @@ def upgrade_xray(
     Exit codes: 0 done; 1 it failed, and the old Xray is in use; 2 wrong command line or settings; 3 the server does not
     answer, or no REALITY target can be reached.
     """
-    with _errors_reported("upgrade Xray") as progress:
+    with errors_reported("upgrade Xray") as progress:
         layout = Layout()
         is_other = xrays.upgrade_xray(layout, installing.settings_of(layout), wanted, progress.say, force=force)
         progress.say("Done: clients can connect through the new Xray." if is_other else "This Xray is in use already.")
 
 
 @contextmanager
-def _errors_reported(what: str) -> Iterator[Progress]:
+def errors_reported(what: str) -> Iterator[Progress]:
     """Yield what prints the lines of the block. Failures are printed, and end the command with their exit codes."""
     os.umask(0o022)  # the server's user has to read what root installs; secret files set their own modes
     # Half an upgrade is worse than none: a lost terminal is ignored, and SIGTERM undoes what was done.

@@ -22,6 +22,12 @@ _DOES_NOT_WORK = 1
 _BLACK_ON_WHITE, _RESET = "\x1b[38;5;16;48;5;231m", "\x1b[0m"
 _DARKENED = str.maketrans(" ▀▄█", "█▄▀ ")
 
+_SELF_SIGNED = (
+    "Most apps will refuse this URL, and browsers warn, because the server's certificate is self-signed. Give the "
+    "server a DNS name and a trusted certificate (`./run --install --domain NAME`, or VPNKEYS_TLS_CERT and "
+    "VPNKEYS_TLS_KEY), and make the URL again; or send the link (`vpnkeys keys link KEY`), which works without one."
+)
+
 subscriptions = typer.Typer(
     name="subscriptions",
     no_args_is_help=True,
@@ -96,6 +102,8 @@ def subscribe(  # noqa: PLR0913 - one for each option
     remote.show(made.as_sent(), "The subscription's URL for the customer; it cannot be shown again:")
     if not remote.as_json:
         print_address(made.url, qr=qr)
+    if made.self_signed:
+        remote.show_notice(_SELF_SIGNED)
 
 
 @subscriptions.command("add")
@@ -107,6 +115,8 @@ def share(remote: Remote, key_ids: KeyIds, *, qr: Qr = False) -> None:
     remote.show(made.as_sent(), f"Subscription {made.id}. Its URL for the customer; it cannot be shown again:")
     if not remote.as_json:
         print_address(made.url, qr=qr)
+    if made.self_signed:
+        remote.show_notice(_SELF_SIGNED)
 
 
 @subscriptions.command("list")

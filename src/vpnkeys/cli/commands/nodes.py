@@ -5,12 +5,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vpnkeys.cli.arguments import Yes, is_name
-from vpnkeys.cli.output.tables import table_of, table_of_fields
+from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of, table_of_fields
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
 from vpnkeys.cli.values import to_second
-from vpnkeys.client import Node
+from vpnkeys.client import Node, NodeMade
 
 app = typer.Typer(name="nodes", no_args_is_help=True, help="Manage the nodes on which keys live.", epilog=EXIT_CODES)
+
+_RIGHT_WITHIN_S = 2.0
 
 NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The node's id or name.", callback=is_name)]
 Group = Annotated[str | None, typer.Option("--group", help="The group of nodes that it belongs to.")]
@@ -22,14 +24,10 @@ Weight = Annotated[int | None, typer.Option("--weight", min=0, help="How large i
 @app.command("list")
 @asks_server
 def list_nodes(remote: Remote) -> None:
-    """List all nodes, with how far each has followed the database."""
+    """List all nodes: how far each has followed the database, its keys and traffic, and when it was heard of."""
     nodes = remote.server.nodes.list()
-    rows = [
-        (one.id, one.name, one.group, one.state, one.keys, one.port_range, _following(one), one.xray_version)
-        for one in nodes
-    ]
-    titles = (">ID", "Name", "Group", "State", ">Keys", "Ports", "Follows the database", "Xray")
-    remote.show([one.as_sent() for one in nodes], table_of(titles, rows))
+    titles = (">ID", "Name", "Group", "State", ">Keys", ">Places", ">Traffic", "Follows", "Heard of", "Program", "Xray")
+    remote.show([one.as_sent() for one in nodes], table_of(titles, map(_row, nodes)))
 
 
 @app.command("show")
@@ -57,11 +55,7 @@ def add(  # noqa: PLR0913 - one for each option
     """Make a node, and print the command by which a new machine becomes it: once, within 15 minutes."""
     given = _given(group=group, address=address, port_range=port_range, max_keys=max_keys, weight=weight)
     made = remote.server.nodes.add(name, **given)
-    remote.show(
-        made.as_sent(),
-        f"Node {made.node.name} is made. On the new machine, by {to_second(made.expires_at)}:",
-        f"\n  {made.join_command}\n  vpnkeys agent\n",
-    )
+    _show_join(remote, made, f"Node {made.node.name} is made.")
 
 
 @app.command("set")
@@ -94,6 +88,44 @@ def drain(remote: Remote, node: NodeName) -> None:
     _show(remote, remote.server.nodes.change(node, state=drained))
 
 
+@app.command("replace")
+@asks_server
+def replace(remote: Remote, node: NodeName) -> None:
+    """Print the command by which a new machine takes a node's place, with all its links: once, within 15 minutes.
+
+    Until then all stays as it is; from then on the former machine's agent opens nothing, and what that machine has not
+    reported is not counted: end it there.
+    """
+    made = remote.server.nodes.replace(node)
+    told = f"A new machine can take the place of node {made.node.name}, whose address is {made.node.address}."
+    _show_join(remote, made, told)
+
+
+@app.command("move")
+@asks_server
+def move(
+    remote: Remote,
+    node: NodeName,
+    *,
+    to: Annotated[str | None, typer.Option("--to", help="Another node; else others of the group, by weight.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Move the keys of a node to another: their customers need the new links, which work at once.
+
+    A node that is silent or lost is not waited for. Exit code 1 when some keys have stayed; a repeat goes on with them.
+    """
+    remote.confirm(f"Move all keys of node {node}? Their links change.", yes=yes)
+    done = remote.server.nodes.move(node, to)
+    rows = [(one.name, one.key_id, one.new.node, one.new.port, one.new.link) for one in done.moved]
+    lines = [f"{len(done.moved)} keys moved, {len(done.failed)} have stayed"]
+    lines += [f"{one.name} ({one.key_id}): {one.detail}" for one in done.failed]
+    if done.moved and not done.has_stopped:
+        lines.append(f"Old links end as soon as {node} is heard of again.")
+    remote.show(done.as_sent(), table_of(("Name", "ID", "Node", ">Port", "New link"), rows), *lines)
+    if done.failed:
+        raise typer.Exit(1)
+
+
 @app.command("rm")
 @asks_server
 def remove(remote: Remote, node: NodeName, *, yes: Yes = False) -> None:
@@ -107,6 +139,15 @@ def _given(**fields: Any) -> Any:  # noqa: ANN401 - options of several types, as
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def _show_join(remote: Remote, made: NodeMade, told: str) -> None:
+    remote.show(
+        made.as_sent(),
+        f"{told} On the new machine, in a clone of vpnkeys, by {to_second(made.expires_at)}:",
+        f"\n  {made.join_command.replace('vpnkeys agent join', 'sudo ./run --agent-join', 1)}\n",
+        f"Or, without services: {made.join_command} && vpnkeys agent",
+    )
+
+
 def _show(remote: Remote, found: Node) -> None:
     fields = [
         ("Name", found.name),
@@ -115,11 +156,16 @@ def _show(remote: Remote, found: Node) -> None:
         ("State", found.state),
         ("Address", found.address),
         ("Keys", found.keys),
+        ("Places", found.places),
         ("Most keys", "as many as ports" if found.max_keys is None else found.max_keys),
         ("Weight", found.weight),
         ("Ports", found.port_range),
+        ("Traffic of its keys", human_bytes(found.traffic_bytes)),
         ("Follows the database", _following(found)),
+        ("Not as they should be", ", ".join(f"{key} ({code})" for key, code in found.failed.items()) or None),
         ("Last heard of", "never" if found.seen_at is None else to_second(found.seen_at)),
+        ("Processor", None if found.cpu_share is None else f"{found.cpu_share:.0%} busy"),
+        ("Clock", None if found.clock_ahead_s is None else _clock(found.clock_ahead_s)),
         ("Program", found.version),
         ("Xray", found.xray_version),
         ("Server names ready", found.names_ready),
@@ -128,5 +174,18 @@ def _show(remote: Remote, found: Node) -> None:
     remote.show(found.as_sent(), table_of_fields(fields))
 
 
+def _row(node: Node) -> tuple[object, ...]:
+    heard = None if node.seen_at is None else to_second(node.seen_at)
+    traffic, program = short_bytes(node.traffic_bytes), node.version or None
+    what = (node.id, node.name, node.group, node.state, node.keys, node.places, traffic)
+    return (*what, _following(node), heard, program, node.xray_version or None)
+
+
 def _following(node: Node) -> str:
     return "yes" if node.applied == node.desired else f"no, for {node.lag_s:.0f} s"
+
+
+def _clock(ahead_s: float) -> str:
+    if abs(ahead_s) < _RIGHT_WITHIN_S:
+        return "right"
+    return f"{abs(ahead_s):.0f} s {'ahead' if ahead_s > 0 else 'behind'}"

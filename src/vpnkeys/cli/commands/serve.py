@@ -5,6 +5,8 @@ import signal
 import sys
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from shlex import quote
 from types import FrameType
 from typing import Annotated
 
@@ -13,10 +15,11 @@ import typer
 from vpnkeys import __version__
 from vpnkeys.api.app import create_app
 from vpnkeys.api.services import Services
-from vpnkeys.bootstrap import Server, build
+from vpnkeys.bootstrap import ControlPlane, Server, build, build_plane
 from vpnkeys.cli.domain import Domain
 from vpnkeys.domain.errors import Unavailable, VpnKeysError
 from vpnkeys.domain.forms.vless import host_in_url
+from vpnkeys.domain.nodes import LOCAL, HostState, NodeRef
 from vpnkeys.interfaces import Store
 from vpnkeys.ops.address import address_fault
 from vpnkeys.owner import NotOurs, leave_root
@@ -26,9 +29,12 @@ from vpnkeys.server.notify import notifier_of
 from vpnkeys.server.serving import check_certificate, public_sockets, serve_until_asked
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
+from vpnkeys.service.change.doors import DoorService
 from vpnkeys.service.nodes.admin import NodeAdmin
 from vpnkeys.service.nodes.fleet import Fleet
+from vpnkeys.service.nodes.moving import Mover
 from vpnkeys.service.nodes.nodes import NodeService
+from vpnkeys.service.nodes.refusals import Refusals
 from vpnkeys.service.nodes.reports import ReportService
 from vpnkeys.settings import (
     ENVIRONMENT,
@@ -52,11 +58,15 @@ def serve(
         bool, typer.Option("--start-empty", help="make a lost database, key pair or API key anew")
     ] = False,
     domain: Domain = "",
+    no_node: Annotated[
+        bool, typer.Option("--no-node", help="run no Xray here: all keys live on nodes with agents")
+    ] = False,
 ) -> None:
     """Serve in the foreground until SIGTERM or Ctrl-C.
 
     A start is refused when the database, the key pair or the API key is missing, empty, damaged or older than
     config.json, although there were keys. With --start-empty what is damaged is moved to backups/ and made anew.
+    With --no-node this is a control plane alone: several may run on one PostgreSQL database, behind a balancer.
 
     Exit codes: 0 ended on request; 1 it cannot start; 2 wrong command line or settings.
     """
@@ -72,16 +82,16 @@ def serve(
         raise SystemExit(2) from error
     try:
         with logging_as_set(settings):
-            _serve(settings, start_empty=start_empty)
+            _serve(settings, start_empty=start_empty, no_node=no_node)
     except SystemExit as error:
         if error.code == 0:
             _leave()
         raise
 
 
-def _serve(settings: Settings, *, start_empty: bool) -> None:
+def _serve(settings: Settings, *, start_empty: bool, no_node: bool) -> None:
     try:
-        server = build(settings, obtain(settings.xray_bin, say), start_empty=start_empty)
+        server = _built(settings, start_empty=start_empty, no_node=no_node)
         check_certificate(server.certificate)
         public = public_sockets(settings.listen)  # before the start, which a taken port would have to undo
         server.start()
@@ -95,7 +105,7 @@ def _serve(settings: Settings, *, start_empty: bool) -> None:
     notifier = notifier_of(ENVIRONMENT)
     try:
         socket = admin_socket(settings.data_dir)
-        is_alive, introduce = partial(_answers, server.reconciler.store), server.workers.introduce
+        is_alive, introduce = partial(answers, server.reconciler.store), server.workers.introduce
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
         on_ending, challenge = server.keys.changer.ending.begin, server.issuing.challenge
         beside = Beside(accompany, server.workers, on_ending, challenge, settings.trusted_proxies)
@@ -108,12 +118,19 @@ def _serve(settings: Settings, *, start_empty: bool) -> None:
         server.stop()
 
 
-def _services(server: Server) -> Services:
+def _built(settings: Settings, *, start_empty: bool, no_node: bool) -> Server | ControlPlane:
+    if no_node:
+        return build_plane(settings, start_empty=start_empty)
+    return build(settings, obtain(settings.xray_bin, say), start_empty=start_empty)
+
+
+def _services(server: Server | ControlPlane) -> Services:
     """Return what the API calls of the server."""
     store = server.reconciler.store
     return Services(
         audit=AuditLog(store),
         backups=BackupService(store, server.daily_backup),
+        doors=DoorService(server.reconciler),
         enforcer=server.enforcer,
         fleet=_fleet(server),
         health=server.health,
@@ -136,15 +153,24 @@ def _services(server: Server) -> Services:
     )
 
 
-def _fleet(server: Server) -> Fleet:
+def _fleet(server: Server | ControlPlane) -> Fleet:
     board, clock = server.elsewhere.board, server.keys.clock
-    reports = ReportService(board, clock, server.far_limits.note_traffic)
+    refusals = Refusals(board.store, board.monotonic)
+    reports = ReportService(board, clock, refusals, server.far_limits.note_traffic)
     server.traffic.online_elsewhere = reports.online
-    nodes = NodeService(server.reporter, server.keys.pool, clock, board)
-    return Fleet(board, nodes, NodeAdmin(board, clock), reports, partial(_join_command, server))
+
+    def host_of(node: NodeRef) -> HostState:
+        return HostState(server.overview.cpu_share, 0.0) if node.id == LOCAL.id else reports.host_of(node)
+
+    nodes = NodeService(
+        server.reporter, server.keys.pool, clock, board, has_local=server.elsewhere.has_local, host_of=host_of
+    )
+    server.monitor.nodes = nodes.glance
+    mover = Mover(server.keys, server.elsewhere, server.traffic.count_left)
+    return Fleet(board, nodes, NodeAdmin(board, clock, refusals), reports, mover, partial(_join_command, server))
 
 
-def _join_command(server: Server, token: str) -> str:
+def _join_command(server: Server | ControlPlane, token: str) -> str:
     """Return the command that makes a new machine a node of this server.
 
     The certificate is pinned where the server made it itself; others are renewed, and checked by their authorities.
@@ -155,7 +181,7 @@ def _join_command(server: Server, token: str) -> str:
     return f"vpnkeys agent join {settings.base_url} --token {token}{pin}"
 
 
-def _answers(store: Store) -> bool:
+def answers(store: Store) -> bool:
     """Return whether the database answers, if it is this process's own.
 
     A missing Xray does not count, nor does a database elsewhere: restarting the server would not help, and would lose
@@ -189,15 +215,25 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _introduce(server: Server, settings: Settings) -> None:
+def _own_command() -> str:
+    """Return how this program is called: in the foreground it is seldom on the PATH."""
+    called = Path(sys.argv[0])
+    return quote(str(called)) if called.name == "vpnkeys" else f"{quote(sys.executable)} -m vpnkeys"
+
+
+def _introduce(server: Server | ControlPlane, settings: Settings) -> None:
     url = settings.base_url
     say(f"vpnkeys {__version__} serves {url}")
-    if fault := address_fault(settings):
+    if not server.elsewhere.has_local:
+        say("no Xray runs here (--no-node): keys live on nodes; `vpnkeys nodes add NAME` makes one")
+    elif fault := address_fault(settings):
         say(f"warning: links have the address {settings.server_address}, a guess: {fault}; set VPNKEYS_SERVER_ADDRESS")
     say(f"data directory: {settings.data_dir}")
     say(f"certificate (SHA-256): {server.certificate.fingerprint()}")
     if server.new_api_key is not None:
-        say(f"\nAPI key, shown this once: {server.new_api_key}\n\nThe first key:\n")
+        say(f"\nAPI key, shown this once: {server.new_api_key}\n\nThe first key, in another terminal, with its link:\n")
+        say(f"  VPNKEYS_DATA_DIR={quote(str(settings.data_dir.absolute()))} {_own_command()} keys add me --qr\n")
+        say("or by the API:\n")
         # -k, because the certificate of a first start is self-signed, and curl cannot check a fingerprint.
         say(f"  curl -k {url}/api/keys -H 'X-API-Key: {server.new_api_key}' \\")
         say("       -H 'Content-Type: application/json' -d '{\"name\": \"me\"}'\n")

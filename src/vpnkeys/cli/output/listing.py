@@ -25,7 +25,6 @@ class Sort(StrEnum):
 
 
 _ORDERS: dict[Sort, Callable[[Key], Any]] = {
-    Sort.MADE: lambda key: key.created_at,
     Sort.NAME: lambda key: key.name.casefold(),
     Sort.STATUS: status_of,
     Sort.USED: lambda key: -(key.used_in_window_bytes or 0),
@@ -40,4 +39,5 @@ def chosen(keys: Iterable[Key], status: Status | None, search: str | None, sort:
     small = (search or "").casefold()
     found = (key for key in keys if status is None or status_of(key) == status)
     having = (key for key in found if any(small in text.casefold() for text in (key.name, key.note, key.id, key.uuid)))
-    return sorted(having, key=_ORDERS[sort])
+    # The server lists keys in the order in which they were made, whatever its clock said then.
+    return list(having) if sort is Sort.MADE else sorted(having, key=_ORDERS[sort])

@@ -22,3 +22,7 @@ def source_of(address: str) -> str:
     # Without a link-local address's scope ("%eth0"), which is no part of the subnet.
     plain = ipaddress.IPv6Address(int(parsed))
     return str(ipaddress.IPv6Network((plain, _V6_SUBNET_BITS), strict=False))
+
+
+LOOPBACK = ("127.0.0.1", source_of("::1"))
+"""The sources of this host itself, which Xray does not name when it says who is online."""

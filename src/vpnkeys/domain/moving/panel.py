@@ -13,6 +13,7 @@ class SharedInbound:
 
     `host` is the one that its links name, "" where the panel does not store it. Without `is_tcp` it has a transport
     that keys do not have here. `short_ids` and `server_names` are those that can be used here.
+    `listen`, `target` and `door_short_ids` are what a door has; `no_door` says why there can be none.
     """
 
     tag: str
@@ -23,13 +24,18 @@ class SharedInbound:
     host: str = ""
     is_tcp: bool = True
     fingerprint: str = ""
+    listen: str = ""
+    target: str = ""
+    door_short_ids: tuple[str, ...] = ()
+    no_door: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
     """A customer of another panel, who gets a key. `name` and `note` have been parsed.
 
-    `used_bytes` count towards the limit. `inbound` is None where the panel's file does not say which one it is.
+    `used_bytes` count towards the limit. `inbound` is None where the panel's file does not say which one it is;
+    `others` are further ones, with the customer's flow there.
     """
 
     name: str
@@ -41,6 +47,12 @@ class Customer:
     created_at: datetime | None = None
     inbound: SharedInbound | None = None
     flow: str = ""
+    others: tuple[tuple[SharedInbound, str], ...] = ()
+
+    @property
+    def inbounds(self) -> tuple[tuple[SharedInbound, str], ...]:
+        """All inbounds that let the customer in, each with the flow that he has there."""
+        return self.others if self.inbound is None else ((self.inbound, self.flow), *self.others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -53,7 +54,8 @@ class NodeRecord:
     """A node as the database holds it. `max_keys` is None where only its ports bound the number of its keys.
 
     Address, ports and public key are those of a node elsewhere: the built-in one has the server's own. `ports` is None
-    until its agent has said which it has. `token_digest` recognises the agent's token.
+    until its agent has said which it has. `token_digest` recognises the agent's token, which was made at `token_since`
+    (None: not known), and `next_digest` the one that takes its place. `private_key` belongs to `public_key`.
     """
 
     ref: NodeRef
@@ -65,11 +67,18 @@ class NodeRecord:
     ports: PortRange | None = None
     public_key: str = ""
     token_digest: str = field(default="", repr=False)
+    private_key: str = field(default="", repr=False)
+    token_since: datetime | None = None
+    next_digest: str = field(default="", repr=False)
 
     @property
     def takes_all(self) -> bool:
         """Whether nothing but its ports keeps new keys from this node."""
         return self.state is NodeState.UP and self.max_keys is None
+
+    def with_next_token(self, since: datetime) -> "NodeRecord":
+        """Return the node as it is once its agent has used its next token: the one before opens nothing any more."""
+        return replace(self, token_digest=self.next_digest, next_digest="", token_since=since)
 
 
 def find_node(records: Iterable[NodeRecord], id_or_name: str) -> NodeRecord:

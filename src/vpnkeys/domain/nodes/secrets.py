@@ -13,6 +13,8 @@ from typing import Final
 from vpnkeys.domain.token import MARK, digest_of, id_in
 
 JOIN_WITHIN: Final = timedelta(minutes=15)
+RENEW_AFTER: Final = timedelta(days=30)
+"""An agent gets another token after so long."""
 
 
 @dataclass(frozen=True, slots=True)

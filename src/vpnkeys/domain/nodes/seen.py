@@ -20,6 +20,17 @@ class Sighting:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """What a node's last report says of its host; None where it does not say.
+
+    `cpu_share` is the busy part of all cores, from 0 to 1; `clock_ahead_s` is by how much its clock is ahead of ours.
+    """
+
+    cpu_share: float | None = None
+    clock_ahead_s: float | None = None
+
+
 def state_of(record: NodeRecord, seen: Sighting | None, now: datetime) -> NodeState:
     """Return the state of a node elsewhere that was last seen so."""
     if record.state in {NodeState.JOINING, NodeState.LOST}:

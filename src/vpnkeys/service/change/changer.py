@@ -36,7 +36,8 @@ from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.plan import Plan, transition
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock, Transaction
-from vpnkeys.service.change.storage import take_back_intents, undone, write_keys
+from vpnkeys.service.change.at_doors import repeated, tags_of
+from vpnkeys.service.change.storage import require_place, take_back_intents, undone, write_keys
 from vpnkeys.service.reconcile import Reconciler
 
 _DECISIONS: Final = 5
@@ -153,15 +154,16 @@ class KeyChanger:
         """
         used_bytes = self.used_bytes or self.reconciler.store.used_bytes
         keys, intents, stops = self.reconciler.stops.known()
+        doors = {door.port for door in self.reconciler.site.doors}
         return Snapshot(
             keys=keys.on(LOCAL.id),
             intents=intents,
             stops=tuple(stop for stop in stops if stop.node_id == LOCAL.id),
             now=self.clock.now(),
             used_bytes=lambda since: used_bytes(since, fresh),
-            is_free=self.reconciler.host.is_free,
+            is_free=lambda port: port not in doors and self.reconciler.host.is_free(port),
             chance=self.chance,
-            elsewhere=keys.off(LOCAL.id),
+            everywhere=keys,
         )
 
     def _write_stops_and_intents(self, snapshot: Snapshot, stages: Stages, patience_s: float) -> None:
@@ -222,7 +224,8 @@ class KeyChanger:
                 raise NotWritten(msg) from error
         except (XrayUnavailable, XrayRefused) as error:
             raise _pending(str(error)) from error
-        tags, late_calls = [stop.tag for stop in stages.stops], self.reconciler.late_calls
+        late_calls = self.reconciler.late_calls
+        tags = tags_of(stages.stops, self.reconciler.site.doors) if stages.stops else []
         waits = stages.unconfirmed or (tags and late_calls.may_add(tags))
         if waits and not self.reconciler.is_quiet():
             raise _pending("Xray may still carry out an earlier call, which would start a key again.")
@@ -232,13 +235,8 @@ class KeyChanger:
         plan = self._plan(stages.before, stages.stopped, stages)
         if not stages.unconfirmed:
             return plan
-        serving = {key.port for key in stages.stopped if key.serves}  # their clients stay connected
-        return replace(
-            plan,
-            file=self.reconciler.desired(stages.stopped),
-            remove=(*plan.remove, *(stop.tag for stop in stages.unconfirmed)),
-            cut=(*plan.cut, *(stop.port for stop in stages.unconfirmed if stop.port not in serving)),
-        )
+        plan = replace(plan, file=self.reconciler.desired(stages.stopped))
+        return repeated(plan, stages.unconfirmed, stages.stopped, self.reconciler.site)
 
     def _start(self, stages: Stages) -> None:
         """Let the node start keys; when this returns, their links work. Raises what `Node.apply` raises."""
@@ -255,6 +253,7 @@ class KeyChanger:
         self.ending.refuse_late()
         with self.reconciler.store.write(patience_s=patience_s) as transaction:
             transaction.drop_intents()
+            require_place(transaction, stages.last.update)
             write_keys(transaction, stages.last)
 
     def _take_back(self, stages: Stages, error: BaseException) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from vpnkeys.domain.change import ANSWERS_KEPT_FOR, Intent, KeyChanges, Stages, Stop
-from vpnkeys.domain.key import Keys
+from vpnkeys.domain.change import ANSWERS_KEPT_FOR, Arrival, Intent, KeyChanges, Stages, Stop
+from vpnkeys.domain.errors import KeysChangedMeanwhile
+from vpnkeys.domain.key import ID, Key, Keys
 from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.traffic import EpochSample
 from vpnkeys.interfaces import HeldStops, Holds, NoJournal, StopJournal, Store, Transaction
@@ -15,13 +16,21 @@ _LONG_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC without an offset, as eve
 
 
 def write_keys(transaction: Transaction, changes: KeyChanges) -> None:
-    """Write changes of keys: deletions first, because ports are unique and a new key may get one of theirs."""
+    """Write changes of keys: deletions first, because ports are unique and a new key may get one of theirs.
+
+    Raises KeysChangedMeanwhile for a key that comes from another node and is not as it was there.
+    """
     if changes.delete:
+        _drop_stops_elsewhere(transaction, changes.delete)
         transaction.delete(*changes.delete)
     if changes.update:
         transaction.update(*changes.update)
     if changes.insert:
         transaction.insert(*changes.insert)
+    if changes.come:
+        _move(transaction, changes.come)
+    for account, used in changes.used.items():
+        transaction.ledger.count_elsewhere(account, *used)
     if changes.counted is not None:
         transaction.ledger.start_from(changes.counted)
     if changes.answer is not None:
@@ -30,14 +39,45 @@ def write_keys(transaction: Transaction, changes: KeyChanges) -> None:
         transaction.remember(changes.answer)
 
 
+def _move(transaction: Transaction, come: tuple[Arrival, ...]) -> None:
+    """Give keys their new places, and let the old ones stop: until that is confirmed, their ports stay reserved there.
+
+    A row that moves keeps what was counted, and what is still to be reported of the old place joins it.
+    """
+    known = Keys.of(transaction.keys()).by(ID)
+    if any(known.get(one.was.id) != one.was for one in come):
+        msg = "A key was changed while it was being moved. Nothing was changed; try again."
+        raise KeysChangedMeanwhile(msg)
+    transaction.update(*(one.now for one in come))
+    for one in come:
+        transaction.drop_stops([one.now.id], one.now.node.id)
+    transaction.put_stops(Stop(was.id, was.uuid, was.port, at, node_id=was.node.id) for was, _, at in come)
+
+
+def _drop_stops_elsewhere(transaction: Transaction, key_ids: tuple[str, ...]) -> None:
+    """Forget where deleted keys have lived before: nobody waits for those nodes, which follow when they are back."""
+    here = {key.id: key.node.id for key in Keys.of(transaction.keys()).among(key_ids)}
+    for stop in transaction.stops():
+        if stop.key_id in here and stop.node_id != here[stop.key_id]:
+            transaction.drop_stops([stop.key_id], stop.node_id)
+
+
+def require_place(transaction: Transaction, keys: Iterable[Key]) -> None:
+    """Raise KeysChangedMeanwhile when a key has got a place on another node since its change was decided."""
+    known = Keys.of(transaction.keys()).by(ID)
+    if any((there := known.get(key.id)) is None or there.node.id != key.node.id for key in keys):
+        msg = "A key was moved to another node at the same moment. Nothing was changed; try again."
+        raise KeysChangedMeanwhile(msg)
+
+
 def take_back_intents(transaction: Transaction) -> None:
     """Turn intents into stops: the node may have let clients in. An intent of a key that works is only dropped."""
     intents = transaction.own_intents()
     if not intents:
         return
-    serving = {key.id for key in transaction.keys() if key.serves}  # noqa: SIM118 - not a dict
+    serving = {(key.id, key.node.id) for key in transaction.keys() if key.serves}  # noqa: SIM118 - not a dict
     transaction.drop_intents()
-    transaction.put_stops(Stop.of(intent) for intent in intents if intent.key_id not in serving)
+    transaction.put_stops(Stop.of(intent) for intent in intents if (intent.key_id, intent.node_id) not in serving)
 
 
 def undone(stages: Stages) -> tuple[KeyChanges, tuple[Stop, ...]]:
@@ -89,8 +129,9 @@ class PendingStops:
         """
         keys, intents, stored = self.store.last_known()
         # What the table lacks is newer than what it holds of the same key.
-        stops = {stop.key_id: stop for stop in (*stored, *self._unwritten_stops)}
-        unfinished = tuple(stop for stop in stops.values() if stop.key_id not in self._answered)
+        stops = {(stop.key_id, stop.node_id): stop for stop in (*stored, *self._unwritten_stops)}
+        answered = {(key_id, LOCAL.id) for key_id in self._answered}
+        unfinished = tuple(stop for place, stop in stops.items() if place not in answered)
         return self._unwritten.applied_to(keys), intents, unfinished
 
     def last_keys(self) -> Keys:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from vpnkeys.domain.inbound import Inbound
+from vpnkeys.domain.nodes.door import is_door
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.interfaces import Host
 from vpnkeys.service.change.storage import PendingStops
@@ -27,7 +28,8 @@ class TakenPorts:
         Raises StoreUnavailable.
         """
         keys, pending = self.stops.last_keys(), self.stops.unconfirmed()
-        shared = self.host.hold_ports({key.port for key in keys} | {stop.port for stop in pending})
+        doors = {door.port for door in self.stops.store.doors()}
+        shared = self.host.hold_ports({key.port for key in keys} | {stop.port for stop in pending} | doors)
         if shared - self.shared:
             _log.error(
                 "another vpnkeys server on this host has these ports for keys of its own: %s; give the servers ranges "
@@ -59,8 +61,16 @@ class TakenPorts:
         return replace(todo, add=tuple(one for one in todo.add if one.port in own or self.host.can_listen(one)))
 
     def spare(self, todo: Plan) -> Plan:
-        """Return the plan without the ports on which another program listens: their connections are not ours."""
-        return replace(todo, cut=tuple(port for port in todo.cut if port not in self.ports))
+        """Return the plan without the ports on which another program listens: their connections are not ours.
+
+        A door that cannot listen keeps no key back, whose own port is another.
+        """
+        return replace(
+            todo,
+            cut=tuple(port for port in todo.cut if port not in self.ports),
+            add=tuple(one for one in todo.add if one.port not in self.ports or not is_door(one.tag)),
+            cut_users=tuple(one for one in todo.cut_users if one[0] not in self.ports),
+        )
 
     def have_started(self, inbounds: Iterable[Inbound]) -> None:
         """Note that Xray listens for these inbounds now."""
@@ -72,9 +82,10 @@ class TakenPorts:
         for port in sorted(tags.keys() - self.ports):
             _log.error(
                 "port %d of %s is taken by another program, so that its customers do not get in: stop that program, or "
-                "move the key (vpnkeys keys set ID --port 0)",
+                "%s",
                 port,
                 tags[port],
+                "close the door" if is_door(tags[port]) else "move the key (vpnkeys keys set ID --port 0)",
             )
         for port in sorted(self.ports - tags.keys()):
             _log.info("port %d is not taken by another program any more, or no key has it", port)

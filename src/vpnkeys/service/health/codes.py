@@ -23,6 +23,7 @@ class Code(StrEnum):
     DRIFT_RETURNS = "drift_returns"
     PORT_TAKEN = "port_taken"
     PORTS_RESERVED = "ports_reserved"
+    DOOR_CLOSED = "door_closed"
     CONFIG_UNFIT = "config_unfit"
     CONFIG_LEFT_OUT = "config_left_out"
     CONFIG_COMMENTS = "config_comments"
@@ -30,6 +31,7 @@ class Code(StrEnum):
     SERVER_ADDRESS = "server_address"
     NO_SERVER_NAME = "no_server_name"
     TARGET_DOWN = "target_down"
+    NODE_SILENT = "node_silent"
     CONNECTIONS_NOT_CUT = "connections_not_cut"
     GUARD_NOT_KEPT = "guard_not_kept"
     CONNECTIONS_UNBOUNDED = "connections_unbounded"
@@ -112,6 +114,10 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "Another program, another server or an inbound of yours has a port of a key: its customers may not get in.",
             "`vpnkeys system ports-status` names it; stop that program, or `vpnkeys keys set ID --port 0`",
         ),
+        Code.DOOR_CLOSED: Trouble(
+            "Another program has the port of a door: old links of imported keys do not work.",
+            "stop that program, which may be the old panel's Xray; or `vpnkeys import close-door TAG`",
+        ),
         Code.PORTS_RESERVED: Trouble(
             "Inbounds of your own in config.json have ports of VPNKEYS_PORT_RANGE. They stay; no new key gets one.",
             "`vpnkeys system ports-status` names them; move them out of the range",
@@ -143,6 +149,12 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         Code.TARGET_DOWN: Trouble(
             "The target of a server name that active keys use is not fit: their customers may not get in.",
             "`vpnkeys system targets` names it and its keys; `vpnkeys keys rotate KEY --sni` gives a key another name",
+        ),
+        Code.NODE_SILENT: Trouble(
+            "A node was not heard of for 15 seconds: no key is made there, and changes of its keys wait until it is "
+            "back. Its customers may notice nothing.",
+            "`vpnkeys nodes list` names it; on its machine, see whether `vpnkeys agent` runs and what its log says. If "
+            "the machine is gone for good: `vpnkeys nodes set NODE --state lost`",
         ),
         Code.CONNECTIONS_NOT_CUT: Trouble(
             "Open connections of stopped keys cannot be ended.", "give the service `CAP_NET_ADMIN`: run it as installed"

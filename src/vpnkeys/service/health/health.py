@@ -1,7 +1,7 @@
 """Reports whether the server works, without anything secret."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -49,7 +49,7 @@ class HealthReport:
 
     status: Overall
     problems: tuple[Problem, ...]
-    xray: Literal["running", "down"]
+    xray: Literal["running", "down", "absent"]
     database: Literal["ok", "down"]
     connection_cut: Literal["available", "unavailable"]
     udp_full_cone: Literal["available", "unavailable"]
@@ -63,7 +63,8 @@ class Health:
 
     `can_cut` says whether open connections of removed keys can be ended; `full_cone` whether the kernel filters each
     packet of customers, so that one UDP session may reach many peers. Without it UDP works with one peer a session, and
-    names are resolved by Xray's own `dns` section, unless the operator has one.
+    names are resolved by Xray's own `dns` section, unless the operator has one. Without `has_node` no Xray is here, and
+    nothing of it is missing.
     """
 
     reconciler: Reconciler
@@ -73,6 +74,8 @@ class Health:
     full_cone: bool
     config: Callable[[], ConfigFacts] = ConfigFacts
     connections: Callable[[], ConnectionFacts] = ConnectionFacts
+    has_node: bool = True
+    silent_nodes: Callable[[], Collection[int]] = tuple
     since: Since = field(default_factory=Since)
     drifts: Recent = field(default_factory=Recent)
     worker: Worker = field(init=False)
@@ -95,10 +98,10 @@ class Health:
         return HealthReport(
             status="unhealthy" if is_unhealthy else "degraded" if problems else "healthy",
             problems=problems,
-            xray="down" if Code.XRAY_NOT_ANSWERING in found else "running",
+            xray="down" if Code.XRAY_NOT_ANSWERING in found else "running" if self.has_node else "absent",
             database="down" if Code.DATABASE_UNREADABLE in found else "ok",
-            connection_cut="available" if self.can_cut else "unavailable",
-            udp_full_cone="available" if self.full_cone else "unavailable",
+            connection_cut="available" if self.can_cut and self.has_node else "unavailable",
+            udp_full_cone="available" if self.full_cone and self.has_node else "unavailable",
             server_names_ready=names,
             uptime_s=int(time.monotonic() - self._started_at),
         )
@@ -116,9 +119,9 @@ class Health:
         self.report()
 
     def _found(self, names: int) -> Iterator[tuple[Code, str]]:
-        if not self.reconciler.node.is_up():
+        if self.has_node and not self.reconciler.node.is_up():
             yield Code.XRAY_NOT_ANSWERING, ""
-        if not names:
+        if self.has_node and not names:
             yield Code.NO_SERVER_NAME, ""
         if not self.can_cut:
             yield Code.CONNECTIONS_NOT_CUT, ""
@@ -128,6 +131,8 @@ class Health:
             yield Code.STOPS_UNWRITTEN, ""
         if (times := self.drifts.times(self.reconciler.drifts)) >= _OFTEN:
             yield Code.DRIFT_RETURNS, f"{times} times within an hour"
+        if silent := self.silent_nodes():
+            yield Code.NODE_SILENT, f"{len(silent)} node(s)"
         yield from late_workers(self.statuses())
         yield from on_host(self.questions.host)
         yield from of_connections(self.connections())
@@ -136,6 +141,9 @@ class Health:
 
     def _in_database(self) -> Iterator[tuple[Code, str]]:
         taken = self.reconciler.taken.ports | self.reconciler.taken.shared
+        if closed := taken & {door.port for door in self.reconciler.site.doors}:
+            yield Code.DOOR_CLOSED, f"port {', '.join(map(str, sorted(closed)))}"
+            taken -= closed
         try:
             keys, has_pending = self._read()
         except (Unavailable, TimeoutError):

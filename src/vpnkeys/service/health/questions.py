@@ -50,9 +50,10 @@ class Questions:
     """The three workers, and the last answer of the host.
 
     `require_answer` raises XrayUnavailable when Xray did not answer its last call; a frozen one accepts connections.
+    None where there is no Xray.
     """
 
-    require_answer: Callable[[], None]
+    require_answer: Callable[[], None] | None
     look_at_host: Callable[[], HostFacts]
     store: Store
     clock: Clock
@@ -62,7 +63,7 @@ class Questions:
     def __post_init__(self) -> None:
         """Make the workers; they ask when they are started."""
         self.workers = (
-            Worker(_XRAY, self.require_answer),
+            *(() if self.require_answer is None else (Worker(_XRAY, self.require_answer),)),
             Worker(_DATABASE, self.write),
             Worker(_HOST, self._look),
         )

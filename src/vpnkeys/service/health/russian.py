@@ -63,6 +63,10 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "Порт ключа занят другой программой, другим сервером или вашим inbound: клиенты могут не подключиться.",
             "`vpnkeys system ports-status` назовёт его; остановите ту программу или `vpnkeys keys set ID --port 0`",
         ),
+        Code.DOOR_CLOSED: Text(
+            "Порт двери занят другой программой: старые ссылки перенесённых ключей не работают.",
+            "остановите ту программу, возможно, это Xray прежней панели; или `vpnkeys import close-door TAG`",
+        ),
         Code.PORTS_RESERVED: Text(
             "У ваших inbound в config.json порты из VPNKEYS_PORT_RANGE. Они остаются; ключи этих портов не получат.",
             "`vpnkeys system ports-status` назовёт их; перенесите их за пределы диапазона",
@@ -94,6 +98,12 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
         Code.TARGET_DOWN: Text(
             "Цель имени сервера, которое есть у активных ключей, не годится: их клиенты могут не подключиться.",
             "`vpnkeys system targets` назовёт её и её ключи; `vpnkeys keys rotate KEY --sni` даст ключу другое имя",
+        ),
+        Code.NODE_SILENT: Text(
+            "Об узле не слышно 15 секунд: ключи на нём не создаются, а изменения его ключей ждут его возвращения. "
+            "Клиенты могут ничего не заметить.",
+            "его назовёт `vpnkeys nodes list`; на его машине проверьте, работает ли `vpnkeys agent` и что в его "
+            "журнале. Если машины больше нет: `vpnkeys nodes set NODE --state lost`",
         ),
         Code.CONNECTIONS_NOT_CUT: Text(
             "Открытые соединения остановленных ключей нельзя оборвать.",

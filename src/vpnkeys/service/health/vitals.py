@@ -9,6 +9,28 @@ from vpnkeys.worker import WorkerStatus
 
 
 @dataclass(frozen=True, slots=True)
+class NodeVitals:
+    """Holds the numbers of a node; None where a number is not known.
+
+    `traffic` counts the bytes that passed there since this server started. The built-in node has neither lag nor age of
+    its last report, as it is this server; nor versions of its own.
+    """
+
+    name: str
+    group: str
+    state: str
+    keys: int
+    places: int | None
+    traffic: Bytes
+    failed: int
+    lag_s: float | None
+    seen_age_s: float | None
+    cpu_share: float | None
+    clock_ahead_s: float | None
+    versions: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Vitals:
     """Holds the numbers of one moment; None where a number cannot be read now.
 
@@ -38,3 +60,4 @@ class Vitals:
     silent_ended: int = 0
     relayed: Bytes | None = None
     xray_descriptors: tuple[int, int] | None = None
+    nodes: tuple[NodeVitals, ...] = ()

@@ -141,7 +141,8 @@ class Enforcer:
         devices, gone = surplus(known, online, limit, lambda: host.silent_for(key.port), self.now())
         for source in gone:
             # At every check: Xray knows nothing of the limit, so a device that was cut off connects again at once.
-            host.cut_device(key.port, source)
+            for port in (key.port, *(door.port for door in self.keys.reconciler.site.doors if key.id in door.by_key)):
+                host.cut_device(port, source)
         return devices
 
 

@@ -1,7 +1,7 @@
 """Collects what a reader finds in another panel's file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vpnkeys.domain.moving import Customer, LeftOut, Panel
 
@@ -25,6 +25,7 @@ class Collected:
         if first is customer:
             return True
         if first.name == customer.name:
+            self._customers[customer.uuid] = replace(first, others=(*first.others, *customer.inbounds))
             self.remark("the old links of several inbounds become one new link", customer.name)
             return True
         why = f"its UUID is that of {first.name}: give one of them another UUID there, then import again"

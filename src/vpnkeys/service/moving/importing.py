@@ -8,12 +8,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.change import KeyChanges, Snapshot
 from vpnkeys.domain.errors import PortsExhausted
 from vpnkeys.domain.key import Key, Taken
 from vpnkeys.domain.limits import Window
 from vpnkeys.domain.making import Choices, Draft, Supply, made
 from vpnkeys.domain.moving import Customer, Panel
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair, pad_short_id
 from vpnkeys.domain.traffic import Samples
@@ -41,6 +43,7 @@ class MovePlan:
 
     `used_bytes` are the totals of the new keys by account. `key_pair` is the panel's, when it becomes this server's.
     `unchanged` are the keys of customers who are here already. `moved` has the key of each customer, of both kinds.
+    `doors` are those to write, `notes` say of the panel's inbounds whether their old links go on.
     """
 
     changes: KeyChanges = KeyChanges()  # noqa: RUF009 - frozen
@@ -48,9 +51,11 @@ class MovePlan:
     key_pair: KeyPair | None = None
     unchanged: tuple[Key, ...] = ()
     moved: tuple[tuple[Customer, Key], ...] = ()
+    doors: tuple[Door, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.changes)
+        return bool(self.changes or self.doors)
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -92,6 +97,9 @@ def carry_out(
 
     The order makes a crash at any point harmless, for the reasons that `service/legacy/importing.py` has.
     """
+    for door in plan.doors:
+        transaction.nodes.put_door(door)
+        transaction.record(Entry("door.opened", door.tag, after={"port": door.port, "keys": len(door.members)}))
     write_keys(transaction, replace(plan.changes, counted=None))
     for key in plan.keys:
         # In a window that begins anew, what was used there counts until it does.

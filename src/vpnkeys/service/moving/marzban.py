@@ -186,7 +186,7 @@ class _Reading:
             self.found.leave(shown, "he is in no VLESS inbound with REALITY", used_bytes)
             return
         try:
-            customer = self._customer(user, used_bytes, next(iter(inbounds or ()), None))
+            customer = self._customer(user, used_bytes, inbounds or [])
         except ValueError as error:
             self.found.leave(shown, f"his {error}; correct it there, then import again", used_bytes)
             return
@@ -202,8 +202,9 @@ class _Reading:
             if tag not in user.excluded and (user.tags is None or tag in user.tags)
         ]
 
-    def _customer(self, user: _User, used_bytes: int, inbound: SharedInbound | None) -> Customer:
+    def _customer(self, user: _User, used_bytes: int, inbounds: Sequence[SharedInbound]) -> Customer:
         settings = json_object("settings", user.proxies["vless"])
+        flow = str(settings.get("flow") or "")
         created_at = user.row.get("created_at")
         return Customer(
             name=name_of(user.row.get("username")),
@@ -213,8 +214,9 @@ class _Reading:
             limits=_limits(user.row),
             is_active=user.row.get("status") != "disabled",
             created_at=moment("created_at", created_at) if created_at else None,
-            inbound=inbound,
-            flow=str(settings.get("flow") or ""),
+            inbound=next(iter(inbounds), None),
+            flow=flow,
+            others=tuple((inbound, flow) for inbound in inbounds[1:]),
         )
 
     def _remark(self, user: _User, customer: Customer, count: int) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vpnkeys.domain.errors import KeyElsewhere, KeyNotFound
 from vpnkeys.domain.key import Key, Keys, find, spelled
-from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeWish, state_of
+from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeState, NodeWish, state_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Clock, Store
 from vpnkeys.service.change.changer import Ending
@@ -17,37 +18,64 @@ _NO_PORTS = PortRange(1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Knows the nodes besides the built-in one. `pool` are the ports of that one."""
+    """Knows the nodes besides the built-in one. `pool` are the ports of that one.
+
+    A control plane without a node of its own (`has_local`) has no key there.
+    """
 
     board: Board
     clock: Clock
     ending: Ending
     pool: PortRange
+    has_local: bool = True
 
     @property
     def store(self) -> Store:
         """Return the database."""
         return self.board.store
 
+    def is_here(self, record: NodeRecord) -> bool:
+        """Return whether this server runs the node itself. Raises KeyElsewhere when another one does."""
+        if record.ref.id == LOCAL.id and not self.has_local:
+            msg = "The key lives on the node of a server that runs it itself. Ask that server."
+            raise KeyElsewhere(msg)
+        return record.ref.id == LOCAL.id
+
     def choose(self, wish: NodeWish) -> tuple[NodeRecord, ...]:
         """Return the nodes to try for a new key, best first. Raises what `placement.choose` raises."""
-        seen, now = self.store.sightings(), self.clock.now()
+        return choose(self.candidates(wish), wish)
+
+    def candidates(self, wish: NodeWish = ANY_NODE) -> dict[int, Candidate]:
+        """Return the nodes as they are now, by id: all, or the one that is wished for alone."""
+        records, now = self.store.nodes(), self.clock.now()
+        # Of many nodes, one that was asked for alone is looked at; where there is no such, the error names them all.
+        asked = [one for one in records if wish.node in {one.ref.name, str(one.ref.id)}]
+        seen = self.store.sightings(asked[0].ref.id if asked else None)
         keys = Keys.of(self.store.keys()).by_node()
-        candidates = {}
-        for record in self.store.nodes():
+        candidates = dict[int, Candidate]()
+        for record in asked or records:
             is_local = record.ref.id == LOCAL.id
-            state = record.state if is_local else state_of(record, seen.get(record.ref.id), now)
+            state = state_of(record, seen.get(record.ref.id), now)
+            # No agent reports of the built-in node: its server is here, or it takes no keys.
+            if is_local:
+                state = record.state if self.has_local else NodeState.DRAINED
             ports = self.pool if is_local else record.ports or _NO_PORTS
             candidates[record.ref.id] = Candidate(record, state, ports, len(keys.get(record.ref.id, ())))
-        return choose(candidates, wish)
+        return candidates
 
     def by_node(self, ids: Sequence[str], keys: Keys) -> Iterator[tuple[NodeRecord, Sequence[str]]]:
         """Yield ids of keys with the node on which they live, or where they are still to stop. Raises KeyNotFound."""
         stopping = {name: stop.node_id for stop in self.store.stops() for name in (stop.key_id, stop.uuid)}
         parts: dict[int, list[str]] = {}
         for one in ids:
-            known = next((stopping[name] for name in spelled(one) if name in stopping), None)
-            parts.setdefault(find(keys, one).node.id if known is None else known, []).append(one)
+            try:
+                node_id = find(keys, one).node.id  # a key that has moved may still have to stop elsewhere
+            except KeyNotFound:
+                known = next((stopping[name] for name in spelled(one) if name in stopping), None)
+                if known is None:
+                    raise
+                node_id = known
+            parts.setdefault(node_id, []).append(one)
         records = {record.ref.id: record for record in self.store.nodes()}
         yield from ((records[node_id], its_ids) for node_id, its_ids in parts.items())
 

@@ -16,7 +16,7 @@ from vpnkeys.domain.making import Draft, Supply
 from vpnkeys.domain.nodes import NodeRecord, NodeState, state_of
 from vpnkeys.interfaces import PATIENCE_S, Clock, Store
 from vpnkeys.service.change.changer import Ending
-from vpnkeys.service.change.storage import write_keys
+from vpnkeys.service.change.storage import require_place, write_keys
 from vpnkeys.service.nodes.board import Board, Confirmed, Wanted
 
 CONFIRMED_WITHIN_S: Final = 3.0
@@ -53,8 +53,8 @@ class FarRoad:
             seen = self.snapshot()
             changes = decide(seen)
             stages = Stages.of(seen, changes)
-            starting = (*stages.last.insert, *stages.last.update)
-            if stages.last:
+            starting = (*stages.last.new, *stages.last.update)
+            if stages.last or changes.come:
                 self._require_heard()
             before = self.board.wanted(self._id)
             self._write_first(seen, stages, patience_s)
@@ -79,7 +79,7 @@ class FarRoad:
             is_free=lambda port: not self.board.is_taken(self._id, port),
             chance=self.chance,
             node=self.record.ref,
-            elsewhere=keys.off(self._id),
+            everywhere=keys,
         )
 
     def supply(self, _drafts: Collection[Draft]) -> Supply:
@@ -101,12 +101,12 @@ class FarRoad:
         return "" if name in self._names() else f"it does not work on node {self.record.ref.name} now"
 
     def _names(self) -> tuple[str, ...]:
-        seen = self._store.sightings().get(self._id)
+        seen = self._store.sightings(self._id).get(self._id)
         return () if seen is None else seen.names
 
     def _require_heard(self) -> None:
         """Raise NodeSilent for a node that cannot confirm a start now."""
-        state = state_of(self.record, self._store.sightings().get(self._id), self.clock.now())
+        state = state_of(self.record, self._store.sightings(self._id).get(self._id), self.clock.now())
         if state not in {NodeState.UP, NodeState.DRAINED}:
             msg = f"Node {self.record.ref.name} is {state}. Nothing was changed; try again when it is up."
             raise NodeSilent(msg)
@@ -118,7 +118,7 @@ class FarRoad:
             if Keys.of(transaction.keys()).on(self._id) != seen.keys:
                 msg = "Another process changed the keys at the same moment. Nothing was changed; try again."
                 raise KeysChangedMeanwhile(msg)
-            transaction.drop_stops(seen.old_stops)
+            transaction.drop_stops(seen.old_stops, self._id)
             write_keys(transaction, stages.first)
             transaction.put_stops(stages.stops)
 
@@ -146,7 +146,7 @@ class FarRoad:
     def _refuse_failed(self, changes: KeyChanges, stages: Stages, found: Confirmed | None) -> None:
         """Raise NodeRefused when a key of this change is not as it should be on the node."""
         fate = "Nothing was changed." if stages.last else "The change is stored, and is not in force there."
-        for key in (*changes.insert, *changes.update):
+        for key in (*changes.new, *changes.update):
             code = "" if found is None else found.failed.get(key.id, "")
             if code == _PORT_TAKEN:
                 self.board.note_taken(self._id, key.port)
@@ -160,5 +160,6 @@ class FarRoad:
         if not (stages.last or answered):
             return
         with self._store.write(patience_s=patience_s) as transaction:
+            require_place(transaction, stages.last.update)
             write_keys(transaction, stages.last)
-            transaction.drop_stops(answered)
+            transaction.drop_stops(answered, self._id)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vpnkeys.service.nodes.admin import NodeAdmin
 from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.moving import Mover
 from vpnkeys.service.nodes.nodes import NodeService
 from vpnkeys.service.nodes.reports import ReportService
 
@@ -17,4 +18,5 @@ class Fleet:
     nodes: NodeService
     admin: NodeAdmin
     reports: ReportService
+    mover: Mover
     join_command: Callable[[str], str]

@@ -1,14 +1,19 @@
 """Notes here which limits of keys elsewhere are reached: their nodes stop them by themselves."""
 
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import islice
 from random import SystemRandom
+from threading import Lock
 from typing import Final
 
 from vpnkeys.domain.change import Snapshot
 from vpnkeys.domain.errors import Unavailable
-from vpnkeys.domain.key import Key, Keys
+from vpnkeys.domain.key import ACCOUNT, ID, Key, Keys, windows_of
+from vpnkeys.domain.limits import Status
 from vpnkeys.domain.nodes import LOCAL
+from vpnkeys.domain.traffic import Bytes
 from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.limits.dates import DueDates
 from vpnkeys.service.limits.striking import changed_by_limits
@@ -24,45 +29,165 @@ _JOB: Final = Job(
     late_after_s=10.0,
     expected=(Unavailable,),
 )
+# Keys whose use one look reads from the database at most; the others come with the next.
+_READ_AT_ONCE: Final = 500
+# Another server that shares the database takes reports too, of which nothing is known here.
+_READ_AGAIN_AFTER: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limited:
+    """Holds the keys of a node that have limits of time or traffic; `keys` are all that it has."""
+
+    keys: Keys
+    limited: Keys
+    dates: DueDates
+
+    @classmethod
+    def of(cls, keys: Keys) -> "_Limited":
+        """Return those of these keys."""
+        limited = Keys(key for key in keys if _is_limited(key))
+        return cls(keys, limited, DueDates.of(limited))
+
+    def due(self, now: datetime) -> Iterable[Key]:
+        """Return the keys whose date and status disagree."""
+        return [key for key in self.limited if _has_other_date(key, now)] if self.dates.is_due(now) else ()
+
+
+@dataclass(slots=True)
+class _Use:
+    """What a key has used since a window began: as read at a time, and what reports have added since."""
+
+    since: datetime | None
+    read_at: datetime
+    used_bytes: int
 
 
 @dataclass(slots=True)
 class FarLimits:
-    """Compares the limits of keys on other nodes once a second: dates by the clock, traffic after a report."""
+    """Compares the limits of keys on other nodes once a second: dates by the clock, traffic by what reports add.
+
+    A look must not cost what all keys do: which of a node's keys have limits is found anew only where they change, and
+    what a key has used is read once and added to. One that may have reached a limit is compared with the database.
+    """
 
     board: Board
     clock: Clock
     worker: Worker = field(init=False)
-    _has_traffic: bool = field(default=True, init=False)
     _hour: datetime | None = field(default=None, init=False)
-    _keys: tuple[Key, ...] | None = field(default=None, init=False)
-    _far: Keys = field(default_factory=Keys, init=False)
-    _dates: DueDates = field(default_factory=DueDates, init=False)
+    _added: dict[str, int] = field(default_factory=dict, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+    _nodes: dict[int, _Limited] = field(default_factory=dict, init=False)
+    _used: dict[str, _Use] = field(default_factory=dict, init=False)
+    _unread: dict[str, None] = field(default_factory=dict, init=False)
+    _suspects: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is compared before it starts."""
         self.worker = Worker(_JOB, self.look)
 
-    def note_traffic(self) -> None:
-        """Note that a report has brought bytes."""
-        self._has_traffic = True
+    def note_traffic(self, added: Mapping[str, Bytes]) -> None:
+        """Note that a report has added bytes to these keys, by account."""
+        with self._lock:
+            for account, more in added.items():
+                self._added[account] = self._added.get(account, 0) + more.total
 
-    def look(self) -> None:
-        """Store the status of keys whose limits are reached, or allow them again. Raises StoreUnavailable."""
-        store, now = self.board.store, self.clock.now()
-        if (keys := store.keys()) is not self._keys:
-            self._keys, self._far = keys, Keys.of(keys).off(LOCAL.id)
-            self._dates = DueDates.of(self._far)
+    def look(self) -> float | None:
+        """Store the status of keys whose limits are reached, or allow them again. Raises StoreUnavailable.
+
+        Returns how long nothing can be found: without another node until one is made.
+        """
+        if not self.board.has_others():
+            return self.board.rest_s
+        now = self.clock.now()
+        self._follow(Keys.of(self.board.store.keys()))
+        self._suspects.update(key.id for one in self._nodes.values() for key in one.due(now))
         hour = now.replace(minute=0, second=0, microsecond=0)  # windows of traffic begin with one
-        if not self._far or not (self._dates.is_due(now) or self._has_traffic or hour != self._hour):
-            return
-        self._has_traffic, self._hour = False, hour
+        if hour != self._hour:
+            limited = [key for one in self._nodes.values() for key in one.limited]
+            self._suspects.update(key.id for key in limited if key.limit_status is Status.LIMITED)
+            if self._hour is None:
+                self._unread.update(dict.fromkeys(map(ACCOUNT, limited)))
+            self._used = {key.account: use for key in limited if (use := self._used.get(key.account)) is not None}
+            self._hour = hour
+        self._count(now)
+        self._read(now)
+        if found := self._changed(self._suspects):
+            self._store_changes(frozenset(map(ID, found)))
+        self._suspects.clear()
+        return None
+
+    def _follow(self, keys: Keys) -> None:
+        """Find which keys have limits, of the nodes on which any has changed."""
+        of_nodes = {node_id: its for node_id, its in keys.by_node().items() if node_id != LOCAL.id}
+        for node_id, its in of_nodes.items():
+            if (known := self._nodes.get(node_id)) is None or known.keys is not its:
+                self._nodes[node_id] = _Limited.of(its)
+        for node_id in self._nodes.keys() - of_nodes.keys():
+            del self._nodes[node_id]
+
+    def _count(self, now: datetime) -> None:
+        """Add what reports have brought; what a key has used that is not known, or not well any more, is to be read."""
+        with self._lock:
+            added, self._added = self._added, {}
+        limited = [key for key in self._far(added) if _is_limited(key)]
+        since = windows_of(limited, now)
+        for key in limited:
+            if key.limits.is_waiting:
+                self._suspects.add(key.id)
+            known = self._used.get(key.account)
+            if known is None or known.since != since[key.account] or now - known.read_at > _READ_AGAIN_AFTER:
+                self._unread[key.account] = None
+            else:
+                known.used_bytes += added[key.account]
+                self._compare(key, known)
+
+    def _read(self, now: datetime) -> None:
+        """Read what some keys have used. Raises StoreUnavailable."""
+        accounts = list(islice(self._unread, _READ_AT_ONCE))
+        since = windows_of((key for key in self._far(accounts) if key.limits.traffic_bytes is not None), now)
+        used = self.board.store.used_bytes(since) if since else {}
+        for account in accounts:
+            self._unread.pop(account)
+            self._used.pop(account, None)
+        for key in self._far(since):
+            self._used[key.account] = known = _Use(since[key.account], now, used.get(key.account, 0))
+            self._compare(key, known)
+
+    def _compare(self, key: Key, known: _Use) -> None:
+        """Suspect a key that has used all that it may, and works still."""
+        limit = key.limits.traffic_bytes
+        if limit is not None and known.used_bytes >= limit and key.limit_status is not Status.LIMITED:
+            self._suspects.add(key.id)
+
+    def _far(self, accounts: Iterable[str]) -> Iterator[Key]:
+        """Yield the keys on other nodes that have these accounts."""
+        known = Keys.of(self.board.store.keys()).by(ACCOUNT)
+        found = (known.get(account) for account in accounts)
+        return (key for key in found if key is not None and key.node.id != LOCAL.id)
+
+    def _changed(self, ids: Collection[str]) -> tuple[Key, ...]:
+        """Return those of these keys whose status is not what it should be, with the right one."""
+        store = self.board.store
+        far = Keys.of(store.keys()).among(ids)
+        seen = Snapshot(far, (), (), self.clock.now(), store.used_bytes, lambda _port: True, SystemRandom())
+        return changed_by_limits(seen) if far else ()
+
+    def _store_changes(self, ids: Collection[str]) -> None:
         with self.board.deciding:
-            far = Keys.of(store.keys()).off(LOCAL.id)
-            seen = Snapshot(far, (), (), now, store.used_bytes, lambda _port: True, SystemRandom())
-            changed = changed_by_limits(seen)
+            changed = self._changed(ids)  # once more, as they may have changed before the lock was had
             if changed:
-                with store.write(patience_s=BRIEFLY_S) as transaction:
+                with self.board.store.write(patience_s=BRIEFLY_S) as transaction:
                     transaction.update(*changed)
         for node_id in {key.node.id for key in changed}:
             self.board.on_news(node_id)
+
+
+def _is_limited(key: Key) -> bool:
+    limits = key.limits
+    return limits.expires_at is not None or limits.traffic_bytes is not None or limits.is_waiting
+
+
+def _has_other_date(key: Key, now: datetime) -> bool:
+    end = key.limits.expires_at
+    return end is not None and (now >= end) != (key.limit_status is Status.EXPIRED)

@@ -1,16 +1,18 @@
 """Tells which nodes there are, and how each of them follows the database."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Lock
 
 from vpnkeys.domain.errors import KeyElsewhere
 from vpnkeys.domain.key import Keys
-from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeRef, NodeState, Sighting, find_node, state_of
+from vpnkeys.domain.nodes import LOCAL, HostState, NodeRecord, NodeRef, NodeState, Sighting, find_node, state_of
 from vpnkeys.domain.portpool import PortRange
+from vpnkeys.domain.traffic import NOTHING, Bytes
 from vpnkeys.interfaces import Clock, Store
+from vpnkeys.service.nodes.absent import NO_NODE_HERE
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.report import Reporter
 
@@ -33,7 +35,8 @@ class Following:
 class NodeReport:
     """A node, and how it is now. `seen_at` is when it was last heard of, UTC without an offset; None: never.
 
-    The versions are of its programs; empty for the built-in node, whose programs are this server's.
+    `failed` has a code for each of its keys that is not there as it should be. `traffic` was counted there, for keys
+    that exist. The versions are of its programs; empty for the built-in node, whose programs are this server's.
     """
 
     record: NodeRecord
@@ -45,8 +48,24 @@ class NodeReport:
     seen_at: datetime | None
     following: Following
     names_ready: int
+    host: HostState = field(default_factory=HostState)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    traffic: Bytes = NOTHING
     version: str = ""
     xray_version: str = ""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it was heard of lately."""
+        return self.state in {NodeState.UP, NodeState.DRAINED}
+
+    @property
+    def places(self) -> int | None:
+        """How many keys it can have; None while its ports are not known."""
+        if self.pool is None:
+            return None
+        most = self.record.max_keys
+        return len(self.pool) if most is None else min(len(self.pool), most)
 
 
 @dataclass(slots=True)
@@ -58,6 +77,9 @@ class NodeService:
     clock: Clock
     board: Board
     monotonic: Callable[[], float] = time.monotonic
+    has_local: bool = True
+    """Whether the server runs the built-in node; without it that is shown as drained, and nothing of it is known."""
+    host_of: Callable[[NodeRef], HostState] = lambda _node: HostState()
     _applied: int | None = field(default=None, init=False)
     _behind_since: float | None = field(default=None, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
@@ -78,10 +100,29 @@ class NodeService:
         if id_or_name is not None and (found := self.find(id_or_name)).id != LOCAL.id:
             msg = f"This is known of the built-in node only; GET /api/nodes/{found.name} says how that node is."
             raise KeyElsewhere(msg)
+        if not self.has_local:
+            raise KeyElsewhere(NO_NODE_HERE)
         return (LOCAL,)
+
+    def pools_elsewhere(self) -> tuple[PortRange, ...]:
+        """Return the ports of each node elsewhere. Raises StoreUnavailable."""
+        return tuple(one.ports for one in self.records() if one.ref.id != LOCAL.id and one.ports is not None)
+
+    def are_synchronized(self) -> bool:
+        """Return whether every node elsewhere that is up has all that it should. Raises StoreUnavailable."""
+        far = (report for report in self.list() if report.record.ref.id != LOCAL.id)
+        return all(report.following.applied == report.following.desired for report in far if report.is_up)
 
     def list(self) -> tuple[NodeReport, ...]:
         """Return all nodes as they are now. Raises StoreUnavailable."""
+        counted = self._store.counted_by_node()
+        return tuple(self._whole(report, counted) for report in self.glance())
+
+    def glance(self) -> tuple[NodeReport, ...]:
+        """Return all nodes without what takes longer: traffic, and whether the built-in one follows the database.
+
+        Raises StoreUnavailable.
+        """
         records = self.records()
         seen = self._store.sightings() if len(records) > 1 else {}
         return tuple(self._report(record, seen.get(record.ref.id)) for record in records)
@@ -89,15 +130,24 @@ class NodeService:
     def get(self, id_or_name: str) -> NodeReport:
         """Return a node as it is now. Raises NodeNotFound, StoreUnavailable."""
         record = find_node(self.records(), id_or_name)
-        return self._report(record, self._store.sightings().get(record.ref.id))
+        report = self._report(record, self._store.sightings(record.ref.id).get(record.ref.id))
+        return self._whole(report, self._store.counted_by_node())
 
     @property
     def _store(self) -> Store:
         return self.reporter.reconciler.store
 
+    def _whole(self, report: NodeReport, counted: Mapping[int, Mapping[str, Bytes]]) -> NodeReport:
+        node_id = report.record.ref.id
+        following = self._following() if node_id == LOCAL.id else report.following
+        return replace(report, following=following, traffic=_sum_of(counted.get(node_id, {})))
+
     def _report(self, record: NodeRecord, seen: Sighting | None) -> NodeReport:
         if record.ref.id != LOCAL.id:
             return self._report_far(record, seen)
+        if not self.has_local:
+            nothing = Following(self._store.revision(), None, 0.0)
+            return NodeReport(record, NodeState.DRAINED, "", "", None, 0, None, nothing, 0)
         reconciler = self.reporter.reconciler
         return NodeReport(
             record=record,
@@ -107,8 +157,9 @@ class NodeService:
             pool=self.pool,
             keys=len(reconciler.stops.own_keys()),
             seen_at=self.clock.now(),
-            following=self._following(),
+            following=Following(reconciler.store.revision(), None, 0.0),
             names_ready=len(reconciler.node.ready_names()),
+            host=self.host_of(record.ref),
         )
 
     def _report_far(self, record: NodeRecord, seen: Sighting | None) -> NodeReport:
@@ -126,6 +177,8 @@ class NodeService:
             seen_at=None if seen is None else seen.at,
             following=Following(wanted.revision, applied, lag_s),
             names_ready=0 if seen is None else len(seen.names),
+            host=self.host_of(record.ref),
+            failed={} if confirmed is None else confirmed.failed,
             version="" if seen is None else seen.version,
             xray_version="" if seen is None else seen.xray_version,
         )
@@ -148,3 +201,7 @@ class NodeService:
             # Seen with this revision before, it has lost something since: what it has now is none.
             applied = None if self._applied == desired else self._applied
             return Following(desired, applied, max(now - self._behind_since, failing_s or 0.0))
+
+
+def _sum_of(counted: Mapping[str, Bytes]) -> Bytes:
+    return Bytes(sum(used.up for used in counted.values()), sum(used.down for used in counted.values()))

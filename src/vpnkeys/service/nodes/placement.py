@@ -7,8 +7,8 @@ from vpnkeys.domain.errors import InvalidChoice, NodeNotFound, NodeSilent, Ports
 from vpnkeys.domain.nodes import NodeRecord, NodeState, NodeWish, find_node
 from vpnkeys.domain.portpool import PortRange
 
+# Nodes that are tried for one key: the second, when the first has fallen silent a moment ago.
 _TRIED = 2
-"""Nodes that are tried for one key: the second, when the first has fallen silent a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,24 +4,28 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from vpnkeys.domain.audit import Entry, Outcome
+from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Rejected
-from vpnkeys.domain.key import ACCOUNT, Keys
-from vpnkeys.domain.nodes import NodeRecord, Sighting
+from vpnkeys.domain.key import ACCOUNT, ID, Keys
+from vpnkeys.domain.nodes import HostState, NodeRecord, NodeRef, NodeState, Sighting
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.interfaces import Clock, Store, Transaction
-from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.board import Board, Wanted
+from vpnkeys.service.nodes.refusals import Refusals
 
 
 class ReportRefused(Rejected):
-    """Says that an agent reported about keys of another node."""
+    """Says that an agent reported about keys of another node, or that it is not the node's agent any more."""
 
     code = "report_refused"
 
 
 @dataclass(frozen=True, slots=True)
 class NodeReported:
-    """What an agent says of its node: what it has, its lives, and itself. `sent_at` is by the node's clock."""
+    """What an agent says of its node: what it has, its lives, and itself. `sent_at` is by the node's clock.
+
+    `ticket` is the newest that it knew (`board.Wanted`); empty of one that has none.
+    """
 
     mark: str
     failed: Mapping[str, str]
@@ -29,6 +33,8 @@ class NodeReported:
     lives: tuple[EpochSample, ...]
     sighting: Sighting
     online: Mapping[str, int] = field(default_factory=dict)
+    ticket: str = ""
+    cpu_share: float | None = None
 
 
 @dataclass(slots=True)
@@ -40,50 +46,88 @@ class ReportService:
 
     board: Board
     clock: Clock
-    on_traffic: Callable[[], None] = lambda: None
+    refusals: Refusals
+    on_traffic: Callable[[Mapping[str, Bytes]], None] = lambda _added: None
     _online: dict[int, Mapping[str, int]] = field(default_factory=dict, init=False)
+    _hosts: dict[int, HostState] = field(default_factory=dict, init=False)
 
     @property
     def _store(self) -> Store:
         return self.board.store
 
-    def receive(self, node: NodeRecord, report: NodeReported) -> str:
-        """Store a report; return the mark of what the node should have. Raises ReportRefused, StoreUnavailable."""
+    def receive(self, node: NodeRecord, report: NodeReported) -> Wanted:
+        """Store a report; return what the node should have. Raises ReportRefused, StoreUnavailable."""
         self._refuse_others(node, report)
+        self.refusals.settle()
         node_id, now = node.ref.id, self.clock.now()
+        more = list[Mapping[str, Bytes]]()
         with self._store.write() as transaction:
+            take_token(transaction, self._store.nodes(), node)
             for samples, at, has_ended in _in_time(report, now):
                 mine = replace(samples, node_id=node_id)
-                transaction.ledger.merge(mine, at)
+                more.append(transaction.ledger.merge(mine, at))
                 if has_ended:
                     transaction.ledger.end_epoch(mine.epoch, at, node_id)
             transaction.nodes.put_sighting(node_id, replace(report.sighting, at=now))
             wanted = self.board.wanted(node_id)
-            if report.mark == wanted.mark:
+            if report.mark == wanted.mark and report.ticket in {"", wanted.ticket}:
                 self._confirm_stops(transaction, node_id)
         self._online[node_id] = report.online
-        self.board.confirm(node_id, report.mark, report.failed)
-        if any(life.samples.usage for life in report.lives):
-            self.on_traffic()
-        return wanted.mark
+        self._hosts[node_id] = HostState(report.cpu_share, (report.sent_at - now).total_seconds())
+        self.board.confirm(node_id, report.mark, report.failed, report.ticket)
+        for added in more:
+            self.on_traffic(added)
+        return wanted
 
     def online(self) -> Mapping[str, int]:
         """Return from how many devices keys elsewhere are online, as last reported, by account."""
         return {account: devices for online in self._online.values() for account, devices in online.items()}
 
+    def host_of(self, node: NodeRef) -> HostState:
+        """Return what the node's last report since the start of this server says of its host."""
+        return self._hosts.get(node.id, HostState())
+
     def _confirm_stops(self, transaction: Transaction, node_id: int) -> None:
-        """Note that the node has stopped all that it has to: it has exactly what it should."""
-        pending = (stop for stop in self._store.stops() if stop.node_id == node_id and not stop.is_confirmed)
-        transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending)
+        """Note that the node has stopped all that it has to: it has exactly what it should.
+
+        A key that lives elsewhere by now is finished here: its last counters are in the report.
+        """
+        # As this transaction sees them: a key that has just moved back must not be finished by an older report.
+        keys = Keys.of(transaction.keys()).by(ID)
+        pending = [stop for stop in transaction.stops() if stop.node_id == node_id and not stop.is_confirmed]
+        moved = {one.id for stop in pending if (one := keys.get(stop.key_id)) is not None and one.node.id != node_id}
+        transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending if stop.key_id not in moved)
+        transaction.drop_stops(moved, node_id)
 
     def _refuse_others(self, node: NodeRecord, report: NodeReported) -> None:
-        """Refuse counters of keys that live on other nodes. Those of deleted keys are left out by the ledger."""
-        others = Keys.of(self._store.keys()).off(node.ref.id).by(ACCOUNT)
-        foreign = sum(account in others for life in report.lives for account in life.samples.usage)
+        """Refuse counters of keys that have never lived there. Those of deleted keys are left out by the ledger."""
+        known, mine = Keys.of(self._store.keys()).by(ACCOUNT), node.ref.id
+        named = (known.get(account) for life in report.lives for account in life.samples.usage)
+        foreign = {key.account: key.id for key in named if key is not None and key.node.id != mine}
         if foreign:
-            msg = f"Node {node.ref.name} reported {foreign} counters of keys that live on other nodes; none is counted."
-            self._store.record(Entry("node.reported", str(node.ref.id)), Outcome.FAILED, msg)
+            leaving = {stop.key_id for stop in self._store.stops() if stop.node_id == mine}
+            counted = {uuid for life in self._store.lives(mine) for uuid in life.samples.usage}
+            foreign = {one: key_id for one, key_id in foreign.items() if one not in counted and key_id not in leaving}
+        if foreign:
+            name = node.ref.name
+            msg = f"Node {name} reported {len(foreign)} counters of keys that live on other nodes; none is counted."
+            self.refusals.note(ReportRefused.code, Entry("node.reported", str(node.ref.id)), msg)
             raise ReportRefused(msg)
+
+
+def take_token(transaction: Transaction, nodes: Iterable[NodeRecord], node: NodeRecord) -> NodeRecord:
+    """Return a node as it is stored, once the token of the agent that asks is its only one.
+
+    Raises ReportRefused for an agent whose node was given up, or has another agent, since it was recognised.
+    """
+    stored = next((one for one in nodes if one.ref.id == node.ref.id), None)
+    if stored is not None and stored.state is not NodeState.LOST:
+        if stored.token_digest == node.token_digest:
+            return stored
+        if stored.next_digest == node.token_digest and node.token_since is not None:
+            transaction.nodes.put(renewed := stored.with_next_token(node.token_since))
+            return renewed
+    raise ReportRefused(f"Node {node.ref.name} has another agent by now, or was given up.")
 
 
 def _in_time(report: NodeReported, now: datetime) -> Iterable[EpochSample]:

@@ -30,16 +30,34 @@ class NodeWatch:
     clock: Clock
     worker: Worker = field(init=False)
     _silent: frozenset[int] = field(default=frozenset(), init=False)
+    _is_resting: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is looked at before it starts."""
         self.worker = Worker(_JOB, self.look)
 
-    def look(self) -> None:
-        """Compare with the last look, and store what webhooks are to hear of. Raises StoreUnavailable."""
+    def silent(self) -> frozenset[int]:
+        """Return the ids of the nodes that were silent at the last look."""
+        return self._silent
+
+    def look_soon(self) -> None:
+        """Look at a node that was made, if the last look found none; before the first look agents need their time."""
+        if self._is_resting:
+            self.worker.wake()
+
+    def look(self) -> float | None:
+        """Compare with the last look, and store what webhooks are to hear of. Raises StoreUnavailable.
+
+        Returns how long nothing can be found: without another node until one is made.
+        """
+        self._is_resting = True  # before the nodes are read: one that is made meanwhile must not be missed
+        if not self.board.has_others():
+            self._silent = frozenset()
+            return self.board.rest_s
+        self._is_resting = False
         store, now = self.board.store, self.clock.now()
         records = {record.ref.id: record for record in store.nodes() if record.ref.id != LOCAL.id}
-        seen = store.sightings() if records else {}
+        seen = store.sightings()
         states = {node_id: state_of(record, seen.get(node_id), now) for node_id, record in records.items()}
         silent = frozenset(node_id for node_id, state in states.items() if state is NodeState.SILENT)
         heard = {node_id for node_id, state in states.items() if state in {NodeState.UP, NodeState.DRAINED}}
@@ -50,3 +68,4 @@ class NodeWatch:
                     for node_id in sorted(ids):
                         transaction.add_event(event_of_node(kind, records[node_id].ref))
         self._silent = silent
+        return None

@@ -41,6 +41,14 @@ class CertificateFiles:
         certificate = x509.load_pem_x509_certificate(self.cert.read_bytes())
         return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
+    def is_self_signed(self) -> bool:
+        """Return whether nobody else vouches for the certificate; False when it cannot be read."""
+        try:
+            certificate = x509.load_pem_x509_certificate(self.cert.read_bytes())
+        except (OSError, ValueError):
+            return False
+        return certificate.issuer == certificate.subject
+
 
 def own_files(data_dir: Path, server_address: str) -> CertificateFiles:
     """Return the paths of the self-signed certificate."""

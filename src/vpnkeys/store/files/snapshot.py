@@ -9,14 +9,16 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import make_url
 
 from vpnkeys.domain.errors import KeyPairDamaged, StoreUnavailable
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.files import Mark
 from vpnkeys.store.files.secrets import REALITY_FILE
@@ -24,6 +26,7 @@ from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import current_revision, migrate
 from vpnkeys.store.sql.store import SqlStore
 
+T = TypeVar("T")
 _COMPANIONS = ("", "-wal", "-journal")
 _ATTEMPTS, _PAUSE_S = 20, 0.1
 
@@ -50,15 +53,24 @@ def snapshot(database: Path) -> Iterator[Path]:
 
 def peek_keys(database_url: str) -> tuple[Key, ...]:
     """Return the keys of our own database, of any version, without changing it; none when there is no database."""
+    return _peek(database_url, SqlStore.keys)
+
+
+def peek_doors(database_url: str) -> tuple[Door, ...]:
+    """Return the doors of our own database likewise."""
+    return _peek(database_url, SqlStore.doors)
+
+
+def _peek(database_url: str, read: Callable[[SqlStore], tuple[T, ...]]) -> tuple[T, ...]:
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite" or url.database is None:
-        return _keys(database_url, may_migrate=False)
+        return _read(database_url, read, may_migrate=False)
     database = Path(url.database)
     if not database.exists():
         return ()
     # An older database is migrated in the copy, so that its keys can be read before an upgrade.
     with snapshot(database) as copy:
-        return _keys(f"sqlite:///{copy}", may_migrate=True)
+        return _read(f"sqlite:///{copy}", read, may_migrate=True)
 
 
 def peek_key_pair(data_dir: Path) -> KeyPair | None:
@@ -76,7 +88,7 @@ def peek_key_pair(data_dir: Path) -> KeyPair | None:
         raise KeyPairDamaged(msg) from error
 
 
-def _keys(url: str, *, may_migrate: bool) -> tuple[Key, ...]:
+def _read(url: str, read: Callable[[SqlStore], tuple[T, ...]], *, may_migrate: bool) -> tuple[T, ...]:
     engine = open_engine(url)
     try:
         if may_migrate:
@@ -85,7 +97,7 @@ def _keys(url: str, *, may_migrate: bool) -> tuple[Key, ...]:
             return ()
         store = SqlStore(engine)
         try:
-            return store.keys()
+            return read(store)
         finally:
             store.close()
     finally:

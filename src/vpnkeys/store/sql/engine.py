@@ -82,7 +82,7 @@ class _Opener:
         self._changed = threading.Condition()
         self._reading_only = 0
         self._drain_s = _DRAIN_S
-        self._files: dict[Path, int] = {}
+        self._files: dict[str, int] = {}
         """The inodes of the database and its log when they were first seen."""
 
     def connect(
@@ -111,19 +111,19 @@ class _Opener:
         name = connection.engine.url.database
         if not connection.get_execution_options().get("writes", False) or name in {None, "", ":memory:"}:
             return
-        for file in (Path(str(name)), Path(f"{name}-wal")):
+        for file in (str(name), f"{name}-wal"):
             try:
-                inode = file.stat().st_ino
+                inode = os.stat(file).st_ino  # noqa: PTH116 - for each write, and a Path costs as much again
             except FileNotFoundError:
                 inode = 0
             known = self._files.setdefault(file, inode)
-            is_new_log = inode and file.name.endswith("-wal")  # each last connection that closes removes it
+            is_new_log = inode and file.endswith("-wal")  # each last connection that closes removes it
             if inode != known and not is_new_log:
                 driver: Any = connection.connection.driver_connection
                 driver.rollback()
                 msg = (
-                    f"{file.name} was removed or replaced while the server runs, and nothing is stored. Restart the "
-                    "server: it says which backup to restore."
+                    f"{Path(file).name} was removed or replaced while the server runs, and nothing is stored. Restart "
+                    "the server: it says which backup to restore."
                 )
                 raise StoreUnavailable(msg)
             self._files[file] = inode

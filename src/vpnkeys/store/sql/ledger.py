@@ -31,6 +31,7 @@ from vpnkeys.domain.traffic import (
     Total,
     Traffic,
     added_up,
+    gaps_of,
     increments,
 )
 from vpnkeys.store.sql import history
@@ -45,7 +46,7 @@ _ACCOUNTS = select(
     traffic_accounts.c.last_seen_at,
 )
 _GAPS = (
-    select(epochs.c.node_id, epochs.c.last_sample_at, epochs.c.ended_at)
+    select(epochs.c.node_id, epochs.c.epoch, epochs.c.last_sample_at, epochs.c.ended_at)
     .where(epochs.c.ended_at.is_not(None), epochs.c.ended_cleanly.is_(False))
     .order_by(epochs.c.ended_at)
 )
@@ -53,20 +54,18 @@ _GAPS = (
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """Implements `interfaces.Ledger` on one connection.
-
-    `on_gap` is called for each gap that it finds, with the node's id.
-    """
+    """Implements `interfaces.Ledger` on one connection; `on_gap` is called for each gap, with the node's id."""
 
     _connection: Connection
     on_gap: Callable[[Gap, int], None] = lambda _gap, _node_id: None
 
-    def merge(self, samples: Samples, at: datetime) -> None:
-        """Merge a sample. Counters of keys that do not exist, or were deleted, are left out."""
+    def merge(self, samples: Samples, at: datetime) -> dict[str, Bytes]:
+        """Merge a sample; return what it added. Counters of keys that do not exist, or were deleted, are left out."""
         added = raise_counters(self._connection, samples)
         self._note_epoch(samples, at, grew=bool(added))
         history.add(self._connection, at, added)
         self._note_seen(tuple(added), at)
+        return added
 
     def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:
         """Store that this epoch (life of a node's Xray) ended in order, after its last sample."""
@@ -112,6 +111,16 @@ class SqlLedger:
             gaps=self._connection.execute(select(func.count()).select_from(epochs).where(crashed)).scalar_one(),
             sampled_at=self._connection.execute(select(func.max(epochs.c.last_sample_at))).scalar_one(),
         )
+
+    def counted_by_node(self) -> dict[int, dict[str, Bytes]]:
+        """Return the bytes ever counted on each node, by its id, of each existing key, by UUID."""
+        usage = traffic_usage.c
+        up, down = (cast(func.sum(column), BigInteger) for column in (usage.up_bytes, usage.down_bytes))
+        wanted = select(usage.node_id, usage.key_uuid, up, down).group_by(usage.node_id, usage.key_uuid)
+        found: dict[int, dict[str, Bytes]] = {}
+        for node_id, uuid, *counted in self._connection.execute(wanted):
+            found.setdefault(node_id, {})[uuid] = Bytes(*counted)
+        return found
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted by hour, from the hour of `since` to before `until`; None: of all keys."""
@@ -173,6 +182,13 @@ class SqlLedger:
         if counts_at is not None and base_bytes:
             history.add(self._connection, counts_at, {uuid: Bytes(0, base_bytes)})
 
+    def count_elsewhere(self, uuid: str, more_bytes: int, counts_at: datetime | None = None) -> None:
+        """Add bytes that another server counted to a key's total; with `counts_at`, to the windows of then too."""
+        base, offset = self._account(uuid)
+        self._set_account(uuid, base_bytes=base + more_bytes, offset_bytes=offset)
+        if counts_at is not None and more_bytes:
+            history.add(self._connection, counts_at, {uuid: Bytes(0, more_bytes)})
+
     def start_from(self, samples: Samples) -> None:
         """Start keys at these counters, which deleted keys of the same UUIDs left in Xray: their bytes do not count."""
         # Not through `merge`: these bytes belong to no hour of the new keys.
@@ -181,14 +197,23 @@ class SqlLedger:
             self._set_account(uuid, offset_bytes=left.total)
 
     def _gaps(self, uuids: Collection[str]) -> dict[str, tuple[Gap, ...]]:
-        """Return, by UUID, the gaps that lie in a key's life: its node's epochs that ended without a last sample."""
-        gaps = [(node_id, Gap(since, until)) for node_id, since, until in self._connection.execute(_GAPS)]
+        """Return, by UUID, the gaps in which a key may have lost bytes: epochs that ended without a last sample.
+
+        Those of its node since it has lived there, and those of epochs in which it was counted: it may have moved.
+        """
+        gaps = [
+            ((node_id, epoch), Gap(since, until)) for node_id, epoch, since, until in self._connection.execute(_GAPS)
+        ]
         if not gaps:
             return {}
-        wanted = select(keys.c.uuid, keys.c.node_id, keys.c.created_at).where(keys.c.uuid.in_(uuids))
+        usage = select(traffic_usage.c.key_uuid, traffic_usage.c.node_id, traffic_usage.c.epoch)
+        counted: dict[str, set[tuple[int, str]]] = {}
+        for uuid, *life in self._connection.execute(usage.where(traffic_usage.c.key_uuid.in_(uuids))):
+            counted.setdefault(uuid, set()).add((life[0], life[1]))
+        wanted = select(keys.c.uuid, keys.c.node_id, keys.c.created_at, keys.c.port_assigned_at)
         return {
-            uuid: tuple(gap for its_node, gap in gaps if its_node == node_id and gap.until > born)
-            for uuid, node_id, born in self._connection.execute(wanted)
+            uuid: gaps_of(gaps, counted.get(uuid, set()), node_id, born, placed_at)
+            for uuid, node_id, born, placed_at in self._connection.execute(wanted.where(keys.c.uuid.in_(uuids)))
         }
 
     def _note_epoch(self, samples: Samples, at: datetime, *, grew: bool) -> None:

@@ -9,11 +9,13 @@ from sqlalchemy import Connection, select
 from vpnkeys.domain.change import Intent, Stop
 from vpnkeys.domain.key import ID, Keys
 from vpnkeys.domain.nodes import NodeRecord
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.webhook import Webhook
 from vpnkeys.store.sql.outbox import read_webhooks
-from vpnkeys.store.sql.rows import to_key, to_node, to_token
+from vpnkeys.store.sql.rows import to_door, to_key, to_node, to_token
+from vpnkeys.store.sql.tables import doors as doors_table
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
 from vpnkeys.store.sql.tables import nodes as nodes_table
@@ -21,10 +23,11 @@ from vpnkeys.store.sql.tables import stops as stops_table
 from vpnkeys.store.sql.tables import subscriptions as subscriptions_table
 from vpnkeys.store.sql.tables import tokens as tokens_table
 
-_ALL_KEYS = select(keys_table).order_by(keys_table.c.created_at, keys_table.c.id)
+_ALL_KEYS = select(keys_table).order_by(keys_table.c.number)
 _ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
 _ALL_SUBSCRIPTIONS = select(subscriptions_table).order_by(subscriptions_table.c.position)
 _ALL_NODES = select(nodes_table).order_by(nodes_table.c.id)
+_ALL_DOORS = select(doors_table).order_by(doors_table.c.port)
 _ALL_INTENTS = select(*(intents_table.c[name] for name in ("key_id", "uuid", "port", "short_id", "at", "node_id")))
 _ALL_STOPS = select(stops_table)
 
@@ -42,6 +45,7 @@ class Tables:
     intents: tuple[Intent, ...] = ()
     stops: tuple[Stop, ...] = ()
     nodes: tuple[NodeRecord, ...] = ()
+    doors: tuple[Door, ...] = ()
 
 
 def read_changed(connection: Connection, old: Tables, generations: Mapping[str, int]) -> Tables:
@@ -52,7 +56,9 @@ def read_changed(connection: Connection, old: Tables, generations: Mapping[str, 
         read = _read_keys(connection, found.get("nodes", old.nodes))
         # What has not changed stays the same object: what is kept of it is then right without a look at its fields.
         known = old.keys.by(ID)
-        found["keys"] = Keys(was if (was := known.get(key.id)) == key else key for key in read)
+        found["keys"] = Keys(
+            was if (was := known.get(key.id)) == key and was.number == key.number else key for key in read
+        )
     return replace(old, generations=generations, **found)
 
 
@@ -66,6 +72,11 @@ def _read_keys(connection: Connection, nodes: Iterable[NodeRecord]) -> Keys:
 def _read_nodes(connection: Connection) -> tuple[NodeRecord, ...]:
     rows = connection.execute(_ALL_NODES)
     return tuple(to_node(row._mapping) for row in rows)  # noqa: SLF001 - as above
+
+
+def _read_doors(connection: Connection) -> tuple[Door, ...]:
+    rows = connection.execute(_ALL_DOORS)
+    return tuple(to_door(row._mapping) for row in rows)  # noqa: SLF001 - as above
 
 
 def _read_tokens(connection: Connection) -> tuple[Token, ...]:
@@ -97,4 +108,5 @@ _READERS: Mapping[str, Callable[[Connection], Any]] = {
     "intents": _read_intents,
     "stops": _read_stops,
     "nodes": _read_nodes,
+    "doors": _read_doors,
 }

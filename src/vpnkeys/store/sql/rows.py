@@ -1,7 +1,7 @@
 """Converts keys, tokens and records of the audit log to rows and back."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, astuple, fields
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +9,11 @@ import orjson
 
 from vpnkeys.domain.actor import Actor
 from vpnkeys.domain.audit import Entry, Facts, Outcome, Record
+from vpnkeys.domain.change import Intent, Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.nodes import NodeRecord, NodeRef, NodeState
+from vpnkeys.domain.nodes.door import Door, Member
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import Fingerprint
 from vpnkeys.domain.subscription import Subscription
@@ -30,6 +32,9 @@ _PLAIN = (
     "port_assigned_at",
     "note",
 )
+
+# Read from the value as it is for each change, where `asdict` copies every field.
+_OF_INTENT, _OF_STOP = (tuple(field.name for field in fields(kind)) for kind in (Intent, Stop))
 
 
 def to_row(key: Key) -> dict[str, object]:
@@ -71,7 +76,18 @@ def to_key(row: Mapping[Any, Any], nodes: Mapping[int, NodeRef]) -> Key:
         limit_status=Status(row["judged"]),
         fingerprint=None if own is None else Fingerprint(own),
         node=nodes[row["node_id"]],
+        number=row["number"],
     )
+
+
+def intent_row(intent: Intent) -> dict[str, object]:
+    """Return the columns of an intent, but its owner."""
+    return {name: getattr(intent, name) for name in _OF_INTENT}
+
+
+def stop_row(stop: Stop) -> dict[str, object]:
+    """Return the columns of a stop."""
+    return {name: getattr(stop, name) for name in _OF_STOP}
 
 
 def to_node(row: Mapping[Any, Any]) -> NodeRecord:
@@ -87,6 +103,9 @@ def to_node(row: Mapping[Any, Any]) -> NodeRecord:
         None if first is None else PortRange(first, last),
         row["public_key"],
         row["token_digest"],
+        row["private_key"],
+        row["token_since"],
+        row["next_digest"],
     )
 
 
@@ -103,6 +122,24 @@ def node_row(node: NodeRecord) -> dict[str, object]:
         "last_port": None if node.ports is None else node.ports.last,
         "public_key": node.public_key,
         "token_digest": node.token_digest,
+        "private_key": node.private_key,
+        "token_since": node.token_since,
+        "next_digest": node.next_digest,
+    }
+
+
+def to_door(row: Mapping[Any, Any]) -> Door:
+    """Return the door of a row."""
+    lists = {name: tuple(orjson.loads(row[name])) for name in ("server_names", "short_ids")}
+    return Door(**{**row, **lists, "members": tuple(Member(*member) for member in orjson.loads(row["members"]))})
+
+
+def door_row(door: Door) -> dict[str, object]:
+    """Return the columns of a door."""
+    return asdict(door) | {
+        "server_names": orjson.dumps(door.server_names).decode(),
+        "short_ids": orjson.dumps(door.short_ids).decode(),
+        "members": orjson.dumps([astuple(member) for member in door.members]).decode(),
     }
 
 

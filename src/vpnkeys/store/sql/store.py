@@ -17,6 +17,7 @@ from vpnkeys.domain.event import events_of_keys
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, Sighting
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Bytes, EpochSample, Point, Samples, Tally, Total, Traffic
@@ -34,11 +35,9 @@ from vpnkeys.store.sql.tables import idempotency, limit_notices
 from vpnkeys.store.sql.transaction import SqlTransaction
 from vpnkeys.store.sql.writers import Writers
 
-_LEAST_S = 0.05
-"""How long a writer waits for the database's lock at least, also when it has used up its time in the queue."""
-
+_LEAST_S = 0.05  # a writer waits so long for the database's lock, also when its time in the queue is used up
+# The most that a writer waits for others in a database elsewhere, so that a request has its answer within 3 s.
 _REMOTE_PATIENCE_S = 1.5
-"""The most that a writer waits for others in a database elsewhere, so that a request has its answer within 3 s."""
 
 
 class SqlStore:
@@ -107,6 +106,10 @@ class SqlStore:
         """
         return self._last_known().nodes
 
+    def doors(self) -> tuple[Door, ...]:
+        """Return all doors, by port; as of the last look while a database elsewhere is silent."""
+        return self._last_known().doors
+
     def _last_known(self) -> Tables:
         try:
             return self._now()
@@ -120,10 +123,10 @@ class SqlStore:
         with self._reading() as connection:
             return knows_join(connection, digest)
 
-    def sightings(self) -> Mapping[int, Sighting]:
+    def sightings(self, node_id: int | None = None) -> Mapping[int, Sighting]:
         """Return how nodes elsewhere were last seen, by id."""
         with self._reading() as connection:
-            return read_sightings(connection)
+            return read_sightings(connection, node_id)
 
     def revision(self) -> int:
         """Return a number that grows with each change of keys."""
@@ -198,10 +201,15 @@ class SqlStore:
         with self._reading() as connection:
             return SqlLedger(connection).tally()
 
-    def lives(self) -> tuple[EpochSample, ...]:
-        """Return all counters of the built-in node, by the life of its Xray."""
+    def counted_by_node(self) -> Mapping[int, Mapping[str, Bytes]]:
+        """Return the bytes ever counted on each node, by its id, of each existing key, by UUID."""
         with self._reading() as connection:
-            return SqlLedger(connection).lives()
+            return SqlLedger(connection).counted_by_node()
+
+    def lives(self, node_id: int = LOCAL.id) -> tuple[EpochSample, ...]:
+        """Return all counters of a node, by the life of its Xray."""
+        with self._reading() as connection:
+            return SqlLedger(connection).lives(node_id)
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted by hour."""

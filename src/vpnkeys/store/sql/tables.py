@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from vpnkeys.store.sql.nodes.tables import metadata, nodes
+from vpnkeys.store.sql.nodes.tables import doors, metadata, nodes
 from vpnkeys.store.sql.triggers import add_triggers
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "KEPT",
     "audit",
     "deliveries",
+    "doors",
     "epochs",
     "generations",
     "idempotency",
@@ -196,8 +197,8 @@ intents = Table(
     UniqueConstraint("node_id", "port"),
 )
 
-# Keys that must not work any more, whether their rows still exist or not. A row stays until the node has confirmed the
-# stop and the client that asked for it has been answered so.
+# Keys that must not work on a node any more, whether their rows still exist or not, and the key may live elsewhere by
+# now. A row stays until the node has confirmed the stop and the client that asked for it has been answered so.
 stops = Table(
     "stops",
     metadata,
@@ -206,7 +207,7 @@ stops = Table(
     Column("port", Integer, nullable=False),
     Column("at", DateTime, nullable=False),
     Column("is_confirmed", Boolean, nullable=False),
-    _node_id(),
+    _node_id(is_key=True),
 )
 
 # API tokens. The token itself is not stored: `digest` recognises it, `prefix` is the part that lists show.
@@ -292,5 +293,5 @@ generations = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-KEPT = (keys, tokens, subscriptions, webhooks, intents, stops, nodes)
+KEPT = (keys, tokens, subscriptions, webhooks, intents, stops, nodes, doors)
 add_triggers(metadata, [table.name for table in KEPT])

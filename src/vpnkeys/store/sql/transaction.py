@@ -1,7 +1,7 @@
 """Implements a write transaction of an SQL database."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
@@ -11,6 +11,7 @@ from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.event import NewEvent, event_of_gap
 from vpnkeys.domain.key import ID, Key, Keys
 from vpnkeys.domain.limits.near import Notice
+from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Gap
@@ -18,7 +19,7 @@ from vpnkeys.store.sql.audit import utc_now, write_records
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.nodes.book import SqlNodes
 from vpnkeys.store.sql.outbox import SqlOutbox
-from vpnkeys.store.sql.rows import subscription_rows, to_row, token_row
+from vpnkeys.store.sql.rows import intent_row, stop_row, subscription_rows, to_row, token_row
 from vpnkeys.store.sql.tables import idempotency, limit_notices, subscriptions
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
@@ -32,11 +33,12 @@ _DELETE_KEY = delete(keys_table).where(keys_table.c.id == bindparam("of_id"))
 _INSERT_INTENT = insert(intents_table)
 _IS_OWN = (intents_table.c.owner == bindparam("of_owner")) | (intents_table.c.at < bindparam("before"))
 _OWN_INTENTS = select(intents_table.c.key_id).where(_IS_OWN)
-_DROP_INTENTS = delete(intents_table).where(_IS_OWN)
+_DROP_INTENTS = delete(intents_table).where(_IS_OWN).returning(intents_table.c.key_id)
 _ABANDONED_AFTER = timedelta(seconds=30)
 """Longer than a start can last: after it, the server that had the intent has ended, and others go on."""
 _INSERT_STOP = insert(stops_table)
-_DROP_STOP = delete(stops_table).where(stops_table.c.key_id == bindparam("of_id"))
+_IS_STOP = (stops_table.c.key_id == bindparam("of_id")) & (stops_table.c.node_id == bindparam("on_node"))
+_DROP_STOP = delete(stops_table).where(_IS_STOP)
 
 # Another key that has something of what an intent reserves.
 _HOLDER = (
@@ -94,11 +96,14 @@ class SqlTransaction:
         return self._stops
 
     def insert(self, *keys: Key) -> None:
-        """Add keys."""
-        for key in keys:
-            self._connection.execute(_INSERT_KEY, to_row(key))
-        self._change_keys((), keys)
-        self.entries += map(key_created, keys)
+        """Add keys, numbered from the newest one on: of several, those of an earlier time come first."""
+        # Only one transaction at a time makes keys, so that no other one gives the same numbers.
+        first = self._keys[-1].number + 1 if self._keys else 1
+        numbered = [replace(key, number=number) for number, key in enumerate(Keys.of(keys), first)]
+        for key in numbered:
+            self._connection.execute(_INSERT_KEY, {**to_row(key), "number": key.number})
+        self._change_keys((), numbered)
+        self.entries += map(key_created, numbered)
 
     def update(self, *keys: Key) -> None:
         """Change keys; they may swap ports.
@@ -106,7 +111,7 @@ class SqlTransaction:
         Ports must be unique after every statement, not only at the commit. So keys that move first get a spare port.
         """
         changed = {key.id: key for key in keys}
-        pairs = [(was, changed[was.id]) for was in self._keys.among(changed)]
+        pairs = [(was, replace(changed[was.id], number=was.number)) for was in self._keys.among(changed)]
         moving = [was for was, key in pairs if (was.node, was.port) != (key.node, key.port)]
         for node_id in {was.node.id for was in moving}:
             here = [was.id for was in moving if was.node.id == node_id]
@@ -171,34 +176,34 @@ class SqlTransaction:
         """
         intents = tuple(intents)
         for intent in intents:
-            self._connection.execute(_INSERT_INTENT, {**asdict(intent), "owner": self._owner})
+            self._connection.execute(_INSERT_INTENT, {**intent_row(intent), "owner": self._owner})
         for intent in intents:
-            if (other := self._connection.execute(_HOLDER, asdict(intent)).scalar()) is not None:
+            if (other := self._connection.execute(_HOLDER, intent_row(intent)).scalar()) is not None:
                 msg = f"key {other} has the port, UUID or short id of key {intent.key_id}, which is being started"
                 raise ValueError(msg)
         self._intents += intents
 
     def drop_intents(self) -> None:
         """Remove the intents of `own_intents`."""
-        own = self.own_intents()
-        self._connection.execute(_DROP_INTENTS, self._own())
-        self._intents = tuple(intent for intent in self._intents if intent not in own)
+        gone = {*self._connection.scalars(_DROP_INTENTS, self._own())} if self._intents else set()
+        self._intents = tuple(intent for intent in self._intents if intent.key_id not in gone)
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
-        """Add stops, or replace those of the same keys; of several stops of one key, store the last."""
-        stops = tuple({stop.key_id: stop for stop in stops}.values())
-        self.drop_stops(stop.key_id for stop in stops)
+        """Add stops, or replace those of the same keys and nodes; of several such, store the last."""
+        stops = tuple({(stop.key_id, stop.node_id): stop for stop in stops}.values())
+        for node_id in {stop.node_id for stop in stops}:
+            self.drop_stops([stop.key_id for stop in stops if stop.node_id == node_id], node_id)
         for stop in stops:
-            self._connection.execute(_INSERT_STOP, asdict(stop))
+            self._connection.execute(_INSERT_STOP, stop_row(stop))
         self._stops += stops
 
-    def drop_stops(self, key_ids: Iterable[str]) -> None:
-        """Remove the stops of these keys."""
+    def drop_stops(self, key_ids: Iterable[str], node_id: int = LOCAL.id) -> None:
+        """Remove the stops that a node has of these keys."""
         # Most changes have none to remove, and a statement for nothing costs as much as one that does something.
-        known = {stop.key_id for stop in self._stops}
+        known = {stop.key_id for stop in self._stops if stop.node_id == node_id}
         if gone := known.intersection(key_ids):
-            self._connection.execute(_DROP_STOP, [{"of_id": key_id} for key_id in gone])
-            self._stops = tuple(stop for stop in self._stops if stop.key_id not in gone)
+            self._connection.execute(_DROP_STOP, [{"of_id": key_id, "on_node": node_id} for key_id in gone])
+            self._stops = tuple(stop for stop in self._stops if stop.node_id != node_id or stop.key_id not in gone)
 
     def put_notices(self, notices: Mapping[str, Notice]) -> None:
         """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""

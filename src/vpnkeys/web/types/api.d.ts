@@ -26,6 +26,7 @@ declare namespace Api {
     "/api/system/plan": RepairPlan;
     "/api/system/targets": Targets;
     "/api/system/overview": Overview;
+    "/api/nodes": Node[];
     "/api/tokens": Token[];
     "/api/webhooks": Webhook[];
     [deliveries: `/api/webhooks/${string}/deliveries`]: Delivery[];
@@ -54,15 +55,18 @@ declare namespace Api {
     "/api/webhooks": CreatedWebhook;
     [webhookTest: `/api/webhooks/${string}/test`]: WebhookTest;
     "/api/backups": Backup;
+    "/api/nodes": NodeMade;
     "/ui/session": Session;
   }
 
   interface PatchAnswers {
+    [node: `/api/nodes/${string}`]: Node;
     [key: `/api/keys/${string}`]: Key;
     [webhook: `/api/webhooks/${string}`]: Webhook;
   }
 
   interface DeleteAnswers {
+    [node: `/api/nodes/${string}`]: unknown;
     [key: `/api/keys/${string}`]: unknown;
     [keySubscription: `/api/keys/${string}/subscription`]: unknown;
     [token: `/api/tokens/${string}`]: unknown;
@@ -77,11 +81,13 @@ declare namespace Api {
     "/api/keys/bulk/extend": Extension;
     [keyRotation: `/api/keys/${string}/rotate`]: KeyRotation;
     "/api/tokens": NewToken;
+    "/api/nodes": NewNode;
     "/api/webhooks": NewWebhook;
     "/ui/session": SignIn;
   }
 
   interface PatchBodies {
+    [node: `/api/nodes/${string}`]: NodeChange;
     [key: `/api/keys/${string}`]: KeyChange;
     [webhook: `/api/webhooks/${string}`]: WebhookChange;
   }
@@ -107,7 +113,7 @@ declare namespace Api {
 
   interface ServiceStates {
     api: "running";
-    xray: "running" | "down";
+    xray: "running" | "down" | "absent";
     database: "ok" | "down";
   }
 
@@ -193,6 +199,56 @@ declare namespace Api {
     group?: string | null;
   }
 
+  interface Node {
+    id: number;
+    name: string;
+    group: string;
+    address: string;
+    state: NodeState;
+    port_range: string | null;
+    max_keys: number | null;
+    weight: number;
+    keys: number;
+    seen_at: string | null;
+    applied: number | null;
+    desired: number;
+    lag_s: number;
+    version: string;
+    xray_version: string;
+    names_ready: number;
+    places: number | null;
+    traffic_bytes: number;
+    failed: Record<string, string>;
+    cpu_share: number | null;
+    clock_ahead_s: number | null;
+    public_key: string;
+  }
+
+  interface NodeMade {
+    node: Node;
+    join_command: string;
+    join_token: string;
+    expires_at: string;
+  }
+
+  interface NewNode {
+    name: string;
+    group?: string;
+    address?: string;
+    port_range?: string | null;
+    max_keys?: number | null;
+    weight?: number;
+  }
+
+  interface NodeChange {
+    name?: string;
+    group?: string;
+    address?: string;
+    max_keys?: number | null;
+    weight?: number;
+    state?: "up" | "drained" | "lost";
+  }
+
   interface NewKeys {
     keys: NewKey[];
   }
@@ -246,6 +302,7 @@ declare namespace Api {
     key_id: string;
     url: string;
     created_at: string;
+    self_signed: boolean;
   }
 
   interface Traffic {

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from vpnkeys.domain.inbound import Inbound, ServerIdentity, VlessClient, inbounds_of, warm_inbounds
-from vpnkeys.domain.key import Keys
+from vpnkeys.domain.inbound import Inbound, ServerIdentity, VlessClient, inbounds_with, warm_inbounds
+from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.plan import FileStep
 from vpnkeys.domain.reality import FallbackLimit
 
@@ -87,7 +87,11 @@ class Pieces:
             return False
         # Without an instruction for each key: but for those that were renamed or the like, they are the same objects.
         others = compress(zip(self.keys, step.before, strict=True), map(is_not, self.keys, step.before))
-        return all(was == now or inbounds_of([was], self.site) == inbounds_of([now], self.site) for was, now in others)
+        return all(was == now or self._inbounds(was) == self._inbounds(now) for was, now in others)
+
+    def _inbounds(self, key: Key) -> tuple[Inbound, ...]:
+        """Return the inbound of a key, and what doors have of it."""
+        return inbounds_with([key.id], Keys([key]), self.site)
 
     def after(self, step: FileStep) -> "Pieces":
         """Return the pieces after a change of keys to which these lead."""

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import orjson
 
 from vpnkeys.domain.errors import ConfigRefused
-from vpnkeys.domain.inbound import Inbound
+from vpnkeys.domain.inbound import Inbound, VlessClient
+from vpnkeys.domain.nodes.door import is_door
 from vpnkeys.files import write_atomically
 from vpnkeys.xray.config.check import Checker, ConfigUntested
 from vpnkeys.xray.config.document import BaseConfig, merge
@@ -70,8 +71,8 @@ class StartFile:
         if not (quick_exits or stopped) and wanted is None:
             return ChosenFile(self.config, around)
         found = inbounds_of_ours(document)
-        ours = [one for one in found if (wanted is None or one in wanted) and one.tag not in stopped]
-        if not quick_exits and len(ours) == len(found):
+        ours = _without([one for one in found if wanted is None or one in wanted], stopped)
+        if not quick_exits and ours == [*found]:
             return ChosenFile(self.config, around)
         base = self.base_for(document)
         if not quick_exits:
@@ -125,3 +126,14 @@ class StartFile:
         os.ftruncate(self._in_memory, 0)
         os.pwrite(self._in_memory, content, 0)
         return Path(f"/proc/{os.getpid()}/fd/{self._in_memory}")
+
+
+def _without(inbounds: Collection[Inbound], stopped: Collection[str]) -> list[Inbound]:
+    """Return the inbounds without those with these tags, and doors without the clients that those have."""
+    accounts = {client.email for one in inbounds if one.tag in stopped for client in one.clients}
+    left = (replace(one, clients=_others(one, accounts)) if is_door(one.tag) else one for one in inbounds)
+    return [one for one in left if one.clients and one.tag not in stopped]
+
+
+def _others(inbound: Inbound, accounts: Collection[str]) -> tuple[VlessClient, ...]:
+    return tuple(client for client in inbound.clients if client.email not in accounts)

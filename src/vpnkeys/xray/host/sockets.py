@@ -17,13 +17,15 @@ from typing import NamedTuple
 from vpnkeys.domain.limits.source import source_of
 
 _NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
+_TCPDIAG_GETSOCK = 18
 _SOCK_DESTROY = 21
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x01, 0x04, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port id
 _REQUEST = struct.Struct("=BBBBI")  # inet_diag_req_v2 without its id: family, protocol, extensions, pad, states
+_QUESTION = struct.Struct("=BBBB")  # inet_diag_req up to its id: family and lengths, of no effect; extensions
+_STATES = struct.Struct("=I4x")  # the rest of inet_diag_req, behind its id
 _MESSAGE = struct.Struct("=BBBB")  # inet_diag_msg up to its id: family, state, timer, retransmissions
 _INODE_OFFSET = 68  # behind the id: expires, receive queue, write queue, user id
 _ID_SIZE = 48  # inet_diag_sockid: ports (big endian), addresses, interface, cookie
@@ -91,12 +93,9 @@ def unmarked_to(port: int, mark: int) -> list[OpenSocket]:
 
 
 def _all_open(only: bytes, *, destination_port: int = 0) -> list[OpenSocket]:
-    found = []
     with _netlink() as netlink:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            opened = _open_sockets(netlink, family, destination_port=destination_port, only=only)
-            found += [OpenSocket(identity, family, inode, *_bytes_and_quiet(info)) for identity, inode, info in opened]
-    return found
+        opened = _open_sockets(netlink, destination_port=destination_port, only=only)
+        return [OpenSocket(one.identity, one.family, one.inode, *_bytes_and_quiet(one.info)) for one in opened]
 
 
 def end(opened: Collection[OpenSocket]) -> int:
@@ -119,12 +118,11 @@ def cut(ports: Collection[int], source: str | None = None) -> int:
     wanted, only = frozenset(ports), next(iter(ports)) if len(ports) == 1 else 0
     count = 0
     with _netlink() as netlink:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for identity, _, _ in list(_open_sockets(netlink, family, source_port=only)):
-                if _local_port(identity) not in wanted:
-                    continue
-                if source is None or source_of(str(_peer_of(family, identity))) == source:
-                    count += _destroy(netlink, family, identity)
+        for one in list(_open_sockets(netlink, source_port=only)):
+            if _local_port(one.identity) not in wanted:
+                continue
+            if source is None or source_of(str(_peer_of(one.family, one.identity))) == source:
+                count += _destroy(netlink, one.family, one.identity)
     return count
 
 
@@ -135,10 +133,9 @@ def silent_for(port: int) -> dict[str, float]:
     """
     silent: dict[str, float] = {}
     with _netlink() as netlink:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for identity, _, info in _open_sockets(netlink, family, source_port=port):
-                source, silent_s = source_of(str(_peer_of(family, identity))), _silence(info)
-                silent[source] = min(silent_s, silent.get(source, silent_s))
+        for one in _open_sockets(netlink, source_port=port):
+            source, silent_s = source_of(str(_peer_of(one.family, one.identity))), _silence(one.info)
+            silent[source] = min(silent_s, silent.get(source, silent_s))
     return silent
 
 
@@ -152,11 +149,10 @@ def cut_outgoing(pid: int, peers: Collection[tuple[str, int]]) -> int:
     wanted = {(ip_address(address), port) for address, port in peers}
     count = 0
     with _netlink() as netlink:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for port in sorted({port for _, port in wanted}):
-                for identity, inode, _ in list(_open_sockets(netlink, family, destination_port=port)):
-                    if inode in own and (_peer_of(family, identity), port) in wanted:
-                        count += _destroy(netlink, family, identity)
+        for port in sorted({port for _, port in wanted}):
+            for one in list(_open_sockets(netlink, destination_port=port)):
+                if one.inode in own and (_peer_of(one.family, one.identity), port) in wanted:
+                    count += _destroy(netlink, one.family, one.identity)
     return count
 
 
@@ -189,18 +185,25 @@ def _netlink() -> Iterator[socket.socket]:
         yield netlink
 
 
-def _open_sockets(
-    netlink: socket.socket, family: int, *, source_port: int = 0, destination_port: int = 0, only: bytes = b""
-) -> Iterator[tuple[bytes, int, bytes]]:
-    """Yield each open socket with these ports (0: any) that passes the filter `only`.
+class _Seen(NamedTuple):
+    """A socket as the kernel describes it (`OpenSocket`); `info` is its tcp_info, empty when the kernel gives none."""
 
-    A socket is its identity (inet_diag_sockid), its inode and its tcp_info, which is empty when the kernel gives none.
-    """
+    family: int
+    identity: bytes
+    inode: int
+    info: bytes
+
+
+def _open_sockets(
+    netlink: socket.socket, *, source_port: int = 0, destination_port: int = 0, only: bytes = b""
+) -> Iterator[_Seen]:
+    """Yield each open socket with these ports (0: any) that passes the filter `only`, of IPv4 and of IPv6."""
+    # The older question of the two, as it is for both families: the newer one walks the kernel's table for each.
     ports = _ID_OF_PORTS.pack(source_port, destination_port)
-    request = _REQUEST.pack(family, socket.IPPROTO_TCP, _WITH_TCP_INFO, 0, _OPEN_STATES) + ports
+    request = _QUESTION.pack(0, 0, 0, _WITH_TCP_INFO) + ports + _STATES.pack(_OPEN_STATES)
     if only:
         request += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(only), _FILTER_ATTRIBUTE) + only
-    _send(netlink, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | _NLM_F_DUMP, request)
+    _send(netlink, _TCPDIAG_GETSOCK, _NLM_F_REQUEST | _NLM_F_DUMP, request)
     while True:
         for kind, body in _messages(netlink.recv(65536)):
             if kind == _NLMSG_DONE:
@@ -208,7 +211,7 @@ def _open_sockets(
             if kind == _NLMSG_ERROR:
                 _raise(body)
             identity = body[_MESSAGE.size : _MESSAGE.size + _ID_SIZE]
-            yield identity, _INODE.unpack_from(body, _INODE_OFFSET)[0], _tcp_info(body)
+            yield _Seen(body[0], identity, _INODE.unpack_from(body, _INODE_OFFSET)[0], _tcp_info(body))
 
 
 def _tcp_info(body: bytes) -> bytes:

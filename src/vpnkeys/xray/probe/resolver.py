@@ -4,6 +4,7 @@ import queue
 import socket
 import threading
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import TypeAlias
 
 Address: TypeAlias = tuple[str, int]
@@ -17,6 +18,8 @@ def places_of(target: str, within_s: float) -> list[Address]:
 
 def addresses_of(host: str, within_s: float) -> tuple[str, ...]:
     """Return the IP addresses of a host name or of an IP address. Raises gaierror, also when the time is over."""
+    with suppress(ValueError):
+        return (str(ip_address(host)),)  # without a thread: only a name may take its time
     answers: queue.SimpleQueue[tuple[str, ...] | OSError] = queue.SimpleQueue()
 
     def ask() -> None:

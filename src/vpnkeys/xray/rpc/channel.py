@@ -83,8 +83,8 @@ class _Connection:
                 ("content-type", "application/grpc"),
             ],
         )
-        self._http.send_data(stream, _PREFIX.pack(0, len(request)) + request, end_stream=True)
         answer = _Answer()
+        self._write(stream, _PREFIX.pack(0, len(request)) + request, answer, deadline)
         while True:
             self._send(deadline)
             if answer.is_whole:
@@ -101,6 +101,24 @@ class _Connection:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+    def _write(self, stream: int, message: bytes, answer: _Answer, deadline: float) -> None:
+        """Write a request, in frames as large as the server takes, as far as its windows are open (RFC 9113, 5.2).
+
+        An answer that comes before the end of the request ends it: what is left is not sent.
+        """
+        left = memoryview(message)
+        while not answer.is_whole:
+            room = min(self._http.local_flow_control_window(stream), self._http.max_outbound_frame_size)
+            if len(left) <= room:
+                self._http.send_data(stream, left, end_stream=True)
+                return
+            if room > 0:
+                self._http.send_data(stream, left[:room])
+                left = left[room:]
+                continue
+            self._send(deadline)
+            self._receive(stream, answer, deadline)
 
     def _send(self, deadline: float) -> None:
         data = self._http.data_to_send()
@@ -123,6 +141,8 @@ class _Connection:
                     self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 case h2.events.StreamEnded():
                     answer.is_whole = event.stream_id == stream
+                case h2.events.StreamReset() if answer.is_whole:
+                    pass  # it wants no more of a request that it has answered (RFC 9113, 8.1)
                 case h2.events.StreamReset() | h2.events.ConnectionTerminated():
                     raise ConnectionResetError("the server ended the call")
                 case _:

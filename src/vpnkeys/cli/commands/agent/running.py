@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Annotated
@@ -13,16 +14,18 @@ from vpnkeys import __version__
 from vpnkeys.agent.agent import Agent
 from vpnkeys.agent.membership import DESIRED_FILE, MEMBERSHIP_FILE, DesiredFile, Membership, load_membership
 from vpnkeys.bootstrap import build
-from vpnkeys.cli.commands.serve import say
+from vpnkeys.cli.commands.serve import answers, say
 from vpnkeys.client import ApiError
 from vpnkeys.client.agent import ControlPlane
 from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.domain.portpool import parse_range
+from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.data_dir import key_pair, take
 from vpnkeys.owner import NotOurs, leave_root
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
 from vpnkeys.settings import ENVIRONMENT, Settings, SettingsError, load_settings, set_data_dir
+from vpnkeys.store.files.secrets import save_key_pair
 from vpnkeys.store.sql.opening import backend_of, sqlite_file
 from vpnkeys.wire.agents import JoinRequest
 from vpnkeys.xray.process.binary import obtain
@@ -101,12 +104,16 @@ def _run(settings: Settings) -> None:
     own = settings.model_copy(update={"port_range": parse_range(membership.port_range)})
     plane = ControlPlane(membership.url, membership.token, membership.fingerprint)
     server = build(own, obtain(settings.xray_bin, say))
-    agent, notifier = Agent(server, plane, DesiredFile(settings.data_dir / DESIRED_FILE)), notifier_of(ENVIRONMENT)
+    desired = DesiredFile(settings.data_dir / DESIRED_FILE)
+    agent = Agent(server, plane, desired, lambda token: membership.with_token(token).save(settings.data_dir))
+    notifier = notifier_of(ENVIRONMENT)
     agent.start()
     try:
         say(f"vpnkeys {__version__} runs node {membership.node} of {membership.url}")
-        notifier.tell("READY=1", f"STATUS=Node {membership.node}")
-        ended.wait()
+        # An installation looks in this text for the version that runs.
+        well = f"Node {membership.node}, vpnkeys {__version__}"
+        is_alive = partial(answers, server.reconciler.store)
+        notifier.accompany_until(ended, is_alive, well, f"Node {membership.node}, but its database does not answer")
     finally:
         notifier.tell("STOPPING=1", "STATUS=Ending in order")
         agent.stop()
@@ -117,18 +124,21 @@ def _setting(ended: Event) -> Callable[[int, object], None]:
 
 
 def _join(settings: Settings, url: str, token: str, fingerprint: str | None) -> str:
-    plane = ControlPlane(url, token, fingerprint)
+    plane, pair = ControlPlane(url, token, fingerprint), key_pair(settings)
     try:
         joined = plane.join(
             JoinRequest(
                 token=token,
-                public_key=key_pair(settings).public_key,
+                public_key=pair.public_key,
+                private_key=pair.private_key,
                 address=settings.server_address,
                 port_range=str(settings.port_range),
             )
         )
     finally:
         plane.close()
+    if joined.private_key:  # of the machine whose place this one takes; before it is a node, so that none lacks it
+        save_key_pair(settings.data_dir, KeyPair.of_private(joined.private_key))
     Membership(url, joined.node, joined.token, fingerprint, joined.port_range).save(settings.data_dir)
     return joined.node
 

@@ -62,14 +62,19 @@ _OldHost = Annotated[
     str,
     typer.Option("--old-host", callback=_host, help="the host in the old links, if it is not this server's address"),
 ]
+_KeepOldLinks = Annotated[
+    bool,
+    typer.Option("--keep-old-links", help="keep the panel's inbounds as doors: old links work until you close them"),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
-def three_x_ui(
+def three_x_ui(  # noqa: PLR0913, PLR0917 - one for each option
     file: Annotated[Path, typer.Argument(help="the panel's database, x-ui.db, or a copy of it")],
     dry_run: _DryRun = False,
     links: _Links = None,
     old_host: _OldHost = "",
+    keep_old_links: _KeepOldLinks = False,
     as_json: _AsJson = False,
 ) -> None:
     """Import the customers of 3x-ui 2.x or 3.x, each as a key with a port and a link of its own.
@@ -86,7 +91,7 @@ def three_x_ui(
             tables = read_tables(file, THREE_X_UI_TABLES, "the database of 3x-ui")
         return read_3x_ui(tables, SystemClock().now())
 
-    _import(read, _Options(dry_run, links, old_host, as_json))
+    _import(read, _Options(dry_run, links, old_host, keep_old_links, as_json))
 
 
 def marzban(  # noqa: PLR0913, PLR0917 - one for each option
@@ -95,6 +100,7 @@ def marzban(  # noqa: PLR0913, PLR0917 - one for each option
     dry_run: _DryRun = False,
     links: _Links = None,
     old_host: _OldHost = "",
+    keep_old_links: _KeepOldLinks = False,
     as_json: _AsJson = False,
 ) -> None:
     """Import the users of Marzban, each as a key with a port and a link of its own.
@@ -113,7 +119,7 @@ def marzban(  # noqa: PLR0913, PLR0917 - one for each option
                 return read_marzban(read_tables(file, MARZBAN_TABLES, "the database of Marzban"), inbounds)
         return read_marzban_answer(text_of(file), inbounds)
 
-    _import(read, _Options(dry_run, links, old_host, as_json))
+    _import(read, _Options(dry_run, links, old_host, keep_old_links, as_json))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ class _Options:
     dry_run: bool
     links: Path | None
     old_host: str
+    keep_old_links: bool
     as_json: bool
 
 
@@ -157,7 +164,7 @@ def _import(read: Callable[[], Panel], options: _Options) -> None:
         panel = read()
         with as_owner(set_data_dir()):
             settings = load_settings()
-            plan = move_in(settings, panel, dry_run=options.dry_run)
+            plan = move_in(settings, panel, dry_run=options.dry_run, keep_old_links=options.keep_old_links)
             pair = plan.key_pair or peek_key_pair(settings.data_dir)
     status: _Status = "nothing_to_do" if not plan else "would_import" if options.dry_run else "imported"
     outcome = _Outcome(status, panel, plan, settings, pair)
@@ -196,6 +203,7 @@ def _link(outcome: _Outcome, key: Key) -> str:
 def _advice(outcome: _Outcome) -> Iterator[str]:
     """Yield what changes for the keys, and what the operator has to do besides the import."""
     yield from outcome.panel.notes
+    yield from outcome.plan.notes
     if outcome.status == "nothing_to_do":
         return
     inbounds = {customer.inbound for customer, _ in outcome.plan.moved if customer.inbound is not None}
@@ -209,7 +217,8 @@ def _advice(outcome: _Outcome) -> Iterator[str]:
             f"The panel's server names {', '.join(other)} are not this server's: new links have others, unless you add "
             "them to VPNKEYS_REALITY_SERVER_NAMES before the import."
         )
-    yield "Old links work only while the old panel runs: give every customer the new one (--links FILE writes both)."
+    if not outcome.plan.doors:
+        yield "Old links work only while the old panel runs: give each customer the new one (--links FILE writes both)."
 
 
 def _print_json(outcome: _Outcome) -> None:
@@ -218,6 +227,7 @@ def _print_json(outcome: _Outcome) -> None:
             "status": outcome.status,
             "keys": [_row(outcome, key) for key in outcome.plan.keys],
             "unchanged": [key.uuid for key in outcome.plan.unchanged],
+            "doors": [{"tag": one.tag, "port": one.port, "keys": len(one.members)} for one in outcome.plan.doors],
             "key_pair": "kept" if outcome.plan.key_pair is None or not outcome.plan else "taken_over",
             "left_out": [
                 {"what": one.what, "why": one.why, "used_bytes": one.used_bytes} for one in outcome.panel.left_out

@@ -7,8 +7,9 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from vpnkeys.domain.nodes import Join, NodeRecord, Sighting
-from vpnkeys.store.sql.nodes.tables import joins, nodes, sightings
-from vpnkeys.store.sql.rows import node_row
+from vpnkeys.domain.nodes.door import Door
+from vpnkeys.store.sql.nodes.tables import doors, joins, nodes, sightings
+from vpnkeys.store.sql.rows import door_row, node_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,9 @@ class SqlNodes:
         self._connection.execute(delete(nodes).where(nodes.c.id == node_id))
 
     def put_join(self, join: Join) -> None:
-        """Let an agent join."""
+        """Let an agent join, by this alone: earlier joins of the node that were not used are void."""
+        unused = (joins.c.node_id == join.node_id) & joins.c.used_at.is_(None)
+        self._connection.execute(update(joins).where(unused).values(used_at=joins.c.expires_at))
         self._connection.execute(insert(joins).values(asdict(join)))
 
     def take_join(self, digest: str, at: datetime) -> int | None:
@@ -48,15 +51,27 @@ class SqlNodes:
         if not self._connection.execute(update(sightings).where(here).values(row)).rowcount:
             self._connection.execute(insert(sightings).values(node_id=node_id, **row))
 
+    def put_door(self, door: Door) -> None:
+        """Add a door, or replace the one with its tag."""
+        self.remove_door(door.tag)
+        self._connection.execute(insert(doors).values(door_row(door)))
+
+    def remove_door(self, tag: str) -> None:
+        """Remove a door, if there is one with this tag."""
+        self._connection.execute(delete(doors).where(doors.c.tag == tag))
+
 
 def knows_join(connection: Connection, digest: str) -> bool:
     """Return whether there was ever a join with this digest."""
     return connection.execute(select(joins.c.node_id).where(joins.c.digest == digest)).first() is not None
 
 
-def read_sightings(connection: Connection) -> Mapping[int, Sighting]:
-    """Return how nodes were last seen, by id."""
+def read_sightings(connection: Connection, node_id: int | None) -> Mapping[int, Sighting]:
+    """Return how nodes were last seen, by id; None: all of them."""
+    wanted = select(sightings)
+    if node_id is not None:
+        wanted = wanted.where(sightings.c.node_id == node_id)
     return {
-        node_id: Sighting(at, version, xray_version, tuple(filter(None, names.split(","))))
-        for node_id, at, version, xray_version, names in connection.execute(select(sightings))
+        number: Sighting(at, version, xray_version, tuple(filter(None, names.split(","))))
+        for number, at, version, xray_version, names in connection.execute(wanted)
     }

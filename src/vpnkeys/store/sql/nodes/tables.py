@@ -1,6 +1,6 @@
 """Defines the tables of nodes, and what all tables are defined in."""
 
-from sqlalchemy import DDL, Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text, event, text
+from sqlalchemy import DDL, Boolean, Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text, event, text
 
 # Constraints need names that are known, because a migration can alter or drop a constraint only by its name.
 metadata = MetaData(
@@ -29,9 +29,29 @@ nodes = Table(
     Column("last_port", Integer),
     Column("public_key", String(64), nullable=False, server_default=text("''")),
     Column("token_digest", String(64), nullable=False, server_default=text("''")),
+    # The private half of its REALITY key pair, for a machine that takes its place.
+    Column("private_key", String(64), nullable=False, server_default=text("''")),
+    # When the token was made, and the next one, which takes its place as soon as the agent uses it.
+    Column("token_since", DateTime),
+    Column("next_digest", String(64), nullable=False, server_default=text("''")),
     sqlite_autoincrement=True,
 )
 event.listen(nodes, "after_create", DDL("INSERT INTO nodes (name) VALUES ('local')"))  # type: ignore[no-untyped-call]
+
+# Inbounds of another panel that old links lead to. Their clients are JSON, as they are only read and written together.
+doors = Table(
+    "doors",
+    metadata,
+    Column("tag", String(64), primary_key=True),
+    Column("port", Integer, nullable=False, unique=True),
+    Column("listen", String(64), nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("server_names", Text, nullable=False),
+    Column("private_key", String(64), nullable=False),
+    Column("short_ids", Text, nullable=False),
+    Column("members", Text, nullable=False),
+    Column("is_closing", Boolean, nullable=False),
+)
 
 # Tokens by which agents become nodes, each once. The token itself is not stored.
 joins = Table(

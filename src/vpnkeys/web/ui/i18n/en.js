@@ -1,8 +1,10 @@
 // English. A message is text with {names} of values, or one text for each plural category, which {n} chooses.
+import nodes from "./en-nodes.js";
 import system from "./en-system.js";
 
 export default {
   ...system,
+  ...nodes,
 
   "yes": "yes",
   "no": "no",
@@ -117,6 +119,7 @@ export default {
   "keys.count": { one: "{n} key", other: "{n} keys" },
   "keys.count-of": { one: "{found} of {n} key", other: "{found} of {n} keys" },
   "keys.none": "No keys yet",
+  "keys.go": "To the keys",
   "keys.none-text": "A key gives one customer access: it has its own port, link and QR code.",
   "keys.no-match": "Nothing matches",
   "keys.no-match-text": "No key has these words and this status.",
@@ -141,7 +144,7 @@ export default {
   "key.audit": "Changes",
 
   "fact.online": "Online now",
-  "fact.of": " of {most} devices",
+  "fact.of": { one: " of {n} device", other: " of {n} devices" },
   "fact.seen": "Last seen",
   "fact.expires": "Expires",
   "fact.limit": "Traffic limit",
@@ -169,7 +172,7 @@ export default {
   "limits.none": "none",
   "limits.never": "never",
   "limits.expires": "Expires",
-  "limits.plus": "+{n} days",
+  "limits.plus": { one: "+{n} day", other: "+{n} days" },
   "limits.traffic": "Traffic",
   "limits.unit": "Unit of traffic",
   "limits.window": "Per",
@@ -198,7 +201,7 @@ export default {
   "window.month-from": "a month from day…",
   "window.days": "the last days…",
   "window.per.month-from": "a month from day {n}",
-  "window.per.days": "in the last {n} days",
+  "window.per.days": { one: "in the last {n} day", other: "in the last {n} days" },
 
   "delete.one": "Deleting {name}…",
   "delete.many": { one: "Deleting {n} key…", other: "Deleting {n} keys…" },
@@ -208,7 +211,7 @@ export default {
 
   "extend.title": { one: "Extend {n} key", other: "Extend {n} keys" },
   "extend.by": "By",
-  "extend.unit": "days",
+  "extend.unit": { one: "day", other: "days" },
   "extend.days": { one: "{n} day", other: "{n} days" },
   "extend.do": "Extend",
   "extend.done": { one: "{n} key expires later", other: "{n} keys expire later" },
@@ -244,6 +247,7 @@ export default {
   "sub.none": "An address that the customer’s app loads regularly, with usage and expiry.",
   "sub.exists": "Created {date}. A new address replaces the old one.",
   "sub.once": "Give it to the customer now: it is not shown again.",
+  "sub.self-signed": "Most apps will refuse it: the server’s certificate is self-signed. Give the server a DNS name and a trusted certificate, and make the address again; or send the link, which works without one.",
   "sub.address": "Address of the customer’s page",
   "sub.make": "Make address",
   "sub.renew": "New address",
@@ -287,7 +291,6 @@ export default {
   "span.7d": "7 d",
   "span.30d": "30 d",
   "span.90d": "90 d",
-
   "traffic.history": "All keys",
   "traffic.most": "Most used",
   "traffic.share": "Share",

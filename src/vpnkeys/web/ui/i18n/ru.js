@@ -1,8 +1,10 @@
 // Русский. Сообщение — текст с {именами} значений или по тексту на каждую форму числа {n}.
+import nodes from "./ru-nodes.js";
 import system from "./ru-system.js";
 
 export default {
   ...system,
+  ...nodes,
 
   "yes": "да",
   "no": "нет",
@@ -117,6 +119,7 @@ export default {
   "keys.count": { one: "{n} ключ", few: "{n} ключа", many: "{n} ключей", other: "{n} ключа" },
   "keys.count-of": { one: "{found} из {n} ключа", few: "{found} из {n} ключей", many: "{found} из {n} ключей", other: "{found} из {n} ключа" },
   "keys.none": "Ключей пока нет",
+  "keys.go": "К ключам",
   "keys.none-text": "Ключ даёт доступ одному клиенту: у него свой порт, ссылка и QR-код.",
   "keys.no-match": "Ничего не найдено",
   "keys.no-match-text": "Нет ключа с такими словами и в таком состоянии.",
@@ -141,7 +144,7 @@ export default {
   "key.audit": "Изменения",
 
   "fact.online": "Сейчас в сети",
-  "fact.of": " из {most} устройств",
+  "fact.of": { one: " из {n} устройства", few: " из {n} устройств", many: " из {n} устройств", other: " из {n} устройства" },
   "fact.seen": "Был в сети",
   "fact.expires": "Истекает",
   "fact.limit": "Лимит трафика",
@@ -169,7 +172,7 @@ export default {
   "limits.none": "нет",
   "limits.never": "никогда",
   "limits.expires": "Истекает",
-  "limits.plus": "+{n} дней",
+  "limits.plus": { one: "+{n} день", few: "+{n} дня", many: "+{n} дней", other: "+{n} дня" },
   "limits.traffic": "Трафик",
   "limits.unit": "Единица трафика",
   "limits.window": "За",
@@ -198,7 +201,7 @@ export default {
   "window.month-from": "за месяц с числа…",
   "window.days": "за последние дни…",
   "window.per.month-from": "за месяц с {n}-го числа",
-  "window.per.days": "за последние дни ({n})",
+  "window.per.days": { one: "за последний {n} день", few: "за последние {n} дня", many: "за последние {n} дней", other: "за последние {n} дня" },
 
   "delete.one": "Удаляется {name}…",
   "delete.many": { one: "Удаляется {n} ключ…", few: "Удаляются {n} ключа…", many: "Удаляются {n} ключей…", other: "Удаляются {n} ключа…" },
@@ -208,7 +211,7 @@ export default {
 
   "extend.title": { one: "Продлить {n} ключ", few: "Продлить {n} ключа", many: "Продлить {n} ключей", other: "Продлить {n} ключа" },
   "extend.by": "На",
-  "extend.unit": "дней",
+  "extend.unit": { one: "день", few: "дня", many: "дней", other: "дня" },
   "extend.days": { one: "{n} день", few: "{n} дня", many: "{n} дней", other: "{n} дня" },
   "extend.do": "Продлить",
   "extend.done": { one: "{n} ключ продлён", few: "{n} ключа продлены", many: "{n} ключей продлены", other: "{n} ключа продлены" },
@@ -242,8 +245,9 @@ export default {
 
   "sub.title": "Страница клиента",
   "sub.none": "Адрес, который приложение клиента регулярно загружает: расход и срок.",
-  "sub.exists": "Создан {date}. Новый адрес заменяет старый.",
+  "sub.exists": "Новый адрес заменит тот, что создан {date}",
   "sub.once": "Передайте его клиенту сейчас: больше он не показывается.",
+  "sub.self-signed": "Большинство приложений его не примет: сертификат сервера самоподписанный. Дайте серверу доменное имя и доверенный сертификат и создайте адрес заново; или отправьте ссылку, она работает и так.",
   "sub.address": "Адрес страницы клиента",
   "sub.make": "Создать адрес",
   "sub.renew": "Новый адрес",
@@ -287,7 +291,6 @@ export default {
   "span.7d": "7 д",
   "span.30d": "30 д",
   "span.90d": "90 д",
-
   "traffic.history": "Все ключи",
   "traffic.most": "Больше всех",
   "traffic.share": "Доля",

@@ -78,11 +78,15 @@ const shorten = (name) => `\u2068${name.length > 40 ? `${name.slice(0, 39)}…` 
 export function extendDialog(keys) {
   const days = numberInput({ value: 30, min: 1, max: 3650, step: 1, inputmode: "numeric" });
   const endless = keys.filter((key) => !key.expires_at).length;
+  const take = (/** @type {number} */ n) => {
+    days.value = String(n);
+    days.dispatchEvent(new Event("input")); // the unit follows
+  };
   openDialog({
     title: t("extend.title", { n: keys.length }),
     body: [
-      h("div", { class: "presets" }, [7, 30, 90, 365].map((n) => h("button", { type: "button", class: "button small", onclick: () => (days.value = String(n)) }, t("extend.days", { n })))),
-      field(t("extend.by"), days, { unit: t("extend.unit") }),
+      h("div", { class: "presets" }, [7, 30, 90, 365].map((n) => h("button", { type: "button", class: "button small", onclick: () => take(n) }, t("extend.days", { n })))),
+      field(t("extend.by"), days, { unit: (n) => t("extend.unit", { n }) }),
       endless > 0 && h("p", { class: "hint" }, t("extend.endless", { n: endless })),
     ],
     actions: [

@@ -1,22 +1,26 @@
 // Form fields with label, hint and unit.
-import { h, newId } from "./dom.js";
+import { h, newId, setText } from "./dom.js";
 
 /**
- * Returns the input with its label, and a hint and unit if there are any.
+ * Returns the input with its label, and with hint and unit where they are given; a unit may follow the number in the input.
  * @param {string} label
  * @param {Page.Field} input
- * @param {{ hint?: string, unit?: string, after?: Page.Child }} [more]
+ * @param {{ hint?: string, unit?: string | ((n: number) => string), after?: Page.Child }} [more]
  */
 export function field(label, input, { hint, unit, after } = {}) {
   const id = newId("field");
   input.id = id;
   const hintId = hint ? newId("hint") : null;
   if (hintId) input.setAttribute("aria-describedby", hintId);
+  const units = h("span", { class: "unit" });
+  const update = () => setText(units, typeof unit === "function" ? unit(Number(input.value)) : (unit ?? ""));
+  if (typeof unit === "function") input.addEventListener("input", update);
+  update();
   return h(
     "div",
     { class: "field" },
     h("label", { for: id }, label),
-    unit || after ? h("div", { class: "with-unit" }, input, unit && h("span", { class: "unit" }, unit), after) : input,
+    unit || after ? h("div", { class: "with-unit" }, input, unit && units, after) : input,
     hint && h("p", { class: "hint", id: hintId }, hint),
   );
 }

@@ -54,6 +54,12 @@ export const visibleKeys = () => (state.keys ?? []).filter((key) => !state.leavi
  */
 export const keyOf = (id) => state.keys?.find((key) => key.id === id || key.uuid === id);
 
+/** Returns the names of the nodes that have keys, in order. */
+export const nodesOfKeys = () => [...new Set((state.keys ?? []).map((key) => key.node))].sort();
+
+/** Returns whether keys live on more than this server alone. */
+export const hasNodes = () => state.keys?.some((key) => key.node !== "local") ?? false;
+
 /**
  * Returns what the key has used; zeros where nothing is known yet.
  * @param {string} id

@@ -107,7 +107,8 @@ export function auditTable(signal, { chosen, compact = false }) {
       more.hidden = page.length < limit;
       replace(body, records.map((record) => entry(record, compact)));
       const isChosen = !compact && Boolean(subject || action || outcome || actor);
-      replace(notice, records.length === 0 ? empty(t(isChosen ? "audit.no-match" : "audit.none")) : []);
+      const none = isChosen ? empty(t("audit.no-match"), t("audit.no-match-text")) : empty(t("audit.none"), t("audit.none-text"));
+      replace(notice, records.length === 0 ? none : []);
     } catch (error) {
       if (!isAbort(error)) replace(notice, failure(error, () => load(before)));
     }

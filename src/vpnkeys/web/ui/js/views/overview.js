@@ -1,7 +1,7 @@
 // The server at a glance: its host, the last 15 minutes, the traffic over time, and the keys that use most.
 import { get, isAbort } from "../api.js";
 import { h, reconcile, replace, setText } from "../dom.js";
-import { failure, loading } from "../errors.js";
+import { empty, failure, loading } from "../errors.js";
 import { historyCard } from "../history.js";
 import { bytes, date, number, rate, relative, span, t } from "../i18n.js";
 import { card, level, named, title } from "../parts.js";
@@ -88,7 +88,7 @@ function serverList(overview) {
 /** @param {AbortSignal} signal */
 function mostCard(signal) {
   const body = h("tbody");
-  const none = h("p", { class: "muted" }, t("keys.none"));
+  const none = empty(t("keys.none"), t("keys.none-text"), h("a", { class: "button", href: "#/keys" }, t("keys.go")));
   const table = h("table", { class: "plain most" }, h("thead", {}, h("tr", {}, /** @type {const} */ (["column.name", "column.used", "traffic.share", "column.live"]).map((name) => h("th", { scope: "col" }, t(name))))), body);
   function draw() {
     const keys = visibleKeys();

@@ -111,7 +111,7 @@ function rotateDialog(token, done) {
   const hours = numberInput({ value: 24, min: 0, max: 720, step: 1, inputmode: "numeric" });
   openDialog({
     title: t("tokens.rotate"),
-    body: [h("p", {}, named(token.name)), h("p", {}, t("tokens.rotate-text")), field(t("tokens.overlap"), hours, { unit: t("tokens.hours"), hint: t("tokens.overlap-hint") })],
+    body: [h("p", {}, named(token.name)), h("p", {}, t("tokens.rotate-text")), field(t("tokens.overlap"), hours, { unit: (n) => t("tokens.hours", { n }), hint: t("tokens.overlap-hint") })],
     actions: [
       { label: t("action.cancel") },
       {

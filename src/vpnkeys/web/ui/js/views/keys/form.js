@@ -8,6 +8,7 @@ import { has, t } from "../../i18n.js";
 import { putKey } from "../../store.js";
 import { toast } from "../../toast.js";
 import { linkDialog } from "../../actions.js";
+import { nodeChoice } from "../nodes/choice.js";
 
 /** @type {[size: string, name: "MB" | "GB" | "TB"][]} */
 const UNITS = [
@@ -139,6 +140,7 @@ export function createDialog() {
   const many = h("textarea", { rows: 6, spellcheck: "false", dir: "auto" });
   const note = h("textarea", { rows: 2, maxlength: 1000, dir: "auto" });
   const limits = limitFields(null);
+  const where = nodeChoice();
   const several = h("input", { type: "checkbox", onchange: draw });
   const names = h("div");
   function draw() {
@@ -150,6 +152,7 @@ export function createDialog() {
     body: [
       names,
       h("label", { class: "check" }, several, t("create.several")),
+      where.element,
       field(t("key.note"), note, { hint: t("key.note-hint") }),
       h("details", { class: "more" }, h("summary", {}, t("limits.title")), limits.element),
     ],
@@ -160,7 +163,7 @@ export function createDialog() {
   async function make() {
     const lines = (several.checked ? many.value.split("\n") : [one.value]).map((line) => line.trim()).filter(Boolean);
     if (lines.length === 0) throw wrong(t("key.name-wrong"), several.checked ? many : one);
-    const shared = { note: note.value, ...limits.read() };
+    const shared = { note: note.value, ...where.read(), ...limits.read() };
     if (several.checked) return makeMany(lines.map((name) => ({ name, ...shared })));
     const key = await post("/api/keys", { name: lines[0], ...shared });
     putKey(key);

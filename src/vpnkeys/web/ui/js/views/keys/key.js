@@ -7,7 +7,7 @@ import { icon } from "../../icons.js";
 import { bytes, number, rate, t } from "../../i18n.js";
 import { badge, button, card, copy, named, setBadge, title, usageBar, when } from "../../parts.js";
 import { go } from "../../router.js";
-import { keyOf, may, on, state, usageOf } from "../../store.js";
+import { hasNodes, keyOf, may, on, state, usageOf } from "../../store.js";
 import { auditTable } from "../audit.js";
 import { subscriptionPart } from "./subscription.js";
 import { editDialog } from "./form.js";
@@ -40,6 +40,8 @@ export function keyView({ main, params, signal }) {
   draw();
 }
 
+const PHONE = matchMedia("(max-width: 760px)");
+
 const back = () => h("a", { class: "back", href: "#/keys" }, icon("back"), t("nav.keys"));
 
 /**
@@ -58,30 +60,27 @@ function drawKey(main, key, signal) {
   const powerText = h("span");
   power.append(powerText);
   const facts = factsPart();
+  const head = h("header", { class: "view-head" }, h("div", { class: "key-head" }, h("h1", {}, name), status));
+  const link = linkCard(id, signal);
+  const actions = h(
+    "div",
+    { class: "row wrap key-actions" },
+    button(t("key.edit"), { name: "edit", onclick: () => editDialog(now()) }),
+    button(t("rotate.open"), { name: "refresh", onclick: () => rotateDialog(now()) }),
+    button(t("key.extend"), { name: "clock", onclick: () => extendDialog([now()]) }),
+    power,
+    button(t("key.delete"), { name: "trash", kind: "danger", onclick: () => (deleteKeys([now()]), go("#/keys")) }),
+  );
   replace(
     main,
     back(),
-    h(
-      "header",
-      { class: "view-head" },
-      h("div", { class: "key-head" }, h("h1", {}, name), status),
-      may("keys") &&
-        h(
-          "div",
-          { class: "row wrap" },
-          button(t("key.edit"), { name: "edit", onclick: () => editDialog(now()) }),
-          button(t("rotate.open"), { name: "refresh", onclick: () => rotateDialog(now()) }),
-          button(t("key.extend"), { name: "clock", onclick: () => extendDialog([now()]) }),
-          power,
-          button(t("key.delete"), { name: "trash", kind: "danger", onclick: () => (deleteKeys([now()]), go("#/keys")) }),
-        ),
-    ),
+    head,
     note,
     h(
       "div",
       { class: "key-grid" },
       // First, also for the keyboard: on a phone the link and its QR code are what the page is opened for.
-      h("div", { class: "stack aside" }, linkCard(id, signal), testCard(id)),
+      h("div", { class: "stack aside" }, link, testCard(id)),
       h(
         "div",
         { class: "stack" },
@@ -91,6 +90,13 @@ function drawKey(main, key, signal) {
       ),
     ),
   );
+
+  // On a phone below the QR code, for the keyboard too: five buttons would fill the first screen.
+  const placeActions = () => (PHONE.matches ? link.after(actions) : head.append(actions));
+  if (may("keys")) {
+    placeActions();
+    PHONE.addEventListener("change", placeActions, { signal });
+  }
 
   function update() {
     const current = now();
@@ -122,7 +128,7 @@ function factsPart() {
     setText(live, rate(used.rate));
     // Drawn only when something changed: text that is selected for copying stays selected.
     const rows = factsOf(key, used);
-    const text = JSON.stringify([key, used.devices, used.lastSeen, Math.floor(Date.now() / 60_000)]);
+    const text = JSON.stringify([key, used.devices, used.lastSeen, used.left !== null && bytes(used.left), used.resetsAt, Math.floor(Date.now() / 60_000)]);
     if (text === drawn) return;
     drawn = text;
     replace(list, rows.map(([label, ...value]) => h("div", {}, h("dt", {}, t(label)), h("dd", {}, value))));
@@ -158,13 +164,14 @@ function copyButton(text) {
 function factsOf(key, used) {
   const limit = key.traffic_limit_bytes;
   return [
-    ["fact.online", used.devices === null ? "?" : number(used.devices), key.max_devices ? t("fact.of", { most: key.max_devices }) : ""],
+    ["fact.online", used.devices === null ? "?" : number(used.devices), key.max_devices ? t("fact.of", { n: key.max_devices }) : ""],
     ["fact.seen", when(used.lastSeen)],
     ["fact.expires", key.expires_at ? when(key.expires_at, "time") : h("span", { class: "muted" }, unused(key))],
     ["fact.limit", limit ? `${bytes(limit)} ${perWindow(key.traffic_limit_window)}` : none()],
     ["fact.left", limit && used.left !== null ? bytes(used.left) : none()],
     ["fact.resets", limit && used.resetsAt ? when(used.resetsAt, "time") : none()],
     ["fact.speed", key.speed_limit_mbps ? `${number(key.speed_limit_mbps)}\u00a0${t("unit.Mbps")}` : none()],
+    ...(hasNodes() ? /** @type {[Page.MessageName, ...Page.Child[]][]} */ ([["fact.node", named(key.node)]]) : []),
     ["fact.port", mono(String(key.port))],
     ["fact.sni", mono(key.sni)],
     ["fact.fingerprint", key.fingerprint ?? h("span", { class: "muted" }, t("fingerprint.server"))],

@@ -5,7 +5,7 @@ import { icon } from "../../icons.js";
 import { bytes, compare, number, rate, t } from "../../i18n.js";
 import { select } from "../../form.js";
 import { button, title } from "../../parts.js";
-import { may, on, state, usageOf, visibleKeys } from "../../store.js";
+import { may, nodesOfKeys, on, state, usageOf, visibleKeys } from "../../store.js";
 import { bulkBar } from "./bulk.js";
 import { makeRow, updateLive, updateRow } from "./row.js";
 import { createDialog } from "./form.js";
@@ -15,8 +15,8 @@ import { createDialog } from "./form.js";
 /** @typedef {Column | "created"} Order */
 
 // Kept while the page lives: after a look at one key the list is as it was.
-/** @type {{ text: string, status: Filter, by: Order, down: boolean }} */
-const shown = { text: "", status: "all", by: "created", down: false };
+/** @type {{ text: string, status: Filter, node: string, by: Order, down: boolean }} */
+const shown = { text: "", status: "all", node: "", by: "created", down: false };
 /** @type {Set<string>} */
 const chosen = new Set();
 
@@ -35,7 +35,7 @@ const ORDERS = {
   used: (one, other) => usageOf(one.id).total - usageOf(other.id).total,
   expires: (one, other) => compare(one.expires_at ?? NEVER, other.expires_at ?? NEVER),
   port: (one, other) => one.port - other.port,
-  created: (one, other) => compare(one.created_at, other.created_at),
+  created: () => 0, // as the server lists them, in the order in which they were made: sorting is stable
 };
 const ORDER_NAMES = /** @type {Order[]} */ (Object.keys(ORDERS));
 // Of these columns the largest values come first.
@@ -69,6 +69,7 @@ export function keysView({ main, signal }) {
   near.observe(end);
   signal.addEventListener("abort", () => near.disconnect());
   const filter = h("select", { "aria-label": t("keys.filter"), class: "filter", onchange: () => chooseStatus() });
+  const nodes = h("select", { "aria-label": t("fact.node"), class: "filter", hidden: true, onchange: () => chooseNode() });
   const order = select(ORDER_NAMES.map((name) => /** @type {const} */ ([name, t(`sort.${name}`)])), shown.by, { class: "order", "aria-label": t("keys.sort"), onchange: () => sortBy(ORDER_NAMES[order.selectedIndex]) });
   const bulk = bulkBar(() => chosenKeys(), () => (chosen.clear(), draw()));
   const figures = summary();
@@ -77,7 +78,7 @@ export function keysView({ main, signal }) {
     main,
     h("header", { class: "view-head" }, h("h1", {}, t("nav.keys")), may("keys") && button(t("keys.new"), { kind: "primary", name: "plus", onclick: createDialog })),
     figures.element,
-    h("div", { class: "toolbar" }, h("div", { class: "search" }, icon("search"), search), filter, order, count),
+    h("div", { class: "toolbar" }, h("div", { class: "search" }, icon("search"), search), filter, nodes, order, count),
     h("div", { class: "sheet" }, table, none, end),
     bulk.element,
   );
@@ -90,6 +91,11 @@ export function keysView({ main, signal }) {
 
   function chooseStatus() {
     shown.status = STATUSES[filter.selectedIndex];
+    draw();
+  }
+
+  function chooseNode() {
+    shown.node = nodes.value;
     draw();
   }
 
@@ -113,9 +119,10 @@ export function keysView({ main, signal }) {
       const text = `${key.name}\n${key.note}\n${key.port}\n${key.uuid}\n${key.id}`.toLocaleLowerCase();
       return words.every((word) => text.includes(word));
     };
-    const keys = visibleKeys().filter((key) => (shown.status === "all" || key.status === shown.status) && fits(key));
+    const keys = visibleKeys().filter((key) => (shown.status === "all" || key.status === shown.status) && (!shown.node || key.node === shown.node) && fits(key));
     const sign = shown.down ? -1 : 1;
-    return keys.sort((one, other) => sign * ORDERS[shown.by](one, other) || ORDERS.created(one, other));
+    if (shown.by === "created" && shown.down) keys.reverse();
+    return keys.sort((one, other) => sign * ORDERS[shown.by](one, other));
   }
 
   /**
@@ -147,6 +154,7 @@ export function keysView({ main, signal }) {
 
   function draw() {
     if (!state.keys) return replace(none, loading());
+    drawNodes();
     for (const id of chosen) if (!visibleKeys().some((key) => key.id === id)) chosen.delete(id);
     const keys = found();
     const restore = focusKeeper(body);
@@ -181,6 +189,16 @@ export function keysView({ main, signal }) {
     filter.value = shown.status;
   }
 
+  function drawNodes() {
+    const names = nodesOfKeys();
+    if (!names.includes(shown.node)) shown.node = "";
+    nodes.hidden = names.length < 2;
+    const present = ["", ...names];
+    if (present.join("\n") !== [...nodes.options].map((option) => option.value).join("\n"))
+      replace(nodes, present.map((name) => h("option", { value: name }, name || t("nodes.all"))));
+    nodes.value = shown.node;
+  }
+
   function nothing() {
     if (visibleKeys().length > 0) return empty(t("keys.no-match"), t("keys.no-match-text"), button(t("keys.clear"), { onclick: () => clear() }));
     const make = may("keys") && button(t("keys.new"), { kind: "primary", name: "plus", onclick: createDialog });
@@ -188,7 +206,7 @@ export function keysView({ main, signal }) {
   }
 
   function clear() {
-    Object.assign(shown, { text: "", status: "all" });
+    Object.assign(shown, { text: "", status: "all", node: "" });
     search.value = "";
     draw();
     search.focus();

@@ -3,7 +3,7 @@ import { copyLink, deleteKeys, linkDialog, switchKey } from "../../actions.js";
 import { h, replace, setText } from "../../dom.js";
 import { number, rate, t } from "../../i18n.js";
 import { badge, iconButton, named, setBadge, usageBar, when } from "../../parts.js";
-import { keyOf, may, usageOf } from "../../store.js";
+import { hasNodes, keyOf, may, usageOf } from "../../store.js";
 import { editDialog } from "./form.js";
 
 /**
@@ -94,8 +94,8 @@ export function updateRow(row, key, isChosen) {
   if (part.drawn !== key) {
     part.drawn = key;
     label(part, key);
-    setText(part.note, key.note.split("\n")[0]);
-    part.note.hidden = !key.note;
+    setText(part.note, [hasNodes() && key.node, key.note.split("\n")[0]].filter(Boolean).join(" · "));
+    part.note.hidden = !part.note.textContent;
     setBadge(part.badge, key.status);
     setText(part.port, String(key.port));
     row.classList.toggle("off", key.status !== "active");

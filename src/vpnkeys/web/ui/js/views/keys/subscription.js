@@ -21,8 +21,8 @@ export function subscriptionPart(id) {
     }
   }
 
-  /** @param {{ exists: boolean, created_at: string | null, url?: string }} subscription */
-  function draw({ exists, created_at: createdAt, url }) {
+  /** @param {{ exists: boolean, created_at: string | null, url?: string, self_signed?: boolean }} subscription */
+  function draw({ exists, created_at: createdAt, url, self_signed: selfSigned }) {
     content.hidden = false;
     const make = button(t(exists ? "sub.renew" : "sub.make"), { name: exists ? "refresh" : "link", onclick: async () => draw({ exists: true, ...(await post(path)) }) });
     const end = async () => {
@@ -34,6 +34,7 @@ export function subscriptionPart(id) {
       h("h3", {}, t("sub.title")),
       h("p", { class: "hint" }, url ? t("sub.once") : createdAt ? t("sub.exists", { date: date(createdAt, "date") }) : t("sub.none")),
       url && h("div", { class: "once" }, h("input", { class: "mono", readOnly: true, value: url, "aria-label": t("sub.address"), onfocus: selectAll }), h("button", { type: "button", class: "button", onclick: () => copy(url, t("copied")) }, icon("copy"), t("action.copy"))),
+      selfSigned && h("p", { class: "hint" }, t("sub.self-signed")),
       h("div", { class: "row wrap" }, make, exists && button(t("sub.end"), { kind: "danger", onclick: end })),
     );
   }

@@ -35,7 +35,7 @@ export function backupsView({ main, signal }) {
 
 /** @param {Api.Backup[]} backups */
 function table(backups) {
-  if (backups.length === 0) return empty(t("backups.none"));
+  if (backups.length === 0) return empty(t("backups.none"), t("backups.none-text"));
   const row = (/** @type {Api.Backup} */ { name, size_bytes: size, created_at: createdAt }) =>
     h(
       "tr",

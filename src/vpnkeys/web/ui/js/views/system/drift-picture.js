@@ -32,7 +32,7 @@ export function driftPicture(validation) {
     "figure",
     { class: "drift" },
     h("div", { class: "drift-rows", role: "img", "aria-label": summary(validation, extras) }, rows.map((row) => strip(row, columns))),
-    h("figcaption", { class: "legend" }, LEGEND.map((state) => h("span", {}, h("i", { class: `square ${state}` }), t(`drift.legend.${state}`)))),
+    columns.length > 0 && h("figcaption", { class: "legend" }, LEGEND.map((state) => h("span", {}, h("i", { class: `square ${state}` }), t(`drift.legend.${state}`)))),
   );
 }
 
@@ -63,7 +63,7 @@ function strip({ label, count, unreadable, stateOf }, columns) {
     "div",
     { class: unreadable ? "strip unreadable" : "strip" },
     h("span", { class: "strip-label" }, label, count !== null && h("span", { class: "muted figure" }, number(count))),
-    h("span", { class: "squares" }, columns.map(square), columns.length === 0 && h("span", { class: "muted" }, t("drift.empty"))),
+    columns.length > 0 ? h("span", { class: "squares" }, columns.map(square)) : h("span", { class: "muted" }, t("drift.empty")),
   );
 }
 

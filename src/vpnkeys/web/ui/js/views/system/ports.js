@@ -43,7 +43,7 @@ function draw(ports, validation, load) {
   return [
     card(
       t("ports.title"),
-      { actions: may("admin") ? [reset] : [] },
+      { actions: may("admin") && ports.available_ports < ports.max_ports ? [reset] : [] },
       h("p", { class: "muted" }, t("ports.free", { n: ports.available_ports, all: ports.max_ports, range: ports.port_range })),
       map(ports, validation.issues),
     ),

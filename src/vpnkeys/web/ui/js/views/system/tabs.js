@@ -9,6 +9,7 @@ export function systemHead(current) {
   /** @type {[string, string][]} */
   const entries = [
     ["#/system", t("system.drift")],
+    ["#/system/nodes", t("system.nodes")],
     ["#/system/ports", t("system.ports")],
     ["#/system/targets", t("system.targets")],
   ];

@@ -1,0 +1,86 @@
+"""Constructs what a server has with a node and without one."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from vpnkeys.clock import SystemClock
+from vpnkeys.domain.errors import ConfigUnwritable, KeyPairDamaged
+from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.domain.operator import Operator
+from vpnkeys.domain.reality import KeyPair
+from vpnkeys.interfaces import Clock
+from vpnkeys.rundir import run_dir
+from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.watch import NodeWatch
+from vpnkeys.service.reconcile import Reconciler
+from vpnkeys.service.subscriptions import SubscriptionService
+from vpnkeys.settings import Settings, SettingsError
+from vpnkeys.store.files.certificate import CertificateFiles
+from vpnkeys.store.files.secrets import REALITY_FILE, load_key_pair, save_key_pair
+from vpnkeys.worker import Worker
+
+_SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
+
+
+def subscriptions_of(
+    settings: Settings, reconciler: Reconciler, clock: SystemClock, served: CertificateFiles
+) -> SubscriptionService:
+    """Return the use cases about subscriptions, which end with their keys even while the database stores no stop.
+
+    Behind a public URL there is a proxy, with a certificate of its own.
+    """
+    operator = Operator(settings.operator_name, settings.support_url, settings.announcement)
+    is_self_signed = (lambda: False) if settings.public_url else served.is_self_signed
+    keys = reconciler.stops.keys
+    return SubscriptionService(reconciler.store, clock, settings.base_url, keys, operator, is_self_signed)
+
+
+def identity_of(settings: Settings, pair: KeyPair) -> ServerIdentity:
+    """Return what links and inbounds of this server carry. Raises SettingsError."""
+    socket_dir = run_dir(settings.data_dir)
+    if len(os.fsencode(socket_dir)) + len("/warm-00.sock.lock") > _SOCKET_PATH_MAX_BYTES:
+        msg = f"VPNKEYS_DATA_DIR: the path {settings.data_dir} is too long for a Unix socket; use a shorter one"
+        raise SettingsError(msg)
+    return ServerIdentity(
+        listen=settings.inbound_listen,
+        private_key=pair.private_key,
+        socket_dir=str(socket_dir),
+        server_names=settings.reality_server_names,
+        forced_target=settings.reality_target,
+        server_address=settings.server_address,
+        public_key=pair.public_key,
+        fingerprint=settings.utls_fingerprint,
+    )
+
+
+def reload_key_pair(data_dir: Path, reconciler: Reconciler) -> None:
+    """Use the key pair that is stored now, which may have been restored or replaced since the start.
+
+    Where none is stored any more, the one in use is stored again: with another one no link would work. Raises
+    KeyPairDamaged, ConfigUnwritable.
+    """
+    site = reconciler.site
+    try:
+        if not (data_dir / REALITY_FILE).exists():
+            save_key_pair(data_dir, KeyPair(site.private_key, site.public_key))
+        pair = load_key_pair(data_dir)
+    except OSError as error:
+        msg = f"{REALITY_FILE} cannot be read or written in the data directory: {error.strerror}; nothing was changed."
+        raise ConfigUnwritable(msg) from error
+    except ValueError as error:
+        raise KeyPairDamaged(str(error)) from error
+    reconciler.site = replace(site, private_key=pair.private_key, public_key=pair.public_key)
+
+
+def node_watch_of(board: Board, clock: Clock, limits: Worker) -> NodeWatch:
+    """Return what watches nodes elsewhere; it and the worker of their limits sleep until there is one."""
+    watch = NodeWatch(board, clock)
+
+    # Each sleeps until it is woken, so both are.
+    def look() -> None:
+        limits.wake()
+        watch.look_soon()
+
+    board.on_made = look
+    return watch

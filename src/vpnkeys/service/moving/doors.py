@@ -1,0 +1,85 @@
+"""Plans the doors of an import: the panel's inbounds, with which its customers' old links go on."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from vpnkeys.domain.key import PORT, Key, Keys
+from vpnkeys.domain.moving import Customer, SharedInbound
+from vpnkeys.domain.nodes.door import Door, Member, tag_of_door
+from vpnkeys.service.moving.importing import MovePlan
+
+
+def door_ports(customers: Iterable[Customer]) -> frozenset[int]:
+    """Return the ports that doors of these customers may have, so that no new key gets one."""
+    return frozenset(inbound.port for customer in customers for inbound, _ in customer.inbounds)
+
+
+def with_doors(plan: MovePlan, keys: Iterable[Key], doors: Collection[Door]) -> MovePlan:
+    """Return the plan with a door for each inbound of the panel that can have one; `doors` are those that are here.
+
+    A door that is here gets the keys that it lacks, and stays as it is otherwise.
+    """
+    here, taken = {door.tag: door for door in doors}, Keys.of((*keys, *plan.keys)).by(PORT)
+    ports = {door.port: door.tag for door in doors}
+    wanted: list[Door] = []
+    why: list[str] = []
+    for inbound, members in _members(plan.moved).items():
+        tag = tag_of_door(inbound.tag, inbound.port)
+        if reason := _obstacle(inbound, tag, taken, ports):
+            why.append(f'The old links of inbound "{inbound.tag}" (port {inbound.port}) end: {reason}.')
+            continue
+        ports[inbound.port] = tag
+        was = here.get(tag)
+        door = _door(inbound, tag, members) if was is None or was.is_closing else _with_more(was, members)
+        wanted += [] if door == was else [door]
+    return replace(plan, doors=tuple(wanted), notes=(*why, *map(_note, wanted)))
+
+
+def _note(door: Door) -> str:
+    return (
+        f"Old links to port {door.port} go on for {len(door.members)} keys until you close the door: `vpnkeys import "
+        f"close-door {door.tag}`. The panel and its Xray must not run any more."
+    )
+
+
+def _members(moved: Iterable[tuple[Customer, Key]]) -> Mapping[SharedInbound, list[Member]]:
+    """Return who is in which inbound; not a key whose UUID is no longer that of the old link."""
+    found: dict[SharedInbound, list[Member]] = {}
+    for customer, key in moved:
+        for inbound, flow in customer.inbounds:
+            if key.uuid == key.account == customer.uuid:
+                found.setdefault(inbound, []).append(Member.of(key, flow))
+    return found
+
+
+def _obstacle(inbound: SharedInbound, tag: str, taken: Mapping[int, Key], ports: Mapping[int, str]) -> str:
+    """Return why there can be no door for an inbound, or ""."""
+    if inbound.no_door:
+        return inbound.no_door
+    if not (inbound.server_names and inbound.door_short_ids):
+        return "it has no server name or no short id that can be used here"
+    if inbound.port in taken:
+        return f"its port is that of key {taken[inbound.port].id}"
+    if ports.get(inbound.port, tag) != tag:
+        return f"{ports[inbound.port]} has its port"
+    if tag in ports.values() and ports.get(inbound.port) != tag:
+        return f"there is another {tag}"
+    return ""
+
+
+def _door(inbound: SharedInbound, tag: str, members: Iterable[Member]) -> Door:
+    return Door(
+        tag=tag,
+        port=inbound.port,
+        target=inbound.target,
+        server_names=inbound.server_names,
+        private_key=inbound.key_pair.private_key,
+        short_ids=inbound.door_short_ids,
+        members=tuple(members),
+        listen=inbound.listen,
+    )
+
+
+def _with_more(door: Door, members: Iterable[Member]) -> Door:
+    new = tuple(member for member in members if member.key_id not in door.by_key)
+    return replace(door, members=(*door.members, *new)) if new else door

@@ -1,0 +1,30 @@
+"""Adds hours of the history up that are long ago, where no sampler does it."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from vpnkeys.domain.errors import Unavailable
+from vpnkeys.service.traffic import TrafficService
+from vpnkeys.worker import Job, Worker
+
+_JOB: Final = Job(
+    name="retention",
+    failing="old hours of the history could not be added up",
+    every_s=3600.0,
+    first_after_s=60.0,
+    back_off_s=(60.0,),
+    late_after_s=3600.0,
+    expected=(Unavailable,),
+)
+
+
+@dataclass(slots=True)
+class Retention:
+    """Does once an hour what the sampler of a server with an Xray does once a day; most times nothing is due."""
+
+    traffic: TrafficService
+    worker: Worker = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the worker; nothing is changed before it starts."""
+        self.worker = Worker(_JOB, self.traffic.fold_history)

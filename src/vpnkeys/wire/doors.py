@@ -1,0 +1,28 @@
+"""Doors: inbounds of another panel that stay, so that the old links of imported keys go on."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vpnkeys.wire.base import Answer, OneOf
+
+
+class Door(Answer):
+    """A door. Its key pair is not shown."""
+
+    tag: Annotated[str, Field(examples=["vpnkeys-door-inbound-443"])]
+    port: Annotated[int, Field(examples=[443])]
+    keys: Annotated[int, Field(description="keys whose old links work now", examples=[120])]
+    imported_keys: Annotated[int, Field(description="keys that came with it", examples=[130])]
+    state: Annotated[
+        str,
+        OneOf("open", "taken", "closing"),
+        Field(description="`taken`: another program has its port; `closing`: closed, and Xray has to confirm it yet"),
+    ]
+    server_names: list[str]
+
+
+class DoorClosed(Answer):
+    """A door that is no more."""
+
+    message: str

@@ -1,0 +1,254 @@
+"""A thousand agents with a hundred keys each: what they cost their control plane, and what a request then takes.
+
+Agents are simulated in a few processes, over real HTTPS (`tests/support/many_agents.py`). VPNKEYS_BENCH_AGENTS is
+another number of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import insert
+from tests.bench.book import Book, Figure, Spread
+from tests.contract.test_store import key
+from tests.support import procfs
+from tests.support.empty_app import EmptyApp
+from tests.support.lean import LeanClient
+from tests.support.many_agents import Totals, Way, _context
+from tests.support.process import REPOSITORY
+from tests.support.service import Service
+from tests.support.target import RealityTarget
+
+from vpnkeys.domain.limits import NO_LIMITS, Limits, Window
+from vpnkeys.domain.nodes import NodeRecord, NodeRef, new_node_token
+from vpnkeys.domain.portpool import PortRange
+from vpnkeys.store.sql.opening import open_migrated
+from vpnkeys.store.sql.rows import node_row, to_row
+from vpnkeys.store.sql.tables import keys, nodes
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+
+AGENTS = int(os.environ.get("VPNKEYS_BENCH_AGENTS", "1000"))
+KEYS_EACH = 100
+PROCESSES = 2
+FIRST_PORT = 20_001
+MEASURED_S = float(os.environ.get("VPNKEYS_BENCH_SECONDS", "60"))
+CREATE_EVERY_S = 0.5
+LIMITS = Limits(expires_at=datetime(2100, 1, 1), traffic_bytes=10**15, traffic_window=Window.MONTH)  # noqa: DTZ001
+"""Every other key has these, which are not reached."""
+KEPT_FOR_S = 15.0
+"""For how long an agent keeps a connection that it does not use."""
+
+
+def seed(url: str) -> list[str]:
+    """Nodes with their keys; the tokens of their agents."""
+    engine, ports, tokens = open_migrated(url), PortRange(FIRST_PORT, FIRST_PORT + 999), []
+    records, rows = [], []
+    for number in range(AGENTS):
+        ref = NodeRef(number + 2, f"node-{number}")
+        digest, token = new_node_token(ref.id)
+        tokens.append(token)
+        record = NodeRecord(ref, "default", 1, None, address="198.51.100.1", ports=ports, public_key="K" * 43)
+        records.append({"id": ref.id, **node_row(replace(record, token_digest=digest))})
+        for port in range(KEYS_EACH):
+            serial = number * KEYS_EACH + port
+            limits = LIMITS if serial % 2 else NO_LIMITS
+            uuid = {"uuid": str(UUID(int=serial)), "id": str(UUID(int=serial + 2**100))}
+            rows.append(
+                to_row(key(serial, **uuid, limits=limits, node=ref, port=FIRST_PORT + port, short_id=f"{serial:016x}"))
+                | {"number": serial + 1}
+            )
+    with engine.connect().execution_options(writes=True, durable=False) as connection, connection.begin():
+        connection.execute(insert(nodes), records)
+        connection.execute(insert(keys), rows)
+    engine.dispose()
+    return tokens
+
+
+@dataclass
+class Fleet:
+    """A control plane, and the processes of its agents."""
+
+    service: Service
+    empty: EmptyApp
+    files: list[Path]
+
+    def said(self) -> list[dict[str, Any]]:
+        """What the processes have come to."""
+        return [json.loads(file.with_suffix(".out").read_text(encoding="utf-8")) for file in self.files]
+
+    def total(self, name: str) -> int:
+        """A number over all processes."""
+        return sum(one[name] for one in self.said())
+
+    def wait_all(self, since: float, most_s: float) -> float:
+        """Wait until each agent was acknowledged after `since`; how long that took."""
+        while time.monotonic() - since < most_s:
+            if min(one["oldest"] for one in self.said()) > since:
+                break
+            time.sleep(0.2)
+        return time.monotonic() - since
+
+
+@pytest.fixture(scope="module")
+def fleet(bench_target: RealityTarget, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """All agents are up."""
+    with ExitStack() as stack:
+        service = Service(bench_target, timeout=180)
+        tokens = seed(f"sqlite:///{service.data_dir / 'vpnkeys.db'}")
+        stack.enter_context(service)
+        service.wait_ready()
+        tls = service.data_dir / "tls"
+        empty = stack.enter_context(EmptyApp(str(tls / "cert.pem"), str(tls / "key.pem")))
+        directory, files, began = tmp_path_factory.mktemp("agents"), [], time.monotonic()
+        for number in range(PROCESSES):
+            mine = tokens[number::PROCESSES]
+            told = {
+                "port": service.address[1],
+                "tokens": mine,
+                "first": number * 1000,
+                "keeps_s": KEPT_FOR_S,
+                "start_within_s": 10,
+            }
+            files.append(directory / f"agents-{number}.json")
+            files[-1].write_text(json.dumps(told), encoding="utf-8")
+            child = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.many_agents", str(files[-1])],
+                stdin=subprocess.PIPE,
+                cwd=REPOSITORY,
+            )
+            stack.callback(child.wait, 20)
+            assert child.stdin is not None
+            stack.callback(child.stdin.close)
+        for file in files:
+            while not file.with_suffix(".out").exists():
+                time.sleep(0.2)
+        found = Fleet(service, empty, files)
+        found.wait_all(began, 300)
+        yield found
+
+
+def timed(act: Callable[[], object]) -> float:
+    """How long it takes, in milliseconds."""
+    began = time.perf_counter()
+    act()
+    return (time.perf_counter() - began) * 1e3
+
+
+def p99(values: list[float]) -> float:
+    """All but one in a hundred are at most so."""
+    return statistics.quantiles(values, n=100, method="inclusive")[98]
+
+
+def test_fleet_at_work(book: Book, fleet: Fleet) -> None:
+    """The processor time of the server for a hundred reports a second, its memory, and requests meanwhile."""
+    creates, pages, bare = list[float](), list[float](), list[float]()
+    with (
+        LeanClient.of(fleet.service) as client,
+        LeanClient.of(fleet.service, (fleet.empty.host, fleet.empty.port)) as nothing,
+    ):
+        page = "/api/keys?limit=100"
+        busy, reports, handshakes, began = (
+            procfs.cpu_s(fleet.service.pid),
+            fleet.total("reports"),
+            fleet.total("handshakes"),
+            time.monotonic(),
+        )
+        number = 0
+        while time.monotonic() - began < MEASURED_S:
+            number += 1
+            body = json.dumps({"name": f"new {number}", "node": f"node-{number * 37 % AGENTS}"}).encode()
+            creates.append(timed(lambda body=body: client.ask("POST", "/api/keys", body)))  # type: ignore[misc]
+            pages.append(timed(lambda: client.ask("GET", page)))
+            bare.append(timed(lambda: nothing.ask("GET", "/")))
+            time.sleep(CREATE_EVERY_S)
+        took = time.monotonic() - began
+        rate = (fleet.total("reports") - reports) / took
+        cores = (procfs.cpu_s(fleet.service.pid) - busy) / took
+        new_connections = (fleet.total("handshakes") - handshakes) / took
+    floor = Spread.of(bare)
+    alone = asyncio.run(_cost_of_posts(fleet.empty, 2000))
+    failures = [one["failures"] for one in fleet.said()]
+    sys.stdout.write(f"\n{rate:.0f} reports/s, {new_connections:.0f} handshakes/s, failures {failures}\n")
+    names = f"{AGENTS} agents"
+    book.add(
+        Figure(
+            f"{names}: cores for 100 reports a second",
+            cores * 100 / rate,
+            "cores",
+            "lower",
+            1,
+            alone * 100,
+            "empty server",
+        )
+    )
+    empty_mb = procfs.resident_mb(fleet.empty.child.pid)
+    book.add(
+        Figure(f"{names}: memory", procfs.resident_mb(fleet.service.pid), "MB", "lower", 300, empty_mb, "empty server")
+    )
+    for what, values, goals in (
+        ("create to acknowledged", creates, (100, 1000)),
+        ("page of 100 keys", pages, (20, None)),
+    ):
+        for label, value, bound, least in (
+            ("p50", statistics.median(values), goals[0], floor.p50),
+            ("p99", p99(values), goals[1], p99(bare)),
+        ):
+            book.add(
+                Figure(f"{names}: {what}, {label}", value, "ms", "lower", bound, least, "empty server", floor.noise)
+            )
+
+
+def test_fleet_comes_back(book: Book, fleet: Fleet) -> None:
+    """The control plane is restarted; until each agent was acknowledged by the new one."""
+    fleet.service.stop()
+    busy_before, began = 0.0, time.monotonic()
+    fleet.service.start()
+    listening = time.monotonic() - began
+    took = fleet.wait_all(began, 300)
+    busy = procfs.cpu_s(fleet.service.pid) - busy_before
+    alone = asyncio.run(_handshakes(fleet.empty, AGENTS))
+    sys.stdout.write(f"\nlistening after {listening:.1f} s; {busy:.1f} s of processor time until all are back\n")
+    book.add(Figure(f"{AGENTS} agents: all back after a restart", took, "s", "lower", 60, alone, "empty server"))
+
+
+async def _cost_of_posts(empty: EmptyApp, count: int) -> float:
+    """Processor seconds of the empty server for one request of a report's size, on a kept connection."""
+    way = Way(empty.port, "127.0.0.1", _context(), Totals(), 60)
+    body = b"x" * 6000
+    request = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    await way.ask(request)
+    before = procfs.cpu_s(empty.child.pid)
+    for _ in range(count):
+        await way.ask(request)
+    await way.end()
+    return (procfs.cpu_s(empty.child.pid) - before) / count
+
+
+async def _handshakes(empty: EmptyApp, count: int) -> float:
+    """Seconds for so many connections with one request each, some at once."""
+    context, turns = _context(), asyncio.Semaphore(20)
+
+    async def one() -> None:
+        async with turns:
+            way = Way(empty.port, "127.0.0.1", context, Totals(), 60)
+            await way.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await way.end()
+
+    began = time.monotonic()
+    await asyncio.gather(*(one() for _ in range(count)))
+    return time.monotonic() - began

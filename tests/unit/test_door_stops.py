@@ -1,0 +1,164 @@
+"""What is stopped is out at the door too, whatever fails meanwhile, and a door that is closed stays closed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.fakes import Connection
+from tests.unit.test_change import Server
+from tests.unit.test_doors import DOOR
+
+from vpnkeys.domain.errors import DoorNotFound, NotWritten, StopPending, XrayUnavailable
+from vpnkeys.domain.key import Key
+from vpnkeys.domain.nodes.door import Door, Member
+from vpnkeys.service.change.doors import DoorService
+from vpnkeys.service.report import Reporter
+
+
+class Guarded(Server):
+    """A server with a door for the keys that it has."""
+
+    def open_door(self, *keys: Key) -> Door:
+        """Store a door for these, which a repair opens."""
+        door = replace(DOOR, members=tuple(Member.of(key, "") for key in keys))
+        with self.store.write() as transaction:
+            transaction.nodes.put_door(door)
+        self.keys.reconciler.reconcile()
+        return door
+
+    def connect_by_door(self, key: Key, address: str = "192.0.2.1") -> Connection | None:
+        """What a customer with the old link gets."""
+        old = replace(key, port=DOOR.port, short_id="ab", sni=DOOR.server_names[0], flow="")
+        return self.node.connect(old, address)
+
+    def inside(self, key: Key) -> Connection:
+        """A customer who is connected by the old link."""
+        connection = self.connect_by_door(key)
+        assert connection is not None
+        return connection
+
+    @property
+    def doors(self) -> DoorService:
+        """The use case."""
+        return DoorService(self.keys.reconciler)
+
+
+@pytest.fixture
+def server() -> Guarded:
+    """Without keys."""
+    return Guarded()
+
+
+def test_a_stop_cuts_one_and_nobody_else(server: Guarded) -> None:
+    """By both links; switched on again he is let in again."""
+    key, other = server.make(), server.make()
+    server.open_door(key, other)
+    by_door, by_port, beside = server.inside(key), server.customer(key), server.inside(other)
+    key = server.switch(key, on=False)
+    assert (by_door.is_open, by_port.is_open, beside.is_open) == (False, False, True)
+    assert server.connect_by_door(key) is None
+    assert server.connect_by_door(other) is not None
+    server.switch(key, on=True)
+    assert server.connect_by_door(key) is not None
+    assert not server.keys.reconciler.compare()[1]
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_stop_that_xray_does_not_answer_is_pending_until_it_is_true(server: Guarded, is_late: bool) -> None:
+    """Also where Xray carries the calls out late, which cut nothing."""
+    key, other = server.make(), server.make()
+    server.open_door(key, other)
+    by_door, beside = server.inside(key), server.inside(other)
+    server.hang(is_late=is_late)
+    for _ in range(2):
+        with pytest.raises(StopPending):
+            server.keys.delete(key.id)
+    server.be_quiet()
+    assert (by_door.is_open, beside.is_open) == (False, True)
+    assert server.connect_by_door(key) is None
+    assert server.keys.delete(key.id) == (key.id,)
+
+
+def test_a_stop_is_not_said_while_a_late_call_may_open_the_door(server: Guarded) -> None:
+    """A start timed out, which adds the door with others in it: their stop waits until it is over."""
+    key, off = server.make(), server.make()
+    server.open_door(key, off)
+    server.switch(off, on=False)
+    server.hang(is_late=True)
+    with pytest.raises(XrayUnavailable):
+        server.switch(off, on=True)
+    server.node.answers = True
+    with pytest.raises(StopPending):
+        server.switch(key, on=False)
+    server.be_quiet()
+    server.switch(key, on=False)
+    assert server.connect_by_door(key) is None
+
+
+def test_a_file_that_cannot_be_written_keeps_nobody_in(server: Guarded) -> None:
+    """The running Xray stops him at the door all the same."""
+    key = server.make()
+    server.open_door(key, server.make())
+    by_door = server.inside(key)
+    server.node.writable = False
+    with pytest.raises(NotWritten):
+        server.switch(key, on=False)
+    assert not by_door.is_open
+    assert server.connect_by_door(key) is None
+
+
+def test_a_door_whose_port_is_taken_keeps_no_key_back(server: Guarded) -> None:
+    """Keys start and stop; it opens when the port is free."""
+    key = server.make()
+    server.node.occupied.add(DOOR.port)
+    server.open_door(key)
+    assert [one.state for one in server.doors.list()] == ["taken"]
+    (issue,) = Reporter(server.keys.reconciler, server.keys.pool).port_issues()
+    assert issue == f"port {DOOR.port} of {DOOR.tag} is taken by another program"
+    key = server.switch(server.switch(key, on=False), on=True)
+    assert server.lets_in(key)
+    assert server.connect_by_door(key) is None
+    server.node.occupied.clear()
+    server.be_quiet()
+    assert server.connect_by_door(key) is not None
+    assert [(one.state, one.keys) for one in server.doors.list()] == [("open", 1)]
+
+
+def test_no_key_gets_the_port_of_a_door(server: Guarded) -> None:
+    """Also while nobody listens there."""
+    key = server.make()
+    port = server.keys.pool.first + 1 if key.port == server.keys.pool.first else server.keys.pool.first
+    with server.store.write() as transaction:
+        transaction.nodes.put_door(replace(DOOR, port=port, members=()))
+    server.keys.reconciler.reconcile()
+    assert not server.keys.changer.snapshot().is_free(port)
+
+
+def test_a_door_is_closed_for_good(server: Guarded) -> None:
+    """All are cut at it, and go on by their own ports."""
+    key = server.make()
+    door = server.open_door(key)
+    by_door, by_port = server.inside(key), server.customer(key)
+    assert server.doors.close(door.tag) == door
+    assert (by_door.is_open, by_port.is_open) == (False, True)
+    assert (server.connect_by_door(key), server.store.doors()) == (None, ())
+    assert not server.keys.reconciler.compare()[1]
+    with pytest.raises(DoorNotFound):
+        server.doors.close(door.tag)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_door_that_xray_does_not_close_is_closed_later(server: Guarded, is_late: bool) -> None:
+    """503 until it is true; a repair does it, and cuts, also after the next start."""
+    key = server.make()
+    door = server.open_door(key)
+    by_door = server.inside(key)
+    server.hang(is_late=is_late)
+    for _ in range(2):
+        with pytest.raises(StopPending):
+            server.doors.close(door.tag)
+    assert [one.state for one in server.doors.list()] == ["closing"]
+    server.be_quiet()
+    assert not by_door.is_open
+    assert (server.connect_by_door(key), server.store.doors()) == (None, ())
