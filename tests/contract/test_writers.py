@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -97,7 +98,32 @@ def test_a_stopped_waiter_holds_the_others_up_for_a_time(
             assert wait_until(lambda: _places(tmp_path) == 3, 30)
         behind.result(30)
         assert _places(tmp_path) == 1
-        waiter.kill()
+
+
+def test_those_who_pass_a_stopped_one_keep_their_order(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process that is stopped in its turn is passed by one after the other, and not by all at once."""
+    monkeypatch.setattr(queue, "STALLED_AFTER_S", 3)
+    inside: list[int] = []
+
+    def take_turn(number: int) -> list[int]:
+        with Writers(str(tmp_path)).turn():
+            inside.append(number)
+            time.sleep(0.2)
+            here = list(inside)
+            inside.remove(number)
+        return here
+
+    with ThreadPoolExecutor(4) as pool, _other(url) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"writes\n"
+        holder.send_signal(signal.SIGSTOP)
+        turns = []
+        for number in range(4):
+            turns.append(pool.submit(take_turn, number))
+            assert wait_until(lambda: _places(tmp_path) == len(turns) + 1, 30)
+        assert [turn.result(30) for turn in turns] == [[0], [1], [2], [3]]
 
 
 def test_it_leaves_no_file(store: SqlStore, tmp_path: Path) -> None:
@@ -124,9 +150,14 @@ def _places(directory: Path) -> int:
     return sum(f":{inode} " in line for line in Path("/proc/locks").read_text(encoding="ascii").splitlines())
 
 
-def _other(url: str) -> subprocess.Popen[bytes]:
-    """A process that takes a turn, says so, and stays in it."""
-    return subprocess.Popen([sys.executable, "-c", _STAY, url], stdout=subprocess.PIPE)
+@contextmanager
+def _other(url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that takes a turn, says so, and stays in it until the block ends."""
+    with subprocess.Popen([sys.executable, "-c", _STAY, url], stdout=subprocess.PIPE) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 _STAY = """

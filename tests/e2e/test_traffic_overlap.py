@@ -6,21 +6,15 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import pytest
 from tests.support.clients import XrayClient
 from tests.support.counting import Load, api_socket, exact_total_bytes, gaps, hourly_bytes, lives, settled_xray_bytes
 from tests.support.keys import Key, link_of, make_key
+from tests.support.samplers import sample_until
 from tests.support.service import Service
 from tests.support.streams import ByteServer
 from tests.support.target import RealityTarget
-
-from vpnkeys.clock import SystemClock
-from vpnkeys.service.traffic import count
-from vpnkeys.store.sql.engine import open_engine
-from vpnkeys.store.sql.store import SqlStore
-from vpnkeys.xray.rpc.counters import XrayCounters
 
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
@@ -48,7 +42,7 @@ class Crowd:
 
     def run(self, seconds: float) -> None:
         """Let them all work; what any of them could not do is an error here."""
-        work: list[Callable[[], None]] = [self._command] * COMMANDS + [self._sample] * THREADS + [self._ask] * 2
+        work: list[Callable[[], None]] = [self._command] * COMMANDS + [self._sample] + [self._ask] * 2
         with ThreadPoolExecutor(len(work)) as pool:
             futures = [pool.submit(one) for one in work]
             self._ending.wait(seconds)
@@ -63,11 +57,8 @@ class Crowd:
             self.samples += 1
 
     def _sample(self) -> None:
-        engine = open_engine(f"sqlite:///{self._service.data_dir / 'vpnkeys.db'}")
-        with closing(SqlStore(engine)) as store, closing(XrayCounters(api_socket(self._service))) as counters:
-            while not self._ending.is_set():
-                count(store, counters, SystemClock())
-                self.samples += 1
+        database = self._service.data_dir / "vpnkeys.db"
+        self.samples += sample_until(self._ending, database, api_socket(self._service), THREADS)
 
     def _ask(self) -> None:
         """Totals never fall."""

@@ -25,7 +25,10 @@ _PAUSE_S = 0.0005
 """The pause between two looks of a process's first waiter, shorter than a write. A blocking lock has no time limit."""
 
 STALLED_AFTER_S = 2.0
-"""How long a writer waits for one and the same writer ahead: so long a stopped process (SIGSTOP) delays the others."""
+"""How long a writer waits for one and the same writer ahead: so long a stopped process (SIGSTOP) delays the others.
+
+For each further one that stands still it waits half as long, so that many of them cost less than twice this time.
+"""
 
 
 class Writers:
@@ -83,20 +86,23 @@ def _take_place(path: str) -> tuple[int, int] | None:
 
 
 def _wait(directory: int, number: int, ends_at: float) -> None:
-    first, since = -1, 0.0
-    while (found := _ahead(directory, number)) is not None:
+    # Who stands still is passed, and only that one: all who leave the queue at once would fight for SQLite's lock.
+    passed, first, since, patience_s = 0, -1, 0.0, STALLED_AFTER_S
+    while passed < number and (found := _ahead(directory, passed, number)) is not None:
         now = time.monotonic()
+        if now > ends_at:
+            return
         if found != first:
             first, since = found, now
-        if now - since > STALLED_AFTER_S or now > ends_at:
-            return
+        elif now - since > patience_s:
+            passed, patience_s = found + 1, patience_s / 2
         time.sleep(_PAUSE_S)
 
 
-def _ahead(directory: int, number: int) -> int | None:
-    """Return the number of the first writer ahead, None when there is none."""
-    # Would a write lock on all bytes below conflict? Only asked, never taken.
-    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, number, 0)
+def _ahead(directory: int, passed: int, number: int) -> int | None:
+    """Return the number of the first writer ahead, from `passed` on; None when there is none."""
+    # Would a write lock on all bytes between conflict? Only asked, never taken.
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, passed, number - passed, 0)
     kind, _, found, _, _ = _FLOCK.unpack(fcntl.fcntl(directory, fcntl.F_OFD_GETLK, asked))
     return None if kind == fcntl.F_UNLCK else found
 
