@@ -9,6 +9,7 @@ from vpnkeys.domain.audit import Record
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.near import Notice
+from vpnkeys.domain.making.placing import Placing
 from vpnkeys.domain.nodes import LOCAL, Join, NodeRecord, Sighting
 from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
@@ -26,6 +27,7 @@ from vpnkeys.domain.traffic import (
     increments,
     merge,
 )
+from vpnkeys.interfaces import Holder
 
 LifeName = tuple[int, str]
 """The id of a node, and an epoch of its Xray."""
@@ -69,6 +71,8 @@ class Tables:
     answers: dict[str, KeptAnswer] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
     stops: dict[tuple[str, int], Stop] = field(default_factory=dict)
+    placing: dict[str, Placing] = field(default_factory=dict)
+    leases: dict[str, Holder] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)

@@ -1,11 +1,14 @@
 """What a FakeStore keeps of nodes."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tests.fake_ledger import Tables
-from vpnkeys.domain.nodes import Join, NodeRecord, Sighting
+from vpnkeys.domain.making.placing import Placing
+from vpnkeys.domain.nodes import Confirmed, Join, NodeRecord, Sighting
 from vpnkeys.domain.nodes.door import Door
+from vpnkeys.interfaces import Holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,53 @@ class FakeNodes:
         if join is None or join.expires_at <= at:
             return None
         self.tables.joins[digest] = replace(join, expires_at=at)  # used
+        if join.node_id in self.tables.sightings:
+            was = self.tables.sightings[join.node_id]
+            self.tables.sightings[join.node_id] = replace(was, confirmed=None)
         return join.node_id
 
+    def place(self, placings: Iterable[Placing]) -> None:
+        """One a key. Raises ValueError when one is placed already."""
+        for one in placings:
+            if one.key.id in self.tables.placing:
+                raise ValueError(f"not new: {one}")
+            self.tables.placing[one.key.id] = one
+            self.tables.revision += 1
+
+    def placings(self) -> tuple[Placing, ...]:
+        """All."""
+        return tuple(self.tables.placing.values())
+
+    def drop_placings(self, key_ids: Collection[str], owner: str | None = None) -> int:
+        """If they are this owner's."""
+        gone = [one for one in self.placings() if one.key.id in key_ids and owner in {None, one.owner}]
+        for one in gone:
+            del self.tables.placing[one.key.id]
+            self.tables.revision += 1
+        return len(gone)
+
+    def is_known(self, answer_hash: str, since: datetime) -> bool:
+        """Answered, or under way."""
+        known = self.tables.answers.get(answer_hash)
+        is_answered = known is not None and known.at >= since
+        return is_answered or any(one.answer_hash == answer_hash for one in self.placings())
+
     def put_sighting(self, node_id: int, sighting: Sighting) -> None:
-        """The last one."""
-        self.tables.sightings[node_id] = sighting
+        """The last one; what was confirmed stays until something else is."""
+        was = self.tables.sightings.get(node_id)
+        confirmed = sighting.confirmed or (None if was is None else was.confirmed)
+        is_silent = was is not None and was.is_silent
+        self.tables.sightings[node_id] = replace(sighting, confirmed=confirmed, is_silent=is_silent)
+
+    def confirmed(self, node_id: int) -> Confirmed | None:
+        """If it did."""
+        was = self.tables.sightings.get(node_id)
+        return None if was is None else was.confirmed
+
+    def put_silent(self, node_id: int, *, is_silent: bool) -> None:
+        """If it was seen."""
+        if node_id in self.tables.sightings:
+            self.tables.sightings[node_id] = replace(self.tables.sightings[node_id], is_silent=is_silent)
 
     def put_door(self, door: Door) -> None:
         """By its tag."""
@@ -62,3 +107,23 @@ class FakeNodes:
     def remove_door(self, tag: str) -> None:
         """If there is one."""
         self.tables.doors.pop(tag, None)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeLeases:
+    """The leases of these tables."""
+
+    tables: Tables
+
+    def holder(self, name: str) -> Holder | None:
+        """If there is one."""
+        return self.tables.leases.get(name)
+
+    def put(self, name: str, owner: str) -> None:
+        """With the next beat."""
+        was = self.tables.leases.get(name)
+        self.tables.leases[name] = Holder(owner, 1 if was is None else was.beat + 1)
+
+    def drop(self, owner: str) -> None:
+        """Those that are theirs."""
+        self.tables.leases = {name: one for name, one in self.tables.leases.items() if one.owner != owner}

@@ -34,8 +34,8 @@ class FakeOutbox:
         self.rows = [row for row in self.rows if row.webhook_id != webhook_id]
 
     def settle(self, delivery: Delivery) -> None:
-        """If it is still there."""
-        self.rows = [delivery if row.id == delivery.id else row for row in self.rows]
+        """If it is still there, and not delivered yet."""
+        self.rows = [delivery if row.id == delivery.id and not row.delivered_at else row for row in self.rows]
 
     def retry_at(self, webhook_id: str, at: datetime) -> None:
         """All that wait."""

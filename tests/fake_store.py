@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tests.fake_ledger import FakeLedger, Tables
-from tests.fake_nodes import FakeNodes
+from tests.fake_nodes import FakeLeases, FakeNodes
 from tests.fake_outbox import FakeOutbox
 from tests.fakes import Steps
 from vpnkeys.domain.actor import current_actor
@@ -24,7 +24,7 @@ from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import NOTHING, Bytes, EpochSample, Gap, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
-from vpnkeys.interfaces import PATIENCE_S
+from vpnkeys.interfaces import PATIENCE_S, ForNodes
 
 
 @dataclass(slots=True)
@@ -104,6 +104,11 @@ class FakeTransaction:
         return FakeNodes(self.tables)
 
     @property
+    def leases(self) -> FakeLeases:
+        """Who does what."""
+        return FakeLeases(self.tables)
+
+    @property
     def outbox(self) -> FakeOutbox:
         """The webhooks."""
         return self.tables.outbox
@@ -174,7 +179,9 @@ class FakeTransaction:
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
         """One a key and node."""
-        self.tables.stops |= {(stop.key_id, stop.node_id): stop for stop in stops}
+        more = {(stop.key_id, stop.node_id): stop for stop in stops}
+        self.tables.stops |= more
+        self.tables.revision += len(more)
 
     def stops(self) -> tuple[Stop, ...]:
         """In any order."""
@@ -183,7 +190,8 @@ class FakeTransaction:
     def drop_stops(self, key_ids: Iterable[str], node_id: int = LOCAL.id) -> None:
         """If there are any."""
         for key_id in key_ids:
-            self.tables.stops.pop((key_id, node_id), None)
+            if self.tables.stops.pop((key_id, node_id), None) is not None:
+                self.tables.revision += 1
 
     def remember(self, answer: KeptAnswer) -> None:
         """Keep an answer."""
@@ -254,6 +262,13 @@ class FakeStore:
         """As last committed."""
         self._answer()
         return digest in self.memory.tables.joins
+
+    def for_nodes(self) -> ForNodes:
+        """As last committed."""
+        self._answer()
+        tables = self.memory.tables
+        keys = FakeTransaction(tables).keys()
+        return ForNodes(tables.revision, keys, tuple(tables.stops.values()), tuple(tables.placing.values()))
 
     def sightings(self, node_id: int | None = None) -> Mapping[int, Sighting]:
         """As last committed."""

@@ -224,9 +224,7 @@ class Crossings(RuleBasedStateMachine):
         keys = plane.keys.list().on(record.ref.id)
         assert {key.id: key.is_active for key in keys} == {key.id: key.is_active for key in node.world.keys.list()}
         assert all(node.lets_in(key) == key.is_active for key in keys)
-        confirmed = plane.board.confirmed(record.ref.id)
-        assert confirmed is not None
-        assert confirmed.number == plane.board.wanted(record.ref.id).number
+        assert plane.board.wanted(record.ref.id).is_had(plane.board.confirmed(record.ref.id))
         assert all(stop.is_confirmed for stop in plane.world.store.stops() if stop.node_id == record.ref.id)
         there = node.world.store
         for key in keys:

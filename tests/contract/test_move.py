@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.limits.near import Notice
+from vpnkeys.domain.making.placing import Placing
 from vpnkeys.domain.nodes import Join, NodeRecord, NodeRef, Sighting
 from vpnkeys.domain.nodes.door import Door, Member
 from vpnkeys.domain.portpool import PortRange
@@ -63,6 +64,8 @@ def fill(url: str) -> None:
         )
         transaction.nodes.put_join(Join("j" * 64, node.ref.id, NOON))
         transaction.nodes.put_sighting(node.ref.id, Sighting(NOON, "1", "2", ("a.test",)))
+        transaction.nodes.place([Placing(replace(ONE, id="placed", node=node.ref), "of one that died")])
+        transaction.leases.put("webhooks", "of one that died")
         ledger = transaction.ledger
         ledger.open_account(TWO.uuid, 2**62)
         for day in range(16):

@@ -102,7 +102,7 @@ class Crossing:
         if self.fate is not Fate.ARRIVES:
             raise _silent()
         wanted = self.to.plane.board.wanted(self._node_id())
-        if wanted.mark == rev and wanted.ticket == ticket:
+        if wanted.is_told(rev, ticket):
             return None
         return Desired.model_validate_json(desired_answer(wanted, rev).model_dump_json())
 
@@ -124,8 +124,9 @@ class Crossing:
         """A report comes in."""
         record = self.to.plane.admin.identify(self.token)
         assert record is not None
-        received = self.to.plane.reports.receive(record, report_of(Report.model_validate_json(sent)))
-        return received_answer(received, token_is_old=False)
+        report = Report.model_validate_json(sent)
+        wanted = self.to.plane.reports.receive(record, report_of(report))
+        return received_answer(wanted, report, token_is_old=False)
 
     def _node_id(self) -> int:
         record = self.to.plane.admin.identify(self.token)

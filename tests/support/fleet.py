@@ -86,9 +86,7 @@ class Agent:
         """What it should have, as it reads it."""
         wanted = self.plane.board.wanted(self.record.ref.id)
         used = self.plane.board.used(wanted.keys, self.plane.world.clock.now())
-        desired = Desired.model_validate_json(desired_answer(wanted, used=used).model_dump_json())
-        self.ticket = desired.ticket
-        return desired
+        return Desired.model_validate_json(desired_answer(wanted, used=used).model_dump_json())
 
     def follow(self) -> None:
         """Apply what it should have, and say so."""
@@ -97,7 +95,7 @@ class Agent:
             applied = Follower(self.world.keys, self.world.enforcer.traffic.usage.forget).apply(self.asks())
             if applied.rev != self.applied.rev:
                 self.world.enforcer.traffic.collect()
-            self.applied = applied
+            self.applied, self.ticket = applied, applied.ticket
             self.report()
 
     def _is_known(self) -> bool:

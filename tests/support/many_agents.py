@@ -182,9 +182,9 @@ class ManyAgent:
         self.totals.reports += 1
         self.acknowledged_at = time.monotonic()
         received = orjson.loads(answer)
-        if received["rev"] == rev and received.get("ticket", self.ticket) != self.ticket:
+        if received["rev"] == rev == self.rev and received.get("ticket", self.ticket) != self.ticket:
+            self.ticket = received["ticket"]
             self.news.set()
-        self.ticket = received.get("ticket", self.ticket)
 
     def _head(self) -> str:
         return f"Host: x\r\nX-API-Key: {self.token}\r\nContent-Type: application/json\r\n"

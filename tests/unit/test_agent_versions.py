@@ -98,9 +98,7 @@ def test_an_agent_without_tickets_confirms_as_before() -> None:
     plane, agent = fleet()
     agent.ticket = ""
     agent.report()
-    confirmed = plane.board.confirmed(agent.record.ref.id)
-    assert confirmed is not None
-    assert confirmed.number == plane.board.wanted(agent.record.ref.id).number
+    assert plane.board.wanted(agent.record.ref.id).is_had(plane.board.confirmed(agent.record.ref.id))
 
 
 def test_an_agent_that_is_too_old_keeps_what_it_has(tmp_path: Path) -> None:

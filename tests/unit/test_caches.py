@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sqlalchemy import Engine, event
@@ -15,6 +16,7 @@ from vpnkeys.service import idempotency
 from vpnkeys.store.sql import schema
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import migrate
+from vpnkeys.store.sql.nodes import placing
 from vpnkeys.store.sql.store import SqlStore
 
 SOURCE = REPOSITORY / "src" / "vpnkeys"
@@ -26,7 +28,8 @@ GUARDED_BY = {
     "api/pages/ui.py:_files": "tests/unit/test_static.py::test_the_pages_are_read_once",
     "domain/inbound.py:_key_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
     "domain/inbound.py:warm_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
-    "service/idempotency.py:_as_json": "tests/unit/test_caches.py::test_the_writer_of_answers_is_built_once",
+    "service/idempotency.py:_as_json": "tests/unit/test_caches.py::test_the_converter_of_keys_is_built_once",
+    "store/sql/nodes/placing.py:_as_json": "tests/unit/test_caches.py::test_the_converter_of_keys_is_built_once",
     "store/sql/schema.py:_own_parts": "tests/unit/test_caches.py::test_a_database_to_compare_with_is_made_once",
     "wire/base.py:_meant": "tests/unit/test_unknown_fields.py::test_twenty_are_ignored_and_each_is_compared_once",
 }
@@ -54,19 +57,20 @@ def test_every_cache_has_a_test() -> None:
         assert f"def {name}(" in (REPOSITORY / file).read_text(encoding="utf-8")
 
 
-def test_the_writer_of_answers_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", [idempotency, placing])
+def test_the_converter_of_keys_is_built_once(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Building it takes a thousand times as long as using it."""
-    idempotency._as_json.cache_clear()
+    module._as_json.cache_clear()
     built: list[object] = []
 
-    def build(kind: object) -> _Adapter:
+    def build(kind: object) -> object:
         built.append(kind)
-        return _Adapter()
+        return object()
 
-    monkeypatch.setattr(idempotency, "TypeAdapter", build)
-    assert (idempotency._dump((KEY,)), idempotency._dump((KEY,))) == ("{}", "{}")
+    monkeypatch.setattr(module, "TypeAdapter", build)
+    assert module._as_json() is module._as_json()
     assert len(built) == 1
-    idempotency._as_json.cache_clear()
+    module._as_json.cache_clear()
 
 
 def test_a_database_to_compare_with_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,12 +89,6 @@ def test_a_database_to_compare_with_is_made_once(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(schema, "migrate", counted)
     assert (schema.foreign_parts(database), schema.foreign_parts(database)) == ([], [])
     assert len(made) == 1
-
-
-class _Adapter:
-    def dump_json(self, _key: object) -> bytes:
-        """Return an empty object."""
-        return b"{}"
 
 
 @pytest.fixture

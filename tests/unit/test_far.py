@@ -25,11 +25,12 @@ from vpnkeys.domain.event import Kind
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
 from vpnkeys.domain.making import Draft
-from vpnkeys.domain.nodes import LOCAL, NodeState, NodeWish
+from vpnkeys.domain.nodes import LOCAL, Confirmed, NodeState, NodeWish
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.webhook import Webhook
 from vpnkeys.service.idempotency import Repeat
-from vpnkeys.service.nodes.board import Board, Confirmed, Wanted
+from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.wanted import Wanted
 from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.rotation import Renewal, rotate
 from vpnkeys.service.selftest import SelfTest

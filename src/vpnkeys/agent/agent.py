@@ -55,7 +55,8 @@ class Agent:
     reporting: Worker = field(init=False)
     _kept: Desired | None = field(default=None, init=False)
     _stored: Stored = field(default_factory=Stored, init=False)
-    _ticket: str = field(default=_NO_TICKET, init=False)
+    _told: tuple[str, str] = field(default=("", _NO_TICKET), init=False)
+    """What the node should have when a control plane said so last, and the ticket with it."""
 
     def __post_init__(self) -> None:
         """Make the workers; nothing is asked before they start."""
@@ -110,13 +111,13 @@ class Agent:
             self.applied = applied
             _log.info("the node has what it should: %d keys, %d failed", len(kept.keys), len(self.applied.failed))
             self.reporting.wake()
-        wanted = self.plane.desired(self.applied.rev, self._ticket)
+        wanted = self.plane.desired(self.applied.rev, self._ticket_of(self.applied))
         self.reporting.wake()  # it may be waiting after a failure, and the control plane answers
         if wanted is None or self.following.is_stopping:
             return None
         if wanted.needs > LEVEL:
             raise AgentTooOld
-        self._ticket = wanted.ticket or _NO_TICKET
+        self._told = wanted.rev, wanted.ticket
         if wanted.rev == self.applied.rev:
             return None
         self.desired.write(wanted)
@@ -134,7 +135,7 @@ class Agent:
             token_is_old = received.token_is_old
             self._stored.note(part)
             is_old = received.rev == report.rev and received.ticket not in {"", report.ticket}
-            self._ticket = received.ticket or _NO_TICKET
+            self._told = received.rev, received.ticket
         following = self.following.status()
         if following is not None and following.failing_for_s is not None:
             # The control plane answers, and takes this node for one that follows from now on.
@@ -157,7 +158,6 @@ class Agent:
 
     def _report(self) -> Report:
         """Return what a report says beside counters."""
-        ticket = self._ticket  # before what is applied: that must not be older than the ticket
         applied, keys, online = self.applied, self.server.keys, dict[str, int]()
         with suppress(Unavailable):
             online = self.server.traffic.online_by_key(keys.list())
@@ -170,5 +170,10 @@ class Agent:
             cpu_share=self.server.overview.cpu_share,
             version=__version__,
             xray_version=self.server.xray_version,
-            ticket=ticket,
+            ticket=self._ticket_of(applied),
         )
+
+    def _ticket_of(self, applied: Applied) -> str:
+        """Return the newest ticket with which the node was told to have what it has."""
+        rev, ticket = self._told
+        return (ticket if rev == applied.rev else applied.ticket) or _NO_TICKET

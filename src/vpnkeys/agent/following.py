@@ -22,10 +22,11 @@ _OF_ONE_KEY: Final = (XrayRefused, Rejected)
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a node has: the mark of what it was wanted to have, with a code for each key that did not start."""
+    """What a node has: mark and ticket of what it was wanted to have, and a code for each key that did not start."""
 
     rev: str = ""
     failed: dict[str, str] = field(default_factory=dict)
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Follower:
         others = {key.id for key in stops.last_keys() if key.serves} | failed.keys()
         if any(stop.key_id not in others for stop in stops.unconfirmed()):
             raise StopPending("Xray has not confirmed yet that all keys have stopped that should have.")
-        return Applied(desired.rev, failed)
+        return Applied(desired.rev, failed, desired.ticket)
 
     def _change(self, decide: Callable[[Snapshot], KeyChanges]) -> None:
         changes = self.keys.change_here(decide)

@@ -7,7 +7,7 @@ from functools import partial
 
 from vpnkeys.bootstrap.certificate import Issuing, build_issuing
 from vpnkeys.bootstrap.node import NodeQuestions, build_guard, build_node, build_watch, xray_command
-from vpnkeys.bootstrap.parts import identity_of, node_watch_of, reload_key_pair, subscriptions_of
+from vpnkeys.bootstrap.parts import identity_of, lease, node_workers, reload_key_pair, subscriptions_of
 from vpnkeys.bootstrap.server import Server
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
@@ -33,6 +33,7 @@ from vpnkeys.service.limits.quotas import QuotaWatch
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.elsewhere import Elsewhere
 from vpnkeys.service.nodes.limits import FarLimits
+from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.restarts import Restarts
@@ -107,7 +108,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
         tokens=TokenService(reconciler.store, clock, api_key_hash.matches),
         subscriptions=subscriptions_of(settings, reconciler, clock, served),
         webhooks=WebhookService(reconciler.store, clock, post),
-        sender=Sender(reconciler.store, post, clock),
+        sender=Sender(reconciler.store, post, clock, turn=lease(core.elsewhere.board, "webhooks")),
         new_api_key=new_api_key,
         certificate=served,
         issuing=issuing,
@@ -173,8 +174,8 @@ def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
 
     They are in order: each may use those before it, and all use Xray, which starts first and ends last.
     """
-    server.monitor.problems = server.health.codes
-    node_watch = node_watch_of(server.elsewhere.board, server.keys.clock, server.far_limits.worker)
+    server.monitor.problems, board = server.health.codes, server.elsewhere.board
+    node_watch = NodeWatch(board, server.keys.clock, lease(board, "nodes"))
     server.health.silent_nodes = node_watch.silent
     every_s = server.settings.traffic_interval_s
     sampler = (Sampler(server.traffic, every_s).worker,) if every_s > 0 else ()
@@ -188,8 +189,7 @@ def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
         server.connections.worker,
         server.enforcer.worker,
         server.quotas.worker,
-        server.far_limits.worker,
-        node_watch.worker,
+        *node_workers(server.settings, board, server.far_limits, node_watch),
         server.drift.worker,
         server.overview.worker,
         server.daily_backup.worker,

@@ -1,6 +1,7 @@
 """Constructs what a server has with a node and without one."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +10,19 @@ from vpnkeys.domain.errors import ConfigUnwritable, KeyPairDamaged
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.operator import Operator
 from vpnkeys.domain.reality import KeyPair
-from vpnkeys.interfaces import Clock
 from vpnkeys.rundir import run_dir
 from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.lease import Lease, Turn
+from vpnkeys.service.nodes.leftover import LeftOver
+from vpnkeys.service.nodes.limits import FarLimits
+from vpnkeys.service.nodes.news import DatabaseWatch
 from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.subscriptions import SubscriptionService
 from vpnkeys.settings import Settings, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.store.files.secrets import REALITY_FILE, load_key_pair, save_key_pair
+from vpnkeys.store.sql.opening import listener_of
 from vpnkeys.worker import Worker
 
 _SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
@@ -73,14 +78,28 @@ def reload_key_pair(data_dir: Path, reconciler: Reconciler) -> None:
     reconciler.site = replace(site, private_key=pair.private_key, public_key=pair.public_key)
 
 
-def node_watch_of(board: Board, clock: Clock, limits: Worker) -> NodeWatch:
-    """Return what watches nodes elsewhere; it and the worker of their limits sleep until there is one."""
-    watch = NodeWatch(board, clock)
+def node_workers(settings: Settings, board: Board, limits: FarLimits, watch: NodeWatch) -> tuple[Worker, ...]:
+    """Return the workers of nodes elsewhere, in order: each may use those before it. They sleep until there is one."""
+    left_over = LeftOver(board, time.monotonic, lease(board, "placing"))
+    workers = limits.worker, *_watching(settings, board), left_over.worker
 
-    # Each sleeps until it is woken, so both are.
+    # Each sleeps until it is woken, so all are.
     def look() -> None:
-        limits.wake()
+        for worker in workers:
+            worker.wake()
         watch.look_soon()
 
     board.on_made = look
-    return watch
+    return (*workers, watch.worker)
+
+
+def _watching(settings: Settings, board: Board) -> tuple[Worker, ...]:
+    """Return the worker that notices what other servers do, where they can share the database."""
+    if not board.store.is_remote:
+        return ()
+    return (DatabaseWatch(board, listener_of(settings.database_url)).worker,)
+
+
+def lease(board: Board, name: str) -> Turn:
+    """Return whether it is this server's turn to do what one of those does that share the database."""
+    return Lease(name, board.store, board.owner).is_mine

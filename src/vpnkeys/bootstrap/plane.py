@@ -7,7 +7,7 @@ from functools import partial
 
 from vpnkeys.bootstrap.certificate import Issuing, build_issuing
 from vpnkeys.bootstrap.node import build_watch
-from vpnkeys.bootstrap.parts import identity_of, node_watch_of, reload_key_pair, subscriptions_of
+from vpnkeys.bootstrap.parts import identity_of, lease, node_workers, reload_key_pair, subscriptions_of
 from vpnkeys.bootstrap.webhook_client import LazyWebhookClient
 from vpnkeys.clock import SystemClock
 from vpnkeys.domain.errors import StartRefused
@@ -30,8 +30,10 @@ from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.nodes.absent import AbsentNode, AbsentProcess
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.elsewhere import Elsewhere
+from vpnkeys.service.nodes.lease import release_all
 from vpnkeys.service.nodes.limits import FarLimits
 from vpnkeys.service.nodes.retention import Retention
+from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.restarts import Restarts
@@ -86,6 +88,7 @@ class ControlPlane:
     def stop(self) -> None:
         """Stop its workers, and release everything."""
         self.workers.stop()
+        release_all(self.reconciler.store, self.elsewhere.board.owner)
         self.reconciler.store.close()
         self.lock.close()  # last: the next server may open this data directory from here on
 
@@ -104,6 +107,7 @@ def build_plane(settings: Settings, *, start_empty: bool = False) -> ControlPlan
     store, clock, reconciler = core.store, SystemClock(), core.reconciler
     post, issuing, served = LazyWebhookClient(), build_issuing(settings), certificate(settings)
     keys = KeyService(core.changer, settings.port_range, core.elsewhere)
+    board = core.elsewhere.board
     reporter, workers, drift = Reporter(reconciler, settings.port_range), Workers(), DriftWatch(reconciler)
     backups = DailyBackup(settings, lambda: bool(store.keys()))
     questions = Questions(None, partial(_facts, settings, backups, served, issuing), store, clock)
@@ -117,7 +121,7 @@ def build_plane(settings: Settings, *, start_empty: bool = False) -> ControlPlan
         reporter=reporter,
         system=_system_of(settings, core.changer, reporter, core.traffic),
         elsewhere=core.elsewhere,
-        far_limits=FarLimits(core.elsewhere.board, clock),
+        far_limits=FarLimits(board, clock),
         enforcer=Enforcer(keys, core.traffic),
         reconciler=reconciler,
         health=health,
@@ -134,7 +138,7 @@ def build_plane(settings: Settings, *, start_empty: bool = False) -> ControlPlan
         overview=OverviewKeeper(settings.data_dir, store, backups, served, clock),
         workers=workers,
     )
-    _add_workers(plane, Sender(store, post, clock))
+    _add_workers(plane, Sender(store, post, clock, turn=lease(board, "webhooks")))
     return plane
 
 
@@ -188,12 +192,12 @@ def _system_of(settings: Settings, changer: KeyChanger, reporter: Reporter, traf
 
 def _add_workers(plane: ControlPlane, sender: Sender) -> None:
     """Let `/health` have the silent nodes, and add the workers: in order, as each may use those before it."""
-    node_watch = node_watch_of(plane.elsewhere.board, plane.keys.clock, plane.far_limits.worker)
+    board = plane.elsewhere.board
+    node_watch = NodeWatch(board, plane.keys.clock, lease(board, "nodes"))
     plane.health.silent_nodes = node_watch.silent
     plane.workers.add(
-        plane.far_limits.worker,
-        node_watch.worker,
-        Retention(plane.traffic).worker,
+        *node_workers(plane.settings, board, plane.far_limits, node_watch),
+        Retention(plane.traffic, lease(board, "retention")).worker,
         plane.overview.worker,
         plane.daily_backup.worker,
         reserve_keeper(plane.settings.data_dir, FileStopJournal(plane.settings.data_dir)),

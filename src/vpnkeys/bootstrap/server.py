@@ -19,6 +19,7 @@ from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.limits.quotas import QuotaWatch
 from vpnkeys.service.limits.striking import enforce_before_start
 from vpnkeys.service.nodes.elsewhere import Elsewhere
+from vpnkeys.service.nodes.lease import release_all
 from vpnkeys.service.nodes.limits import FarLimits
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
@@ -96,6 +97,7 @@ class Server:
     def stop(self) -> None:
         """Take the last sample, end Xray unless it is a unit of its own, and release everything."""
         self.workers.stop()  # first: a worker could change Xray or the database after the last sample
+        release_all(self.reconciler.store, self.elsewhere.board.owner)
         self.reconciler.write_stops()
         if self.process.outlives_us:
             self._leave_xray()

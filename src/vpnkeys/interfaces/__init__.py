@@ -2,9 +2,10 @@
 
 from vpnkeys.interfaces.clock import Clock
 from vpnkeys.interfaces.journal import HeldStops, Holds, NoJournal, StopJournal
+from vpnkeys.interfaces.leases import Holder, Leases
 from vpnkeys.interfaces.ledger import Ledger
 from vpnkeys.interfaces.node import Counters, Host, Node
-from vpnkeys.interfaces.nodes import NodeBook
+from vpnkeys.interfaces.nodes import ForNodes, NodeBook
 from vpnkeys.interfaces.outbox import Outbox
 from vpnkeys.interfaces.store import BRIEFLY_S, PATIENCE_S, Store, Transaction
 
@@ -13,9 +14,12 @@ __all__ = [
     "PATIENCE_S",
     "Clock",
     "Counters",
+    "ForNodes",
     "HeldStops",
+    "Holder",
     "Holds",
     "Host",
+    "Leases",
     "Ledger",
     "NoJournal",
     "Node",

@@ -16,8 +16,9 @@ from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Bytes, EpochSample, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
+from vpnkeys.interfaces.leases import Leases
 from vpnkeys.interfaces.ledger import Ledger
-from vpnkeys.interfaces.nodes import NodeBook
+from vpnkeys.interfaces.nodes import ForNodes, NodeBook
 from vpnkeys.interfaces.outbox import Outbox
 
 PATIENCE_S: Final = 5.0
@@ -66,6 +67,11 @@ class Transaction(Protocol):
     @property
     def outbox(self) -> Outbox:
         """Return the webhooks and their deliveries."""
+        ...
+
+    @property
+    def leases(self) -> Leases:
+        """Return who of several servers does what."""
         ...
 
     @property
@@ -182,6 +188,10 @@ class Store(Protocol):
 
     def knows_join(self, digest: str) -> bool:
         """Return whether there was ever a join with this digest, be it used or expired, of a node that is there."""
+        ...
+
+    def for_nodes(self) -> ForNodes:
+        """Return what nodes elsewhere should have, of one moment. Raises StoreUnavailable."""
         ...
 
     def sightings(self, node_id: int | None = None) -> Mapping[int, Sighting]:

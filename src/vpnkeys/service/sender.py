@@ -46,8 +46,11 @@ class Sender:
     post: SendWebhook
     clock: Clock
     chance: Callable[[], float] = random.random
+    turn: Callable[[], bool] = lambda: True
+    """Returns whether this server sends, of several that share a database. Raises Unavailable."""
     worker: AsyncWorker = field(init=False)
     _under_way: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _has_turn: bool = field(default=True, init=False)
     _pruned_at: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +68,8 @@ class Sender:
             if delivery is None or not delivery.is_due(self.clock.now()):
                 return
             await self._asked(self._settle, await self._try(webhook, delivery))
+            if not self._has_turn:
+                return  # another server goes on
 
     async def _asked(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the database says; one elsewhere is asked in a thread, as no event loop may wait for it."""
@@ -106,7 +111,9 @@ class Sender:
         Raises the first error of the tasks that ended since the last look, after the others have started.
         """
         failures = self._take_failures()
-        active = [webhook.id for webhook in await self._asked(self.store.webhooks) if webhook.is_active]
+        self._has_turn = await self._asked(self.turn)
+        webhooks = await self._asked(self.store.webhooks) if self._has_turn else ()
+        active = [webhook.id for webhook in webhooks if webhook.is_active]
         for webhook_id in active:
             # One task a webhook, because two would send its events out of order.
             if webhook_id in self._under_way:

@@ -79,7 +79,7 @@ class WantedKey(_Said):
 class Desired(_Said):
     """What a node should have: all of it. `rev` names exactly this; an agent that has it already gets no keys.
 
-    `ticket` names this moment of the control plane: a node may have to have the same again, after something else.
+    `ticket` names a moment at which it should have this: a node may have to have the same again, after something else.
     An agent whose `LEVEL` is below `needs` would do some of it wrong.
     """
 
@@ -102,8 +102,8 @@ class Report(_Said):
     """What a node has. `now` is its clock, by which the times in it are converted.
 
     `rev` is that of the last `Desired` that was applied, and `failed` has a code for each of its keys that did not
-    start. `ticket` is the newest that the agent has heard; empty of an agent that does not know of them. Counters that
-    are left out are as they were said to be.
+    start. `ticket` is the newest with which a control plane has named this `rev`; empty of an agent that does not know
+    of them. Counters that are left out are as they were said to be.
     """
 
     rev: Annotated[str, Field(max_length=64)] = ""
@@ -119,7 +119,7 @@ class Report(_Said):
 
 
 class Received(_Said):
-    """The answer to a report, which is stored now: what the node should have, and the present ticket.
+    """The answer to a report, which is stored now: what the node should have, and the ticket with it.
 
     `token_is_old`: the agent should ask for a new one.
     """

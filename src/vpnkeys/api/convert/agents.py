@@ -10,8 +10,9 @@ from vpnkeys.domain.errors import InvalidChoice
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.nodes import NodeRecord, Sighting
 from vpnkeys.domain.reality import KeyPair
-from vpnkeys.service.nodes.board import Used, Wanted
+from vpnkeys.service.nodes.board import Used
 from vpnkeys.service.nodes.reports import NodeReported, life_of
+from vpnkeys.service.nodes.wanted import Wanted
 from vpnkeys.wire import agents as wire
 
 _NOTHING: Final[Mapping[str, Used]] = MappingProxyType({})
@@ -26,9 +27,9 @@ def desired_answer(wanted: Wanted, has: str = "", used: Mapping[str, Used] = _NO
     return wire.Desired(rev=wanted.mark, keys=keys, ticket=wanted.ticket)
 
 
-def received_answer(wanted: Wanted, *, token_is_old: bool) -> wire.Received:
-    """Return the answer to a report."""
-    return wire.Received(rev=wanted.mark, ticket=wanted.ticket, token_is_old=token_is_old)
+def received_answer(wanted: Wanted, sent: wire.Report, *, token_is_old: bool) -> wire.Received:
+    """Return the answer to a report; it has the ticket that was sent while the agent needs no other one."""
+    return wire.Received(rev=wanted.mark, ticket=wanted.ticket_for(sent.rev, sent.ticket), token_is_old=token_is_old)
 
 
 def _wanted_key(key: Key, used: Used | None) -> wire.WantedKey:

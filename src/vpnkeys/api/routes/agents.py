@@ -59,12 +59,12 @@ async def get_desired(  # noqa: PLR0913, PLR0917 - one for each parameter
 ) -> Response:
     """Return what the node should have as soon as that is not `rev` any more; 204 when it stayed so.
 
-    An agent that knows of tickets is also answered when it has not heard of the present one.
+    An agent that knows of tickets is also answered when it has none that says so much.
     """
     node = _recognised(request.scope, fleet, access)
     ends_at = time.monotonic() + wait_s
     with access.shares.taken("/agent/desired", node.ref.name, _MOST_AT_ONCE):
-        while (wanted := fleet.board.wanted(node.ref.id)).mark == rev and ticket in {"", wanted.ticket}:
+        while (wanted := fleet.board.wanted(node.ref.id)).is_told(rev, ticket):
             left_s = ends_at - time.monotonic()
             if left_s <= 0 or news.has_ended:
                 return Response(status_code=204)
@@ -80,7 +80,7 @@ async def report(sent: Report, request: Request, fleet: FleetDep, access: Access
     """Store what an agent reports of its node."""
     node = _recognised(request.scope, fleet, access)
     wanted = await Pool.AGENTS.run(fleet.reports.receive, node, report_of(sent))
-    return received_answer(wanted, token_is_old=fleet.admin.is_old(node))
+    return received_answer(wanted, sent, token_is_old=fleet.admin.is_old(node))
 
 
 @router.post("/token")

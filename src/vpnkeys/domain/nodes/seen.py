@@ -1,6 +1,7 @@
 """When nodes were last heard of, and what that says of them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,13 +12,31 @@ SILENT_AFTER: Final = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What an agent has said that its node has, by the mark of exactly these keys.
+
+    It has all that was wanted at this revision of the database. `failed` has a code for each key that did not start.
+    """
+
+    mark: str
+    revision: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
-    """What a node's agent said of itself in its last report, which came in `at` (UTC, without an offset)."""
+    """What a node's agent said of itself in its last report, which came in `at` (UTC, without an offset).
+
+    `confirmed` is the last that it has confirmed; stored as None it leaves what was confirmed before. `is_silent`
+    says whether webhooks were notified of its silence; a report leaves that as it is.
+    """
 
     at: datetime
     version: str
     xray_version: str
     names: tuple[str, ...]
+    confirmed: Confirmed | None = None
+    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

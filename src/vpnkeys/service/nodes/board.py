@@ -1,41 +1,27 @@
 """Knows what each node elsewhere should have, and what its agent has confirmed."""
 
-import hashlib
+import logging
 import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import count
 from threading import Condition, RLock
 from typing import Final, NamedTuple
 
-from vpnkeys.domain.change import Stop
-from vpnkeys.domain.key import ID, Key, Keys, windows_of
-from vpnkeys.domain.limits import Status
-from vpnkeys.domain.nodes import LOCAL, NodeRef
-from vpnkeys.interfaces import Store
+from vpnkeys.domain.change import ANSWERS_KEPT_FOR, KeptAnswer, Snapshot
+from vpnkeys.domain.errors import KeysChangedMeanwhile, StoreUnavailable
+from vpnkeys.domain.key import Key, Keys, windows_of
+from vpnkeys.domain.making.placing import Placing
+from vpnkeys.domain.nodes import LOCAL, Confirmed, NodeRef, Sighting
+from vpnkeys.interfaces import BRIEFLY_S, Store, Transaction
+from vpnkeys.service.nodes.wanted import Wanted, leaving, mark_of
 from vpnkeys.worker import NEVER
 
-_MARKS_KNOWN: Final = 20
+_log = logging.getLogger(__name__)
+
 _REST_S: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a node should have. `mark` names exactly these keys, `number` grows with each change of them.
-
-    `ticket` is the number with what tells this server's life from others. `revision` is that of the database when the
-    node was first wanted to have this.
-    """
-
-    keys: Keys
-    mark: str
-    number: int
-    revision: int
-    since: float
-    ticket: str
+_MEANWHILE: Final = "Another change of keys is under way on this node. Nothing was changed; try again."
 
 
 class Used(NamedTuple):
@@ -45,23 +31,13 @@ class Used(NamedTuple):
     since: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """What an agent has said that its node has; `failed` has a code for each key that did not start."""
-
-    number: int
-    revision: int
-    failed: Mapping[str, str] = field(default_factory=dict)
-
-
 @dataclass(slots=True)
 class _Known:
-    """What the board knows of one node; `marks` are those of what it should have and had to have, oldest first."""
+    """What the board knows of one node. `is_first`: what it wants is what it wanted at this process's first look."""
 
     wanted: Wanted | None = None
-    placing: dict[str, Key] = field(default_factory=dict)
+    is_first: bool = True
     confirmed: Confirmed | None = None
-    marks: deque[tuple[str, Confirmed]] = field(default_factory=lambda: deque(maxlen=_MARKS_KNOWN))
     taken: set[int] = field(default_factory=set)
 
 
@@ -69,21 +45,22 @@ class _Known:
 class Board:
     """Compares what nodes should have with what they confirm, and lets those wait who asked for a change.
 
-    Keys that are being placed are in no table: until their node has confirmed them they are wanted here alone, so that
-    a server that ends meanwhile leaves nothing to be undone: what it wants next is without them.
+    Keys that are being placed are in a table of their own: until their node has confirmed them they are wanted there
+    alone. So every control plane tells the same to agents; what one that died has left there is taken back.
     """
 
     store: Store
     monotonic: Callable[[], float] = time.monotonic
+    owner: str = field(default_factory=lambda: secrets.token_hex(16))
+    """Names this process among all that place keys."""
     deciding: RLock = field(default_factory=RLock, init=False)
     """Held while a change of keys elsewhere is decided on and stored, and never while an agent is waited for."""
     on_news: Callable[[int], None] = field(default=lambda _node_id: None, init=False)
     """Called with the id of a node for which there may be something new."""
     on_made: Callable[[], object] = field(default=lambda: None, init=False)
     """Called when a node was made: what sleeps while there is no other node has to look again."""
-    _life: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _known: dict[int, _Known] = field(default_factory=dict, init=False)
+    _mine: set[tuple[str, int]] = field(default_factory=set, init=False)
     _changed: Condition = field(default_factory=Condition, init=False)
 
     def has_others(self) -> bool:
@@ -97,22 +74,28 @@ class Board:
 
     def wanted(self, node_id: int) -> Wanted:
         """Return what a node should have now. Raises StoreUnavailable."""
-        revision, every = self.store.revision(), Keys.of(self.store.keys())
-        stored, leaving = every.by_node().get(node_id, Keys()), _leaving(node_id, every, self.store.stops())
+        now, known = self.store.for_nodes(), self._known.get(node_id)
+        if known is not None and known.wanted is not None and known.wanted.looked > now.revision:
+            now = self.store.for_nodes()  # another thread has looked since
+        every = Keys.of(now.keys)
+        more = leaving(node_id, every, now.stops) | {
+            one.key.id: one.key for one in now.placings if one.key.node.id == node_id
+        }
+        stored = every.by_node().get(node_id, Keys())
+        keys = stored.changed((), more.values()) if more else stored
         with self._changed:
             known = self._of(node_id)
-            more = {**leaving, **known.placing}
-            keys = stored.changed((), more.values()) if more else stored
             was = known.wanted
             if was is not None and was.keys == keys:
-                return was
+                known.wanted = was.again(keys, now.revision)
+                return known.wanted
             mark = mark_of(keys)
-            if was is not None and was.mark == mark:
-                number, revision, since = was.number, was.revision, was.since  # a name or a note
+            if was is not None and was.mark == mark:  # a name or a note
+                known.wanted = was.again(keys, now.revision)
             else:
-                number, since = next(self._numbers), self.monotonic()
-            known.wanted = Wanted(keys, mark, number, revision, since, f"{self._life}.{number}")
-            known.marks.append((mark, Confirmed(number, revision)))
+                known.is_first = was is None
+                known.wanted = Wanted(keys, mark, now.revision, now.revision, self.monotonic())
+                self._begin_earlier(known)
             return known.wanted
 
     def used(self, keys: Iterable[Key], now: datetime) -> dict[str, Used]:
@@ -121,13 +104,32 @@ class Board:
         used = self.store.used_bytes(since) if since else {}
         return {account: Used(used.get(account, 0), at) for account, at in since.items()}
 
-    def place(self, node_id: int, keys: Collection[Key]) -> Wanted:
+    def place(
+        self, node_id: int, keys: Collection[Key], decided: Snapshot | None = None, answer: KeptAnswer | None = None
+    ) -> Wanted:
         """Want keys on a node that the database does not have so, or not yet; return what the node should have now.
 
-        Raises StoreUnavailable.
+        Raises KeysChangedMeanwhile when the node's keys are not those of `decided`, the snapshot that this follows
+        from, when one of the keys is being placed already, or a request with this Idempotency-Key was answered or is
+        carried out; and StoreUnavailable.
         """
-        with self._changed:
-            self._of(node_id).placing.update((key.id, key) for key in keys)
+        if keys:
+            places = _places(keys)
+            with self._changed:
+                if places & self._mine:
+                    raise KeysChangedMeanwhile(_MEANWHILE)
+                self._mine |= places
+            try:
+                # Not durable: nothing is lost with it.
+                with self.store.write(durable=False) as transaction:
+                    if left := _refuse_conflict(transaction, node_id, keys, decided):
+                        transaction.nodes.drop_placings(left)
+                    refuse_known(transaction, answer)
+                    hashed = "" if answer is None else answer.key_hash
+                    transaction.nodes.place(Placing(key, self._owner_at(node_id), hashed) for key in keys)
+            except BaseException:
+                self.have_placed(keys)
+                raise
         try:
             wanted = self.wanted(node_id)
         except BaseException:
@@ -136,17 +138,51 @@ class Board:
         self.on_news(node_id)
         return wanted
 
+    def take(self, transaction: Transaction, node_id: int, keys: Collection[Key]) -> None:
+        """Stop placing keys, as this transaction stores them. Raises KeysChangedMeanwhile when they were taken back."""
+        ids = {key.id for key in keys}
+        if ids and transaction.nodes.drop_placings(ids, self._owner_at(node_id)) != len(ids):
+            raise KeysChangedMeanwhile(_MEANWHILE)
+
     def withdraw(self, node_id: int, keys: Iterable[Key]) -> None:
-        """Want these keys as the database has them."""
+        """Want those of these keys as the database has them that are still being placed.
+
+        Where the database does not take that, they are taken back later (`service/nodes/leftover.py`).
+        """
         with self._changed:
-            for key in keys:
-                self._of(node_id).placing.pop(key.id, None)
+            gone = [key for key in keys if (key.id, node_id) in self._mine]
+        if not gone:
+            return
+        try:
+            with self.store.write(durable=False, patience_s=BRIEFLY_S) as transaction:
+                transaction.nodes.drop_placings({key.id for key in gone}, self._owner_at(node_id))
+        except StoreUnavailable as error:
+            _log.warning("%d keys that were not placed are taken back later: %s", len(gone), error)
+        finally:
+            self.have_placed(gone)
         self.on_news(node_id)
 
-    def placing(self, node_id: int) -> tuple[Key, ...]:
-        """Return the keys that are being placed on a node."""
+    def have_placed(self, keys: Iterable[Key]) -> None:
+        """Note that keys are not being placed any more by this process."""
         with self._changed:
-            return tuple(self._of(node_id).placing.values())
+            self._mine -= _places(keys)
+
+    def is_placing(self, placing: Placing) -> bool:
+        """Return whether this process waits for the node of a key that is being placed."""
+        with self._changed:
+            return self.is_ours(placing.owner) and not self._mine.isdisjoint(_places([placing.key]))
+
+    def is_ours(self, owner: str) -> bool:
+        """Return whether what has this owner was placed by this process."""
+        return owner.startswith(self.owner)
+
+    def _owner_at(self, node_id: int) -> str:
+        """Return the owner of what this process places on a node: while a key moves, changes of it may meet."""
+        return f"{self.owner}:{node_id}"
+
+    def placing(self, node_id: int) -> tuple[Key, ...]:
+        """Return the keys that are being placed on a node. Raises StoreUnavailable."""
+        return tuple(one.key for one in self.store.for_nodes().placings if one.key.node.id == node_id)
 
     def is_taken(self, node_id: int, port: int) -> bool:
         """Return whether a key did not start on this port of a node, because another program has it."""
@@ -158,84 +194,100 @@ class Board:
         with self._changed:
             self._of(node_id).taken.add(port)
 
-    def confirm(self, node_id: int, mark: str, failed: Mapping[str, str], ticket: str = "") -> None:
-        """Note what a node has, by the mark of what it was wanted to have, and the newest ticket that its agent knew.
-
-        What is wanted may have come back to what it was. What was said before that says nothing of now, however late
-        it comes in: the node may have had something else meanwhile. An empty ticket is of an agent that has none.
-        """
+    def confirm(self, node_id: int, found: Confirmed) -> None:
+        """Note what a node has confirmed, unless it has confirmed something newer."""
         with self._changed:
-            known, newest = self._of(node_id), self._number_in(ticket)
-            fitting = (one for named, one in reversed(known.marks) if named == mark)
-            found = next((one for one in fitting if newest is None or one.number <= newest), None)
+            known = self._of(node_id)
             was = known.confirmed
-            if found is not None and (newest is None or was is None or was.number <= found.number):
-                known.confirmed = replace(found, failed=failed)
+            # A database that was put back to what it was begins with earlier revisions again.
+            is_put_back = was is not None and known.wanted is not None and was.revision > known.wanted.looked
+            if was is None or found.revision >= was.revision or is_put_back:
+                known.confirmed = found
+                self._begin_earlier(known)
                 self._changed.notify_all()
 
     def confirmed(self, node_id: int) -> Confirmed | None:
-        """Return what a node has confirmed last; None when nothing is known since the start of the server."""
+        """Return what a node has confirmed last; None when it never did. Raises StoreUnavailable.
+
+        Ask for this before `wanted`: what is only stored yet may say that the same was wanted earlier.
+        """
         with self._changed:
-            return self._of(node_id).confirmed
+            found = self._of(node_id).confirmed
+        return self._note_stored(node_id, self.store.sightings(node_id).get(node_id)) if found is None else found
 
     def wait_for(self, node_id: int, wanted: Wanted, most_s: float) -> Confirmed | None:
         """Return what the node confirms, as soon as it has this or what was wanted later; None after `most_s`."""
+        self.confirmed(node_id)  # what is only stored yet
 
         def has_it() -> bool:
-            found = self._of(node_id).confirmed
-            return found is not None and found.number >= wanted.number
+            known = self._of(node_id)
+            later = known.wanted is not None and known.wanted.is_had(known.confirmed)
+            return later or wanted.is_had(known.confirmed)
 
         with self._changed:
             return self._of(node_id).confirmed if self._changed.wait_for(has_it, most_s) else None
+
+    def refresh(self) -> None:
+        """Look at what other control planes have changed and heard, and wake all that wait. Raises StoreUnavailable."""
+        for node_id, seen in self.store.sightings().items():
+            if self._note_stored(node_id, seen) is None:  # another agent has joined
+                with self._changed:
+                    self._of(node_id).confirmed = None
+        with self._changed:
+            before = {node_id: known.wanted for node_id, known in self._known.items()}
+        for node_id, was in before.items():
+            if was is None or self.wanted(node_id).mark != was.mark:
+                self.on_news(node_id)
 
     def forget(self, node: NodeRef) -> None:
         """Forget a node that was removed, or whose agent is another one now."""
         with self._changed:
             self._known.pop(node.id, None)
 
-    def _number_in(self, ticket: str) -> int | None:
-        """Return the number in a ticket, 0 for one of another life of this server; None for an empty one."""
-        life, _, number = ticket.partition(".")
-        if not ticket:
+    def _note_stored(self, node_id: int, seen: Sighting | None) -> Confirmed | None:
+        """Note what is stored of what a node has confirmed, and return it; None where that is nothing.
+
+        Revisions begin anew where a database was moved or restored: a later one than now is of the one before.
+        """
+        found = None if seen is None else seen.confirmed
+        if found is None or found.revision > self.store.revision():
             return None
-        return int(number) if life == self._life and number.isascii() and number.isdecimal() else 0
+        self.confirm(node_id, found)
+        return found
+
+    @staticmethod
+    def _begin_earlier(known: _Known) -> None:
+        """Let what was wanted at the first look have been wanted since the node has confirmed it: nothing else was."""
+        wanted, found = known.wanted, known.confirmed
+        if known.is_first and wanted is not None and found is not None and found.mark == wanted.mark:
+            known.wanted = replace(wanted, revision=min(wanted.revision, found.revision))
 
     def _of(self, node_id: int) -> _Known:
         return self._known.setdefault(node_id, _Known())
 
 
-def _leaving(node_id: int, keys: Keys, stops: Iterable[Stop]) -> dict[str, Key]:
-    """Return keys that live elsewhere now, as their former node has to have them, by id: stopped.
+def _places(keys: Iterable[Key]) -> set[tuple[str, int]]:
+    return {(key.id, key.node.id) for key in keys}
 
-    They are not gone there before that node has said what it has counted of them, and nothing of their present links
-    is said there.
+
+def _refuse_conflict(transaction: Transaction, node_id: int, keys: Iterable[Key], decided: Snapshot | None) -> set[str]:
+    """Raise KeysChangedMeanwhile when another process has changed what a decision was made on.
+
+    Returns those of the keys that are being placed on another node, as when they move: the later change goes on.
     """
-    former = ((keys.by(ID).get(stop.key_id), stop) for stop in stops if stop.node_id == node_id)
-    return {
-        key.id: Key(
-            id=key.id,
-            name=key.id,
-            uuid=key.account,
-            created_at=key.created_at,
-            is_active=False,
-            port=stop.port,
-            short_id=hashlib.sha256(key.id.encode()).hexdigest()[:16],
-            sni=key.sni,
-            flow=key.flow,
-        )
-        for key, stop in former
-        if key is not None and key.node.id != node_id and not stop.is_confirmed
-    }
+    placings = transaction.nodes.placings()
+    placed = {one.key.id for one in placings if one.key.node.id == node_id}
+    is_other = decided is not None and (
+        Keys.of(transaction.keys()).on(node_id) != decided.keys
+        or placed.difference(intent.key_id for intent in decided.intents)
+    )
+    ids = {key.id for key in keys}
+    if is_other or placed & ids:
+        raise KeysChangedMeanwhile(_MEANWHILE)
+    return {one.key.id for one in placings} & ids
 
 
-def mark_of(keys: Iterable[Key]) -> str:
-    """Return what tells these keys, as a node has them, from all others: names and notes do not count.
-
-    That the traffic of one is used up here does: the node may not know of all that was counted elsewhere.
-    """
-    told = [
-        (key.id, key.uuid, key.account, key.is_active, key.port, key.short_id, key.sni, key.flow, key.limits)
-        + (("used up",) if key.limit_status is Status.LIMITED else ())
-        for key in keys
-    ]
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+def refuse_known(transaction: Transaction, answer: KeptAnswer | None) -> None:
+    """Raise KeysChangedMeanwhile when the request was answered, or is carried out, by another control plane."""
+    if answer is not None and transaction.nodes.is_known(answer.key_hash, answer.at - ANSWERS_KEPT_FOR):
+        raise KeysChangedMeanwhile(_MEANWHILE)

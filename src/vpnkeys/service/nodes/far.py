@@ -4,23 +4,27 @@ A stop is stored before the agent is waited for, so that nothing can lose it. A 
 stored once it has confirmed it: 200 is never said on hope.
 """
 
+import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random, SystemRandom
 from typing import Final
 
 from vpnkeys.domain.change import Intent, KeyChanges, Snapshot, Stages
 from vpnkeys.domain.errors import KeysChangedMeanwhile, NodeRefused, NodeSilent, TargetsUnready
-from vpnkeys.domain.key import Keys
+from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.making import Draft, Supply
-from vpnkeys.domain.nodes import NodeRecord, NodeState, state_of
-from vpnkeys.interfaces import PATIENCE_S, Clock, Store
+from vpnkeys.domain.nodes import Confirmed, NodeRecord, NodeState, state_of
+from vpnkeys.interfaces import PATIENCE_S, Clock, Store, Transaction
 from vpnkeys.service.change.changer import Ending
 from vpnkeys.service.change.storage import require_place, write_keys
-from vpnkeys.service.nodes.board import Board, Confirmed, Wanted
+from vpnkeys.service.nodes.board import Board, refuse_known
+from vpnkeys.service.nodes.wanted import Wanted
 
 CONFIRMED_WITHIN_S: Final = 3.0
 _PORT_TAKEN: Final = "port_taken"
+_PATIENCE_S: Final = 1.0
+_AGAIN_AFTER_S: Final = (0.005, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,20 @@ class FarRoad:
     def change(self, decide: Callable[[Snapshot], KeyChanges], *, patience_s: float = PATIENCE_S) -> KeyChanges:
         """Let `decide` decide on the node's keys as they are now, carry that out, and return it.
 
-        Raises what `decide` raises, KeysChangedMeanwhile, NodeSilent and NodeRefused; and StoreUnavailable. After
-        NodeSilent stops are stored, and in force the moment that the node is back; nothing has started.
+        Where another process changes the same keys at the same moment, all begins again. Raises what `decide` raises,
+        KeysChangedMeanwhile, NodeSilent and NodeRefused; and StoreUnavailable. After NodeSilent stops are stored, and
+        in force the moment that the node is back; nothing has started.
         """
+        ends_at = time.monotonic() + self.within_s + _PATIENCE_S
+        while True:
+            try:
+                return self._change(decide, patience_s)
+            except KeysChangedMeanwhile:
+                if time.monotonic() >= ends_at:
+                    raise
+            time.sleep(self.chance.uniform(*_AGAIN_AFTER_S))
+
+    def _change(self, decide: Callable[[Snapshot], KeyChanges], patience_s: float) -> KeyChanges:
         with self.board.deciding:
             self.ending.refuse_new()
             seen = self.snapshot()
@@ -58,11 +73,11 @@ class FarRoad:
                 self._require_heard()
             before = self.board.wanted(self._id)
             self._write_first(seen, stages, patience_s)
-            wanted = self.board.place(self._id, starting)
+            wanted = self.board.place(self._id, starting, replace(seen, keys=stages.stopped), stages.last.answer)
         try:
             if wanted.mark != before.mark or stages.stops or stages.asked:
                 self._refuse_failed(changes, stages, self._confirmed(wanted, starts=bool(stages.last)))
-            self._write_last(stages, patience_s)
+            self._write_last(stages, starting, patience_s)
         finally:
             self.board.withdraw(self._id, starting)
         return changes
@@ -118,9 +133,24 @@ class FarRoad:
             if Keys.of(transaction.keys()).on(self._id) != seen.keys:
                 msg = "Another process changed the keys at the same moment. Nothing was changed; try again."
                 raise KeysChangedMeanwhile(msg)
+            refuse_known(transaction, stages.first.answer)
+            self._refuse_placed(transaction, stages)
             transaction.drop_stops(seen.old_stops, self._id)
             write_keys(transaction, stages.first)
             transaction.put_stops(stages.stops)
+
+    def _refuse_placed(self, transaction: Transaction, stages: Stages) -> None:
+        """Raise KeysChangedMeanwhile when a key is being placed here. A stop does not wait: it takes the placing back.
+
+        One that is moving to another node is compared when it is stored there.
+        """
+        stopping = {*stages.first.delete, *(stop.key_id for stop in stages.stops)}
+        placed = {one.key.id for one in transaction.nodes.placings() if one.key.node.id == self._id}
+        gone = placed & stages.first.named
+        if gone - stopping:
+            msg = "Another change of this key is under way. Nothing was changed; try again."
+            raise KeysChangedMeanwhile(msg)
+        transaction.nodes.drop_placings(gone)
 
     def settle(self) -> None:
         """Wait until the node has all that it should have. Raises NodeSilent."""
@@ -154,12 +184,14 @@ class FarRoad:
                 msg = f"Node {self.record.ref.name} cannot have a key on port {key.port} so ({code}). {fate}"
                 raise NodeRefused(msg)
 
-    def _write_last(self, stages: Stages, patience_s: float) -> None:
+    def _write_last(self, stages: Stages, starting: Collection[Key], patience_s: float) -> None:
         """Store what has started, and forget the stops that this answer confirms to the client."""
         answered = stages.answered
         if not (stages.last or answered):
             return
         with self._store.write(patience_s=patience_s) as transaction:
+            self.board.take(transaction, self._id, starting)
             require_place(transaction, stages.last.update)
             write_keys(transaction, stages.last)
             transaction.drop_stops(answered, self._id)
+        self.board.have_placed(starting)

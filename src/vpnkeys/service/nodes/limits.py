@@ -31,8 +31,9 @@ _JOB: Final = Job(
 )
 # Keys whose use one look reads from the database at most; the others come with the next.
 _READ_AT_ONCE: Final = 500
-# Another server that shares the database takes reports too, of which nothing is known here.
 _READ_AGAIN_AFTER: Final = timedelta(minutes=5)
+# Another server that shares the database takes reports too, of which nothing is known here.
+_READ_ALL_AFTER: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class FarLimits:
 
     A look must not cost what all keys do: which of a node's keys have limits is found anew only where they change, and
     what a key has used is read once and added to. One that may have reached a limit is compared with the database.
+    Several servers on a database do this side by side, each with the reports that it takes.
     """
 
     board: Board
@@ -81,6 +83,7 @@ class FarLimits:
     _used: dict[str, _Use] = field(default_factory=dict, init=False)
     _unread: dict[str, None] = field(default_factory=dict, init=False)
     _suspects: set[str] = field(default_factory=set, init=False)
+    _read_all_at: datetime | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is compared before it starts."""
@@ -106,15 +109,13 @@ class FarLimits:
         if hour != self._hour:
             limited = [key for one in self._nodes.values() for key in one.limited]
             self._suspects.update(key.id for key in limited if key.limit_status is Status.LIMITED)
-            if self._hour is None:
-                self._unread.update(dict.fromkeys(map(ACCOUNT, limited)))
             self._used = {key.account: use for key in limited if (use := self._used.get(key.account)) is not None}
             self._hour = hour
+        self._read_all(now)
         self._count(now)
         self._read(now)
-        if found := self._changed(self._suspects):
-            self._store_changes(frozenset(map(ID, found)))
-        self._suspects.clear()
+        found = self._changed(self._suspects)
+        self._suspects = self._store_changes(frozenset(map(ID, found))) if found else set()
         return None
 
     def _follow(self, keys: Keys) -> None:
@@ -125,6 +126,13 @@ class FarLimits:
                 self._nodes[node_id] = _Limited.of(its)
         for node_id in self._nodes.keys() - of_nodes.keys():
             del self._nodes[node_id]
+
+    def _read_all(self, now: datetime) -> None:
+        """Let what all keys have used be read: at first, and again and again where others may add to it."""
+        at = self._read_all_at
+        if at is None or (self.board.store.is_remote and not self._unread and now - at >= _READ_ALL_AFTER):
+            self._read_all_at = now
+            self._unread.update(dict.fromkeys(key.account for one in self._nodes.values() for key in one.limited))
 
     def _count(self, now: datetime) -> None:
         """Add what reports have brought; what a key has used that is not known, or not well any more, is to be read."""
@@ -173,14 +181,20 @@ class FarLimits:
         seen = Snapshot(far, (), (), self.clock.now(), store.used_bytes, lambda _port: True, SystemRandom())
         return changed_by_limits(seen) if far else ()
 
-    def _store_changes(self, ids: Collection[str]) -> None:
+    def _store_changes(self, ids: Collection[str]) -> set[str]:
+        """Store what has changed; return the keys that another process changes too, for the next look."""
         with self.board.deciding:
+            was = Keys.of(self.board.store.keys()).by(ID)
             changed = self._changed(ids)  # once more, as they may have changed before the lock was had
-            if changed:
-                with self.board.store.write(patience_s=BRIEFLY_S) as transaction:
-                    transaction.update(*changed)
-        for node_id in {key.node.id for key in changed}:
+            if not changed:
+                return set()
+            with self.board.store.write(patience_s=BRIEFLY_S) as transaction:
+                there, placed = Keys.of(transaction.keys()).by(ID), {one.key.id for one in transaction.nodes.placings()}
+                mine = [one for one in changed if there.get(one.id) == was.get(one.id) and one.id not in placed]
+                transaction.update(*mine)
+        for node_id in {key.node.id for key in mine}:
             self.board.on_news(node_id)
+        return {*map(ID, changed)} - {*map(ID, mine)}
 
 
 def _is_limited(key: Key) -> bool:

@@ -163,8 +163,8 @@ class NodeService:
         )
 
     def _report_far(self, record: NodeRecord, seen: Sighting | None) -> NodeReport:
-        wanted, confirmed = self.board.wanted(record.ref.id), self.board.confirmed(record.ref.id)
-        is_there = confirmed is not None and confirmed.number >= wanted.number
+        confirmed, wanted = self.board.confirmed(record.ref.id), self.board.wanted(record.ref.id)
+        is_there = wanted.is_had(confirmed)
         applied = None if confirmed is None else wanted.revision if is_there else confirmed.revision
         lag_s = 0.0 if is_there else self.monotonic() - wanted.since
         return NodeReport(

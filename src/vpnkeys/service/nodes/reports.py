@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Rejected
 from vpnkeys.domain.key import ACCOUNT, ID, Keys
-from vpnkeys.domain.nodes import HostState, NodeRecord, NodeRef, NodeState, Sighting
+from vpnkeys.domain.nodes import Confirmed, HostState, NodeRecord, NodeRef, NodeState, Sighting
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.interfaces import Clock, Store, Transaction
-from vpnkeys.service.nodes.board import Board, Wanted
+from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.refusals import Refusals
+from vpnkeys.service.nodes.wanted import Wanted
 
 
 class ReportRefused(Rejected):
@@ -24,7 +25,7 @@ class ReportRefused(Rejected):
 class NodeReported:
     """What an agent says of its node: what it has, its lives, and itself. `sent_at` is by the node's clock.
 
-    `ticket` is the newest that it knew (`board.Wanted`); empty of one that has none.
+    `ticket` is the newest with which it was told `mark` (`wanted.Wanted`); empty of one that has none.
     """
 
     mark: str
@@ -68,13 +69,11 @@ class ReportService:
                 more.append(transaction.ledger.merge(mine, at))
                 if has_ended:
                     transaction.ledger.end_epoch(mine.epoch, at, node_id)
-            transaction.nodes.put_sighting(node_id, replace(report.sighting, at=now))
-            wanted = self.board.wanted(node_id)
-            if report.mark == wanted.mark and report.ticket in {"", wanted.ticket}:
-                self._confirm_stops(transaction, node_id)
+            wanted, found = self._heard(transaction, node_id, report)
         self._online[node_id] = report.online
         self._hosts[node_id] = HostState(report.cpu_share, (report.sent_at - now).total_seconds())
-        self.board.confirm(node_id, report.mark, report.failed, report.ticket)
+        if found is not None:
+            self.board.confirm(node_id, found)
         for added in more:
             self.on_traffic(added)
         return wanted
@@ -86,6 +85,23 @@ class ReportService:
     def host_of(self, node: NodeRef) -> HostState:
         """Return what the node's last report since the start of this server says of its host."""
         return self._hosts.get(node.id, HostState())
+
+    def _heard(self, transaction: Transaction, node_id: int, report: NodeReported) -> tuple[Wanted, Confirmed | None]:
+        """Store how the node was seen and what it confirms; return what it should have, and what it confirms of that.
+
+        What was said before something that it has confirmed since says nothing of now, however late it comes in: the
+        node may have had something else meanwhile. That is None, as what says nothing of this database is.
+        """
+        wanted, was = self.board.wanted(node_id), transaction.nodes.confirmed(node_id)
+        found = wanted.confirmed_by(report.mark, report.failed, report.ticket)
+        if found is not None and was is not None and found.revision < was.revision <= wanted.looked:
+            # An agent that has just started knows the ticket of what is on its disk, and no newer one.
+            found = replace(found, revision=was.revision) if found.mark == was.mark else None
+        news = None if found == was else found
+        transaction.nodes.put_sighting(node_id, replace(report.sighting, at=self.clock.now(), confirmed=news))
+        if found is not None and found.mark == wanted.mark and wanted.is_had(found):
+            self._confirm_stops(transaction, node_id)
+        return wanted, found
 
     def _confirm_stops(self, transaction: Transaction, node_id: int) -> None:
         """Note that the node has stopped all that it has to: it has exactly what it should.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vpnkeys.domain.errors import Unavailable
+from vpnkeys.service.nodes.lease import Turn, always
 from vpnkeys.service.traffic import TrafficService
 from vpnkeys.worker import Job, Worker
 
@@ -23,8 +24,14 @@ class Retention:
     """Does once an hour what the sampler of a server with an Xray does once a day; most times nothing is due."""
 
     traffic: TrafficService
+    turn: Turn = always
     worker: Worker = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is changed before it starts."""
-        self.worker = Worker(_JOB, self.traffic.fold_history)
+        self.worker = Worker(_JOB, self.look)
+
+    def look(self) -> None:
+        """Add up what is due. Raises StoreUnavailable."""
+        if self.turn():
+            self.traffic.fold_history()

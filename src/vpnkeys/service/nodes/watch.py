@@ -8,6 +8,7 @@ from vpnkeys.domain.event import Kind, event_of_node
 from vpnkeys.domain.nodes import LOCAL, NodeState, state_of
 from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.lease import Turn, always
 from vpnkeys.worker import Job, Worker
 
 _JOB: Final = Job(
@@ -24,12 +25,18 @@ _JOB: Final = Job(
 
 @dataclass(slots=True)
 class NodeWatch:
-    """Looks every two seconds. A node that is silent at the first look counts as one that has just fallen silent."""
+    """Looks every two seconds. Of what webhooks were notified is stored with how each node was seen.
+
+    Of a node that was never seen this process alone knows it. Each server sees which nodes are silent; of those that
+    share a database one notifies.
+    """
 
     board: Board
     clock: Clock
+    turn: Turn = always
     worker: Worker = field(init=False)
     _silent: frozenset[int] = field(default=frozenset(), init=False)
+    _told: frozenset[int] = field(default=frozenset(), init=False)
     _is_resting: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -60,12 +67,17 @@ class NodeWatch:
         seen = store.sightings()
         states = {node_id: state_of(record, seen.get(node_id), now) for node_id, record in records.items()}
         silent = frozenset(node_id for node_id, state in states.items() if state is NodeState.SILENT)
+        self._silent = silent
+        if not self.turn():
+            return None
         heard = {node_id for node_id, state in states.items() if state in {NodeState.UP, NodeState.DRAINED}}
-        fell, came = silent - self._silent, self._silent & heard
+        told = self._told.difference(seen) | {node_id for node_id, one in seen.items() if one.is_silent}
+        fell, came = silent - told, told & heard
         if fell or came:
             with store.write(patience_s=BRIEFLY_S) as transaction:
                 for kind, ids in ((Kind.NODE_SILENT, fell), (Kind.NODE_BACK, came)):
                     for node_id in sorted(ids):
                         transaction.add_event(event_of_node(kind, records[node_id].ref))
-        self._silent = silent
+                        transaction.nodes.put_silent(node_id, is_silent=kind is Kind.NODE_SILENT)
+        self._told = silent
         return None

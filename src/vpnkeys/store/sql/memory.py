@@ -8,11 +8,14 @@ from sqlalchemy import Connection, select
 
 from vpnkeys.domain.change import Intent, Stop
 from vpnkeys.domain.key import ID, Keys
+from vpnkeys.domain.making.placing import Placing
 from vpnkeys.domain.nodes import NodeRecord
 from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.webhook import Webhook
+from vpnkeys.interfaces import ForNodes
+from vpnkeys.store.sql.nodes.placing import read_placing
 from vpnkeys.store.sql.outbox import read_webhooks
 from vpnkeys.store.sql.rows import to_door, to_key, to_node, to_token
 from vpnkeys.store.sql.tables import doors as doors_table
@@ -46,6 +49,16 @@ class Tables:
     stops: tuple[Stop, ...] = ()
     nodes: tuple[NodeRecord, ...] = ()
     doors: tuple[Door, ...] = ()
+    placements: tuple[Placing, ...] = ()
+
+    @property
+    def revision(self) -> int:
+        """Return a number that grows with each change of what nodes should have."""
+        return sum(self.generations[name] for name in ("keys", "stops", "placements"))
+
+    def for_nodes(self) -> ForNodes:
+        """Return what nodes elsewhere should have."""
+        return ForNodes(self.revision, self.keys, self.stops, self.placements)
 
 
 def read_changed(connection: Connection, old: Tables, generations: Mapping[str, int]) -> Tables:
@@ -109,4 +122,5 @@ _READERS: Mapping[str, Callable[[Connection], Any]] = {
     "stops": _read_stops,
     "nodes": _read_nodes,
     "doors": _read_doors,
+    "placements": read_placing,
 }

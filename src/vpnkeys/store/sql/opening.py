@@ -1,5 +1,6 @@
 """Opening a database that a server has made and brought up to date, without making or changing anything."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Engine, make_url
@@ -36,6 +37,13 @@ def open_migrated(url: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def listener_of(url: str) -> Callable[[float], None]:
+    """Return what waits for another server's change of a PostgreSQL database, for so many seconds at most."""
+    from vpnkeys.store.sql.postgresql.listening import Listener  # noqa: PLC0415 - most servers have no psycopg to load
+
+    return Listener(open_engine(url)).wait
 
 
 def bring_up_to_date(url: str) -> str:

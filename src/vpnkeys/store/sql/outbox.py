@@ -56,7 +56,9 @@ class SqlOutbox:
         """Store the result of a try."""
         row = asdict(delivery)
         tried = {name: row[name] for name in ("attempts", "next_try_at", "delivered_at", "last_error")}
-        self._connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(tried))
+        # What was delivered stays so: a server that was slow may say later that its own try has failed.
+        here = (deliveries.c.id == delivery.id) & deliveries.c.delivered_at.is_(None)
+        self._connection.execute(update(deliveries).where(here).values(tried))
 
     def retry_at(self, webhook_id: str, at: datetime) -> None:
         """Let all deliveries that a webhook still waits for be tried at this time."""

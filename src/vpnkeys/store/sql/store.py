@@ -22,7 +22,7 @@ from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Bytes, EpochSample, Point, Samples, Tally, Total, Traffic
 from vpnkeys.domain.webhook import Delivery, Webhook
-from vpnkeys.interfaces import BRIEFLY_S, PATIENCE_S
+from vpnkeys.interfaces import BRIEFLY_S, PATIENCE_S, ForNodes
 from vpnkeys.store.sql.audit import read_records, utc_now, write_records
 from vpnkeys.store.sql.engine import KeptFromFile, Reading, Translated
 from vpnkeys.store.sql.faults import Cause, cause_of, commit_unknown
@@ -43,9 +43,8 @@ _REMOTE_PATIENCE_S = 1.5
 class SqlStore:
     """Implements `interfaces.Store`.
 
-    Keys and what else is asked for all the time are read once and kept until they change (`Kept`). What a
-    transaction here makes of keys, intents and stops is kept without reading it back. `owner` names this server among
-    those that share the database.
+    Keys and what else is asked for all the time are kept until they change (`Kept`); what a transaction here makes of
+    keys, intents and stops is not read back. `owner` names this server among those that share the database.
     """
 
     def __init__(self, engine: Engine, owner: str = "") -> None:
@@ -100,10 +99,8 @@ class SqlStore:
         return self._now().stops
 
     def nodes(self) -> tuple[NodeRecord, ...]:
-        """Return all nodes, in the order of their ids; as of the last look while a database elsewhere is silent.
-
-        Which keys are of this server's own node has to be known then too: they are stopped without the database.
-        """
+        """Return all nodes, in the order of their ids; as of the last look while a database elsewhere is silent."""
+        # Which keys are of this server's own node has to be known then too: they are stopped without the database.
         return self._last_known().nodes
 
     def doors(self) -> tuple[Door, ...]:
@@ -123,14 +120,18 @@ class SqlStore:
         with self._reading() as connection:
             return knows_join(connection, digest)
 
+    def for_nodes(self) -> ForNodes:
+        """Return what nodes elsewhere should have, of one moment."""
+        return self._now().for_nodes()
+
     def sightings(self, node_id: int | None = None) -> Mapping[int, Sighting]:
         """Return how nodes elsewhere were last seen, by id."""
         with self._reading() as connection:
             return read_sightings(connection, node_id)
 
     def revision(self) -> int:
-        """Return a number that grows with each change of keys."""
-        return self._now().generations["keys"]
+        """Return a number that grows with each change of keys, of their stops, and of what is being placed."""
+        return self._now().revision
 
     def answered(self, key_hash: str, since: datetime) -> KeptAnswer | None:
         """Return the answer that was stored under this hash since then, None when there is none."""
@@ -269,8 +270,7 @@ class SqlStore:
     def _begun(self, **options: object) -> Iterator[Connection]:
         """Return a connection with a transaction, which is committed when the block ends."""
         if not self.may_wait():
-            msg = "a database elsewhere was asked in an event loop, which would wait with all its clients"
-            raise RuntimeError(msg)
+            raise RuntimeError("a database elsewhere was asked in an event loop, which would wait with all its clients")
         connection, transaction = self._begin(options)
         with connection, transaction:
             yield connection

@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from vpnkeys.store.sql.nodes.tables import doors, metadata, nodes
+from vpnkeys.store.sql.nodes.tables import doors, metadata, nodes, placements
 from vpnkeys.store.sql.triggers import add_triggers
 
 __all__ = [
@@ -293,5 +293,5 @@ generations = Table(
     Column("number", BigInteger, nullable=False),
 )
 
-KEPT = (keys, tokens, subscriptions, webhooks, intents, stops, nodes, doors)
+KEPT = (keys, tokens, subscriptions, webhooks, intents, stops, nodes, doors, placements)
 add_triggers(metadata, [table.name for table in KEPT])

@@ -18,6 +18,7 @@ from vpnkeys.domain.traffic import Gap
 from vpnkeys.store.sql.audit import utc_now, write_records
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.nodes.book import SqlNodes
+from vpnkeys.store.sql.nodes.leases import SqlLeases
 from vpnkeys.store.sql.outbox import SqlOutbox
 from vpnkeys.store.sql.rows import intent_row, stop_row, subscription_rows, to_row, token_row
 from vpnkeys.store.sql.tables import idempotency, limit_notices, subscriptions
@@ -149,6 +150,11 @@ class SqlTransaction:
     def nodes(self) -> SqlNodes:
         """Return what is stored of nodes."""
         return SqlNodes(self._connection)
+
+    @property
+    def leases(self) -> SqlLeases:
+        """Return who of several servers does what."""
+        return SqlLeases(self._connection)
 
     def add_event(self, event: NewEvent) -> None:
         """Notify webhooks of this event too."""

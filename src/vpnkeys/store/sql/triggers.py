@@ -13,7 +13,8 @@ _GROWS = "UPDATE generations SET number = number + 1 WHERE name ="
 
 # The same kind of error on both databases: the statement is wrong, as with a constraint.
 _REFUSE = f"BEGIN RAISE EXCEPTION '{APPEND_ONLY}' USING ERRCODE = 'integrity_constraint_violation'; END"
-_COUNT = f"BEGIN {_GROWS} TG_TABLE_NAME; RETURN NULL; END"
+# Servers that listen look at once, and would do so within a second anyway: what is notified is no truth.
+_COUNT = f"BEGIN {_GROWS} TG_TABLE_NAME; PERFORM pg_notify('vpnkeys', ''); RETURN NULL; END"
 
 
 def add_triggers(metadata: MetaData, kept: Sequence[str]) -> None:

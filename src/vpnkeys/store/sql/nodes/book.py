@@ -1,15 +1,22 @@
 """Stores nodes inside a transaction, and reads how they were seen."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, text, update
 
-from vpnkeys.domain.nodes import Join, NodeRecord, Sighting
+from vpnkeys.domain.making.placing import Placing
+from vpnkeys.domain.nodes import Confirmed, Join, NodeRecord, Sighting
 from vpnkeys.domain.nodes.door import Door
+from vpnkeys.store.sql.nodes.placing import delete_placings, is_known_answer, read_placing, write_placings
 from vpnkeys.store.sql.nodes.tables import doors, joins, nodes, sightings
 from vpnkeys.store.sql.rows import door_row, node_row
+
+_NOTIFY = text("SELECT pg_notify('vpnkeys', '')")
+"""As triggers do for tables that are kept in memory: the request that waits may be another control plane's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +47,51 @@ class SqlNodes:
     def take_join(self, digest: str, at: datetime) -> int | None:
         """Use a join up and return the id of its node."""
         usable = (joins.c.digest == digest) & joins.c.used_at.is_(None) & (joins.c.expires_at > at)
-        return self._connection.execute(
-            update(joins).where(usable).values(used_at=at).returning(joins.c.node_id)
-        ).scalar()
+        taken = update(joins).where(usable).values(used_at=at).returning(joins.c.node_id)
+        node_id: int | None = self._connection.execute(taken).scalar()
+        if node_id is not None:  # what the agent before has confirmed, this one does not have
+            forgotten = {"mark": "", "revision": 0, "failed": "{}"}
+            self._connection.execute(update(sightings).where(sightings.c.node_id == node_id).values(forgotten))
+        return node_id
+
+    def place(self, placings: Iterable[Placing]) -> None:
+        """Want keys of nodes."""
+        write_placings(self._connection, placings)
+
+    def placings(self) -> tuple[Placing, ...]:
+        """Return all keys that are being placed."""
+        return read_placing(self._connection)
+
+    def drop_placings(self, key_ids: Collection[str], owner: str | None = None) -> int:
+        """Want these keys no more than as they are stored; return how many were placed."""
+        return delete_placings(self._connection, key_ids, owner)
+
+    def is_known(self, answer_hash: str, since: datetime) -> bool:
+        """Return whether a request was answered since then, or is being carried out."""
+        return is_known_answer(self._connection, answer_hash, since)
 
     def put_sighting(self, node_id: int, sighting: Sighting) -> None:
         """Store how a node was last seen."""
-        row = asdict(sighting) | {"names": ",".join(sighting.names)}
+        row: dict[str, object] = {name: getattr(sighting, name) for name in ("at", "version", "xray_version")}
+        row["names"] = ",".join(sighting.names)
+        if (found := sighting.confirmed) is not None:
+            row |= {"mark": found.mark, "revision": found.revision, "failed": json.dumps(dict(found.failed))}
+            if self._connection.dialect.name == "postgresql":
+                self._connection.execute(_NOTIFY)
         here = sightings.c.node_id == node_id
         if not self._connection.execute(update(sightings).where(here).values(row)).rowcount:
             self._connection.execute(insert(sightings).values(node_id=node_id, **row))
+
+    def confirmed(self, node_id: int) -> Confirmed | None:
+        """Return what a node has confirmed last."""
+        columns = (sightings.c.mark, sightings.c.revision, sightings.c.failed)
+        found = self._connection.execute(select(*columns).where(sightings.c.node_id == node_id)).first()
+        return None if found is None else _confirmed(found)
+
+    def put_silent(self, node_id: int, *, is_silent: bool) -> None:
+        """Store whether webhooks are notified of a node's silence."""
+        here = sightings.c.node_id == node_id
+        self._connection.execute(update(sightings).where(here).values(is_silent=is_silent))
 
     def put_door(self, door: Door) -> None:
         """Add a door, or replace the one with its tag."""
@@ -72,6 +114,17 @@ def read_sightings(connection: Connection, node_id: int | None) -> Mapping[int, 
     if node_id is not None:
         wanted = wanted.where(sightings.c.node_id == node_id)
     return {
-        number: Sighting(at, version, xray_version, tuple(filter(None, names.split(","))))
-        for number, at, version, xray_version, names in connection.execute(wanted)
+        row.node_id: Sighting(
+            row.at,
+            row.version,
+            row.xray_version,
+            tuple(filter(None, row.names.split(","))),
+            _confirmed(row),
+            row.is_silent,
+        )
+        for row in connection.execute(wanted)
     }
+
+
+def _confirmed(row: Row[*tuple[Any, ...]]) -> Confirmed | None:
+    return Confirmed(row.mark, row.revision, json.loads(row.failed)) if row.mark else None

@@ -1,6 +1,20 @@
 """Defines the tables of nodes, and what all tables are defined in."""
 
-from sqlalchemy import DDL, Boolean, Column, DateTime, ForeignKey, Integer, MetaData, String, Table, Text, event, text
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    event,
+    text,
+)
 
 # Constraints need names that are known, because a migration can alter or drop a constraint only by its name.
 metadata = MetaData(
@@ -72,4 +86,32 @@ sightings = Table(
     Column("version", String(64), nullable=False),
     Column("xray_version", String(64), nullable=False),
     Column("names", Text, nullable=False),
+    # What its agent has confirmed: the mark of the keys that it was wanted to have, as of this revision, and as JSON
+    # which of them did not start.
+    Column("mark", String(64), nullable=False, server_default=text("''")),
+    Column("revision", BigInteger, nullable=False, server_default="0"),
+    Column("failed", Text, nullable=False, server_default=text("'{}'")),
+    # Whether webhooks have been notified that it is silent.
+    Column("is_silent", Boolean, nullable=False, server_default=text("false")),
+)
+
+# Work that one of several servers does: who does it now, and how often it has said so. Another one takes the work over
+# when that number has stood still.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("owner", String(44), nullable=False),
+    Column("beat", BigInteger, nullable=False),
+)
+
+# Keys that nodes are wanted to have before they are stored so. Every control plane tells the agents of them; a row that
+# its owner left behind is taken back.
+placements = Table(
+    "placements",
+    metadata,
+    Column("key_id", String(36), primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("owner", String(44), nullable=False),
+    Column("answer_hash", String(64), nullable=False, server_default=text("''")),
 )
