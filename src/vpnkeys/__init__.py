@@ -1,3 +1,3 @@
 """A VPN key management server that drives a real Xray-core."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

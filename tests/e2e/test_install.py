@@ -197,16 +197,16 @@ def test_a_restore_needs_no_stop_by_hand(site: Installed, link: VlessLink) -> No
 
 def test_connections_outlive_an_upgrade(site: Installed, link: VlessLink) -> None:
     """An upgrade puts the new version in place; a customer does not notice, and the release before is kept."""
-    tree = site.newer("0.1.77")
+    tree = site.newer("99.0.0")
     # The first release cannot use what this one makes of the database.
     spoil_migrations(tree, 'op.execute("CREATE TABLE newer (id INTEGER)")')
     xray = site.guest.main_pid(XRAY)
     with site.customer(link) as pings:
-        done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.77")
+        done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-99.0.0")
         assert done.returncode == 0, done.stderr
         assert pings.broken is None
-    assert (server_version(site), site.guest.main_pid(XRAY), revision(site)) == ("0.1.77", xray, "9999")
-    assert releases(site) == [f"{__version__}-1", "0.1.77-2"]
+    assert (server_version(site), site.guest.main_pid(XRAY), revision(site)) == ("99.0.0", xray, "9999")
+    assert releases(site) == [f"{__version__}-1", "99.0.0-2"]
 
 
 def test_connections_outlive_the_way_back(site: Installed, link: VlessLink) -> None:
@@ -233,9 +233,9 @@ def test_connections_outlive_the_way_back(site: Installed, link: VlessLink) -> N
 
 def test_an_upgrade_whose_migration_fails_changes_nothing(site: Installed) -> None:
     """A new version that cannot use a copy of the data never gets the data; the old one is not even restarted."""
-    spoil_migrations(site.newer("0.1.78"), 'raise RuntimeError("broken migration")')
+    spoil_migrations(site.newer("99.0.1"), 'raise RuntimeError("broken migration")')
     server, kept = site.guest.main_pid(SERVER), releases(site)
-    done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.78")
+    done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-99.0.1")
     assert (done.returncode, "broken migration" in done.stderr) == (1, True), done.stderr
     assert "nothing was changed" in done.stderr
     assert (site.guest.main_pid(SERVER), server_version(site), releases(site)) == (server, __version__, kept)
@@ -243,12 +243,12 @@ def test_an_upgrade_whose_migration_fails_changes_nothing(site: Installed) -> No
 
 def test_an_upgrade_that_does_not_serve_is_taken_back(site: Installed, link: VlessLink) -> None:
     """A new version that migrates and then dies gives way to the old one, with the data as they were."""
-    tree = site.newer("0.1.79")
+    tree = site.newer("99.0.2")
     spoil_migrations(tree, 'op.execute("CREATE TABLE newer (id INTEGER)")')
     replace(tree / "src/vpnkeys/cli/commands/serve.py", r"server\.start\(\)", 'raise RuntimeError("broken start")')
     keys, kept = lasting_keys(site), releases(site)
     with site.customer(link) as pings:
-        done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-0.1.79")
+        done = site.run("vpnkeys", "upgrade", "/opt/vpnkeys-99.0.2")
         assert done.returncode == 1, done.stderr
         assert "broken start" in done.stderr
         assert f"{__version__} runs again" in done.stderr

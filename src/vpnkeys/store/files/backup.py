@@ -3,7 +3,7 @@ r"""Packs and unpacks backup files, and copies and checks the SQLite database in
 Format 1, in this order:
 
     vpnkeys backup\n
-    {"format": 1, "created_by": "0.1.0", "created_at": "2026-01-31T12:00:00Z", "encryption": null}\n
+    {"format": 1, "created_by": "1.0.0", "created_at": "2026-01-31T12:00:00Z", "encryption": null}\n
     {"members": [{"name": "vpnkeys.db", "size": 4096, "sha256": "..."}, ...]}\n     }  the body: a manifest,
     the members, one after the other, in the manifest's order                       }  and what it lists
     the SHA-256 of everything above, 32 raw bytes
