@@ -109,6 +109,89 @@ def test_it_says_nothing_that_is_not_so(tmp_path: Path, wanted: tuple[Desired, K
     assert world.node.connect(key) is not None
 
 
+class _FullDisk(DesiredFile):
+    """Takes nothing while the list of errors is not empty."""
+
+    errors: list[OSError] = []  # noqa: RUF012 - emptied by the test
+
+    def write(self, desired: Desired) -> None:
+        """Fail, or write."""
+        if self.errors:
+            raise self.errors[0]
+        DesiredFile.write(self, desired)
+
+
+def test_a_disk_that_takes_nothing_delays_no_stop(tmp_path: Path, wanted: tuple[Desired, Key]) -> None:
+    """It is carried out, and confirmed once it is on the disk; what is wanted meanwhile is heard too."""
+    desired, key = wanted
+    world, plane = World(), SilentPlane([desired])
+    agent = agent_of(world, plane, tmp_path)
+    agent.follow()
+    with pytest.raises(Unavailable):
+        agent.follow()
+    assert world.node.connect(key) is not None
+    agent.desired = _FullDisk(tmp_path / "desired.json")
+    _FullDisk.errors.append(OSError(30, "Read-only file system"))
+    plane.answers.append(desired.model_copy(update={"keys": (), "rev": "none of them"}))
+    for _ in range(3):
+        with pytest.raises(OSError, match="Read-only"):
+            agent.follow()
+    assert world.node.connect(key) is None
+    agent.report()
+    assert plane.reports[-1].rev == ""
+    _FullDisk.errors.clear()
+    with pytest.raises(Unavailable):
+        agent.follow()
+    agent.report()
+    assert plane.reports[-1].rev == "none of them"
+    stored = DesiredFile(tmp_path / "desired.json").read()
+    assert stored is not None
+    assert stored.keys == ()
+
+
+def test_a_key_whose_port_was_taken_is_tried_again(tmp_path: Path, wanted: tuple[Desired, Key]) -> None:
+    """Each time that the agent has waited for news; what works meanwhile stays confirmed."""
+    desired, key = wanted
+    world, plane = World(), SilentPlane([desired])
+    agent = agent_of(world, plane, tmp_path)
+    world.node.occupied = {key.port}
+    agent.follow()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            agent.follow()
+        agent.report()
+        assert (plane.reports[-1].rev, plane.reports[-1].failed) == (desired.rev, {key.id: "port_taken"})
+    world.node.occupied = set()
+    with pytest.raises(Unavailable):
+        agent.follow()
+    agent.report()
+    assert plane.reports[-1].failed == {}
+    assert world.node.connect(key) is not None
+
+
+def test_a_report_says_no_ticket_that_came_after_it_looked(
+    tmp_path: Path, wanted: tuple[Desired, Key], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long Xray takes to say who is online: else an old state would confirm a new wish for the same."""
+    desired, _ = wanted
+    on, off = desired.model_copy(update={"ticket": "10"}), desired.model_copy(update={"rev": "off", "keys": ()})
+    world, plane = World(), SilentPlane([off.model_copy(update={"ticket": "8"})])
+    agent = agent_of(world, plane, tmp_path)
+    agent.follow()
+    with pytest.raises(Unavailable):
+        agent.follow()
+
+    def online_by_key(_keys: object) -> dict[str, int]:
+        plane.answers += [on, off.model_copy(update={"ticket": "12"})]
+        agent.follow()  # hears that the key works again
+        agent.follow()  # lets it in, and hears that it shall not
+        return {}
+
+    monkeypatch.setattr(type(world.enforcer.traffic), "online_by_key", lambda _self, keys: online_by_key(keys))
+    agent.report()
+    assert (plane.reports[-1].rev, plane.reports[-1].ticket) == ("off", "8")
+
+
 def test_a_report_is_repeated_for_a_new_ticket(tmp_path: Path, wanted: tuple[Desired, Key]) -> None:
     """At once, where it said what is wanted; and nothing is said to be there while something else is applied."""
     desired, _ = wanted

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from random import SystemRandom
 from typing import Final
 
@@ -15,7 +16,7 @@ from vpnkeys.bootstrap import Server
 from vpnkeys.client import ApiError
 from vpnkeys.client.agent import ControlPlane
 from vpnkeys.domain.errors import Unavailable, XrayUnavailable
-from vpnkeys.wire.agents import LEVEL, Desired, Report
+from vpnkeys.wire.agents import LEVEL, MOST_KEYS, Desired, Report
 from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Agent:
     following: Worker = field(init=False)
     reporting: Worker = field(init=False)
     _kept: Desired | None = field(default=None, init=False)
+    _is_stored: bool = field(default=True, init=False)
     _stored: Stored = field(default_factory=Stored, init=False)
     _told: tuple[str, str] = field(default=("", _NO_TICKET), init=False)
     """What the node should have when a control plane said so last, and the ticket with it."""
@@ -99,29 +101,65 @@ class Agent:
     def follow(self) -> float | None:
         """Apply what was kept, until it is; then wait for what the node should have next, and keep it.
 
-        Raises AgentTooOld, ApiError, Unavailable, OSError.
+        News are asked for also while something cannot be applied: it may be what ends that, or a stop. Raises
+        AgentTooOld, ApiError, Unavailable, OSError.
+        """
+        failed = self._apply()
+        try:
+            wanted = self.plane.desired(self.applied.rev, _ticket_of(self._told, self.applied))
+        except ApiError:
+            if failed is not None:
+                raise failed from None
+            raise
+        self.reporting.wake()  # it may be waiting after a failure, and the control plane answers
+        if wanted is not None and not self.following.is_stopping:
+            if wanted.needs > LEVEL:
+                raise AgentTooOld
+            self._told = wanted.rev, wanted.ticket
+            if self._kept is None or wanted.rev != self._kept.rev:
+                self._kept, self._is_stored = wanted, False
+                failed = self._store() or failed
+        if failed is not None:
+            raise failed
+        return None
+
+    def _apply(self) -> Unavailable | OSError | None:
+        """Bring the node to what was kept, where it is not there; return what has kept it from that.
+
+        What is not on the disk is applied all the same, so that a full disk delays no stop; it is not confirmed. Keys
+        that have failed are tried again each time.
         """
         kept = self._kept
-        if kept is not None and kept.rev != self.applied.rev:
-            self.applied = Applied()  # a report that is made meanwhile must not say that the node has what it had
-            applied = Follower(self.server.keys, self.server.traffic.usage.forget).apply(kept)
-            # Before it is confirmed: a key that has left for another node is finished here by that.
-            with suppress(XrayUnavailable):  # one that has ended has no counters
-                self.server.traffic.collect()
+        if kept is None or (kept.rev == self.applied.rev and not self.applied.failed):
+            return None
+        follower = Follower(self.server.keys, self.server.traffic.usage.forget)
+        try:
+            if kept.rev == self.applied.rev:
+                applied = follower.retry(kept, self.applied)
+            else:
+                self.applied = Applied()  # a report that is made meanwhile must not say that the node has what it had
+                applied = follower.apply(kept)
+        except (Unavailable, OSError) as error:
+            return error
+        # Before it is confirmed: a key that has left for another node is finished here by that.
+        with suppress(XrayUnavailable):  # one that has ended has no counters
+            self.server.traffic.collect()
+        if failed := self._store():
+            return failed
+        if applied != self.applied:
             self.applied = applied
-            _log.info("the node has what it should: %d keys, %d failed", len(kept.keys), len(self.applied.failed))
+            _log.info("the node has what it should: %d keys, %d failed", len(kept.keys), len(applied.failed))
             self.reporting.wake()
-        wanted = self.plane.desired(self.applied.rev, self._ticket_of(self.applied))
-        self.reporting.wake()  # it may be waiting after a failure, and the control plane answers
-        if wanted is None or self.following.is_stopping:
-            return None
-        if wanted.needs > LEVEL:
-            raise AgentTooOld
-        self._told = wanted.rev, wanted.ticket
-        if wanted.rev == self.applied.rev:
-            return None
-        self.desired.write(wanted)
-        self._kept = wanted
+        return None
+
+    def _store(self) -> OSError | None:
+        """Put what was kept on the disk, if it is not there; return what has kept it from that."""
+        if self._kept is not None and not self._is_stored:
+            try:
+                self.desired.write(self._kept)
+            except OSError as error:
+                return error
+            self._is_stored = True
         return None
 
     def report(self) -> float | None:
@@ -158,22 +196,25 @@ class Agent:
 
     def _report(self) -> Report:
         """Return what a report says beside counters."""
+        # In this order: so the node had what it says at some moment after the ticket, however long the rest takes.
+        told = self._told
         applied, keys, online = self.applied, self.server.keys, dict[str, int]()
         with suppress(Unavailable):
             online = self.server.traffic.online_by_key(keys.list())
         return Report(
             rev=applied.rev,
-            failed=applied.failed,
+            failed=dict(islice(applied.failed.items(), MOST_KEYS)),
             now=keys.clock.now(),
             names=tuple(sorted(self.server.node.ready_names())),
-            online={account: devices for account, devices in online.items() if devices},
+            online=dict(islice(((account, devices) for account, devices in online.items() if devices), MOST_KEYS)),
             cpu_share=self.server.overview.cpu_share,
             version=__version__,
             xray_version=self.server.xray_version,
-            ticket=self._ticket_of(applied),
+            ticket=_ticket_of(told, applied),
         )
 
-    def _ticket_of(self, applied: Applied) -> str:
-        """Return the newest ticket with which the node was told to have what it has."""
-        rev, ticket = self._told
-        return (ticket if rev == applied.rev else applied.ticket) or _NO_TICKET
+
+def _ticket_of(told: tuple[str, str], applied: Applied) -> str:
+    """Return the newest ticket with which the node was told to have what it has."""
+    rev, ticket = told
+    return (ticket if rev == applied.rev else applied.ticket) or _NO_TICKET

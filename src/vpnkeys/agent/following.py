@@ -48,11 +48,7 @@ class Follower:
             self._change(partial(_decide, desired.keys, ids, left))
         except _OF_ONE_KEY:
             self._change(partial(_decide, (), ids, left))
-            for wanted in sorted(desired.keys, key=lambda wanted: wanted.is_active):  # a stop may free a port
-                try:
-                    self._change(partial(_decide, (wanted,), ids, left))
-                except _OF_ONE_KEY as error:
-                    failed[wanted.id] = error.code
+            failed = self._one_by_one(desired.keys, ids, left)
         # The decision finds nothing to do for a stop that is stored and not carried out yet. One of a key that works
         # again, or that has failed, is of an earlier start, and nobody waits for it.
         stops = self.keys.reconciler.stops
@@ -60,6 +56,24 @@ class Follower:
         if any(stop.key_id not in others for stop in stops.unconfirmed()):
             raise StopPending("Xray has not confirmed yet that all keys have stopped that should have.")
         return Applied(desired.rev, failed, desired.ticket)
+
+    def retry(self, desired: Desired, applied: Applied) -> Applied:
+        """Try once more the keys that have failed, such as for a port that was taken. Raises Unavailable."""
+        ids, again = (
+            frozenset(one.id for one in desired.keys),
+            [one for one in desired.keys if one.id in applied.failed],
+        )
+        return replace(applied, failed=self._one_by_one(again, ids, self._left(again)))
+
+    def _one_by_one(self, keys: Iterable[WantedKey], ids: Collection[str], left: Samples | None) -> dict[str, str]:
+        """Change each key by itself; return a code for each that cannot be as it should."""
+        failed: dict[str, str] = {}
+        for wanted in sorted(keys, key=lambda wanted: wanted.is_active):  # a stop may free a port
+            try:
+                self._change(partial(_decide, (wanted,), ids, left))
+            except _OF_ONE_KEY as error:
+                failed[wanted.id] = error.code
+        return failed
 
     def _change(self, decide: Callable[[Snapshot], KeyChanges]) -> None:
         changes = self.keys.change_here(decide)

@@ -10,7 +10,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 MOST_COUNTERS = 300
-"""Counters in one report at most, which keeps it below what a request may have."""
+"""Counters in one report at most: each is stored in one transaction, in which others wait."""
+
+MOST_KEYS = 10_000
+"""Keys in one report at most of which it is said that they are online, and as many that have failed."""
 
 LEVEL = 1
 """What an agent of this version can do; a higher one for each thing that it must do and may not ignore."""
