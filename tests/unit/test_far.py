@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from threading import Thread
+from threading import Event, Thread, current_thread
+from typing import Any
 
 import pytest
 from tests.fake_store import FakeStore
@@ -11,7 +12,9 @@ from tests.support.fleet import FAR_PORTS, Agent, Plane, with_agent
 from tests.support.memory import World
 
 from vpnkeys.api.convert.agents import report_of
+from vpnkeys.domain.change import Stop
 from vpnkeys.domain.errors import (
+    CommitUnknown,
     InvalidChoice,
     KeyElsewhere,
     KeyNotFound,
@@ -22,7 +25,7 @@ from vpnkeys.domain.errors import (
     StoreUnavailable,
 )
 from vpnkeys.domain.event import Kind
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import LOCAL, Confirmed, NodeState, NodeWish
@@ -30,7 +33,8 @@ from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.webhook import Webhook
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.nodes.board import Board
-from vpnkeys.service.nodes.wanted import Wanted
+from vpnkeys.service.nodes.far import FarRoad
+from vpnkeys.service.nodes.wanted import Wanted, leaving
 from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.rotation import Renewal, rotate
 from vpnkeys.service.selftest import SelfTest
@@ -160,6 +164,73 @@ def test_a_stop_is_stored_and_in_force_when_the_node_is_back() -> None:
     assert plane.keys.delete(key.id) == (key.id,)
     plane.keys.change(switched.id, lambda _key: OFF)
     assert not plane.world.store.stops()
+
+
+def test_a_repeated_change_of_limits_waits_as_the_first_did() -> None:
+    """It is no 200 because it is stored; a note is, and so is the repeat once the node has it."""
+    plane, agent = fleet()
+    key = make(plane)
+    agent.is_silent = True
+    strict = Draft("x", limits=Limits(max_devices=1))
+    for _ in range(3):
+        with pytest.raises(NodeSilent):
+            plane.keys.change(key.id, lambda _key: strict)
+    assert agent.world.keys.list()[0].limits.max_devices is None
+    plane.keys.change(key.id, lambda _key: replace(strict, note="a word"))
+    agent.is_silent = False
+    plane.keys.change(key.id, lambda _key: replace(strict, note="a word"))
+    assert agent.world.keys.list()[0].limits.max_devices == 1
+
+
+def test_an_older_look_confirms_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that began before the stop and ended after it says nothing of what is wanted now."""
+    plane, agent = fleet()
+    key = make(plane)
+    node_id = agent.record.ref.id
+    agent.follow()
+    agent.is_silent = True
+    began, goes_on = Event(), Event()
+
+    def slowly(node_id: int, keys: Keys, stops: Iterable[Stop]) -> dict[str, Key]:
+        if current_thread() is slow:
+            began.set()
+            goes_on.wait(30)
+        return leaving(node_id, keys, stops)
+
+    monkeypatch.setattr("vpnkeys.service.nodes.board.leaving", slowly)
+    slow = Thread(target=plane.board.wanted, args=(node_id,))
+    slow.start()
+    assert began.wait(30)
+
+    def on_news(_node_id: int) -> None:
+        goes_on.set()
+        slow.join()
+
+    plane.board.on_news = on_news
+    with pytest.raises(NodeSilent):
+        plane.keys.delete(key.id)
+    assert plane.world.store.stops()
+    assert has(agent, key)
+
+
+def test_a_start_whose_commit_was_not_answered_is_there_or_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the commit was made, the key is as if it had been answered; where not, nothing is left."""
+    plane, agent = fleet()
+    write = FarRoad._write_last
+    for fate in ("after", "before"):
+
+        def loses(road: FarRoad, *rest: Any, fate: str = fate) -> None:  # noqa: ANN401 - handed on
+            plane.world.store.loses_commit = fate
+            write(road, *rest)
+
+        monkeypatch.setattr(FarRoad, "_write_last", loses)
+        if fate == "after":
+            assert has(agent, make(plane))
+        else:
+            with pytest.raises(CommitUnknown):
+                make(plane)
+        assert len(plane.keys.list()) == len(agent.world.keys.list()) == 1
+        assert plane.world.store.for_nodes().placings == ()
 
 
 def test_a_lost_node_is_waited_for_by_nothing() -> None:

@@ -62,6 +62,11 @@ class Stages:
         )
 
     @property
+    def is_repeat(self) -> bool:
+        """Whether all is as this change wants it already: a client asks for the same again."""
+        return bool(self.named) and self.after == self.before
+
+    @property
     def answered(self) -> tuple[str, ...]:
         """The ids of keys whose stop can be deleted once this change is answered.
 

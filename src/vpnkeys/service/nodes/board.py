@@ -9,19 +9,19 @@ from datetime import datetime
 from threading import Condition, RLock
 from typing import Final, NamedTuple
 
-from vpnkeys.domain.change import ANSWERS_KEPT_FOR, KeptAnswer, Snapshot
+from vpnkeys.domain.change import KeptAnswer, Snapshot
 from vpnkeys.domain.errors import KeysChangedMeanwhile, StoreUnavailable
 from vpnkeys.domain.key import Key, Keys, windows_of
 from vpnkeys.domain.making.placing import Placing
 from vpnkeys.domain.nodes import LOCAL, Confirmed, NodeRef, Sighting
-from vpnkeys.interfaces import BRIEFLY_S, Store, Transaction
+from vpnkeys.interfaces import BRIEFLY_S, ForNodes, Store, Transaction
+from vpnkeys.service.nodes.conflicts import MEANWHILE, refuse_conflict, refuse_known
 from vpnkeys.service.nodes.wanted import Wanted, leaving, mark_of
 from vpnkeys.worker import NEVER
 
 _log = logging.getLogger(__name__)
 
 _REST_S: Final = 10.0
-_MEANWHILE: Final = "Another change of keys is under way on this node. Nothing was changed; try again."
 
 
 class Used(NamedTuple):
@@ -74,9 +74,12 @@ class Board:
 
     def wanted(self, node_id: int) -> Wanted:
         """Return what a node should have now. Raises StoreUnavailable."""
-        now, known = self.store.for_nodes(), self._known.get(node_id)
-        if known is not None and known.wanted is not None and known.wanted.looked > now.revision:
-            now = self.store.for_nodes()  # another thread has looked since
+        with self._changed:
+            before = self._of(node_id).wanted
+        return self._wanted_of(node_id, self.store.for_nodes(), before)
+
+    def _wanted_of(self, node_id: int, now: ForNodes, before: Wanted | None) -> Wanted:
+        """Return what a node should have by a look at the database that began when it should have had `before`."""
         every = Keys.of(now.keys)
         more = leaving(node_id, every, now.stops) | {
             one.key.id: one.key for one in now.placings if one.key.node.id == node_id
@@ -86,6 +89,8 @@ class Board:
         with self._changed:
             known = self._of(node_id)
             was = known.wanted
+            if was is not None and was is not before and was.looked > now.revision:
+                return was  # another thread has looked since; where none has, the database was put back
             if was is not None and was.keys == keys:
                 known.wanted = was.again(keys, now.revision)
                 return known.wanted
@@ -117,12 +122,12 @@ class Board:
             places = _places(keys)
             with self._changed:
                 if places & self._mine:
-                    raise KeysChangedMeanwhile(_MEANWHILE)
+                    raise KeysChangedMeanwhile(MEANWHILE)
                 self._mine |= places
             try:
                 # Not durable: nothing is lost with it.
                 with self.store.write(durable=False) as transaction:
-                    if left := _refuse_conflict(transaction, node_id, keys, decided):
+                    if left := refuse_conflict(transaction, node_id, keys, decided):
                         transaction.nodes.drop_placings(left)
                     refuse_known(transaction, answer)
                     hashed = "" if answer is None else answer.key_hash
@@ -142,7 +147,7 @@ class Board:
         """Stop placing keys, as this transaction stores them. Raises KeysChangedMeanwhile when they were taken back."""
         ids = {key.id for key in keys}
         if ids and transaction.nodes.drop_placings(ids, self._owner_at(node_id)) != len(ids):
-            raise KeysChangedMeanwhile(_MEANWHILE)
+            raise KeysChangedMeanwhile(MEANWHILE)
 
     def withdraw(self, node_id: int, keys: Iterable[Key]) -> None:
         """Want those of these keys as the database has them that are still being placed.
@@ -213,7 +218,9 @@ class Board:
         """
         with self._changed:
             found = self._of(node_id).confirmed
-        return self._note_stored(node_id, self.store.sightings(node_id).get(node_id)) if found is None else found
+        if found is not None:
+            return found
+        return self._note_stored(node_id, self.store.sightings(node_id).get(node_id), self.store.revision())
 
     def wait_for(self, node_id: int, wanted: Wanted, most_s: float) -> Confirmed | None:
         """Return what the node confirms, as soon as it has this or what was wanted later; None after `most_s`."""
@@ -221,22 +228,25 @@ class Board:
 
         def has_it() -> bool:
             known = self._of(node_id)
-            later = known.wanted is not None and known.wanted.is_had(known.confirmed)
-            return later or wanted.is_had(known.confirmed)
+            later = known.wanted
+            if later is not None and later.looked >= wanted.looked and later.is_had(known.confirmed):
+                return True
+            return wanted.is_had(known.confirmed)
 
         with self._changed:
             return self._of(node_id).confirmed if self._changed.wait_for(has_it, most_s) else None
 
     def refresh(self) -> None:
         """Look at what other control planes have changed and heard, and wake all that wait. Raises StoreUnavailable."""
-        for node_id, seen in self.store.sightings().items():
-            if self._note_stored(node_id, seen) is None:  # another agent has joined
-                with self._changed:
-                    self._of(node_id).confirmed = None
         with self._changed:
             before = {node_id: known.wanted for node_id, known in self._known.items()}
+        seen, now = self.store.sightings(), self.store.for_nodes()
+        for node_id, sighting in seen.items():
+            if self._note_stored(node_id, sighting, now.revision) is None:  # another agent has joined
+                with self._changed:
+                    self._of(node_id).confirmed = None
         for node_id, was in before.items():
-            if was is None or self.wanted(node_id).mark != was.mark:
+            if was is None or self._wanted_of(node_id, now, was).mark != was.mark:
                 self.on_news(node_id)
 
     def forget(self, node: NodeRef) -> None:
@@ -244,13 +254,13 @@ class Board:
         with self._changed:
             self._known.pop(node.id, None)
 
-    def _note_stored(self, node_id: int, seen: Sighting | None) -> Confirmed | None:
+    def _note_stored(self, node_id: int, seen: Sighting | None, revision: int) -> Confirmed | None:
         """Note what is stored of what a node has confirmed, and return it; None where that is nothing.
 
         Revisions begin anew where a database was moved or restored: a later one than now is of the one before.
         """
         found = None if seen is None else seen.confirmed
-        if found is None or found.revision > self.store.revision():
+        if found is None or found.revision > revision:
             return None
         self.confirm(node_id, found)
         return found
@@ -268,26 +278,3 @@ class Board:
 
 def _places(keys: Iterable[Key]) -> set[tuple[str, int]]:
     return {(key.id, key.node.id) for key in keys}
-
-
-def _refuse_conflict(transaction: Transaction, node_id: int, keys: Iterable[Key], decided: Snapshot | None) -> set[str]:
-    """Raise KeysChangedMeanwhile when another process has changed what a decision was made on.
-
-    Returns those of the keys that are being placed on another node, as when they move: the later change goes on.
-    """
-    placings = transaction.nodes.placings()
-    placed = {one.key.id for one in placings if one.key.node.id == node_id}
-    is_other = decided is not None and (
-        Keys.of(transaction.keys()).on(node_id) != decided.keys
-        or placed.difference(intent.key_id for intent in decided.intents)
-    )
-    ids = {key.id for key in keys}
-    if is_other or placed & ids:
-        raise KeysChangedMeanwhile(_MEANWHILE)
-    return {one.key.id for one in placings} & ids
-
-
-def refuse_known(transaction: Transaction, answer: KeptAnswer | None) -> None:
-    """Raise KeysChangedMeanwhile when the request was answered, or is carried out, by another control plane."""
-    if answer is not None and transaction.nodes.is_known(answer.key_hash, answer.at - ANSWERS_KEPT_FOR):
-        raise KeysChangedMeanwhile(_MEANWHILE)

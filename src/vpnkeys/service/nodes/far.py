@@ -11,20 +11,29 @@ from random import Random, SystemRandom
 from typing import Final
 
 from vpnkeys.domain.change import Intent, KeyChanges, Snapshot, Stages
-from vpnkeys.domain.errors import KeysChangedMeanwhile, NodeRefused, NodeSilent, TargetsUnready
-from vpnkeys.domain.key import Key, Keys
+from vpnkeys.domain.errors import (
+    CommitUnknown,
+    KeysChangedMeanwhile,
+    NodeRefused,
+    NodeSilent,
+    StoreUnavailable,
+    TargetsUnready,
+)
+from vpnkeys.domain.key import ID, Key, Keys
 from vpnkeys.domain.making import Draft, Supply
 from vpnkeys.domain.nodes import Confirmed, NodeRecord, NodeState, state_of
 from vpnkeys.interfaces import PATIENCE_S, Clock, Store, Transaction
 from vpnkeys.service.change.changer import Ending
 from vpnkeys.service.change.storage import require_place, write_keys
-from vpnkeys.service.nodes.board import Board, refuse_known
+from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.conflicts import refuse_known
 from vpnkeys.service.nodes.wanted import Wanted
 
 CONFIRMED_WITHIN_S: Final = 3.0
 _PORT_TAKEN: Final = "port_taken"
 _PATIENCE_S: Final = 1.0
 _AGAIN_AFTER_S: Final = (0.005, 0.05)
+_COMMIT_LOOKS_S: Final = (0.1, 0.3, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ class FarRoad:
             self._write_first(seen, stages, patience_s)
             wanted = self.board.place(self._id, starting, replace(seen, keys=stages.stopped), stages.last.answer)
         try:
-            if wanted.mark != before.mark or stages.stops or stages.asked:
+            if wanted.mark != before.mark or stages.stops or stages.asked or stages.is_repeat:
                 self._refuse_failed(changes, stages, self._confirmed(wanted, starts=bool(stages.last)))
             self._write_last(stages, starting, patience_s)
         finally:
@@ -189,9 +198,24 @@ class FarRoad:
         answered = stages.answered
         if not (stages.last or answered):
             return
-        with self._store.write(patience_s=patience_s) as transaction:
-            self.board.take(transaction, self._id, starting)
-            require_place(transaction, stages.last.update)
-            write_keys(transaction, stages.last)
-            transaction.drop_stops(answered, self._id)
+        try:
+            with self._store.write(patience_s=patience_s) as transaction:
+                self.board.take(transaction, self._id, starting)
+                require_place(transaction, stages.last.update)
+                write_keys(transaction, stages.last)
+                transaction.drop_stops(answered, self._id)
+        except CommitUnknown:
+            if not starting or not self._have_come(starting):
+                raise  # what is still being placed is taken back
         self.board.have_placed(starting)
+
+    def _have_come(self, starting: Collection[Key]) -> bool:
+        """Return whether a commit of which no answer came has stored keys that start; False when nobody can say."""
+        for wait_s in _COMMIT_LOOKS_S:
+            try:
+                known = Keys.of(self._store.keys()).by(ID)
+            except StoreUnavailable:
+                time.sleep(wait_s)
+            else:
+                return all(known.get(key.id) == key for key in starting)
+        return False

@@ -110,8 +110,8 @@ class NodeService:
 
     def are_synchronized(self) -> bool:
         """Return whether every node elsewhere that is up has all that it should. Raises StoreUnavailable."""
-        far = (report for report in self.list() if report.record.ref.id != LOCAL.id)
-        return all(report.following.applied == report.following.desired for report in far if report.is_up)
+        up = (one for one in self.list() if one.record.ref.id != LOCAL.id and one.is_up)
+        return all(one.following.applied == one.following.desired and not one.failed for one in up)
 
     def list(self) -> tuple[NodeReport, ...]:
         """Return all nodes as they are now. Raises StoreUnavailable."""

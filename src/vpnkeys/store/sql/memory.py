@@ -56,6 +56,10 @@ class Tables:
         """Return a number that grows with each change of what nodes should have."""
         return sum(self.generations[name] for name in ("keys", "stops", "placements"))
 
+    def is_as_new_as(self, other: "Tables") -> bool:
+        """Return whether these have seen all changes that the others have."""
+        return all(self.generations.get(name, 0) >= number for name, number in other.generations.items())
+
     def for_nodes(self) -> ForNodes:
         """Return what nodes elsewhere should have."""
         return ForNodes(self.revision, self.keys, self.stops, self.placements)

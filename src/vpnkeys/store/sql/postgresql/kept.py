@@ -48,9 +48,10 @@ class KeptFromServer(Kept):
             raise
         self._failed = None
         with self._lock:
-            # Of two looks at a time the one that began later is kept, as nobody who asked before it knows of more.
-            if look > (self._tables.version or 0):
-                self._tables = replace(found, version=look)
+            # Of two looks at a time the one that saw more is kept, whichever began or ended first. Where one sees less
+            # than what was kept before it began, the database was put back.
+            if look > (self._tables.version or 0) or found.is_as_new_as(self._tables):
+                self._tables = replace(found, version=next(self._looks))
         return found
 
     def within(self, connection: Connection) -> Tables:
