@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from tests.support.process import wait_until
@@ -14,7 +15,7 @@ from tests.support.target import RealityTarget
 
 from vpnkeys.client import Client, NotFound, Rejected, Unauthorized
 from vpnkeys.client.agent import ControlPlane
-from vpnkeys.wire.agents import Desired, JoinRequest, Life, Report
+from vpnkeys.wire.agents import MOST_KEYS, Desired, JoinRequest, Life, Report
 
 pytestmark = pytest.mark.e2e
 
@@ -87,6 +88,16 @@ def test_a_node_is_made_joins_and_is_up(service: Service) -> None:
     assert made["join_token"] not in service.log()
     assert made["join_token"] not in service.client.get("/api/audit").text
     plane.close()
+
+
+def test_a_report_may_name_ten_thousand_keys(service: Service) -> None:
+    """So many may be online on a large node; a text that only begins as a token is refused like any other."""
+    _, plane, _ = join(service, "large")
+    plane.report(report(wanted(plane), online={str(uuid4()): 1 for _ in range(MOST_KEYS)}))
+    assert shown(service, "large")["state"] == "up"
+    plane.close()
+    odd = {"X-API-Key": f"vpnk_node{'1' * 5000}_x"}
+    assert service.client.get("/agent/desired", headers=odd).status_code == 401
 
 
 def test_a_key_is_wanted_then_confirmed_then_there(service: Service) -> None:

@@ -107,6 +107,19 @@ def test_a_report_is_never_too_large(counts: list[int]) -> None:
     assert [(life.epoch, life.usage) for life in again] == [(f"life-{len(counts) - 1}", {})]
 
 
+def test_who_is_online_is_said_of_a_node_s_own_keys_while_it_is_heard_of() -> None:
+    """A node has nothing to say of others' keys, and what it said is forgotten with it."""
+    plane = Plane()
+    agent, other = with_agent(plane, "far"), with_agent(plane, "other")
+    key = make(plane, "far")
+    for one, devices in ((agent, 2), (other, 99)):
+        said = report_of(one.says(()))
+        arrive(one, replace(said, online={key.account: devices, "nobody": 1}))
+    assert plane.reports.online() == {key.account: 2}
+    plane.world.clock.advance(seconds=16)
+    assert plane.reports.online() == {}
+
+
 def test_a_life_that_ended_in_order_is_said_once_more() -> None:
     """Although no counter of it has changed: without it, the end would be a gap."""
     now = Plane().world.clock.now()

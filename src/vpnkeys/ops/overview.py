@@ -104,7 +104,9 @@ class OverviewKeeper:
         idle = ticks[3] + ticks[4]  # waiting for the disk is idle too
         (busy_before, all_before), self._cpu = self._cpu, (sum(ticks) - idle, sum(ticks))
         passed = self._cpu[1] - all_before
-        return (self._cpu[0] - busy_before) / passed if all_before and passed > 0 else None
+        if not all_before or passed <= 0:
+            return None
+        return min(max((self._cpu[0] - busy_before) / passed, 0.0), 1.0)  # the kernel may take back waits for the disk
 
     def _read_memory(self) -> dict[str, int]:
         """Return the kernel's figures of memory in bytes (proc_meminfo(5))."""

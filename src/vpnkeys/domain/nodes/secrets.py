@@ -16,6 +16,8 @@ JOIN_WITHIN: Final = timedelta(minutes=15)
 RENEW_AFTER: Final = timedelta(days=30)
 """An agent gets another token after so long."""
 
+_MOST_DIGITS: Final = 9
+
 
 @dataclass(frozen=True, slots=True)
 class Join:
@@ -41,7 +43,8 @@ def new_node_token(node_id: int) -> tuple[str, str]:
 def id_of_node(candidate: str) -> int | None:
     """Return the id in a text of the form of a node's token, unverified; None for any other text."""
     kind, _, number = (id_in(candidate) or "").partition("node")
-    return int(number) if not kind and number.isascii() and number.isdecimal() else None
+    is_number = number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS
+    return int(number) if not kind and is_number else None
 
 
 def is_digest_of(digest: str, candidate: str) -> bool:

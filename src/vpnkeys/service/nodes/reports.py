@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Rejected
 from vpnkeys.domain.key import ACCOUNT, ID, Keys
-from vpnkeys.domain.nodes import Confirmed, HostState, NodeRecord, NodeRef, NodeState, Sighting
+from vpnkeys.domain.nodes import SILENT_AFTER, Confirmed, HostState, NodeRecord, NodeRef, NodeState, Sighting
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.interfaces import Clock, Store, Transaction
 from vpnkeys.service.nodes.board import Board
@@ -49,7 +49,7 @@ class ReportService:
     clock: Clock
     refusals: Refusals
     on_traffic: Callable[[Mapping[str, Bytes]], None] = lambda _added: None
-    _online: dict[int, Mapping[str, int]] = field(default_factory=dict, init=False)
+    _online: dict[int, tuple[datetime, Mapping[str, int]]] = field(default_factory=dict, init=False)
     _hosts: dict[int, HostState] = field(default_factory=dict, init=False)
 
     @property
@@ -70,7 +70,7 @@ class ReportService:
                 if has_ended:
                     transaction.ledger.end_epoch(mine.epoch, at, node_id)
             wanted, found = self._heard(transaction, node_id, report)
-        self._online[node_id] = report.online
+        self._online[node_id] = now, self._own_of(node_id, report.online)
         self._hosts[node_id] = HostState(report.cpu_share, (report.sent_at - now).total_seconds())
         if found is not None:
             self.board.confirm(node_id, found)
@@ -79,12 +79,18 @@ class ReportService:
         return wanted
 
     def online(self) -> Mapping[str, int]:
-        """Return from how many devices keys elsewhere are online, as last reported, by account."""
-        return {account: devices for online in self._online.values() for account, devices in online.items()}
+        """Return from how many devices keys elsewhere are online, by account, as their nodes have just reported."""
+        heard = [online for at, online in self._online.values() if self.clock.now() - at <= SILENT_AFTER]
+        return {account: devices for online in heard for account, devices in online.items()}
 
     def host_of(self, node: NodeRef) -> HostState:
         """Return what the node's last report since the start of this server says of its host."""
         return self._hosts.get(node.id, HostState())
+
+    def _own_of(self, node_id: int, online: Mapping[str, int]) -> dict[str, int]:
+        """Return what is said of keys that live on the node: of others it has nothing to say."""
+        known = Keys.of(self._store.keys()).by(ACCOUNT)
+        return {one: devices for one, devices in online.items() if one in known and known[one].node.id == node_id}
 
     def _heard(self, transaction: Transaction, node_id: int, report: NodeReported) -> tuple[Wanted, Confirmed | None]:
         """Store how the node was seen and what it confirms; return what it should have, and what it confirms of that.
