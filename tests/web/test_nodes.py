@@ -32,6 +32,11 @@ def far_key(service: Service, name: str = "far away") -> Key:
     return dict(answer.json())
 
 
+def link(service: Service, key: Key) -> str:
+    """Its link."""
+    return str(service.client.get(f"/api/keys/{key['id']}/config").raise_for_status().json()["vless_url"])
+
+
 def row(page: Page, name: str) -> Locator:
     """A node in the list."""
     return page.locator(".node").filter(has=page.get_by_role("heading", name=name, exact=True))
@@ -154,7 +159,7 @@ def test_a_node_with_keys_goes_only_when_it_is_given_up(
     anywhere.go("#/system/nodes")
     node, dialog = row(page, "fra-1"), page.locator("dialog[open]")
     node.get_by_role("button", name="Remove node").click()
-    expect(dialog).to_contain_text("It has 1 key. Delete that key first")
+    expect(dialog).to_contain_text("It has 1 key. Move or delete that key first")
     expect(dialog.get_by_role("button", name="Remove")).to_have_count(0)
     dialog.get_by_role("button", name="Close").last.click()
     node.get_by_role("button", name="Give up").click()
@@ -170,6 +175,49 @@ def test_a_node_with_keys_goes_only_when_it_is_given_up(
     expect(page.locator(".node")).to_have_count(1)
     assert service.client.get(f"/api/keys/{key['id']}").status_code == 404
     assert service.client.get("/api/nodes/fra-1").status_code == 404
+
+
+def test_keys_move_to_another_node(anywhere: Visitor, service: Service, agent: SimulatedAgent) -> None:
+    """It is asked where to; old and new links are handed out, and a key for which there is no place stays."""
+    page = anywhere.page
+    key = far_key(service)
+    old = link(service, key)
+    anywhere.go("#/system/nodes")
+    node, dialog = row(page, agent.name), page.locator("dialog[open]")
+    expect(row(page, "local").get_by_role("button", name="Move keys")).to_have_count(0)
+    node.get_by_role("button", name="Move keys").press("Enter")
+    expect(dialog).to_contain_text("Its 1 key gets a place on another node")
+    dialog.get_by_role("button", name="Move 1 key").press("Enter")
+    expect(dialog.get_by_role("alert")).to_be_visible()  # its group has no other node
+    dialog.get_by_label("Where").select_option("local")
+    dialog.get_by_role("button", name="Move 1 key").press("Enter")
+    expect(dialog.get_by_role("heading", name="1 key has moved")).to_be_visible()
+    expect(dialog).to_contain_text("far away → local:")
+    new = link(service, key)
+    assert new != old
+    dialog.get_by_role("button", name="Copy new links").press("Enter")
+    expect(page.locator("#toasts")).to_contain_text("Copied")
+    assert anywhere.clipboard() == f"{new}\n"
+    with page.expect_download() as saved:
+        dialog.get_by_role("button", name="Save old and new links").press("Enter")
+    assert saved.value.path().read_text() == f'name,old link,new link\n"far away","{old}","{new}"\n'
+    page.keyboard.press("Escape")
+    expect(node.get_by_role("button", name="Move keys")).to_have_count(0)
+
+
+def test_a_new_machine_takes_the_place_of_a_node(anywhere: Visitor, service: Service, agent: SimulatedAgent) -> None:
+    """It is said what has to be done with the address, and the node goes on as it was until the machine has joined."""
+    page = anywhere.page
+    anywhere.go("#/system/nodes")
+    node, dialog = row(page, agent.name), page.locator("dialog[open]")
+    node.get_by_role("button", name="New machine").press("Enter")
+    expect(dialog).to_contain_text("if fra-1.example leads to the new machine")
+    dialog.get_by_role("button", name="Show the command").press("Enter")
+    expect(dialog.get_by_role("heading", name=re.compile("may take the place of"))).to_be_visible()
+    command = dialog.get_by_label("Command for the new machine").input_value()
+    assert command.startswith(f"sudo ./run --agent-join {service.base_url} --token vpnk_join")
+    page.keyboard.press("Escape")
+    expect(node.locator(".badge")).to_have_text("Works")
 
 
 def test_who_may_only_read_changes_nothing(

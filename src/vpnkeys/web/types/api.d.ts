@@ -56,6 +56,8 @@ declare namespace Api {
     [webhookTest: `/api/webhooks/${string}/test`]: WebhookTest;
     "/api/backups": Backup;
     "/api/nodes": NodeMade;
+    [nodeMove: `/api/nodes/${string}/move`]: NodeMoved;
+    [nodeReplacement: `/api/nodes/${string}/replace`]: NodeMade;
     "/ui/session": Session;
   }
 
@@ -82,6 +84,7 @@ declare namespace Api {
     [keyRotation: `/api/keys/${string}/rotate`]: KeyRotation;
     "/api/tokens": NewToken;
     "/api/nodes": NewNode;
+    [nodeMove: `/api/nodes/${string}/move`]: NodeMove;
     "/api/webhooks": NewWebhook;
     "/ui/session": SignIn;
   }
@@ -229,6 +232,38 @@ declare namespace Api {
     join_command: string;
     join_token: string;
     expires_at: string;
+  }
+
+  interface NodeMove {
+    to?: string | number | null;
+  }
+
+  interface KeyPlace {
+    node: string;
+    port: number;
+    link: string;
+  }
+
+  interface KeyMoved {
+    key_id: string;
+    uuid: string;
+    name: string;
+    old: KeyPlace;
+    new: KeyPlace;
+  }
+
+  interface KeyNotMoved {
+    key_id: string;
+    name: string;
+    code: string;
+    detail: string;
+  }
+
+  interface NodeMoved {
+    node: string;
+    moved: KeyMoved[];
+    failed: KeyNotMoved[];
+    has_stopped: boolean;
   }
 
   interface NewNode {

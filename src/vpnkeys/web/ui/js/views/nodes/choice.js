@@ -50,7 +50,10 @@ export function nodeChoice() {
 /** @param {Api.Node} node */
 const free = (node) => (node.places === null ? 0 : Math.max(0, node.places - node.keys));
 
-/** @param {Api.Node} node */
-function nodeText(node) {
+/**
+ * Returns a node with what a choice needs to know of it: free places, or why it has none.
+ * @param {Api.Node} node
+ */
+export function nodeText(node) {
   return `${node.name} · ${node.state === "up" ? t("nodes.free", { n: number(free(node)) }) : t(`node.state.${node.state}`)}`;
 }

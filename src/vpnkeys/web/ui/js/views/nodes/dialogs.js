@@ -86,13 +86,14 @@ function whole(input) {
 /**
  * Shows the command by which a machine becomes the node: once, as its token is in it.
  * @param {Api.NodeMade} made
+ * @param {"nodes.made" | "nodes.replaced"} heading
  */
-function commandDialog({ node, join_command: bare, expires_at: expiresAt }) {
+export function commandDialog({ node, join_command: bare, expires_at: expiresAt }, heading = "nodes.made") {
   // As `vpnkeys nodes add` prints it: the whole set-up, services and all.
   const command = bare.replace("vpnkeys agent join", "sudo ./run --agent-join");
   const shown = h("textarea", { class: "mono", readOnly: true, rows: 8, spellcheck: "false", "aria-label": t("nodes.command"), onfocus: selectAll, value: command });
   openDialog({
-    title: t("nodes.made", { name: isolated(node) }),
+    title: t(heading, { name: isolated(node) }),
     wide: true,
     body: [
       h("p", {}, t("nodes.command-text")),

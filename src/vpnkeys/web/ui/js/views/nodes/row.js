@@ -4,6 +4,7 @@ import { bytes, number, rate, t } from "../../i18n.js";
 import { button, level, named, when } from "../../parts.js";
 import { may, state, usageOf } from "../../store.js";
 import { changeState, lostDialog, removeDialog } from "./dialogs.js";
+import { moveDialog, replaceDialog } from "./moving.js";
 
 /** The id of the server's own node, whose programs are the server's. */
 const LOCAL = 1;
@@ -153,7 +154,7 @@ function keyName(id) {
  * @param {boolean} hasOthers
  */
 function offer(part, node, hasOthers) {
-  const offered = JSON.stringify([node.id, node.name, node.state, hasOthers]);
+  const offered = JSON.stringify([node.id, node.name, node.state, node.keys > 0, hasOthers]);
   if (offered === part.offered) return;
   part.offered = offered;
   const now = () => part.node ?? node;
@@ -165,10 +166,12 @@ function offer(part, node, hasOthers) {
   const action = (name, onclick, kind = "small") => button(t(name), { kind, onclick, "aria-label": `${t(name)}: ${node.name}` });
   const isOut = node.state === "drained" || node.state === "lost";
   const drain = node.state !== "joining" && hasOthers && (isOut ? action("nodes.up", () => changeState(now(), "up", part.done)) : action("nodes.drain", () => changeState(now(), "drained", part.done)));
+  const move = node.keys > 0 && hasOthers && action("nodes.move", () => moveDialog(now(), part.done));
   const far = node.id !== LOCAL && [
+    node.state !== "joining" && action("nodes.replace", () => replaceDialog(now(), part.done)),
     node.state !== "joining" && node.state !== "lost" && action("nodes.lost", () => lostDialog(now(), part.done), "small danger"),
     action("nodes.remove", () => removeDialog(now(), part.done), "small danger"),
   ];
-  replace(part.actions, may("admin") && [drain, far]);
+  replace(part.actions, may("admin") && [drain, move, far]);
   part.actions.hidden = part.actions.childElementCount === 0;
 }
