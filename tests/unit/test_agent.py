@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,11 +14,12 @@ from tests.support.memory import World
 
 from vpnkeys.agent.agent import Agent
 from vpnkeys.agent.following import Applied
-from vpnkeys.agent.membership import DesiredFile, Membership, load_membership
+from vpnkeys.agent.membership import DesiredFile, Kept, Membership, load_membership
 from vpnkeys.api.convert.agents import desired_answer
 from vpnkeys.client import Unavailable
 from vpnkeys.domain.errors import StopPending, XrayUnavailable
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits import Limits
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import NodeWish
 from vpnkeys.wire.agents import Desired, Received, Report
@@ -78,7 +80,9 @@ def test_it_is_on_the_disk_before_it_is_applied(tmp_path: Path, wanted: tuple[De
     world = World()
     first = agent_of(world, SilentPlane([desired]), tmp_path)
     first.follow()
-    assert DesiredFile(tmp_path / "desired.json").read() == desired
+    stored = DesiredFile(tmp_path / "desired.json").read()
+    assert stored is not None
+    assert (stored.rev, stored.keys) == (desired.rev, desired.keys)
     assert world.keys.list() == ()
     plane = SilentPlane()
     second = agent_of(world, plane, tmp_path)
@@ -114,7 +118,7 @@ class _FullDisk(DesiredFile):
 
     errors: list[OSError] = []  # noqa: RUF012 - emptied by the test
 
-    def write(self, desired: Desired) -> None:
+    def write(self, desired: Kept) -> None:
         """Fail, or write."""
         if self.errors:
             raise self.errors[0]
@@ -169,6 +173,39 @@ def test_a_key_whose_port_was_taken_is_tried_again(tmp_path: Path, wanted: tuple
     assert world.node.connect(key) is not None
 
 
+@pytest.mark.parametrize("ahead_s", [3600, -3600, 2])
+def test_keys_expire_by_the_control_plane_s_clock(tmp_path: Path, ahead_s: int) -> None:
+    """Whatever the node's own says, also after a restart without the control plane, and when it was set right."""
+    there = Plane()
+    node = with_agent(there, "far")
+    expires_at = there.world.clock.now() + timedelta(minutes=30)
+    key = there.keys.create(Draft("x", limits=Limits(expires_at=expires_at)), None, NodeWish(node="far"))
+    desired = desired_answer(there.board.wanted(node.record.ref.id), now=there.world.clock.now())
+    world, plane = World(), SilentPlane([desired])
+    world.clock.advance(seconds=ahead_s)
+    first = agent_of(world, plane, tmp_path)
+    first.follow()
+    second = agent_of(world, SilentPlane(), tmp_path)
+    with pytest.raises(Unavailable):
+        second.follow()
+    assert world.node.connect(key) is not None
+    world.clock.advance(seconds=29 * 60)
+    world.look()
+    assert world.node.connect(key) is not None
+    world.clock.advance(seconds=2 * 60)
+    world.look()
+    assert world.node.connect(key) is None
+    world.clock.advance(seconds=-ahead_s - 20 * 60)  # set right, eleven minutes after the beginning
+    second.plane = cast(
+        "Any", SilentPlane(received=Received(rev="", now=there.world.clock.now() + timedelta(minutes=11)))
+    )
+    second.report()
+    with pytest.raises(Unavailable):
+        second.follow()
+    world.look()
+    assert world.node.connect(key) is not None
+
+
 def test_a_report_says_no_ticket_that_came_after_it_looked(
     tmp_path: Path, wanted: tuple[Desired, Key], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +245,9 @@ def test_a_report_is_repeated_for_a_new_ticket(tmp_path: Path, wanted: tuple[Des
         (desired.rev, "c.3"),
         (desired.rev, "c.4"),
     ]
-    assert DesiredFile(tmp_path / "desired.json").read() == desired
+    stored = DesiredFile(tmp_path / "desired.json").read()
+    assert stored is not None
+    assert (stored.rev, stored.keys) == (desired.rev, desired.keys)
     plane.answers.append(desired.model_copy(update={"rev": "other", "keys": ()}))
     agent.follow()
     world.node.answers = False

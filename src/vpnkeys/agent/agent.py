@@ -4,13 +4,14 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import islice
 from random import SystemRandom
 from typing import Final
 
 from vpnkeys import __version__
 from vpnkeys.agent.following import Applied, Follower
-from vpnkeys.agent.membership import DesiredFile
+from vpnkeys.agent.membership import DesiredFile, Kept
 from vpnkeys.agent.reporting import Stored
 from vpnkeys.bootstrap import Server
 from vpnkeys.client import ApiError
@@ -24,6 +25,7 @@ _chance = SystemRandom()
 
 _REPORT_EVERY_S: Final = 10.0
 _AGAIN_AFTER_S: Final = 0.2
+_CLOCKS_DIFFER_S: Final = 5.0
 _NO_TICKET: Final = "none"
 """What an agent says that has heard of no ticket yet."""
 
@@ -54,7 +56,8 @@ class Agent:
     applied: Applied = field(default_factory=Applied, init=False)
     following: Worker = field(init=False)
     reporting: Worker = field(init=False)
-    _kept: Desired | None = field(default=None, init=False)
+    _kept: Kept | None = field(default=None, init=False)
+    _ahead_s: int = field(default=0, init=False)
     _is_stored: bool = field(default=True, init=False)
     _stored: Stored = field(default_factory=Stored, init=False)
     _told: tuple[str, str] = field(default=("", _NO_TICKET), init=False)
@@ -88,6 +91,7 @@ class Agent:
         """Start the node as it was last wanted, and then follow the control plane."""
         self.server.start()
         self._kept = self.desired.read()
+        self._ahead_s = 0 if self._kept is None else self._kept.ahead_s
         self.following.start()
         self.reporting.start()
 
@@ -116,8 +120,9 @@ class Agent:
             if wanted.needs > LEVEL:
                 raise AgentTooOld
             self._told = wanted.rev, wanted.ticket
+            self._compare_clocks(wanted.now)
             if self._kept is None or wanted.rev != self._kept.rev:
-                self._kept, self._is_stored = wanted, False
+                self._keep(wanted)
                 failed = self._store() or failed
         if failed is not None:
             raise failed
@@ -129,10 +134,14 @@ class Agent:
         What is not on the disk is applied all the same, so that a full disk delays no stop; it is not confirmed. Keys
         that have failed are tried again each time.
         """
+        if self._kept is not None and self._kept.ahead_s != self._ahead_s:
+            self.applied = Applied()  # all that is to expire does so at another time of this clock
+            self._keep(self._kept)
         kept = self._kept
         if kept is None or (kept.rev == self.applied.rev and not self.applied.failed):
             return None
-        follower = Follower(self.server.keys, self.server.traffic.usage.forget)
+        ahead = timedelta(seconds=kept.ahead_s)
+        follower = Follower(self.server.keys, self.server.traffic.usage.forget, ahead)
         try:
             if kept.rev == self.applied.rev:
                 applied = follower.retry(kept, self.applied)
@@ -151,6 +160,18 @@ class Agent:
             _log.info("the node has what it should: %d keys, %d failed", len(kept.keys), len(applied.failed))
             self.reporting.wake()
         return None
+
+    def _keep(self, wanted: Desired) -> None:
+        self._kept = Kept.model_construct(**{**vars(wanted), "ahead_s": self._ahead_s})
+        self._is_stored = False
+
+    def _compare_clocks(self, there: datetime | None) -> None:
+        """Note how far this node's clock is ahead of the control plane's; small differences are the way's."""
+        if there is not None:
+            ahead_s = (self.server.keys.clock.now() - there).total_seconds()
+            if abs(ahead_s - self._ahead_s) > _CLOCKS_DIFFER_S:
+                self._ahead_s = 0 if abs(ahead_s) <= _CLOCKS_DIFFER_S else round(ahead_s)
+                _log.info("this clock is %d s ahead of the control plane's, by which keys expire", self._ahead_s)
 
     def _store(self) -> OSError | None:
         """Put what was kept on the disk, if it is not there; return what has kept it from that."""
@@ -174,6 +195,7 @@ class Agent:
             self._stored.note(part)
             is_old = received.rev == report.rev and received.ticket not in {"", report.ticket}
             self._told = received.rev, received.ticket
+            self._compare_clocks(received.now)
         following = self.following.status()
         if following is not None and following.failing_for_s is not None:
             # The control plane answers, and takes this node for one that follows from now on.

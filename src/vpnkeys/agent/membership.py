@@ -43,19 +43,25 @@ def load_membership(data_dir: Path) -> Membership | None:
         raise ValueError(msg) from error
 
 
+class Kept(Desired):
+    """What a node should have, with how many seconds its clock was ahead of the control plane's: times are by that."""
+
+    ahead_s: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class DesiredFile:
     """Keeps what the node should have, so that it holds without the control plane, also after a restart."""
 
     path: Path
 
-    def write(self, desired: Desired) -> None:
+    def write(self, desired: Kept) -> None:
         """Keep it; when this returns, it is on the disk. Raises OSError."""
         write_atomically(self.path, desired.model_dump_json().encode())
 
-    def read(self) -> Desired | None:
+    def read(self) -> Kept | None:
         """Return what was kept last; None when nothing was, or nothing that can be read."""
         try:
-            return Desired.model_validate_json(self.path.read_bytes())
+            return Kept.model_validate_json(self.path.read_bytes())
         except (OSError, ValidationError):
             return None

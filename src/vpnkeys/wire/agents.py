@@ -83,13 +83,15 @@ class Desired(_Said):
     """What a node should have: all of it. `rev` names exactly this; an agent that has it already gets no keys.
 
     `ticket` names a moment at which it should have this: a node may have to have the same again, after something else.
-    An agent whose `LEVEL` is below `needs` would do some of it wrong.
+    An agent whose `LEVEL` is below `needs` would do some of it wrong. `now` is the control plane's clock, by which the
+    times in it are meant; None of one that does not say it.
     """
 
     rev: str
     keys: tuple[WantedKey, ...]
     ticket: str = ""
     needs: int = 1
+    now: _Utc | None = None
 
 
 class Life(_Said):
@@ -124,9 +126,10 @@ class Report(_Said):
 class Received(_Said):
     """The answer to a report, which is stored now: what the node should have, and the ticket with it.
 
-    `token_is_old`: the agent should ask for a new one.
+    `token_is_old`: the agent should ask for a new one. `now` is the control plane's clock.
     """
 
     rev: str
     ticket: str = ""
     token_is_old: bool = False
+    now: _Utc | None = None

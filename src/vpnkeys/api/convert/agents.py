@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -18,18 +19,23 @@ from vpnkeys.wire import agents as wire
 _NOTHING: Final[Mapping[str, Used]] = MappingProxyType({})
 
 
-def desired_answer(wanted: Wanted, has: str = "", used: Mapping[str, Used] = _NOTHING) -> wire.Desired:
+def desired_answer(
+    wanted: Wanted, has: str = "", used: Mapping[str, Used] = _NOTHING, now: datetime | None = None
+) -> wire.Desired:
     """Return what a node should have; without keys for one that has it, by its mark.
 
-    `used` is what is known of the traffic of keys that have a limit, by account.
+    `used` is what is known of the traffic of keys that have a limit, by account; `now` is this server's clock.
     """
     keys = () if wanted.mark == has else tuple(_wanted_key(key, used.get(key.account)) for key in wanted.keys)
-    return wire.Desired(rev=wanted.mark, keys=keys, ticket=wanted.ticket)
+    return wire.Desired(rev=wanted.mark, keys=keys, ticket=wanted.ticket, now=now)
 
 
-def received_answer(wanted: Wanted, sent: wire.Report, *, token_is_old: bool) -> wire.Received:
+def received_answer(
+    wanted: Wanted, sent: wire.Report, *, token_is_old: bool, now: datetime | None = None
+) -> wire.Received:
     """Return the answer to a report; it has the ticket that was sent while the agent needs no other one."""
-    return wire.Received(rev=wanted.mark, ticket=wanted.ticket_for(sent.rev, sent.ticket), token_is_old=token_is_old)
+    ticket = wanted.ticket_for(sent.rev, sent.ticket)
+    return wire.Received(rev=wanted.mark, ticket=ticket, token_is_old=token_is_old, now=now)
 
 
 def _wanted_key(key: Key, used: Used | None) -> wire.WantedKey:

@@ -71,7 +71,8 @@ async def get_desired(  # noqa: PLR0913, PLR0917 - one for each parameter
             await news.wait(node.ref.id, min(left_s, _LOOK_EVERY_S))
     # In a thread, as it reads the database; most nodes have no limits of traffic, and it reads nothing.
     used = await Pool.AGENTS.run(fleet.board.used, wanted.keys, fleet.admin.clock.now())
-    return Response(desired_answer(wanted, rev, used).model_dump_json(), media_type="application/json")
+    answer = desired_answer(wanted, rev, used, fleet.admin.clock.now())
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 @router.post("/report")
@@ -80,7 +81,7 @@ async def report(sent: Report, request: Request, fleet: FleetDep, access: Access
     """Store what an agent reports of its node."""
     node = _recognised(request.scope, fleet, access)
     wanted = await Pool.AGENTS.run(fleet.reports.receive, node, report_of(sent))
-    return received_answer(wanted, sent, token_is_old=fleet.admin.is_old(node))
+    return received_answer(wanted, sent, token_is_old=fleet.admin.is_old(node), now=fleet.admin.clock.now())
 
 
 @router.post("/token")
