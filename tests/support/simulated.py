@@ -14,9 +14,11 @@ from tests.support.service import Service
 from vpnkeys import __version__
 from vpnkeys.client import ApiError
 from vpnkeys.client.agent import ControlPlane
+from vpnkeys.domain.reality import KeyPair
 from vpnkeys.wire.agents import Desired, JoinRequest, Life, Report
 
 _REPORT_EVERY_S = 2.0
+_PAIR = KeyPair.new()
 
 
 @dataclass(slots=True)
@@ -80,7 +82,13 @@ def simulated_agent(service: Service, name: str, ports: str = "20001-20100", **f
     *_, fingerprint = made["join_command"].split()
     joining = ControlPlane(service.base_url, made["join_token"], fingerprint)
     address = f"{name}.example"
-    asked = JoinRequest(token=made["join_token"], public_key="K" * 43, address=address, port_range=ports)
+    asked = JoinRequest(
+        token=made["join_token"],
+        public_key=_PAIR.public_key,
+        private_key=_PAIR.private_key,
+        address=address,
+        port_range=ports,
+    )
     token = joining.join(asked).token
     joining.close()
     asking, reporting = (ControlPlane(service.base_url, token, fingerprint) for _ in range(2))
