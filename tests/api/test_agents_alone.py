@@ -18,7 +18,7 @@ from tests.api.test_agents import Answer, join, report, wanted
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
-from vpnkeys.agent.membership import DesiredFile, Membership
+from vpnkeys.agent.membership import DesiredFile, Kept, Membership
 from vpnkeys.api.app import _PARTS
 from vpnkeys.api.routing import ApiRoute
 from vpnkeys.client import Unavailable
@@ -177,7 +177,7 @@ def test_what_lies_on_a_node_s_disk_opens_nothing_of_others(scene: Scene, tmp_pa
     """What it was last wanted to have has its own keys, and no word in it is a credential; only its owner reads it."""
     plane = ControlPlane(scene.service.base_url, scene.token, scene.fingerprint)
     file = DesiredFile(tmp_path / "desired.json")
-    file.write(wanted(plane))
+    file.write(Kept.model_validate(wanted(plane).model_dump()))
     plane.close()
     text = file.path.read_text(encoding="utf-8")
     assert file.path.stat().st_mode & 0o777 == 0o600
