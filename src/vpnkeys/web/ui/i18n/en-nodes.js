@@ -56,7 +56,6 @@ export default {
   "nodes.move": "Move keys",
   "nodes.move-text": { one: "Its {n} key gets a place on another node, and with it a new link. Its customer needs that link: the old one ends when the new one works.", other: "Its {n} keys get places on another node, and with them new links. Each customer needs the new link: the old one ends when the new one works." },
   "nodes.move-unheard": "This node is not waited for: the old links end when it is heard of again.",
-  "nodes.move-any": "where the most places are free in group {group}",
   "nodes.move-do": { one: "Move {n} key", other: "Move {n} keys" },
   "nodes.moved": { one: "{n} key has moved", other: "{n} keys have moved" },
   "nodes.moved-text": "The new links work, and the old ones have ended. Give each customer the new link.",

@@ -17,7 +17,7 @@ import { commandDialog } from "./dialogs.js";
  */
 export async function moveDialog(node, done) {
   const others = (await get("/api/nodes")).filter((one) => one.id !== node.id);
-  const where = select([["", t("nodes.move-any", { group: node.group })], ...others.map(choice)], "");
+  const where = select([["", t("nodes.any-of", { group: node.group })], ...others.map(choice)], "");
   const isWaitedFor = node.state === "up" || node.state === "drained";
   openDialog({
     title: t("nodes.move"),
