@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -24,9 +25,14 @@ def structure() -> ModuleType:
     return module
 
 
-def test_every_number_is_within_its_bound(structure: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    """No room, file, function, cycle or wording is worse than pyproject.toml lets it be."""
-    assert structure.main() == 0, capsys.readouterr().out
+def test_every_number_is_within_its_bound() -> None:
+    """No room, file, function, cycle or wording is worse than pyproject.toml lets it be.
+
+    In a process of its own: Python 3.11 counts the depth of all trees that its threads read as that of one.
+    """
+    script = [sys.executable, str(REPOSITORY / "scripts" / "structure.py")]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_number_that_is_worse_is_named(structure: ModuleType) -> None:
