@@ -61,10 +61,8 @@ class Follower:
 
     def retry(self, desired: Desired, applied: Applied) -> Applied:
         """Try once more the keys that have failed, such as for a port that was taken. Raises Unavailable."""
-        ids, again = (
-            frozenset(one.id for one in desired.keys),
-            [one for one in desired.keys if one.id in applied.failed],
-        )
+        ids = frozenset(one.id for one in desired.keys)
+        again = [one for one in desired.keys if one.id in applied.failed]
         return replace(applied, failed=self._one_by_one(again, ids, self._left(again)))
 
     def _one_by_one(self, keys: Iterable[WantedKey], ids: Collection[str], left: Samples | None) -> dict[str, str]:
