@@ -37,7 +37,7 @@ from vpnkeys.domain.plan import Plan, transition
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import BRIEFLY_S, Clock, Transaction
 from vpnkeys.service.change.at_doors import repeated, tags_of
-from vpnkeys.service.change.storage import require_place, take_back_intents, undone, write_keys
+from vpnkeys.service.change.storage import require_place, take_back_intents, tried_again, undone, write_keys
 from vpnkeys.service.reconcile import Reconciler
 
 _DECISIONS: Final = 5
@@ -45,8 +45,6 @@ _DECISIONS: Final = 5
 
 _PATIENCE_S = 2.0
 """Less than other writers have: keys whose limits are reached wait for `changing` meanwhile, and have to stop."""
-
-_AGAIN_AFTER_S: Final = (0.005, 0.03)
 
 _GIVE_UP_AFTER_S = 6.0
 """Two seconds before unanswered requests are cancelled (`server/ending.py`), so that a late commit is answered yet."""
@@ -95,14 +93,8 @@ class KeyChanger:
         Raises what `decide` raises and SpeedLimitImpossible before anything is changed; StopPending and NotWritten when
         keys are stopped and the node or the disk lags behind; another Unavailable when all starts were taken back.
         """
-        ends_at = time.monotonic() + (patience_s if self.reconciler.store.is_remote else 0.0)
-        while True:
-            try:
-                return self._change(decide, patience_s)
-            except KeysChangedMeanwhile:
-                if time.monotonic() >= ends_at:
-                    raise
-            time.sleep(self.chance.uniform(*_AGAIN_AFTER_S))
+        within_s = patience_s if self.reconciler.store.is_remote else 0.0
+        return tried_again(lambda: self._change(decide, patience_s), within_s, self.chance)
 
     def _change(self, decide: Callable[[Snapshot], KeyChanges], patience_s: float) -> KeyChanges:
         with self.reconciler.changing:

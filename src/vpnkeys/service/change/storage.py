@@ -1,8 +1,11 @@
 """Stores changes of keys; stops that the database does not take are held in memory and in a journal until it does."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from random import Random
+from typing import Final
 
 from vpnkeys.domain.change import ANSWERS_KEPT_FOR, Arrival, Intent, KeyChanges, Stages, Stop
 from vpnkeys.domain.errors import KeysChangedMeanwhile
@@ -12,7 +15,23 @@ from vpnkeys.domain.traffic import EpochSample
 from vpnkeys.interfaces import HeldStops, Holds, NoJournal, StopJournal, Store, Transaction
 from vpnkeys.service.samples import UnstoredSamples
 
+_AGAIN_AFTER_S: Final = (0.005, 0.05)
 _LONG_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC without an offset, as everywhere
+
+
+def tried_again(change: Callable[[], KeyChanges], within_s: float, chance: Random) -> KeyChanges:
+    """Return what `change` returns, and begin it again while another process changes the same keys meanwhile.
+
+    Raises KeysChangedMeanwhile when it still does after `within_s` seconds.
+    """
+    ends_at = time.monotonic() + within_s
+    while True:
+        try:
+            return change()
+        except KeysChangedMeanwhile:
+            if time.monotonic() >= ends_at:
+                raise
+        time.sleep(chance.uniform(*_AGAIN_AFTER_S))
 
 
 def write_keys(transaction: Transaction, changes: KeyChanges) -> None:

@@ -24,7 +24,7 @@ from vpnkeys.domain.making import Draft, Supply
 from vpnkeys.domain.nodes import Confirmed, NodeRecord, NodeState, state_of
 from vpnkeys.interfaces import PATIENCE_S, Clock, Store, Transaction
 from vpnkeys.service.change.changer import Ending
-from vpnkeys.service.change.storage import require_place, write_keys
+from vpnkeys.service.change.storage import require_place, tried_again, write_keys
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.conflicts import refuse_known
 from vpnkeys.service.nodes.wanted import Wanted
@@ -32,7 +32,6 @@ from vpnkeys.service.nodes.wanted import Wanted
 CONFIRMED_WITHIN_S: Final = 3.0
 _PORT_TAKEN: Final = "port_taken"
 _PATIENCE_S: Final = 1.0
-_AGAIN_AFTER_S: Final = (0.005, 0.05)
 _COMMIT_LOOKS_S: Final = (0.1, 0.3, 0.6)
 
 
@@ -62,14 +61,7 @@ class FarRoad:
         KeysChangedMeanwhile, NodeSilent and NodeRefused; and StoreUnavailable. After NodeSilent stops are stored, and
         in force the moment that the node is back; nothing has started.
         """
-        ends_at = time.monotonic() + self.within_s + _PATIENCE_S
-        while True:
-            try:
-                return self._change(decide, patience_s)
-            except KeysChangedMeanwhile:
-                if time.monotonic() >= ends_at:
-                    raise
-            time.sleep(self.chance.uniform(*_AGAIN_AFTER_S))
+        return tried_again(lambda: self._change(decide, patience_s), self.within_s + _PATIENCE_S, self.chance)
 
     def _change(self, decide: Callable[[Snapshot], KeyChanges], patience_s: float) -> KeyChanges:
         with self.board.deciding:
