@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -62,6 +63,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, long in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(long)), len(_LONGEST_FIRST))
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """Let the report of a test say what the server answered, not only with which status."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, httpx.HTTPStatusError):
+        call.excinfo.value.add_note(call.excinfo.value.response.text)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

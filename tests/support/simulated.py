@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from threading import Event, Thread
 from typing import Any
 
@@ -55,6 +56,11 @@ class SimulatedAgent:
         while not self.ended.wait(_REPORT_EVERY_S):
             self.report()
 
+    def close(self) -> None:
+        """Close its connections."""
+        self.plane.close()
+        self.reporting.close()
+
     def report(self) -> None:
         """Say what it has, unless it is silent."""
         if self.is_silent:
@@ -79,32 +85,48 @@ class SimulatedAgent:
 def simulated_agent(service: Service, name: str, ports: str = "20001-20100", **fields: Any) -> Iterator[SimulatedAgent]:  # noqa: ANN401 - JSON
     """A node that is up; it is removed in the end, with its keys."""
     made = service.client.post("/api/nodes", json={"name": name, **fields}).raise_for_status().json()
+    path = f"/api/nodes/{made['node']['id']}"
+    with ExitStack() as ending:
+        ending.callback(_remove, service, path)
+        agent = _join(service, made, ports)
+        ending.callback(agent.close)
+        follower, reporter = (Thread(target=work, daemon=True) for work in (agent.follow, agent.go_on_reporting))
+        follower.start()
+        reporter.start()
+        ending.callback(reporter.join, 10)
+        ending.callback(agent.ended.set)
+        assert wait_until(lambda: service.client.get(path).json()["applied"] is not None)
+        yield agent
+
+
+def _join(service: Service, made: dict[str, Any], ports: str) -> SimulatedAgent:
+    """The node that was made, with a token of its own."""
     *_, fingerprint = made["join_command"].split()
+    name = made["node"]["name"]
     joining = ControlPlane(service.base_url, made["join_token"], fingerprint)
-    address = f"{name}.example"
     asked = JoinRequest(
         token=made["join_token"],
         public_key=_PAIR.public_key,
         private_key=_PAIR.private_key,
-        address=address,
+        address=f"{name}.example",
         port_range=ports,
     )
     token = joining.join(asked).token
     joining.close()
     asking, reporting = (ControlPlane(service.base_url, token, fingerprint) for _ in range(2))
-    agent = SimulatedAgent(asking, reporting, name)
-    follower, reporter = (Thread(target=work, daemon=True) for work in (agent.follow, agent.go_on_reporting))
-    follower.start()
-    reporter.start()
-    path = f"/api/nodes/{made['node']['id']}"
-    try:
-        assert wait_until(lambda: service.client.get(path).json()["applied"] is not None)
-        yield agent
-    finally:
-        agent.ended.set()
-        if service.client.get(path).status_code == 200:
-            service.client.patch(path, json={"state": "lost"}).raise_for_status()
-            service.client.delete(path).raise_for_status()
-        reporter.join(10)
-        agent.plane.close()
-        agent.reporting.close()
+    return SimulatedAgent(asking, reporting, name)
+
+
+def _remove(service: Service, path: str) -> None:
+    """Remove a node, unless a test has done so."""
+    assert wait_until(lambda: _is_removed(service, path)), service.client.get(path).text
+
+
+def _is_removed(service: Service, path: str) -> bool:
+    """Whether a node is gone by now. A server whose disk stands still for seconds says to try again."""
+    found = service.client.get(path)
+    if found.status_code == HTTPStatus.NOT_FOUND:
+        return True
+    if found.json()["state"] != "joining":
+        service.client.patch(path, json={"state": "lost"})
+    return service.client.delete(path).is_success

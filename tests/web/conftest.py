@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from zlib import crc32
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -11,6 +12,7 @@ from tests.support.browser import CHROMIUM, Theme, Visitor, launch
 from tests.support.service import Service
 
 Visit = Callable[..., Visitor]
+_PLACES = (("phone", 360), ("desktop", 1440))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,16 @@ def admin(visit: Visit, service: Service) -> Visitor:
     return visitor
 
 
-@pytest.fixture(params=[360, 1440], ids=["phone", "desktop"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let tests that ask for a visitor `anywhere` take turns: on a phone or at a desk, and on the other with --soak."""
+    if "anywhere" in metafunc.fixturenames:
+        turn = crc32(metafunc.function.__name__.encode()) % 2
+        (name, width), (other_name, other_width) = _PLACES[turn], _PLACES[not turn]
+        other = pytest.param(other_width, id=other_name, marks=pytest.mark.soak)
+        metafunc.parametrize("anywhere", [pytest.param(width, id=name), other], indirect=True)
+
+
+@pytest.fixture
 def anywhere(request: pytest.FixtureRequest, visit: Visit, service: Service) -> Visitor:
     """The same on a phone and at a desk."""
     visitor = visit(width=request.param)

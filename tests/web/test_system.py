@@ -31,23 +31,24 @@ def _differs(service: Service) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("anywhere", "name", "square", "words"),
+    ("width", "name", "square", "words"),
     [
         (1440, "a key missing in config.json", "missing", "is missing"),
         (360, "a wrong short_id in config.json", "different", "shortIds"),
         (1440, "an inbound added to the running Xray", "extra", "is not in the database"),
         (360, "an inbound removed from the running Xray", "missing", "is missing"),
     ],
-    indirect=["anywhere"],
 )
-def test_drift_is_seen_explained_and_repaired(
-    anywhere: Visitor, service: Service, name: str, square: str, words: str
+def test_drift_is_seen_explained_and_repaired(  # noqa: PLR0913  (two fixtures, and a row)
+    visit: Visit, service: Service, *, width: int, name: str, square: str, words: str
 ) -> None:
     """A square of its own kind, a line in words, a plan that is shown before anything happens, and a button."""
-    page = anywhere.page
+    person = visit(width)
+    person.sign_in(service.api_key)
+    page = person.page
     make_key(service, "steady")
     key = make_key(service, "victim")
-    anywhere.go("#/system")
+    person.go("#/system")
     expect(page.get_by_text(_GOOD)).to_be_visible()
     _DRIFTS[name].make(service, key)
     page.get_by_role("button", name="Refresh").click()
