@@ -7,14 +7,16 @@ another number of them.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
+import ssl
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,9 +28,12 @@ from sqlalchemy import insert
 from tests.bench.book import Book, Figure, Spread
 from tests.contract.test_store import key
 from tests.support import procfs
+from tests.support.certificates import Authority
 from tests.support.empty_app import EmptyApp
 from tests.support.lean import LeanClient
 from tests.support.many_agents import Totals, Way, _context
+from tests.support.planes import control_plane
+from tests.support.postgres import Cluster
 from tests.support.process import REPOSITORY
 from tests.support.service import Service
 from tests.support.target import RealityTarget
@@ -81,11 +86,28 @@ def seed(url: str) -> list[str]:
 
 @dataclass
 class Fleet:
-    """A control plane, and the processes of its agents."""
+    """One control plane or two, and the processes of their agents."""
 
-    service: Service
+    kind: str
+    services: list[Service]
+    certificate: tuple[str, str]
     empty: EmptyApp
     files: list[Path]
+
+    @property
+    def name(self) -> str:
+        """What its figures are called by."""
+        return f"{AGENTS} agents on {self.kind}"
+
+    def client(self, address: tuple[str, int]) -> LeanClient:
+        """A client of what answers there with the certificate of all."""
+        context = ssl.create_default_context(cafile=self.certificate[0])
+        connection = http.client.HTTPSConnection(*address, timeout=60, context=context)
+        return LeanClient(connection, self.services[0].api_key)
+
+    def cpu_s(self) -> float:
+        """The processor time of all control planes so far."""
+        return sum(procfs.cpu_s(service.pid) for service in self.services)
 
     def said(self) -> list[dict[str, Any]]:
         """What the processes have come to."""
@@ -104,32 +126,54 @@ class Fleet:
         return time.monotonic() - since
 
 
-@pytest.fixture(scope="module")
-def fleet(bench_target: RealityTarget, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """All agents are up."""
+@contextmanager
+def one_on_sqlite(target: RealityTarget, directory: Path) -> Iterator[tuple[list[Service], str]]:
+    """A control plane on a file; and the URL of that."""
+    cert, key = (str(file) for file in Authority(directory).issue(["127.0.0.1"]))
+    service = Service(target, timeout=180, settings={"VPNKEYS_TLS_CERT": cert, "VPNKEYS_TLS_KEY": key})
+    url = f"sqlite:///{service.data_dir / 'vpnkeys.db'}"
+    yield [service], url
+
+
+@contextmanager
+def two_on_postgresql(target: RealityTarget, directory: Path) -> Iterator[tuple[list[Service], str]]:
+    """Two control planes on a database; and the URL of that, whose commits wait for the disk."""
+    certificate = Authority(directory).issue(["127.0.0.1"])
+    with Cluster() as cluster:
+        cluster.set("fsync", "on")
+        url = cluster.empty_database()
+        yield [control_plane(target, url, certificate, timeout=180) for _ in range(2)], url
+
+
+_KINDS = {"SQLite": one_on_sqlite, "PostgreSQL with two control planes": two_on_postgresql}
+
+
+@pytest.fixture(scope="module", params=list(_KINDS))
+def fleet(
+    request: pytest.FixtureRequest, bench_target: RealityTarget, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """All agents are up; they are shared out among the control planes."""
+    directory = tmp_path_factory.mktemp("fleet")
     with ExitStack() as stack:
-        service = Service(bench_target, timeout=180)
-        tokens = seed(f"sqlite:///{service.data_dir / 'vpnkeys.db'}")
-        stack.enter_context(service)
-        service.wait_ready()
-        tls = service.data_dir / "tls"
-        empty = stack.enter_context(EmptyApp(str(tls / "cert.pem"), str(tls / "key.pem")))
-        directory, files, began = tmp_path_factory.mktemp("agents"), [], time.monotonic()
-        for number in range(PROCESSES):
-            mine = tokens[number::PROCESSES]
+        services, url = stack.enter_context(_KINDS[request.param](bench_target, directory))
+        tokens = seed(url)
+        for service in services:
+            stack.enter_context(service)
+        cert, key = (services[0].env[f"VPNKEYS_TLS_{name}"] for name in ("CERT", "KEY"))
+        empty = stack.enter_context(EmptyApp(cert, key))
+        began = time.monotonic()
+        files = [directory / f"agents-{number}.json" for number in range(PROCESSES)]
+        for number, file in enumerate(files):
             told = {
-                "port": service.address[1],
-                "tokens": mine,
+                "port": services[number % len(services)].address[1],
+                "tokens": tokens[number::PROCESSES],
                 "first": number * 1000,
                 "keeps_s": KEPT_FOR_S,
                 "start_within_s": 10,
             }
-            files.append(directory / f"agents-{number}.json")
-            files[-1].write_text(json.dumps(told), encoding="utf-8")
+            file.write_text(json.dumps(told), encoding="utf-8")
             child = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.many_agents", str(files[-1])],
-                stdin=subprocess.PIPE,
-                cwd=REPOSITORY,
+                [sys.executable, "-m", "tests.support.many_agents", str(file)], stdin=subprocess.PIPE, cwd=REPOSITORY
             )
             stack.callback(child.wait, 20)
             assert child.stdin is not None
@@ -137,7 +181,7 @@ def fleet(bench_target: RealityTarget, tmp_path_factory: pytest.TempPathFactory)
         for file in files:
             while not file.with_suffix(".out").exists():
                 time.sleep(0.2)
-        found = Fleet(service, empty, files)
+        found = Fleet(request.param, services, (cert, key), empty, files)
         found.wait_all(began, 300)
         yield found
 
@@ -158,12 +202,12 @@ def test_fleet_at_work(book: Book, fleet: Fleet) -> None:
     """The processor time of the server for a hundred reports a second, its memory, and requests meanwhile."""
     creates, pages, bare = list[float](), list[float](), list[float]()
     with (
-        LeanClient.of(fleet.service) as client,
-        LeanClient.of(fleet.service, (fleet.empty.host, fleet.empty.port)) as nothing,
+        fleet.client(fleet.services[0].address) as client,
+        fleet.client((fleet.empty.host, fleet.empty.port)) as nothing,
     ):
         page = "/api/keys?limit=100"
         busy, reports, handshakes, began = (
-            procfs.cpu_s(fleet.service.pid),
+            fleet.cpu_s(),
             fleet.total("reports"),
             fleet.total("handshakes"),
             time.monotonic(),
@@ -178,13 +222,13 @@ def test_fleet_at_work(book: Book, fleet: Fleet) -> None:
             time.sleep(CREATE_EVERY_S)
         took = time.monotonic() - began
         rate = (fleet.total("reports") - reports) / took
-        cores = (procfs.cpu_s(fleet.service.pid) - busy) / took
+        cores = (fleet.cpu_s() - busy) / took
         new_connections = (fleet.total("handshakes") - handshakes) / took
     floor = Spread.of(bare)
     alone = asyncio.run(_cost_of_posts(fleet.empty, 2000))
     failures = [one["failures"] for one in fleet.said()]
     sys.stdout.write(f"\n{rate:.0f} reports/s, {new_connections:.0f} handshakes/s, failures {failures}\n")
-    names = f"{AGENTS} agents"
+    names = fleet.name
     book.add(
         Figure(
             f"{names}: cores for 100 reports a second",
@@ -196,10 +240,9 @@ def test_fleet_at_work(book: Book, fleet: Fleet) -> None:
             "empty server",
         )
     )
+    memory_mb = max(procfs.resident_mb(service.pid) for service in fleet.services)
     empty_mb = procfs.resident_mb(fleet.empty.child.pid)
-    book.add(
-        Figure(f"{names}: memory", procfs.resident_mb(fleet.service.pid), "MB", "lower", 300, empty_mb, "empty server")
-    )
+    book.add(Figure(f"{names}: memory", memory_mb, "MB", "lower", 300, empty_mb, "empty server"))
     for what, values, goals in (
         ("create to acknowledged", creates, (100, 1000)),
         ("page of 100 keys", pages, (20, None)),
@@ -214,16 +257,18 @@ def test_fleet_at_work(book: Book, fleet: Fleet) -> None:
 
 
 def test_fleet_comes_back(book: Book, fleet: Fleet) -> None:
-    """The control plane is restarted; until each agent was acknowledged by the new one."""
-    fleet.service.stop()
-    busy_before, began = 0.0, time.monotonic()
-    fleet.service.start()
+    """The control planes are restarted, one after the other; until each agent was acknowledged by the new ones."""
+    began = time.monotonic()
+    for service in fleet.services:
+        service.stop()
+        service.start()
     listening = time.monotonic() - began
     took = fleet.wait_all(began, 300)
-    busy = procfs.cpu_s(fleet.service.pid) - busy_before
     alone = asyncio.run(_handshakes(fleet.empty, AGENTS))
-    sys.stdout.write(f"\nlistening after {listening:.1f} s; {busy:.1f} s of processor time until all are back\n")
-    book.add(Figure(f"{AGENTS} agents: all back after a restart", took, "s", "lower", 60, alone, "empty server"))
+    sys.stdout.write(
+        f"\nlistening after {listening:.1f} s; {fleet.cpu_s():.1f} s of processor time until all are back\n"
+    )
+    book.add(Figure(f"{fleet.name}: all back after a restart", took, "s", "lower", 60, alone, "empty server"))
 
 
 async def _cost_of_posts(empty: EmptyApp, count: int) -> float:

@@ -206,7 +206,10 @@ def test_no_end_of_the_service_undoes_a_stop(service: Service, byte_server: Byte
         assert wait_until(lambda: carries(client.proxies[0], byte_server, timeout=1.0))
 
 
-@pytest.mark.parametrize(("trouble", "end"), [("full", "killed"), ("read-only", "killed"), ("read-only", "stopped")])
+@pytest.mark.parametrize(
+    ("trouble", "end"),
+    [("full", "killed"), ("read-only", "stopped"), pytest.param("read-only", "killed", marks=pytest.mark.soak)],
+)
 def test_a_start(service: Service, byte_server: ByteServer, trouble: str, end: str) -> None:
     """The last good file serves, without the key whose date has come meanwhile; what can be read is answered."""
     dated, kept, gone = _limited(service, expires_at=_soon(3600)), make_key(service), make_key(service)

@@ -6,6 +6,10 @@ the node's return, and a neighbour has not noticed.
 
 from __future__ import annotations
 
+import os
+import random
+import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +24,7 @@ from tests.support.counting import wire_bytes
 from tests.support.keys import Key, carries, delete_key
 from tests.support.machines import can_make_machines
 from tests.support.many_nodes import A_CONNECTION_ADDS, Fleet, running_fleet
-from tests.support.node_faults import FAULTS, Fault, Scene
+from tests.support.node_faults import FAULTS, LONGER_FAULTS, Fault, Scene, kill_of_any
 from tests.support.process import wait_until
 from tests.support.slowness import slowness
 from tests.support.socks import Address
@@ -34,6 +38,7 @@ pytestmark = [
 
 SIZE = 20_000
 DEAD_WITHIN_S = 1.0
+KILLS, KILLED_WITHIN_S = 30, 3.0
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +157,25 @@ class Bot:
 def test_after_a_fault_all_is_as_it_was_said(scene: Scene, name: str) -> None:
     """Each comes with keys made, deleted and used meanwhile."""
     live_through(scene, FAULTS[name])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", list(LONGER_FAULTS))
+def test_after_a_longer_fault_all_is_as_it_was_said(scene: Scene, name: str) -> None:
+    """The same."""
+    live_through(scene, LONGER_FAULTS[name])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_killed_at_any_moment_a_fleet_keeps_its_word(scene: Scene) -> None:
+    """Thirty times, each time one of the three that work for a customer."""
+    seed = int(os.environ.get("CRASH_SEED") or secrets.randbits(32))
+    sys.stdout.write(f"repeat this run with CRASH_SEED={seed}\n")
+    chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    for _ in range(KILLS):
+        live_through(scene, kill_of_any(chance, KILLED_WITHIN_S))
 
 
 def live_through(scene: Scene, fault: Fault) -> None:

@@ -89,7 +89,7 @@ class Node(AgentNode):
 class Fleet:
     """All of them, with the far ends of customers."""
 
-    plane: ControlPlane
+    plane: Service
     nodes: list[Node]
     bytes: ByteServer
     echo: Echo
@@ -137,30 +137,59 @@ class Fleet:
         return here == there >= least
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """Machines without nodes yet, and what nodes and customers reach in the middle."""
+
+    machines: Machines
+    target: RealityTarget
+    bytes: ByteServer
+    echo: Echo
+
+    @property
+    def egress(self) -> tuple[str, str]:
+        """The far ends as private destinations that customers may reach."""
+        return self.bytes.egress_rule, self.echo.egress_rule
+
+    def nodes(self, stack: ExitStack, directory: Path, plane: Service) -> list[Node]:
+        """A node for each machine, described; they are closed with `stack`."""
+        nodes = []
+        for machine in self.machines.all:
+            disk = stack.enter_context(small_disk(directory / f"disk-{machine.number}", _DISK_MIB))
+            nodes.append(Node(machine, disk, directory / f"clock-{machine.number}", self.target, plane, self.egress))
+            stack.callback(nodes[-1].close)
+        return nodes
+
+
+@contextmanager
+def surroundings(count: int) -> Iterator[Surroundings]:
+    """So many machines, and a target and far ends in the middle."""
+    with ExitStack() as stack:
+        machines = stack.enter_context(Machines(count))
+        target = stack.enter_context(RealityTarget(("one.example.com",), host=MIDDLE, close_idle_s=0.1))
+        yield Surroundings(machines, target, stack.enter_context(ByteServer(MIDDLE)), stack.enter_context(Echo(MIDDLE)))
+
+
 @contextmanager
 def running_fleet(
     directory: Path, count: int, *, losing: bool = False, settings: Mapping[str, str | None] | None = None
 ) -> Iterator[tuple[Fleet, Losing | None]]:
     """A control plane and so many nodes, all up; with `losing`, the first node asks by what can lose answers."""
     with ExitStack() as stack:
-        machines = stack.enter_context(Machines(count))
-        target = stack.enter_context(RealityTarget(("one.example.com",), host=MIDDLE, close_idle_s=0.1))
-        far_bytes, echo = stack.enter_context(ByteServer(MIDDLE)), stack.enter_context(Echo(MIDDLE))
-        egress = (far_bytes.egress_rule, echo.egress_rule)
-        plane = stack.enter_context(ControlPlane(target, egress, settings or {}))
-        nodes = []
-        for machine in machines.all:
-            disk = stack.enter_context(small_disk(directory / f"disk-{machine.number}", _DISK_MIB))
-            clock = directory / f"clock-{machine.number}"
-            nodes.append(Node(machine, disk, clock, target, plane, egress))
+        around = stack.enter_context(surroundings(count))
+        plane = stack.enter_context(ControlPlane(around.target, around.egress, settings or {}))
         lossy = stack.enter_context(Losing(*plane.address)) if losing else None
-        for node in nodes:
-            stack.callback(node.close)
-        with ThreadPoolExecutor() as pool:  # each start takes seconds, most of them on its own
-            list(pool.map(Node.join, nodes))
-            if lossy is not None:
-                nodes[0].ask_by(f"https://{MIDDLE}:{lossy.port}")
-            list(pool.map(Node.start, nodes))
-        for node in nodes:
-            node.wait_up()
-        yield Fleet(plane, nodes, far_bytes, echo), lossy
+        nodes = around.nodes(stack, directory, plane)
+        start_all(nodes, None if lossy is None else f"https://{MIDDLE}:{lossy.port}")
+        yield Fleet(plane, nodes, around.bytes, around.echo), lossy
+
+
+def start_all(nodes: Sequence[Node], first_by: str | None = None) -> None:
+    """Let nodes join and start, and wait until all are up; the first one reaches its control plane by `first_by`."""
+    with ThreadPoolExecutor() as pool:  # each start takes seconds, most of them on its own
+        list(pool.map(Node.join, nodes))
+        if first_by is not None:
+            nodes[0].ask_by(first_by)
+        list(pool.map(Node.start, nodes))
+    for node in nodes:
+        node.wait_up()

@@ -19,6 +19,7 @@ from typing import Self
 from tests.fakes import FakeNode
 from tests.support.memory import SITE, World
 from tests.support.ports import free_port
+from tests.support.process import PATIENCE_S
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 from vpnkeys.agent.following import Applied, Follower
@@ -33,7 +34,9 @@ API_KEY = "the-API-key-of-all-control-planes"
 _REPORT_EVERY_S = 2.0
 
 
-def control_plane(target: RealityTarget, database: str, certificate: tuple[Path, Path]) -> Service:
+def control_plane(
+    target: RealityTarget, database: str, certificate: tuple[Path, Path], timeout: float = PATIENCE_S
+) -> Service:
     """One of several control planes on a database: with the certificate and the API key that all have."""
     cert, key = map(str, certificate)
     settings = {
@@ -43,7 +46,7 @@ def control_plane(target: RealityTarget, database: str, certificate: tuple[Path,
         "VPNKEYS_TLS_KEY": key,
         "VPNKEYS_XRAY_BIN": "/nowhere/xray",
     }
-    plane = Service(target, settings=settings)
+    plane = Service(target, settings=settings, timeout=timeout)
     plane.api_key, plane.command = API_KEY, ALONE
     return plane
 
@@ -57,10 +60,10 @@ def fingerprint_of(certificate: Path) -> str:
 class Balancer:
     """Passes connections on to whichever of several servers takes them, in turn, and looks at nothing in them."""
 
-    def __init__(self, servers: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, servers: Sequence[tuple[str, int]], host: str = "127.0.0.1") -> None:
         """Listen on a port of its own."""
         self._servers, self._turn = servers, cycle(range(len(servers)))
-        self.address = ("127.0.0.1", free_port())
+        self.address = (host, free_port())
         self._listener = socket.create_server(self.address)
         threading.Thread(target=self._accept, daemon=True).start()
 
