@@ -112,7 +112,7 @@ def test_the_terminal_is_as_before_however_top_ends(service: Service, end: str) 
     with Terminal(service, "top") as terminal:
         terminal.wait_for(_ENTER)
         terminal.wait_for(b"0 B/s")  # two samples have come
-        assert b"watched" in terminal.shown
+        terminal.wait_for(b"watched")
         assert not terminal.is_calm()
         how, code = ENDS[end]
         how(terminal)

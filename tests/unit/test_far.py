@@ -333,6 +333,62 @@ def test_keys_of_several_nodes_are_deleted_at_once() -> None:
     assert agent.world.keys.list() == plane.keys.list() == ()
 
 
+def test_a_longer_time_is_given_once() -> None:
+    """Of a node that does not answer nothing is stored, so that asking again gives the time that was asked for."""
+    plane, agent = fleet()
+    ends_at = plane.world.clock.now() + timedelta(days=10)
+    keys = [make(plane, Limits(expires_at=ends_at)), make(plane, Limits(expires_at=ends_at))]
+    off = plane.keys.change(keys[1].id, lambda key: replace(OFF, limits=key.limits))
+    agent.is_silent = True
+    for _ in range(2):
+        for key in keys:
+            with pytest.raises(NodeSilent, match="Nothing was changed"):
+                plane.keys.extend([key.id], timedelta(days=30))
+    assert {key.limits.expires_at for key in plane.keys.list()} == {ends_at}
+    agent.is_silent = False
+    agent.report()
+    extended = plane.keys.extend([keys[0].id, off.id], timedelta(days=30))
+    assert {key.limits.expires_at for key in (*extended, *agent.world.keys.list())} == {ends_at + timedelta(days=30)}
+
+
+def test_a_longer_time_is_given_to_all_or_none() -> None:
+    """A node that was not heard of is known before another one's keys are extended."""
+    plane, agent = fleet()
+    later = Limits(expires_at=plane.world.clock.now() + timedelta(days=1))
+    far, here = make(plane, later), plane.keys.create(Draft("y", limits=later), None, NodeWish(node="local"))
+    agent.is_silent = True
+    plane.world.clock.advance(seconds=20)
+    with pytest.raises(NodeSilent, match="Nothing was changed"):
+        plane.keys.extend([here.id, far.id], timedelta(days=1))
+    assert {key.limits for key in plane.keys.list()} == {later}
+
+
+def test_who_falls_silent_while_others_are_extended_is_named() -> None:
+    """So that only those keys are asked for again."""
+    plane, agent = fleet()
+    later = Limits(expires_at=plane.world.clock.now() + timedelta(days=1))
+    far, here = make(plane, later), plane.keys.create(Draft("y", limits=later), None, NodeWish(node="local"))
+    agent.is_silent = True
+    with pytest.raises(NodeSilent, match=f"Keys on other nodes are done: ask again for {far.id} alone"):
+        plane.keys.extend([here.id, far.id], timedelta(days=1))
+    ends = [plane.keys.get(key.id).limits.expires_at for key in (here, far)]
+    assert later.expires_at is not None
+    assert ends == [later.expires_at + timedelta(days=1), later.expires_at]
+
+
+def test_a_shorter_time_is_stored_and_a_longer_one_is_not() -> None:
+    """Of a silent node: what is to stop does so when it is back, what is to go on is asked for again."""
+    plane, agent = fleet()
+    now = plane.world.clock.now()
+    key = make(plane, Limits(expires_at=now + timedelta(days=10), max_devices=3))
+    agent.is_silent = True
+    shorter = Limits(expires_at=now + timedelta(days=5), max_devices=2)
+    for limits, stored in ((shorter, shorter), (replace(shorter, max_devices=None), shorter)):
+        with pytest.raises(NodeSilent):
+            plane.keys.change(key.id, lambda _key, limits=limits: Draft("x", limits=limits))  # type: ignore[misc]
+        assert plane.keys.get(key.id).limits == stored
+
+
 def test_limits_strike_on_the_node_and_are_known_here() -> None:
     """Expiry and traffic; a key whose limit is raised works again."""
     plane, agent = fleet()

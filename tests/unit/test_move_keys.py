@@ -18,6 +18,7 @@ from vpnkeys.domain.portpool import PortRange
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.nodes.moving import Mover, Moves
 from vpnkeys.service.nodes.reports import ReportRefused
+from vpnkeys.service.rotation import Renewal, rotate
 
 
 def fleet() -> tuple[Plane, Agent, Agent]:
@@ -124,8 +125,10 @@ def test_a_silent_node_ends_the_key_when_it_is_back() -> None:
         plane.admin.remove("old")
     use(old, key, 100)
     use(new, now, 5)
-    changed = plane.keys.change(key.id, lambda _key: Draft("renamed", is_active=False))
-    assert (changed.node, has(new, now)) == (new.record.ref, False)
+    with pytest.raises(NodeSilent, match="stored, and in force the moment that the node is back"):
+        plane.keys.change(key.id, lambda _key: Draft("renamed", is_active=False))
+    changed = plane.keys.get(key.id)
+    assert (changed.name, changed.node, has(new, now)) == ("renamed", new.record.ref, False)
     old.is_silent = False
     old.follow()
     old.follow()
@@ -135,18 +138,35 @@ def test_a_silent_node_ends_the_key_when_it_is_back() -> None:
     plane.admin.remove("old")
 
 
-def test_a_key_that_was_deleted_meanwhile_ends_too() -> None:
-    """The node that is silent is no reason for an error any more."""
+def test_a_stop_of_a_key_that_has_moved_waits_for_its_old_node_too() -> None:
+    """Until its old link works no more: a delete is 503 until then, and then a repeat is what it should be."""
     plane, old, _ = fleet()
     key = make(plane)
     old.is_silent = True
     move(plane)
-    assert plane.keys.delete(key.id) == (key.id,)
-    assert plane.world.store.stops() == ()
+    for _ in range(2):
+        with pytest.raises(NodeSilent, match="Node old has not confirmed"):
+            plane.keys.delete(key.id)
+        assert has(old, key)
     old.is_silent = False
     old.follow()
+    assert plane.keys.delete(key.id) == (key.id,)
     assert not has(old, key)
-    assert old.world.keys.list() == ()
+    assert (old.world.keys.list(), plane.world.store.stops()) == ((), ())
+
+
+def test_a_new_link_is_only_one_when_the_old_place_is_gone() -> None:
+    """The old link works on a silent node until that is back, or given up: then nobody can say more."""
+    plane, old, new = fleet()
+    key = make(plane)
+    old.is_silent = True
+    move(plane)
+    with pytest.raises(NodeSilent, match="Node old has not confirmed"):
+        rotate(plane.keys, key.id, Renewal(uuid=True))
+    plane.admin.change("old", lambda record: replace(record, state=NodeState.LOST))
+    renewed = rotate(plane.keys, key.id, Renewal(uuid=True))
+    assert has(new, renewed)
+    assert plane.world.store.stops() == ()
 
 
 def test_a_lost_node_is_left() -> None:

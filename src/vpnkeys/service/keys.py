@@ -5,15 +5,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from itertools import chain, filterfalse
+from itertools import chain
 from typing import Final, TypeVar
 
 from vpnkeys.domain.change import KeyChanges, Snapshot
 from vpnkeys.domain.errors import NodeSilent, TargetsUnready, Unavailable
 from vpnkeys.domain.forms.vless import render_link
 from vpnkeys.domain.inbound import ServerIdentity
-from vpnkeys.domain.key import Key, Keys, find
-from vpnkeys.domain.making import Draft, Supply, made, none_left, refused_choice
+from vpnkeys.domain.key import ID, Key, Keys, find
+from vpnkeys.domain.making import Draft, Supply, made, ports_for
 from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeRef, NodeWish
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Clock
@@ -140,6 +140,8 @@ class KeyService:
             return KeyChanges(update=seen.under_limits([changed]))
 
         (key,) = there.change_here(decide).update
+        if not key.serves:
+            self.stop_before([key.id])
         return key
 
     def change_here(self, decide: Decide) -> KeyChanges:
@@ -172,7 +174,12 @@ class KeyService:
         def extend_here(there: KeyService, its_ids: Sequence[str]) -> tuple[Key, ...]:
             return there.change_once(partial(decide, its_ids), repeat and repeat.on(there.node))[0]
 
+        ids = tuple(ids)
         with self.repeats.alone(repeat):
+            # Before anything is stored: who asks again after an error would extend what was stored once more.
+            for there, _ in self._by_node(ids):
+                if there.far is not None:
+                    there.far.require_heard()
             return tuple(chain.from_iterable(self._on_each_node(ids, extend_here)))
 
     def delete(self, *ids: str) -> tuple[str, ...]:
@@ -188,8 +195,24 @@ class KeyService:
 
         parts = self._on_each_node(ids, lambda there, its_ids: there.change_here(partial(decide, its_ids)).delete)
         gone = tuple(chain.from_iterable(parts))
+        self.stop_before(gone)
         _log.info("%d keys removed: %s", len(gone), ", ".join(gone))
         return gone
+
+    def stop_before(self, key_ids: Sequence[str]) -> None:
+        """Let nodes on which keys have lived before stop them too, where that is still to come.
+
+        Raises what `change_here` raises: a link of a key that has moved off a silent node may still work there.
+        """
+        if self.elsewhere is None or len(self.reconciler.store.nodes()) == 1:
+            return
+
+        def decide(ids: Collection[str], seen: Snapshot) -> KeyChanges:
+            here = Keys.of(seen.keys).by(ID)
+            return KeyChanges(delete=tuple(one for one in ids if one not in here))
+
+        for record, its_ids in self.elsewhere.before(key_ids):
+            self.on(record).change_here(partial(decide, its_ids))
 
     @property
     def _road(self) -> KeyChanger | FarRoad:
@@ -222,14 +245,19 @@ class KeyService:
     def _on_each_node(self, ids: Iterable[str], act: Callable[["KeyService", Sequence[str]], T]) -> Sequence[T]:
         """Act on the keys of each node in turn. Raises the first error, after all had their turn.
 
-        On one node it is all or nothing. What was stored on another is not taken back, and a repeat changes no more.
+        On one node it is all or nothing. What was done on another one is not taken back, and the error says so.
         """
         done, failed = list[T](), list[Unavailable]()
+        left = list[str]()
         for there, its_ids in self._by_node(tuple(ids)):
             try:
                 done.append(act(there, its_ids))
             except Unavailable as error:
                 failed.append(error)
+                left += its_ids
+        if failed and done:
+            msg = f"{failed[0]} Keys on other nodes are done: ask again for {', '.join(left)} alone."
+            raise type(failed[0])(msg) from failed[0]
         if failed:
             raise failed[0]
         return done
@@ -263,34 +291,6 @@ class KeyService:
             return made(seen, drafts, ports, supply)
 
         return decide
-
-
-def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> tuple[int, ...]:
-    """Return the chosen ports, and in place of each None the lowest free one that nobody chose.
-
-    Raises InvalidChoice, AlreadyTaken, and what `lowest_free` raises.
-    """
-    taken = set(seen.taken_ports)
-    for wanted in filter(None, chosen):
-        if wanted not in pool or wanted in taken or not seen.is_free(wanted):
-            raise refused_choice(wanted, pool, is_a_keys=wanted in taken)
-        taken.add(wanted)
-    ports = []
-    for port in chosen:
-        taken.add(given := port or lowest_free(pool, taken, seen.is_free, seen.pending_ports))
-        ports.append(given)
-    return tuple(ports)
-
-
-# Not a pure function of `domain`, because `is_free` tries to listen; so only ports that no key has are asked about.
-def lowest_free(
-    pool: PortRange, taken: Collection[int], is_free: Callable[[int], bool], pending: Collection[int]
-) -> int:
-    """Return the lowest free port of the pool that no key has. Raises PortsExhausted, XrayUnavailable (`pending`)."""
-    for port in filterfalse(taken.__contains__, pool.ports):
-        if is_free(port):
-            return port
-    raise none_left(pool, pending)
 
 
 def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:

@@ -38,7 +38,9 @@ def rotate(keys: KeyService, id_or_uuid: str, renewal: Renewal, repeat: Repeat |
     with keys.repeats.alone(repeat):
         if (first := keys.answered(repeat)) is not None:
             return first[0]
-        return _rotate(keys.at(id_or_uuid), find(known, id_or_uuid), renewal, repeat)
+        key = _rotate(keys.at(id_or_uuid), find(known, id_or_uuid), renewal, repeat)
+    keys.stop_before([key.id])
+    return key
 
 
 def _rotate(there: KeyService, was: Key, renewal: Renewal, repeat: Repeat | None) -> Key:

@@ -36,11 +36,15 @@ class Stages:
     left: frozenset[int]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, changes: KeyChanges) -> "Stages":
-        """Return the stages of these changes."""
+    def of(cls, snapshot: Snapshot, changes: KeyChanges, *, more_waits: bool = False) -> "Stages":
+        """Return the stages of these changes. `more_waits`: higher limits are starts as well.
+
+        Who asks a node elsewhere for a longer time, and gets no answer from it, asks again: had it been stored, the key
+        would get that time twice.
+        """
         before, named = Keys.of(snapshot.keys), changes.named
         was = {key.id: key for key in before.among(named)}
-        first, last = split(was, changes)
+        first, last = split(was, changes, more_waits=more_waits)
         stopped = first.applied_to(before)
         after = last.applied_to(stopped)
         asked = tuple(stop for stop in snapshot.stops if stop.key_id in named)
@@ -103,7 +107,7 @@ def _stops(
     return tuple(stops)
 
 
-def split(was: Mapping[str, Key], changes: KeyChanges) -> tuple[KeyChanges, KeyChanges]:
+def split(was: Mapping[str, Key], changes: KeyChanges, *, more_waits: bool = False) -> tuple[KeyChanges, KeyChanges]:
     """Return the changes to store before the node is asked, and those to store after the node has applied them.
 
     When no key starts, all are stored at once. Otherwise everything except stops waits for the starts: all or nothing.
@@ -111,7 +115,7 @@ def split(was: Mapping[str, Key], changes: KeyChanges) -> tuple[KeyChanges, KeyC
     update = tuple(key for key in changes.update if key != was.get(key.id))
     delete = tuple(key_id for key_id in changes.delete if key_id in was)
     whole = replace(changes, update=update, delete=delete)
-    if not any(_starts(was.get(key.id), key) for key in (*changes.new, *update)):
+    if not any(_starts(was.get(key.id), key, more_waits=more_waits) for key in (*changes.new, *update)):
         return whole, KeyChanges()
     stops = tuple(key for key in update if was[key.id].serves and not key.serves)
     return (
@@ -120,8 +124,10 @@ def split(was: Mapping[str, Key], changes: KeyChanges) -> tuple[KeyChanges, KeyC
     )
 
 
-def _starts(was: Key | None, key: Key) -> bool:
+def _starts(was: Key | None, key: Key, *, more_waits: bool) -> bool:
     """Return whether the node has to add this key, or has to accept it with other settings than before."""
+    if more_waits and was is not None and key.limits.allow_more_than(was.limits):
+        return True
     if not key.serves:
         return False
     return was is None or not was.serves or _access(was) != _access(key)

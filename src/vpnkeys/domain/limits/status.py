@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
+from typing import Self, TypeVar
 
 from vpnkeys.domain.limits.window import Window
+
+T = TypeVar("T", int, datetime)
 
 
 class Status(StrEnum):
@@ -50,8 +52,26 @@ class Limits:
             return self
         return replace(self, expires_at=_later(max(self.expires_at, now), by))
 
+    def allow_more_than(self, other: Self) -> bool:
+        """Return whether a key may do anything with these limits that it may not with the others."""
+        if self.traffic_bytes is not None and self.traffic_window is not other.traffic_window:
+            return True
+        bounds = ((one.traffic_bytes, one.max_devices, one.speed_mbps) for one in (self, other))
+        return self._last_longer_than(other) or any(is_more(*both) for both in zip(*bounds, strict=True))
+
+    def _last_longer_than(self, other: Self) -> bool:
+        if self.expires_at is not None or other.expires_at is not None:
+            # A term that has begun is not longer than it was.
+            return other.expires_at is not None and is_more(self.expires_at, other.expires_at)
+        return is_more(self.expires_after_s, other.expires_after_s)
+
 
 _LONGEST_TERM = timedelta(days=36500)
+
+
+def is_more(bound: T | None, other: T | None) -> bool:
+    """Return whether a bound lets more through than another one; None lets everything through."""
+    return other is not None and (bound is None or bound > other)
 
 
 def _later(moment: datetime, by: timedelta) -> datetime:

@@ -40,7 +40,6 @@ def write_keys(transaction: Transaction, changes: KeyChanges) -> None:
     Raises KeysChangedMeanwhile for a key that comes from another node and is not as it was there.
     """
     if changes.delete:
-        _drop_stops_elsewhere(transaction, changes.delete)
         transaction.delete(*changes.delete)
     if changes.update:
         transaction.update(*changes.update)
@@ -71,14 +70,6 @@ def _move(transaction: Transaction, come: tuple[Arrival, ...]) -> None:
     for one in come:
         transaction.drop_stops([one.now.id], one.now.node.id)
     transaction.put_stops(Stop(was.id, was.uuid, was.port, at, node_id=was.node.id) for was, _, at in come)
-
-
-def _drop_stops_elsewhere(transaction: Transaction, key_ids: tuple[str, ...]) -> None:
-    """Forget where deleted keys have lived before: nobody waits for those nodes, which follow when they are back."""
-    here = {key.id: key.node.id for key in Keys.of(transaction.keys()).among(key_ids)}
-    for stop in transaction.stops():
-        if stop.key_id in here and stop.node_id != here[stop.key_id]:
-            transaction.drop_stops([stop.key_id], stop.node_id)
 
 
 def require_place(transaction: Transaction, keys: Iterable[Key]) -> None:

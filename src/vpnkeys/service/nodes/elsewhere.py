@@ -1,6 +1,6 @@
 """Says on which nodes a new key can be, and by which road the keys of each node elsewhere change."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from vpnkeys.domain.errors import KeyElsewhere, KeyNotFound
@@ -76,6 +76,15 @@ class Elsewhere:
                     raise
                 node_id = known
             parts.setdefault(node_id, []).append(one)
+        records = {record.ref.id: record for record in self.store.nodes()}
+        yield from ((records[node_id], its_ids) for node_id, its_ids in parts.items())
+
+    def before(self, key_ids: Collection[str]) -> Iterator[tuple[NodeRecord, Sequence[str]]]:
+        """Yield ids of keys with each node on which they lived before, and which has not confirmed their stop."""
+        at, parts = {key.id: key.node.id for key in Keys.of(self.store.keys()).among(key_ids)}, dict[int, list[str]]()
+        for stop in self.store.stops():
+            if stop.key_id in key_ids and not stop.is_confirmed and at.get(stop.key_id) != stop.node_id:
+                parts.setdefault(stop.node_id, []).append(stop.key_id)
         records = {record.ref.id: record for record in self.store.nodes()}
         yield from ((records[node_id], its_ids) for node_id, its_ids in parts.items())
 

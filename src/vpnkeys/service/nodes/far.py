@@ -68,10 +68,10 @@ class FarRoad:
             self.ending.refuse_new()
             seen = self.snapshot()
             changes = decide(seen)
-            stages = Stages.of(seen, changes)
+            stages = Stages.of(seen, changes, more_waits=self.record.state is not NodeState.LOST)
             starting = (*stages.last.new, *stages.last.update)
             if stages.last or changes.come:
-                self._require_heard()
+                self.require_heard()
             before = self.board.wanted(self._id)
             self._write_first(seen, stages, patience_s)
             wanted = self.board.place(self._id, starting, replace(seen, keys=stages.stopped), stages.last.answer)
@@ -100,7 +100,7 @@ class FarRoad:
 
     def supply(self, _drafts: Collection[Draft]) -> Supply:
         """Return the server names that work on the node. Raises NodeSilent, TargetsUnready."""
-        self._require_heard()
+        self.require_heard()
         names = self._names()
         if not names:
             msg = f"No server name works on node {self.record.ref.name} now; its agent's log says why. Try again later."
@@ -109,7 +109,7 @@ class FarRoad:
 
     def working_names(self, but: str) -> Collection[str]:
         """Return the server names that work on the node, without this one. Raises NodeSilent."""
-        self._require_heard()
+        self.require_heard()
         return {*self._names()} - {but}
 
     def problem_of_name(self, name: str) -> str:
@@ -120,7 +120,7 @@ class FarRoad:
         seen = self._store.sightings(self._id).get(self._id)
         return () if seen is None else seen.names
 
-    def _require_heard(self) -> None:
+    def require_heard(self) -> None:
         """Raise NodeSilent for a node that cannot confirm a start now."""
         state = state_of(self.record, self._store.sightings(self._id).get(self._id), self.clock.now())
         if state not in {NodeState.UP, NodeState.DRAINED}:
