@@ -55,7 +55,8 @@ class Plane:
         self.admin = NodeAdmin(self.board, clock, refusals)
         self.limits = FarLimits(self.board, clock)
         self.reports = ReportService(self.board, clock, refusals, self.limits.note_traffic)
-        self.keys = replace(self.world.keys, elsewhere=ImpatientRoads(self.board, clock, Ending(), pool))
+        roads = ImpatientRoads(self.board, clock, Ending(), pool, self.world.node.ready_names)
+        self.keys = replace(self.world.keys, elsewhere=roads)
 
     def add(self, name: str, ports: PortRange = FAR_PORTS) -> tuple[NodeRecord, str]:
         """Make a node, which its agent joins; its record and the agent's token."""

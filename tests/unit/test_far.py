@@ -23,6 +23,7 @@ from vpnkeys.domain.errors import (
     NodeSilent,
     PortsExhausted,
     StoreUnavailable,
+    TargetsUnready,
 )
 from vpnkeys.domain.event import Kind
 from vpnkeys.domain.key import Key, Keys
@@ -314,6 +315,42 @@ def test_a_node_that_falls_silent_leaves_the_key_to_another() -> None:
     plane.admin.change("far", lambda node: replace(node, weight=9))
     agent.is_silent = True
     assert plane.keys.create(Draft("x")).node == LOCAL
+
+
+def test_a_node_that_cannot_have_a_key_leaves_it_to_another() -> None:
+    """Without names, or when another program has its ports; one that is asked for by name says so."""
+    plane, agent = fleet()
+    other = with_agent(plane, "other")
+    plane.admin.change("local", lambda node: replace(node, state=NodeState.DRAINED))
+    plane.admin.change("far", lambda node: replace(node, weight=9))
+    agent.world.node.names = frozenset()
+    agent.report()
+    assert plane.keys.create(Draft("x")).node == other.record.ref
+    with pytest.raises(TargetsUnready):
+        make(plane)
+    agent.world.node.names = other.world.node.names
+    agent.report()
+    agent.world.node.occupied |= {*FAR_PORTS.ports}
+    repeat = Repeat.of("me", "order-1", "x")
+    key = plane.keys.create(Draft("x"), repeat)
+    assert (key.node, plane.keys.create(Draft("x"), repeat)) == (other.record.ref, key)
+    assert len(plane.keys.list()) == 2
+    other.world.node.names = agent.world.node.names = frozenset()
+    agent.report()
+    other.report()
+    with pytest.raises(TargetsUnready):  # none of them: the last one says so
+        plane.keys.create(Draft("x"))
+
+
+def test_the_built_in_node_without_names_leaves_keys_to_others() -> None:
+    """Where no other is there, it is asked as before: its names may work in a moment."""
+    plane, agent = fleet()
+    plane.admin.change("local", lambda node: replace(node, weight=9))
+    plane.world.node.names = frozenset()
+    assert plane.keys.create(Draft("x")).node == agent.record.ref
+    plane.admin.change("far", lambda node: replace(node, state=NodeState.DRAINED))
+    with pytest.raises(TargetsUnready, match="vpnkeys system targets"):
+        plane.keys.create(Draft("x"))
 
 
 def test_keys_of_several_nodes_are_deleted_at_once() -> None:

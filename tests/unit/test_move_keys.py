@@ -258,6 +258,17 @@ def test_keys_go_to_others_of_the_group_by_weight() -> None:
             move(plane, to=wrong)
 
 
+def test_keys_go_where_names_work() -> None:
+    """A node without them takes the share of no other."""
+    plane, _, new = fleet()
+    key = make(plane)
+    plane.admin.change("new", lambda node: replace(node, weight=9))
+    new.world.node.names = frozenset()
+    new.report()
+    moves = move(plane, to=None)
+    assert [(one.now.id, one.now.node) for one in moves.moved] == [(key.id, LOCAL)]
+
+
 def test_a_quota_goes_with_its_key() -> None:
     """What was used before is used there too, what comes in late strikes there, and no window takes it twice."""
     plane, old, new = fleet()

@@ -142,7 +142,7 @@ def _core(settings: Settings, xray: XrayBinary) -> _Core:
     traffic, journal = TrafficService(reconciler.store, node, clock), FileStopJournal(settings.data_dir)
     reconciler.stops.journal, reconciler.stops.samples = journal, traffic.unstored
     changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)
-    elsewhere = Elsewhere(Board(reconciler.store), clock, changer.ending, settings.port_range)
+    elsewhere = Elsewhere(Board(reconciler.store), clock, changer.ending, settings.port_range, node.ready_names)
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
     return _Core(site, guard, node, reconciler, clock, traffic, journal, changer, elsewhere, process)
 

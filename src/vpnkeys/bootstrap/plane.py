@@ -170,7 +170,7 @@ def _core(settings: Settings) -> _Core:
     reconciler = Reconciler(store, nothing, nothing, identity)
     traffic = TrafficService(store, nothing, clock, has_node=False)
     changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)
-    elsewhere = Elsewhere(Board(store), clock, changer.ending, settings.port_range, has_local=False)
+    elsewhere = Elsewhere(Board(store), clock, changer.ending, settings.port_range, frozenset, has_local=False)
     return _Core(store, reconciler, traffic, changer, elsewhere)
 
 

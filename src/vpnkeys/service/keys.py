@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Final, TypeVar
 
 from vpnkeys.domain.change import KeyChanges, Snapshot
-from vpnkeys.domain.errors import NodeSilent, TargetsUnready, Unavailable
+from vpnkeys.domain.errors import TargetsUnready, Unavailable
 from vpnkeys.domain.forms.vless import render_link
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import ID, Key, Keys, find
@@ -223,18 +223,12 @@ class KeyService:
         return next(there for there, _ in self._by_node([id_or_uuid]))
 
     def _placed(self, wish: NodeWish, make: Callable[["KeyService"], T]) -> T:
-        """Return what is made on the best node, or on the next one when that is silent. Raises what `make` raises."""
+        """Return what is made on the best node. Raises what `make` and `Elsewhere.placed` raise."""
         elsewhere, records = self.elsewhere, self.reconciler.store.nodes()
         is_alone = len(records) == 1 and records[0].takes_all
         if elsewhere is None or (is_alone and wish == ANY_NODE and elsewhere.has_local):
             return make(self)
-        *others, last = elsewhere.choose(wish)
-        for record in others:
-            try:
-                return make(self.on(record))
-            except NodeSilent as error:
-                _log.warning("%s", error)
-        return make(self.on(last))
+        return elsewhere.placed(wish, lambda record: make(self.on(record)))
 
     def on(self, record: NodeRecord) -> "KeyService":
         """Return the use cases of a node. Raises KeyElsewhere for one that another server runs itself."""

@@ -1,9 +1,18 @@
 """Says on which nodes a new key can be, and by which road the keys of each node elsewhere change."""
 
-from collections.abc import Collection, Iterator, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from vpnkeys.domain.errors import KeyElsewhere, KeyNotFound
+from vpnkeys.domain.errors import (
+    KeyElsewhere,
+    KeyNotFound,
+    NodeRefused,
+    NodeSilent,
+    PortsExhausted,
+    TargetsUnready,
+)
 from vpnkeys.domain.key import Key, Keys, find, spelled
 from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeState, NodeWish, state_of
 from vpnkeys.domain.portpool import PortRange
@@ -13,12 +22,19 @@ from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.far import FarRoad
 from vpnkeys.service.nodes.placement import Candidate, choose
 
+_log = logging.getLogger(__name__)
+
 _NO_PORTS = PortRange(1, 0)
+
+# Nothing was made, and another node may have what this one lacks.
+_ELSEWHERE_INSTEAD = (NodeSilent, NodeRefused, TargetsUnready, PortsExhausted)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Knows the nodes besides the built-in one. `pool` are the ports of that one.
+    """Knows the nodes besides the built-in one. Of that one `pool` are the ports, and `names` those that work there.
 
     A control plane without a node of its own (`has_local`) has no key there.
     """
@@ -27,6 +43,7 @@ class Elsewhere:
     clock: Clock
     ending: Ending
     pool: PortRange
+    names: Callable[[], Collection[str]]
     has_local: bool = True
 
     @property
@@ -41,9 +58,18 @@ class Elsewhere:
             raise KeyElsewhere(msg)
         return record.ref.id == LOCAL.id
 
-    def choose(self, wish: NodeWish) -> tuple[NodeRecord, ...]:
-        """Return the nodes to try for a new key, best first. Raises what `placement.choose` raises."""
-        return choose(self.candidates(wish), wish)
+    def placed(self, wish: NodeWish, make: Callable[[NodeRecord], T]) -> T:
+        """Return what is made on the best node, or on the next one where that cannot have it.
+
+        Raises what `placement.choose` raises, and what `make` raises on the last node.
+        """
+        *others, last = choose(self.candidates(wish), wish)
+        for record in others:
+            try:
+                return make(record)
+            except _ELSEWHERE_INSTEAD as error:
+                _log.warning("%s", error)
+        return make(last)
 
     def candidates(self, wish: NodeWish = ANY_NODE) -> dict[int, Candidate]:
         """Return the nodes as they are now, by id: all, or the one that is wished for alone."""
@@ -55,12 +81,16 @@ class Elsewhere:
         candidates = dict[int, Candidate]()
         for record in asked or records:
             is_local = record.ref.id == LOCAL.id
-            state = state_of(record, seen.get(record.ref.id), now)
+            sighting = seen.get(record.ref.id)
+            state = state_of(record, sighting, now)
+            has_names = sighting is not None and bool(sighting.names)
             # No agent reports of the built-in node: its server is here, or it takes no keys.
             if is_local:
                 state = record.state if self.has_local else NodeState.DRAINED
+                has_names = bool(self.names())
             ports = self.pool if is_local else record.ports or _NO_PORTS
-            candidates[record.ref.id] = Candidate(record, state, ports, len(keys.get(record.ref.id, ())))
+            held = len(keys.get(record.ref.id, ()))
+            candidates[record.ref.id] = Candidate(record, state, ports, held, has_names=has_names)
         return candidates
 
     def by_node(self, ids: Sequence[str], keys: Keys) -> Iterator[tuple[NodeRecord, Sequence[str]]]:

@@ -7,18 +7,24 @@ from vpnkeys.domain.errors import InvalidChoice, NodeNotFound, NodeSilent, Ports
 from vpnkeys.domain.nodes import NodeRecord, NodeState, NodeWish, find_node
 from vpnkeys.domain.portpool import PortRange
 
-# Nodes that are tried for one key: the second, when the first has fallen silent a moment ago.
+# Nodes that are tried for one key: the second, when the first cannot have it after all.
 _TRIED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node on which a key could be made. `state` is that of now."""
+    """A node on which a key could be made. `state` is that of now, and `has_names` whether server names work there."""
 
     record: NodeRecord
     state: NodeState
     pool: PortRange
     keys: int
+    has_names: bool
+
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        """Its place among others, the best first. One without names is the last: they may work in a moment."""
+        return not self.has_names, -self.free * self.record.weight, self.record.ref.id
 
     @property
     def free(self) -> int:
@@ -28,7 +34,7 @@ class Candidate:
 
 
 def choose(candidates: Mapping[int, Candidate], wish: NodeWish) -> tuple[NodeRecord, ...]:
-    """Return the nodes to try for a new key, best first: most free candidates by weight.
+    """Return the nodes to try for a new key, best first: where names work, most free candidates by weight.
 
     Raises InvalidChoice for a node or group that is not there, NodeSilent, and PortsExhausted.
     """
@@ -44,7 +50,7 @@ def choose(candidates: Mapping[int, Candidate], wish: NodeWish) -> tuple[NodeRec
     if not roomy:
         names = ", ".join(candidate.record.ref.name for candidate in able)
         raise PortsExhausted(f"{names} can have no more keys: delete one, or raise max_keys or the range of ports.")
-    best = sorted(roomy, key=lambda candidate: (-candidate.free * candidate.record.weight, candidate.record.ref.id))
+    best = sorted(roomy, key=lambda candidate: candidate.rank)
     return tuple(candidate.record for candidate in best[:_TRIED])
 
 
