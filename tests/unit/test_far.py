@@ -28,7 +28,7 @@ from vpnkeys.domain.errors import (
 from vpnkeys.domain.event import Kind
 from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
-from vpnkeys.domain.making import Draft
+from vpnkeys.domain.making import Choices, Draft
 from vpnkeys.domain.nodes import LOCAL, Confirmed, NodeState, NodeWish
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.webhook import Webhook
@@ -260,6 +260,44 @@ def test_a_key_that_its_node_cannot_start_is_not_made() -> None:
     key = make(plane)
     assert key.port == FAR_PORTS.first + 1
     assert has(agent, key)
+
+
+def test_a_port_that_another_program_had_is_tried_again() -> None:
+    """After a minute; until then its node has that much less room, and an error says what to do there."""
+    plane, agent = fleet()
+    other = with_agent(plane, "other")
+    plane.admin.change("local", lambda node: replace(node, state=NodeState.DRAINED))
+    plane.admin.change("far", lambda node: replace(node, weight=2))
+    agent.world.node.occupied = {*FAR_PORTS.ports}
+    with pytest.raises(NodeRefused):
+        plane.keys.create_many([Draft("a"), Draft("b")], None, FAR)
+    assert plane.keys.create(Draft("x")).node == other.record.ref  # far has one place of three left
+    with pytest.raises(NodeRefused):
+        make(plane)
+    with pytest.raises(PortsExhausted, match=r"far can have no more keys.* after a minute"):
+        make(plane)
+    agent.world.node.occupied = set()
+    plane.world.waiting.time += 60
+    assert make(plane).port == FAR_PORTS.first
+
+
+def test_ports_of_a_node_have_errors_of_their_own() -> None:
+    """VPNKEYS_PORT_RANGE is that of the control plane's own node, and is named for that alone."""
+    plane, agent = fleet()
+    keys = [make(plane) for _ in FAR_PORTS.ports]
+
+    def port(port: int) -> None:
+        plane.keys.change(keys[0].id, lambda key: Draft(key.name, choices=Choices(port=port)))
+
+    with pytest.raises(PortsExhausted, match="on node far are taken, by keys or by other programs there"):
+        port(0)
+    with pytest.raises(InvalidChoice, match="the range of node far"):
+        port(1)
+    agent.is_silent = True
+    with pytest.raises(NodeSilent):
+        plane.keys.delete(keys[1].id)
+    with pytest.raises(NodeRefused, match="port_reserved"):
+        make(plane)
 
 
 def test_a_speed_that_its_node_cannot_limit_is_refused() -> None:

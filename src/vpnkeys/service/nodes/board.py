@@ -22,6 +22,7 @@ from vpnkeys.worker import NEVER
 _log = logging.getLogger(__name__)
 
 _REST_S: Final = 10.0
+_TAKEN_FOR_S: Final = 60.0
 
 
 class Used(NamedTuple):
@@ -38,7 +39,7 @@ class _Known:
     wanted: Wanted | None = None
     is_first: bool = True
     confirmed: Confirmed | None = None
-    taken: set[int] = field(default_factory=set)
+    taken: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -189,15 +190,16 @@ class Board:
         """Return the keys that are being placed on a node. Raises StoreUnavailable."""
         return tuple(one.key for one in self.store.for_nodes().placings if one.key.node.id == node_id)
 
-    def is_taken(self, node_id: int, port: int) -> bool:
-        """Return whether a key did not start on this port of a node, because another program has it."""
+    def taken_ports(self, node_id: int) -> frozenset[int]:
+        """Return the ports of a node that another program had within the last minute, so that a key did not start."""
+        since = self.monotonic() - _TAKEN_FOR_S
         with self._changed:
-            return port in self._of(node_id).taken
+            return frozenset(port for port, at in self._of(node_id).taken.items() if at > since)
 
     def note_taken(self, node_id: int, port: int) -> None:
-        """Note that another program has this port of a node."""
+        """Note that another program has this port of a node now."""
         with self._changed:
-            self._of(node_id).taken.add(port)
+            self._of(node_id).taken[port] = self.monotonic()
 
     def confirm(self, node_id: int, found: Confirmed) -> None:
         """Note what a node has confirmed, unless it has confirmed something newer."""

@@ -13,7 +13,7 @@ from vpnkeys.domain.errors import (
     PortsExhausted,
     TargetsUnready,
 )
-from vpnkeys.domain.key import Key, Keys, find, spelled
+from vpnkeys.domain.key import PORT, Key, Keys, find, spelled
 from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeState, NodeWish, state_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Clock, Store
@@ -89,8 +89,9 @@ class Elsewhere:
                 state = record.state if self.has_local else NodeState.DRAINED
                 has_names = bool(self.names())
             ports = self.pool if is_local else record.ports or _NO_PORTS
-            held = len(keys.get(record.ref.id, ()))
-            candidates[record.ref.id] = Candidate(record, state, ports, held, has_names=has_names)
+            held = keys.get(record.ref.id, Keys())
+            taken = sum(port not in held.by(PORT) for port in self.board.taken_ports(record.ref.id))
+            candidates[record.ref.id] = Candidate(record, state, ports, len(held), taken, has_names)
         return candidates
 
     def by_node(self, ids: Sequence[str], keys: Keys) -> Iterator[tuple[NodeRecord, Sequence[str]]]:

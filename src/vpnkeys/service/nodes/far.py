@@ -85,14 +85,14 @@ class FarRoad:
 
     def snapshot(self) -> Snapshot:
         """Return what a decision may use: what of now concerns this node. Raises StoreUnavailable."""
-        keys, now = Keys.of(self._store.keys()), self.clock.now()
+        keys, now, taken = Keys.of(self._store.keys()), self.clock.now(), self.board.taken_ports(self._id)
         return Snapshot(
             keys=keys.on(self._id),
             intents=tuple(Intent.of(key, now) for key in self.board.placing(self._id)),
             stops=tuple(stop for stop in self._store.stops() if stop.node_id == self._id),
             now=now,
             used_bytes=self._store.used_bytes,
-            is_free=lambda port: not self.board.is_taken(self._id, port),
+            is_free=lambda port: port not in taken,
             chance=self.chance,
             node=self.record.ref,
             everywhere=keys,
@@ -177,13 +177,14 @@ class FarRoad:
     def _refuse_failed(self, changes: KeyChanges, stages: Stages, found: Confirmed | None) -> None:
         """Raise NodeRefused when a key of this change is not as it should be on the node."""
         fate = "Nothing was changed." if stages.last else "The change is stored, and is not in force there."
-        for key in (*changes.new, *changes.update):
-            code = "" if found is None else found.failed.get(key.id, "")
+        codes = {} if found is None else found.failed
+        failed = [(key.port, codes[key.id]) for key in (*changes.new, *changes.update) if key.id in codes]
+        for port, code in failed:
             if code == _PORT_TAKEN:
-                self.board.note_taken(self._id, key.port)
-            if code:
-                msg = f"Node {self.record.ref.name} cannot have a key on port {key.port} so ({code}). {fate}"
-                raise NodeRefused(msg)
+                self.board.note_taken(self._id, port)
+        for port, code in failed:
+            msg = f"Node {self.record.ref.name} cannot have a key on port {port} so ({code}). {fate}"
+            raise NodeRefused(msg)
 
     def _write_last(self, stages: Stages, starting: Collection[Key], patience_s: float) -> None:
         """Store what has started, and forget the stops that this answer confirms to the client."""

@@ -13,12 +13,16 @@ _TRIED = 2
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node on which a key could be made. `state` is that of now, and `has_names` whether server names work there."""
+    """A node on which a key could be made. `state` is that of now, and `has_names` whether server names work there.
+
+    `taken` are those of its ports that other programs have.
+    """
 
     record: NodeRecord
     state: NodeState
     pool: PortRange
     keys: int
+    taken: int
     has_names: bool
 
     @property
@@ -29,7 +33,8 @@ class Candidate:
     @property
     def free(self) -> int:
         """How many more keys it may have."""
-        most = len(self.pool) if self.record.max_keys is None else min(len(self.pool), self.record.max_keys)
+        ports = len(self.pool) - self.taken
+        most = ports if self.record.max_keys is None else min(ports, self.record.max_keys)
         return max(0, most - self.keys)
 
 
@@ -49,7 +54,10 @@ def choose(candidates: Mapping[int, Candidate], wish: NodeWish) -> tuple[NodeRec
     roomy = [candidate for candidate in able if candidate.free]
     if not roomy:
         names = ", ".join(candidate.record.ref.name for candidate in able)
-        raise PortsExhausted(f"{names} can have no more keys: delete one, or raise max_keys or the range of ports.")
+        raise PortsExhausted(
+            f"{names} can have no more keys: delete one, raise max_keys, or make the key on another node. A port that "
+            "another program has there is tried again after a minute."
+        )
     best = sorted(roomy, key=lambda candidate: candidate.rank)
     return tuple(candidate.record for candidate in best[:_TRIED])
 
