@@ -274,7 +274,7 @@ def test_a_port_that_another_program_had_is_tried_again() -> None:
     assert plane.keys.create(Draft("x")).node == other.record.ref  # far has one place of three left
     with pytest.raises(NodeRefused):
         make(plane)
-    with pytest.raises(PortsExhausted, match=r"far can have no more keys.* after a minute"):
+    with pytest.raises(PortsExhausted, match=r"far can have 0.* after a minute"):
         make(plane)
     agent.world.node.occupied = set()
     plane.world.waiting.time += 60
@@ -345,6 +345,40 @@ def test_keys_go_where_there_is_most_room() -> None:
     with pytest.raises(InvalidChoice, match="there is default, eu"):
         plane.keys.create(Draft("x"), None, NodeWish(group="us"))
     assert agent.world.keys.list()
+
+
+def test_a_node_gets_no_more_keys_than_it_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither several in one request nor two requests at once; a node with room for all is chosen for several."""
+    plane, agent = fleet()
+    plane.admin.change("far", lambda node: replace(node, max_keys=1, weight=9))
+    assert {key.node for key in plane.keys.create_many([Draft("a"), Draft("b")])} == {LOCAL}
+    with pytest.raises(PortsExhausted, match="no room for 2 more: far can have 1"):
+        plane.keys.create_many([Draft("a"), Draft("b")], None, FAR)
+    refused = list[str]()
+    wait_for = Board.wait_for
+
+    def waiting(board: Board, node_id: int, wanted: Wanted, most_s: float) -> Confirmed | None:
+        for create in (lambda: make(plane), lambda: plane.keys.on(agent.record).create_here([Draft("y")])):
+            with pytest.raises(PortsExhausted) as error:
+                create()
+            refused.append(str(error.value))
+        return wait_for(board, node_id, wanted, most_s)
+
+    monkeypatch.setattr(Board, "wait_for", waiting)
+    make(plane)
+    assert ["max_keys), and has 1" in text for text in refused] == [False, True]
+    assert len(Keys.of(plane.keys.list()).on(agent.record.ref.id)) == 1
+
+
+def test_the_built_in_node_gets_no_more_keys_than_it_may_have() -> None:
+    """Also while it is alone."""
+    plane = Plane()
+    plane.admin.change("local", lambda node: replace(node, max_keys=1))
+    with pytest.raises(PortsExhausted):
+        plane.keys.create_many([Draft("a"), Draft("b")])
+    plane.keys.create(Draft("x"))
+    with pytest.raises(PortsExhausted):
+        plane.keys.create_here([Draft("y")])
 
 
 def test_a_node_that_falls_silent_leaves_the_key_to_another() -> None:

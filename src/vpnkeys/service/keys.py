@@ -13,7 +13,7 @@ from vpnkeys.domain.errors import TargetsUnready, Unavailable
 from vpnkeys.domain.forms.vless import render_link
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import ID, Key, Keys, find
-from vpnkeys.domain.making import Draft, Supply, made, ports_for
+from vpnkeys.domain.making import Draft, Supply, made, ports_for, require_places
 from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeRef, NodeWish
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Clock
@@ -99,11 +99,11 @@ class KeyService:
         """
         drafts = tuple(drafts)
         if repeat is None:
-            return self._placed(wish, lambda there: there.create_here(drafts))
+            return self._placed(wish, len(drafts), lambda there: there.create_here(drafts))
         with self.repeats.alone(repeat):
             if (known := self.answered(repeat)) is not None:
                 return known  # before waiting for names, which a repeated answer does not need
-            return self._placed(wish, lambda there: there.create_here(drafts, repeat))
+            return self._placed(wish, len(drafts), lambda there: there.create_here(drafts, repeat))
 
     def create_here(self, drafts: Collection[Draft], repeat: Repeat | None = None) -> tuple[Key, ...]:
         """Make several keys on this node and return them in order. Raises what `create_many` raises."""
@@ -222,13 +222,13 @@ class KeyService:
         """Return the use cases of the node on which a key lives, or where it is to stop. Raises StoreUnavailable."""
         return next(there for there, _ in self._by_node([id_or_uuid]))
 
-    def _placed(self, wish: NodeWish, make: Callable[["KeyService"], T]) -> T:
-        """Return what is made on the best node. Raises what `make` and `Elsewhere.placed` raise."""
+    def _placed(self, wish: NodeWish, count: int, make: Callable[["KeyService"], T]) -> T:
+        """Return so many keys that are made on the best node. Raises what `make` and `Elsewhere.placed` raise."""
         elsewhere, records = self.elsewhere, self.reconciler.store.nodes()
         is_alone = len(records) == 1 and records[0].takes_all
         if elsewhere is None or (is_alone and wish == ANY_NODE and elsewhere.has_local):
             return make(self)
-        return elsewhere.placed(wish, lambda record: make(self.on(record)))
+        return elsewhere.placed(wish, count, lambda record: make(self.on(record)))
 
     def on(self, record: NodeRecord) -> "KeyService":
         """Return the use cases of a node. Raises KeyElsewhere for one that another server runs itself."""
@@ -281,6 +281,7 @@ class KeyService:
         supply = self._supply(drafts)  # outside of the lock: it may wait for seconds
 
         def decide(seen: Snapshot) -> KeyChanges:
+            require_places(self.reconciler.store.nodes(), seen, len(drafts))
             ports = ports_for(self.pool, seen, [draft.choices.port for draft in drafts])
             return made(seen, drafts, ports, supply)
 

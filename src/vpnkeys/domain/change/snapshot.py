@@ -7,7 +7,7 @@ from datetime import datetime
 from random import Random
 
 from vpnkeys.domain.change.changes import ANSWERS_KEPT_FOR, Intent, Stop
-from vpnkeys.domain.key import ACCOUNT, PORT, SHORT_ID, UUID, Key, Keys, Taken, find, spelled, windows_of
+from vpnkeys.domain.key import ACCOUNT, ID, PORT, SHORT_ID, UUID, Key, Keys, Taken, find, spelled, windows_of
 from vpnkeys.domain.limits import judge
 from vpnkeys.domain.nodes import LOCAL, NodeRef
 from vpnkeys.domain.reality import pad_short_id
@@ -29,6 +29,12 @@ class Snapshot:
     chance: Random
     node: NodeRef = LOCAL
     everywhere: Keys = field(default_factory=Keys)
+
+    @property
+    def held(self) -> int:
+        """How many keys the node has, with those that are being made or placed there."""
+        known = Keys.of(self.keys).by(ID)
+        return len(self.keys) + sum(intent.key_id not in known for intent in self.intents)
 
     @property
     def taken_ports(self) -> frozenset[int]:

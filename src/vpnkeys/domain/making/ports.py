@@ -1,6 +1,6 @@
-"""Chooses the ports of new keys, or says why a key does not get one."""
+"""Chooses the ports of new keys, or says why a node has no place or port for one."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import filterfalse
 
 from vpnkeys.domain.change import Snapshot
@@ -12,8 +12,19 @@ from vpnkeys.domain.errors import (
     VpnKeysError,
     XrayUnavailable,
 )
-from vpnkeys.domain.nodes import LOCAL, NodeRef
+from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeRef
 from vpnkeys.domain.portpool import PortRange
+
+
+def require_places(records: Iterable[NodeRecord], seen: Snapshot, count: int) -> None:
+    """Raise PortsExhausted when the node of a decision may not have so many more keys."""
+    most = next((record.max_keys for record in records if record.ref.id == seen.node.id), None)
+    if most is not None and seen.held + count > most:
+        msg = (
+            f"Node {seen.node.name} may have {most} keys (max_keys), and has {seen.held}: {count} more is too many. "
+            "Delete or move keys, or raise max_keys. Nothing was changed."
+        )
+        raise PortsExhausted(msg)
 
 
 def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> tuple[int, ...]:

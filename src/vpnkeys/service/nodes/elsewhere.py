@@ -13,7 +13,7 @@ from vpnkeys.domain.errors import (
     PortsExhausted,
     TargetsUnready,
 )
-from vpnkeys.domain.key import PORT, Key, Keys, find, spelled
+from vpnkeys.domain.key import ID, PORT, Key, Keys, find, spelled
 from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeState, NodeWish, state_of
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Clock, Store
@@ -58,12 +58,12 @@ class Elsewhere:
             raise KeyElsewhere(msg)
         return record.ref.id == LOCAL.id
 
-    def placed(self, wish: NodeWish, make: Callable[[NodeRecord], T]) -> T:
-        """Return what is made on the best node, or on the next one where that cannot have it.
+    def placed(self, wish: NodeWish, count: int, make: Callable[[NodeRecord], T]) -> T:
+        """Return so many keys that are made on the best node, or on the next one where that cannot have it.
 
         Raises what `placement.choose` raises, and what `make` raises on the last node.
         """
-        *others, last = choose(self.candidates(wish), wish)
+        *others, last = choose(self.candidates(wish), wish, count)
         for record in others:
             try:
                 return make(record)
@@ -77,7 +77,8 @@ class Elsewhere:
         # Of many nodes, one that was asked for alone is looked at; where there is no such, the error names them all.
         asked = [one for one in records if wish.node in {one.ref.name, str(one.ref.id)}]
         seen = self.store.sightings(asked[0].ref.id if asked else None)
-        keys = Keys.of(self.store.keys()).by_node()
+        stored = self.store.for_nodes()
+        keys = Keys.of(stored.keys).by_node()
         candidates = dict[int, Candidate]()
         for record in asked or records:
             is_local = record.ref.id == LOCAL.id
@@ -91,7 +92,9 @@ class Elsewhere:
             ports = self.pool if is_local else record.ports or _NO_PORTS
             held = keys.get(record.ref.id, Keys())
             taken = sum(port not in held.by(PORT) for port in self.board.taken_ports(record.ref.id))
-            candidates[record.ref.id] = Candidate(record, state, ports, len(held), taken, has_names)
+            placed = [one.key for one in stored.placings if one.key.node.id == record.ref.id]
+            count = len(held) + sum(key.id not in held.by(ID) for key in placed)
+            candidates[record.ref.id] = Candidate(record, state, ports, count, taken, has_names)
         return candidates
 
     def by_node(self, ids: Sequence[str], keys: Keys) -> Iterator[tuple[NodeRecord, Sequence[str]]]:

@@ -17,7 +17,7 @@ from vpnkeys.domain.errors import (
     VpnKeysError,
 )
 from vpnkeys.domain.key import ID, Key, Keys
-from vpnkeys.domain.making import ports_for
+from vpnkeys.domain.making import ports_for, require_places
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeRef, NodeState, NodeWish, find_node, state_of
 from vpnkeys.service.keys import WAIT_FOR_NAMES_S, KeyService
 from vpnkeys.service.nodes.elsewhere import Elsewhere
@@ -137,6 +137,7 @@ class Mover:
         def decide(seen: Snapshot) -> KeyChanges:
             known = seen.everywhere.by(ID)
             coming = [key for one in ids if (key := known.get(one)) is not None and key.node.id == source.ref.id]
+            require_places(self.elsewhere.store.nodes(), seen, len(coming))
             ports = ports_for(there.pool, seen, [None] * len(coming))
             placed = (self._placed(key, seen, port, names) for key, port in zip(coming, ports, strict=True))
             return KeyChanges(come=tuple(Arrival(was, now, seen.now) for was, now in zip(coming, placed, strict=True)))

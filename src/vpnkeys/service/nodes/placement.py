@@ -15,7 +15,7 @@ _TRIED = 2
 class Candidate:
     """A node on which a key could be made. `state` is that of now, and `has_names` whether server names work there.
 
-    `taken` are those of its ports that other programs have.
+    `keys` are those that it has and those that are being placed; `taken` of its ports other programs have.
     """
 
     record: NodeRecord
@@ -38,8 +38,8 @@ class Candidate:
         return max(0, most - self.keys)
 
 
-def choose(candidates: Mapping[int, Candidate], wish: NodeWish) -> tuple[NodeRecord, ...]:
-    """Return the nodes to try for a new key, best first: where names work, most free candidates by weight.
+def choose(candidates: Mapping[int, Candidate], wish: NodeWish, count: int = 1) -> tuple[NodeRecord, ...]:
+    """Return the nodes to try for so many new keys, best first: where names work, most free candidates by weight.
 
     Raises InvalidChoice for a node or group that is not there, NodeSilent, and PortsExhausted.
     """
@@ -51,12 +51,12 @@ def choose(candidates: Mapping[int, Candidate], wish: NodeWish) -> tuple[NodeRec
     if not able:
         states = ", ".join(f"{candidate.record.ref.name} is {candidate.state}" for candidate in wanted)
         raise NodeSilent(f"No node can take a key now: {states}. Nothing was changed; try again when one is up.")
-    roomy = [candidate for candidate in able if candidate.free]
+    roomy = [candidate for candidate in able if candidate.free >= count]
     if not roomy:
-        names = ", ".join(candidate.record.ref.name for candidate in able)
+        rooms = ", ".join(f"{candidate.record.ref.name} can have {candidate.free}" for candidate in able)
         raise PortsExhausted(
-            f"{names} can have no more keys: delete one, raise max_keys, or make the key on another node. A port that "
-            "another program has there is tried again after a minute."
+            f"There is no room for {count} more: {rooms}. Delete a key, raise max_keys, or use another node. A port "
+            "that another program has there is tried again after a minute."
         )
     best = sorted(roomy, key=lambda candidate: candidate.rank)
     return tuple(candidate.record for candidate in best[:_TRIED])
