@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.support.doctor import quick
 from tests.support.process import wait_until
 from tests.support.service import Service
+from tests.support.simulated import simulated_agent
 from tests.support.target import RealityTarget
 
 from vpnkeys import __version__
@@ -196,3 +198,23 @@ def test_both_clients_know_nodes(service: Service) -> None:
             return (await client.nodes.get("local")).name
 
     assert asyncio.run(ask()) == "local"
+
+
+def test_ports_of_the_system_are_those_of_the_built_in_node(target: RealityTarget) -> None:
+    """Another node may have the same ones: its keys are in no table and no finding of this host."""
+    with Service(target, settings={"VPNKEYS_RATE_LIMITS": "off"}) as service:
+        service.wait_ready()
+        first = int(service.client.get("/api/nodes/local").json()["port_range"].split("-")[0])
+        with simulated_agent(service, "far", ports=f"{first}-{first + 4}"):
+            keys = [make(service, node=node) for node in ("local", "far", "far")]
+            assert keys[0]["port"] == keys[1]["port"] == first
+            for query in ("", "?node=local"):
+                ports = service.client.get(f"/api/system/ports{query}").json()
+                assert [one["key_id"] for one in ports["port_assignments"]["used_ports"].values()] == [keys[0]["id"]]
+                assert [*ports["port_assignments"]["port_assignments"]] == [keys[0]["uuid"]]
+                assert ports["used_ports"] == ports["max_ports"] - ports["available_ports"] == 1
+                assert [part["used_ports"] for part in ports["nodes"]] == [1]
+            status = service.client.get("/api/system/ports/status").json()["validation"]
+            assert (status["valid"], status["total_assignments"], status["total_used_ports"]) == (True, 1, 1)
+            report = quick(service)
+            assert report.of("ports", "fail") == report.of("ports", "warn") == [], report.findings

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from tests.support.fleet import Plane, with_agent
+from tests.support.fleet import FAR_PORTS, Plane, with_agent
 from tests.support.memory import World
 
+from vpnkeys.api.convert.nodes import port_part, port_table
 from vpnkeys.bootstrap.plane import _refuse_local_keys
 from vpnkeys.domain.errors import ConfigRefused, KeyElsewhere, NodeSilent, StartRefused, XrayUnavailable
 from vpnkeys.domain.making import Draft
@@ -24,6 +25,21 @@ def alone(plane: Plane) -> KeyService:
     """The use cases of such a control plane, on the database of another one."""
     assert plane.keys.elsewhere is not None
     return replace(plane.keys, elsewhere=replace(plane.keys.elsewhere, has_local=False))
+
+
+def test_equal_ports_of_two_nodes_are_both_shown() -> None:
+    """Each node counts its own."""
+    plane = Plane()
+    agents = [with_agent(plane, name) for name in ("far", "other")]
+    made = [plane.keys.create(Draft("x"), None, NodeWish(node=agent.record.ref.name)) for agent in agents]
+    port = made[0].port
+    table = port_table(plane.keys.list())
+    shown = {name: used.key_id for name, used in table.used_ports.items()}
+    assert shown == {str(port): made[0].id, f"other:{port}": made[1].id}
+    assert {one.port for one in table.port_assignments.values()} == {port}
+    for agent in agents:
+        part = port_part(agent.record.ref, NodeState.UP, FAR_PORTS, plane.keys.list().on(agent.record.ref.id))
+        assert (part.used_ports, part.available_ports, part.max_ports) == (1, 2, 3)
 
 
 def test_keys_are_made_elsewhere_or_not_at_all() -> None:
@@ -64,7 +80,7 @@ def test_local_is_shown_as_drained_and_in_no_request_about_xray() -> None:
     with pytest.raises(KeyElsewhere, match="--no-node"):
         nodes.asked(None)
     assert nodes.are_synchronized()
-    assert nodes.pools_elsewhere() == (agent.record.ports,)
+    assert nodes.pools_elsewhere() == ((agent.record.ref, NodeState.UP, agent.record.ports),)
     agent.is_silent = True
     with pytest.raises(NodeSilent):
         alone(plane).create(Draft("x"))

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from vpnkeys.doctor.installation import Installation
+from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.ops.backup import database_file
 from vpnkeys.settings import SettingsError
 
@@ -28,13 +29,13 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
 
 
 def active_ports(installation: Installation) -> tuple[int, ...]:
-    """Return the ports of the active keys, lowest first; none where the database cannot be read."""
+    """Return the ports of the active keys of this host, lowest first; none where the database cannot be read."""
     file = sqlite_file(installation)
     if file is None or not file.is_file():
         return ()
     try:
         with reading(file) as connection:
-            rows = connection.execute("SELECT port FROM keys WHERE is_active AND judged = 'active' ORDER BY port")
-            return tuple(int(port) for (port,) in rows)
+            of_here = "SELECT port FROM keys WHERE node_id = ? AND is_active AND judged = 'active' ORDER BY port"
+            return tuple(int(port) for (port,) in connection.execute(of_here, (LOCAL.id,)))
     except sqlite3.Error:
         return ()  # the database check reports it

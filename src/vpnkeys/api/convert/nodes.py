@@ -6,12 +6,14 @@ from typing import Any
 
 from vpnkeys import __version__
 from vpnkeys.domain.errors import InvalidChoice
+from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeRef, NodeState, parse_node_name
 from vpnkeys.domain.portpool import PortRange, parse_range
 from vpnkeys.domain.reached import parse_host
 from vpnkeys.service.nodes.moving import Moves
 from vpnkeys.service.nodes.nodes import NodeReport
 from vpnkeys.wire import nodes as wire
+from vpnkeys.wire.ports import AssignedPort, PortTable, UsedPort
 
 
 def node_answer(report: NodeReport, xray_version: str) -> wire.Node:
@@ -126,16 +128,33 @@ def checked_parts(nodes: Iterable[NodeRef], *, valid: bool) -> tuple[wire.NodeCh
     return tuple(wire.NodeCheck(node=node.name, state=NodeState.UP, valid=valid) for node in nodes)
 
 
-def port_parts(nodes: Iterable[NodeRef], pool: PortRange, used: int, free: int) -> tuple[wire.NodePorts, ...]:
-    """Return the nodes that an answer is about, with their ports."""
-    return tuple(
-        wire.NodePorts(
-            node=node.name,
-            state=NodeState.UP,
-            used_ports=used,
-            available_ports=free,
-            max_ports=len(pool),
-            port_range=str(pool),
+def port_part(node: NodeRef, state: NodeState, pool: PortRange, keys: Keys) -> wire.NodePorts:
+    """Return a node that an answer is about, with its ports."""
+    return wire.NodePorts(
+        node=node.name,
+        state=state,
+        used_ports=len(keys),
+        available_ports=len({*pool.ports} - {key.port for key in keys}),
+        max_ports=len(pool),
+        port_range=str(pool),
+    )
+
+
+def port_table(keys: Iterable[Key]) -> PortTable:
+    """Return which key has which port; `NODE:PORT` where an older key has the same port elsewhere."""
+    by_port = sorted(keys, key=lambda key: (key.port, key.created_at))
+    # A key that never moved has had its port since it was made.
+    moments = [key.port_assigned_at or key.created_at for key in by_port]
+    used, assigned = dict[str, UsedPort](), dict[str, AssignedPort]()
+    for key, at in zip(by_port, moments, strict=True):
+        port = str(key.port)
+        used[port if port not in used else f"{key.node.name}:{port}"] = UsedPort(
+            uuid=key.uuid, key_id=key.id, key_name=key.name, assigned_at=at, is_active=key.is_active
         )
-        for node in nodes
+        assigned[key.uuid] = AssignedPort(port=key.port, key_id=key.id, key_name=key.name, assigned_at=at)
+    return PortTable(
+        used_ports=used,
+        port_assignments=assigned,
+        created_at=min(moments, default=None),
+        last_updated=max(moments, default=None),
     )

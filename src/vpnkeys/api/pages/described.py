@@ -178,7 +178,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "SubscriptionMade.url": ("the address for the customer", "https://203.0.113.10:8000/sub/…"),
     "usable": ("whether customers get through by it", None),
     "Ports.used_ports": ("how many ports have a key", 12),
-    "PortTable.used_ports": ("the key at each port", {}),
+    "PortTable.used_ports": ("the key at each port; `NODE:PORT` where an older key has the same port elsewhere", {}),
     "uuid": ("the VLESS id", _UUID),
     "uuid_synced": ("whether config.json lets in exactly the keys of the database", None),
     "uuids": ("the VLESS ids that it lets in", [_UUID]),

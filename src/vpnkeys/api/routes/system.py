@@ -7,7 +7,7 @@ from fastapi import Query
 
 from vpnkeys import __version__
 from vpnkeys.api.auth.access import requires
-from vpnkeys.api.convert.nodes import checked_parts, parts, port_parts, synced_parts
+from vpnkeys.api.convert.nodes import checked_parts, parts, port_part, port_table, synced_parts
 from vpnkeys.api.convert.system import (
     fix_answer,
     host_answer,
@@ -22,10 +22,11 @@ from vpnkeys.api.problems import problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.api.services import Services
 from vpnkeys.domain.errors import XrayUnavailable
+from vpnkeys.domain.nodes import LOCAL, NodeState
 from vpnkeys.domain.token import Scope
 from vpnkeys.server.pools import Pool
 from vpnkeys.service.report import XrayFileReport
-from vpnkeys.wire.ports import AssignedPort, Ports, PortsReset, PortsStatus, PortsValidation, PortTable, UsedPort
+from vpnkeys.wire.ports import Ports, PortsReset, PortsStatus, PortsValidation
 from vpnkeys.wire.system import (
     ConfigStatus,
     OnlineNow,
@@ -132,36 +133,20 @@ def verify_reality(system: SystemDep, asked: AskedNodesDep) -> RealityVerified:
 
 
 @router.get("/ports")
-@requires(Scope.READ)
-async def ports(keys: KeysDep, nodes: NodesDep, asked: SummedNodesDep) -> Ports:
+@requires(Scope.READ, pool=Pool.SLOW)
+def ports(keys: KeysDep, nodes: NodesDep, asked: SummedNodesDep) -> Ports:
     """Return which key has which port."""
-    by_port = sorted(keys.list(), key=lambda key: key.port)
-    pools = (keys.pool,) if asked else nodes.pools_elsewhere()
-    most = sum(map(len, pools))
-    free = len(set(keys.pool.ports) - {key.port for key in by_port}) if asked else max(0, most - len(by_port))
-    # A key that never moved has had its port since it was made.
-    moments = [key.port_assigned_at or key.created_at for key in by_port]
+    every = keys.list()
+    pools = [(LOCAL, NodeState.UP, keys.pool)] if asked else nodes.pools_elsewhere()
+    found = tuple(port_part(node, state, pool, every.on(node.id)) for node, state, pool in pools)
     return Ports(
-        port_assignments=PortTable(
-            used_ports={
-                str(key.port): UsedPort(
-                    uuid=key.uuid, key_id=key.id, key_name=key.name, assigned_at=at, is_active=key.is_active
-                )
-                for key, at in zip(by_port, moments, strict=True)
-            },
-            port_assignments={
-                key.uuid: AssignedPort(port=key.port, key_id=key.id, key_name=key.name, assigned_at=at)
-                for key, at in zip(by_port, moments, strict=True)
-            },
-            created_at=min(moments, default=None),
-            last_updated=max(moments, default=None),
-        ),
-        used_ports=len(by_port),
-        available_ports=free,
-        max_ports=most,
-        port_range=", ".join(map(str, pools)),
+        port_assignments=port_table(key for node, _, _ in pools for key in every.on(node.id)),
+        used_ports=sum(part.used_ports for part in found),
+        available_ports=sum(part.available_ports for part in found),
+        max_ports=sum(part.max_ports for part in found),
+        port_range=", ".join(part.port_range for part in found),
         timestamp=_now(),
-        nodes=port_parts(asked, keys.pool, len(by_port), free),
+        nodes=found,
     )
 
 
@@ -183,7 +168,7 @@ def reset_ports(system: SystemDep, asked: AskedNodesDep) -> PortsReset:
 def ports_status(keys: KeysDep, reporter: ReporterDep, asked: AskedNodesDep) -> PortsStatus:
     """Return what is wrong with ports, as found on this host."""
     issues = tuple(reporter.port_issues())
-    assigned = [key.port for key in keys.list()]
+    assigned = [key.port for key in keys.list().on(LOCAL.id)]
     return PortsStatus(
         validation=PortsValidation(
             valid=not issues,

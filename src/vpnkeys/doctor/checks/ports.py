@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import active_ports
+from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.xray.host.listeners import Listener, listeners
 
@@ -32,7 +33,8 @@ def look(installation: Installation) -> PortFacts:
     if installation.server is None:
         ports = active_ports(installation)
     else:
-        ports = tuple(key.port for key in installation.server.keys.list() if (key.status or _ACTIVE) == _ACTIVE)
+        keys = installation.server.keys.list(node=LOCAL.name)
+        ports = tuple(key.port for key in keys if (key.status or _ACTIVE) == _ACTIVE)
     settings = installation.settings
     return PortFacts(
         api_port=settings.listen.port,

@@ -104,9 +104,11 @@ class NodeService:
             raise KeyElsewhere(NO_NODE_HERE)
         return (LOCAL,)
 
-    def pools_elsewhere(self) -> tuple[PortRange, ...]:
-        """Return the ports of each node elsewhere. Raises StoreUnavailable."""
-        return tuple(one.ports for one in self.records() if one.ref.id != LOCAL.id and one.ports is not None)
+    def pools_elsewhere(self) -> tuple[tuple[NodeRef, NodeState, PortRange], ...]:
+        """Return the ports of each node elsewhere, and its state. Raises StoreUnavailable."""
+        seen, now = self._store.sightings(), self.clock.now()
+        others = (one for one in self.records() if one.ref.id != LOCAL.id)
+        return tuple((one.ref, state_of(one, seen.get(one.ref.id), now), one.ports) for one in others if one.ports)
 
     def are_synchronized(self) -> bool:
         """Return whether every node elsewhere that is up has all that it should. Raises StoreUnavailable."""
