@@ -91,7 +91,21 @@ def test_an_unknown_node_is_said(service: Service) -> None:
     wrong: list[object] = [True, 1.5, [], {}]
     for one in wrong:
         assert service.client.post("/api/keys", json={"name": "a", "node": one}).status_code == 400, one
+    two = service.client.post("/api/keys", json={"name": "a", "node": "local", "group": "default"})
+    assert (two.status_code, "give this or node, not both" in two.text) == (400, True), two.text
+    assert service.cli("keys", "add", "a", "--node", "local", "--group", "default").returncode == 2
     assert len(service.client.get("/api/keys").json()) == before
+
+
+def test_a_node_that_has_not_joined_is_not_replaced_but_joined(service: Service) -> None:
+    """Its address is not known yet; the earlier command may have expired."""
+    assert service.cli("nodes", "add", "late").returncode == 0
+    try:
+        said = service.cli("nodes", "replace", "late").stdout
+        assert "Node late has not joined yet: this command joins it" in " ".join(said.split())
+        assert "whose address" not in said
+    finally:
+        assert service.cli("nodes", "rm", "late").returncode == 0
 
 
 def test_nothing_is_offered_that_cannot_be_kept(service: Service) -> None:

@@ -103,3 +103,10 @@ def test_both_ends_are_refused(model: Callable[..., object]) -> None:
     """Which one is meant is not guessed."""
     with pytest.raises(ValueError, match="not both"):
         model(name="x", expires_at="2031-01-01", expires_after_s=60)
+
+
+def test_a_node_beside_a_group_is_refused() -> None:
+    """Which one is meant is not guessed here either; null is not given."""
+    with pytest.raises(ValueError, match="group: give this or node, not both"):
+        wire.NewKey(name="x", node="local", group="default")
+    assert wire.NewKey(name="x", node=None, group="default").group == "default"

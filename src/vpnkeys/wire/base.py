@@ -23,6 +23,15 @@ from vpnkeys.wire.unknown import field_meant, refusal
 NAME_MAX_CHARS = 128
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+def one_of(given: M, one: str, other: str) -> M:
+    """Return a body in which at most one of two fields is given. Raises ValueError."""
+    if getattr(given, one) is not None and getattr(given, other) is not None:
+        msg = f"{other}: give this or {one}, not both"
+        raise ValueError(msg)
+    return given
 
 
 def _as_this_server_sends_it(schema: dict[str, Any]) -> None:

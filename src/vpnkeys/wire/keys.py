@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from vpnkeys.wire.base import Added, Answer, Body, Expiry, Microseconds, Name, OneOf, StrictBody, refuse_unknown
+from vpnkeys.wire.base import Added, Answer, Body, Expiry, Microseconds, Name, OneOf, StrictBody, one_of, refuse_unknown
 from vpnkeys.wire.limits import (
     SENT_WINDOW,
     Devices,
@@ -32,7 +32,6 @@ Note = Annotated[
         json_schema_extra={"maxLength": NOTE_MAX_CHARS, "pattern": r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"},
     ),
 ]
-
 
 # Texts that the server judges once (`domain`); the patterns are for readers of the OpenAPI document.
 _Hex = r"[0-9a-fA-F]"
@@ -115,10 +114,7 @@ class KeySettings(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_two_ends(self) -> Self:
-        if self.expires_at is not None and self.expires_after_s is not None:
-            msg = "expires_after_s: give this or expires_at, not both"
-            raise ValueError(msg)
-        return self
+        return one_of(self, "expires_at", "expires_after_s")
 
 
 class NewKey(KeySettings, Body):
@@ -131,6 +127,10 @@ class NewKey(KeySettings, Body):
     port: Port | None = None
     node: NodeChoice | None = None
     group: NodeGroup | None = None
+
+    @model_validator(mode="after")
+    def _refuse_two_places(self) -> Self:
+        return one_of(self, "node", "group")
 
 
 class KeyChange(KeySettings, StrictBody):

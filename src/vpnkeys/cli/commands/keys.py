@@ -108,6 +108,8 @@ def add(  # noqa: PLR0913 - one for each option
         speed=speed,
         utls=utls_fingerprint,
     )
+    if node is not None and group is not None:
+        wrong_usage("give --node or --group, not both")
     choices, place = choices_of(uuid=uuid, short_id=short_id, sni=sni, port=port), choices_of(node=node, group=group)
     wanted = _names_of(names or [], count, prefix)
     if count is None and len(wanted) == 1:

@@ -97,7 +97,11 @@ def replace(remote: Remote, node: NodeName) -> None:
     reported is not counted: end it there.
     """
     made = remote.server.nodes.replace(node)
-    told = f"A new machine can take the place of node {made.node.name}, whose address is {made.node.address}."
+    told = (
+        f"Node {made.node.name} has not joined yet: this command joins it, and earlier ones do not any more."
+        if made.node.state == "joining"
+        else f"A new machine can take the place of node {made.node.name}, whose address is {made.node.address}."
+    )
     _show_join(remote, made, told)
 
 
