@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,11 @@ def test_an_agent_that_is_too_old_keeps_what_it_has(tmp_path: Path) -> None:
     assert (shown.state, shown.version, shown.following.lag_s) == ("up", "0.0.9", 60)
     assert shown.following.applied is not None
     assert shown.following.applied < shown.following.desired
+
+
+@pytest.mark.parametrize("moment", ["2026-03-01T15:00:00+03:00", "2026-03-01T12:00:00Z", 1772366400])
+def test_a_moment_with_an_offset_is_the_same_moment(moment: object) -> None:
+    """Both sides compute with moments in UTC without an offset, whatever the other one writes."""
+    noon = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
+    assert Report.model_validate({"now": moment}).now == noon
+    assert Received.model_validate({"rev": "r", "now": moment}).now == noon

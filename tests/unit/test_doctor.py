@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -64,18 +66,25 @@ INPUT = Chain("inet", "filter", "input")
 SECRET = permissions.Secret(Path("/d/reality.json"), 0o600, 0)
 FIT = TargetReport("a.example", "a.example:443")
 
-NODE = Node(
-    id=2, name="far", group="default", address="far.example", state="up", port_range="20001-20003", weight=1, keys=1,
-    seen_at=datetime(2026, 1, 1, 23, 59, 58), applied=7, desired=7, lag_s=0.0, version="1.4.2", xray_version="26",  # noqa: DTZ001
-    names_ready=2, public_key="p", places=3, clock_ahead_s=0.1,
-)  # fmt: skip
-LOCAL = Node.model_validate(NODE.model_dump() | {"id": 1, "name": "local", "version": "1.4.0"})
+NODE = {
+    "id": 2, "name": "far", "group": "default", "address": "far.example", "state": "up", "port_range": "20001-20003",
+    "weight": 1, "keys": 1, "seen_at": "2026-01-01T23:59:58.000000", "applied": 7, "desired": 7, "lag_s": 0.0,
+    "version": "1.4.2", "xray_version": "26", "names_ready": 2, "public_key": "p", "places": 3, "clock_ahead_s": 0.1,
+}  # fmt: skip
+"""A node as the server sends it."""
+
+
+def node_of(**fields: object) -> Node:
+    """The node, but for these, as the client reads it."""
+    return Node.model_validate_json(json.dumps(NODE | fields))
+
+
+LOCAL = node_of(id=1, name="local", version="1.4.0")
 
 
 def of_node(**fields: object) -> Iterable[Verdict]:
     """What is told of a node that is so."""
-    node = Node.model_validate(NODE.model_dump() | fields)
-    return nodes.judge(nodes.NodesFacts((LOCAL, node), NOW.replace(tzinfo=None), "1.4.0"))
+    return nodes.judge(nodes.NodesFacts((LOCAL, node_of(**fields)), NOW, "1.4.0"))
 
 
 WELL = Health(status="healthy", services={})
@@ -107,7 +116,7 @@ OK: list[tuple[str, Iterable[Verdict]]] = [
     ("drift", drift.judge(drift.DriftFacts(2, True, True))),
     ("drift, Xray silent", drift.judge(drift.DriftFacts(2, True, None))),
     ("nodes", of_node()),
-    ("no node elsewhere", nodes.judge(nodes.NodesFacts((LOCAL,), NOW.replace(tzinfo=None), "1.4.0"))),
+    ("no node elsewhere", nodes.judge(nodes.NodesFacts((LOCAL,), NOW, "1.4.0"))),
     ("a node that was given up", of_node(state="lost", version="", seen_at=None)),
     ("a node of the next minor version", of_node(version="1.5.0")),
     ("a node that is behind for a moment", of_node(applied=6, lag_s=3.0)),
@@ -316,3 +325,11 @@ def test_the_worst_decides() -> None:
     assert worst([]) is Level.OK
     assert worst(found[:2]) is Level.WARN
     assert worst(found) is Level.FAIL
+
+
+def test_a_silent_node_is_told_as_the_client_reads_it() -> None:
+    """The moment at which it was heard of, as the client gives it, and the doctor's own are told apart in seconds."""
+    server = Mock()
+    server.nodes.list.return_value = [LOCAL, node_of(state="silent")]
+    verdict, *_ = nodes.judge(nodes.look(server))
+    assert "far is silent, last heard of " in verdict.message

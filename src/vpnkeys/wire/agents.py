@@ -4,10 +4,10 @@ Both read what a version before or after them has sent: unknown fields are ignor
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MOST_COUNTERS = 300
 """Counters in one report at most: each is stored in one transaction, in which others wait."""
@@ -20,7 +20,13 @@ LEVEL = 1
 
 _Text = Annotated[str, Field(max_length=253)]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
-_Utc = Annotated[datetime, Field(description="UTC, without an offset")]
+
+
+def _without_offset(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+_Utc = Annotated[datetime, AfterValidator(_without_offset), Field(description="UTC, without an offset")]
 
 
 class _Said(BaseModel):

@@ -18,7 +18,7 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class NodesFacts:
-    """All nodes as the server shows them at a moment, UTC without an offset, and the version of this program."""
+    """All nodes as the server shows them at a moment, and the version of this program."""
 
     nodes: tuple[Node, ...]
     now: datetime
@@ -27,7 +27,7 @@ class NodesFacts:
 
 def look(server: Client) -> NodesFacts:
     """Ask the server."""
-    return NodesFacts(tuple(server.nodes.list()), datetime.now(UTC).replace(tzinfo=None))
+    return NodesFacts(tuple(server.nodes.list()), datetime.now(UTC))
 
 
 def judge(facts: NodesFacts) -> Iterable[Verdict]:
