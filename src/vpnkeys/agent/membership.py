@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import orjson
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from vpnkeys.domain.portpool import parse_range
 from vpnkeys.files import write_atomically
 from vpnkeys.wire.agents import Desired
 
@@ -32,15 +33,20 @@ class Membership:
         write_atomically(data_dir / MEMBERSHIP_FILE, orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
 
 
+_MEMBERSHIP = TypeAdapter(Membership)
+
+
 def load_membership(data_dir: Path) -> Membership | None:
     """Return what was saved; None when this is no node. Raises OSError, and ValueError for a damaged file."""
     try:
-        return Membership(**orjson.loads((data_dir / MEMBERSHIP_FILE).read_bytes()))
+        found = _MEMBERSHIP.validate_json((data_dir / MEMBERSHIP_FILE).read_bytes())
+        parse_range(found.port_range)
     except FileNotFoundError:
         return None
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         msg = f"{data_dir / MEMBERSHIP_FILE} is damaged: remove it, and join with a new token"
         raise ValueError(msg) from error
+    return found
 
 
 class Kept(Desired):

@@ -13,16 +13,18 @@ from typing import Annotated
 import typer
 
 from vpnkeys import __version__
+from vpnkeys.agent.membership import MEMBERSHIP_FILE
 from vpnkeys.api.app import create_app
 from vpnkeys.api.services import Services
 from vpnkeys.bootstrap import ControlPlane, Server, build, build_plane
 from vpnkeys.cli.domain import Domain
-from vpnkeys.domain.errors import Unavailable, VpnKeysError
+from vpnkeys.cli.starting import say, starting
+from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.forms.vless import host_in_url
 from vpnkeys.domain.nodes import LOCAL, HostState, NodeRef
 from vpnkeys.interfaces import Store
 from vpnkeys.ops.address import address_fault
-from vpnkeys.owner import NotOurs, leave_root
+from vpnkeys.owner import leave_root
 from vpnkeys.server.beside import Beside
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
@@ -47,10 +49,7 @@ from vpnkeys.settings import (
 )
 from vpnkeys.xray.process.binary import obtain
 
-
-def say(line: str) -> None:
-    """Print a line to standard error."""
-    print(line, file=sys.stderr, flush=True)
+_WHO = "vpnkeys"
 
 
 def serve(
@@ -74,12 +73,9 @@ def serve(
     # uvicorn shuts down and then raises the signal again, which without our own handler would kill the process.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    try:
+    with starting(_WHO):
         leave_root(set_data_dir())
         settings = load_settings({**ENVIRONMENT, **({f"{PREFIX}DOMAIN": domain} if domain else {})})
-    except (SettingsError, NotOurs) as error:
-        say(f"vpnkeys cannot start:\n{error}")
-        raise SystemExit(2) from error
     try:
         with logging_as_set(settings):
             _serve(settings, start_empty=start_empty, no_node=no_node)
@@ -90,17 +86,12 @@ def serve(
 
 
 def _serve(settings: Settings, *, start_empty: bool, no_node: bool) -> None:
-    try:
+    with starting(_WHO):
+        _refuse_node(settings.data_dir)
         server = _built(settings, start_empty=start_empty, no_node=no_node)
         check_certificate(server.certificate)
         public = public_sockets(settings.listen)  # before the start, which a taken port would have to undo
         server.start()
-    except SettingsError as error:
-        say(f"vpnkeys cannot start:\n{error}")
-        raise SystemExit(2) from error
-    except VpnKeysError as error:
-        say(f"vpnkeys cannot start: {error}")
-        raise SystemExit(1) from error
     _introduce(server, settings)
     notifier = notifier_of(ENVIRONMENT)
     try:
@@ -116,6 +107,13 @@ def _serve(settings: Settings, *, start_empty: bool, no_node: bool) -> None:
             signal.signal(number, signal.SIG_IGN)
         notifier.tell("STOPPING=1", "STATUS=Ending in order")
         server.stop()
+
+
+def _refuse_node(data_dir: Path) -> None:
+    """Raise SettingsError for the data directory of a node: its keys would be taken for those of a server."""
+    if os.access(data_dir / MEMBERSHIP_FILE, os.F_OK):
+        msg = f"VPNKEYS_DATA_DIR: {data_dir} belongs to a node; `vpnkeys agent` runs it. Give a server one of its own"
+        raise SettingsError(msg)
 
 
 def _built(settings: Settings, *, start_empty: bool, no_node: bool) -> Server | ControlPlane:

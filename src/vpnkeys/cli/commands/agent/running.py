@@ -14,10 +14,10 @@ from vpnkeys import __version__
 from vpnkeys.agent.agent import Agent
 from vpnkeys.agent.membership import DESIRED_FILE, MEMBERSHIP_FILE, DesiredFile, Membership, load_membership
 from vpnkeys.bootstrap import build
-from vpnkeys.cli.commands.serve import answers, say
+from vpnkeys.cli.commands.serve import answers
+from vpnkeys.cli.starting import say, starting
 from vpnkeys.client import ApiError
 from vpnkeys.client.agent import ControlPlane
-from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.domain.portpool import parse_range
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.data_dir import key_pair, take
@@ -30,6 +30,7 @@ from vpnkeys.store.sql.opening import backend_of, sqlite_file
 from vpnkeys.wire.agents import JoinRequest
 from vpnkeys.xray.process.binary import obtain
 
+_WHO = "vpnkeys agent"
 _REFUSED, _USAGE, _UNAVAILABLE = 1, 2, 3
 
 app = typer.Typer(name="agent", invoke_without_command=True)
@@ -46,14 +47,10 @@ def run(context: typer.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    settings = _settings()
-    try:
-        with logging_as_set(settings):
-            _run(settings)
-    except (SettingsError, OSError, ValueError) as error:
-        _end(_USAGE, f"vpnkeys agent cannot start: {error}")
-    except VpnKeysError as error:
-        _end(_REFUSED, f"vpnkeys agent cannot start: {error}")
+    with starting(_WHO):
+        settings = _settings()
+    with logging_as_set(settings):
+        _run(settings)
 
 
 @app.command("join")
@@ -69,13 +66,13 @@ def join(
 
     Exit codes: 0 done; 1 refused; 2 wrong command line or settings; 3 the control plane does not answer.
     """
-    settings = _settings()
     try:
+        settings = _settings()
         _refuse_other_use(settings)
         with take(settings.data_dir):
             node = _join(settings, url, token, fingerprint or None)
             say(f"This machine is node {node} of {url} now. Start it: vpnkeys agent")
-    except (SettingsError, OSError, ValueError) as error:
+    except (SettingsError, NotOurs, OSError, ValueError) as error:
         _end(_USAGE, f"vpnkeys agent join: {error}")
     except ApiError as error:
         is_silent = error.status is None
@@ -84,30 +81,23 @@ def join(
 
 def _settings() -> Settings:
     os.umask(0o077)  # SQLite creates its files with this mask
-    try:
-        leave_root(set_data_dir())
-        return load_settings(ENVIRONMENT)
-    except (SettingsError, NotOurs) as error:
-        _end(_USAGE, f"vpnkeys agent: {error}")
-        raise
+    leave_root(set_data_dir())
+    return load_settings(ENVIRONMENT)
 
 
 def _run(settings: Settings) -> None:
-    membership = load_membership(settings.data_dir)
-    if membership is None:
-        msg = f"{settings.data_dir} belongs to no node; `vpnkeys agent join` makes it one"
-        raise SettingsError(msg)
-    _require_own_database(settings)
     ended = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _setting(ended))
-    own = settings.model_copy(update={"port_range": parse_range(membership.port_range)})
-    plane = ControlPlane(membership.url, membership.token, membership.fingerprint)
-    server = build(own, obtain(settings.xray_bin, say))
-    desired = DesiredFile(settings.data_dir / DESIRED_FILE)
-    agent = Agent(server, plane, desired, lambda token: membership.with_token(token).save(settings.data_dir))
+    with starting(_WHO):
+        membership, plane = _membership(settings)
+        _require_own_database(settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _setting(ended))
+        own = settings.model_copy(update={"port_range": parse_range(membership.port_range)})
+        server = build(own, obtain(settings.xray_bin, say))
+        desired = DesiredFile(settings.data_dir / DESIRED_FILE)
+        agent = Agent(server, plane, desired, lambda token: membership.with_token(token).save(settings.data_dir))
+        agent.start()
     notifier = notifier_of(ENVIRONMENT)
-    agent.start()
     try:
         say(f"vpnkeys {__version__} runs node {membership.node} of {membership.url}")
         # An installation looks in this text for the version that runs.
@@ -117,6 +107,18 @@ def _run(settings: Settings) -> None:
     finally:
         notifier.tell("STOPPING=1", "STATUS=Ending in order")
         agent.stop()
+
+
+def _membership(settings: Settings) -> tuple[Membership, ControlPlane]:
+    """Return which node this is, and its control plane. Raises SettingsError."""
+    try:
+        found = load_membership(settings.data_dir)
+        if found is not None:
+            return found, ControlPlane(found.url, found.token, found.fingerprint)
+    except (OSError, ValueError) as error:
+        raise SettingsError(str(error)) from error
+    msg = f"{settings.data_dir} belongs to no node; `vpnkeys agent join` makes it one"
+    raise SettingsError(msg)
 
 
 def _setting(ended: Event) -> Callable[[int, object], None]:
