@@ -13,7 +13,7 @@ from tests.support.postgres import Cluster
 from typer.testing import CliRunner
 
 from vpnkeys.cli.main import build_app
-from vpnkeys.store.sql.opening import open_current
+from vpnkeys.store.sql.opening import open_current, open_migrated
 
 
 class Place:
@@ -85,3 +85,21 @@ def test_a_dump_is_tried_in_a_database_of_its_own(place: Place, postgres: Cluste
     assert contents(place.url) == before
     assert [name for name in postgres.execute("SELECT datname FROM pg_database") if "trial" in name[0]] == []
     assert databases
+
+
+@pytest.mark.parametrize("command", [("dump",), ("load",), ("load", "--replace"), ("load", "--trial")])
+def test_a_healthy_sqlite_database_is_not_called_damaged(command: tuple[str, ...], tmp_path: Path) -> None:
+    """These commands are PostgreSQL's alone, whatever file they are given, and say so; nothing is written."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    url, file = f"sqlite:///{data_dir / 'vpnkeys.db'}", tmp_path / "a.dump"
+    open_migrated(url).dispose()
+    file.write_bytes(b"junk")
+    (data_dir / "vpnkeys.env").write_text(f"VPNKEYS_DATABASE_URL='{url}'\n")
+    verb, *options = command
+    line = ["database", verb, str(file), *options, "--json"]
+    done = CliRunner().invoke(build_app(["database"]), line, env={"VPNKEYS_DATA_DIR": str(data_dir)})
+    said = json.loads(done.stdout)
+    assert (done.exit_code, said["code"]) == (1, "dump_failed"), said
+    assert "this server's database is not PostgreSQL" in said["message"]
+    assert file.read_bytes() == b"junk"

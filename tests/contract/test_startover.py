@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.data_dirs import filled, key, keys_in, settings_in, store_in
 
-from vpnkeys.domain.errors import DatabaseDamaged, StartRefused
+from vpnkeys.domain.errors import DatabaseDamaged, StartRefused, StoreUnavailable
 from vpnkeys.ops.backup import newest_backup, restored_mark, write_backup
 from vpnkeys.ops.data_dir import take
 from vpnkeys.ops.startover import accept_start, refuse_starting_over
@@ -140,6 +140,16 @@ def test_a_damaged_database_is_named_so_by_the_store(served: Settings, damage: C
     with pytest.raises(DatabaseDamaged, match=CURE) as told:
         SqlStore(open_engine(served.database_url)).keys()
     assert str(told.value).isprintable()
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE tokens", "ALTER TABLE tokens RENAME COLUMN name TO title"])
+def test_tables_of_another_version_are_no_damage(served: Settings, change: str) -> None:
+    """Every page is whole: to restore a backup would lose what was done since."""
+    with closing(sqlite3.connect(served.data_dir / "vpnkeys.db")) as connection, connection:
+        connection.execute(change)
+    with pytest.raises(StoreUnavailable, match="of another version") as told:
+        SqlStore(open_engine(served.database_url)).tokens()
+    assert not isinstance(told.value, DatabaseDamaged)
 
 
 def test_a_value_that_cannot_be_read_is_damage(served: Settings) -> None:

@@ -65,7 +65,8 @@ _OF_POSTGRESQL = {
     "XX002": Cause.DAMAGED,
 }
 
-_DAMAGE = ("Could not decode", "no such table", "no such column", "malformed", "file is not a database")
+_DAMAGE = ("Could not decode", "malformed", "file is not a database")
+_MISSING = ("no such table", "no such column")
 _BUGS = (IntegrityError, ProgrammingError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
 _LOGIC = 1
 _SHORT = 200
@@ -75,6 +76,8 @@ def cause_of(error: BaseException | None) -> Cause | None:
     """Return the reason that a driver gives, also through SQLAlchemy; None when it gives none, or another one."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(cause, "sqlite_errorcode", 0)
+    if code == _LOGIC and str(cause).startswith(_MISSING):
+        return Cause.NO_TABLES
     found = _OF_SQLITE.get(code) or _OF_SQLITE.get(code & 0xFF)
     return found or _OF_POSTGRESQL.get(getattr(cause, "sqlstate", None) or "")
 

@@ -50,6 +50,7 @@ def dump(url: str, file: Path) -> int:
     Raises DumpFailed, OSError; then there is no file.
     """
     part = file.with_name(f".{file.name}.new")
+    _require_postgresql(url)
     try:
         _run(url, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={part}")
         part.chmod(0o600)
@@ -67,6 +68,7 @@ def load(url: str, file: Path, *, replace: bool = False) -> int:
 
     What is there is replaced only with `replace`. Raises DumpFailed, StoreUnavailable, OSError.
     """
+    _require_postgresql(url)
     if not file.is_file():
         raise DumpFailed(f"there is no file {file}")
     if not replace and _has_tables(url):
@@ -81,6 +83,7 @@ def prove(url: str, file: Path) -> int:
 
     Raises DumpFailed, also where the role may not make a database; StoreUnavailable when the migration fails.
     """
+    _require_postgresql(url)
     with _scratch(url) as beside:
         load(beside, file)
         open_migrated(beside).dispose()
@@ -112,6 +115,12 @@ def _administer(url: str, statement: str) -> None:
         raise DumpFailed(msg) from error
     except psycopg.Error as error:
         raise DumpFailed(f"the database for the trial cannot be made: {error}") from error
+
+
+def _require_postgresql(url: str) -> None:
+    """Raise DumpFailed for a database that PostgreSQL's programs do not know: none of them is asked then."""
+    if backend_of(url) != "postgresql":
+        raise DumpFailed("this server's database is not PostgreSQL; `vpnkeys backup` holds it whole")
 
 
 def _has_tables(url: str) -> bool:
@@ -179,8 +188,6 @@ def _restore(url: str, file: Path, *, first: bytes) -> None:
 
 def _call(url: str, program: str, *options: str) -> tuple[list[str], dict[str, str]]:
     """Return the command of one of PostgreSQL's programs on the database, and its environment. Raises DumpFailed."""
-    if backend_of(url) != "postgresql":
-        raise DumpFailed("this server's database is not PostgreSQL; `vpnkeys backup` holds it whole")
     address, password = _address_of(make_url(url))
     secret = {"PGPASSWORD": password} if password else {}
     return [_found(program), *options, f"--dbname={address}"], os.environ | secret
