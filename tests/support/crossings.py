@@ -160,7 +160,9 @@ class Outpost:
         parts: dict[str, Any] = {"keys": self.world.keys, "traffic": traffic, "reconciler": reconciler}
         parts |= {"node": self.world.node, "overview": SimpleNamespace(cpu_share=None)}
         server = SimpleNamespace(**parts, xray_version="26", start=lambda: None)
-        self.agent = Agent(cast("Any", server), cast("Any", self.way), self.desired, lambda _token: None)
+        self.agent = Agent(
+            cast("Any", server), cast("Any", self.way), self.desired, (self.way.token,), lambda _tokens: None
+        )
         self.agent.following.start = self.agent.reporting.start = lambda: None  # type: ignore[method-assign]
         self.agent.start()
 

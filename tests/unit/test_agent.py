@@ -32,7 +32,7 @@ class SilentPlane:
     answers: list[Desired] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     received: Received = field(default_factory=lambda: Received(rev=""))
-    kept: list[str] = field(default_factory=list)
+    kept: list[tuple[str, ...]] = field(default_factory=list)
     token: str = "present"
     tokens: list[str] = field(default_factory=list)
 
@@ -59,7 +59,8 @@ def agent_of(world: World, plane: SilentPlane, path: Path) -> Agent:
     parts: dict[str, Any] = {"keys": world.keys, "traffic": traffic, "reconciler": reconciler, "node": world.node}
     overview = SimpleNamespace(cpu_share=0.5)
     server = SimpleNamespace(**parts, overview=overview, xray_version="26", start=lambda: None)
-    agent = Agent(cast("Any", server), cast("Any", plane), DesiredFile(path / "desired.json"), plane.kept.append)
+    desired = DesiredFile(path / "desired.json")
+    agent = Agent(cast("Any", server), cast("Any", plane), desired, (plane.token,), plane.kept.append)
     agent.following.start = agent.reporting.start = lambda: None  # type: ignore[method-assign]
     agent.start()
     return agent
@@ -274,22 +275,24 @@ def test_a_token_that_is_old_is_replaced(tmp_path: Path, monkeypatch: pytest.Mon
     plane = SilentPlane(token="old")
     agent = agent_of(World(), plane, tmp_path)
 
-    def full(_token: str) -> None:
+    def full(_tokens: tuple[str, ...]) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(agent, "keep_token", full)
+    monkeypatch.setattr(agent, "keep_tokens", full)
     with pytest.raises(OSError, match="no space"):
         agent.report()
     monkeypatch.undo()
     assert agent.report() == pytest.approx(0.2)
     assert (agent.report() or 0) > 1
-    assert (plane.tokens, plane.kept) == (["old", "old", "new"], ["new"])
+    assert (plane.tokens, plane.kept) == (["old", "old", "new"], [("new", "old")])
 
 
 def test_a_membership_is_its_owner_s_alone(tmp_path: Path) -> None:
     """It is read as it was written; a damaged one says what to do."""
     assert load_membership(tmp_path) is None
-    made = Membership("https://192.0.2.1:8000", "far", "vpnk_node2_secret", None, "20001-20100")
+    made = Membership(
+        "https://192.0.2.1:8000", "far", "vpnk_node2_secret", None, "20001-20100", ("vpnk_node2_secret1",)
+    )
     made.save(tmp_path)
     assert load_membership(tmp_path) == made
     assert (tmp_path / "agent.json").stat().st_mode & 0o777 == 0o600

@@ -148,7 +148,7 @@ def test_an_agent_that_ends_at_any_step_is_known_afterwards(tmp_path: Path) -> N
         plane.world.clock.advance(days=31)
         token = plane.admin.renew(node) if steps > 0 else ""
         if steps > 1:
-            membership.with_token(token).save(tmp_path)
+            membership.with_tokens((token, own)).save(tmp_path)
         if steps > 2:
             agent.record = plane.admin.identify(token) or agent.record
             agent.report()

@@ -1,8 +1,8 @@
 """Runs a node: follows what its control plane wants, and reports what the node has."""
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -11,10 +11,10 @@ from typing import Final
 
 from vpnkeys import __version__
 from vpnkeys.agent.following import Applied, Follower
-from vpnkeys.agent.membership import DesiredFile, Kept
+from vpnkeys.agent.membership import MOST_TOKENS, DesiredFile, Kept
 from vpnkeys.agent.reporting import Stored
 from vpnkeys.bootstrap import Server
-from vpnkeys.client import ApiError
+from vpnkeys.client import ApiError, Unauthorized
 from vpnkeys.client.agent import ControlPlane
 from vpnkeys.domain.errors import Unavailable, XrayUnavailable
 from vpnkeys.wire.agents import LEVEL, MOST_KEYS, Desired, Report
@@ -51,8 +51,10 @@ class Agent:
     server: Server
     plane: ControlPlane
     desired: DesiredFile
-    keep_token: Callable[[str], None]
-    """Writes the agent's token to its disk. Raises OSError."""
+    tokens: tuple[str, ...]
+    """The agent's own, newest first; see `Membership`."""
+    keep_tokens: Callable[[tuple[str, ...]], None]
+    """Writes them to its disk. Raises OSError."""
     applied: Applied = field(default_factory=Applied, init=False)
     following: Worker = field(init=False)
     reporting: Worker = field(init=False)
@@ -110,7 +112,8 @@ class Agent:
         """
         failed = self._apply()
         try:
-            wanted = self.plane.desired(self.applied.rev, _ticket_of(self._told, self.applied))
+            with self._known():
+                wanted = self.plane.desired(self.applied.rev, _ticket_of(self._told, self.applied))
         except ApiError:
             if failed is not None:
                 raise failed from None
@@ -190,7 +193,8 @@ class Agent:
         for number, part in enumerate(parts, 1):
             # What the node has is confirmed by the last part: a key that has left it is finished by that.
             rev = report.rev if number == len(parts) else ""
-            received = self.plane.report(report.model_copy(update={"lives": part, "rev": rev}))
+            with self._known():
+                received = self.plane.report(report.model_copy(update={"lives": part, "rev": rev}))
             token_is_old = received.token_is_old
             self._stored.note(part)
             is_old = received.rev == report.rev and received.ticket not in {"", report.ticket}
@@ -211,10 +215,30 @@ class Agent:
 
         Raises ApiError, OSError.
         """
-        token = self.plane.new_token()
-        self.keep_token(token)
-        self.plane.token = token
+        used = self.plane.token
+        with self._known():
+            token = self.plane.new_token()
+        tokens = (token, used, *(one for one in self.tokens if one != used))[:MOST_TOKENS]
+        self.keep_tokens(tokens)
+        self.tokens, self.plane.token = tokens, token
         _log.info("the agent has a new token")
+
+    @contextmanager
+    def _known(self) -> Iterator[None]:
+        """Let the next request have another token of this agent's when the control plane does not know this one.
+
+        So it is after a backup from before the last renewal was restored there. It may lack counters too that it had
+        stored: all are said again.
+        """
+        used = self.plane.token
+        try:
+            yield
+        except Unauthorized:
+            # The other worker may have gone on to the next by now.
+            if self.plane.token == used:
+                self.plane.token = _after(used, self.tokens)
+                self._stored = Stored()
+            raise
 
     def _report(self) -> Report:
         """Return what a report says beside counters."""
@@ -240,3 +264,8 @@ def _ticket_of(told: tuple[str, str], applied: Applied) -> str:
     """Return the newest ticket with which the node was told to have what it has."""
     rev, ticket = told
     return (ticket if rev == applied.rev else applied.ticket) or _NO_TICKET
+
+
+def _after(token: str, tokens: tuple[str, ...]) -> str:
+    """Return the token that is tried after this one; the first again after the last."""
+    return tokens[(tokens.index(token) + 1) % len(tokens)] if token in tokens else tokens[0]

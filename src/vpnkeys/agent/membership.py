@@ -13,20 +13,34 @@ from vpnkeys.wire.agents import Desired
 MEMBERSHIP_FILE = "agent.json"
 DESIRED_FILE = "desired.json"
 
+MOST_TOKENS = 3
+"""One is renewed every 30 days: a backup of the control plane that is no older than two months knows one of these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Says which node this is, of which control plane. `fingerprint` is None where an authority vouches for that."""
+    """Says which node this is, of which control plane. `fingerprint` is None where an authority vouches for that.
+
+    `former` are the tokens before the present one, newest first. A control plane gives a token up as soon as the next
+    one was used, so that a former one opens nothing; but where a backup from before the renewal is
+    restored, the control plane knows only a former one, and the present one opens nothing.
+    """
 
     url: str
     node: str
     token: str = field(repr=False)
     fingerprint: str | None
     port_range: str
+    former: tuple[str, ...] = field(default=(), repr=False)
 
-    def with_token(self, token: str) -> "Membership":
-        """Return the membership with another token."""
-        return replace(self, token=token)
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All tokens, newest first."""
+        return (self.token, *self.former)
+
+    def with_tokens(self, tokens: tuple[str, ...]) -> "Membership":
+        """Return the membership with these tokens, newest first."""
+        return replace(self, token=tokens[0], former=tokens[1:])
 
     def save(self, data_dir: Path) -> None:
         """Write it to its file, which only its owner can read. Raises OSError."""

@@ -95,7 +95,8 @@ def _run(settings: Settings) -> None:
         own = settings.model_copy(update={"port_range": parse_range(membership.port_range)})
         server = build(own, obtain(settings.xray_bin, say))
         desired = DesiredFile(settings.data_dir / DESIRED_FILE)
-        agent = Agent(server, plane, desired, lambda token: membership.with_token(token).save(settings.data_dir))
+        keep = partial(_keep_tokens, membership, settings.data_dir)
+        agent = Agent(server, plane, desired, membership.tokens, keep)
         agent.start()
     notifier = notifier_of(ENVIRONMENT)
     try:
@@ -107,6 +108,10 @@ def _run(settings: Settings) -> None:
     finally:
         notifier.tell("STOPPING=1", "STATUS=Ending in order")
         agent.stop()
+
+
+def _keep_tokens(membership: Membership, data_dir: Path, tokens: tuple[str, ...]) -> None:
+    membership.with_tokens(tokens).save(data_dir)
 
 
 def _membership(settings: Settings) -> tuple[Membership, ControlPlane]:
