@@ -125,6 +125,10 @@ class FakeTransaction:
         """One more for the log."""
         self.entries.append(entry)
 
+    def notices(self, key_ids: Collection[str]) -> Mapping[str, Notice]:
+        """Of these keys."""
+        return {key_id: notice for key_id, notice in self.tables.notices.items() if key_id in key_ids}
+
     def put_notices(self, notices: Mapping[str, Notice]) -> None:
         """One a key."""
         self.tables.notices |= notices

@@ -17,6 +17,7 @@ from tests.support.slowness import slowness
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.limits.near import Notice
 from vpnkeys.interfaces import Store, Transaction
 
 NOON = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
@@ -431,3 +432,15 @@ def test_a_file_that_was_removed_takes_no_write(tmp_path: Path, name: str) -> No
     (tmp_path / "away").rename(tmp_path / name)
     with store.write():
         pass
+
+
+def test_what_was_notified_of_limits_is_seen_by_who_changes_it(store: Store) -> None:
+    """Of the keys that are named, with what the transaction itself has stored."""
+    add(store, key(1), key(2))
+    with store.write() as transaction:
+        transaction.put_notices({key(1).id: Notice(NOON, 80), key(2).id: Notice(None, 95)})
+        assert transaction.notices({key(1).id, "unknown"}) == {key(1).id: Notice(NOON, 80)}
+    with store.write() as transaction:
+        transaction.put_notices({key(1).id: Notice(NOON, 95)})
+        assert transaction.notices(()) == {}
+        assert transaction.notices({key(1).id, key(2).id}) == {**store.notices(), key(1).id: Notice(NOON, 95)}

@@ -4,13 +4,17 @@ import json
 from dataclasses import replace
 
 import pytest
+from tests.support.fleet import Agent, Plane, with_agent
 from tests.support.memory import World
 
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
-from vpnkeys.domain.traffic import Samples
+from vpnkeys.domain.making import Draft
+from vpnkeys.domain.nodes import NodeWish
+from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.domain.webhook import new_webhook
 from vpnkeys.service.limits.enforcer import Enforcer
+from vpnkeys.service.nodes.limits import FarLimits
 
 HOOK = "https://hooks.example/vpnkeys"
 
@@ -22,6 +26,22 @@ def world() -> World:
     with made.store.write() as transaction:
         transaction.outbox.put_webhook(new_webhook(HOOK, (), made.clock.now()))
     return made
+
+
+@pytest.fixture
+def far(world: World) -> tuple[Agent, Key]:
+    """A node elsewhere, and a key on it that may use 10,000 bytes."""
+    agent = with_agent(Plane(world), "far")
+    limits = Limits(traffic_bytes=10_000)
+    return agent, agent.plane.keys.create(Draft("x", limits=limits), None, NodeWish(node="far"))
+
+
+def report(agent: Agent, key: Key, count: int) -> None:
+    """Let bytes pass on a node, which reports them, and its control plane look."""
+    agent.world.node.carry(agent.world.customer(key), count, 0)
+    agent.world.enforcer.traffic.collect()
+    agent.report()
+    agent.plane.limits.look()
 
 
 def told(world: World) -> list[tuple[str, int, int | None]]:
@@ -113,7 +133,9 @@ def test_many_keys_are_one_read(world: World, monkeypatch: pytest.MonkeyPatch) -
     world.look()
     monkeypatch.setattr(type(world.store), "used_bytes", counted)
     world.enforcer.traffic.usage.now = lambda: float("inf")
-    assert world.enforcer.notices.notify(keys)
+    for key in keys:
+        world.enforcer.traffic.usage.forget(key)
+    world.look()
     assert reads == [4]
 
 
@@ -139,3 +161,47 @@ def test_a_key_that_is_gone_is_not_told_of(world: World) -> None:
     world.keys.delete(key.id)
     world.look()
     assert told(world) == []
+
+
+def test_a_key_elsewhere_is_told_of_too(world: World, far: tuple[Agent, Key]) -> None:
+    """Once at each share, by the numbers that its node reports."""
+    agent, key = far
+    agent.plane.limits.look()
+    report(agent, key, 7900)
+    assert told(world) == []
+    report(agent, key, 200)
+    report(agent, key, 1400)
+    report(agent, key, 1)
+    assert told(world) == [(key.id, 80, 1900), (key.id, 95, 500)]
+
+
+def test_of_several_servers_one_tells_of_a_key_elsewhere(world: World, far: tuple[Agent, Key]) -> None:
+    """Each may take the node's reports, and what was read a while ago takes no newer notice back."""
+    agent, key = far
+    other = FarLimits(agent.plane.board, world.clock)
+    other.look()
+    report(agent, key, 8100)
+    for seconds in (0, 61):
+        world.clock.advance(seconds=seconds)
+        other._unread[key.account] = None
+        other.look()
+    report(agent, key, 1500)
+    other.note_traffic({key.account: Bytes(0, 0)})
+    other.look()
+    report(agent, key, 1)
+    assert told(world) == [(key.id, 80, 1900), (key.id, 95, 400)]
+
+
+def test_a_notice_of_a_key_elsewhere_that_is_not_stored_is_told_later(world: World, far: tuple[Agent, Key]) -> None:
+    """Limits strike all the same."""
+    agent, key = far
+    agent.plane.limits.look()
+    agent.world.node.carry(agent.world.customer(key), 8100, 0)
+    agent.world.enforcer.traffic.collect()
+    agent.report()
+    world.store.memory.is_full = True
+    agent.plane.limits.look()
+    world.store.memory.is_full = False
+    assert told(world) == []
+    agent.plane.limits.look()
+    assert told(world) == [(key.id, 80, 1900)]

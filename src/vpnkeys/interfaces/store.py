@@ -112,6 +112,10 @@ class Transaction(Protocol):
         """Remove the stops that a node has of these keys. A missing one is no error."""
         ...
 
+    def notices(self, key_ids: Collection[str]) -> Mapping[str, Notice]:
+        """Return what is stored of these keys by `put_notices`, by id."""
+        ...
+
     def put_notices(self, notices: Mapping[str, Notice]) -> None:
         """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""
         ...

@@ -80,7 +80,7 @@ class Enforcer:
     def __post_init__(self) -> None:
         """Make the worker; nothing is checked before it starts."""
         self.worker = Worker(_JOB, self.look)
-        self.notices = LimitNotices(self.traffic)
+        self.notices = LimitNotices(self.traffic.store, self.traffic.clock)
 
     def enforce_now(self) -> None:
         """Enforce the limits now. Errors are ignored, because the next check, a second later, does the same."""
@@ -114,7 +114,9 @@ class Enforcer:
         # Notices last, though they come too late then for a key that is used up: limits must not wait for webhooks.
         if counting:
             enforce_limits(self.keys.changer, accounts=[*map(ACCOUNT, counting)])
-            is_done = self.notices.notify(key for key in counting if key.limits.traffic_bytes is not None)
+            limited = tuple(key for key in counting if key.limits.traffic_bytes is not None)
+            usage = self.traffic.usage.of_each(limited)
+            is_done = self.notices.notify((key, one.used_bytes) for key, one in zip(limited, usage, strict=True))
         self._checked = state if is_done else None
         self._all_at = self.now() if is_all else self._all_at
 

@@ -1,57 +1,75 @@
 """Notifies webhooks of keys that are near their traffic limits."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from vpnkeys.domain.errors import StoreUnavailable
-from vpnkeys.domain.event import NewEvent, event_of_limit_near
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.event import event_of_limit_near
+from vpnkeys.domain.key import ID, Key, Keys, windows_of
+from vpnkeys.domain.limits import WindowUsage
 from vpnkeys.domain.limits.near import Notice, notice_of, shares_to_notify
-from vpnkeys.interfaces import BRIEFLY_S
-from vpnkeys.service.traffic import TrafficService
+from vpnkeys.interfaces import BRIEFLY_S, Clock, Store
 
 
 @dataclass(slots=True)
 class LimitNotices:
-    """Remembers what was notified of each key, so that a share of a limit is notified once in a window."""
+    """Notifies of a share of a limit once in a window.
 
-    traffic: TrafficService
+    It remembers what is stored of each key, so that it asks the database only about keys of which that may change.
+    Another server may have notified meanwhile: what is stored decides, in the transaction that changes it.
+    """
+
+    store: Store
+    clock: Clock
     _known: dict[str, Notice] | None = field(default=None, init=False)
 
-    def notify(self, keys: Iterable[Key]) -> bool:
-        """Notify of the keys that have come near their limits, as the limits themselves know it. Raises Unavailable.
+    def notify(self, used: Iterable[tuple[Key, int | None]]) -> bool:
+        """Notify of the keys, with the bytes used, that have come near their limits. Raises Unavailable.
 
         A database that takes no write is no error, as limits are enforced all the same: this returns False then, and
         the keys are to be named again.
         """
-        store, now = self.traffic.store, self.traffic.clock.now()
+        now = self.clock.now()
         if self._known is None:
-            self._known = dict(store.notices())
-        changed: dict[str, Notice] = {}
-        events: list[NewEvent] = []
-        keys = tuple(keys)
-        for key, usage in zip(keys, self.traffic.usage.of_each(keys), strict=True):
-            if usage.used_bytes is None:
-                continue
-            notice, last = notice_of(key.limits, usage.used_bytes, now), self._known.get(key.id)
-            if notice != (last or Notice(notice.window_start, 0)):
-                changed[key.id] = notice
-                # What is used up is not near its limit any more: `key.limited` says so.
-                shares = shares_to_notify(last, notice) if usage.remaining_bytes else ()
-                events += (event_of_limit_near(key, share, usage) for share in shares)
+            self._known = dict(self.store.notices())
+        news = [
+            key
+            for key, used_bytes in used
+            if used_bytes is not None and _news(key, used_bytes, self._known.get(key.id), now) is not None
+        ]
         try:
-            if changed:
-                self._write(changed, events)
+            if news:
+                self._known |= self._write(news, now)
         except StoreUnavailable:
             return False
         return True
 
-    def _write(self, changed: Mapping[str, Notice], events: Iterable[NewEvent]) -> None:
-        """Store events and notices in one commit, so that neither a crash nor a repeat makes two of one."""
-        with self.traffic.store.write(patience_s=BRIEFLY_S) as transaction:
-            known = {key.id for key in transaction.keys()}  # noqa: SIM118 - not a dict
-            transaction.put_notices({key_id: notice for key_id, notice in changed.items() if key_id in known})
-            for event in events:
-                if event.data["id"] in known:
-                    transaction.add_event(event)
-        self._known = {**(self._known or {}), **changed}
+    def _write(self, keys: Iterable[Key], now: datetime) -> dict[str, Notice]:
+        """Store events and notices in one commit; return what is stored of these keys then.
+
+        So neither a crash nor a repeat makes two events of one.
+        """
+        changed: dict[str, Notice] = {}
+        with self.store.write(patience_s=BRIEFLY_S) as transaction:
+            there = Keys.of(transaction.keys()).among(key.id for key in keys)
+            limited = [key for key in there if key.limits.traffic_bytes is not None]
+            used = transaction.ledger.used_bytes(windows_of(limited, now))
+            known = transaction.notices({*map(ID, limited)})
+            for key in limited:
+                if (notice := _news(key, used[key.account], last := known.get(key.id), now)) is None:
+                    continue
+                changed[key.id] = notice
+                limits = key.limits
+                usage = WindowUsage.of(limits.traffic_bytes, limits.traffic_window, used[key.account], now)
+                # What is used up is not near its limit any more: `key.limited` says so.
+                for share in shares_to_notify(last, notice) if usage.remaining_bytes else ():
+                    transaction.add_event(event_of_limit_near(key, share, usage))
+            transaction.put_notices(changed)
+        return {**known, **changed}
+
+
+def _news(key: Key, used_bytes: int, last: Notice | None, now: datetime) -> Notice | None:
+    """Return what is to be stored of a key now; None where that is what was stored last."""
+    notice = notice_of(key.limits, used_bytes, now)
+    return None if notice == (last or Notice(notice.window_start, 0)) else notice

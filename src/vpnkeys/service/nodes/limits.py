@@ -16,6 +16,7 @@ from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.traffic import Bytes
 from vpnkeys.interfaces import BRIEFLY_S, Clock
 from vpnkeys.service.limits.dates import DueDates
+from vpnkeys.service.limits.notices import LimitNotices
 from vpnkeys.service.limits.striking import changed_by_limits
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.worker import Job, Worker
@@ -70,12 +71,14 @@ class FarLimits:
 
     A look must not cost what all keys do: which of a node's keys have limits is found anew only where they change, and
     what a key has used is read once and added to. One that may have reached a limit is compared with the database.
-    Several servers on a database do this side by side, each with the reports that it takes.
+    Several servers on a database do this side by side, each with the reports that it takes. Webhooks are notified of
+    keys that are near their limits.
     """
 
     board: Board
     clock: Clock
     worker: Worker = field(init=False)
+    notices: LimitNotices = field(init=False)
     _hour: datetime | None = field(default=None, init=False)
     _added: dict[str, int] = field(default_factory=dict, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
@@ -83,10 +86,13 @@ class FarLimits:
     _used: dict[str, _Use] = field(default_factory=dict, init=False)
     _unread: dict[str, None] = field(default_factory=dict, init=False)
     _suspects: set[str] = field(default_factory=set, init=False)
+    _compared: dict[str, tuple[Key, int]] = field(default_factory=dict, init=False)
+    """What keys have used that webhooks may not have been notified of, by account."""
     _read_all_at: datetime | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is compared before it starts."""
+        self.notices = LimitNotices(self.board.store, self.clock)
         self.worker = Worker(_JOB, self.look)
 
     def note_traffic(self, added: Mapping[str, Bytes]) -> None:
@@ -116,6 +122,8 @@ class FarLimits:
         self._read(now)
         found = self._changed(self._suspects)
         self._suspects = self._store_changes(frozenset(map(ID, found))) if found else set()
+        if self.notices.notify(self._compared.values()):
+            self._compared = {}
         return None
 
     def _follow(self, keys: Keys) -> None:
@@ -163,9 +171,12 @@ class FarLimits:
             self._compare(key, known)
 
     def _compare(self, key: Key, known: _Use) -> None:
-        """Suspect a key that has used all that it may, and works still."""
+        """Suspect a key that has used all that it may, and works still; let webhooks hear of one that is near that."""
         limit = key.limits.traffic_bytes
-        if limit is not None and known.used_bytes >= limit and key.limit_status is not Status.LIMITED:
+        if limit is None:
+            return
+        self._compared[key.account] = key, known.used_bytes
+        if known.used_bytes >= limit and key.limit_status is not Status.LIMITED:
             self._suspects.add(key.id)
 
     def _far(self, accounts: Iterable[str]) -> Iterator[Key]:

@@ -16,6 +16,7 @@ from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Gap
 from vpnkeys.store.sql.audit import utc_now, write_records
+from vpnkeys.store.sql.bulk import among
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.nodes.book import SqlNodes
 from vpnkeys.store.sql.nodes.leases import SqlLeases
@@ -210,6 +211,11 @@ class SqlTransaction:
         if gone := known.intersection(key_ids):
             self._connection.execute(_DROP_STOP, [{"of_id": key_id, "on_node": node_id} for key_id in gone])
             self._stops = tuple(stop for stop in self._stops if stop.node_id != node_id or stop.key_id not in gone)
+
+    def notices(self, key_ids: Collection[str]) -> Mapping[str, Notice]:
+        """Return what is stored of these keys by `put_notices`, by id."""
+        chosen = select(limit_notices).where(among(limit_notices.c.key_id, key_ids))
+        return {key_id: Notice(*rest) for key_id, *rest in self._connection.execute(chosen) if key_id in key_ids}
 
     def put_notices(self, notices: Mapping[str, Notice]) -> None:
         """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""
