@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from tests.fakes import FakeNode
 from tests.support.memory import SITE, World
 from vpnkeys.agent.following import Applied, Follower
-from vpnkeys.agent.reporting import Stored
+from vpnkeys.agent.reporting import Stored, began_here
 from vpnkeys.api.convert.agents import desired_answer, report_of
 from vpnkeys.domain.nodes import NodeRecord, NodeRef, NodeState
 from vpnkeys.domain.portpool import PortRange
@@ -22,7 +22,7 @@ from vpnkeys.service.nodes.far import FarRoad
 from vpnkeys.service.nodes.limits import FarLimits
 from vpnkeys.service.nodes.refusals import Refusals
 from vpnkeys.service.nodes.reports import ReportService
-from vpnkeys.wire.agents import Desired, Life, Report
+from vpnkeys.wire.agents import Desired, Life, Report, WantedKey
 
 FAR_PORTS = PortRange(20001, 20003)
 
@@ -78,6 +78,7 @@ class Agent:
     stored: Stored = field(default_factory=Stored)
     is_silent: bool = False
     ticket: str = "none"
+    kept: tuple[WantedKey, ...] = ()
 
     def __post_init__(self) -> None:
         """No call of an earlier life is feared: its Xray is its child."""
@@ -93,7 +94,9 @@ class Agent:
         """Apply what it should have, and say so."""
         if not self.is_silent and self._is_known():
             self.world.keys.reconciler.reconcile()  # as its worker does, when a start has failed
-            applied = Follower(self.world.keys, self.world.enforcer.traffic.usage.forget).apply(self.asks())
+            wanted = self.asks()
+            self.kept = wanted.keys
+            applied = Follower(self.world.keys, self.world.enforcer.traffic.usage.forget).apply(wanted)
             if applied.rev != self.applied.rev:
                 self.world.enforcer.traffic.collect()
             self.applied, self.ticket = applied, applied.ticket
@@ -115,6 +118,7 @@ class Agent:
             names=names,
             version="0",
             ticket=self.ticket,
+            began=began_here(self.kept, self.world.keys.list()),
         )
         return Report.model_validate_json(said.model_dump_json())
 

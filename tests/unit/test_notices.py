@@ -186,7 +186,7 @@ def test_of_several_servers_one_tells_of_a_key_elsewhere(world: World, far: tupl
         other._unread[key.account] = None
         other.look()
     report(agent, key, 1500)
-    other.note_traffic({key.account: Bytes(0, 0)})
+    other.note_traffic({key.account: Bytes(0, 0)}, {})
     other.look()
     report(agent, key, 1)
     assert told(world) == [(key.id, 80, 1900), (key.id, 95, 400)]

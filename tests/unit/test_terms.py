@@ -1,16 +1,23 @@
 """Times that begin with the first byte: they wait for it, begin once, and end as any other."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.support.fleet import Agent, Plane, with_agent
 from tests.support.memory import World
 
+from vpnkeys.api.convert.agents import report_of
 from vpnkeys.api.convert.keys import changed_draft
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
+from vpnkeys.domain.making import Draft
+from vpnkeys.domain.nodes import NodeWish
+from vpnkeys.service.nodes.limits import FarLimits
 from vpnkeys.wire import keys as wire
+from vpnkeys.wire.agents import Report
 
 DAY_S = 86400
 MONTH = Limits(expires_after_s=30 * DAY_S)
@@ -110,3 +117,83 @@ def test_a_node_beside_a_group_is_refused() -> None:
     with pytest.raises(ValueError, match="group: give this or node, not both"):
         wire.NewKey(name="x", node="local", group="default")
     assert wire.NewKey(name="x", node=None, group="default").group == "default"
+
+
+def advance(agent: Agent, **by: float) -> None:
+    """Let time pass on a node and on its control plane."""
+    agent.plane.world.clock.advance(**by)
+    agent.world.clock.advance(**by)
+
+
+def used_far(limits: Limits) -> tuple[Agent, Key]:
+    """A key on a node elsewhere whose first byte has just been carried, which its control plane has not heard."""
+    agent = with_agent(Plane(), "far")
+    key = agent.plane.keys.create(Draft("x", limits=limits), None, NodeWish(node="far"))
+    agent.world.node.carry(agent.world.customer(key), 1000, 0)
+    agent.world.look()
+    return agent, key
+
+
+@pytest.mark.parametrize("behind_s", [0, 3600])
+def test_a_time_begins_on_a_node_elsewhere_when_its_byte_is_carried(behind_s: int) -> None:
+    """Though the control plane hears of it days later, from a node whose clock is wrong: it does not begin again."""
+    agent, key = used_far(MONTH)
+    began, end = agent.plane.world.clock.now(), agent.world.keys.get(key.id).limits.expires_at
+    advance(agent, days=31)
+    agent.world.look()
+    assert agent.world.status(key) is Status.EXPIRED
+    agent.plane.world.clock.advance(seconds=behind_s)
+    agent.report()
+    agent.plane.limits.look()
+    agent.plane.limits.look()
+    far = agent.plane.keys.get(key.id)
+    assert (far.limits.expires_at, far.status) == (
+        began + timedelta(days=30, seconds=behind_s),
+        Status.EXPIRED,
+    )
+    agent.follow()
+    agent.world.look()
+    assert (agent.world.status(key), agent.world.node.connect(key)) == (Status.EXPIRED, None)
+    assert end == began + timedelta(days=30)
+    assert agent.says(()).began == {}
+
+
+def test_a_time_that_its_control_plane_did_not_store_is_said_again() -> None:
+    """Until it says so itself; what the node has meanwhile stays, also with other limits."""
+    agent, key = used_far(MONTH)
+    began = agent.plane.world.clock.now()
+    advance(agent, days=3)
+    agent.plane.keys.change(key.id, lambda one: Draft(one.name, one.note, replace(MONTH, max_devices=3), True))
+    assert agent.world.keys.get(key.id).limits.expires_at == began + timedelta(days=30)
+    agent.report()
+    agent.plane.limits = FarLimits(agent.plane.board, agent.plane.world.clock)  # it ended before it had looked
+    agent.plane.reports.on_traffic = agent.plane.limits.note_traffic
+    advance(agent, seconds=10)
+    agent.report()
+    agent.plane.limits.look()
+    assert agent.plane.keys.get(key.id).limits.expires_at == began + timedelta(days=30)
+
+
+def test_an_agent_that_says_no_beginning_has_that_of_its_sample() -> None:
+    """As those of earlier versions do."""
+    agent, key = used_far(MONTH)
+    began = agent.plane.world.clock.now()
+    advance(agent, days=3)
+    for part in agent.parts():
+        said = agent.says(part).model_dump(mode="json", exclude={"began"})
+        agent.plane.reports.receive(agent.record, report_of(Report.model_validate(said)))
+    agent.plane.limits.look()
+    assert agent.plane.keys.get(key.id).limits.expires_at == began + timedelta(days=30)
+
+
+def test_a_node_says_no_beginning_of_a_key_that_lives_elsewhere() -> None:
+    """Each has its own keys to speak of."""
+    agent, key = used_far(MONTH)
+    other = with_agent(agent.plane, "other")
+    own = agent.plane.world.clock.now()
+    advance(agent, days=3)
+    said = other.says(()).model_copy(update={"began": {key.account: own - timedelta(days=30)}, "now": own})
+    agent.plane.reports.receive(other.record, report_of(said))
+    agent.report()
+    agent.plane.limits.look()
+    assert agent.plane.keys.get(key.id).limits.expires_at == own + timedelta(days=30)

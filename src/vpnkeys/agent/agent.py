@@ -12,7 +12,7 @@ from typing import Final
 from vpnkeys import __version__
 from vpnkeys.agent.following import Applied, Follower
 from vpnkeys.agent.membership import MOST_TOKENS, DesiredFile, Kept
-from vpnkeys.agent.reporting import Stored
+from vpnkeys.agent.reporting import Stored, began_here
 from vpnkeys.bootstrap import Server
 from vpnkeys.client import ApiError, Unauthorized
 from vpnkeys.client.agent import ControlPlane
@@ -257,6 +257,7 @@ class Agent:
             version=__version__,
             xray_version=self.server.xray_version,
             ticket=_ticket_of(told, applied),
+            began=began_here(() if self._kept is None else self._kept.keys, keys.list()),
         )
 
 

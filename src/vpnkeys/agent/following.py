@@ -150,8 +150,9 @@ def _key_of(wanted: WantedKey, known: Key | None) -> Key:
         speed_mbps=wanted.speed_limit_mbps,
         expires_after_s=wanted.expires_after_s,
     )
-    if known is not None and limits.is_waiting and known.limits == replace(limits, expires_at=known.limits.expires_at):
-        limits = known.limits  # its time has begun here, and the control plane has not heard of it yet
+    if known is not None and limits.is_waiting and known.limits.expires_after_s == limits.expires_after_s:
+        # If its time has begun here, the control plane has not heard of it yet.
+        limits = replace(limits, expires_at=known.limits.expires_at)
     return Key(
         id=wanted.id,
         name=wanted.id,

@@ -1,10 +1,13 @@
-"""Finds the counters of a node that its control plane has not stored yet."""
+"""Finds the counters of a node that its control plane has not stored yet, and what else it has not heard."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
 
+from vpnkeys.domain.key import Keys
 from vpnkeys.domain.traffic import Bytes, EpochSample
-from vpnkeys.wire.agents import MOST_COUNTERS, Life
+from vpnkeys.wire.agents import MOST_COUNTERS, MOST_KEYS, Life, WantedKey
 
 
 @dataclass(slots=True)
@@ -39,6 +42,13 @@ class Stored:
             known.update({account: Bytes(*used) for account, used in life.usage.items()})
             if life.has_ended:
                 self._ended.add(life.epoch)
+
+
+def began_here(wanted: Iterable[WantedKey], keys: Keys) -> dict[str, datetime]:
+    """Return when the time of keys began here, by account, of which the control plane says that it has not."""
+    waiting = (one.id for one in wanted if one.expires_after_s is not None and one.expires_at is None)
+    began = ((key.account, key.limits.began_at) for key in keys.among(waiting))
+    return dict(islice(((account, at) for account, at in began if at is not None), MOST_KEYS))
 
 
 def _parts(news: dict[str, Bytes], most: int) -> Iterator[dict[str, Bytes]]:

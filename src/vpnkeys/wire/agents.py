@@ -114,7 +114,8 @@ class Report(_Said):
 
     `rev` is that of the last `Desired` that was applied, and `failed` has a code for each of its keys that did not
     start. `ticket` is the newest with which a control plane has named this `rev`; empty of an agent that does not know
-    of them. Counters that are left out are as they were said to be.
+    of them. Counters that are left out are as they were said to be. `began` says when the time of a key, by account,
+    began with its first byte, as long as the control plane says that it has not.
     """
 
     rev: Annotated[str, Field(max_length=64)] = ""
@@ -127,6 +128,7 @@ class Report(_Said):
     version: Annotated[str, Field(max_length=64)] = ""
     xray_version: Annotated[str, Field(max_length=64)] = ""
     ticket: Annotated[str, Field(max_length=64)] = ""
+    began: Mapping[str, _Utc] = Field(default_factory=dict)
 
 
 class Received(_Said):

@@ -100,4 +100,5 @@ def report_of(sent: wire.Report) -> NodeReported:
         online=sent.online,
         ticket=sent.ticket,
         cpu_share=sent.cpu_share,
+        began=sent.began,
     )

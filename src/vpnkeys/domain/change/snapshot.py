@@ -17,7 +17,8 @@ from vpnkeys.domain.reality import pad_short_id
 class Snapshot:
     """The data that a decision may read. The callables only read too; none of them changes anything.
 
-    Keys, intents and stops are those of one node; `everywhere` are the keys of all nodes.
+    Keys, intents and stops are those of one node; `everywhere` are the keys of all nodes. `first_used` says of accounts
+    when their first byte was carried, where that was not just now.
     """
 
     keys: tuple[Key, ...]
@@ -29,6 +30,7 @@ class Snapshot:
     chance: Random
     node: NodeRef = LOCAL
     everywhere: Keys = field(default_factory=Keys)
+    first_used: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def held(self) -> int:
@@ -95,7 +97,8 @@ class Snapshot:
         used = self.used_bytes(waiting) if waiting else {}
         if not any(used.values()):
             return keys
+        first, now = self.first_used, self.now
         return tuple(
-            replace(key, limits=key.limits.begun(self.now)) if key.limits.is_waiting and used.get(key.account) else key
+            replace(key, limits=key.limits.begun(first.get(key.account, now))) if used.get(key.account) else key
             for key in keys
         )

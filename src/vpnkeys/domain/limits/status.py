@@ -39,6 +39,13 @@ class Limits:
         """Whether the key's time begins with its first byte, and has not begun."""
         return self.expires_after_s is not None and self.expires_at is None
 
+    @property
+    def began_at(self) -> datetime | None:
+        """When the key's time began with its first byte, unless it was extended since; None where it has not."""
+        if self.expires_after_s is None or self.expires_at is None:
+            return None
+        return self.expires_at - timedelta(seconds=self.expires_after_s)
+
     def begun(self, now: datetime) -> Self:
         """Return the limits of a key whose time begins now."""
         return replace(self, expires_at=_later(now, timedelta(seconds=self.expires_after_s or 0)))

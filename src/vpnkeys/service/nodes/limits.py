@@ -1,7 +1,7 @@
 """Notes here which limits of keys elsewhere are reached: their nodes stop them by themselves."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from random import SystemRandom
@@ -81,6 +81,9 @@ class FarLimits:
     notices: LimitNotices = field(init=False)
     _hour: datetime | None = field(default=None, init=False)
     _added: dict[str, int] = field(default_factory=dict, init=False)
+    _used_at: dict[str, datetime] = field(default_factory=dict, init=False)
+    _first_used: dict[str, datetime] = field(default_factory=dict, init=False)
+    """When the first byte was carried of keys whose time begins with it, and has not begun here."""
     _lock: Lock = field(default_factory=Lock, init=False)
     _nodes: dict[int, _Limited] = field(default_factory=dict, init=False)
     _used: dict[str, _Use] = field(default_factory=dict, init=False)
@@ -95,11 +98,14 @@ class FarLimits:
         self.notices = LimitNotices(self.board.store, self.clock)
         self.worker = Worker(_JOB, self.look)
 
-    def note_traffic(self, added: Mapping[str, Bytes]) -> None:
-        """Note that a report has added bytes to these keys, by account."""
+    def note_traffic(self, added: Mapping[str, Bytes], used_at: Mapping[str, datetime]) -> None:
+        """Note that a report has added bytes to keys, by account, and since when it knows that they are used."""
         with self._lock:
             for account, more in added.items():
                 self._added[account] = self._added.get(account, 0) + more.total
+            for account, at in used_at.items():
+                self._added.setdefault(account, 0)
+                self._used_at[account] = min(at, self._used_at.get(account, at))
 
     def look(self) -> float | None:
         """Store the status of keys whose limits are reached, or allow them again. Raises StoreUnavailable.
@@ -122,6 +128,8 @@ class FarLimits:
         self._read(now)
         found = self._changed(self._suspects)
         self._suspects = self._store_changes(frozenset(map(ID, found))) if found else set()
+        waiting = [key.account for key in self._far(self._first_used) if key.limits.is_waiting]
+        self._first_used = {account: self._first_used[account] for account in waiting}
         if self.notices.notify(self._compared.values()):
             self._compared = {}
         return None
@@ -145,11 +153,14 @@ class FarLimits:
     def _count(self, now: datetime) -> None:
         """Add what reports have brought; what a key has used that is not known, or not well any more, is to be read."""
         with self._lock:
-            added, self._added = self._added, {}
+            added, used_at = self._added, self._used_at
+            self._added, self._used_at = {}, {}
         limited = [key for key in self._far(added) if _is_limited(key)]
         since = windows_of(limited, now)
         for key in limited:
             if key.limits.is_waiting:
+                at = used_at.get(key.account, now)
+                self._first_used[key.account] = min(at, self._first_used.get(key.account, at))
                 self._suspects.add(key.id)
             known = self._used.get(key.account)
             if known is None or known.since != since[key.account] or now - known.read_at > _READ_AGAIN_AFTER:
@@ -190,7 +201,7 @@ class FarLimits:
         store = self.board.store
         far = Keys.of(store.keys()).among(ids)
         seen = Snapshot(far, (), (), self.clock.now(), store.used_bytes, lambda _port: True, SystemRandom())
-        return changed_by_limits(seen) if far else ()
+        return changed_by_limits(replace(seen, first_used=self._first_used)) if far else ()
 
     def _store_changes(self, ids: Collection[str]) -> set[str]:
         """Store what has changed; return the keys that another process changes too, for the next look."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Rejected
@@ -13,6 +14,8 @@ from vpnkeys.interfaces import Clock, Store, Transaction
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.refusals import Refusals
 from vpnkeys.service.nodes.wanted import Wanted
+
+T = TypeVar("T")
 
 
 class ReportRefused(Rejected):
@@ -25,7 +28,8 @@ class ReportRefused(Rejected):
 class NodeReported:
     """What an agent says of its node: what it has, its lives, and itself. `sent_at` is by the node's clock.
 
-    `ticket` is the newest with which it was told `mark` (`wanted.Wanted`); empty of one that has none.
+    `ticket` is the newest with which it was told `mark` (`wanted.Wanted`); empty of one that has none. `began`: see
+    `wire.agents.Report`.
     """
 
     mark: str
@@ -36,6 +40,7 @@ class NodeReported:
     online: Mapping[str, int] = field(default_factory=dict)
     ticket: str = ""
     cpu_share: float | None = None
+    began: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -48,7 +53,7 @@ class ReportService:
     board: Board
     clock: Clock
     refusals: Refusals
-    on_traffic: Callable[[Mapping[str, Bytes]], None] = lambda _added: None
+    on_traffic: Callable[[Mapping[str, Bytes], Mapping[str, datetime]], None] = lambda _added, _used_at: None
     _online: dict[int, tuple[datetime, Mapping[str, int]]] = field(default_factory=dict, init=False)
     _hosts: dict[int, HostState] = field(default_factory=dict, init=False)
 
@@ -61,12 +66,14 @@ class ReportService:
         self._refuse_others(node, report)
         self.refusals.settle()
         node_id, now = node.ref.id, self.clock.now()
-        more = list[Mapping[str, Bytes]]()
+        began = {one: _by_our_clock(at, report, now) for one, at in self._own_of(node_id, report.began).items()}
+        # First when times began: what was used since does not say it so well.
+        more: list[tuple[Mapping[str, Bytes], Mapping[str, datetime]]] = [({}, began)]
         with self._store.write() as transaction:
             take_token(transaction, self._store.nodes(), node)
             for samples, at, has_ended in _in_time(report, now):
                 mine = replace(samples, node_id=node_id)
-                more.append(transaction.ledger.merge(mine, at))
+                more.append((added := transaction.ledger.merge(mine, at), dict.fromkeys(added, at)))
                 if has_ended:
                     transaction.ledger.end_epoch(mine.epoch, at, node_id)
             wanted, found = self._heard(transaction, node_id, report)
@@ -74,8 +81,8 @@ class ReportService:
         self._hosts[node_id] = HostState(report.cpu_share, (report.sent_at - now).total_seconds())
         if found is not None:
             self.board.confirm(node_id, found)
-        for added in more:
-            self.on_traffic(added)
+        for added, used_at in more:
+            self.on_traffic(added, used_at)
         return wanted
 
     def online(self) -> Mapping[str, int]:
@@ -87,10 +94,10 @@ class ReportService:
         """Return what the node's last report since the start of this server says of its host."""
         return self._hosts.get(node.id, HostState())
 
-    def _own_of(self, node_id: int, online: Mapping[str, int]) -> dict[str, int]:
+    def _own_of(self, node_id: int, said: Mapping[str, T]) -> dict[str, T]:
         """Return what is said of keys that live on the node: of others it has nothing to say."""
         known = Keys.of(self._store.keys()).by(ACCOUNT)
-        return {one: devices for one, devices in online.items() if one in known and known[one].node.id == node_id}
+        return {one: what for one, what in said.items() if one in known and known[one].node.id == node_id}
 
     def _heard(self, transaction: Transaction, node_id: int, report: NodeReported) -> tuple[Wanted, Confirmed | None]:
         """Store how the node was seen and what it confirms; return what it should have, and what it confirms of that.
@@ -153,9 +160,14 @@ def take_token(transaction: Transaction, nodes: Iterable[NodeRecord], node: Node
 
 
 def _in_time(report: NodeReported, now: datetime) -> Iterable[EpochSample]:
-    """Return the lives, oldest first, by our own clock: how long ago a sample was taken, both clocks agree on."""
+    """Return the lives, oldest first, by our own clock."""
     for samples, at, has_ended in sorted(report.lives, key=lambda life: life.at):
-        yield EpochSample(samples, now - max(report.sent_at - at, timedelta()), has_ended)
+        yield EpochSample(samples, _by_our_clock(at, report, now), has_ended)
+
+
+def _by_our_clock(at: datetime, report: NodeReported, now: datetime) -> datetime:
+    """Return a time in a report by our own clock: how long ago it was, both clocks agree on."""
+    return now - max(report.sent_at - at, timedelta())
 
 
 def life_of(epoch: str, usage: Mapping[str, tuple[int, int]], at: datetime, *, has_ended: bool) -> EpochSample:
