@@ -49,12 +49,17 @@ class Steps:
 
 @dataclass(slots=True)
 class FakeClock:
-    """A time of day that moves when it is told to."""
+    """A time of day that moves when it is told to. As with the system's, the host's may be ahead of what counts."""
 
     time: datetime = datetime(2025, 8, 5, 12)  # noqa: DTZ001 - UTC without an offset, as everywhere
+    ahead: timedelta = timedelta()
 
     def now(self) -> datetime:
         """UTC, without an offset."""
+        return self.time - self.ahead
+
+    def host_time(self) -> datetime:
+        """As it is."""
         return self.time
 
     def advance(self, **by: float) -> datetime:

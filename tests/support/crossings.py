@@ -158,7 +158,7 @@ class Outpost:
         self.world.keys.reconciler.late_calls = LateCalls(is_child=True)
         traffic, reconciler = self.world.enforcer.traffic, self.world.keys.reconciler
         parts: dict[str, Any] = {"keys": self.world.keys, "traffic": traffic, "reconciler": reconciler}
-        parts |= {"node": self.world.node, "overview": SimpleNamespace(cpu_share=None)}
+        parts |= {"clock": self.world.clock, "node": self.world.node, "overview": SimpleNamespace(cpu_share=None)}
         server = SimpleNamespace(**parts, xray_version="26", start=lambda: None)
         self.agent = Agent(
             cast("Any", server), cast("Any", self.way), self.desired, (self.way.token,), lambda _tokens: None

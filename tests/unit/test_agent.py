@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,11 +16,11 @@ from tests.support.memory import World
 from vpnkeys.agent.agent import Agent
 from vpnkeys.agent.following import Applied
 from vpnkeys.agent.membership import DesiredFile, Kept, Membership, load_membership
-from vpnkeys.api.convert.agents import desired_answer
+from vpnkeys.api.convert.agents import desired_answer, report_of
 from vpnkeys.client import Unavailable
 from vpnkeys.domain.errors import StopPending, XrayUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.limits import Limits
+from vpnkeys.domain.limits import Limits, Window
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import NodeWish
 from vpnkeys.wire.agents import Desired, Received, Report
@@ -58,6 +59,7 @@ def agent_of(world: World, plane: SilentPlane, path: Path) -> Agent:
     traffic, reconciler = world.enforcer.traffic, world.keys.reconciler
     parts: dict[str, Any] = {"keys": world.keys, "traffic": traffic, "reconciler": reconciler, "node": world.node}
     overview = SimpleNamespace(cpu_share=0.5)
+    parts["clock"] = world.clock
     server = SimpleNamespace(**parts, overview=overview, xray_version="26", start=lambda: None)
     desired = DesiredFile(path / "desired.json")
     agent = Agent(cast("Any", server), cast("Any", plane), desired, (plane.token,), plane.kept.append)
@@ -205,6 +207,63 @@ def test_keys_expire_by_the_control_plane_s_clock(tmp_path: Path, ahead_s: int) 
         second.follow()
     world.look()
     assert world.node.connect(key) is not None
+
+
+@pytest.mark.parametrize("ahead_s", [3600, -3600])
+def test_windows_of_traffic_begin_by_the_control_plane_s_clock(tmp_path: Path, ahead_s: int) -> None:
+    """Not an hour sooner or later, when the customer has been told another time; also after a restart."""
+    there = Plane()
+    there.world.clock.time = there.world.clock.time.replace(hour=22)
+    node = with_agent(there, "far")
+    limits = Limits(traffic_bytes=1000, traffic_window=Window.DAY)
+    key = there.keys.create(Draft("x", limits=limits), None, NodeWish(node="far"))
+    desired = desired_answer(there.board.wanted(node.record.ref.id), now=there.world.clock.now())
+    world = World()
+    world.clock.time = there.world.clock.time + timedelta(seconds=ahead_s)
+    agent = agent_of(world, SilentPlane([desired]), tmp_path)
+    for _ in range(2):
+        with suppress(Unavailable):
+            agent.follow()
+    world.node.carry(world.customer(key), 1000, 0)
+    world.look()
+    assert world.node.connect(key) is None
+    world.clock.ahead = timedelta()
+    with suppress(Unavailable):
+        agent_of(world, SilentPlane(), tmp_path).follow()
+    for minutes, is_open in ((119, False), (2, True)):
+        world.clock.advance(minutes=minutes)
+        world.look()
+        assert (world.node.connect(key) is not None) == is_open
+
+
+@pytest.mark.parametrize("ahead_s", [3600, -3600])
+def test_a_report_says_how_wrong_a_clock_is(tmp_path: Path, ahead_s: int) -> None:
+    """All times in it are by the same wrong clock, which its control plane converts."""
+    there = Plane()
+    node = with_agent(there, "far")
+    key = there.keys.create(Draft("x", limits=Limits(expires_after_s=86400)), None, NodeWish(node="far"))
+    desired = desired_answer(there.board.wanted(node.record.ref.id), now=there.world.clock.now())
+    world, plane = World(), SilentPlane([desired])
+    world.clock.advance(seconds=ahead_s)
+    agent = agent_of(world, plane, tmp_path)
+    for _ in range(2):
+        with suppress(Unavailable):
+            agent.follow()
+    world.node.carry(world.customer(key), 1000, 0)
+    world.look()
+    used_at = world.clock.time
+    world.clock.advance(minutes=5)
+    agent.report()
+    said = plane.reports[-1]
+    assert (said.now, said.began) == (used_at + timedelta(minutes=5), {key.account: used_at})
+    assert [life.sampled_at for life in said.lives if life.usage] == [used_at]
+    there.world.clock.advance(minutes=5)
+    there.reports.receive(node.record, report_of(said))
+    assert there.reports.host_of(node.record.ref).clock_ahead_s == ahead_s
+    there.limits.look()
+    expires_at = there.keys.get(key.id).limits.expires_at
+    assert expires_at == used_at + timedelta(days=1, seconds=-ahead_s)
+    assert expires_at == world.keys.get(key.id).limits.expires_at
 
 
 def test_a_report_says_no_ticket_that_came_after_it_looked(

@@ -59,7 +59,6 @@ class Agent:
     following: Worker = field(init=False)
     reporting: Worker = field(init=False)
     _kept: Kept | None = field(default=None, init=False)
-    _ahead_s: int = field(default=0, init=False)
     _is_stored: bool = field(default=True, init=False)
     _stored: Stored = field(default_factory=Stored, init=False)
     _told: tuple[str, str] = field(default=("", _NO_TICKET), init=False)
@@ -91,9 +90,9 @@ class Agent:
 
     def start(self) -> None:
         """Start the node as it was last wanted, and then follow the control plane."""
-        self.server.start()
         self._kept = self.desired.read()
-        self._ahead_s = 0 if self._kept is None else self._kept.ahead_s
+        self.server.clock.ahead = timedelta(seconds=0 if self._kept is None else self._kept.ahead_s)
+        self.server.start()
         self.following.start()
         self.reporting.start()
 
@@ -137,14 +136,12 @@ class Agent:
         What is not on the disk is applied all the same, so that a full disk delays no stop; it is not confirmed. Keys
         that have failed are tried again each time.
         """
-        if self._kept is not None and self._kept.ahead_s != self._ahead_s:
-            self.applied = Applied()  # all that is to expire does so at another time of this clock
+        if self._kept is not None and self._kept.ahead_s != self.server.clock.ahead.total_seconds():
             self._keep(self._kept)
         kept = self._kept
         if kept is None or (kept.rev == self.applied.rev and not self.applied.failed):
-            return None
-        ahead = timedelta(seconds=kept.ahead_s)
-        follower = Follower(self.server.keys, self.server.traffic.usage.forget, ahead)
+            return self._store()
+        follower = Follower(self.server.keys, self.server.traffic.usage.forget)
         try:
             if kept.rev == self.applied.rev:
                 applied = follower.retry(kept, self.applied)
@@ -165,16 +162,17 @@ class Agent:
         return None
 
     def _keep(self, wanted: Desired) -> None:
-        self._kept = Kept.model_construct(**{**vars(wanted), "ahead_s": self._ahead_s})
+        self._kept = Kept.model_construct(**{**vars(wanted), "ahead_s": int(self.server.clock.ahead.total_seconds())})
         self._is_stored = False
 
     def _compare_clocks(self, there: datetime | None) -> None:
         """Note how far this node's clock is ahead of the control plane's; small differences are the way's."""
         if there is not None:
-            ahead_s = (self.server.keys.clock.now() - there).total_seconds()
-            if abs(ahead_s - self._ahead_s) > _CLOCKS_DIFFER_S:
-                self._ahead_s = 0 if abs(ahead_s) <= _CLOCKS_DIFFER_S else round(ahead_s)
-                _log.info("this clock is %d s ahead of the control plane's, by which keys expire", self._ahead_s)
+            ahead_s = (self.server.clock.host_time() - there).total_seconds()
+            if abs(ahead_s - self.server.clock.ahead.total_seconds()) > _CLOCKS_DIFFER_S:
+                ahead_s = 0 if abs(ahead_s) <= _CLOCKS_DIFFER_S else round(ahead_s)
+                self.server.clock.ahead = timedelta(seconds=ahead_s)
+                _log.info("this clock is %d s ahead of the control plane's, by which this node counts", ahead_s)
 
     def _store(self) -> OSError | None:
         """Put what was kept on the disk, if it is not there; return what has kept it from that."""
@@ -189,7 +187,9 @@ class Agent:
     def report(self) -> float | None:
         """Report what the node has, and take another token when it is time. Raises ApiError, Unavailable, OSError."""
         report, is_old, token_is_old = self._report(), False, False
-        parts = tuple(self._stored.news_in(self.server.reconciler.store.lives()))
+        # As `now`, by the host's clock: the control plane sees from that how wrong it is.
+        lives = (life._replace(at=life.at + self.server.clock.ahead) for life in self.server.reconciler.store.lives())
+        parts = tuple(self._stored.news_in(tuple(lives)))
         for number, part in enumerate(parts, 1):
             # What the node has is confirmed by the last part: a key that has left it is finished by that.
             rev = report.rev if number == len(parts) else ""
@@ -245,19 +245,20 @@ class Agent:
         # In this order: so the node had what it says at some moment after the ticket, however long the rest takes.
         told = self._told
         applied, keys, online = self.applied, self.server.keys, dict[str, int]()
+        began = began_here(() if self._kept is None else self._kept.keys, keys.list())
         with suppress(Unavailable):
             online = self.server.traffic.online_by_key(keys.list())
         return Report(
             rev=applied.rev,
             failed=dict(islice(applied.failed.items(), MOST_KEYS)),
-            now=keys.clock.now(),
+            now=self.server.clock.host_time(),
             names=tuple(sorted(self.server.node.ready_names())),
             online=dict(islice(((account, devices) for account, devices in online.items() if devices), MOST_KEYS)),
             cpu_share=self.server.overview.cpu_share,
             version=__version__,
             xray_version=self.server.xray_version,
             ticket=_ticket_of(told, applied),
-            began=began_here(() if self._kept is None else self._kept.keys, keys.list()),
+            began={account: at + self.server.clock.ahead for account, at in began.items()},
         )
 
 

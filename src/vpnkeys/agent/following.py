@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -36,8 +36,6 @@ class Follower:
     keys: KeyService
     forget: Callable[[Key], None] = lambda _key: None
     """Called with a key of whose traffic more is known than what was read before."""
-    ahead: timedelta = timedelta()
-    """How far this node's clock is ahead of the control plane's, by which keys expire."""
 
     def apply(self, desired: Desired) -> Applied:
         """Change what differs; when this returns, the node has it. Raises Unavailable; then a repeat goes on.
@@ -47,7 +45,7 @@ class Follower:
         failed: dict[str, str] = {}
         ids, left = frozenset(wanted.id for wanted in desired.keys), self._left(desired.keys)
         try:
-            self._change(partial(_decide, self._by_own_clock(desired.keys), ids, left))
+            self._change(partial(_decide, desired.keys, ids, left))
         except _OF_ONE_KEY:
             self._change(partial(_decide, (), ids, left))
             failed = self._one_by_one(desired.keys, ids, left)
@@ -70,7 +68,7 @@ class Follower:
         failed: dict[str, str] = {}
         for wanted in sorted(keys, key=lambda wanted: wanted.is_active):  # a stop may free a port
             try:
-                self._change(partial(_decide, self._by_own_clock((wanted,)), ids, left))
+                self._change(partial(_decide, (wanted,), ids, left))
             except _OF_ONE_KEY as error:
                 failed[wanted.id] = error.code
         return failed
@@ -80,15 +78,6 @@ class Follower:
         for key in self.keys.list() if changes.used else ():
             if key.account in changes.used:
                 self.forget(key)
-
-    def _by_own_clock(self, keys: Collection[WantedKey]) -> Collection[WantedKey]:
-        """Return keys that expire at the same moment, told by this node's clock."""
-        if not self.ahead:
-            return keys
-        return [
-            key if key.expires_at is None else key.model_copy(update={"expires_at": key.expires_at + self.ahead})
-            for key in keys
-        ]
 
     def _left(self, wanted: Iterable[WantedKey]) -> Samples | None:
         """Return the counters that Xray still has of keys that come back, of which `used_bytes` knows too."""

@@ -64,7 +64,7 @@ def load_membership(data_dir: Path) -> Membership | None:
 
 
 class Kept(Desired):
-    """What a node should have, with how many seconds its clock was ahead of the control plane's: times are by that."""
+    """What a node should have, with how many seconds its host's clock was ahead of the control plane's."""
 
     ahead_s: int = 0
 

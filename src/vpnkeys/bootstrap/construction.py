@@ -82,8 +82,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     With `start_empty` a lost database or secret is made anew although there were keys.
     Raises SettingsError when the data directory cannot serve, VpnKeysError when a part of it does not answer.
     """
-    lock = _lock_what_is_whole(settings, start_empty=start_empty)
-    api_key_hash, new_api_key = api_key(settings)
+    lock, (api_key_hash, new_api_key) = _lock_what_is_whole(settings, start_empty=start_empty), api_key(settings)
     core = _core(settings, xray)
     reconciler, traffic, clock = core.reconciler, core.traffic, core.clock
     post, issuing = LazyWebhookClient(), build_issuing(settings)
@@ -96,6 +95,7 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     health = _health(look, hang_watch, config, workers, connections)
     server = Server(
         settings=settings,
+        clock=clock,
         keys=keys,
         traffic=traffic,
         reporter=reporter,

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from vpnkeys.bootstrap.certificate import Issuing
+from vpnkeys.clock import SystemClock
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.ops.overview import OverviewKeeper
@@ -48,6 +49,7 @@ class Server:
     """Holds the parts of a server, ready to start. `new_api_key` is set only when it was generated just now."""
 
     settings: Settings
+    clock: SystemClock
     keys: KeyService
     traffic: TrafficService
     reporter: Reporter
