@@ -64,6 +64,7 @@ class Tables:
     doors: dict[str, Door] = field(default_factory=dict)
     joins: dict[str, Join] = field(default_factory=dict)
     sightings: dict[int, Sighting] = field(default_factory=dict)
+    online: dict[int, Mapping[str, int]] = field(default_factory=dict)
     usage: dict[tuple[str, LifeName], Bytes] = field(default_factory=dict)
     hours: dict[tuple[str, datetime], Bytes] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)

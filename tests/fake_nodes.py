@@ -1,12 +1,12 @@
 """What a FakeStore keeps of nodes."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tests.fake_ledger import Tables
 from vpnkeys.domain.making.placing import Placing
-from vpnkeys.domain.nodes import Confirmed, Join, NodeRecord, Sighting
+from vpnkeys.domain.nodes import NOBODY, Confirmed, Join, NodeRecord, Sighting
 from vpnkeys.domain.nodes.door import Door
 from vpnkeys.interfaces import Holder
 
@@ -83,12 +83,13 @@ class FakeNodes:
         is_answered = known is not None and known.at >= since
         return is_answered or any(one.answer_hash == answer_hash for one in self.placings())
 
-    def put_sighting(self, node_id: int, sighting: Sighting) -> None:
+    def put_sighting(self, node_id: int, sighting: Sighting, online: Mapping[str, int] = NOBODY) -> None:
         """The last one; what was confirmed stays until something else is."""
         was = self.tables.sightings.get(node_id)
         confirmed = sighting.confirmed or (None if was is None else was.confirmed)
         is_silent = was is not None and was.is_silent
         self.tables.sightings[node_id] = replace(sighting, confirmed=confirmed, is_silent=is_silent)
+        self.tables.online[node_id] = dict(online)
 
     def confirmed(self, node_id: int) -> Confirmed | None:
         """If it did."""

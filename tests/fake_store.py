@@ -279,6 +279,13 @@ class FakeStore:
         self._answer()
         return {one: seen for one, seen in self.memory.tables.sightings.items() if node_id in {None, one}}
 
+    def online(self, since: datetime, until: datetime) -> Mapping[str, int]:
+        """As last committed."""
+        self._answer()
+        tables = self.memory.tables
+        heard = [node_id for node_id, seen in tables.sightings.items() if since < seen.at < until]
+        return {one: devices for node_id in heard for one, devices in tables.online[node_id].items()}
+
     def revision(self) -> int:
         """As last committed."""
         self._answer()

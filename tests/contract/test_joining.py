@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from tests.contract.test_store import NOON, add, key
 from tests.support.databases import Database
 
 from vpnkeys.domain.change import Stop
-from vpnkeys.domain.nodes import LOCAL, Join, NodeRecord, NodeRef, NodeState, Sighting
+from vpnkeys.domain.nodes import LOCAL, HostState, Join, NodeRecord, NodeRef, NodeState, Sighting
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.interfaces import Store
@@ -173,6 +174,19 @@ def test_the_last_sighting_is_kept(store: Store) -> None:
         assert store.sightings() == store.sightings(node.ref.id) == {node.ref.id: one}
         assert store.sightings(node.ref.id + 1) == {}
     assert store.nodes() is before or store.nodes() == before
+
+
+def test_who_is_online_and_how_a_host_is_are_known_to_all(database: Database, store: Store) -> None:
+    """Each control plane reads what any of them was told, while it is of now."""
+    node = made(store)
+    seen = Sighting(NOON, "1", "2", (), host=HostState(0.25, -1.5))
+    with closing(database.open()) as other:
+        for online in ({"a": 2, "b": 1}, {"a": 3}):
+            with store.write() as transaction:
+                transaction.nodes.put_sighting(node.ref.id, seen, online)
+            assert other.online(NOON - SECOND, NOON + SECOND) == online
+            assert other.sightings()[node.ref.id].host == seen.host
+        assert other.online(NOON, NOON + SECOND) == other.online(NOON - SECOND, NOON) == {}
 
 
 def test_lives_are_those_of_the_built_in_node(database: Database, store: Store) -> None:

@@ -23,9 +23,7 @@ def fleet() -> tuple[Plane, Agent, NodeService]:
     plane = Plane()
     world = plane.world
     reporter = Reporter(world.keys.reconciler, world.keys.pool)
-    nodes = NodeService(
-        reporter, world.keys.pool, world.clock, plane.board, world.waiting.now, host_of=plane.reports.host_of
-    )
+    nodes = NodeService(reporter, world.keys.pool, world.clock, plane.board, world.waiting.now)
     return plane, with_agent(plane, "far"), nodes
 
 
@@ -63,9 +61,10 @@ def test_traffic_is_that_of_the_node() -> None:
 
 
 def test_a_report_says_how_busy_the_host_is_and_how_wrong_its_clock() -> None:
-    """Nothing before the first one, as after a start of this server."""
+    """Nothing of one that has not said it, nor of one that is silent."""
     plane, agent, nodes = fleet()
-    plane.reports._hosts.clear()
+    assert answer(nodes.get("far")).cpu_share is None
+    plane.world.clock.advance(seconds=15)
     assert (answer(nodes.get("far")).cpu_share, answer(nodes.get("far")).clock_ahead_s) == (None, None)
     said = agent.says(()).model_copy(update={"cpu_share": 0.25, "now": plane.world.clock.now() + timedelta(seconds=90)})
     plane.reports.receive(agent.record, report_of(said))

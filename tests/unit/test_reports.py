@@ -18,8 +18,9 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import NodeState, NodeWish
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
-from vpnkeys.service.nodes.refusals import A_WHILE_S
-from vpnkeys.service.nodes.reports import NodeReported, ReportRefused
+from vpnkeys.service.nodes.board import Board
+from vpnkeys.service.nodes.refusals import A_WHILE_S, Refusals
+from vpnkeys.service.nodes.reports import NodeReported, ReportRefused, ReportService
 from vpnkeys.wire.agents import MOST_COUNTERS, Life
 
 STEPS = ("carries", "samples", "reports", "loses", "loses the answer", "doubles", "delays", "restarts", "crashes")
@@ -115,7 +116,9 @@ def test_who_is_online_is_said_of_a_node_s_own_keys_while_it_is_heard_of() -> No
     for one, devices in ((agent, 2), (other, 99)):
         said = report_of(one.says(()))
         arrive(one, replace(said, online={key.account: devices, "nobody": 1}))
-    assert plane.reports.online() == {key.account: 2}
+    board = Board(plane.world.store, plane.world.waiting.now)
+    beside = ReportService(board, plane.world.clock, Refusals(board.store, board.monotonic))
+    assert plane.reports.online() == beside.online() == {key.account: 2}, "another control plane knows it too"
     plane.world.clock.advance(seconds=16)
     assert plane.reports.online() == {}
 

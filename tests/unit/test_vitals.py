@@ -167,9 +167,7 @@ def test_each_node_is_told(tmp_path: Path) -> None:
     world = plane.world
     monitor = monitor_of(world, load_certificate(tmp_path, "203.0.113.7"), world.clock)
     reporter = Reporter(world.keys.reconciler, world.keys.pool)
-    monitor.nodes = NodeService(
-        reporter, world.keys.pool, world.clock, plane.board, world.waiting.now, host_of=plane.reports.host_of
-    ).glance
+    monitor.nodes = NodeService(reporter, world.keys.pool, world.clock, plane.board, world.waiting.now).glance
     key = plane.keys.create(Draft("x"), None, NodeWish(node="far"))
     agent.world.node.carry(agent.world.customer(agent.world.keys.get(key.id)), 3, 30)
     agent.world.enforcer.traffic.collect()

@@ -1,13 +1,13 @@
 """Declares the protocol of what is stored of nodes."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from vpnkeys.domain.change import Stop
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.making.placing import Placing
-from vpnkeys.domain.nodes import Confirmed, Join, NodeRecord, Sighting
+from vpnkeys.domain.nodes import NOBODY, Confirmed, Join, NodeRecord, Sighting
 from vpnkeys.domain.nodes.door import Door
 
 
@@ -70,8 +70,8 @@ class NodeBook(Protocol):
         """Store whether webhooks are notified of the silence of a node that was seen."""
         ...
 
-    def put_sighting(self, node_id: int, sighting: Sighting) -> None:
-        """Store how a node was last seen, in place of what was seen before."""
+    def put_sighting(self, node_id: int, sighting: Sighting, online: Mapping[str, int] = NOBODY) -> None:
+        """Store how a node was last seen, and from how many devices keys were online, in place of what was before."""
         ...
 
     def put_door(self, door: Door) -> None:

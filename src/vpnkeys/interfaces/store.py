@@ -202,6 +202,10 @@ class Store(Protocol):
         """Return how nodes elsewhere were last seen, by id; those that never were are left out. None: of all nodes."""
         ...
 
+    def online(self, since: datetime, until: datetime) -> Mapping[str, int]:
+        """Return from how many devices keys are online on the nodes that were seen between these, by account."""
+        ...
+
     def revision(self) -> int:
         """Return a number that grows with each change of keys, of any process. Cheap enough to call each time."""
         ...

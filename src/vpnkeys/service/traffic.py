@@ -230,12 +230,13 @@ class TrafficService:
             self.usage.forget(key)
 
     def online_by_key(self, keys: Collection[Key]) -> dict[str, int]:
-        """Return from how many devices each key is online, by UUID. Raises XrayUnavailable."""
+        """Return from how many devices each key is online, by UUID. Raises XrayUnavailable, StoreUnavailable."""
         here = [key.account for key in keys if key.node.id == LOCAL.id]
         with self._sampling:
             online = self.node.addresses_online(here) if here else {}
-        elsewhere = self.online_elsewhere()
-        there = {key.account: elsewhere.get(key.account, 0) for key in keys if key.node.id != LOCAL.id}
+        far = [key.account for key in keys if key.node.id != LOCAL.id]
+        elsewhere = self.online_elsewhere() if far else {}
+        there = {account: elsewhere.get(account, 0) for account in far}
         return {uuid: len(addresses) for uuid, addresses in online.items()} | there
 
     def history(self, key: Key | None, since: datetime, until: datetime, step: Step) -> tuple[Point, ...]:

@@ -88,10 +88,10 @@ class Node(Answer):
         Field(description="of keys that are not there as they should be: code by id", examples=[{"17": "port_taken"}]),
     ] = Field(default_factory=dict)
     cpu_share: Annotated[
-        float | None, Field(description="busy part of its cores, 0 to 1; null: not said yet", examples=[0.2])
+        float | None, Field(description="busy part of its cores, 0 to 1; null: not known", examples=[0.2])
     ] = None
     clock_ahead_s: Annotated[
-        float | None, Field(description="by how many seconds its clock is ahead; null: not said yet", examples=[0.0])
+        float | None, Field(description="by how many seconds its clock is ahead; null: not known", examples=[0.0])
     ] = None
     public_key: Annotated[str, Field(description="the REALITY public key in links of keys", examples=["public-key"])]
 

@@ -21,7 +21,7 @@ from vpnkeys.cli.domain import Domain
 from vpnkeys.cli.starting import say, starting
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.forms.vless import host_in_url
-from vpnkeys.domain.nodes import LOCAL, HostState, NodeRef
+from vpnkeys.domain.nodes import HostState
 from vpnkeys.interfaces import Store
 from vpnkeys.ops.address import address_fault
 from vpnkeys.owner import leave_root
@@ -157,11 +157,11 @@ def _fleet(server: Server | ControlPlane) -> Fleet:
     reports = ReportService(board, clock, refusals, server.far_limits.note_traffic)
     server.traffic.online_elsewhere = reports.online
 
-    def host_of(node: NodeRef) -> HostState:
-        return HostState(server.overview.cpu_share, 0.0) if node.id == LOCAL.id else reports.host_of(node)
+    def local_host() -> HostState:
+        return HostState(server.overview.cpu_share, 0.0)
 
     nodes = NodeService(
-        server.reporter, server.keys.pool, clock, board, has_local=server.elsewhere.has_local, host_of=host_of
+        server.reporter, server.keys.pool, clock, board, has_local=server.elsewhere.has_local, local_host=local_host
     )
     server.monitor.nodes = nodes.glance
     mover = Mover(server.keys, server.elsewhere, server.traffic.count_left)

@@ -14,11 +14,12 @@ from vpnkeys.domain.nodes.record import (
     parse_node_name,
 )
 from vpnkeys.domain.nodes.secrets import RENEW_AFTER, Join, id_of_node, is_digest_of, new_join, new_node_token
-from vpnkeys.domain.nodes.seen import SILENT_AFTER, Confirmed, HostState, Sighting, state_of
+from vpnkeys.domain.nodes.seen import NOBODY, SILENT_AFTER, Confirmed, HostState, Sighting, state_of
 
 __all__ = [
     "ANY_NODE",
     "LOCAL",
+    "NOBODY",
     "RENEW_AFTER",
     "SILENT_AFTER",
     "Confirmed",

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 from vpnkeys.domain.nodes.record import NodeRecord, NodeState
+
+NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
+"""Of no key is anybody online."""
 
 SILENT_AFTER: Final = timedelta(seconds=15)
 """A node that was not heard of for so long is silent: its agent reports every ten seconds."""
@@ -24,6 +28,17 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class HostState:
+    """What a node's last report says of its host; None where it does not say.
+
+    `cpu_share` is the busy part of all cores, from 0 to 1; `clock_ahead_s` is by how much its clock is ahead of ours.
+    """
+
+    cpu_share: float | None = None
+    clock_ahead_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """What a node's agent said of itself in its last report, which came in `at` (UTC, without an offset).
 
@@ -37,23 +52,16 @@ class Sighting:
     names: tuple[str, ...]
     confirmed: Confirmed | None = None
     is_silent: bool = False
+    host: HostState = HostState()
 
-
-@dataclass(frozen=True, slots=True)
-class HostState:
-    """What a node's last report says of its host; None where it does not say.
-
-    `cpu_share` is the busy part of all cores, from 0 to 1; `clock_ahead_s` is by how much its clock is ahead of ours.
-    """
-
-    cpu_share: float | None = None
-    clock_ahead_s: float | None = None
+    def is_past(self, now: datetime) -> bool:
+        """Return whether this is too old to say anything of now."""
+        # The distance, not the age: a clock that was set back makes no node that ended look alive.
+        return abs(now - self.at) >= SILENT_AFTER
 
 
 def state_of(record: NodeRecord, seen: Sighting | None, now: datetime) -> NodeState:
     """Return the state of a node elsewhere that was last seen so."""
     if record.state in {NodeState.JOINING, NodeState.LOST}:
         return record.state
-    # The distance, not the age: a clock that was set back makes no node that ended look alive.
-    is_heard = seen is not None and abs(now - seen.at) < SILENT_AFTER
-    return record.state if is_heard else NodeState.SILENT
+    return NodeState.SILENT if seen is None or seen.is_past(now) else record.state

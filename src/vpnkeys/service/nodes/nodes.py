@@ -79,7 +79,7 @@ class NodeService:
     monotonic: Callable[[], float] = time.monotonic
     has_local: bool = True
     """Whether the server runs the built-in node; without it that is shown as drained, and nothing of it is known."""
-    host_of: Callable[[NodeRef], HostState] = lambda _node: HostState()
+    local_host: Callable[[], HostState] = HostState
     _applied: int | None = field(default=None, init=False)
     _behind_since: float | None = field(default=None, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
@@ -161,17 +161,18 @@ class NodeService:
             seen_at=self.clock.now(),
             following=Following(reconciler.store.revision(), None, 0.0),
             names_ready=len(reconciler.node.ready_names()),
-            host=self.host_of(record.ref),
+            host=self.local_host(),
         )
 
     def _report_far(self, record: NodeRecord, seen: Sighting | None) -> NodeReport:
         confirmed, wanted = self.board.confirmed(record.ref.id), self.board.wanted(record.ref.id)
         is_there = wanted.is_had(confirmed)
         applied = None if confirmed is None else wanted.revision if is_there else confirmed.revision
+        now = self.clock.now()
         lag_s = 0.0 if is_there else self.monotonic() - wanted.since
         return NodeReport(
             record=record,
-            state=state_of(record, seen, self.clock.now()),
+            state=state_of(record, seen, now),
             address=record.address,
             public_key=record.public_key,
             pool=record.ports,
@@ -179,7 +180,7 @@ class NodeService:
             seen_at=None if seen is None else seen.at,
             following=Following(wanted.revision, applied, lag_s),
             names_ready=0 if seen is None else len(seen.names),
-            host=self.host_of(record.ref),
+            host=HostState() if seen is None or seen.is_past(now) else seen.host,
             failed={} if confirmed is None else confirmed.failed,
             version="" if seen is None else seen.version,
             xray_version="" if seen is None else seen.xray_version,

@@ -8,7 +8,7 @@ from typing import TypeVar
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Rejected
 from vpnkeys.domain.key import ACCOUNT, ID, Keys
-from vpnkeys.domain.nodes import SILENT_AFTER, Confirmed, HostState, NodeRecord, NodeRef, NodeState, Sighting
+from vpnkeys.domain.nodes import SILENT_AFTER, Confirmed, HostState, NodeRecord, NodeState, Sighting
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.interfaces import Clock, Store, Transaction
 from vpnkeys.service.nodes.board import Board
@@ -54,8 +54,6 @@ class ReportService:
     clock: Clock
     refusals: Refusals
     on_traffic: Callable[[Mapping[str, Bytes], Mapping[str, datetime]], None] = lambda _added, _used_at: None
-    _online: dict[int, tuple[datetime, Mapping[str, int]]] = field(default_factory=dict, init=False)
-    _hosts: dict[int, HostState] = field(default_factory=dict, init=False)
 
     @property
     def _store(self) -> Store:
@@ -77,8 +75,6 @@ class ReportService:
                 if has_ended:
                     transaction.ledger.end_epoch(mine.epoch, at, node_id)
             wanted, found = self._heard(transaction, node_id, report)
-        self._online[node_id] = now, self._own_of(node_id, report.online)
-        self._hosts[node_id] = HostState(report.cpu_share, (report.sent_at - now).total_seconds())
         if found is not None:
             self.board.confirm(node_id, found)
         for added, used_at in more:
@@ -86,13 +82,12 @@ class ReportService:
         return wanted
 
     def online(self) -> Mapping[str, int]:
-        """Return from how many devices keys elsewhere are online, by account, as their nodes have just reported."""
-        heard = [online for at, online in self._online.values() if self.clock.now() - at <= SILENT_AFTER]
-        return {account: devices for online in heard for account, devices in online.items()}
+        """Return from how many devices keys elsewhere are online, by account, as their nodes have just reported.
 
-    def host_of(self, node: NodeRef) -> HostState:
-        """Return what the node's last report since the start of this server says of its host."""
-        return self._hosts.get(node.id, HostState())
+        Any control plane may have taken the reports. Raises StoreUnavailable.
+        """
+        now = self.clock.now()
+        return self._store.online(now - SILENT_AFTER, now + SILENT_AFTER)
 
     def _own_of(self, node_id: int, said: Mapping[str, T]) -> dict[str, T]:
         """Return what is said of keys that live on the node: of others it has nothing to say."""
@@ -111,7 +106,10 @@ class ReportService:
             # An agent that has just started knows the ticket of what is on its disk, and no newer one.
             found = replace(found, revision=was.revision) if found.mark == was.mark else None
         news = None if found == was else found
-        transaction.nodes.put_sighting(node_id, replace(report.sighting, at=self.clock.now(), confirmed=news))
+        now = self.clock.now()
+        host = HostState(report.cpu_share, (report.sent_at - now).total_seconds())
+        seen = replace(report.sighting, at=now, confirmed=news, host=host)
+        transaction.nodes.put_sighting(node_id, seen, self._own_of(node_id, report.online))
         if found is not None and found.mark == wanted.mark and wanted.is_had(found):
             self._confirm_stops(transaction, node_id)
         return wanted, found

@@ -10,7 +10,7 @@ from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.engine import Translated
 from vpnkeys.store.sql.writers import Writers
 
-HEAD = "0018"
+HEAD = "0019"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
 

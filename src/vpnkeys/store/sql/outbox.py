@@ -3,15 +3,16 @@
 Deliveries are written in the transaction of the event itself, so that neither exists without the other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from vpnkeys.domain.event import Event, Kind, NewEvent
+from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.webhook import Delivery, Webhook
-from vpnkeys.store.sql.tables import deliveries, webhooks
+from vpnkeys.store.sql.tables import deliveries, limit_notices, webhooks
 
 _ALL_WEBHOOKS = select(webhooks).order_by(webhooks.c.created_at, webhooks.c.id)
 
@@ -83,6 +84,11 @@ def read_unsettled(connection: Connection, webhook_id: str, limit: int) -> tuple
     table = deliveries.c
     wanted = select(deliveries).where(table.webhook_id == webhook_id, table.id.in_(_UNSETTLED)).order_by(table.id)
     return tuple(_to_delivery(row) for row in connection.execute(wanted.limit(limit)).mappings())
+
+
+def read_notices(connection: Connection) -> Mapping[str, Notice]:
+    """Return how near keys are to their traffic limits, by id, as webhooks have been notified."""
+    return {key_id: Notice(*rest) for key_id, *rest in connection.execute(select(limit_notices))}
 
 
 def read_newest(connection: Connection, webhook_id: str, limit: int) -> tuple[Delivery, ...]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 
-from sqlalchemy import Connection, Engine, RootTransaction, select
+from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DBAPIError
 
 from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record
@@ -28,16 +28,14 @@ from vpnkeys.store.sql.engine import KeptFromFile, Reading, Translated
 from vpnkeys.store.sql.faults import Cause, cause_of, commit_unknown
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.memory import Tables
-from vpnkeys.store.sql.nodes.book import knows_join, read_sightings
-from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_unsettled
+from vpnkeys.store.sql.nodes.book import knows_join, read_answer, read_online, read_sightings
+from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_notices, read_unsettled
 from vpnkeys.store.sql.postgresql.kept import KeptFromServer, in_event_loop
-from vpnkeys.store.sql.tables import idempotency, limit_notices
 from vpnkeys.store.sql.transaction import SqlTransaction
 from vpnkeys.store.sql.writers import Writers
 
 _LEAST_S = 0.05  # a writer waits so long for the database's lock, also when its time in the queue is used up
-# The most that a writer waits for others in a database elsewhere, so that a request has its answer within 3 s.
-_REMOTE_PATIENCE_S = 1.5
+_REMOTE_PATIENCE_S = 1.5  # the most that a writer waits for others elsewhere: a request has its answer within 3 s
 
 
 class SqlStore:
@@ -129,17 +127,19 @@ class SqlStore:
         with self._reading() as connection:
             return read_sightings(connection, node_id)
 
+    def online(self, since: datetime, until: datetime) -> Mapping[str, int]:
+        """Return from how many devices keys are online on nodes that were seen between these, by account."""
+        with self._reading() as connection:
+            return read_online(connection, since, until)
+
     def revision(self) -> int:
         """Return a number that grows with each change of keys, of their stops, and of what is being placed."""
         return self._now().revision
 
     def answered(self, key_hash: str, since: datetime) -> KeptAnswer | None:
         """Return the answer that was stored under this hash since then, None when there is none."""
-        kept = idempotency.c
-        wanted = select(idempotency).where(kept.key_hash == key_hash, kept.created_at >= since)
         with self._reading() as connection:
-            row = connection.execute(wanted).first()
-        return None if row is None else KeptAnswer(*row)
+            return read_answer(connection, key_hash, since)
 
     def unsettled(self, webhook_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return up to `limit` deliveries that a webhook still waits for, oldest first."""
@@ -180,7 +180,7 @@ class SqlStore:
     def notices(self) -> Mapping[str, Notice]:
         """Return how near keys are to their traffic limits, by id, as webhooks have been notified."""
         with self._reading() as connection:
-            return {key_id: Notice(*rest) for key_id, *rest in connection.execute(select(limit_notices))}
+            return read_notices(connection)
 
     def counted(self, epoch: str, uuid: str, node_id: int = LOCAL.id) -> Bytes:
         """Return the bytes of a key that were counted in an epoch of a node."""

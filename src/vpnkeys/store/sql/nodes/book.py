@@ -8,12 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, text, update
 
+from vpnkeys.domain.change import KeptAnswer
 from vpnkeys.domain.making.placing import Placing
-from vpnkeys.domain.nodes import Confirmed, Join, NodeRecord, Sighting
+from vpnkeys.domain.nodes import NOBODY, Confirmed, HostState, Join, NodeRecord, Sighting
 from vpnkeys.domain.nodes.door import Door
 from vpnkeys.store.sql.nodes.placing import delete_placings, is_known_answer, read_placing, write_placings
 from vpnkeys.store.sql.nodes.tables import doors, joins, nodes, sightings
 from vpnkeys.store.sql.rows import door_row, node_row
+from vpnkeys.store.sql.tables import idempotency
 
 _NOTIFY = text("SELECT pg_notify('vpnkeys', '')")
 """As triggers do for tables that are kept in memory: the request that waits may be another control plane's."""
@@ -70,10 +72,10 @@ class SqlNodes:
         """Return whether a request was answered since then, or is being carried out."""
         return is_known_answer(self._connection, answer_hash, since)
 
-    def put_sighting(self, node_id: int, sighting: Sighting) -> None:
-        """Store how a node was last seen."""
+    def put_sighting(self, node_id: int, sighting: Sighting, online: Mapping[str, int] = NOBODY) -> None:
+        """Store how a node was last seen, and who was online there."""
         row: dict[str, object] = {name: getattr(sighting, name) for name in ("at", "version", "xray_version")}
-        row["names"] = ",".join(sighting.names)
+        row |= {"names": ",".join(sighting.names), "online": json.dumps(dict(online))} | asdict(sighting.host)
         if (found := sighting.confirmed) is not None:
             row |= {"mark": found.mark, "revision": found.revision, "failed": json.dumps(dict(found.failed))}
             if self._connection.dialect.name == "postgresql":
@@ -103,6 +105,13 @@ class SqlNodes:
         self._connection.execute(delete(doors).where(doors.c.tag == tag))
 
 
+def read_answer(connection: Connection, key_hash: str, since: datetime) -> KeptAnswer | None:
+    """Return the answer that was stored under this hash since then, None when there is none."""
+    found = select(idempotency).where(idempotency.c.key_hash == key_hash, idempotency.c.created_at >= since)
+    row = connection.execute(found).first()
+    return None if row is None else KeptAnswer(*row)
+
+
 def knows_join(connection: Connection, digest: str) -> bool:
     """Return whether there was ever a join with this digest."""
     return connection.execute(select(joins.c.node_id).where(joins.c.digest == digest)).first() is not None
@@ -110,7 +119,7 @@ def knows_join(connection: Connection, digest: str) -> bool:
 
 def read_sightings(connection: Connection, node_id: int | None) -> Mapping[int, Sighting]:
     """Return how nodes were last seen, by id; None: all of them."""
-    wanted = select(sightings)
+    wanted = select(*(column for column in sightings.c if column is not sightings.c.online))
     if node_id is not None:
         wanted = wanted.where(sightings.c.node_id == node_id)
     return {
@@ -121,9 +130,17 @@ def read_sightings(connection: Connection, node_id: int | None) -> Mapping[int, 
             tuple(filter(None, row.names.split(","))),
             _confirmed(row),
             row.is_silent,
+            HostState(row.cpu_share, row.clock_ahead_s),
         )
         for row in connection.execute(wanted)
     }
+
+
+def read_online(connection: Connection, since: datetime, until: datetime) -> Mapping[str, int]:
+    """Return from how many devices keys are online on nodes that were seen between these, by account."""
+    at = sightings.c.at
+    heard = connection.scalars(select(sightings.c.online).where(at > since, at < until).order_by(at))
+    return {account: devices for online in heard for account, devices in json.loads(online).items()}
 
 
 def _confirmed(row: Row[*tuple[Any, ...]]) -> Confirmed | None:

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Integer,
     MetaData,
@@ -93,6 +94,10 @@ sightings = Table(
     Column("failed", Text, nullable=False, server_default=text("'{}'")),
     # Whether webhooks have been notified that it is silent.
     Column("is_silent", Boolean, nullable=False, server_default=text("false")),
+    # From how many devices keys were online, as JSON by account; how busy its host was, and how wrong its clock.
+    Column("online", Text, nullable=False, server_default=text("'{}'")),
+    Column("cpu_share", Double),
+    Column("clock_ahead_s", Double),
 )
 
 # Work that one of several servers does: who does it now, and how often it has said so. Another one takes the work over
