@@ -188,9 +188,10 @@ class FakeLedger:
 
     def count_elsewhere(self, uuid: str, more_bytes: int, counts_at: datetime | None = None) -> None:
         """On top of what is there."""
-        account = self._account(uuid)
-        self.tables.accounts[uuid] = replace(account, base_bytes=account.base_bytes + more_bytes)
-        if counts_at is not None and more_bytes:
+        if counts_at is None:
+            account = self._account(uuid)
+            self.tables.accounts[uuid] = replace(account, base_bytes=account.base_bytes + more_bytes)
+        elif more_bytes:
             self._add_to_hour(uuid, _hour_of(counts_at), Bytes(0, more_bytes))
 
     def start_from(self, samples: Samples) -> None:

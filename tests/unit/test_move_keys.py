@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from tests.support.fleet import FAR_PORTS, Agent, Plane, with_agent
 
 from vpnkeys.api.convert.agents import report_of
 from vpnkeys.domain.errors import InvalidChoice, NodeNotEmpty, NodeSilent, PortsExhausted, VpnKeysError
-from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Key, windows_of
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, Window
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import LOCAL, NodeState, NodeWish
@@ -50,6 +51,10 @@ def use(agent: Agent, key: Key, bytes_: int) -> None:
     agent.world.node.carry(agent.world.customer(key), bytes_, 0)
     agent.world.enforcer.traffic.collect()
     agent.world.look()
+
+
+def _always(draft: Draft, _key: Key) -> Draft:
+    return draft
 
 
 def used(plane: Plane, key: Key) -> int:
@@ -297,6 +302,28 @@ def test_a_quota_goes_with_its_key() -> None:
     assert has(old, back)
     use(old, back, 100)
     assert not has(old, back)
+
+
+def test_a_quota_that_goes_by_other_windows_counts_what_came_along_once() -> None:
+    """The total and the windows are known each by itself."""
+    plane, old, new = fleet()
+    total = Limits(traffic_bytes=2000)
+    key = make(plane, total)
+    use(old, key, 900)
+    old.report()
+    move(plane)
+    use(new, key, 100)
+    new.report()
+    for window in (Window.MONTH, Window.TOTAL, Window.MONTH, Window.TOTAL):
+        draft = Draft("x", limits=replace(total, traffic_window=window))
+        plane.keys.change(key.id, partial(_always, draft))
+        key = plane.keys.get(key.id)
+        since = windows_of([key], plane.world.clock.now())
+        assert new.world.store.used_bytes(since) == plane.world.store.used_bytes(since) == {key.account: 1000}
+    use(new, key, 999)
+    assert has(new, key)
+    use(new, key, 1)
+    assert not has(new, key)
 
 
 def test_bytes_of_a_node_that_was_away_strike_at_the_new_one() -> None:

@@ -42,7 +42,7 @@ class Ledger(Protocol):
         ...
 
     def count_elsewhere(self, uuid: str, more_bytes: int, counts_at: datetime | None = None) -> None:
-        """Add bytes that another server counted to a key's total; with `counts_at`, to the windows of then too."""
+        """Add bytes that another server counted to a key's total, or to the windows of `counts_at` alone."""
         ...
 
     def start_from(self, samples: Samples) -> None:

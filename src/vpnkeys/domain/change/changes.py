@@ -74,7 +74,10 @@ class Arrival(NamedTuple):
 
 
 class UsedElsewhere(NamedTuple):
-    """Bytes that other servers have counted of a key; with `counts_at` they are in the windows of then."""
+    """Bytes that other servers have counted of a key: of its total, or of the windows of `counts_at`.
+
+    Of one alone: what is known of the other is said when a limit goes by that.
+    """
 
     bytes: int
     counts_at: datetime | None

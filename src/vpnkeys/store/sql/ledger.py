@@ -183,10 +183,11 @@ class SqlLedger:
             history.add(self._connection, counts_at, {uuid: Bytes(0, base_bytes)})
 
     def count_elsewhere(self, uuid: str, more_bytes: int, counts_at: datetime | None = None) -> None:
-        """Add bytes that another server counted to a key's total; with `counts_at`, to the windows of then too."""
-        base, offset = self._account(uuid)
-        self._set_account(uuid, base_bytes=base + more_bytes, offset_bytes=offset)
-        if counts_at is not None and more_bytes:
+        """Add bytes that another server counted to a key's total, or to the windows of `counts_at` alone."""
+        if counts_at is None:
+            base, offset = self._account(uuid)
+            self._set_account(uuid, base_bytes=base + more_bytes, offset_bytes=offset)
+        elif more_bytes:
             history.add(self._connection, counts_at, {uuid: Bytes(0, more_bytes)})
 
     def start_from(self, samples: Samples) -> None:
