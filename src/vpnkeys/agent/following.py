@@ -139,9 +139,9 @@ def _key_of(wanted: WantedKey, known: Key | None) -> Key:
         speed_mbps=wanted.speed_limit_mbps,
         expires_after_s=wanted.expires_after_s,
     )
-    if known is not None and limits.is_waiting and known.limits.expires_after_s == limits.expires_after_s:
-        # If its time has begun here, the control plane has not heard of it yet.
-        limits = replace(limits, expires_at=known.limits.expires_at)
+    began_at = None if known is None else known.limits.began_at
+    if limits.is_waiting and began_at is not None:
+        limits = limits.begun(began_at)  # here, and the control plane has not heard of it yet
     return Key(
         id=wanted.id,
         name=wanted.id,
