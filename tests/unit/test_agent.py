@@ -259,7 +259,8 @@ def test_a_report_says_how_wrong_a_clock_is(tmp_path: Path, ahead_s: int) -> Non
     assert [life.sampled_at for life in said.lives if life.usage] == [used_at]
     there.world.clock.advance(minutes=5)
     there.reports.receive(node.record, report_of(said))
-    assert there.reports.host_of(node.record.ref).clock_ahead_s == ahead_s
+    seen = there.world.store.sightings()[node.record.ref.id]
+    assert seen.host.clock_ahead_s == ahead_s
     there.limits.look()
     expires_at = there.keys.get(key.id).limits.expires_at
     assert expires_at == used_at + timedelta(days=1, seconds=-ahead_s)

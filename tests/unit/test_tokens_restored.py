@@ -15,6 +15,7 @@ from vpnkeys.agent.agent import Agent
 from vpnkeys.agent.membership import DesiredFile, Membership, load_membership
 from vpnkeys.api.convert.agents import received_answer, report_of
 from vpnkeys.client import Unauthorized
+from vpnkeys.clock import SystemClock
 from vpnkeys.domain.nodes import NodeRecord, NodeState
 from vpnkeys.wire.agents import Received, Report
 
@@ -67,7 +68,12 @@ class Node:
         kept = load_membership(self.disk)
         assert kept is not None
         self.world, self.asked = World(), Asked(self.plane, kept.token)
-        parts = {"keys": self.world.keys, "traffic": self.world.enforcer.traffic, "node": self.world.node}
+        parts: dict[str, Any] = {
+            "keys": self.world.keys,
+            "traffic": self.world.enforcer.traffic,
+            "node": self.world.node,
+        }
+        parts["clock"] = SystemClock()
         reconciler, overview = self.world.keys.reconciler, SimpleNamespace(cpu_share=0.5)
         server = SimpleNamespace(**parts, reconciler=reconciler, overview=overview, xray_version="26")
         desired = DesiredFile(self.disk / "desired.json")

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from threading import Barrier
 
@@ -17,6 +17,7 @@ from tests.fake_store import FakeStore
 from tests.fakes import FakeClock, FakeNode
 
 from vpnkeys.domain.errors import StoreUnavailable, XrayUnavailable
+from vpnkeys.domain.nodes import NodeRef
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.traffic import NOTHING, Bytes, Samples, increments, merge
 from vpnkeys.service.traffic import TrafficService
@@ -165,6 +166,15 @@ def test_a_silent_database_is_no_silence_of_xray() -> None:
     store.memory.answering = True
     service.collect()
     assert node.samples_taken == 3
+
+
+def test_what_a_key_elsewhere_has_used_is_known_without_an_xray_here() -> None:
+    """Its node reports it, so nothing is asked here."""
+    service, node = _service()
+    node.running = None
+    far = replace(KEY, node=NodeRef(2, "far"))
+    assert asyncio.run(service.sampled(far)).total_bytes == 0
+    assert node.samples_taken == 0
 
 
 async def _taken(node: Gate, samples: int) -> None:

@@ -270,7 +270,6 @@ class Store(Protocol):
         """Return the highest counters of a key that were merged in an epoch of a node."""
         ...
 
-    # All at once, because each look at the limits asks for all limited keys.
     def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
         """Return the bytes that keys have used, by UUID, as far as samples were merged, and as if `fresh` were too.
 
@@ -289,11 +288,10 @@ class Store(Protocol):
         """Add a record of something that is no change of the database to the audit log."""
         ...
 
-    # Without waiting for the disk a commit took 1.2 ms instead of 11.2 (docs/adr/0016-one-road.md).
     def write(self, *, durable: bool = True, patience_s: float = PATIENCE_S) -> AbstractContextManager[Transaction]:
         """Begin a write transaction, after waiting so long for others at most.
 
-        With `durable=False`, a power cut may lose it, as a whole.
+        With `durable=False`, a power cut may lose it, as a whole (docs/adr/0016-one-road.md).
         """
         ...
 

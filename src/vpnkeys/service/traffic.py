@@ -136,8 +136,10 @@ class TrafficService:
         """Return what a key has used, sampled now; `usage` knows as much of its window. Raises Unavailable.
 
         This is `collect` for an event loop: all who share a sample wait without a thread of their own, and their keys
-        are read together.
+        are read together. Of a key elsewhere its node reports, also while there is no Xray here.
         """
+        if key.node.id != LOCAL.id:
+            return (await asyncio.to_thread(self._used_by, (key,)))[key.account]
         sample, leads = self._share_next((key,))
         if leads:
             asyncio.get_running_loop().run_in_executor(None, self._take, sample)

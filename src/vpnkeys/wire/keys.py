@@ -126,7 +126,7 @@ class NewKey(KeySettings, Body):
     sni: ServerName | None = None
     port: Port | None = None
     node: NodeChoice | None = None
-    group: NodeGroup | None = None
+    group: NodeGroup = None
 
     @model_validator(mode="after")
     def _refuse_two_places(self) -> Self:

@@ -40,7 +40,9 @@ Weight = Annotated[
     ),
 ]
 
-NodeGroup = Annotated[str, Field(description="in place of `node`: any node of this group", examples=["default"])]
+NodeGroup = Annotated[
+    str | None, Field(description="in place of `node`: any node of this group", examples=[None, "default"])
+]
 NodeChoice = Annotated[
     str | Annotated[int, Field(strict=True)],
     Field(description="id or name of the node for the key, of `GET /api/nodes`", examples=["local"]),
