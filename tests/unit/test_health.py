@@ -270,3 +270,14 @@ def test_a_door_whose_port_is_taken_is_no_key_on_it() -> None:
     reconciler.taken.ports = frozenset({DOOR.port})
     (problem,) = scene.health.report().problems
     assert (problem.code, f"port {DOOR.port}" in problem.detail) == (Code.DOOR_CLOSED, True)
+
+
+def test_a_server_without_a_server_name_is_unhealthy_after_half_a_minute() -> None:
+    """Nobody gets in then; a control plane without an Xray has no names of its own."""
+    scene = Scene()
+    scene.world.node.names = frozenset()
+    assert scene.seen() == ("degraded", [(Code.NO_SERVER_NAME, 1000)])
+    scene.passes(30)
+    assert scene.seen() == ("unhealthy", [(Code.NO_SERVER_NAME, 1000)])
+    scene.health.has_node = False
+    assert scene.seen() == ("healthy", [])

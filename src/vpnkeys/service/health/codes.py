@@ -59,7 +59,7 @@ class Trouble:
     unhealthy_after_s: float = math.inf
 
 
-_XRAY_RESTARTS_WITHIN_S = 30.0
+_BACK_WITHIN_S = 30.0
 _DONE_SOON_S = 3.0
 
 TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
@@ -67,7 +67,7 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         Code.XRAY_NOT_ANSWERING: Trouble(
             "Xray does not answer; after 30 seconds the server is unhealthy.",
             "`journalctl -u vpnkeys-xray`; `vpnkeys sync --restart`",
-            unhealthy_after_s=_XRAY_RESTARTS_WITHIN_S,
+            unhealthy_after_s=_BACK_WITHIN_S,
         ),
         Code.DATABASE_UNREADABLE: Trouble(
             "The database cannot be read, so that no key can be listed or changed.",
@@ -143,8 +143,10 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "set `VPNKEYS_SERVER_ADDRESS` to the address or name that customers connect to; restart the service",
         ),
         Code.NO_SERVER_NAME: Trouble(
-            "No server name works now: no key can be made, and customers may not get in.",
+            "No server name works: no key can be made, and no customer gets in. After 30 seconds the server is "
+            "unhealthy.",
             "`vpnkeys system targets`; check outgoing TCP 443 and DNS",
+            unhealthy_after_s=_BACK_WITHIN_S,
         ),
         Code.TARGET_DOWN: Trouble(
             "The target of a server name that active keys use is not fit: their customers may not get in.",
