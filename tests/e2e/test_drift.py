@@ -9,6 +9,7 @@ from tests.support.agreement import Json, agreement
 from tests.support.clients import XrayClient
 from tests.support.drift import DRIFTS, STRANGER, Drift
 from tests.support.keys import Key, carries, link_of, make_key
+from tests.support.process import wait_until
 from tests.support.service import Service
 from tests.support.streams import ByteServer
 
@@ -31,11 +32,8 @@ def mended(service: Service) -> Iterator[None]:
 @pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: drift.name)
 def test_drift_is_named_and_mended(service: Service, keys: list[Key], byte_server: ByteServer, drift: Drift) -> None:
     """Before: each status endpoint names exactly what is wrong. After: all agree, and a real client gets through."""
-    key = keys[1]
     assert agreement(service) == []
-    drift.make(service, key)
-
-    _assert_named(service, keys, drift)
+    _make_and_look(service, keys, drift)
     answer = service.client.post(f"/api/system/{drift.mend}")
 
     assert answer.status_code == 200, answer.text
@@ -72,6 +70,24 @@ def test_wrong_short_ids_are_listed_when_they_are_mended(service: Service, keys:
             }
         ],
     }
+
+
+def is_mended(service: Service) -> bool:
+    """Whether all agree again."""
+    return (service.data_dir / "config.json").exists() and agreement(service) == []
+
+
+def _make_and_look(service: Service, keys: list[Key], drift: Drift) -> None:
+    """Make the drift again when the repairer, which comes within seconds of some, was faster than the look."""
+    for is_last in (False, False, True):
+        drift.make(service, keys[1])
+        try:
+            _assert_named(service, keys, drift)
+        except AssertionError:
+            if is_last or not wait_until(lambda: is_mended(service)):
+                raise
+        else:
+            return
 
 
 def _assert_named(service: Service, keys: list[Key], drift: Drift) -> None:

@@ -23,6 +23,7 @@ from vpnkeys.ops.vitals import Monitor, connection_facts, host_facts
 from vpnkeys.service.change.at_doors import with_doors
 from vpnkeys.service.change.changer import KeyChanger
 from vpnkeys.service.change.late_calls import LateCalls
+from vpnkeys.service.change.port_watch import PortWatch
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.health.checks import HostFacts
 from vpnkeys.service.health.health import Health
@@ -53,6 +54,7 @@ from vpnkeys.worker import Worker, Workers
 from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.connections import ConnectionWatch
 from vpnkeys.xray.host.guard import Guard
+from vpnkeys.xray.host.listening import XrayListening
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.binary import XrayBinary
 from vpnkeys.xray.process.child import XrayProcess
@@ -178,6 +180,7 @@ def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
     node_watch = NodeWatch(board, server.keys.clock, lease(board, "nodes"))
     server.health.silent_nodes = node_watch.silent
     every_s = server.settings.traffic_interval_s
+    ports = PortWatch(server.reconciler, XrayListening(server.connections.pid).look)
     sampler = (Sampler(server.traffic, every_s).worker,) if every_s > 0 else ()
     server.workers.add(
         server.reconciler.worker,
@@ -185,6 +188,7 @@ def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
         server.node.targets.worker,
         server.hang_watch.worker,
         config_watch,
+        ports.worker,
         *sampler,
         server.connections.worker,
         server.enforcer.worker,

@@ -6,6 +6,7 @@ Inbounds change by a plan alone: changes of keys and repairs apply it, the statu
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from vpnkeys.domain.inbound import (
     AnyInbound,
@@ -62,6 +63,13 @@ class Observed:
 
     file: FileView
     running: RunningView | None
+
+
+class Listening(NamedTuple):
+    """The ports on which the running Xray listens, and those on which another program takes connections from it."""
+
+    own: frozenset[int]
+    shared: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ class ConfigWatch:
     def _examine(self, mark: Mark | None) -> ConfigFacts:
         file = self.node.file
         if mark is None:
-            return ConfigFacts()  # the repair writes it
+            self.reconciler.worker.wake()  # writes it again
+            return ConfigFacts()
         if file.was_written_by_us(mark):
             return ConfigFacts(is_unfit=bool(file.refusal))
         found = None if file.path.is_dir() else parse_config(file.path.read_bytes())

@@ -151,17 +151,17 @@ class Reporter:
     def port_issues(self) -> tuple[str, ...]:
         """Return what is wrong with ports, a sentence each, found by looking at the host's sockets."""
         keys, observed = view(self.reconciler)
-        running = observed.running.inbounds if observed.running else {}
+        taken, running = self.reconciler.taken, observed.running.inbounds if observed.running else {}
         issues = [*_reserved_issues(observed.file.reserved), *_file_issues(keys, observed, self.pool)]
         issues += [
             f"port {door.port} of {door.tag} is taken by another program"
             for door in self.reconciler.site.doors
-            if door.port in self.reconciler.taken.ports
+            if door.port in taken.ports | taken.beside
         ]
         for key in keys:
             if key.port not in self.pool:
                 issues.append(f"port {key.port} of key {key.id} is outside the range {self.pool}")
-            if key.port in self.reconciler.taken.shared:
+            if key.port in taken.shared:
                 issues.append(f"port {key.port} of key {key.id} belongs to another vpnkeys server on this host as well")
             if key.status is not Status.ACTIVE:
                 continue
@@ -171,6 +171,10 @@ class Reporter:
                 issues.append(f"port {key.port} of key {key.id} is not listening")
             elif observed.running is not None and key.tag not in running:
                 issues.append(f"port {key.port} of key {key.id} is taken by another program")
+            elif key.port in taken.beside:
+                issues.append(
+                    f"port {key.port} of key {key.id} is shared: another program gets a part of its connections"
+                )
         return tuple(issues)
 
 

@@ -15,12 +15,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class TakenPorts:
-    """The ports of keys on which another program listened at the last comparison, and those of another server."""
+    """The ports of keys on which another program listened at the last comparison, and those of another server.
+
+    On those `beside` Xray listens too, and the other program gets a part of the connections (SO_REUSEPORT).
+    """
 
     host: Host
     stops: PendingStops
     ports: frozenset[int] = field(default=frozenset(), init=False)
     shared: frozenset[int] = field(default=frozenset(), init=False)
+    beside: frozenset[int] = field(default=frozenset(), init=False)
+
+    @property
+    def all(self) -> frozenset[int]:
+        """Return all ports that are not Xray's alone."""
+        return self.ports | self.shared | self.beside
 
     def hold(self) -> None:
         """Claim the ports of all keys among the servers of this host, and note those that another server has too.
@@ -43,6 +52,7 @@ class TakenPorts:
         self.host.release_ports(left)
         self.ports -= left
         self.shared -= left
+        self.beside -= left
 
     def leave_out(self, todo: Plan, observed: Observed) -> Plan:
         """Return the plan without inbounds that cannot listen now, and note their ports.
@@ -71,6 +81,17 @@ class TakenPorts:
             add=tuple(one for one in todo.add if one.port not in self.ports or not is_door(one.tag)),
             cut_users=tuple(one for one in todo.cut_users if one[0] not in self.ports),
         )
+
+    def note_beside(self, ports: frozenset[int]) -> None:
+        """Note on which ports another program listens beside Xray, with a line in the log for each new one."""
+        for port in sorted(ports - self.beside):
+            _log.error(
+                "another program listens on port %d beside Xray and gets a part of its customers' connections: stop "
+                "that program (`ss -ltnp sport = :%d` names it), or move the key (vpnkeys keys set ID --port 0)",
+                port,
+                port,
+            )
+        self.beside = ports
 
     def have_started(self, inbounds: Iterable[Inbound]) -> None:
         """Note that Xray listens for these inbounds now."""

@@ -140,7 +140,7 @@ class Health:
         yield from self._in_database()
 
     def _in_database(self) -> Iterator[tuple[Code, str]]:
-        taken = self.reconciler.taken.ports | self.reconciler.taken.shared
+        taken = self.reconciler.taken.all
         if closed := taken & {door.port for door in self.reconciler.site.doors}:
             yield Code.DOOR_CLOSED, f"port {', '.join(map(str, sorted(closed)))}"
             taken -= closed

@@ -49,10 +49,11 @@ _MARK_AND_MASK = struct.Struct("=II")
 
 # All states but LISTEN (10), TIME_WAIT (6) and CLOSE (7): those have no peer to cut off.
 _OPEN_STATES = 0xFFF & ~(1 << 10 | 1 << 6 | 1 << 7)
+_LISTENING = 1 << 10
 
 
 class OpenSocket(NamedTuple):
-    """One open TCP socket as the kernel shows it.
+    """One TCP socket, open or listening, as the kernel shows it.
 
     `identity` is its inet_diag_sockid, which no other socket ever has. `sent` and `received` are bytes that the peer
     acknowledged, and that came from it; `quiet_s` is for how long no data came.
@@ -76,6 +77,11 @@ class OpenSocket(NamedTuple):
         return source_of(str(_peer_of(self.family, self.identity)))
 
 
+def listening() -> list[OpenSocket]:
+    """Return all sockets that listen. Raises OSError when the kernel does not support it."""
+    return _all_open(b"", states=_LISTENING)
+
+
 def clients_of(first: int, last: int) -> list[OpenSocket]:
     """Return all open sockets with a local port in this range. Raises OSError when the kernel does not support it."""
     at_least = _OP.pack(_OP_PORT_AT_LEAST, 8, 20) + _OP.pack(0, 0, first)
@@ -92,9 +98,9 @@ def unmarked_to(port: int, mark: int) -> list[OpenSocket]:
     return _all_open(has_mark + _OP.pack(_OP_JUMP, 4, 8), destination_port=port)
 
 
-def _all_open(only: bytes, *, destination_port: int = 0) -> list[OpenSocket]:
+def _all_open(only: bytes, *, destination_port: int = 0, states: int = _OPEN_STATES) -> list[OpenSocket]:
     with _netlink() as netlink:
-        opened = _open_sockets(netlink, destination_port=destination_port, only=only)
+        opened = _open_sockets(netlink, destination_port=destination_port, only=only, states=states)
         return [OpenSocket(one.identity, one.family, one.inode, *_bytes_and_quiet(one.info)) for one in opened]
 
 
@@ -195,12 +201,17 @@ class _Seen(NamedTuple):
 
 
 def _open_sockets(
-    netlink: socket.socket, *, source_port: int = 0, destination_port: int = 0, only: bytes = b""
+    netlink: socket.socket,
+    *,
+    source_port: int = 0,
+    destination_port: int = 0,
+    only: bytes = b"",
+    states: int = _OPEN_STATES,
 ) -> Iterator[_Seen]:
-    """Yield each open socket with these ports (0: any) that passes the filter `only`, of IPv4 and of IPv6."""
+    """Yield each socket in these states, with these ports (0: any), that passes the filter `only`, of IPv4 and IPv6."""
     # The older question of the two, as it is for both families: the newer one walks the kernel's table for each.
     ports = _ID_OF_PORTS.pack(source_port, destination_port)
-    request = _QUESTION.pack(0, 0, 0, _WITH_TCP_INFO) + ports + _STATES.pack(_OPEN_STATES)
+    request = _QUESTION.pack(0, 0, 0, _WITH_TCP_INFO) + ports + _STATES.pack(states)
     if only:
         request += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(only), _FILTER_ATTRIBUTE) + only
     _send(netlink, _TCPDIAG_GETSOCK, _NLM_F_REQUEST | _NLM_F_DUMP, request)
