@@ -114,6 +114,16 @@ def test_what_is_none_is_refused_by_name(service: Service, wrong: dict[str, Any]
     assert list_keys(service) == []
 
 
+def test_an_id_of_another_key_is_no_uuid(service: Service) -> None:
+    """Each key is found by both: by such a UUID, another customer's key would be read and deleted."""
+    first = make_key(service, "first")
+    refused = service.client.post("/api/keys", json={"name": "second", "uuid": first["id"].upper()})
+    assert (refused.status_code, refused.json()["code"]) == (400, "already_taken")
+    drafts = {"keys": [{"name": "one"}, {"name": "two", "uuid": first["id"]}]}
+    assert service.client.post("/api/keys/bulk", json=drafts).json()["code"] == "already_taken"
+    assert [key["name"] for key in list_keys(service)] == ["first"]
+
+
 def test_a_port_of_another_program_is_refused(service: Service) -> None:
     """Though no key has it."""
     with socket.create_server(("127.0.0.1", service.ports[3])):

@@ -11,7 +11,7 @@ from tests.strategies import key_lists
 from tests.unit.test_link import KEY
 
 from vpnkeys.domain.change import KeyChanges
-from vpnkeys.domain.errors import KeyNotFound
+from vpnkeys.domain.errors import KeyAmbiguous, KeyNotFound
 from vpnkeys.domain.key import ACCOUNT, ID, PORT, SHORT_ID, UUID, Key, Keys, find
 from vpnkeys.domain.nodes import NodeRef
 
@@ -51,6 +51,16 @@ def test_some_are_picked_by_their_ids(keys: list[Key], data: Any) -> None:  # no
         assert find(keys, key.id.upper()) == find(keys, key.uuid) == key
     with pytest.raises(KeyNotFound):
         find(keys, "nobody")
+
+
+def test_what_names_two_keys_is_refused() -> None:
+    """Neither is taken for the other: a request to delete one must not delete another customer's key."""
+    other = replace(KEY, id="other", uuid=KEY.id, port=KEY.port + 1)
+    for name in (KEY.id, KEY.id.upper()):
+        with pytest.raises(KeyAmbiguous):
+            find([KEY, other], name)
+    assert find([KEY, other], KEY.uuid) is KEY
+    assert find([KEY, other], "other") is other
 
 
 def test_a_change_of_nothing_is_the_same_keys() -> None:

@@ -119,6 +119,19 @@ def test_what_another_key_here_has_is_a_clash(shared: str) -> None:
     assert codes(plan) == [f"{shared}_taken"]
 
 
+@pytest.mark.parametrize("is_fresh", [True, False])
+def test_what_would_name_two_keys_is_a_clash(is_fresh: bool) -> None:
+    """A key is found by its id and by its UUID: what is the one of a key is not the other of another."""
+    installation = read(old_server(ONE, TWO))
+    first, second = installation.keys
+    named = replace(first, id=second.uuid)
+    both = replace(installation, keys=(named, second))
+    assert codes(plan_import(both, (), POOL, installation.key_pair)) == ["duplicate_id"]
+    coming, here = (named, second) if is_fresh else (second, named)
+    plan = plan_import(replace(installation, keys=(coming,)), [here], POOL, installation.key_pair)
+    assert codes(plan) == ["id_taken" if is_fresh else "uuid_taken"]
+
+
 def test_keys_made_with_another_pair_are_a_clash() -> None:
     """One server has one pair: taking over the old one would end all links that were made here."""
     installation = read(old_server(ONE))

@@ -55,6 +55,15 @@ def test_a_key_is_what_its_customer_was() -> None:
     assert (key.is_active, key.flow, key.sni) == (False, "xtls-rprx-vision", NAMES[1])
 
 
+def test_a_stop_hides_no_key_that_has_its_uuid() -> None:
+    """Who deletes a key by its UUID does not mean the one that was deleted before, whose client never asked again."""
+    old, new = planned(customer("old")).keys[0], planned(customer("new")).keys[0]
+    gone = Stop(old.id, new.uuid, old.port, NOON, is_confirmed=True)
+    assert seen(new, stops=(gone,)).id_to_stop(new.uuid) == new.id
+    assert seen(stops=(gone,)).id_to_stop(new.uuid) == old.id
+    assert old.id in seen(stops=(gone,)).taken_names
+
+
 def test_short_ids_go_round_once() -> None:
     """As far as there are some; a key here may have one, written with its zeros."""
     names = [customer(name) for name in "abc"]

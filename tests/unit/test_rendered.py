@@ -13,7 +13,7 @@ from tests.fakes import FakeClock
 from vpnkeys.api.convert.keys import key_answer
 from vpnkeys.api.listing import parse_query
 from vpnkeys.api.rendered import RenderedKeys, json_of
-from vpnkeys.domain.errors import KeyNotFound, StoreUnavailable
+from vpnkeys.domain.errors import KeyAmbiguous, KeyNotFound, StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.key import Keys as AllKeys
 from vpnkeys.domain.limits import Limits, Window
@@ -61,6 +61,16 @@ def test_each_answer_is_rendered_once() -> None:
     assert keys.kept.page(parse_query(first.name, None, None, None)) == (b"[%s]" % keys.json(first), "")
     assert keys.reads == 2  # each key once
     assert keys.kept.one(first.id) is keys.kept.one(first.uuid)
+
+
+def test_what_names_two_keys_is_refused_whatever_was_asked_before() -> None:
+    """The answer for the one by its own id is none for the other, whose id is the UUID of the one."""
+    keys = Keys()
+    first, second = keys.now
+    keys.now = (first, replace(second, uuid=first.id))
+    assert keys.kept.one(second.id) == keys.json(keys.now[1])
+    with pytest.raises(KeyAmbiguous):
+        keys.kept.one(first.id)
 
 
 def test_a_window_that_begins_is_in_the_next_answer() -> None:

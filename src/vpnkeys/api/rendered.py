@@ -9,7 +9,7 @@ from datetime import datetime
 
 from vpnkeys.api.convert.keys import key_answer
 from vpnkeys.api.listing import Query, page_of
-from vpnkeys.domain.key import Key, Keys, find
+from vpnkeys.domain.key import ID, UUID, Key, Keys, find
 from vpnkeys.domain.limits import WindowUsage
 from vpnkeys.service.limits.usage import UsageBoard
 
@@ -63,7 +63,9 @@ class RenderedKeys:
             key = find(keys, id_or_uuid)
             known = key, _completed(self._json_of(key, keys), self._usage.of(key))
             # By both names, and no other spelling: a caller can send a UUID in many.
-            whole[1][key.id] = whole[1][key.uuid] = known
+            for name, of_others in ((key.id, UUID), (key.uuid, ID)):
+                if keys.by(of_others).get(name.lower(), key) is key:
+                    whole[1][name] = known
         return known[1]
 
     def page(self, query: Query) -> tuple[bytes, str]:

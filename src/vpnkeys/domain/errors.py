@@ -85,6 +85,12 @@ class AlreadyTaken(Rejected):
     code = "already_taken"
 
 
+class KeyAmbiguous(Rejected):
+    """What was asked for is the id of one key and the UUID of another."""
+
+    code = "key_ambiguous"
+
+
 class KeyElsewhere(Rejected):
     """What was asked for is done on the built-in node only, and the key or the node is another."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, Self, TypeVar
 
-from vpnkeys.domain.errors import KeyNotFound
+from vpnkeys.domain.errors import KeyAmbiguous, KeyNotFound
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status
 from vpnkeys.domain.nodes import LOCAL, NodeRef
 from vpnkeys.domain.reality import Fingerprint, pad_short_id
@@ -23,12 +23,12 @@ class Key:
     """A key as the database holds it.
 
     `uuid` is the VLESS id. `first_uuid` is the one that the key was made with; empty unless it has another by now.
-    `created_at` is UTC without an offset. `short_id` is hex:
-    16 digits for keys made here, fewer for some imported ones. `flow` is empty only for imported keys whose links never
-    had Vision. `port_assigned_at` is None while the key still has its first port. `is_active` is the operator's switch;
-    `limit_status` is the result of the last check of the key's limits. `fingerprint` is None where the key follows the
-    server's setting. `node` is where it lives: `port` is unique there, and all else that tells keys apart everywhere.
-    `number` is its place in the order in which keys were made, whatever the clock said; the store gives it.
+    `created_at` is UTC without an offset. `short_id` is hex: 16 digits for keys made here, fewer for some imported
+    ones. `flow` is empty only where imported links lack Vision. `port_assigned_at` is None while the key still has its
+    first port. `is_active` is the operator's switch; `limit_status` is the result of the last check of the key's
+    limits. `fingerprint` is None where the key follows the server's setting. `node` is where it lives: `port` is unique
+    there, and all else that tells keys apart everywhere. `number` is its place in the order in which keys were made,
+    whatever the clock said; the store gives it.
     """
 
     id: str
@@ -281,20 +281,20 @@ def windows_of(keys: Iterable[Key], now: datetime) -> dict[str, datetime | None]
     return {account: starts[window] for account, window in windows.items()}
 
 
+_NONE: Final = "There is no key with this id or UUID; GET /api/keys lists those that are."
+_AMBIGUOUS: Final = "This is the id of one key and the UUID of another; give that one a new UUID, by its own id."
+
+
 def find(keys: Iterable[Key], id_or_uuid: str) -> Key:
-    """Return the key with this id or UUID. Raises KeyNotFound."""
+    """Return the key with this id or UUID. Raises KeyNotFound, or KeyAmbiguous where two keys match."""
     keys = Keys.of(keys)
     spellings, known = spelled(id_or_uuid), (keys.by(ID), keys.by(UUID))
-    found = [index[one] for index in known for one in spellings if one in index]
-    if found:
-        return min(found, key=_AGE)
-    msg = "There is no key with this id or UUID; GET /api/keys lists those that are."
-    raise KeyNotFound(msg)
+    found: dict[str, Key] = {key.id: key for index in known for one in spellings if (key := index.get(one)) is not None}
+    if len(found) == 1:
+        return found.popitem()[1]
+    raise (KeyAmbiguous(_AMBIGUOUS) if found else KeyNotFound(_NONE))
 
 
 def spelled(id_or_uuid: str) -> frozenset[str]:
-    """Return how an id may be stored: as it was sent, and in lower case, as all are that were made here.
-
-    UUIDs are the same in any case (RFC 9562, 4). Ids that were imported may have capitals of their own.
-    """
+    """Return how an id may be stored: as it was sent (imported ones have any case), and in lower case as UUIDs are."""
     return frozenset((id_or_uuid, id_or_uuid.lower()))

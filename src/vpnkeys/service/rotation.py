@@ -54,7 +54,7 @@ def _rotate(there: KeyService, was: Key, renewal: Renewal, repeat: Repeat | None
             raise KeysChangedMeanwhile(msg)
         key = replace(key, sni=name)
         if renewal.uuid:
-            key = replace(key, uuid=seen.new_uuid(), first_uuid=key.account)
+            key = replace(key, uuid=seen.new_uuid(seen.taken_names), first_uuid=key.account)
         if renewal.short_id:
             key = replace(key, short_id=new_short_id(seen.chance, seen.taken_short_ids))
         return KeyChanges(update=(key,))

@@ -1,12 +1,13 @@
 """What a decision about keys may read."""
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
 from vpnkeys.domain.change.changes import ANSWERS_KEPT_FOR, Intent, Stop
+from vpnkeys.domain.errors import KeyNotFound
 from vpnkeys.domain.key import ACCOUNT, ID, PORT, SHORT_ID, UUID, Key, Keys, Taken, find, spelled, windows_of
 from vpnkeys.domain.limits import judge
 from vpnkeys.domain.nodes import LOCAL, NodeRef
@@ -62,27 +63,36 @@ class Snapshot:
         return Taken(known, {pad_short_id(one.short_id) for one in self.intents})
 
     @property
-    def taken_uuids(self) -> Taken:
-        """The UUIDs that no new key may have: of keys, of intents, and of stops that are not confirmed."""
-        known = tuple(keys.by(what) for keys in (Keys.of(self.keys), self.everywhere) for what in (UUID, ACCOUNT))
-        pending = {stop.uuid for stop in self.stops if not stop.is_confirmed}
-        return Taken(known, {intent.uuid for intent in self.intents} | pending)
+    def taken_names(self) -> Taken:
+        """What no new key may have for its id or UUID, as a key is found by either.
 
-    def new_uuid(self) -> str:
-        """Return a random UUID (version 4)."""
-        return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
+        The ids and UUIDs of keys and intents, the ids of stops, and the UUIDs of stops that are not confirmed.
+        """
+        known = tuple(keys.by(what) for keys in (Keys.of(self.keys), self.everywhere) for what in (ID, UUID, ACCOUNT))
+        pending = {stop.uuid for stop in self.stops if not stop.is_confirmed}
+        stopped = {stop.key_id for stop in self.stops}
+        return Taken(known, {name for one in self.intents for name in (one.key_id, one.uuid)} | pending | stopped)
+
+    def new_uuid(self, taken: Container[str]) -> str:
+        """Return a random UUID (version 4) that is not taken."""
+        while (new := str(uuid.UUID(int=self.chance.getrandbits(128), version=4))) in taken:
+            pass
+        return new
 
     def find(self, id_or_uuid: str) -> Key:
-        """Return the key with this id or UUID. Raises KeyNotFound."""
+        """Return the key with this id or UUID. Raises what `find` of `domain.key` does."""
         return find(self.keys, id_or_uuid)
 
     def id_to_stop(self, id_or_uuid: str) -> str:
-        """Return the id of a key that exists, or whose deletion was not answered yet. Raises KeyNotFound."""
-        spellings = spelled(id_or_uuid)
-        for stop in self.stops:
-            if spellings & {stop.key_id, stop.uuid}:
-                return stop.key_id
-        return self.find(id_or_uuid).id
+        """Return the id of a key that exists, or whose deletion was not answered yet. Raises as `find` does."""
+        try:
+            return self.find(id_or_uuid).id
+        except KeyNotFound:
+            spellings = spelled(id_or_uuid)
+            for stop in self.stops:
+                if spellings & {stop.key_id, stop.uuid}:
+                    return stop.key_id
+            raise
 
     def under_limits(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         """Return the keys with the status that their limits give them now, and terms that begin now, or as they are."""

@@ -45,16 +45,16 @@ class _Maker:
 
     seen: Snapshot
     supply: Supply
-    _uuids: Taken = field(init=False)
+    _names: Taken = field(init=False)
     _short_ids: Taken = field(init=False)
 
     def __post_init__(self) -> None:
-        self._uuids, self._short_ids = self.seen.taken_uuids, self.seen.taken_short_ids
+        self._names, self._short_ids = self.seen.taken_names, self.seen.taken_short_ids
 
     def reserve(self, chosen: Choices) -> None:
         """Take what was chosen. Raises what `made` raises."""
         if chosen.uuid is not None:
-            _take(self._uuids, chosen.uuid, f"uuid {chosen.uuid}")
+            _take(self._names, chosen.uuid, f"uuid {chosen.uuid}")
         if chosen.short_id is not None:
             _take(self._short_ids, pad_short_id(chosen.short_id), f"short_id {chosen.short_id}")
         if chosen.sni is not None:
@@ -64,9 +64,9 @@ class _Maker:
         """Return the key of a draft whose choices are reserved."""
         seen, chosen = self.seen, draft.choices
         return Key(
-            id=seen.new_uuid(),
+            id=self._free_uuid(),
             name=draft.name,
-            uuid=chosen.uuid or seen.new_uuid(),
+            uuid=chosen.uuid or self._free_uuid(),
             # A microsecond apart, so that keys of one request are listed in the order in which they were asked for.
             created_at=seen.now + timedelta(microseconds=number),
             is_active=draft.is_active,
@@ -79,6 +79,10 @@ class _Maker:
             fingerprint=draft.fingerprint,
             node=seen.node,
         )
+
+    def _free_uuid(self) -> str:
+        self._names.others.add(new := self.seen.new_uuid(self._names))
+        return new
 
     def _free_short_id(self) -> str:
         self._short_ids.others.add(short_id := new_short_id(self.seen.chance, self._short_ids))

@@ -76,6 +76,7 @@ def plan_import(
         *_doubles(legacy.keys),
         *_outside(fresh, pool),
         *(clash for key in fresh for clash in _against(key, existing_keys)),
+        *_names_taken(fresh, existing_keys),
         *_other_pair(legacy.key_pair, existing_keys, existing_pair),
     )
     if clashes:
@@ -122,6 +123,22 @@ def _doubles(keys: Sequence[Key]) -> Iterator[Clash]:
                 advice = _DOUBLE_ADVICE.get(name, "keep one of them and delete the other on the old server")
                 yield Clash(f"duplicate_{name}", f"{name} {value} belongs to {who}: {advice}, then import again.")
 
+    for key, other in _cross_named(keys, keys):
+        yield Clash(
+            "duplicate_id",
+            f"id {key.id} of {describe(key)} is the uuid of {describe(other)}: give one of them another on the old "
+            "server, then import again.",
+        )
+
+
+def _cross_named(keys: Iterable[Key], others: Iterable[Key]) -> Iterator[tuple[Key, Key]]:
+    """Yield a key and another whose UUID, of now or of the beginning, is its id: a key is found by either."""
+    owners = {uuid: other for other in others for uuid in (other.account, other.uuid)}
+    for key in keys:
+        other = owners.get(key.id.lower())
+        if other is not None and other.id != key.id:
+            yield key, other
+
 
 _DOUBLE_ADVICE = {
     "port": "give one of them another port on the old server and its customer the new link",
@@ -159,6 +176,18 @@ def _against(key: Key, existing_keys: Iterable[Key]) -> Iterator[Clash]:
                     f"{describe(key)} has {name} {getattr(key, name)}, which {describe(other)} has here already: "
                     "delete that one here, or change the old one on the old server.",
                 )
+
+
+def _names_taken(keys: Sequence[Key], existing_keys: Sequence[Key]) -> Iterator[Clash]:
+    """Yield a clash for each id to import that is a UUID here, and for each UUID that is an id here."""
+    ways = ((_cross_named(keys, existing_keys), "id"), (((b, a) for a, b in _cross_named(existing_keys, keys)), "uuid"))
+    for pairs, name in ways:
+        for key, other in pairs:
+            yield Clash(
+                f"{name}_taken",
+                f"the {name} of {describe(key)} names {describe(other)} here already: delete that one here, or change "
+                "the old one on the old server.",
+            )
 
 
 def _differences(key: Key, other: Key) -> tuple[str, ...]:
