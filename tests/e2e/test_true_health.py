@@ -61,8 +61,8 @@ def test_a_fault_is_named_within_fifteen_seconds(service: Service, target: Reali
     service.child.wait_for(lambda: _codes(service) == set(), "no problem any more")
 
 
-def test_a_removed_key_pair_is_named_and_written_again(service: Service, byte_server: ByteServer) -> None:
-    """With reality.json away customers stay in; `fix-reality-keys` writes it as it was, and the next start reads it."""
+def test_a_lost_key_pair_is_named_and_written_again(service: Service, byte_server: ByteServer) -> None:
+    """With reality.json away or damaged customers stay in; `fix-reality-keys` writes it as it was."""
     reality = service.data_dir / "reality.json"
     before = json.loads(reality.read_bytes())
     with XrayClient(link_of(service, make_key(service))) as client:
@@ -76,6 +76,11 @@ def test_a_removed_key_pair_is_named_and_written_again(service: Service, byte_se
         assert reality.stat().st_mode & 0o777 == 0o600
         service.child.wait_for(lambda: carries(client.socks, byte_server, timeout=1.0), "the same link to work")
         service.child.wait_for(lambda: _codes(service) == set(), "no problem any more")
+        reality.write_text("{")
+        service.client.post("/api/system/fix-reality-keys").raise_for_status()
+        assert json.loads(reality.read_bytes()) == before
+        assert reality.with_name("reality.json.broken").read_text() == "{"
+        service.child.wait_for(lambda: carries(client.socks, byte_server, timeout=1.0), "the same link to work again")
         service.stop()
         service.start()
         service.child.wait_for(

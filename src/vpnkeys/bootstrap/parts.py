@@ -1,12 +1,13 @@
 """Constructs what a server has with a node and without one."""
 
+import logging
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from vpnkeys.clock import SystemClock
-from vpnkeys.domain.errors import ConfigUnwritable, KeyPairDamaged
+from vpnkeys.domain.errors import ConfigUnwritable
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.operator import Operator
 from vpnkeys.domain.reality import KeyPair
@@ -24,7 +25,9 @@ from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.store.files.secrets import REALITY_FILE, load_key_pair, save_key_pair
 from vpnkeys.store.sql.opening import listener_of
 from vpnkeys.worker import Worker
+from vpnkeys.xray.config.aside import Aside, move_aside
 
+_log = logging.getLogger(__name__)
 _SOCKET_PATH_MAX_BYTES = 100  # 108 in unix(7), less Xray's `.lock` behind it
 
 
@@ -62,20 +65,30 @@ def identity_of(settings: Settings, pair: KeyPair) -> ServerIdentity:
 def reload_key_pair(data_dir: Path, reconciler: Reconciler) -> None:
     """Use the key pair that is stored now, which may have been restored or replaced since the start.
 
-    Where none is stored any more, the one in use is stored again: with another one no link would work. Raises
-    KeyPairDamaged, ConfigUnwritable.
+    Where none is stored any more, the one in use is stored again: with another one no link would work. What is damaged
+    is kept aside. Raises ConfigUnwritable.
     """
     site = reconciler.site
+    in_use = KeyPair(site.private_key, site.public_key)
     try:
-        if not (data_dir / REALITY_FILE).exists():
-            save_key_pair(data_dir, KeyPair(site.private_key, site.public_key))
-        pair = load_key_pair(data_dir)
+        pair = _stored(data_dir) or save_key_pair(data_dir, in_use)
     except OSError as error:
         msg = f"{REALITY_FILE} cannot be read or written in the data directory: {error.strerror}; nothing was changed."
         raise ConfigUnwritable(msg) from error
-    except ValueError as error:
-        raise KeyPairDamaged(str(error)) from error
     reconciler.site = replace(site, private_key=pair.private_key, public_key=pair.public_key)
+
+
+def _stored(data_dir: Path) -> KeyPair | None:
+    """Return the stored key pair; None without one, or after a damaged one was kept aside. Raises OSError."""
+    path = data_dir / REALITY_FILE
+    if not path.exists():
+        return None
+    try:
+        return load_key_pair(data_dir)
+    except ValueError:
+        aside = move_aside(path, Aside.BROKEN)
+        _log.warning("%s was damaged; it is kept as %s, and the key pair in use is written", path.name, aside.name)
+        return None
 
 
 def node_workers(settings: Settings, board: Board, limits: FarLimits, watch: NodeWatch) -> tuple[Worker, ...]:

@@ -27,7 +27,7 @@ def load_key_pair(data_dir: Path) -> KeyPair:
         stored = KeyPair(**json.loads(path.read_text(encoding="utf-8")))
         pair = KeyPair.of_private(stored.private_key)
     except (AttributeError, TypeError, ValueError) as error:
-        msg = f"{path} is damaged; restore it from a backup, or remove it: then every customer needs a new link"
+        msg = f"{path} is damaged; restore it from a backup: without this pair every customer needs a new link"
         raise ValueError(msg) from error
     return pair if pair == stored else save_key_pair(data_dir, pair)
 
