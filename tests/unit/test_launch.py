@@ -143,7 +143,13 @@ def test_a_frame_is_what_is_not_of_keys() -> None:
 def test_quick_exits_in_a_row_are_counted(age_s: float | None, before: int, expected: int) -> None:
     """Up to ten seconds is young; one that grew up, a clock that went back, and no note at all begin anew."""
     last = None if age_s is None else Start("a-1-1", "", before, 1000.0 - age_s)
-    assert quick_exits_before(last, 1000.0) == expected
+    assert quick_exits_before(last, 1000.0, "base") == expected
+
+
+def test_quick_exits_of_another_configuration_do_not_count() -> None:
+    """What the operator has corrected is tried at the next start."""
+    last = Start("a-1-1", "before", 4, 999.0)
+    assert [quick_exits_before(last, 1000.0, base) for base in ("before", "after")] == [5, 0]
 
 
 def test_after_a_young_death_it_starts_with_what_can_listen(launching: Launching) -> None:

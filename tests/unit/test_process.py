@@ -154,6 +154,20 @@ def test_a_restart_does_not_wait_for_the_next_try(supervised: Supervised) -> Non
     supervised.process.restart()
     supervised.wait_for(lambda: len(supervised.pids) == 5)
     assert supervised.ups[-1] - asked_at < 0.7 * slowness()
+    assert supervised.asked[4] == 0, "who asks has put right what was wrong"
+
+
+def test_a_restart_of_a_young_one_tries_all_again(supervised: Supervised) -> None:
+    """The cure that `config_left_out` names works at once, not only once Xray is ten seconds old."""
+    supervised.config_text = DIE
+    supervised.process.start()
+    supervised.wait_for(lambda: len(supervised.asked) == 4)
+    supervised.config_text = STAY
+    supervised.wait_started()
+    count = len(supervised.asked)
+    supervised.process.restart()
+    supervised.wait_for(lambda: len(supervised.asked) == count + 1)
+    assert supervised.asked[-1] == 0
 
 
 def test_stop_ends_it_for_good(supervised: Supervised) -> None:

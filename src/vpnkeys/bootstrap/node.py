@@ -119,7 +119,8 @@ def xray_command(settings: Settings, xray: XrayBinary, file: ConfigFile, reconci
         return None
 
     def choose(quick_exits: int) -> ChosenFile:
-        chosen = start.choose(quick_exits)
+        is_other = quick_exits and file.base_now() not in ("", file.started_base)  # not the one that they happened with
+        chosen = start.choose(0 if is_other else quick_exits)
         file.started_base = chosen.base
         return chosen
 

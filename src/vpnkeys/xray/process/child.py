@@ -157,7 +157,9 @@ class XrayProcess:
     def _run_until_exit(self) -> float:
         """Run one Xray to its end; return 0.0, for the next at once. Raises OSError, XrayExited (quick exit)."""
         self._starts += 1
-        self._restart_requested.clear()
+        if self._restart_requested.is_set():
+            self._restart_requested.clear()
+            self._quick_exits = 0  # who asks for a restart has put right what was wrong
         began = time.monotonic()
         quick_exits, self._quick_exits = (
             self._quick_exits,
@@ -167,8 +169,6 @@ class XrayProcess:
         age_s = time.monotonic() - began
         if age_s >= STABLE_AFTER_S:
             self._quick_exits = 0
-        elif self._restart_requested.is_set() or self.worker.is_stopping:
-            self._quick_exits = quick_exits
         if self._restart_requested.is_set() or self.worker.is_stopping:
             return 0.0
         last_line = self._last_lines[-1] if self._last_lines else "none"

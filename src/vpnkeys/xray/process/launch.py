@@ -15,6 +15,7 @@ import orjson
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.files import write_atomically
 from vpnkeys.rundir import API_SOCKET, ensure_run_dir, is_listening
+from vpnkeys.xray.config.file import base_digest
 from vpnkeys.xray.config.pieces import JsonObject
 from vpnkeys.xray.config.reading import read_document
 from vpnkeys.xray.config.start import StartFile
@@ -130,7 +131,7 @@ class Launcher:
     def _note(self, document: JsonObject) -> Path:
         run = self.sockets[0].parent
         now_s = time.time()
-        quick_exits = quick_exits_before(last_start(run), now_s)
+        quick_exits = quick_exits_before(last_start(run), now_s, base_digest(document))
         # execve(2) keeps the process id and its start time, so this is the epoch of Xray as well.
         file = self.file.choose(quick_exits, document)
         start = Start(epoch_of(os.getpid()), file.base, quick_exits, now_s, file.is_bare)
@@ -139,12 +140,12 @@ class Launcher:
         return file.path
 
 
-def quick_exits_before(last: Start | None, now_s: float) -> int:
-    """Return the number of quick exits in a row before a start at this time."""
+def quick_exits_before(last: Start | None, now_s: float, base: str) -> int:
+    """Return the number of quick exits in a row before a start at this time, with the same sections around the keys."""
     # A restart on request removes the record, and so does not count. A negative age is a clock that was set back.
     if last is None or not 0 <= now_s - last.at_s < STABLE_AFTER_S:
         return 0
-    return last.quick_exits + 1
+    return last.quick_exits + 1 if last.base in ("", base) else 0
 
 
 def marks(document: JsonObject, mark: int) -> bool:
