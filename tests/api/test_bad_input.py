@@ -277,6 +277,25 @@ def exchange(service: Service, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"FOO /api/keys HTTP/1.1\r\nHost: x\r\n\r\n", 405, b"method_not_allowed"),
+        (b"get /api/keys HTTP/1.1\r\nHost: x\r\n\r\n", 405, b"method_not_allowed"),
+        (b"GET /api/keys HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 70_000 + b"\r\n\r\n", 400, b"head_too_large"),
+    ],
+    ids=["method", "case", "header"],
+)
+def test_what_the_parser_refuses_has_a_status_of_the_list(
+    service: Service, head: bytes, status: int, code: bytes
+) -> None:
+    """Clients know the statuses of the API's page, and no others."""
+    answer = exchange(service, head)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert code in answer
+    assert (b"allow: " in answer.lower()) == (status == 405)
+
+
+@pytest.mark.parametrize(
     "request_",
     [
         b"\x00\x01\x02\r\n\r\n",

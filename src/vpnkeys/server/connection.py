@@ -1,5 +1,6 @@
 """Limits on one HTTP connection: time for each stage, size of a request's head, and requests sent ahead."""
 
+import re
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,8 @@ MAX_HEADERS = 100
 _MOST_PIPELINED = 16
 _VERSIONS = frozenset({"1.0", "1.1"})
 _CLOSE = {"Connection": "close"}
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST")
+_REQUEST_LINE = re.compile(rb"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/1\.[01]\r?\n")  # RFC 9112, 3
 _OF_AGENTS = b"/agent/"
 AGENT_IDLE_S = 20
 """How long an agent's connection stays open without a request: it reports every ten seconds, and a handshake for each
@@ -65,6 +68,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._unread_bytes = 0
         self._refusal: Response | None = None
+        self._last = b""
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's own
         """Wait for the first request."""
@@ -84,6 +88,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._body_awaited:
             self._head_begun = True
         self._unread_bytes += len(data)
+        self._last = data
         super().data_received(data)
         if self._unread_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_head_too_large())
@@ -148,8 +153,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._report_stage()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer 400 or 431 to bytes that cannot be parsed; uvicorn calls this on the parser's exception."""
-        self._refuse(self._refusal or problem(HTTPStatus.BAD_REQUEST, "not_http", msg, _CLOSE))
+        """Answer 400 or 405 to bytes that cannot be parsed; uvicorn calls this on the parser's exception."""
+        self._refuse(self._refusal or _unparsed(self._last, msg))
 
     def _refuse(self, answer: Response) -> None:
         if not self._is_answered():
@@ -192,4 +197,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
 def _head_too_large() -> Response:
     detail = f"The head of a request may have {MAX_HEADERS} headers and {MAX_HEAD_BYTES} bytes."
-    return problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail, _CLOSE)
+    return problem(HTTPStatus.BAD_REQUEST, "head_too_large", detail, _CLOSE)
+
+
+def _unparsed(data: bytes, why: str) -> Response:
+    """Return the answer to bytes that the parser refused: its list of methods is closed, HTTP's is not."""
+    line = _REQUEST_LINE.match(data)
+    if line is None or line["method"].decode() in _METHODS:
+        return problem(HTTPStatus.BAD_REQUEST, "not_http", why, _CLOSE)
+    allow = {**_CLOSE, "Allow": ", ".join(_METHODS)}
+    return problem(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "There is no such method here.", allow)
