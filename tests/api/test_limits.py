@@ -76,7 +76,10 @@ def test_guessing_api_keys_is_throttled_and_shuts_out_nobody_else(target: Realit
     with _limited(target, "list=0") as service, service.new_client(api_key="wrong-wrong-wrong-wrong") as guesser:
         statuses = [guesser.get("/api/keys").status_code for _ in range(12)]
         assert statuses == [401] * 10 + [429] * 2
-        assert int(guesser.get("/api/keys").headers["retry-after"]) > 0
+        told = guesser.get("/api/keys").headers
+        assert int(told["retry-after"]) > 0
+        assert (told["x-ratelimit-limit"], told["x-ratelimit-remaining"]) == ("10", "0")
+        assert int(told["x-ratelimit-reset"]) > 0
         assert service.client.get("/api/keys").status_code == 200
         with service.new_client(api_key="") as nobody:
             assert nobody.get("/api/keys").status_code == 401

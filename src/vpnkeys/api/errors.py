@@ -1,7 +1,9 @@
 """Turns all errors into answers, as `application/problem+json` (RFC 9457)."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -41,9 +43,15 @@ class ScopeTooSmall(Exception):
 class TooManyRequests(Exception):
     """Says that a limit of the caller was reached, and that a request may be allowed again in `retry_after_s` s."""
 
-    def __init__(self, retry_after_s: int, what: str = "Too many requests") -> None:
+    def __init__(
+        self,
+        retry_after_s: int,
+        what: str = "Too many requests",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(f"{what}; ask again in {retry_after_s} s.")
         self.retry_after_s = retry_after_s
+        self.headers = {"Retry-After": str(retry_after_s), **headers}
 
 
 class RepeatedHeader(Rejected):
@@ -92,8 +100,7 @@ def answer(error: Exception) -> Response:
             challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
             return problem(HTTPStatus.UNAUTHORIZED, "insufficient_scope", str(error), challenge)
         case TooManyRequests():
-            headers = {"Retry-After": str(error.retry_after_s)}
-            return problem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", str(error), headers)
+            return problem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", str(error), error.headers)
     _log.error("unexpected error while answering", exc_info=error)  # without the path: it may hold a key's id
     detail = "Something unexpected went wrong; the server's log has the details."
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)

@@ -3,10 +3,11 @@
 import math
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from starlette.types import Scope
 
-from vpnkeys.api.auth.moving_window import MovingWindow
+from vpnkeys.api.auth.moving_window import MovingWindow, Taken
 from vpnkeys.api.errors import TooManyRequests
 from vpnkeys.domain.limits.source import source_of
 from vpnkeys.server.requests import add_headers
@@ -26,15 +27,7 @@ class RateLimits:
         if window is None:
             return
         taken = window.take(who)
-        add_headers(
-            scope,
-            {
-                "X-RateLimit-Limit": str(window.amount),
-                "X-RateLimit-Remaining": str(taken.remaining),
-                # Clients read a time of day here; the server itself waits by the monotonic clock only.
-                "X-RateLimit-Reset": str(math.ceil(time.time() + taken.reset_in_s)),
-            },
-        )
+        add_headers(scope, _told(window, taken))
         if not taken.is_within:
             raise _refusal(taken.reset_in_s)
 
@@ -48,7 +41,7 @@ class RateLimits:
             return
         taken = window.take(source_of(address))
         if not taken.is_within:
-            raise _refusal(taken.reset_in_s)
+            raise _refusal(taken.reset_in_s, _told(window, taken))
 
 
 def _window(limit: str) -> MovingWindow:
@@ -57,5 +50,15 @@ def _window(limit: str) -> MovingWindow:
     return MovingWindow(int(amount), _SECONDS[unit])
 
 
-def _refusal(retry_after_s: float) -> TooManyRequests:
-    return TooManyRequests(max(1, math.ceil(retry_after_s)))
+def _told(window: MovingWindow, taken: Taken) -> dict[str, str]:
+    """Return the headers that say how many requests are left."""
+    return {
+        "X-RateLimit-Limit": str(window.amount),
+        "X-RateLimit-Remaining": str(taken.remaining),
+        # Clients read a time of day here; the server itself waits by the monotonic clock only.
+        "X-RateLimit-Reset": str(math.ceil(time.time() + taken.reset_in_s)),
+    }
+
+
+def _refusal(retry_after_s: float, told: Mapping[str, str] = MappingProxyType({})) -> TooManyRequests:
+    return TooManyRequests(max(1, math.ceil(retry_after_s)), headers=told)
