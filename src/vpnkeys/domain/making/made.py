@@ -71,7 +71,7 @@ class _Maker:
             created_at=seen.now + timedelta(microseconds=number),
             is_active=draft.is_active,
             port=port,
-            short_id=chosen.short_id or self._free_short_id(),
+            short_id=pad_short_id(chosen.short_id) if chosen.short_id else self._free_short_id(),
             # Sorted, because a set has another order in each process: a test with a seeded chance repeats.
             sni=chosen.sni or seen.chance.choice(sorted(self.supply.ready)),
             note=draft.note,
