@@ -99,7 +99,8 @@ class ConfigWatch:
         except ConfigUntested:
             raise
         except ConfigRefused as error:
-            _log.error("%s; should Xray end, it is started without the sections that are not ours", error)
+            what = "the sections that are not ours" if facts.is_json else "this file, with the keys alone"
+            _log.error("%s; should Xray end, it is started without %s", error, what)
             if facts.is_json:
                 self.reconciler.repair_soon()  # puts right what is ours; what is left then is the operator's
             return replace(facts, is_unfit=True)

@@ -44,11 +44,13 @@ class Comparison:
 class SyncReport:
     """Holds the comparison of database, config.json and running Xray.
 
+    `config_uuids` are of all VLESS inbounds of config.json, `config_keys` says how many are of ours.
     `runtime` is None while Xray does not answer; `problem` says why config.json cannot be read, empty if it can.
     """
 
     key_uuids: tuple[str, ...]
     config_uuids: tuple[str, ...]
+    config_keys: int
     file: Comparison
     short_id_mismatches: tuple[ShortIdMismatch, ...]
     runtime: Comparison | None
@@ -57,7 +59,17 @@ class SyncReport:
     @property
     def uuid_synced(self) -> bool:
         """Return whether config.json lets in exactly the keys of the database."""
-        return not self.file.missing and not self.file.extra
+        return not self.missing_keys and not self.extra_keys
+
+    @property
+    def missing_keys(self) -> tuple[str, ...]:
+        """Return the UUIDs that config.json lacks, without inbounds that only test server names, and doors."""
+        return _of_keys(self.file.missing)
+
+    @property
+    def extra_keys(self) -> tuple[str, ...]:
+        """Return what config.json has besides the keys, without such inbounds too."""
+        return _of_keys(self.file.extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,7 @@ class Reporter:
         return SyncReport(
             key_uuids=tuple(active),
             config_uuids=tuple(uuid for inbound in _vless(observed) for uuid in uuids_of(inbound)),
+            config_keys=sum(len(uuids_of(one)) for tag, one in observed.file.inbounds.items() if not _is_no_keys(tag)),
             file=file,
             short_id_mismatches=tuple(_short_id_mismatches(active, observed.file.inbounds.values())),
             runtime=None if drift is None else _compare(desired, _ours(running, observed), synced=not drift),
@@ -235,6 +248,10 @@ def _name(inbound: AnyInbound) -> str:
     """Return the name of an inbound in reports: the UUID of its key, or its tag when it has none."""
     uuids = uuids_of(inbound)
     return uuids[0] if uuids and not _is_no_keys(inbound.tag) else inbound.tag
+
+
+def _of_keys(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if not _is_no_keys(name))
 
 
 def _is_no_keys(tag: str) -> bool:

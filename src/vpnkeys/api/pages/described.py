@@ -35,7 +35,7 @@ FIELDS: dict[str, tuple[str, Any]] = {
     "KeyTest.code": ("what was found, as a stable word", "ok"),
     "HealthProblem.code": ("a stable word for programs", "disk_low"),
     "config_count": ("how many keys config.json has", 25),
-    "config_json_count": ("how many UUIDs config.json has", 25),
+    "config_json_count": ("how many UUIDs of keys config.json has", 25),
     "config_json_uuids": ("the UUIDs of config.json", [_UUID]),
     "config_rewritten": ("whether config.json was written anew", None),
     "config_short_id": ("the short id in config.json", _OTHER_SHORT_ID),

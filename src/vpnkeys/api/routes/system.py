@@ -106,7 +106,7 @@ def config_status(reporter: ReporterDep, nodes: NodesDep, asked: SummedNodesDep)
         synchronized=report.file.synced and (bool(asked) or nodes.are_synchronized()),
         # Named as in the 2.3 line, whose clients still read these fields.
         keys_json_count=len(report.key_uuids),
-        config_json_count=len(report.config_uuids),
+        config_json_count=report.config_keys,
         keys_json_uuids=report.key_uuids,
         config_json_uuids=report.config_uuids,
         validation=validation_answer(report),

@@ -123,7 +123,7 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "`vpnkeys system ports-status` names them; move them out of the range",
         ),
         Code.CONFIG_UNFIT: Trouble(
-            "Xray refuses config.json because of sections that are not ours. Should Xray end, it starts without them.",
+            "Xray refuses config.json: it is no JSON, or has other sections that are wrong. Xray starts without these.",
             "`vpnkeys system xray-config` has the reason; correct the section or remove it",
         ),
         Code.CONFIG_LEFT_OUT: Trouble(

@@ -72,7 +72,7 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "`vpnkeys system ports-status` назовёт их; перенесите их за пределы диапазона",
         ),
         Code.CONFIG_UNFIT: Text(
-            "Xray отвергает config.json из-за ваших разделов. Если Xray завершится, он запустится без них.",
+            "Xray отвергает config.json: это не JSON, или в нём неверны ваши разделы. Без них Xray и запустится.",
             "причину покажет `vpnkeys system xray-config`; исправьте раздел или уберите его",
         ),
         Code.CONFIG_LEFT_OUT: Text(
