@@ -163,16 +163,16 @@ def test_a_time_that_its_control_plane_did_not_store_is_said_again() -> None:
     agent, key = used_far(MONTH)
     began = agent.plane.world.clock.now()
     advance(agent, days=3)
-    longer = replace(MONTH, max_devices=3, expires_after_s=40 * DAY_S)
-    agent.plane.keys.change(key.id, lambda one: Draft(one.name, one.note, longer, True))
-    assert agent.world.keys.get(key.id).limits.expires_at == began + timedelta(days=40)
+    shorter = replace(MONTH, max_devices=3, expires_after_s=20 * DAY_S)
+    agent.plane.keys.change(key.id, lambda one: Draft(one.name, one.note, shorter, True))
+    assert agent.world.keys.get(key.id).limits.expires_at == began + timedelta(days=20)
     agent.report()
     agent.plane.limits = FarLimits(agent.plane.board, agent.plane.world.clock)  # it ended before it had looked
     agent.plane.reports.on_traffic = agent.plane.limits.note_traffic
     advance(agent, seconds=10)
     agent.report()
     agent.plane.limits.look()
-    assert agent.plane.keys.get(key.id).limits.expires_at == began + timedelta(days=40)
+    assert agent.plane.keys.get(key.id).limits.expires_at == began + timedelta(days=20)
 
 
 def test_an_agent_that_says_no_beginning_has_that_of_its_sample() -> None:
