@@ -67,7 +67,7 @@ def test_for_people(service: Service, key: Key) -> None:
     assert "self-test" not in told.stdout
 
 
-@pytest.mark.parametrize("words", ["a key missing in config.json", "an inbound removed from the running Xray"])
+@pytest.mark.parametrize("words", ["a key missing in config.json", "an inbound added to the running Xray"])
 def test_drift(service: Service, key: Key, tmp_path: Path, words: str) -> None:
     """Told for config.json and for Xray; the mend brings both to the database."""
     next(drift for drift in DRIFTS if drift.name == words).make(service, key)
