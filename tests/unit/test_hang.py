@@ -19,12 +19,13 @@ class World:
     pid: int | None = 1
     answers: bool = True
     answers_a_sample: bool = False
+    socket_is_gone: bool = False
     now: float = 1000.0
     ended: list[tuple[int, float]] = field(default_factory=list)
     watch: HangWatch = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watch = HangWatch(self, self.ask, self.sample, now=lambda: self.now)
+        self.watch = HangWatch(self, self.ask, self.sample, self.find, now=lambda: self.now)
 
     def ask(self) -> None:
         """A question."""
@@ -36,6 +37,12 @@ class World:
         """The last sample."""
         if not self.answers_a_sample:
             raise XrayUnavailable("no answer")
+
+    def find(self) -> int:
+        """Where the socket leads."""
+        if self.socket_is_gone:
+            raise XrayUnavailable("no socket")
+        return self.pid or 0
 
     def kill(self, pid: int) -> None:
         """End it; the next one comes at once."""
@@ -62,6 +69,15 @@ def test_one_that_hangs_is_ended_after_ten_seconds() -> None:
     ((pid, ended_at),) = world.ended
     assert pid == 1
     assert HUNG_AFTER_S <= ended_at - hung_at <= HUNG_AFTER_S + 2 * TIMEOUT_S
+
+
+def test_one_whose_socket_is_gone_is_ended_too() -> None:
+    """It answers on what is open, also when it is sampled for the last time; nobody else can ask it any more."""
+    world = World(answers_a_sample=True)
+    world.socket_is_gone, gone_at = True, world.now
+    world.run(HUNG_AFTER_S + 2)
+    ((pid, ended_at),) = world.ended
+    assert (pid, ended_at - gone_at <= HUNG_AFTER_S + 2) == (1, True)
 
 
 def test_a_short_silence_ends_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Notices an Xray that hangs, one whose process lives and answers nothing, and ends it."""
+"""Notices an Xray that lives and answers nothing, or whose API's socket is gone, and ends it."""
 
 import logging
 import time
@@ -47,12 +47,15 @@ class HangWatch:
     """Asks Xray every second, and ends it when it has not answered for ten while its process lives.
 
     `ask` raises XrayUnavailable when there is no answer within its deadline. `sample` takes a last sample of traffic
-    before Xray is ended; when it succeeds, Xray answers after all and goes on. All times are monotonic.
+    before Xray is ended; when it succeeds, Xray answers after all and goes on. `find` returns the process to which
+    the API's socket leads: what is connected is answered also when the socket was removed, and nobody else can connect.
+    All times are monotonic.
     """
 
     process: Endable
     ask: Callable[[], None]
     sample: Callable[[], None]
+    find: Callable[[], int]
     now: Callable[[], float] = time.monotonic
     worker: Worker = field(init=False)
     _pid: int | None = field(default=None, init=False)
@@ -87,6 +90,8 @@ class HangWatch:
             self._silent_since = self.now()
         try:
             self.ask()
+            self._is_starting = False
+            self._require_socket(pid)
         except XrayUnavailable:
             self._unanswered += 1
             self._tell_of_slow_start(pid)
@@ -96,6 +101,11 @@ class HangWatch:
         if self._is_hung():
             self._end(pid)
         return _ASK_AGAIN_S
+
+    def _require_socket(self, pid: int) -> None:
+        if self.find() != pid:
+            msg = "The socket of Xray's API leads to another process."
+            raise XrayUnavailable(msg)
 
     def _note_answer(self) -> None:
         self._unanswered, self._is_starting = 0, False
@@ -119,10 +129,11 @@ class HangWatch:
     def _end(self, pid: int) -> None:
         try:
             self.sample()
+            self._require_socket(pid)
         except Unavailable:
             _log.error(
-                "Xray (process %d) lives and has not answered for %.0f s; it is ended, and its supervisor starts it "
-                "again",
+                "Xray (process %d) lives and has not answered on the socket of its API for %.0f s; it is ended, and "
+                "its supervisor starts it again",
                 pid,
                 self.silent_for_s,
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from vpnkeys.domain.errors import XrayUnavailable
 from vpnkeys.domain.traffic import NOTHING, Bytes, Carried, Samples
 from vpnkeys.owner import NotOurs, listener_pid
-from vpnkeys.xray.host.processes import epoch_of
+from vpnkeys.xray.host.processes import epoch_of, is_running
 from vpnkeys.xray.rpc.control import XrayControl
 
 _CONNECT_TIMEOUT_S = 1.0
@@ -32,10 +32,16 @@ class XrayCounters:
         self._all = "", 0  # the epoch of the last answer with all counters, and how many there were
 
     def epoch(self) -> str:
-        """Return the epoch of the process that listens on the API's socket. Raises XrayUnavailable."""
+        """Return the epoch of the process that listens on the API's socket. Raises XrayUnavailable.
+
+        Where the socket was removed, that of the process at the open channel: it counts and obeys until it is ended.
+        """
         try:
             return epoch_of(self.pid())
-        except OSError as error:
+        except (OSError, XrayUnavailable) as error:
+            current = self._current
+            if current is not None and not self._api_socket.exists() and is_running(current[0]):
+                return current[0]
             raise XrayUnavailable(_SILENT) from error
 
     def pid(self) -> int:
