@@ -6,13 +6,15 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.data_dirs import changed, content, filled, key, keys_in, restore, settings_in, store_in
+from tests.support.data_dirs import NOON, changed, content, filled, key, keys_in, restore, settings_in, store_in
 from tests.support.migrating import bring_to
 
 from vpnkeys.domain.reality import KeyPair
+from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.ops.backup import restore_backup, write_backup
 from vpnkeys.ops.data_dir import take
 from vpnkeys.settings import Settings, SettingsError, load_settings
@@ -119,6 +121,27 @@ def test_what_is_in_use_is_only_replaced_when_forced(tmp_path: Path, file: Path)
     assert {name: after[name] for name in before if name != DATABASE} == {
         name: found for name, found in before.items() if name != DATABASE
     }
+
+
+def test_what_was_used_since_the_backup_stays_counted(tmp_path: Path) -> None:
+    """Of keys that both have: in lives that both know, and in later ones; nothing is counted twice, and no gap made."""
+    settings = filled(tmp_path / "data", 1, 2)
+    one, two = key(1).uuid, key(2).uuid
+    with closing(store_in(settings.data_dir)) as store, store.write() as transaction:
+        transaction.ledger.merge(Samples("a-1-1", {one: Bytes(10, 20)}), NOON)
+    file = write_backup(settings, tmp_path / "backup").file
+    with closing(store_in(settings.data_dir)) as store, store.write() as transaction:
+        transaction.delete(key(2).id)
+        transaction.insert(replace(key(3), uuid=two))
+        transaction.ledger.merge(Samples("a-1-1", {one: Bytes(15, 20)}), NOON)
+        transaction.ledger.end_epoch("a-1-1", NOON)
+        transaction.ledger.merge(Samples("a-2-2", {one: Bytes(100, 200), two: Bytes(7, 7)}), NOON)
+    for _ in range(2):
+        restore(settings, file, force=True)
+        assert not (settings.data_dir / f"{DATABASE}-wal").exists()
+        with closing(store_in(settings.data_dir)) as store:
+            assert {uuid: used.total_bytes for uuid, used in store.totals().items()} == {one: 335}
+            assert store.traffic(one).gaps == ()
 
 
 def test_damage_is_kept_aside_as_it_is(tmp_path: Path, file: Path) -> None:

@@ -127,7 +127,7 @@ def restore_backup(
             msg = f"{settings.data_dir} has data ({', '.join(present)}); --force moves them to {BACKUPS}/ and restores"
             raise BackupRefused(msg)
         try:
-            rows = _stage(staging, members)
+            rows = _stage(staging, members, database_file(settings))
             found = settings_in(staging) if ENV_FILE in members else settings
             _check_database_path(settings.data_dir, found, staging)
             # After an interrupted restore the old content is in backups/ already, and the new one in its backup file.
@@ -233,7 +233,7 @@ def _chosen(
     return rest | {ENV_FILE: taken.encode()}, offer_of(taken, backup)
 
 
-def _stage(staging: Path, members: Mapping[str, bytes]) -> Rows:
+def _stage(staging: Path, members: Mapping[str, bytes], replaced: Path) -> Rows:
     """Write the new content to the staging directory, check it, and return what its database grants."""
     if DATABASE not in members or REALITY_FILE not in members:
         raise BackupRefused(f"the backup lacks {DATABASE} or {REALITY_FILE}")
@@ -243,7 +243,7 @@ def _stage(staging: Path, members: Mapping[str, bytes]) -> Rows:
     for name, content in members.items():
         (staging / name).parent.mkdir(mode=0o700, exist_ok=True)
         write_atomically(staging / name, content)
-    rows = make_fit(staging / DATABASE)
+    rows = make_fit(staging / DATABASE, replaced)
     try:
         load_key_pair(staging)
         if API_KEY_FILE in members:

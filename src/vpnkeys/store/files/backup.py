@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from vpnkeys.domain.errors import DatabaseDamaged, Rejected, StoreUnavailable
+from vpnkeys.store.files.carrying import carry_counters
 from vpnkeys.store.files.rows import Rows, migrated_rows
 from vpnkeys.store.sql.faults import damaged, translated
 from vpnkeys.store.sql.schema import foreign_parts, mistyped_column
@@ -137,8 +138,10 @@ def copy_database(database: Path) -> bytes:
         return copy.read_bytes()
 
 
-def make_fit(database: Path) -> Rows:
+def make_fit(database: Path, replaced: Path) -> Rows:
     """Check the database of a backup, migrate it to this version, and return what it grants. Raises BackupRefused.
+
+    What its keys have used since, as `replaced` has it, is added: what a customer has used is not given back.
 
     Its schema is compared before anything else: until then it is only read, and nothing in it runs.
 
@@ -150,6 +153,7 @@ def make_fit(database: Path) -> Rows:
         if wrong := mistyped_column(database):
             raise BackupRefused(f"its database was altered: {wrong} has a value that is none of its type")
         rows = migrated_rows(database)
+        carry_counters(replaced, database)
     except (sqlite3.Error, DatabaseDamaged) as error:
         raise BackupRefused("its database is damaged; give another backup") from error
     except ValueError as error:

@@ -65,7 +65,11 @@ def _peek(database_url: str, read: Callable[[SqlStore], tuple[T, ...]]) -> tuple
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite" or url.database is None:
         return _read(database_url, read, may_migrate=False)
-    database = Path(url.database)
+    return peek(Path(url.database), read)
+
+
+def peek(database: Path, read: Callable[[SqlStore], tuple[T, ...]]) -> tuple[T, ...]:
+    """Return what is read of an SQLite database of any version, without changing it; nothing where there is none."""
     if not database.exists():
         return ()
     # An older database is migrated in the copy, so that its keys can be read before an upgrade.
