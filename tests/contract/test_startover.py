@@ -177,10 +177,14 @@ def test_without_a_backup_one_from_elsewhere_is_asked_for(served: Settings) -> N
     assert CURE not in told
 
 
-def test_an_older_database_refuses_the_start(served: Settings) -> None:
-    """Two keys that it has never heard of; one may be what a power cut left of a creation."""
+def test_an_older_database_refuses_the_start(served: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """Two keys that it has never heard of; one may be what a power cut left of a creation, and is told."""
+    refuse_starting_over(served, start_empty=False)
+    assert not caplog.records
     write_config(served.data_dir, key(1).uuid, "new-1")
     refuse_starting_over(served, start_empty=False)
+    assert "a key that the database lacks" in caplog.text
+    assert "new-1" not in caplog.text, "who has a UUID has the key"
     write_config(served.data_dir, key(1).uuid, "new-1", "new-2")
     assert "lacks 2 keys of config.json" in refusal(served)
     refuse_starting_over(served, start_empty=True)

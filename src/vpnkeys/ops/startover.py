@@ -1,5 +1,6 @@
 """Refuses a start that would make anew what was lost: the database, the key pair or the API key."""
 
+import logging
 import shutil
 import tempfile
 from contextlib import suppress
@@ -17,6 +18,8 @@ from vpnkeys.store.files.snapshot import peek_key_pair
 from vpnkeys.store.sql.opening import sqlite_file
 from vpnkeys.store.sql.soundness import Contents, check_database
 from vpnkeys.xray.config.reading import read_document
+
+_log = logging.getLogger(__name__)
 
 _STRANGERS = 2
 """So many keys of config.json must be unknown for a database to be older: a power cut during a creation leaves one."""
@@ -84,9 +87,15 @@ def _look_at_database(settings: Settings, in_config: frozenset[str]) -> tuple[Co
         return None, [_Loss(file, "is damaged", is_damaged=True)]
     if contents is None:
         return None, [_Loss(file, "is empty")]
-    strangers = len(in_config - contents.known)
-    older = [_Loss(file, f"lacks {strangers} keys of config.json")] if strangers >= _STRANGERS else []
-    return contents, older
+    strangers = in_config - contents.known
+    if len(strangers) >= _STRANGERS:
+        return contents, [_Loss(file, f"lacks {len(strangers)} keys of config.json")]
+    if strangers:
+        _log.warning(
+            "config.json has a key that the database lacks, and which is removed: it was being made when the server "
+            "was killed, or the database is an older one, in which deleted keys are back (vpnkeys keys list)"
+        )
+    return contents, []
 
 
 def _secrets_lost(settings: Settings) -> list[_Loss]:
