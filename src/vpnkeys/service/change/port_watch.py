@@ -51,6 +51,7 @@ class PortWatch:
         silent, self._shared = wanted - seen.own - reconciler.taken.ports, seen.shared
         if self._silent & silent:
             reconciler.worker.wake()
+            # Begins anew, or a repair that takes longer than a look would be asked for again and again.
             silent = frozenset()
         self._silent = silent
         return max(_LOOK_EVERY_S, _REST * (time.monotonic() - began))

@@ -68,6 +68,7 @@ class FarRoad:
             self.ending.refuse_new()
             seen = self.snapshot()
             changes = decide(seen)
+            # A lost node confirms nothing, and its keys may get more time before they move.
             stages = Stages.of(seen, changes, more_waits=self.record.state is not NodeState.LOST)
             starting = (*stages.last.new, *stages.last.update)
             if stages.last or changes.come:

@@ -32,6 +32,7 @@ def carry_counters(replaced: Path, restored: Path) -> None:
     engine = open_engine(f"sqlite:///{restored}")
     try:
         with closing(SqlStore(engine)) as store:
+            # By id too: a key that was made again with the same UUID has used nothing of what the former one has.
             both = {account for _, account in {*before}.intersection(_names(store))}
             if both:
                 _merge(store, lives, both)

@@ -129,6 +129,7 @@ class HangWatch:
     def _end(self, pid: int) -> None:
         try:
             self.sample()
+            # The sample may have come by a connection that was open before the socket was gone.
             self._require_socket(pid)
         except Unavailable:
             _log.error(
