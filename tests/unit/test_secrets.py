@@ -14,6 +14,7 @@ from vpnkeys.store.files.secrets import (
     load_api_key,
     load_key_pair,
     save_key_pair,
+    unfit_secrets,
 )
 
 
@@ -92,3 +93,18 @@ def test_hashes_of_one_key_differ() -> None:
     one, other = ApiKeyHash.of("a key of my own"), ApiKeyHash.of("a key of my own")
     assert one != other
     assert other.matches("a key of my own")
+
+
+@pytest.mark.parametrize("damage", ["", "not JSON", "[]", "{}", '{"private_key": "zzz", "public_key": "zzz"}'])
+def test_damaged_secrets_are_named_before_the_next_start(tmp_path: Path, damage: str) -> None:
+    """As missing ones are; a key that is given makes up for a missing file, and not for a damaged one."""
+    load_key_pair(tmp_path)
+    load_api_key(tmp_path, None)
+    assert unfit_secrets(tmp_path, is_api_key_given=False) == ()
+    for name in (REALITY_FILE, API_KEY_FILE):
+        (tmp_path / name).write_text(damage)
+    assert unfit_secrets(tmp_path, is_api_key_given=True) == (REALITY_FILE, API_KEY_FILE)
+    for name in (REALITY_FILE, API_KEY_FILE):
+        (tmp_path / name).unlink()
+    assert unfit_secrets(tmp_path, is_api_key_given=False) == (REALITY_FILE, API_KEY_FILE)
+    assert unfit_secrets(tmp_path, is_api_key_given=True) == (REALITY_FILE,)

@@ -17,7 +17,7 @@ from vpnkeys.store.files.certificate import (
     load_issued,
     own_files,
 )
-from vpnkeys.store.files.secrets import API_KEY_FILE, REALITY_FILE, ApiKeyHash, load_api_key, load_key_pair
+from vpnkeys.store.files.secrets import ApiKeyHash, load_api_key, load_key_pair
 from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.worker import Job, Worker
 
@@ -92,12 +92,6 @@ def api_key(settings: Settings) -> tuple[ApiKeyHash, str | None]:
         return load_api_key(settings.data_dir, given)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-
-
-def missing_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return the names of the secrets without whose files the next start is refused."""
-    needed = (REALITY_FILE, *(() if settings.api_key else (API_KEY_FILE,)))
-    return tuple(name for name in needed if not (settings.data_dir / name).exists())
 
 
 def certificate(settings: Settings) -> CertificateFiles:

@@ -19,13 +19,13 @@ from vpnkeys.files import RESERVE_BYTES, free_bytes, has_reserve
 from vpnkeys.interfaces import Clock
 from vpnkeys.ops.address import address_fault
 from vpnkeys.ops.daily import DailyBackup
-from vpnkeys.ops.data_dir import missing_secrets
 from vpnkeys.service.drift import DriftWatch
 from vpnkeys.service.health.checks import ConnectionFacts, HostFacts
 from vpnkeys.service.health.vitals import NodeVitals, Vitals
 from vpnkeys.service.nodes.nodes import NodeReport
 from vpnkeys.settings import Settings
 from vpnkeys.store.files.certificate import CertificateFiles
+from vpnkeys.store.files.secrets import unfit_secrets
 from vpnkeys.worker import Workers
 from vpnkeys.xray.host.connections import ConnectionWatch
 
@@ -206,7 +206,7 @@ def host_facts(
         certificate_expires_in_s=_certificate_expires_in_s(certificate, now),
         certificate_lifetime_s=_lifetime_s(certificate),
         address_fault=address_fault(settings),
-        secrets_missing=missing_secrets(settings),
+        secrets_missing=unfit_secrets(data_dir, is_api_key_given=settings.api_key is not None),
         renewal_fault=renewal_fault(),
     )
 

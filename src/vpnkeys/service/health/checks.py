@@ -38,7 +38,7 @@ class HostFacts:
     """What this host says of itself; None where it cannot be read or does not exist.
 
     `free_bytes` leaves out the space of the reserve, whether it is kept or was given up. `secrets_missing` are names of
-    files.
+    files, those of damaged ones too.
     """
 
     free_bytes: int | None = None

@@ -90,8 +90,9 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "`findmnt -T /var/lib/vpnkeys`; `dmesg`; `mount -o remount,rw`",
         ),
         Code.SECRET_MISSING: Trouble(
-            "A secret is missing in the data directory: the server goes on, and its next start will be refused.",
-            "`vpnkeys system fix-reality-keys` writes `reality.json` again; `VPNKEYS_API_KEY` replaces `api-key.json`",
+            "A secret of the data directory is missing or damaged: the server goes on; its next start will be refused.",
+            "remove it if it is damaged; then `vpnkeys system fix-reality-keys` writes `reality.json` again, and "
+            "`VPNKEYS_API_KEY` replaces `api-key.json`",
         ),
         Code.STOPS_PENDING: Trouble(
             "Xray has not confirmed yet that stopped keys are out.",

@@ -41,8 +41,9 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "`findmnt -T /var/lib/vpnkeys`; `dmesg`; `mount -o remount,rw`",
         ),
         Code.SECRET_MISSING: Text(
-            "В каталоге данных нет секрета: сервер работает, но в следующий раз не запустится.",
-            "`vpnkeys system fix-reality-keys` запишет `reality.json` заново; `VPNKEYS_API_KEY` заменит `api-key.json`",
+            "В каталоге данных нет секрета или он повреждён: сервер работает, но в следующий раз не запустится.",
+            "повреждённый удалите; `vpnkeys system fix-reality-keys` запишет `reality.json` заново, `VPNKEYS_API_KEY` "
+            "заменит `api-key.json`",
         ),
         Code.STOPS_PENDING: Text(
             "Xray ещё не подтвердил, что остановленные ключи отключены.", "дождитесь ответа Xray, затем `vpnkeys sync`"

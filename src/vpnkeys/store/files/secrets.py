@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,13 +24,34 @@ def load_key_pair(data_dir: Path) -> KeyPair:
     path = data_dir / REALITY_FILE
     if not path.exists():
         return save_key_pair(data_dir, KeyPair.new())
+    stored, pair = _read_key_pair(path)
+    return pair if pair == stored else save_key_pair(data_dir, pair)
+
+
+def _read_key_pair(path: Path) -> tuple[KeyPair, KeyPair]:
+    """Return the key pair as it is stored, and as its private key makes it."""
     try:
         stored = KeyPair(**json.loads(path.read_text(encoding="utf-8")))
-        pair = KeyPair.of_private(stored.private_key)
+        return stored, KeyPair.of_private(stored.private_key)
     except (AttributeError, TypeError, ValueError) as error:
         msg = f"{path} is damaged; restore it from a backup: without this pair every customer needs a new link"
         raise ValueError(msg) from error
-    return pair if pair == stored else save_key_pair(data_dir, pair)
+
+
+def unfit_secrets(data_dir: Path, *, is_api_key_given: bool) -> tuple[str, ...]:
+    """Return the names of the files that are missing or damaged, so that the next start is refused."""
+    checks = ((REALITY_FILE, _read_key_pair, True), (API_KEY_FILE, _read_api_key, not is_api_key_given))
+    return tuple(name for name, read, is_needed in checks if not _is_fit(data_dir / name, read, is_needed=is_needed))
+
+
+def _is_fit(path: Path, read: Callable[[Path], object], *, is_needed: bool) -> bool:
+    try:
+        read(path)
+    except FileNotFoundError:
+        return not is_needed
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def save_key_pair(data_dir: Path, pair: KeyPair) -> KeyPair:
