@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from vpnkeys.store.files import certificate
-from vpnkeys.store.files.certificate import CertificateFiles, host_names, load_certificate, renew
+from vpnkeys.store.files.certificate import CertificateFiles, host_names, load_certificate, refuses_start, renew
 
 
 def test_it_names_this_host(tmp_path: Path) -> None:
@@ -209,3 +209,18 @@ def test_what_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
     files.cert.write_text("nothing")
     renew(files)
     assert files.cert.read_text() == "nothing"
+
+
+def test_files_that_refuse_the_next_start(tmp_path: Path) -> None:
+    """Garbage, and the certificate of another key; our own that are missing are made again, an operator's are not."""
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+    own, other = (load_certificate(tmp_path / name, "192.0.2.1") for name in ("own", "other"))
+    given = CertificateFiles(own.cert, own.key)
+    assert not refuses_start(own)
+    own.cert.write_bytes(other.cert.read_bytes())
+    assert refuses_start(own)
+    own.cert.write_text("x")
+    assert refuses_start(own)
+    own.cert.unlink()
+    assert (refuses_start(own), refuses_start(given)) == (False, True)

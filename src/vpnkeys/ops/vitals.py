@@ -24,7 +24,7 @@ from vpnkeys.service.health.checks import ConnectionFacts, HostFacts
 from vpnkeys.service.health.vitals import NodeVitals, Vitals
 from vpnkeys.service.nodes.nodes import NodeReport
 from vpnkeys.settings import Settings
-from vpnkeys.store.files.certificate import CertificateFiles
+from vpnkeys.store.files.certificate import CertificateFiles, refuses_start
 from vpnkeys.store.files.secrets import unfit_secrets
 from vpnkeys.worker import Workers
 from vpnkeys.xray.host.connections import ConnectionWatch
@@ -208,6 +208,7 @@ def host_facts(
         address_fault=address_fault(settings),
         secrets_missing=unfit_secrets(data_dir, is_api_key_given=settings.api_key is not None),
         renewal_fault=renewal_fault(),
+        is_certificate_unfit=(settings.tls_cert is not None or not settings.domain) and refuses_start(certificate),
     )
 
 

@@ -49,6 +49,7 @@ class HostFacts:
     address_fault: str = ""
     secrets_missing: tuple[str, ...] = ()
     renewal_fault: str = ""
+    is_certificate_unfit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,8 @@ def on_host(facts: HostFacts) -> Iterator[tuple[Code, str]]:
     soon = min(_CERTIFICATE_S, (facts.certificate_lifetime_s or math.inf) / _CERTIFICATE_SHARE)
     if expires is not None and expires < soon:
         yield (Code.CERTIFICATE_EXPIRED if expires <= 0 else Code.CERTIFICATE_EXPIRING), ""
+    if facts.is_certificate_unfit:
+        yield Code.CERTIFICATE_UNFIT, ""
     if facts.renewal_fault:
         yield Code.CERTIFICATE_RENEWAL, facts.renewal_fault
     if age is not None and age > _BACKUP_S:

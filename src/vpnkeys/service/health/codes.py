@@ -40,6 +40,7 @@ class Code(StrEnum):
     SPEED_LIMITS_NOT_KEPT = "speed_limits_not_kept"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_EXPIRING = "certificate_expiring"
+    CERTIFICATE_UNFIT = "certificate_unfit"
     CERTIFICATE_RENEWAL = "certificate_renewal"
     BACKUP_LATE = "backup_late"
     WORKER_LATE = "worker_late"
@@ -61,6 +62,7 @@ class Trouble:
 
 _BACK_WITHIN_S = 30.0
 _DONE_SOON_S = 3.0
+_REPLACED_WITHIN_S = 10.0
 
 TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
     {
@@ -187,6 +189,11 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         ),
         Code.CERTIFICATE_EXPIRING: Trouble(
             "The certificate of the API expires within 14 days.", "renew the certificate; `vpnkeys doctor`"
+        ),
+        Code.CERTIFICATE_UNFIT: Trouble(
+            "The files of the API's certificate are no such pair. The one before serves; the next start is refused.",
+            "put a certificate and its key there, in PEM and without a password; `vpnkeys doctor`",
+            after_s=_REPLACED_WITHIN_S,
         ),
         Code.CERTIFICATE_RENEWAL: Trouble(
             "The authority has issued no certificate for the domain. The one before stays, or a self-signed one.",

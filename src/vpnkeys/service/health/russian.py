@@ -134,6 +134,10 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
         ),
         Code.CERTIFICATE_EXPIRED: Text("Срок сертификата API истёк.", _RENEW),
         Code.CERTIFICATE_EXPIRING: Text("Срок сертификата API истекает в течение 14 дней.", _RENEW),
+        Code.CERTIFICATE_UNFIT: Text(
+            "Файлы сертификата API — не сертификат и его ключ: действует прежний, а следующий запуск не удастся.",
+            "положите туда сертификат и его ключ, в PEM и без пароля; `vpnkeys doctor`",
+        ),
         Code.CERTIFICATE_RENEWAL: Text(
             "Удостоверяющий центр не выдал сертификат для домена. Действует прежний или самоподписанный.",
             "его слова — в `journalctl -u vpnkeys`. Имя должно вести на этот сервер, а TCP 80 (443, если API там) "

@@ -73,11 +73,18 @@ def load_issued(data_dir: Path, server_address: str) -> CertificateFiles:
     return files
 
 
+def refuses_start(files: CertificateFiles) -> bool:
+    """Return whether the next start is refused because of these files; our own are made again when they are missing."""
+    is_remade = files.own_address is not None and not (files.cert.exists() and files.key.exists())
+    return not is_remade and not _is_pair(files)
+
+
 def _is_pair(files: CertificateFiles) -> bool:
     try:
         certificate = x509.load_pem_x509_certificate(files.cert.read_bytes())
-        key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
-    except (OSError, ValueError):
+        pem = files.key.read_bytes()
+        key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
+    except (OSError, TypeError, ValueError):  # TypeError: it has a password
         return False
     return certificate.public_key() == key.public_key()
 
