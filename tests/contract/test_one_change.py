@@ -28,10 +28,11 @@ from vpnkeys.clock import SystemClock
 from vpnkeys.domain.change import KeyChanges
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.making import Draft, Supply, made, ports_for
+from vpnkeys.domain.making import Draft, Supply, made
 from vpnkeys.domain.plan import Plan
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.service.change.changer import KeyChanger
+from vpnkeys.service.keys import ports_for
 from vpnkeys.service.limits.usage import UsageBoard
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.store.sql.engine import open_engine

@@ -11,6 +11,7 @@ from vpnkeys.domain.errors import SpeedLimitImpossible, StopPending, XrayUnavail
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Status, Window
 from vpnkeys.domain.making import Draft
+from vpnkeys.service.limits.extending import extend
 
 WORK, CAFE = "192.0.2.2", "2001:db8::3"
 
@@ -126,11 +127,11 @@ def test_extending_brings_back_what_expired(world: World) -> None:
     world.clock.advance(days=10)
     world.look()
     assert world.status(expired) is Status.EXPIRED
-    extended, same = world.keys.extend([expired.id, timeless.id, expired.uuid], timedelta(days=1))
+    extended, same = extend(world.keys, [expired.id, timeless.id, expired.uuid], timedelta(days=1))
     assert extended.limits.expires_at == world.clock.now() + timedelta(days=1)
     assert (extended.status, same) == (Status.ACTIVE, timeless)
-    world.keys.extend([expired.id], timedelta.max)
-    (late,) = world.keys.extend([expired.id], timedelta(days=1))
+    extend(world.keys, [expired.id], timedelta.max)
+    (late,) = extend(world.keys, [expired.id], timedelta(days=1))
     assert late.status is Status.ACTIVE
 
 
@@ -232,7 +233,7 @@ def test_a_host_that_limits_no_speed_keeps_nothing_else_from_working(world: Worl
     world.clock.advance(hours=1)
     world.look()
     assert world.status(one) is Status.EXPIRED
-    world.keys.extend([one.id], timedelta(days=1))
+    extend(world.keys, [one.id], timedelta(days=1))
     assert world.status(one) is Status.ACTIVE
     world.keys.change(one.id, lambda key: Draft("renamed", "", key.limits, is_active=False))
     world.keys.reconciler.reconcile()

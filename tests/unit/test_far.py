@@ -33,6 +33,7 @@ from vpnkeys.domain.nodes import LOCAL, Confirmed, NodeState, NodeWish
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.webhook import Webhook
 from vpnkeys.service.idempotency import Repeat
+from vpnkeys.service.limits.extending import extend
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.far import FarRoad
 from vpnkeys.service.nodes.wanted import Wanted, leaving
@@ -431,7 +432,7 @@ def test_keys_of_several_nodes_are_deleted_at_once() -> None:
     later = Limits(expires_at=plane.world.clock.now() + timedelta(days=1))
     far = make(plane, later)
     here = plane.keys.create(Draft("y", limits=later), None, NodeWish(node="local"))
-    extended = plane.keys.extend([far.id, here.id], timedelta(days=1))
+    extended = extend(plane.keys, [far.id, here.id], timedelta(days=1))
     assert {key.id: key.limits.expires_at for key in extended} == {
         key.id: plane.keys.get(key.id).limits.expires_at for key in (far, here)
     }
@@ -452,11 +453,11 @@ def test_a_longer_time_is_given_once() -> None:
     for _ in range(2):
         for key in keys:
             with pytest.raises(NodeSilent, match="Nothing was changed"):
-                plane.keys.extend([key.id], timedelta(days=30))
+                extend(plane.keys, [key.id], timedelta(days=30))
     assert {key.limits.expires_at for key in plane.keys.list()} == {ends_at}
     agent.is_silent = False
     agent.report()
-    extended = plane.keys.extend([keys[0].id, off.id], timedelta(days=30))
+    extended = extend(plane.keys, [keys[0].id, off.id], timedelta(days=30))
     assert {key.limits.expires_at for key in (*extended, *agent.world.keys.list())} == {ends_at + timedelta(days=30)}
 
 
@@ -468,7 +469,7 @@ def test_a_longer_time_is_given_to_all_or_none() -> None:
     agent.is_silent = True
     plane.world.clock.advance(seconds=20)
     with pytest.raises(NodeSilent, match="Nothing was changed"):
-        plane.keys.extend([here.id, far.id], timedelta(days=1))
+        extend(plane.keys, [here.id, far.id], timedelta(days=1))
     assert {key.limits for key in plane.keys.list()} == {later}
 
 
@@ -479,7 +480,7 @@ def test_who_falls_silent_while_others_are_extended_is_named() -> None:
     far, here = make(plane, later), plane.keys.create(Draft("y", limits=later), None, NodeWish(node="local"))
     agent.is_silent = True
     with pytest.raises(NodeSilent, match=f"Keys on other nodes are done: ask again for {far.id} alone"):
-        plane.keys.extend([here.id, far.id], timedelta(days=1))
+        extend(plane.keys, [here.id, far.id], timedelta(days=1))
     ends = [plane.keys.get(key.id).limits.expires_at for key in (here, far)]
     assert later.expires_at is not None
     assert ends == [later.expires_at + timedelta(days=1), later.expires_at]

@@ -18,6 +18,7 @@ from vpnkeys.domain.limits import Limits
 from vpnkeys.domain.making import Draft
 from vpnkeys.service.change.storage import write_keys
 from vpnkeys.service.idempotency import Repeat
+from vpnkeys.service.limits.extending import extend
 from vpnkeys.service.rotation import Renewal, rotate
 
 DRAFT = Draft("Мария", "a note", Limits(traffic_bytes=5, max_devices=2))
@@ -136,7 +137,7 @@ def test_the_same_extension_twice_adds_its_days_once() -> None:
     ends = world.clock.now() + timedelta(days=5)
     ids = [world.make(Limits(expires_at=ends)).id for _ in range(2)]
     repeat = Repeat.of("me", "order-1", ids)
-    extended = [world.keys.extend(ids, timedelta(days=30), repeat) for _ in range(3)]
+    extended = [extend(world.keys, ids, timedelta(days=30), repeat) for _ in range(3)]
     assert extended == [world.keys.list()] * 3
     assert [key.limits.expires_at for key in extended[0]] == [ends + timedelta(days=30)] * 2
 

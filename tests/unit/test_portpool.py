@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnkeys.domain.errors import PortsExhausted
-from vpnkeys.domain.making import lowest_free
 from vpnkeys.domain.portpool import PortRange
+from vpnkeys.service.keys import lowest_free
 
 POOL = PortRange(10001, 10100)
 

@@ -15,6 +15,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.nodes import NodeWish
+from vpnkeys.service.limits.extending import extend
 from vpnkeys.service.nodes.limits import FarLimits
 from vpnkeys.wire import keys as wire
 from vpnkeys.wire.agents import Report
@@ -79,11 +80,11 @@ def test_a_silent_database_begins_no_time_twice(world: World) -> None:
 def test_extending_lengthens_what_waits(world: World) -> None:
     """Its date is not known, so that its days are more."""
     key = world.make(MONTH)
-    (longer,) = world.keys.extend([key.id], timedelta(days=5))
+    (longer,) = extend(world.keys, [key.id], timedelta(days=5))
     assert longer.limits == Limits(expires_after_s=35 * DAY_S)
     world.node.carry(world.customer(key), 1, 0)
     world.look()
-    (later,) = world.keys.extend([key.id], timedelta(days=5))
+    (later,) = extend(world.keys, [key.id], timedelta(days=5))
     assert later.limits.expires_at == world.clock.now() + timedelta(days=40)
 
 

@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import partial
-from itertools import chain
+from itertools import chain, filterfalse
 from typing import Final, TypeVar
 
 from vpnkeys.domain.change import KeyChanges, Snapshot
@@ -13,7 +12,7 @@ from vpnkeys.domain.errors import TargetsUnready, Unavailable
 from vpnkeys.domain.forms.vless import render_link
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import ID, Key, Keys, find
-from vpnkeys.domain.making import Draft, Supply, made, ports_for, require_places
+from vpnkeys.domain.making import Draft, Supply, made, none_left, refused_choice, require_places
 from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeRef, NodeWish
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Clock
@@ -126,14 +125,7 @@ class KeyService:
         def decide(seen: Snapshot) -> KeyChanges:
             key = seen.find(id_or_uuid)
             draft = draft_of(key)
-            changed = replace(
-                key,
-                name=draft.name,
-                note=draft.note,
-                limits=draft.limits,
-                is_active=draft.is_active,
-                fingerprint=draft.fingerprint,
-            )
+            changed = draft.applied_to(key)
             if draft.choices.port not in {None, key.port}:
                 (port,) = ports_for(there.pool, seen, [draft.choices.port or None])
                 changed = replace(changed, port=port, port_assigned_at=seen.now)
@@ -158,30 +150,6 @@ class KeyService:
             self.far.settle()  # what was stored the first time may not be in force yet
         return keys, is_new
 
-    def extend(self, ids: Iterable[str], by: timedelta, repeat: Repeat | None = None) -> tuple[Key, ...]:
-        """Let keys expire later by this time and return them. Keys that never expire are not changed.
-
-        For a key that has expired, the time counts from now; for one that waits for its first byte it is longer.
-        `repeat` is as for `create_many`. Raises KeyNotFound, and what `change_once` raises.
-        """
-
-        def decide(ids: Sequence[str], seen: Snapshot) -> KeyChanges:
-            # A dict keeps the order and drops repetitions: a key that is named twice is extended once.
-            chosen = dict.fromkeys(seen.find(key_id) for key_id in ids)
-            extended = (replace(key, limits=key.limits.extended(by, seen.now)) for key in chosen)
-            return KeyChanges(update=seen.under_limits(extended))
-
-        def extend_here(there: KeyService, its_ids: Sequence[str]) -> tuple[Key, ...]:
-            return there.change_once(partial(decide, its_ids), repeat and repeat.on(there.node))[0]
-
-        ids = tuple(ids)
-        with self.repeats.alone(repeat):
-            # Before anything is stored: who asks again after an error would extend what was stored once more.
-            for there, _ in self._by_node(ids):
-                if there.far is not None:
-                    there.far.require_heard()
-            return tuple(chain.from_iterable(self._on_each_node(ids, extend_here)))
-
     def delete(self, *ids: str) -> tuple[str, ...]:
         """Remove keys and return their ids; when this returns, they let no client in and their connections are cut.
 
@@ -193,7 +161,7 @@ class KeyService:
         def decide(ids: Sequence[str], seen: Snapshot) -> KeyChanges:
             return KeyChanges(delete=tuple(dict.fromkeys(seen.id_to_stop(key_id) for key_id in ids)))
 
-        parts = self._on_each_node(ids, lambda there, its_ids: there.change_here(partial(decide, its_ids)).delete)
+        parts = self.on_each_node(ids, lambda there, its_ids: there.change_here(partial(decide, its_ids)).delete)
         gone = tuple(chain.from_iterable(parts))
         self.stop_before(gone)
         _log.info("%d keys removed: %s", len(gone), ", ".join(gone))
@@ -220,7 +188,7 @@ class KeyService:
 
     def at(self, id_or_uuid: str) -> "KeyService":
         """Return the use cases of the node on which a key lives, or where it is to stop. Raises StoreUnavailable."""
-        return next(there for there, _ in self._by_node([id_or_uuid]))
+        return next(there for there, _ in self.by_node([id_or_uuid]))
 
     def _placed(self, wish: NodeWish, count: int, make: Callable[["KeyService"], T]) -> T:
         """Return so many keys that are made on the best node. Raises what `make` and `Elsewhere.placed` raise."""
@@ -236,14 +204,14 @@ class KeyService:
             return self
         return replace(self, pool=record.ports or self.pool, far=self.elsewhere.road(record))
 
-    def _on_each_node(self, ids: Iterable[str], act: Callable[["KeyService", Sequence[str]], T]) -> Sequence[T]:
+    def on_each_node(self, ids: Iterable[str], act: Callable[["KeyService", Sequence[str]], T]) -> Sequence[T]:
         """Act on the keys of each node in turn. Raises the first error, after all had their turn.
 
         On one node it is all or nothing. What was done on another one is not taken back, and the error says so.
         """
         done, failed = list[T](), list[Unavailable]()
         left = list[str]()
-        for there, its_ids in self._by_node(tuple(ids)):
+        for there, its_ids in self.by_node(tuple(ids)):
             try:
                 done.append(act(there, its_ids))
             except Unavailable as error:
@@ -256,7 +224,7 @@ class KeyService:
             raise failed[0]
         return done
 
-    def _by_node(self, ids: Sequence[str]) -> Sequence[tuple["KeyService", Sequence[str]]]:
+    def by_node(self, ids: Sequence[str]) -> Sequence[tuple["KeyService", Sequence[str]]]:
         """Return ids of keys by the use cases of the node on which each lives. May raise KeyNotFound."""
         if self.elsewhere is None or len(self.reconciler.store.nodes()) == 1:
             return [(self, ids)]
@@ -286,6 +254,41 @@ class KeyService:
             return made(seen, drafts, ports, supply)
 
         return decide
+
+
+def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> tuple[int, ...]:
+    """Return the chosen ports, and in place of each None the lowest free one that nobody chose.
+
+    Raises InvalidChoice, AlreadyTaken, and what `lowest_free` raises.
+    """
+    taken = set(seen.taken_ports)
+    for wanted in filter(None, chosen):
+        if wanted not in pool or wanted in taken or not seen.is_free(wanted):
+            raise refused_choice(wanted, pool, seen.node, is_a_keys=wanted in taken)
+        taken.add(wanted)
+    ports = []
+    for port in chosen:
+        taken.add(given := port or lowest_free(pool, taken, seen.is_free, seen.pending_ports, seen.node))
+        ports.append(given)
+    return tuple(ports)
+
+
+# Not a pure function of `domain`, because `is_free` tries to listen; so only ports that no key has are asked about.
+def lowest_free(
+    pool: PortRange,
+    taken: Collection[int],
+    is_free: Callable[[int], bool],
+    pending: Collection[int],
+    node: NodeRef = LOCAL,
+) -> int:
+    """Return the lowest free port of the pool that no key has.
+
+    Raises PortsExhausted; XrayUnavailable or NodeRefused where `pending` ones are free in some seconds.
+    """
+    for port in filterfalse(taken.__contains__, pool.ports):
+        if is_free(port):
+            return port
+    raise none_left(pool, pending, node)
 
 
 def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from vpnkeys.domain.change import KeyChanges, Snapshot
 from vpnkeys.domain.errors import StoreUnavailable, XrayRefused, XrayUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.making import lowest_free
 from vpnkeys.domain.plan import Observed, Plan
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.target import TargetUse, uses
 from vpnkeys.service.audited import audited
 from vpnkeys.service.change.changer import KeyChanger
+from vpnkeys.service.keys import lowest_free
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter, ShortIdMismatch
 from vpnkeys.service.restarts import Restarts

@@ -23,6 +23,7 @@ from vpnkeys.domain.token import Scope
 from vpnkeys.server.pools import Pool
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.keys import KeyService
+from vpnkeys.service.limits.extending import extend
 from vpnkeys.service.rotation import Renewal, rotate
 from vpnkeys.service.tokens import Identity
 from vpnkeys.service.traffic import TrafficService
@@ -112,7 +113,7 @@ def extend_keys(
 ) -> list[Key]:
     """Let several keys expire later, all of them or none; those that never expire stay so."""
     repeat = _repeat_of(who, idempotency_key, ("extend", extension.ids, extension.days))
-    extended = keys.extend(extension.ids, timedelta(days=extension.days), repeat)
+    extended = extend(keys, extension.ids, timedelta(days=extension.days), repeat)
     usage = traffic.usage.of_each(extended)
     return [key_answer(key, used) for key, used in zip(extended, usage, strict=True)]
 

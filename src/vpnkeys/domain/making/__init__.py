@@ -2,16 +2,16 @@
 
 from vpnkeys.domain.making.draft import NO_CHOICES, Choices, Draft, parse_choices
 from vpnkeys.domain.making.made import Supply, made
-from vpnkeys.domain.making.ports import lowest_free, ports_for, require_places
+from vpnkeys.domain.making.ports import none_left, refused_choice, require_places
 
 __all__ = [
     "NO_CHOICES",
     "Choices",
     "Draft",
     "Supply",
-    "lowest_free",
     "made",
+    "none_left",
     "parse_choices",
-    "ports_for",
+    "refused_choice",
     "require_places",
 ]

@@ -1,9 +1,10 @@
 """What a caller decides about a key."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vpnkeys.domain.errors import InvalidChoice
+from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import NO_LIMITS, Limits
 from vpnkeys.domain.reality import Fingerprint, is_short_id
 
@@ -39,6 +40,17 @@ class Draft:
     is_active: bool = True
     fingerprint: Fingerprint | None = None
     choices: Choices = NO_CHOICES
+
+    def applied_to(self, key: Key) -> Key:
+        """Return a key that exists with all that this decides about it, but for its port."""
+        return replace(
+            key,
+            name=self.name,
+            note=self.note,
+            limits=self.limits,
+            is_active=self.is_active,
+            fingerprint=self.fingerprint,
+        )
 
 
 def parse_choices(

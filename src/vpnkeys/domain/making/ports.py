@@ -1,7 +1,6 @@
-"""Chooses the ports of new keys, or says why a node has no place or port for one."""
+"""Says why a key does not get a place or a port on a node."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import filterfalse
+from collections.abc import Collection, Iterable
 
 from vpnkeys.domain.change import Snapshot
 from vpnkeys.domain.errors import (
@@ -27,42 +26,7 @@ def require_places(records: Iterable[NodeRecord], seen: Snapshot, count: int) ->
         raise PortsExhausted(msg)
 
 
-def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> tuple[int, ...]:
-    """Return the chosen ports, and in place of each None the lowest free one that nobody chose.
-
-    Raises InvalidChoice, AlreadyTaken, and what `lowest_free` raises.
-    """
-    taken = set(seen.taken_ports)
-    for wanted in filter(None, chosen):
-        if wanted not in pool or wanted in taken or not seen.is_free(wanted):
-            raise _refused_choice(wanted, pool, seen.node, is_a_keys=wanted in taken)
-        taken.add(wanted)
-    ports = []
-    for port in chosen:
-        taken.add(given := port or lowest_free(pool, taken, seen.is_free, seen.pending_ports, seen.node))
-        ports.append(given)
-    return tuple(ports)
-
-
-# `is_free` tries to listen; so only ports that no key has are asked about.
-def lowest_free(
-    pool: PortRange,
-    taken: Collection[int],
-    is_free: Callable[[int], bool],
-    pending: Collection[int],
-    node: NodeRef = LOCAL,
-) -> int:
-    """Return the lowest free port of the pool that no key has.
-
-    Raises PortsExhausted; XrayUnavailable or NodeRefused where `pending` ones are free in some seconds.
-    """
-    for port in filterfalse(taken.__contains__, pool.ports):
-        if is_free(port):
-            return port
-    raise _none_left(pool, pending, node)
-
-
-def _refused_choice(port: int, pool: PortRange, node: NodeRef, *, is_a_keys: bool) -> VpnKeysError:
+def refused_choice(port: int, pool: PortRange, node: NodeRef, *, is_a_keys: bool) -> VpnKeysError:
     """Return the error for a chosen port that is outside of the pool, or not free; `is_a_keys`: another key has it."""
     is_here = node.id == LOCAL.id
     if port not in pool:
@@ -73,7 +37,7 @@ def _refused_choice(port: int, pool: PortRange, node: NodeRef, *, is_a_keys: boo
     return AlreadyTaken(f"port {port} belongs to another {owner}; choose another, or leave it out.")
 
 
-def _none_left(pool: PortRange, pending: Collection[int], node: NodeRef) -> VpnKeysError:
+def none_left(pool: PortRange, pending: Collection[int], node: NodeRef) -> VpnKeysError:
     """Return the error for a pool without a free port; `pending` are those that are free once Xray confirms a stop."""
     return _none_left_here(pool, pending) if node.id == LOCAL.id else _none_left_on(node, pool, pending)
 

@@ -13,7 +13,7 @@ from vpnkeys.domain.change import KeyChanges, Snapshot
 from vpnkeys.domain.errors import PortsExhausted
 from vpnkeys.domain.key import Key, Taken
 from vpnkeys.domain.limits import Window
-from vpnkeys.domain.making import Choices, Draft, Supply, made, ports_for
+from vpnkeys.domain.making import Choices, Draft, Supply, made
 from vpnkeys.domain.moving import Customer, Panel
 from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.portpool import PortRange
@@ -21,6 +21,7 @@ from vpnkeys.domain.reality import KeyPair, pad_short_id
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import Transaction
 from vpnkeys.service.change.storage import write_keys
+from vpnkeys.service.keys import ports_for
 
 
 @dataclass(frozen=True, slots=True)

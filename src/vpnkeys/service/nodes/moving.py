@@ -17,9 +17,9 @@ from vpnkeys.domain.errors import (
     VpnKeysError,
 )
 from vpnkeys.domain.key import ID, Key, Keys
-from vpnkeys.domain.making import ports_for, require_places
+from vpnkeys.domain.making import require_places
 from vpnkeys.domain.nodes import LOCAL, NodeRecord, NodeRef, NodeState, NodeWish, find_node, state_of
-from vpnkeys.service.keys import WAIT_FOR_NAMES_S, KeyService
+from vpnkeys.service.keys import WAIT_FOR_NAMES_S, KeyService, ports_for
 from vpnkeys.service.nodes.elsewhere import Elsewhere
 from vpnkeys.service.nodes.far import CONFIRMED_WITHIN_S
 from vpnkeys.service.nodes.placement import choose
