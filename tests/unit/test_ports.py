@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.support.ports import release_range, reserve_range
+from tests.support.ports import free_port, release_range, reserve_range
 
 from vpnkeys.xray.host.ports import PortClaims, _runs, can_listen, is_free
 
@@ -111,9 +111,9 @@ def test_who_listens_is_seen_where_an_inbound_would_listen() -> None:
     """Also when both would share the port (SO_REUSEPORT), as two of the same user can."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind(("127.0.0.2", 0))
+        port = free_port()  # on every address: the kernel would choose one that is free on this one alone
+        listener.bind(("127.0.0.2", port))
         listener.listen()
-        port = listener.getsockname()[1]
         assert (is_free(port), can_listen("127.0.0.2", port), can_listen("0.0.0.0", port)) == (False, False, False)  # noqa: S104
         assert can_listen("127.0.0.1", port)
     assert is_free(port)
