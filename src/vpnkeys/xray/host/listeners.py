@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 _LISTEN = "0A"  # TCP_LISTEN of the kernel's net/tcp_states.h, as /proc/net/tcp shows it
 _STATE, _INODE = 3, 9  # its columns (proc(5)); the second is the local address
+_PARENT = 1  # the field of /proc/PID/stat, after the name in parentheses and the state
 
 
 class Listener(NamedTuple):
@@ -23,11 +25,16 @@ UNKNOWN = Listener(0, "a program of another user")
 
 
 def listeners() -> Mapping[int, frozenset[Listener]]:
-    """Return the listening processes by port."""
+    """Return the listening processes by port.
+
+    One that has only inherited a socket is left out: between its fork and its exec a child has all that its parent has.
+    """
     owners = _owners()
     found: dict[int, set[Listener]] = defaultdict(set)
     for port, inode in listening():
-        found[port] |= owners.get(inode, {UNKNOWN})
+        parents = owners.get(inode, {UNKNOWN: 0})
+        pids = {owner.pid for owner in parents}
+        found[port] |= {owner for owner, parent in parents.items() if parent not in pids or not parent}
     return {port: frozenset(found_there) for port, found_there in found.items()}
 
 
@@ -49,18 +56,24 @@ def _listening(table: Path) -> Iterator[tuple[int, int]]:
             yield int(columns[1].rpartition(":")[2], 16), int(columns[_INODE])
 
 
-def _owners() -> dict[int, set[Listener]]:
-    """Return processes by the inodes of their sockets: /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5))."""
-    owners: dict[int, set[Listener]] = defaultdict(set)
+def _owners() -> dict[int, dict[Listener, int]]:
+    """Return processes, each with its parent's id, by the inodes of their sockets.
+
+    /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5)).
+    """
+    owners: dict[int, dict[Listener, int]] = defaultdict(dict)
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
             continue
         try:
             listener = Listener(int(process.name), (process / "comm").read_text(errors="replace").strip())
-            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
+            parent = int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[_PARENT])
+            links = [*(process / "fd").iterdir()]
         except OSError:
             continue  # not ours to read, or it has ended meanwhile
         for link in links:
-            if link.startswith("socket:["):
-                owners[int(link[len("socket:[") : -1])].add(listener)
+            with suppress(OSError):  # closed meanwhile, which says nothing of the others
+                target = str(link.readlink())
+                if target.startswith("socket:["):
+                    owners[int(target[len("socket:[") : -1])][listener] = parent
     return owners
