@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from vpnkeys.xray.host.sockets import socket_inodes
 
 _LISTEN = "0A"  # TCP_LISTEN of the kernel's net/tcp_states.h, as /proc/net/tcp shows it
 _STATE, _INODE = 3, 9  # its columns (proc(5)); the second is the local address
@@ -57,10 +58,7 @@ def _listening(table: Path) -> Iterator[tuple[int, int]]:
 
 
 def _owners() -> dict[int, dict[Listener, int]]:
-    """Return processes, each with its parent's id, by the inodes of their sockets.
-
-    /proc/PID/fd/N is a link to "socket:[INODE]" (proc(5)).
-    """
+    """Return processes, each with its parent's id, by the inodes of their sockets."""
     owners: dict[int, dict[Listener, int]] = defaultdict(dict)
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
@@ -68,12 +66,9 @@ def _owners() -> dict[int, dict[Listener, int]]:
         try:
             listener = Listener(int(process.name), (process / "comm").read_text(errors="replace").strip())
             parent = int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[_PARENT])
-            links = [*(process / "fd").iterdir()]
+            inodes = socket_inodes(listener.pid)
         except OSError:
             continue  # not ours to read, or it has ended meanwhile
-        for link in links:
-            with suppress(OSError):  # closed meanwhile, which says nothing of the others
-                target = str(link.readlink())
-                if target.startswith("socket:["):
-                    owners[int(target[len("socket:[") : -1])][listener] = parent
+        for inode in inodes:
+            owners[inode][listener] = parent
     return owners
