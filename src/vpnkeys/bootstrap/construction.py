@@ -60,7 +60,6 @@ from vpnkeys.xray.process.binary import XrayBinary
 from vpnkeys.xray.process.child import XrayProcess
 from vpnkeys.xray.process.hang import HangWatch
 from vpnkeys.xray.process.unit import XrayUnit
-from vpnkeys.xray.rpc.counters import XrayCounters
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,8 @@ def build(settings: Settings, xray: XrayBinary, *, start_empty: bool = False) ->
     reporter = Reporter(reconciler, settings.port_range)
     daily_backup, served = DailyBackup(settings, lambda: bool(reconciler.store.keys())), certificate(settings)
     drift, config, workers = DriftWatch(reconciler), ConfigWatch(core.node, reconciler, core.process), Workers()
-    hang_watch = _hang_watch_of(core)
     look, connections = _host(settings, daily_backup, served, issuing), build_watch(settings, core.site, core.guard)
+    hang_watch = HangWatch(core.process, core.node.control.ping, traffic.collect, connections.pid)
     health = _health(look, hang_watch, config, workers, connections)
     server = Server(
         settings=settings,
@@ -148,11 +147,6 @@ def _core(settings: Settings, xray: XrayBinary) -> _Core:
     elsewhere = Elsewhere(Board(reconciler.store), clock, changer.ending, settings.port_range, node.ready_names)
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))
     return _Core(site, guard, node, reconciler, clock, traffic, journal, changer, elsewhere, process)
-
-
-def _hang_watch_of(core: _Core) -> HangWatch:
-    find = XrayCounters(core.node.api_socket).pid
-    return HangWatch(core.process, core.node.control.ping, core.traffic.collect, find)
 
 
 def _system_of(settings: Settings, changer: KeyChanger, reporter: Reporter, traffic: TrafficService) -> SystemService:
