@@ -11,7 +11,7 @@ from vpnkeys.domain.change import KeyChanges, Snapshot
 from vpnkeys.domain.errors import TargetsUnready, Unavailable
 from vpnkeys.domain.forms.vless import render_link
 from vpnkeys.domain.inbound import ServerIdentity
-from vpnkeys.domain.key import ID, Key, Keys, find
+from vpnkeys.domain.key import Key, Keys, find
 from vpnkeys.domain.making import Draft, Supply, made, none_left, refused_choice, require_places
 from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeRef, NodeWish
 from vpnkeys.domain.portpool import PortRange
@@ -174,13 +174,8 @@ class KeyService:
         """
         if self.elsewhere is None or len(self.reconciler.store.nodes()) == 1:
             return
-
-        def decide(ids: Collection[str], seen: Snapshot) -> KeyChanges:
-            here = Keys.of(seen.keys).by(ID)
-            return KeyChanges(delete=tuple(one for one in ids if one not in here))
-
         for record, its_ids in self.elsewhere.before(key_ids):
-            self.on(record).change_here(partial(decide, its_ids))
+            self.on(record).change_here(partial(Snapshot.stopping_here, key_ids=its_ids))
 
     @property
     def _road(self) -> KeyChanger | FarRoad:

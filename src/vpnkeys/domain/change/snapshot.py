@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
-from vpnkeys.domain.change.changes import ANSWERS_KEPT_FOR, Intent, Stop
+from vpnkeys.domain.change.changes import ANSWERS_KEPT_FOR, Intent, KeyChanges, Stop
 from vpnkeys.domain.errors import KeyNotFound
 from vpnkeys.domain.key import ACCOUNT, ID, PORT, SHORT_ID, UUID, Key, Keys, Taken, find, spelled, windows_of
 from vpnkeys.domain.limits import judge
@@ -93,6 +93,11 @@ class Snapshot:
                 if spellings & {stop.key_id, stop.uuid}:
                     return stop.key_id
             raise
+
+    def stopping_here(self, key_ids: Iterable[str]) -> KeyChanges:
+        """Return the decision to ask the node again to stop those of these keys that it does not have any more."""
+        here = Keys.of(self.keys).by(ID)
+        return KeyChanges(delete=tuple(one for one in key_ids if one not in here))
 
     def under_limits(self, keys: Iterable[Key]) -> tuple[Key, ...]:
         """Return the keys with the status that their limits give them now, and terms that begin now, or as they are."""

@@ -64,19 +64,19 @@ class Limits:
         if self.traffic_bytes is not None and self.traffic_window is not other.traffic_window:
             return True
         bounds = ((one.traffic_bytes, one.max_devices, one.speed_mbps) for one in (self, other))
-        return self._last_longer_than(other) or any(is_more(*both) for both in zip(*bounds, strict=True))
+        return self._last_longer_than(other) or any(_is_more(*both) for both in zip(*bounds, strict=True))
 
     def _last_longer_than(self, other: Self) -> bool:
         if self.expires_at is not None or other.expires_at is not None:
             # A term that has begun is not longer than it was.
-            return other.expires_at is not None and is_more(self.expires_at, other.expires_at)
-        return is_more(self.expires_after_s, other.expires_after_s)
+            return other.expires_at is not None and _is_more(self.expires_at, other.expires_at)
+        return _is_more(self.expires_after_s, other.expires_after_s)
 
 
 _LONGEST_TERM = timedelta(days=36500)
 
 
-def is_more(bound: T | None, other: T | None) -> bool:
+def _is_more(bound: T | None, other: T | None) -> bool:
     """Return whether a bound lets more through than another one; None lets everything through."""
     return other is not None and (bound is None or bound > other)
 

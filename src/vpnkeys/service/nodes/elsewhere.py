@@ -1,7 +1,7 @@
 """Says on which nodes a new key can be, and by which road the keys of each node elsewhere change."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -110,8 +110,7 @@ class Elsewhere:
                     raise
                 node_id = known
             parts.setdefault(node_id, []).append(one)
-        records = {record.ref.id: record for record in self.store.nodes()}
-        yield from ((records[node_id], its_ids) for node_id, its_ids in parts.items())
+        yield from self._by_record(parts)
 
     def before(self, key_ids: Collection[str]) -> Iterator[tuple[NodeRecord, Sequence[str]]]:
         """Yield ids of keys with each node on which they lived before, and which has not confirmed their stop."""
@@ -119,6 +118,9 @@ class Elsewhere:
         for stop in self.store.stops():
             if stop.key_id in key_ids and not stop.is_confirmed and at.get(stop.key_id) != stop.node_id:
                 parts.setdefault(stop.node_id, []).append(stop.key_id)
+        yield from self._by_record(parts)
+
+    def _by_record(self, parts: Mapping[int, Sequence[str]]) -> Iterator[tuple[NodeRecord, Sequence[str]]]:
         records = {record.ref.id: record for record in self.store.nodes()}
         yield from ((records[node_id], its_ids) for node_id, its_ids in parts.items())
 

@@ -180,14 +180,9 @@ class Mover:
 
     def _stop_here(self, keys: Sequence[Key]) -> bool:
         """Let this server's Xray stop keys that have moved, whose stops are stored; its repairer does it otherwise."""
-
-        def decide(seen: Snapshot) -> KeyChanges:
-            here = Keys.of(seen.keys).by(ID)
-            return KeyChanges(delete=tuple(key.id for key in keys if key.id not in here))
-
         reconciler = self.keys.reconciler
         try:
-            self.keys.change_here(decide)
+            self.keys.change_here(lambda seen: seen.stopping_here(key.id for key in keys))
             self.count_left([key.account for key in keys])
         except VpnKeysError:
             return False
