@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,23 @@ class TestTheSocket:
                 [*as_nobody, script, str(path)], capture_output=True, text=True, timeout=30, check=False
             )
         assert "PermissionError" in told.stderr
+
+    @pytest.mark.parametrize("is_all", [False, True], ids=["the file", "the directory"])
+    def test_it_is_there_again(self, service: Service, is_all: bool) -> None:
+        """Its file is removed while the server runs: commands reach it again, and connected ones still do."""
+        path = _socket(service)
+        with Client.local(path) as before:
+            before.keys.list()
+            if is_all:
+                shutil.rmtree(path.parent.resolve())
+            else:
+                path.unlink()
+            service.child.wait_for(path.exists, "the socket", 30.0)
+            before.keys.list()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with Client.local(path) as after:
+            after.keys.list()
+        service.wait_ready()
 
     @pytest.mark.parametrize(
         "headers",

@@ -2,26 +2,41 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from vpnkeys.domain.forms.vless import host_in_url
+from vpnkeys.rundir import ensure_run_dir, memory_dir
 from vpnkeys.server.beside import Beside
 from vpnkeys.server.certificates import CertificateReload, check_pair
 from vpnkeys.server.connection_limits import ConnectionLimiter
 from vpnkeys.server.ending import EndingServer
 from vpnkeys.server.listener import TlsListener, bind, raise_file_limit
 from vpnkeys.server.trusted import Trusted
-from vpnkeys.settings import Address, SettingsError
+from vpnkeys.settings import ENVIRONMENT, Address, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, renew
+from vpnkeys.worker import AsyncWorker, Job
 from vpnkeys.xray.host.listeners import listeners
 
+_log = logging.getLogger(__name__)
+
 _LOOK_EVERY_S = 0.05
+_ADMIN_JOB = Job(
+    name="admin_socket",
+    failing="the socket for commands on this machine could not be made again",
+    every_s=2.0,
+    first_after_s=2.0,
+    back_off_s=(2.0, 10.0, 60.0),
+    late_after_s=30.0,
+    expected=(OSError,),
+)
 
 
 def check_certificate(certificate: CertificateFiles) -> None:
@@ -63,18 +78,15 @@ def serve_until_asked(
         forwarded_allow_ips=[str(network) for network in beside.proxies],
     )
     # One application on two listeners: only the API's server runs its lifespan, or it would start twice.
-    admin = _Admin(_config(Trusted(app), lifespan="off"))
+    admin = _Admin(_config(Trusted(app), lifespan="off"), admin_socket)
 
     def end_both() -> None:
         beside.on_ending()
         admin.ask_to_end()
 
     api = TlsListener(config, public, limiter, replace(beside, on_ending=end_both))
-    with (
-        _private_socket(admin_socket) as listener,
-        asyncio.Runner(loop_factory=api.config.get_loop_factory()) as runner,
-    ):
-        runner.run(_serve(api, admin, listener, certificate, beside))
+    with admin, asyncio.Runner(loop_factory=api.config.get_loop_factory()) as runner:
+        runner.run(_serve(api, admin, certificate, beside))
 
 
 def _config(app: ASGIApp, **more: object) -> uvicorn.Config:
@@ -94,25 +106,24 @@ def _config(app: ASGIApp, **more: object) -> uvicorn.Config:
 async def _serve(
     api: TlsListener,
     admin: "_Admin",
-    listener: socket.socket,
     certificate: CertificateFiles,
     beside: Beside,
 ) -> None:
     renewal = CertificateReload(certificate.cert, certificate.key, lambda: renew(certificate))
     api.config.load()
     reload = renewal.worker(api.config.ssl) if api.config.ssl else None
-    beside.workers.introduce(api.worker, *([reload] if reload else []))
-    serving_admin = asyncio.create_task(admin.serve(sockets=[listener]))
-    watch = asyncio.create_task(reload.run()) if reload else None
+    workers = [admin.worker, *([reload] if reload else [])]
+    beside.workers.introduce(api.worker, *workers)
+    serving_admin = asyncio.create_task(admin.serve(sockets=[admin.listener]))
+    watches = [asyncio.create_task(worker.run()) for worker in workers]
     accompanying = asyncio.create_task(_once_started(api, beside.while_serving))
     try:
         await api.serve()
     finally:
         admin.ask_to_end()
-        accompanying.cancel()
+        for task in (accompanying, *watches):
+            task.cancel()
         await serving_admin
-        if watch:
-            watch.cancel()
 
 
 async def _once_started(api: uvicorn.Server, then: Callable[[], Awaitable[None]]) -> None:
@@ -124,8 +135,23 @@ async def _once_started(api: uvicorn.Server, then: Callable[[], Awaitable[None]]
 class _Admin(EndingServer):
     """The server of the Unix socket: it handles no signals, and ends when the API's server asks it to.
 
-    The answers on this socket have no Date, for which the other server wakes once a second.
+    Only this user and root can open the socket, whose file is removed at the end of the `with`. The answers on it have
+    no Date, for which the other server wakes once a second.
     """
+
+    def __init__(self, config: uvicorn.Config, path: Path) -> None:
+        super().__init__(config)
+        self.worker = AsyncWorker(_ADMIN_JOB, self._look)
+        self.listener = _private_socket(path)
+        self._path = path
+        self._made = _inode(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.close()
+        self._path.unlink(missing_ok=True)
 
     async def main_loop(self) -> None:
         """Wait until `ask_to_end`."""
@@ -136,16 +162,37 @@ class _Admin(EndingServer):
         """Leave the signal handlers to the API's server."""
         yield
 
+    async def _look(self) -> None:
+        """Listen again when the socket's file is gone, as with all of `run/`: else no command reaches this server."""
+        if not self.started or _inode(self._path) == self._made:
+            return
+        ensure_run_dir(self._path.parent, memory_dir(ENVIRONMENT))
+        self.listener = _private_socket(self._path)
+        self._made = _inode(self._path)
+        for server in self.servers:
+            server.close()  # its open connections go on
+        await self.startup([self.listener])
+        _log.warning("%s was gone, and is there again", self._path)
 
-@contextlib.contextmanager
-def _private_socket(path: Path) -> Iterator[socket.socket]:
-    """Yield a Unix socket that only this user and root can open; its file is removed at the end."""
+
+def _private_socket(path: Path) -> socket.socket:
+    """Return a Unix socket at a path that only this user and root can open. Raises OSError."""
     # A file that is there was left by a killed server: the data directory's lock allows only one.
     path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
         listener.bind(str(path))  # its directory has mode 0700, so no other user can connect before the chmod
         path.chmod(0o600)
-        try:
-            yield listener
-        finally:
-            path.unlink(missing_ok=True)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Return which file is at a path, links followed; None where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
