@@ -11,13 +11,21 @@ NOTE_MAX_CHARS = 1000
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
 
 
+def has_controls(text: str, allowed: str = "") -> bool:
+    """Return whether a text holds control characters, but for those allowed, or lone surrogates.
+
+    By category, so that joiners and characters newer than Python's Unicode stay: emoji have both.
+    """
+    return any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES and char not in allowed for char in text)
+
+
 def parse_name(raw: str) -> str:
     """Return the name without surrounding white space.
 
     Raises InvalidName when nothing is left, when it has more than 128 characters, or when it holds control
     characters or lone surrogates. Letters of all scripts are allowed.
     """
-    if any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES for char in raw):
+    if has_controls(raw):
         msg = "The name has control characters; use letters, digits, punctuation and spaces of any script."
         raise InvalidName(msg)
     name = raw.strip()
@@ -35,7 +43,7 @@ def parse_note(raw: str) -> str:
 
     Line breaks and tabs are allowed.
     """
-    if any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES and char not in "\n\t" for char in raw):
+    if has_controls(raw, allowed="\n\t"):
         msg = "The note has control characters; remove all but line breaks and tabs."
         raise InvalidNote(msg)
     if len(raw) > NOTE_MAX_CHARS:
