@@ -215,9 +215,13 @@ def _end_of_a_day(value: object) -> object:
     """Return the end of a day for a date alone, and any other value as it is."""
     try:
         day = date.fromisoformat(value) if isinstance(value, str) else None
-        return value if day is None else f"{day + timedelta(days=1)}T00:00:00"
-    except (ValueError, OverflowError):
+    except ValueError:
         return value
+    if day is None:
+        return value
+    if day == date.max:  # the calendar has no next day
+        return f"{day}T23:59:59.999999"
+    return f"{day + timedelta(days=1)}T00:00:00"
 
 
 Expiry = Annotated[
