@@ -14,7 +14,7 @@ class AllKeysTrafficRequests:
 
     @Request
     def now(self) -> Call[AllTraffic]:
-        """Return what each key has used, and from how many devices it is online."""
+        """Return what each key has used, as last sampled, and from how many devices it is online now."""
         return one(AllTraffic, "GET", _PATH)
 
     @Request

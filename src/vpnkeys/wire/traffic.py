@@ -99,7 +99,7 @@ class KeyUsage(Answer):
 
 
 class AllTraffic(Answer):
-    """What all keys use, as last sampled: at most ten seconds ago, or two while a client reads events."""
+    """What all keys use, as last sampled: about a second ago while bytes pass."""
 
     timestamp: UnixSeconds
     total_bytes: int

@@ -17,7 +17,7 @@ router = ApiRouter(prefix="/api/traffic", tags=["traffic"], responses=problems(4
 @router.get("")
 @requires(Scope.READ, pool=Pool.SLOW)
 def get_traffic_of_all(keys: KeysDep, traffic: TrafficDep) -> AllTraffic:
-    """Return what each key uses and from how many devices it is online."""
+    """Return what each key uses, as last sampled, and from how many devices it is online now."""
     return traffic_of_all(keys.list(), traffic)
 
 
