@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, filterfalse
+from itertools import chain, filterfalse, islice
 from typing import Final, TypeVar
 
 from vpnkeys.domain.change import KeyChanges, Snapshot
@@ -12,7 +12,7 @@ from vpnkeys.domain.errors import TargetsUnready, Unavailable
 from vpnkeys.domain.forms.vless import render_link
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.key import Key, Keys, find
-from vpnkeys.domain.making import Draft, Supply, made, none_left, refused_choice, require_places
+from vpnkeys.domain.making import Draft, Supply, made, refused_choice, require_places, too_few_ports
 from vpnkeys.domain.nodes import ANY_NODE, LOCAL, NodeRecord, NodeRef, NodeWish
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.interfaces import Clock
@@ -261,29 +261,20 @@ def ports_for(pool: PortRange, seen: Snapshot, chosen: Sequence[int | None]) -> 
         if wanted not in pool or wanted in taken or not seen.is_free(wanted):
             raise refused_choice(wanted, pool, seen.node, is_a_keys=wanted in taken)
         taken.add(wanted)
-    ports = []
-    for port in chosen:
-        taken.add(given := port or lowest_free(pool, taken, seen.is_free, seen.pending_ports, seen.node))
-        ports.append(given)
-    return tuple(ports)
+    lowest = iter(lowest_free(pool, sum(not port for port in chosen), taken, seen))
+    return tuple(port or next(lowest) for port in chosen)
 
 
 # Not a pure function of `domain`, because `is_free` tries to listen; so only ports that no key has are asked about.
-def lowest_free(
-    pool: PortRange,
-    taken: Collection[int],
-    is_free: Callable[[int], bool],
-    pending: Collection[int],
-    node: NodeRef = LOCAL,
-) -> int:
-    """Return the lowest free port of the pool that no key has.
+def lowest_free(pool: PortRange, wanted: int, taken: Collection[int], seen: Snapshot) -> tuple[int, ...]:
+    """Return so many of the pool's lowest free ports that no key has.
 
-    Raises PortsExhausted; XrayUnavailable or NodeRefused where `pending` ones are free in some seconds.
+    Raises PortsExhausted; XrayUnavailable or NodeRefused where pending ones are free in some seconds.
     """
-    for port in filterfalse(taken.__contains__, pool.ports):
-        if is_free(port):
-            return port
-    raise none_left(pool, pending, node)
+    found = tuple(islice(filter(seen.is_free, filterfalse(taken.__contains__, pool.ports)), wanted))
+    if len(found) < wanted:
+        raise too_few_ports(wanted, len(found), pool, seen.pending_ports, seen.node)
+    return found
 
 
 def _logged(made: tuple[Key, ...]) -> tuple[Key, ...]:

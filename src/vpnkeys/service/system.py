@@ -159,14 +159,15 @@ class SystemService:
         ours = {key.port for key in seen.keys if key.serves and (running is None or key.tag in running.inbounds)}
         ours -= file.reserved.keys() | self.reconciler.taken.shared
         pending = {stop.key_id: stop.port for stop in seen.stops if not stop.is_confirmed}
-        keys, moved = [key for key in seen.keys if key.id not in pending], []
+        keys = [key for key in seen.keys if key.id not in pending]
         taken = {*seen.taken_ports.difference(key.port for key in keys), *pending.values()}
-        for key in keys:
-            port = lowest_free(self.pool, taken, lambda port: port in ours or seen.is_free(port), seen.pending_ports)
-            taken.add(port)
-            if port != key.port:
-                moved.append(replace(key, port=port, port_assigned_at=seen.now))
-        return tuple(moved)
+        leaving = replace(seen, is_free=lambda port: port in ours or seen.is_free(port))
+        ports = lowest_free(self.pool, len(keys), taken, leaving)
+        return tuple(
+            replace(key, port=port, port_assigned_at=seen.now)
+            for key, port in zip(keys, ports, strict=True)
+            if port != key.port
+        )
 
     def _restart(self) -> None:
         """Restart Xray. Its file is written and tested first: an Xray that could not start again is not ended."""

@@ -2,7 +2,7 @@
 
 from vpnkeys.domain.making.draft import NO_CHOICES, Choices, Draft, parse_choices
 from vpnkeys.domain.making.made import Supply, made
-from vpnkeys.domain.making.ports import none_left, refused_choice, require_places
+from vpnkeys.domain.making.ports import refused_choice, require_places, too_few_ports
 
 __all__ = [
     "NO_CHOICES",
@@ -10,8 +10,8 @@ __all__ = [
     "Draft",
     "Supply",
     "made",
-    "none_left",
     "parse_choices",
     "refused_choice",
     "require_places",
+    "too_few_ports",
 ]

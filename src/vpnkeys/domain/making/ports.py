@@ -37,28 +37,25 @@ def refused_choice(port: int, pool: PortRange, node: NodeRef, *, is_a_keys: bool
     return AlreadyTaken(f"port {port} belongs to another {owner}; choose another, or leave it out.")
 
 
-def none_left(pool: PortRange, pending: Collection[int], node: NodeRef) -> VpnKeysError:
-    """Return the error for a pool without a free port; `pending` are those that are free once Xray confirms a stop."""
-    return _none_left_here(pool, pending) if node.id == LOCAL.id else _none_left_on(node, pool, pending)
-
-
-def _none_left_here(pool: PortRange, pending: Collection[int]) -> VpnKeysError:
+def too_few_ports(wanted: int, free: int, pool: PortRange, pending: Collection[int], node: NodeRef) -> VpnKeysError:
+    """Return the error for more ports than a pool has free; `pending` are those that are once Xray confirms a stop."""
+    is_here = node.id == LOCAL.id
+    where = str(pool) if is_here else f"{pool} on node {node.name}"
+    some = f"{free} of the {len(pool)} ports of {where} {'is' if free == 1 else 'are'} free, and {wanted} are needed"
     if reserved := sum(port in pool for port in pending):
-        return XrayUnavailable(
-            f"No port of {pool} is free now: {reserved} are reserved until Xray confirms that their keys have stopped. "
-            "Nothing was changed; try again in some seconds."
-        )
-    return PortsExhausted(f"All {len(pool)} ports of {pool} are taken; delete a key, or widen VPNKEYS_PORT_RANGE.")
-
-
-def _none_left_on(node: NodeRef, pool: PortRange, pending: Collection[int]) -> VpnKeysError:
-    if reserved := sum(port in pool for port in pending):
-        return NodeRefused(
-            f"Node {node.name} has no free port of {pool} now (port_reserved): {reserved} are reserved until it "
-            "confirms an earlier change. Nothing was changed; try again in some seconds."
-        )
+        found = some if free else f"No port of {where} is free"
+        again = "Nothing was changed; try again in some seconds."
+        if is_here:
+            until = "Xray confirms that their keys have stopped"
+            return XrayUnavailable(f"{found} now: {reserved} are reserved until {until}. {again}")
+        until = "the node confirms an earlier change"
+        return NodeRefused(f"{found} now (port_reserved): {reserved} are reserved until {until}. {again}")
+    taken = f"All {len(pool)} ports of {where} are taken"
+    if is_here:
+        found = f"{some}; ask for fewer," if free else f"{taken};"
+        return PortsExhausted(f"{found} delete a key, or widen VPNKEYS_PORT_RANGE.")
+    found = f"{some}. Ask for fewer, delete" if free else f"{taken}, by keys or by other programs there. Delete"
     return PortsExhausted(
-        f"All {len(pool)} ports of {pool} on node {node.name} are taken, by keys or by other programs there. Delete or "
-        "move a key, end such a program (after a minute its port is tried again), or make the key on another node: the "
-        "range of a node cannot be changed."
+        f"{found} or move a key, end a program that has a port there (after a minute it is tried again), or make the "
+        "key on another node: the range of a node cannot be changed."
     )
