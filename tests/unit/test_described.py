@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from vpnkeys import wire
 from vpnkeys.api.app import create_app
+from vpnkeys.api.cors import READABLE
 from vpnkeys.api.pages.described import FIELDS, example_of
 from vpnkeys.api.services import Services
 
@@ -74,6 +75,15 @@ def test_each_operation_has_a_sentence_and_examples() -> None:
         bodies = [operation.get("requestBody", {}), operation["responses"].get("200", {})]
         contents = [body.get("content", {}).get("application/json") for body in bodies]
         assert all(content.get("example") is not None for content in contents if content), name
+
+
+def test_pages_of_other_origins_may_read_the_headers_that_are_described() -> None:
+    """Those that answers refer to are described, and a page of another origin may read each."""
+    responses = [one for _, operation in _operations() for one in operation["responses"].values()]
+    named = {name for response in responses for name in response.get("headers", {})}
+    assert {"Link", "Retry-After", "X-Request-ID"} <= named
+    assert named == set(DOCUMENT["components"]["headers"])
+    assert named <= set(READABLE)
 
 
 def _models() -> Iterator[type[BaseModel]]:

@@ -5,9 +5,25 @@ from collections.abc import Sequence
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from vpnkeys.api.problems import DESCRIBED_HEADERS
+
 _METHODS = ("GET", "POST", "PATCH", "DELETE")
-_SENT = ("Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Request-ID")
-_READ = ("Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Request-ID")
+_SENT = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-API-Key", "X-Request-ID")
+_OF_SUBSCRIPTIONS = (
+    "Announce",
+    "Content-Disposition",
+    "ETag",
+    "Profile-Title",
+    "Profile-Update-Interval",
+    "Profile-Web-Page-Url",
+    "Subscription-Userinfo",
+    "Support-Url",
+)
+READABLE = (*DESCRIBED_HEADERS, *_OF_SUBSCRIPTIONS)
+"""What scripts of other origins may read of an answer's head, beside what browsers let them read of any answer.
+
+Left out is what only browsers and proxies go by, such as Location: a script is given the answer behind a redirect.
+"""
 
 
 class CrossOrigin:
@@ -24,7 +40,7 @@ class CrossOrigin:
             allow_origins=origins,
             allow_methods=_METHODS,
             allow_headers=_SENT,
-            expose_headers=_READ,
+            expose_headers=READABLE,
             allow_credentials=False,
         )
 

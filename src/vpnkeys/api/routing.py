@@ -103,12 +103,19 @@ class ApiRouter(APIRouter):
         # but only with the browser's session, which changes nothing without its CSRF token.
         super().__init__(**{"route_class": ApiRoute, "strict_content_type": False, **more})
 
-    def plain(self, path: str, *, response_model: object) -> Callable[[Endpoint], Endpoint]:
-        """Add a plain route for GET; `response_model` says in the OpenAPI document what its answer is."""
+    def plain(
+        self, path: str, *, response_model: object, responses: dict[int | str, dict[str, Any]] | None = None
+    ) -> Callable[[Endpoint], Endpoint]:
+        """Add a plain route for GET; the others say in the OpenAPI document what its answers are."""
 
         def add(endpoint: Endpoint) -> Endpoint:
             self.add_api_route(
-                path, endpoint, methods=["GET"], response_model=response_model, route_class_override=PlainRoute
+                path,
+                endpoint,
+                methods=["GET"],
+                response_model=response_model,
+                responses=responses,
+                route_class_override=PlainRoute,
             )
             return endpoint
 

@@ -68,7 +68,7 @@ class DescribedApi(FastAPI):
             described = schema["components"]["schemas"]
             for unused in ("HTTPValidationError", "ValidationError"):
                 described.pop(unused, None)
-            described.update(problems.schemas())
+            problems.complete(schema)
             complete(schema)
         return super().openapi()
 

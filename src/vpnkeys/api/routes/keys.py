@@ -15,7 +15,7 @@ from vpnkeys.api.auth.access import requires
 from vpnkeys.api.convert.keys import changed_draft, draft_of, key_answer, made_answer, one_wish, wish_of
 from vpnkeys.api.deps import IdentityDep, KeyDep, KeyId, KeysDep, TrafficDep, named_node, rendered_keys
 from vpnkeys.api.listing import LIMIT_FORM, MOST, PLACE_FORM, parse_query
-from vpnkeys.api.problems import problems
+from vpnkeys.api.problems import answer_with, problems
 from vpnkeys.api.routing import ApiRouter
 from vpnkeys.domain.key import Key as DomainKey
 from vpnkeys.domain.nodes import ANY_NODE
@@ -118,7 +118,7 @@ def extend_keys(
     return [key_answer(key, used) for key, used in zip(extended, usage, strict=True)]
 
 
-@router.plain("", response_model=list[Key])
+@router.plain("", response_model=list[Key], responses=answer_with("Link"))
 @requires(Scope.READ, limit="list")
 def list_keys(  # noqa: PLR0913, PLR0917 - one for each parameter
     request: Request,
