@@ -18,6 +18,7 @@ from vpnkeys.client import ApiError, Client, Key, TooManyRequests, Unavailable
 
 POLL_S = 50  # Telegram answers at once when there is something
 PAUSE_S = 2.0
+NOBODY_THERE = {400, 403}  # the user has blocked the bot, or is gone: trying again would hold up everyone else
 GB = 10**9
 
 
@@ -41,7 +42,7 @@ def key_of(server: Client, user_id: int, update_id: int) -> Key:
 
 def reply_to(server: Client, text: str, user_id: int, update_id: int) -> str:
     """What to say to a message."""
-    command = text.split("@", maxsplit=1)[0].strip()
+    command = next(iter(text.split()), "").partition("@")[0]  # of `/start@some_bot`, or of `/start ref42` by a link
     if command == "/start":
         return server.keys.config(key_of(server, user_id, update_id).id).vless_url
     if command == "/usage":
@@ -62,7 +63,12 @@ def handle(telegram: Telegram, server: Client, update: dict[str, Any]) -> None:
     except ApiError as error:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
         reply = "That did not work; please tell the operator."
-    telegram.call("sendMessage", chat_id=message["chat"]["id"], text=reply)
+    try:
+        telegram.call("sendMessage", chat_id=message["chat"]["id"], text=reply)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in NOBODY_THERE:
+            raise
+        print(f"not answered: {error.response.status_code}", file=sys.stderr)
 
 
 def serve(telegram: Telegram, server: Client) -> None:

@@ -167,8 +167,9 @@ def test_the_bot_gives_a_link(
     telegram.write("/start", chat_type="group")
     telegram.write("/start")
     telegram.write("/start@some_bot")
-    first, again = telegram.replies(2)
-    assert first == again
+    telegram.write("/start ref42")  # what Telegram sends for a link to the bot with a word of its own
+    first, *again = telegram.replies(3)
+    assert again == [first, first]
     (key,) = service.client.get("/api/keys").json()
     assert (key["name"], key["max_devices"]) == ("telegram:4711", 3)
     with XrayClient(VlessLink.parse(first)) as client:
@@ -177,8 +178,38 @@ def test_the_bot_gives_a_link(
     # The term of 30 days begins with the first sample that has bytes of the key.
     assert not has_terms or wait_until(lambda: bool(service.client.get("/api/keys").json()[0]["expires_at"]))
     telegram.write("/left" if has_terms else "/usage")
-    told = telegram.replies(3)[2]
+    told = telegram.replies(4)[3]
     assert told.startswith("50.00 GB left, until 2") if has_terms else told.endswith(" GB")
+
+
+@pytest.mark.usefixtures("bot")
+def test_the_bot_serves_all_but_those_who_have_blocked_it(telegram: FakeTelegram) -> None:
+    """Whom Telegram gives nothing holds up nobody."""
+    telegram.blocked_by.add(1111)
+    telegram.write("/start", user=1111)
+    telegram.write("/start")
+    assert telegram.replies(1)[0].startswith("vless://")
+
+
+@pytest.mark.usefixtures("bot")
+def test_the_bot_sends_again_what_telegram_did_not_take(telegram: FakeTelegram) -> None:
+    """An error of Telegram's own costs no answer."""
+    telegram.failures = 2
+    telegram.write("/start")
+    assert telegram.replies(1)[0].startswith("vless://")
+
+
+@pytest.mark.usefixtures("bot")
+def test_the_bot_gives_another_key_for_one_that_was_deleted(telegram: FakeTelegram, service: Service) -> None:
+    """On the same day too."""
+    telegram.write("/start")
+    (old,) = telegram.replies(1)
+    (key,) = service.client.get("/api/keys").json()
+    service.client.delete(f"/api/keys/{key['id']}").raise_for_status()
+    telegram.write("/start")
+    new = telegram.replies(2)[1]
+    assert new.startswith("vless://")
+    assert new != old
 
 
 def test_the_bot_outlives_its_server(telegram: FakeTelegram, bot: ChildProcess, service: Service) -> None:

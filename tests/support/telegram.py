@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 
 from tests.support.process import wait_until
 
-_CHAT = 4711
-_USER = {"id": _CHAT, "is_bot": False, "first_name": "Somebody"}
+_USER = 4711
+_PERSON = {"is_bot": False, "first_name": "Somebody"}
 _BOT = {"id": 123456, "is_bot": True, "first_name": "Bot", "username": "some_bot"}
 
 
@@ -24,6 +24,8 @@ class FakeTelegram:
     def __init__(self) -> None:
         """Nobody has written yet."""
         self.told: list[dict[str, Any]] = []
+        self.blocked_by: set[int] = set()
+        self.failures = 0  # so many messages are not taken, and would be later
         self._updates: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         telegram = self
@@ -35,8 +37,12 @@ class FakeTelegram:
                 is_json = self.headers["Content-Type"] == "application/json"
                 fields = json.loads(body) if is_json else dict(parse_qsl(body))
                 assert bot == f"bot{telegram.token}"
-                answer = json.dumps({"ok": True, "result": telegram.answer(method, fields)}).encode()
-                self.send_response(200)
+                try:
+                    status, said = 200, {"ok": True, "result": telegram.answer(method, fields)}
+                except _Refusal as error:
+                    status, said = error.status, {"ok": False, "error_code": error.status, "description": str(error)}
+                answer = json.dumps(said).encode()
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -53,11 +59,12 @@ class FakeTelegram:
         """Where it is."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def write(self, text: str, chat_type: str = "private") -> None:
+    def write(self, text: str, chat_type: str = "private", user: int = _USER) -> None:
         """A user writes something."""
         with self._changed:
             number = len(self._updates) + 1
-            self._updates.append({"update_id": number, "message": _message(number, text, chat_type, _USER)})
+            sent = _message(number, text, {"id": user, "type": chat_type}, {**_PERSON, "id": user})
+            self._updates.append({"update_id": number, "message": sent})
             self._changed.notify_all()
 
     def answer(self, method: str, fields: dict[str, Any]) -> object:
@@ -66,8 +73,14 @@ class FakeTelegram:
             if method == "getMe":
                 return _BOT
             if method == "sendMessage":
+                chat = int(fields["chat_id"])
+                if chat in self.blocked_by:
+                    raise _Refusal(403, "Forbidden: bot was blocked by the user")
+                if self.failures:
+                    self.failures -= 1
+                    raise _Refusal(502, "Bad Gateway")
                 self.told.append(fields)
-                return _message(len(self.told), fields["text"], "private", _BOT)
+                return _message(len(self.told), fields["text"], {"id": chat, "type": "private"}, _BOT)
             assert method == "getUpdates"
             known = max(int(fields.get("offset", 0)) - 1, 0)
             self._changed.wait_for(lambda: len(self._updates) > known, float(fields["timeout"]))
@@ -90,8 +103,13 @@ class FakeTelegram:
         self._thread.join()
 
 
-def _message(number: int, text: str, chat_type: str, sender: dict[str, Any]) -> dict[str, Any]:
-    chat = {"id": _CHAT, "type": chat_type}
+class _Refusal(Exception):
+    def __init__(self, status: int, description: str) -> None:
+        super().__init__(description)
+        self.status = status
+
+
+def _message(number: int, text: str, chat: dict[str, Any], sender: dict[str, Any]) -> dict[str, Any]:
     # What a bot takes for a command is marked as one by Telegram's clients.
     marks = [{"type": "bot_command", "offset": 0, "length": len(text)}] if text.startswith("/") else []
     return {
