@@ -12,11 +12,13 @@ import os
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
 
 WINDOW_S = 300
 MAX_BODY_BYTES = 64 * 1024
 
 seen: set[str] = set()  # in a real receiver: a table with a unique key
+one_at_a_time = Lock()
 
 
 def is_genuine(secret: str, timestamp: str, signature: str, body: bytes, now_s: float) -> bool:
@@ -37,9 +39,10 @@ class Receiver(BaseHTTPRequestHandler):
         timestamp, signature = (self.headers.get(f"X-Vpnkeys-{name}", "") for name in ("Timestamp", "Signature"))
         if is_genuine(os.environ["VPNKEYS_WEBHOOK_SECRET"], timestamp, signature, body, time.time()):
             event = json.loads(body)
-            if event["id"] not in seen:
-                seen.add(event["id"])
-                print(event["event"], event["data"], flush=True)
+            with one_at_a_time:
+                if event["id"] not in seen:
+                    print(event["event"], event["data"], flush=True)
+                    seen.add(event["id"])  # after the work: an event for which that failed comes again
             self.send_response(HTTPStatus.NO_CONTENT)
         else:
             self.send_response(HTTPStatus.FORBIDDEN)

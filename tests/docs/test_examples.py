@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import os
 import re
 import subprocess
@@ -247,3 +250,38 @@ def test_the_receiver_knows_what_is_genuine(service: Service, tmp_path: Path) ->
     finally:
         receiver.stop()
         service.client.delete(f"/api/webhooks/{hook['id']}")
+
+
+@pytest.mark.parametrize(("encoding", "statuses"), [("utf-8", [204, 204]), ("ascii", [None, None])])
+def test_the_receiver_does_each_event_once(tmp_path: Path, encoding: str, statuses: list[int | None]) -> None:
+    """One that comes again was done; one whose work failed, as what cannot be printed, was not, and has no 2xx."""
+    port = free_port()
+    receiver = ChildProcess(
+        [sys.executable, str(EXAMPLES / "webhook_receiver.py")],
+        name="receiver",
+        log_path=tmp_path / "log",
+        env={
+            "PATH": os.environ["PATH"],
+            "PORT": str(port),
+            "PYTHONIOENCODING": encoding,
+            "VPNKEYS_WEBHOOK_SECRET": "made-up",
+        },
+    )
+    event = {"id": "e1", "event": "key.created", "data": {"name": "Мария"}}
+    try:
+        receiver.wait_listening("127.0.0.1", port, 20.0)
+        assert [delivered(port, "made-up", json.dumps(event)) for _ in statuses] == statuses
+        assert receiver.log().count("key.created {") == statuses.count(204) / 2
+    finally:
+        receiver.stop()
+
+
+def delivered(port: int, secret: str, body: str) -> int | None:
+    """The status of the receiver's answer to an event; None when it gave none."""
+    now = str(int(time.time()))
+    signature = hmac.new(secret.encode(), f"{now}.{body}".encode(), hashlib.sha256).hexdigest()
+    headers = {"X-Vpnkeys-Timestamp": now, "X-Vpnkeys-Signature": f"v1={signature}"}
+    try:
+        return httpx.post(f"http://127.0.0.1:{port}/", content=body, headers=headers, trust_env=False).status_code
+    except httpx.RemoteProtocolError:
+        return None
