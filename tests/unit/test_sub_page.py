@@ -12,6 +12,7 @@ from tests.unit.test_link import KEY, site
 from vpnkeys.api.pages.sub_apps import APPS, SYSTEMS, systems_for
 from vpnkeys.api.pages.sub_page import POLICY, Access, Visit, render_page
 from vpnkeys.api.pages.sub_words import ENGLISH, RUSSIAN, Words, words_for, words_for_client
+from vpnkeys.cli.output.tables import expiry
 from vpnkeys.domain.forms.vless import render_link
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window, WindowUsage
@@ -279,9 +280,24 @@ def test_a_time_that_has_not_begun_is_shown_as_such() -> None:
     waiting = replace(KEY, limits=Limits(expires_after_s=30 * 86400))
     assert "Works 30 days from the first connection" in page(waiting).texts
     assert "Действует 30 дней с первого подключения" in page(waiting, words=RUSSIAN).texts
-    half = Limits(expires_after_s=36 * 3600)
-    assert RUSSIAN.waiting(half) == "Действует 1,5 дня с первого подключения"
-    assert ENGLISH.waiting(half) == "Works 1.5 days from the first connection"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "russian"),
+    [
+        (1, "1 second", "1 секунду"),
+        (3600, "1 hour", "1 час"),
+        (5400, "1 hour 30 minutes", "1 час 30 минут"),
+        (36 * 3600, "1 day 12 hours", "1 день 12 часов"),
+        (1_912_862, "22 days 3 hours 21 minutes 2 seconds", "22 дня 3 часа 21 минуту 2 секунды"),
+        (3_153_600_000, "36500 days", "36500 дней"),
+    ],
+)
+def test_a_term_is_shown_exactly(seconds: int, english: str, russian: str) -> None:
+    """In plain words, on the customer's page and in the tables of the command line."""
+    assert ENGLISH.waiting(Limits(expires_after_s=seconds)) == f"Works {english} from the first connection"
+    assert RUSSIAN.waiting(Limits(expires_after_s=seconds)) == f"Действует {russian} с первого подключения"
+    assert expiry(None, seconds) == f"{english} from the first connection"
 
 
 @pytest.mark.parametrize(
@@ -299,11 +315,12 @@ def test_a_time_that_has_not_begun_is_shown_as_such() -> None:
 def test_words_follow_their_numbers(count: int, days: str, left: str, devices: str) -> None:
     """In each text of the page that has a number before a word."""
     day, device = ("day", "device") if count == 1 else ("days", "devices")
-    waiting = Limits(expires_after_s=count * 86400)
     assert RUSSIAN.days(count) == f"{left} {count} {days}"
     assert ENGLISH.days(count) == f"{count} {day} left"
-    assert RUSSIAN.waiting(waiting) == f"Действует {count} {days} с первого подключения"
-    assert ENGLISH.waiting(waiting) == f"Works {count} {day} from the first connection"
+    if count:
+        waiting = Limits(expires_after_s=count * 86400)
+        assert RUSSIAN.waiting(waiting) == f"Действует {count} {days} с первого подключения"
+        assert ENGLISH.waiting(waiting) == f"Works {count} {day} from the first connection"
     assert RUSSIAN.devices_of(None, count) == f"До {count} {devices} одновременно"
     assert ENGLISH.devices_of(None, count) == f"Up to {count} {device} at once"
     assert RUSSIAN.devices_of(1, count) == f"Сейчас в сети 1 из {count} {devices}"

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vpnkeys.domain.limits import Limits, Status, Window, WindowUsage
+from vpnkeys.domain.limits.term import ENGLISH_UNITS, Forms, english_plural, in_words
 
 _STEP = 1000
-_DAY_S = 86400
 _QUALITY = re.compile(r"(?:q=([01](?:\.[0-9]{0,3})?))?")
 """The weight of a language in Accept-Language (RFC 9110, 12.4.2)."""
 
@@ -19,8 +19,8 @@ _IN_NAME = re.compile(r"\blanguage ([A-Za-z]{2})(?![A-Za-z])")
 class Words:
     """Holds one language. `used` has a place for the window, `of` for limit and window; `units` begin with bytes.
 
-    `left` has a place for a size, `resets` for a moment. Where a number changes the words around it, there are several
-    forms, of which `plural` returns the one that the number needs.
+    `left` has a place for a size, `resets` for a moment, `waits` for a term in the units of `term`. Where a number
+    changes the words around it, there are several forms, of which `plural` returns the one that the number needs.
     """
 
     language: str
@@ -32,12 +32,13 @@ class Words:
     last_days: tuple[str, ...]
     left: str
     resets: str
-    waits: tuple[str, ...]
+    waits: str
+    term: tuple[Forms, ...]
     used: str
     of: str
     expires: str
     never: str
-    plural: Callable[[float], int]
+    plural: Callable[[int], int]
     days_left: tuple[str, ...]
     devices: tuple[str, ...]
     devices_online: tuple[str, ...]
@@ -81,9 +82,8 @@ class Words:
         return self.left.format(self.size(usage.remaining_bytes or 0))
 
     def waiting(self, limits: Limits) -> str:
-        """Return how many days an access will work from the first connection."""
-        days = float(f"{(limits.expires_after_s or 0) / _DAY_S:.4g}")
-        return self._counted(self.waits, days, f"{days:g}".replace(".", self.comma))
+        """Return how long an access will work from the first connection."""
+        return self.waits.format(in_words(limits.expires_after_s or 0, self.term, self.plural))
 
     def days(self, count: int) -> str:
         """Return how many days an access works yet, such as "3 days left"."""
@@ -95,7 +95,7 @@ class Words:
             return self._counted(self.devices, most)
         return self._counted(self.devices_online, most, online, most)
 
-    def _counted(self, forms: tuple[str, ...], count: float, *shown: object) -> str:
+    def _counted(self, forms: tuple[str, ...], count: int, *shown: object) -> str:
         """Return the form for a number, with what is shown in its places: the number itself where nothing is given."""
         return forms[self.plural(count)].format(*(shown or (count,)))
 
@@ -123,12 +123,13 @@ ENGLISH = Words(
     last_days=("in the last {} day", "in the last {} days"),
     left="{} left",
     resets="more from {}",
-    waits=("Works {} day from the first connection", "Works {} days from the first connection"),
+    waits="Works {} from the first connection",
+    term=ENGLISH_UNITS,
     used="used {}",
     of="of {} {}",
     expires="Works until {}",
     never="No expiry date",
-    plural=lambda count: int(count != 1),
+    plural=english_plural,
     days_left=("{} day left", "{} days left"),
     devices=("Up to {} device at once", "Up to {} devices at once"),
     devices_online=("{} of {} device online now", "{} of {} devices online now"),
@@ -155,16 +156,11 @@ ENGLISH = Words(
 )
 
 
-def _russian_plural(count: float) -> int:
-    """Return 0 for 1, 21 and the like, 1 for 2 to 4, 22 and the like, else 2: as in "день", "дня" and "дней".
-
-    A number with a fraction takes the form of 2 to 4.
-    """
-    if count != int(count):
-        return 1
+def _russian_plural(count: int) -> int:
+    """Return 0 for 1, 21 and the like, 1 for 2 to 4, 22 and the like, else 2: as in "день", "дня" and "дней"."""
     if count % 100 // 10 == 1:
         return 2
-    return {1: 0, 2: 1, 3: 1, 4: 1}.get(int(count) % 10, 2)
+    return {1: 0, 2: 1, 3: 1, 4: 1}.get(count % 10, 2)
 
 
 RUSSIAN = Words(
@@ -191,10 +187,12 @@ RUSSIAN = Words(
     last_days=("за последний {} день", "за последние {} дня", "за последние {} дней"),
     left="осталось {}",
     resets="снова с {}",
-    waits=(
-        "Действует {} день с первого подключения",
-        "Действует {} дня с первого подключения",
-        "Действует {} дней с первого подключения",
+    waits="Действует {} с первого подключения",
+    term=(
+        ("день", "дня", "дней"),
+        ("час", "часа", "часов"),
+        ("минуту", "минуты", "минут"),
+        ("секунду", "секунды", "секунд"),
     ),
     used="использовано {}",
     of="из {} {}",

@@ -12,10 +12,10 @@ from vpnkeys.cli.names import short_ids
 from vpnkeys.cli.output.plain import plain, plain_lines
 from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import Key
+from vpnkeys.domain.limits.term import in_words
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
-_DAY_S = 86400
 
 
 def table_of(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
@@ -64,7 +64,7 @@ def _used(key: Key) -> str | None:
 def expiry(at: datetime | None, after_s: int | None) -> str:
     """Return when a key expires: a moment, so long after its first connection, or never."""
     if at is None and after_s:
-        return f"{after_s / _DAY_S:.4g} days from the first connection"
+        return f"{in_words(after_s)} from the first connection"
     return to_minute(at) or "never"
 
 
