@@ -52,6 +52,13 @@ class TestManyKeys:
         assert json.loads(removed.stdout) == {"message": "Keys deleted successfully", "deleted": 3}
         assert not {*ids} & {key["id"] for key in list_keys(service)}
 
+    def test_a_time_that_waits_for_the_first_connection_is_no_endless_one(self, service: Service) -> None:
+        """It becomes longer, and the table says so."""
+        key = service.client.post("/api/keys", json={"name": "waits", "expires_after_s": 129_600}).json()
+        extended = service.cli("keys", "extend", key["id"], "--days", "31")
+        assert "32 days 12 hours from the first connection" in " ".join(extended.stdout.split())
+        delete_key(service, key)
+
     def test_people_get_a_table_and_links(self, service: Service) -> None:
         """Each link alone on its line."""
         added = service.cli("keys", "add", "--count", "2", "--prefix", "p-")

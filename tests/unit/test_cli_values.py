@@ -193,5 +193,7 @@ def test_a_list_is_chosen_and_ordered() -> None:
     assert chosen(KEYS, None, "mar", Sort.NAME) == [MARIA, MARIO]
     for order in (Sort.USED, Sort.LEFT, Sort.EXPIRES, Sort.PORT):
         assert chosen(both, None, None, order) == [much, little], order
+    month, week = (key(days, "waits", expires_after_s=days * 86400) for days in (30, 7))
+    assert chosen([*KEYS, month, week, much], None, None, Sort.EXPIRES) == [much, week, month, *KEYS]
     # The server lists keys in the order in which they were made, whatever its clock said.
     assert chosen(both, None, None, Sort.MADE) == both

@@ -29,10 +29,9 @@ from vpnkeys.cli.key_options import (
     limits_of,
 )
 from vpnkeys.cli.output.listing import Sort, chosen
-from vpnkeys.cli.output.tables import key_fields, status_of, table_of, table_of_fields, table_of_keys
+from vpnkeys.cli.output.tables import exact_expiry, key_fields, status_of, table_of, table_of_fields, table_of_keys
 from vpnkeys.cli.output.usage import key_history, online
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, can_ask, console_for, wrong_usage
-from vpnkeys.cli.values import to_second
 from vpnkeys.client import Key, KeyConfig, KeyFields, NewKey, NewKeyFields
 from vpnkeys.domain.limits import Status
 
@@ -229,13 +228,16 @@ def extend(
     *,
     days: Annotated[int, typer.Option(min=1, max=3650, help="The number of days to add.", show_default=False)],
 ) -> None:
-    """Extend the expiry of keys, all or none. Keys without an expiry stay without one."""
+    """Extend the expiry of keys, all or none. Keys without an expiry stay without one.
+
+    The time of a key that waits for its first connection becomes longer.
+    """
     keys = remote.server.keys.extend(key_ids, days)
     remote.show([key.as_sent() for key in keys], table_of(("ID", "Name", "Status", "Expires"), _expiries(keys)))
 
 
 def _expiries(keys: list[Key]) -> list[tuple[str, str, str, str]]:
-    return [(key.id, key.name, status_of(key), to_second(key.expires_at) or "never") for key in keys]
+    return [(key.id, key.name, status_of(key), exact_expiry(key)) for key in keys]
 
 
 @app.command("rm")

@@ -29,7 +29,8 @@ _ORDERS: dict[Sort, Callable[[Key], Any]] = {
     Sort.STATUS: status_of,
     Sort.USED: lambda key: -(key.used_in_window_bytes or 0),
     Sort.LEFT: lambda key: (key.remaining_bytes is None, key.remaining_bytes),
-    Sort.EXPIRES: lambda key: key.expires_at or _LAST,
+    # Times that wait for a first connection come after all dates, and before never.
+    Sort.EXPIRES: lambda key: (key.expires_at or _LAST, key.expires_after_s is None, key.expires_after_s),
     Sort.PORT: lambda key: key.port,
 }
 

@@ -68,6 +68,11 @@ def expiry(at: datetime | None, after_s: int | None) -> str:
     return to_minute(at) or "never"
 
 
+def exact_expiry(key: Key) -> str:
+    """Return when a key expires, to the second where it is a moment."""
+    return to_second(key.expires_at) or expiry(None, key.expires_after_s)
+
+
 def yes_or_no(value: bool) -> str:
     """Return "yes" or "no"."""
     return "yes" if value else "no"
@@ -100,7 +105,7 @@ def key_fields(key: Key) -> list[tuple[str, object]]:
         ("SNI", key.sni),
         ("Made", to_second(key.created_at)),
         ("Status", status_of(key)),
-        ("Expires", to_second(key.expires_at) or expiry(None, key.expires_after_s)),
+        ("Expires", exact_expiry(key)),
         ("Traffic limit", _traffic_limit(key)),
         ("Used", _used(key)),
         ("Left", None if key.remaining_bytes is None else human_bytes(key.remaining_bytes)),
