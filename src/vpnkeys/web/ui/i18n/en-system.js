@@ -1,5 +1,19 @@
-// English, for the sections System, Access and Log.
+// English, for charts and the sections System, Access and Log.
 export default {
+  "chart.span": "Time shown",
+  "chart.sum": "Total",
+  "chart.down": "Down",
+  "chart.up": "Up",
+  "chart.time": "Time",
+  "chart.table": "As a table",
+  "chart.none": "There was no traffic in this time.",
+  "span.24h": "24 h",
+  "span.7d": "7 d",
+  "span.30d": "30 d",
+  "span.90d": "90 d",
+  "traffic.history": "All keys",
+  "traffic.most": "Most used",
+  "traffic.share": "Share",
   "recent.title": "The last 15 minutes",
   "recent.now": "Now",
   "recent.none": "There was no traffic in the last 15 minutes.",
@@ -218,6 +232,7 @@ export default {
   "field.fingerprint": "fingerprint",
   "field.sni": "server name",
   "field.expires_at": "expires",
+  "field.expires_after_s": "time from first use",
   "field.traffic_bytes": "traffic limit",
   "field.traffic_window": "traffic window",
   "field.max_devices": "devices",

@@ -1,5 +1,19 @@
-// Русский, для разделов «Система», «Доступ» и «Журнал».
+// Русский, для графиков и разделов «Система», «Доступ» и «Журнал».
 export default {
+  "chart.span": "Показанное время",
+  "chart.sum": "Всего",
+  "chart.down": "Получено",
+  "chart.up": "Отправлено",
+  "chart.time": "Время",
+  "chart.table": "Таблицей",
+  "chart.none": "За это время трафика не было.",
+  "span.24h": "24 ч",
+  "span.7d": "7 д",
+  "span.30d": "30 д",
+  "span.90d": "90 д",
+  "traffic.history": "Все ключи",
+  "traffic.most": "Больше всех",
+  "traffic.share": "Доля",
   "recent.title": "Последние 15 минут",
   "recent.now": "Сейчас",
   "recent.none": "За последние 15 минут трафика не было.",
@@ -218,6 +232,7 @@ export default {
   "field.fingerprint": "отпечаток",
   "field.sni": "имя сервера",
   "field.expires_at": "истекает",
+  "field.expires_after_s": "срок с первого подключения",
   "field.traffic_bytes": "лимит трафика",
   "field.traffic_window": "окно лимита",
   "field.max_devices": "устройства",

@@ -9,6 +9,7 @@ import { wrong } from "./errors.js";
 import { copy, download, fileName, named } from "./parts.js";
 import { dropKeys, emit, may, putKey, state } from "./store.js";
 import { subscriptionPart } from "./views/keys/subscription.js";
+import { isEndless, isWaiting } from "./views/keys/term.js";
 import { toast, undoable } from "./toast.js";
 
 /**
@@ -77,7 +78,8 @@ const shorten = (name) => `\u2068${name.length > 40 ? `${name.slice(0, 39)}…` 
 /** @param {Api.Key[]} keys */
 export function extendDialog(keys) {
   const days = numberInput({ value: 30, min: 1, max: 3650, step: 1, inputmode: "numeric" });
-  const endless = keys.filter((key) => !key.expires_at).length;
+  const waiting = keys.filter(isWaiting).length;
+  const endless = keys.filter(isEndless).length;
   const take = (/** @type {number} */ n) => {
     days.value = String(n);
     days.dispatchEvent(new Event("input")); // the unit follows
@@ -87,6 +89,7 @@ export function extendDialog(keys) {
     body: [
       h("div", { class: "presets" }, [7, 30, 90, 365].map((n) => h("button", { type: "button", class: "button small", onclick: () => take(n) }, t("extend.days", { n })))),
       field(t("extend.by"), days, { unit: (n) => t("extend.unit", { n }) }),
+      waiting > 0 && h("p", { class: "hint" }, t("extend.waiting", { n: waiting })),
       endless > 0 && h("p", { class: "hint" }, t("extend.endless", { n: endless })),
     ],
     actions: [

@@ -6,6 +6,7 @@ import { field, select } from "../form.js";
 import { bytes, date, has, t } from "../i18n.js";
 import { actorName, button, card, named, title } from "../parts.js";
 import { keyOf, on, state } from "../store.js";
+import { term } from "./keys/term.js";
 
 const PAGE = 50;
 // Fields whose values are words, with the beginning of their messages.
@@ -173,6 +174,7 @@ function inWords(name, value) {
   if (value === null || value === "") return "—";
   if (typeof value === "boolean") return t(value ? "yes" : "no");
   if (name.endsWith("bytes") && typeof value === "number") return bytes(value);
+  if (name === "expires_after_s" && typeof value === "number") return term(value);
   if (name.endsWith("_at") && typeof value === "string") return date(value, "time");
   const message = `${WORDS[name]}.${value}`;
   if (has(message)) return t(message);

@@ -9,6 +9,7 @@ import { putKey } from "../../store.js";
 import { toast } from "../../toast.js";
 import { linkDialog } from "../../actions.js";
 import { nodeChoice } from "../nodes/choice.js";
+import { isWaiting } from "./term.js";
 
 /** @type {[size: string, name: "MB" | "GB" | "TB"][]} */
 const UNITS = [
@@ -25,7 +26,11 @@ const WINDOWS = [
   ["month@", "window.month-from"],
   ["d", "window.days"],
 ];
-const DAY_S = 86_400;
+/** @type {[size: string, name: Page.MessageName][]} */
+const TERM_UNITS = [
+  ["86400", "unit.days"],
+  ["3600", "unit.hours"],
+];
 /** @type {NonNullable<Api.Fingerprint>[]} */
 const FINGERPRINTS = ["chrome", "firefox", "safari", "edge", "ios", "random", "randomized", "qq"];
 
@@ -36,6 +41,7 @@ const FINGERPRINTS = ["chrome", "firefox", "safari", "edge", "ios", "random", "r
  * @property {HTMLInputElement} traffic
  * @property {HTMLSelectElement} unit
  * @property {HTMLInputElement} after
+ * @property {HTMLSelectElement} afterUnit
  * @property {HTMLSelectElement} window
  * @property {HTMLInputElement} count
  * @property {HTMLInputElement} devices
@@ -51,10 +57,12 @@ function limitFields(key) {
   const limit = key?.traffic_limit_bytes;
   const unit = limit ? (UNITS.findLast(([size]) => limit >= Number(size)) ?? UNITS[0])[0] : "1000000000";
   const own = key?.traffic_limit_window ?? "total";
-  const isWaiting = Boolean(key?.expires_after_s && !key.expires_at);
+  const waits = key !== null && isWaiting(key) ? key.expires_after_s : null;
+  const afterUnit = waits && waits % Number(TERM_UNITS[0][0]) > 0 ? TERM_UNITS[1][0] : TERM_UNITS[0][0];
   const inputs = {
     expires: h("input", { type: "datetime-local", value: toLocalInput(key?.expires_at) }),
-    after: numberInput({ value: isWaiting ? (key?.expires_after_s ?? 0) / DAY_S : "", min: 0 }),
+    after: numberInput({ value: waits ? waits / Number(afterUnit) : "", min: 0 }),
+    afterUnit: select(TERM_UNITS.map(([size, name]) => /** @type {const} */ ([size, t(name)])), afterUnit, { "aria-label": t("limits.after-unit") }),
     traffic: numberInput({ value: limit ? limit / Number(unit) : "" }),
     unit: select(UNITS.map(([size, name]) => /** @type {const} */ ([size, t(`unit.${name}`)])), unit, { "aria-label": t("limits.unit") }),
     window: select(WINDOWS.map(([name, label]) => /** @type {const} */ ([name, t(label)])), own.replace(/\d+/, ""), { "aria-label": t("limits.window") }),
@@ -73,7 +81,7 @@ function limitFields(key) {
     "div",
     { class: "fields" },
     field(t("limits.expires"), inputs.expires),
-    field(t("limits.after"), inputs.after, { hint: t("limits.after-hint") }),
+    field(t("limits.after"), inputs.after, { after: inputs.afterUnit, hint: t("limits.after-hint") }),
     h("div", { class: "presets" }, [30, 90, 365].map(preset), never),
     h("div", { class: "field-row" }, field(t("limits.traffic"), inputs.traffic, { after: [inputs.unit, inputs.window, inputs.count] })),
     h(
@@ -85,7 +93,7 @@ function limitFields(key) {
     h("p", { class: "hint" }, t("limits.hint")),
     field(t("fingerprint.label"), inputs.fingerprint, { hint: t("fingerprint.hint") }),
   );
-  return { element, read: () => readLimits(inputs, isWaiting ? null : undefined) };
+  return { element, read: () => readLimits(inputs, waits ? null : undefined) };
 }
 
 /**
@@ -107,7 +115,7 @@ function windowOf({ window, count }) {
 
 /**
  * @param {LimitInputs} inputs
- * @param {null | undefined} noTerm what to send where no days are given
+ * @param {null | undefined} noTerm what to send where no time is given
  */
 function readLimits(inputs, noTerm) {
   const traffic = positive(inputs.traffic);
@@ -115,7 +123,7 @@ function readLimits(inputs, noTerm) {
   return {
     // One of the two: the server refuses both, and takes the one that is not sent away.
     expires_at: after === null ? fromLocalInput(inputs.expires.value) : undefined,
-    expires_after_s: after === null ? noTerm : Math.round(after * DAY_S),
+    expires_after_s: after === null ? noTerm : Math.round(after * Number(inputs.afterUnit.value)),
     traffic_limit_bytes: traffic === null ? null : Math.max(1, Math.round(traffic * Number(inputs.unit.value))),
     traffic_limit_window: windowOf(inputs),
     max_devices: positive(inputs.devices),

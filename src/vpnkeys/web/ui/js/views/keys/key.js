@@ -11,7 +11,7 @@ import { hasNodes, keyOf, may, on, state, usageOf } from "../../store.js";
 import { auditTable } from "../audit.js";
 import { subscriptionPart } from "./subscription.js";
 import { editDialog } from "./form.js";
-import { unused } from "./row.js";
+import { ending } from "./term.js";
 import { testCard } from "./test.js";
 
 /** @param {Page.ViewContext} context */
@@ -166,7 +166,7 @@ function factsOf(key, used) {
   return [
     ["fact.online", used.devices === null ? "?" : number(used.devices), key.max_devices ? t("fact.of", { n: key.max_devices }) : ""],
     ["fact.seen", when(used.lastSeen)],
-    ["fact.expires", key.expires_at ? when(key.expires_at, "time") : h("span", { class: "muted" }, unused(key))],
+    ["fact.expires", ending(key, "time")],
     ["fact.limit", limit ? `${bytes(limit)} ${perWindow(key.traffic_limit_window)}` : none()],
     ["fact.left", limit && used.left !== null ? bytes(used.left) : none()],
     ["fact.resets", limit && used.resetsAt ? when(used.resetsAt, "time") : none()],

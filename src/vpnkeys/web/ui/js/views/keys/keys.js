@@ -9,6 +9,7 @@ import { may, nodesOfKeys, on, state, usageOf, visibleKeys } from "../../store.j
 import { bulkBar } from "./bulk.js";
 import { makeRow, updateLive, updateRow } from "./row.js";
 import { createDialog } from "./form.js";
+import { byEnd } from "./term.js";
 
 /** @typedef {"all" | Api.Status} Filter */
 /** @typedef {"name" | "status" | "live" | "devices" | "used" | "expires" | "port"} Column */
@@ -22,7 +23,6 @@ const chosen = new Set();
 
 /** @type {Filter[]} */
 const STATUSES = ["all", "active", "disabled", "expired", "limited"];
-const NEVER = "9999";
 // So many rows are drawn at first, and so many more each time that the end of the list comes near: a browser lays out a
 // hundred rows at once, and a thousand not.
 const PIECE = 100;
@@ -33,7 +33,7 @@ const ORDERS = {
   live: (one, other) => usageOf(one.id).rate - usageOf(other.id).rate,
   devices: (one, other) => (usageOf(one.id).devices ?? 0) - (usageOf(other.id).devices ?? 0),
   used: (one, other) => usageOf(one.id).total - usageOf(other.id).total,
-  expires: (one, other) => compare(one.expires_at ?? NEVER, other.expires_at ?? NEVER),
+  expires: byEnd,
   port: (one, other) => one.port - other.port,
   created: () => 0, // as the server lists them, in the order in which they were made: sorting is stable
 };

@@ -2,9 +2,10 @@
 import { copyLink, deleteKeys, linkDialog, switchKey } from "../../actions.js";
 import { h, replace, setText } from "../../dom.js";
 import { number, rate, t } from "../../i18n.js";
-import { badge, iconButton, named, setBadge, usageBar, when } from "../../parts.js";
+import { badge, iconButton, named, setBadge, usageBar } from "../../parts.js";
 import { hasNodes, keyOf, may, usageOf } from "../../store.js";
 import { editDialog } from "./form.js";
+import { ending } from "./term.js";
 
 /**
  * The elements of a row that change.
@@ -100,16 +101,8 @@ export function updateRow(row, key, isChosen) {
     setText(part.port, String(key.port));
     row.classList.toggle("off", key.status !== "active");
   }
-  replace(part.expires, key.expires_at ? when(key.expires_at) : h("span", { class: "muted" }, unused(key)));
+  replace(part.expires, ending(key));
   updateLive(row);
-}
-
-/**
- * Returns when a key without a date expires: so long after its first byte, or never.
- * @param {Api.Key} key
- */
-export function unused(key) {
-  return key.expires_after_s ? t("limits.from-first", { n: number(Math.ceil(key.expires_after_s / 86400)) }) : t("limits.never");
 }
 
 /**
