@@ -37,6 +37,15 @@ def test_they_stand_in_the_order_in_which_they_were_made(admin: Visitor) -> None
     expect(admin.page.locator("tbody th .name")).to_have_text([f"customer {n}" for n in range(3)])
 
 
+def test_they_are_sorted_by_what_is_shown_as_used(admin: Visitor) -> None:
+    """Of a key with a limit that is what counts against it, however much it has carried since it was made."""
+    with_many(admin.page, 5)
+    admin.page.get_by_role("columnheader", name="Used").get_by_role("button").click()
+    expect(admin.page.locator("tbody .usage-text")).to_have_text(
+        ["28 kB", "27 kB", "26 kB", "4 kB of 100 GB", "0 B of 100 GB"]
+    )
+
+
 def test_every_one_of_them_can_be_reached(admin: Visitor) -> None:
     """By scrolling, by searching and by selecting all."""
     page = admin.page

@@ -67,6 +67,12 @@ export const hasNodes = () => state.keys?.some((key) => key.node !== "local") ??
 export const usageOf = (id) => state.usage.get(id) ?? NO_USAGE;
 
 /**
+ * Returns the bytes that are shown as used: in the period of the key's limit, or where it has none, since it was made.
+ * @param {Api.Key} key
+ */
+export const usedBy = (key) => (key.traffic_limit_bytes ? usageOf(key.id).inWindow : usageOf(key.id).total);
+
+/**
  * Adds or replaces a key that the API answered with, so that the change shows before its event comes.
  * @param {Api.Key} key
  */

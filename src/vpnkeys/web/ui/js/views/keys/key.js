@@ -7,7 +7,7 @@ import { icon } from "../../icons.js";
 import { bytes, number, rate, t } from "../../i18n.js";
 import { badge, button, card, copy, named, setBadge, title, usageBar, when } from "../../parts.js";
 import { go } from "../../router.js";
-import { hasNodes, keyOf, may, on, state, usageOf } from "../../store.js";
+import { hasNodes, keyOf, may, on, state, usageOf, usedBy } from "../../store.js";
 import { auditTable } from "../audit.js";
 import { subscriptionPart } from "./subscription.js";
 import { editDialog } from "./form.js";
@@ -124,7 +124,7 @@ function factsPart() {
   function update(key) {
     const used = usageOf(key.id);
     current = key;
-    bar.show(key.traffic_limit_bytes ? used.inWindow : used.total, key.traffic_limit_bytes);
+    bar.show(usedBy(key), key.traffic_limit_bytes);
     setText(live, rate(used.rate));
     // Drawn only when something changed: text that is selected for copying stays selected.
     const rows = factsOf(key, used);

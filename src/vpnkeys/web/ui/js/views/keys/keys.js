@@ -5,7 +5,7 @@ import { icon } from "../../icons.js";
 import { bytes, compare, number, rate, t } from "../../i18n.js";
 import { select } from "../../form.js";
 import { button, title } from "../../parts.js";
-import { may, nodesOfKeys, on, state, usageOf, visibleKeys } from "../../store.js";
+import { may, nodesOfKeys, on, state, usageOf, usedBy, visibleKeys } from "../../store.js";
 import { bulkBar } from "./bulk.js";
 import { makeRow, updateLive, updateRow } from "./row.js";
 import { createDialog } from "./form.js";
@@ -32,7 +32,7 @@ const ORDERS = {
   status: (one, other) => compare(t(`status.${one.status}`), t(`status.${other.status}`)),
   live: (one, other) => usageOf(one.id).rate - usageOf(other.id).rate,
   devices: (one, other) => (usageOf(one.id).devices ?? 0) - (usageOf(other.id).devices ?? 0),
-  used: (one, other) => usageOf(one.id).total - usageOf(other.id).total,
+  used: (one, other) => usedBy(one) - usedBy(other),
   expires: byEnd,
   port: (one, other) => one.port - other.port,
   created: () => 0, // as the server lists them, in the order in which they were made: sorting is stable

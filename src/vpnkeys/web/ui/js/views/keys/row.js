@@ -3,7 +3,7 @@ import { copyLink, deleteKeys, linkDialog, switchKey } from "../../actions.js";
 import { h, replace, setText } from "../../dom.js";
 import { number, rate, t } from "../../i18n.js";
 import { badge, iconButton, named, setBadge, usageBar } from "../../parts.js";
-import { hasNodes, keyOf, may, usageOf } from "../../store.js";
+import { hasNodes, keyOf, may, usageOf, usedBy } from "../../store.js";
 import { editDialog } from "./form.js";
 import { ending } from "./term.js";
 
@@ -138,7 +138,7 @@ export function updateLive(row) {
   row.classList.toggle("moving", usage.rate > 0);
   setText(part.devices, devices(usage.devices, key.max_devices));
   part.devices.classList.toggle("online", (usage.devices ?? 0) > 0);
-  part.usage.show(key.traffic_limit_bytes ? usage.inWindow : usage.total, key.traffic_limit_bytes);
+  part.usage.show(usedBy(key), key.traffic_limit_bytes);
 }
 
 /**
