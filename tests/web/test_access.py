@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 from tests.support.browser import Visitor
+from tests.support.many_keys import main_module
 from tests.support.ports import free_port
 from tests.support.process import wait_until
 from tests.support.service import Service
 
 pytestmark = pytest.mark.e2e
+
+Visit = Callable[..., Visitor]
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,31 @@ def test_a_token_is_made_shown_once_replaced_and_revoked(anywhere: Visitor, serv
     expect(page.locator("tr", has_text=second[:12])).to_contain_text("Revoked")
 
 
+def test_the_servers_english_is_marked_in_a_russian_page(visit: Visit, service: Service) -> None:
+    """What a webhook's test found, and an error that has no Russian: a screen reader reads them as English."""
+    service.client.post("/api/webhooks", json={"url": f"http://127.0.0.1:{free_port()}/hook"}).raise_for_status()
+    russian = visit(language="ru")
+    russian.sign_in(service.api_key)
+    russian.go("#/access/webhooks")
+    page = russian.page
+    page.get_by_role("button", name="Проверить").click()
+    toast = page.locator(".toast.error")
+    expect(toast).to_contain_text("Пробное сообщение не дошло. Подробности (на английском): ")
+    expect(toast.locator("[lang=en]")).to_have_text("it accepts no connections")
+    toast.get_by_role("button").click()
+    page.evaluate(
+        """async (main) => {
+          const { toastError } = await import(main.replace("main.js", "toast.js"));
+          toastError({ code: "of_a_newer_server", message: "It has its reasons." });
+        }""",
+        main_module(page),
+    )
+    expect(toast).to_have_text("It has its reasons. (of_a_newer_server)")
+    expect(toast.locator("[lang=en]")).to_have_text("It has its reasons.")
+    for hook in service.client.get("/api/webhooks").json():
+        service.client.delete(f"/api/webhooks/{hook['id']}").raise_for_status()
+
+
 def test_revoking_is_taken_back(admin: Visitor, service: Service) -> None:
     """In time, the token never stopped working."""
     token = service.client.post("/api/tokens", json={"name": "kept", "scope": "read"}).json()["token"]
@@ -81,7 +109,7 @@ def test_a_webhook_is_made_tried_and_deleted(anywhere: Visitor, service: Service
     (made,) = service.client.get("/api/webhooks").json()
     assert (made["url"], made["events"]) == (nobody, ["key.created"])
     page.get_by_role("button", name=f"Test: {nobody}").click()
-    expect(page.locator(".toast.error")).to_contain_text("did not arrive")
+    expect(page.locator(".toast.error")).to_contain_text("did not arrive. Details: it accepts no connections")
     page.get_by_role("button", name="Dismiss").click()
     page.get_by_role("button", name=f"Delete: {nobody}").click()
     assert wait_until(lambda: service.client.get("/api/webhooks").json() == [])

@@ -30,7 +30,7 @@ const show = (element) => document.getElementById("toasts")?.append(element);
 
 /**
  * Shows a message: for some seconds, or an error until it is dismissed.
- * @param {string} text
+ * @param {Page.Child} text
  * @param {{ kind?: "done" | "error" }} [options]
  */
 export function toast(text, { kind = "done" } = {}) {
@@ -40,10 +40,14 @@ export function toast(text, { kind = "done" } = {}) {
   if (kind !== "error") setTimeout(() => shown.remove(), SHOWN_MS);
 }
 
-/** @param {unknown} error */
+/**
+ * Shows an error; the server's own words are English in each language of the page, and are marked so.
+ * @param {unknown} error
+ */
 export function toastError(error) {
-  const { code } = /** @type {Page.Problem} */ (error ?? {});
-  toast([sentence(error), code && `(${code})`].filter(Boolean).join(" "), { kind: "error" });
+  const { code, message } = /** @type {Page.Problem} */ (error ?? {});
+  const text = sentence(error);
+  toast([text === message ? h("span", { lang: "en" }, text) : text, code && ` (${code})`], { kind: "error" });
 }
 
 /** @param {() => void} close */

@@ -116,7 +116,7 @@ function createDialog(done) {
 async function test(hook) {
   const result = await post(pathOf(hook, "/test"));
   if (result.delivered) toast(t("hooks.works"));
-  else toast(`${t("hooks.failed")} ${result.last_error ?? result.status ?? ""}`, { kind: "error" });
+  else toast([t("hooks.failed"), result.last_error && [" ", t("problems.detail"), " ", h("span", { lang: "en" }, result.last_error)]], { kind: "error" });
 }
 
 /** @param {Api.Webhook} hook */

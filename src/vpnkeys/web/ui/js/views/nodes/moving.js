@@ -68,7 +68,7 @@ function movedDialog({ node, moved, failed, has_stopped: hasStopped }) {
         ),
       moved.length > 0 && h("ul", { class: "findings" }, moved.map((one) => h("li", {}, named(one.name), ` → ${one.new.node}:${one.new.port}`))),
       failed.length > 0 && h("p", {}, t("nodes.not-moved", { n: failed.length })),
-      failed.length > 0 && h("ul", { class: "findings" }, failed.map((one) => h("li", {}, named(one.name), ": ", translated(one.code) ?? one.detail))),
+      failed.length > 0 && h("ul", { class: "findings" }, failed.map((one) => h("li", {}, named(one.name), ": ", translated(one.code) ?? h("span", { lang: "en" }, one.detail)))),
     ],
     actions: [{ label: t("action.close"), kind: "primary" }],
   });
