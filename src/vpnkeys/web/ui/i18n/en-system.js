@@ -142,6 +142,7 @@ export default {
   "tokens.overlap": "The old one works for",
   "tokens.hours": { one: "hour", other: "hours" },
   "tokens.overlap-hint": "0 ends it at once.",
+  "tokens.overlap-wrong": "Enter a whole number of hours from 0 to 720. 0 ends the old token at once.",
   "tokens.revoke": "Revoke",
   "tokens.revoking": "Revoking {name}…",
   "tokens.revoke-now": "Revoke now",

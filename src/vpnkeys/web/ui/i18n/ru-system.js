@@ -142,6 +142,7 @@ export default {
   "tokens.overlap": "Старый работает ещё",
   "tokens.hours": { one: "час", few: "часа", many: "часов", other: "часа" },
   "tokens.overlap-hint": "0 — перестаёт сразу.",
+  "tokens.overlap-wrong": "Введите целое число часов от 0 до 720. При 0 старый токен перестанет работать сразу.",
   "tokens.revoke": "Отозвать",
   "tokens.revoking": "Отзывается {name}…",
   "tokens.revoke-now": "Отозвать сейчас",

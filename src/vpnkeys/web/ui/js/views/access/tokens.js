@@ -13,6 +13,7 @@ import { secretDialog } from "./secret.js";
 
 /** @type {Api.Scope[]} */
 const SCOPES = ["read", "keys", "admin"];
+const MOST_HOURS = 720;
 /** @type {Set<string>} */
 const revoking = new Set();
 
@@ -108,7 +109,7 @@ function createDialog(done) {
  * @param {() => Promise<void>} done
  */
 function rotateDialog(token, done) {
-  const hours = numberInput({ value: 24, min: 0, max: 720, step: 1, inputmode: "numeric" });
+  const hours = numberInput({ value: 24, min: 0, max: MOST_HOURS, step: 1, inputmode: "numeric" });
   openDialog({
     title: t("tokens.rotate"),
     body: [h("p", {}, named(token.name)), h("p", {}, t("tokens.rotate-text")), field(t("tokens.overlap"), hours, { unit: (n) => t("tokens.hours", { n }), hint: t("tokens.overlap-hint") })],
@@ -117,7 +118,10 @@ function rotateDialog(token, done) {
       {
         label: t("tokens.rotate-do"),
         run: async () => {
-          const made = await post(query(`/api/tokens/${encodeURIComponent(token.id)}/rotate`, { overlap_hours: Number(hours.value) }));
+          const overlap = Number(hours.value);
+          // An empty field is no 0, which would end the old token at once.
+          if (hours.value === "" || !Number.isInteger(overlap) || overlap < 0 || overlap > MOST_HOURS) throw wrong(t("tokens.overlap-wrong"), hours);
+          const made = await post(query(`/api/tokens/${encodeURIComponent(token.id)}/rotate`, { overlap_hours: overlap }));
           toast(t("tokens.rotated"));
           await done();
           setTimeout(() => secretDialog(t("tokens.made"), t("tokens.once"), made.token));
