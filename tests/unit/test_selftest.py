@@ -48,6 +48,20 @@ def test_a_key_that_works(world: World) -> None:
     assert other.uuid not in world.node.counters
 
 
+def test_a_test_that_begins_a_keys_time_says_so(world: World) -> None:
+    """Once: of a key whose time runs, or that has none, nothing is said, nor where no byte was counted."""
+    key = world.make(Limits(expires_after_s=86400))
+    told = "begins with this test"
+    uncounted = Trial(Outcome.WORKS, "", 0.1, 0.2, 97, Egress(works=True, detail=""))
+    assert told not in SelfTest(_node_like(world, uncounted)).of(key).detail
+    assert told in SelfTest(world.node).of(key).detail
+    world.look()
+    begun = world.keys.get(key.id)
+    assert begun.limits.expires_at is not None
+    assert told not in SelfTest(world.node).of(begun).detail
+    assert told not in SelfTest(world.node).of(world.make()).detail
+
+
 @pytest.mark.parametrize(
     ("limits", "later", "code"),
     [

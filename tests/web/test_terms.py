@@ -100,6 +100,27 @@ def test_its_time_is_edited_in_hours(anywhere: Visitor, service: Service) -> Non
     assert service.client.get(f"/api/keys/{key['id']}").json()["expires_after_s"] == 48 * HOUR_S
 
 
+def test_a_test_asks_before_it_begins_the_time(anywhere: Visitor, service: Service) -> None:
+    """Of a key that waits; of others it begins at once."""
+    key = _make(service, "waits", expires_after_s=36 * HOUR_S)
+    page = anywhere.page
+    anywhere.go(f"#/keys/{key['id']}")
+    test = page.get_by_role("region", name="Test").get_by_role("button", name="Test now")
+    test.click()
+    dialog = page.locator("dialog[open]")
+    expect(dialog).to_contain_text("(1 day 12 hours) waits for its first connection")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    assert service.client.get(f"/api/keys/{key['id']}").json()["expires_at"] is None
+    test.click()
+    dialog.get_by_role("button", name="Test now").click()
+    expect(page.locator(".test-result")).to_contain_text("The link works")
+    expect(page.get_by_role("region", name="Details")).not_to_contain_text("from first use")
+    test.click()
+    expect(page.get_by_text("Testing the link")).to_be_visible()
+    expect(dialog).to_have_count(0)
+
+
 @pytest.mark.parametrize(
     ("seconds", "english", "russian"),
     [

@@ -200,7 +200,8 @@ class KeysRequests:
     def test_key(self, id_or_uuid: str) -> Call[KeyTest]:
         """Let a client on the server try the link and return what it found; that costs the key a few kilobytes.
 
-        Raises NotFound, or Unavailable when Xray does not answer or another key is being tested.
+        They begin the time of a key that waits for its first byte. Raises NotFound, or Unavailable when Xray does not
+        answer or another key is being tested.
         """
         return one(KeyTest, "POST", key_path(id_or_uuid, "test"))
 

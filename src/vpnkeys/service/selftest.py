@@ -120,4 +120,6 @@ def _result(key: Key, trial: Trial, *, counted: bool) -> KeyTest:
             f"The link carries traffic to this server, but not from it to the internet: {trial.egress.detail}. Check "
             "this server's own connection, and the routing rules and outbounds that you added to config.json."
         )
+    if counted and key.limits.is_waiting:
+        detail += " The key's time waited for its first connection, and begins with this test: see expires_at."
     return KeyTest(key, works=True, code=code, detail=detail, counted=counted, trial=trial)

@@ -16,7 +16,10 @@ router = ApiRouter(prefix="/api/keys", tags=["keys"], responses=problems(401, 40
 @router.post("/{key_id}/test")
 @requires(Scope.KEYS, limit="sync", pool=Pool.SLOW)
 def test_key(key: KeyDep, selftest: SelfTestDep) -> KeyTest:
-    """Let a real client try the key's link, within ten seconds; its few kilobytes count as the customer's."""
+    """Let a real client try the key's link, within ten seconds; its few kilobytes count as the customer's.
+
+    They begin the time of a key with `expires_after_s` that waits for its first byte.
+    """
     return _answer(selftest.of(key))
 
 

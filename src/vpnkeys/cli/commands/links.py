@@ -195,7 +195,10 @@ def _write(file: Path, drawn: str) -> None:
 
 @asks_server
 def test(remote: Remote, key_id: KeyId) -> None:
-    """Test a key's link with a real client on the server. The exit code is 1 when the link does not work."""
+    """Test a key's link with a real client on the server. The exit code is 1 when the link does not work.
+
+    The test begins the time of a key that waits for its first connection.
+    """
     with remote.busy("Testing the link"):
         found = remote.server.keys.test_key(key_id)
     fields = [

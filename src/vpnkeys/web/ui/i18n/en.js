@@ -264,6 +264,8 @@ export default {
   "test.title": "Test",
   "test.text": "A real client on the server connects with this link and loads a few kilobytes. They count as the customer’s traffic.",
   "test.do": "Test now",
+  "test.begins": "Begin the key’s time?",
+  "test.begins-text": "The time of this key ({term}) waits for its first connection, and a test is one: the time begins now, not with the customer.",
   "test.running": "Testing the link; this takes ten seconds at most.",
   "test.works": "The link works",
   "test.fails": "The link does not work",

@@ -1,11 +1,13 @@
 // A test of the key: a real client on the server connects by its link.
 import { keyPath, post } from "../../api.js";
+import { openDialog } from "../../dialog.js";
 import { h, replace } from "../../dom.js";
 import { describe, translated as inRussian } from "../../errors.js";
 import { icon } from "../../icons.js";
 import { currentLanguage, has, number, t } from "../../i18n.js";
 import { button, card } from "../../parts.js";
-import { may } from "../../store.js";
+import { keyOf, may } from "../../store.js";
+import { isWaiting, term } from "./term.js";
 
 /** @param {string} id */
 export function testCard(id) {
@@ -19,7 +21,19 @@ export function testCard(id) {
       replace(result, h("div", { class: "problem" }, describe(error)));
     }
   }
-  return card(t("test.title"), { actions: [button(t("test.do"), { name: "pulse", onclick: run })] }, result);
+  // The bytes of a test are the key's first ones where no customer has been there before.
+  function begin() {
+    const key = keyOf(id);
+    if (!key || !isWaiting(key)) return run();
+    openDialog({
+      title: t("test.begins"),
+      body: [h("p", {}, t("test.begins-text", { term: term(key.expires_after_s ?? 0) }))],
+      // Not waited for: the result is shown in the card.
+      actions: [{ label: t("action.cancel") }, { label: t("test.do"), run: () => void run() }],
+    });
+    return undefined;
+  }
+  return card(t("test.title"), { actions: [button(t("test.do"), { name: "pulse", onclick: begin })] }, result);
 }
 
 /** @param {Api.KeyTest} test */
