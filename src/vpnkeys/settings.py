@@ -153,7 +153,8 @@ class Settings(BaseModel):
     """With `::`, IPv4 too, on a host that has both."""
     public_url: Annotated[str, BeforeValidator(parse_public_url)] = ""
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(parse_networks)] = ()
-    api_key: Annotated[SecretStr, Field(min_length=API_KEY_MIN_CHARS)] | None = None
+    # No client can send white space at the end of a header: such a key, from a file's line, would open nothing.
+    api_key: Annotated[SecretStr, BeforeValidator(str.strip), Field(min_length=API_KEY_MIN_CHARS)] | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     domain: Annotated[str, BeforeValidator(parse_domain)] = ""

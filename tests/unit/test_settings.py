@@ -225,6 +225,14 @@ def test_other_programs_variables_are_none_of_ours(tmp_path: Path) -> None:
     assert found == load(tmp_path)
 
 
+@pytest.mark.parametrize("end", ["", "\r", "\n", " "])
+def test_the_end_of_a_line_is_no_part_of_the_api_key(tmp_path: Path, end: str) -> None:
+    """As a file of another system would bring: no client could send it."""
+    found = load_settings({"VPNKEYS_DATA_DIR": str(tmp_path), "VPNKEYS_API_KEY": f"{'k' * 20}{end}"})
+    assert found.api_key is not None
+    assert found.api_key.get_secret_value() == "k" * 20
+
+
 def test_the_api_key_is_not_printed(tmp_path: Path) -> None:
     """Settings may be logged."""
     assert "sixteen or more letters" not in repr(load(tmp_path, API_KEY="sixteen or more letters"))
