@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from vpnkeys.client import (
     ApiError,
+    AsyncClient,
     Client,
     NotFound,
     Rejected,
@@ -19,6 +22,8 @@ from vpnkeys.client import (
     Unavailable,
     UnexpectedAnswer,
 )
+from vpnkeys.client._tls import _compare, context_for
+from vpnkeys.client.agent import ControlPlane
 
 
 def _client(*answers: httpx.Response) -> Client:
@@ -160,3 +165,65 @@ def test_an_empty_id_asks_nobody(nothing: str) -> None:
     """It would be another path: deleting "" must not become something about all keys."""
     with _client() as client, pytest.raises(ValueError, match="id"):
         client.keys.delete(nothing)
+
+
+def test_a_body_that_cannot_be_unpacked() -> None:
+    """A proxy that breaks the compression of an answer is no end of the program that asked."""
+    broken = httpx.Response(200, stream=httpx.ByteStream(b"no gzip"), headers={"Content-Encoding": "gzip"})
+    with _client(broken) as client, pytest.raises(UnexpectedAnswer, match="unpacked"):
+        client.keys.list()
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_body_of_brackets_within_brackets(status: int) -> None:
+    """Deeper than Python follows: neither an answer nor the reason of a refusal, but an error that is documented."""
+    with _client(httpx.Response(status, content=b"[" * 100_000)) as client, pytest.raises(ApiError):
+        client.keys.list()
+
+
+def test_an_event_of_brackets_within_brackets() -> None:
+    """The same on the stream."""
+    stream = httpx.Response(200, content=b"event: keys\ndata: " + b"[" * 100_000 + b"\n\n")
+    with _client(stream) as client, pytest.raises(UnexpectedAnswer):
+        next(client.events())
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n", " ", "\ufeff", "\u200b", "”", "\x00", "\rx"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_an_api_key_that_no_header_can_have(end: str, kind: type[Client | AsyncClient]) -> None:
+    """The end of a line is left out, as of a file it is no part of the key; the rest is refused, and never shown."""
+    if not end.strip():
+        sent = kind("http://127.0.0.1:1", f"vpnk_secret{end}")._http._client.headers
+        assert sent["x-api-key"] == "vpnk_secret"
+        return
+    with pytest.raises(ValueError, match="X-API-Key") as refused:
+        kind("http://127.0.0.1:1", f"vpnk_secret{end}")
+    assert "secret" not in str(refused.value)
+    with pytest.raises(ValueError, match="X-API-Key") as refused:
+        ControlPlane("http://127.0.0.1:1", f"vpnk_secret{end}", None)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_header_of_a_client_of_your_own_is_not_shown() -> None:
+    """An HTTP client that is handed over may have any; what cannot be sent is no part of the error."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with (
+            Client.over(httpx.Client(base_url=address, headers={"X-API-Key": "vpnk_secret\r"})) as client,
+            pytest.raises(Unavailable) as refused,
+        ):
+            client.keys.list()
+    assert "secret" not in str(refused.value)
+
+
+def test_an_idempotency_key_that_no_header_can_have() -> None:
+    """It is refused before anything is sent."""
+    with _client() as client, pytest.raises(ValueError, match="Idempotency-Key"):
+        client.keys.create("name", idempotency_key="заказ")
+
+
+def test_a_wrong_fingerprint_is_said_in_words() -> None:
+    """Not as Python's own notation of a tuple."""
+    with pytest.raises(ssl.SSLCertVerificationError) as refused:
+        _compare(context_for(verify=True, fingerprint="ab" * 32), b"another")
+    assert str(refused.value).startswith("the server's certificate has the SHA-256 fingerprint ")

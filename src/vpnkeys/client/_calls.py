@@ -64,7 +64,7 @@ def json_of(response: httpx.Response) -> object:
     """Return the JSON of a body, or None when it is something else."""
     try:
         body: object = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: a body of brackets within brackets
         return None
     return body
 

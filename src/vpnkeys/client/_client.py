@@ -14,7 +14,7 @@ from vpnkeys.client._backups import AsyncBackups, Backups
 from vpnkeys.client._calls import AsyncPart, Call, Part, Request, checked, one, parsed, text
 from vpnkeys.client._doors import AsyncDoors, Doors
 from vpnkeys.client._events import EventReader, StreamEvent
-from vpnkeys.client._http import AsyncHttp, Http, is_loopback
+from vpnkeys.client._http import AsyncHttp, Http, header, is_loopback
 from vpnkeys.client._keys import AsyncKeys, Keys
 from vpnkeys.client._nodes import AsyncNodes, Nodes
 from vpnkeys.client._subscriptions import AsyncSubscriptions, Subscriptions
@@ -81,8 +81,9 @@ class Client(Part, ClientRequests):
         """Prepare a client of the server at `https://host:port`; nothing is sent yet.
 
         `fingerprint`: trust the certificate with this SHA-256 and no other. `verify`: a PEM file of certificates to
-        trust, or a context of your own; by default the system's authorities. Raises ValueError, or OSError when the
-        PEM file cannot be read.
+        trust, or a context of your own; by default the system's authorities. White space around the API key is left
+        out. Raises ValueError, also for an API key that no header can have, or OSError when the PEM file cannot be
+        read.
         """
         options = _options(base_url, api_key, verify=verify, fingerprint=fingerprint, timeout=timeout)
         self._use(httpx.Client(**options))
@@ -223,7 +224,7 @@ def _options(
         raise ValueError(msg)
     return {
         "base_url": url,
-        "headers": {"X-API-Key": api_key} if api_key else {},
+        "headers": header("X-API-Key", api_key) if api_key else {},
         "verify": context_for(verify=verify, fingerprint=fingerprint),
         "timeout": timeout,
         "limits": _LIMITS,

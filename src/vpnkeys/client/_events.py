@@ -39,6 +39,6 @@ def _event(block: bytes) -> StreamEvent:
     fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if b": " in line)
     try:
         return StreamEvent(fields[b"event"].decode(), json.loads(fields[b"data"]))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         detail = f"The server's event is not what it should be: {error}"
         raise UnexpectedAnswer(None, "unexpected_answer", detail) from error

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from vpnkeys.client._calls import Call, checked
-from vpnkeys.client._errors import Unavailable
+from vpnkeys.client._errors import Unavailable, UnexpectedAnswer
 
 A = TypeVar("A")
 
@@ -34,6 +34,15 @@ def path_below(path: str, name: str, *more: str) -> str:
     if name in {"", ".", ".."}:
         raise ValueError("give an id or a name; this is neither")
     return "/".join([path, quote(name, safe=""), *more])
+
+
+def header(name: str, value: str) -> dict[str, str]:
+    """Return a header, without white space around its value. Raises ValueError, which does not show the value."""
+    value = value.strip()  # a key read from a file has the end of its line, in files of Windows a carriage return too
+    if not (value.isascii() and value.isprintable()):
+        msg = f"the value for {name} has characters that no header can have; copy it again, without quotes or line ends"
+        raise ValueError(msg)
+    return {name: value}
 
 
 class Http:
@@ -89,16 +98,23 @@ class AsyncHttp:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raise Unavailable for what goes wrong on the way."""
+    """Raise Unavailable for what goes wrong on the way, and UnexpectedAnswer for a body that cannot be unpacked."""
     try:
         yield
     except httpx.TimeoutException as error:
         raise Unavailable(None, "timeout", "The server did not answer in time.") from error
+    except httpx.LocalProtocolError as error:
+        # Its text would show the API key where that is what cannot be sent.
+        detail = "The request cannot be sent: look for characters in its headers that HTTP does not allow."
+        raise Unavailable(None, "unreachable", detail) from error
     except httpx.TransportError as error:
         if isinstance(_root(error), ssl.SSLCertVerificationError):
             detail = f"The server is not the one expected: {_root(error)}"
             raise Unavailable(None, "untrusted_certificate", detail) from error
         raise Unavailable(None, "unreachable", f"The server cannot be reached: {error}") from error
+    except httpx.DecodingError as error:
+        detail = f"The server's answer cannot be unpacked: {error}; a proxy on the way may have broken it"
+        raise UnexpectedAnswer(None, "unexpected_answer", detail) from error
 
 
 def _root(error: BaseException) -> BaseException:

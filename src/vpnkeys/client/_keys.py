@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from vpnkeys.client._calls import AsyncPart, Call, Part, Request, answer, checked, one, parsed, text
 from vpnkeys.client._fields import KeyFields, NewKey, NewKeyFields, span_of, to_json
-from vpnkeys.client._http import key_path
+from vpnkeys.client._http import header, key_path
 from vpnkeys.wire.keys import Deleted, DeletedMany, Key, KeyConfig, KeyLink, KeyTest, MadeKey
 from vpnkeys.wire.subscriptions import Subscription, SubscriptionMade, SubscriptionRevoked
 from vpnkeys.wire.traffic import Online, Step, Traffic, TrafficHistory, TrafficReset
@@ -34,7 +34,7 @@ def _given(**params: str | None) -> dict[str, str]:
 
 
 def _once(idempotency_key: str | None) -> dict[str, str]:
-    return {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    return {} if idempotency_key is None else header("Idempotency-Key", idempotency_key)
 
 
 def _page_of(response: httpx.Response) -> KeyPage:
@@ -51,7 +51,8 @@ class KeysRequests:
         """Make a key and return it; its link carries traffic then.
 
         The same `idempotency_key`, name and fields again within 24 hours give the first key once more. Raises Rejected
-        for a name or a field that is none, or when what was chosen, or every port, is taken.
+        for a name or a field that is none, or when what was chosen, or every port, is taken; ValueError for an
+        `idempotency_key` that no header can have.
         """
         body = {"name": name, **to_json(fields)}
         return one(MadeKey, "POST", "/api/keys", json=body, headers=_once(idempotency_key))

@@ -70,7 +70,9 @@ def _compare(context: ssl.SSLContext, certificate: bytes | None) -> None:
     found = hashlib.sha256(certificate or b"").digest()
     if not isinstance(context, _Pinned) or found != context.pin:
         msg = f"the server's certificate has the SHA-256 fingerprint {found.hex(':').upper()}, not the one expected"
-        raise ssl.SSLCertVerificationError(msg)
+        raise ssl.SSLCertVerificationError(
+            ssl.SSLErrorNumber.SSL_ERROR_SSL, msg
+        )  # with one argument, it prints a tuple
 
 
 def parse_fingerprint(text: str) -> bytes:

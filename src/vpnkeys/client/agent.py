@@ -8,9 +8,11 @@ from pydantic import BaseModel, TypeAdapter
 
 from vpnkeys.client._calls import Call, checked, one, parsed
 from vpnkeys.client._client import Client
+from vpnkeys.client._http import header
 from vpnkeys.client._waiting import Waiting
 from vpnkeys.wire.agents import Desired, Joined, JoinRequest, NewToken, Received, Report
 
+_HEADER = "X-API-Key"
 _DESIRED = TypeAdapter(Desired)
 _WAIT_S, _MARGIN_S = 50.0, 15.0
 _FOR_LONG = httpx.Timeout(_WAIT_S + _MARGIN_S, connect=_MARGIN_S)
@@ -23,7 +25,7 @@ class ControlPlane:
         """Prepare connections; `fingerprint` is of the only certificate to trust. Raises ValueError."""
         self._client = Client(url, None, fingerprint=fingerprint, timeout=_MARGIN_S)
         self._waiting = Waiting(Client(url, None, fingerprint=fingerprint))
-        self.token = token
+        self.token = header(_HEADER, token)[_HEADER]
 
     def close(self) -> None:
         """Close all connections."""
@@ -55,7 +57,7 @@ class ControlPlane:
 
     @property
     def _headers(self) -> dict[str, str]:
-        return {"X-API-Key": self.token}
+        return {_HEADER: self.token}
 
     def _saying(self, body: BaseModel) -> dict[str, Any]:
         return {"headers": self._headers, "json": body.model_dump(mode="json")}

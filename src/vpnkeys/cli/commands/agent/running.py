@@ -135,7 +135,7 @@ def _join(settings: Settings, url: str, token: str, fingerprint: str | None) -> 
     try:
         joined = plane.join(
             JoinRequest(
-                token=token,
+                token=plane.token,
                 public_key=pair.public_key,
                 private_key=pair.private_key,
                 address=settings.server_address,
