@@ -125,9 +125,12 @@ def test_what_is_refused_ends_with_1(service: Service, tmp_path: Path, line: str
     ],
 )
 def test_a_wrong_command_line_ends_with_2(service: Service, line: str) -> None:
-    """And nothing is made or asked for."""
+    """And nothing is made or asked for. A program gets one document of it, as of what a server refuses."""
     told = run(line.split(), by_socket(service))
     assert (told.exit_code, list_keys(service)) == (2, [])
+    told = run([*line.split(), "--json"], by_socket(service))
+    assert (told.exit_code, told.stdout, list_keys(service)) == (2, "", [])
+    assert json.loads(told.stderr)["error"].keys() == {"status", "code", "detail", "retry_after_s"}
 
 
 @pytest.mark.parametrize("line", sorted({line.split("{")[0].split(" -")[0].strip() for line in COMMANDS.values()}))
@@ -136,4 +139,6 @@ def test_nobody_there_ends_with_3(tmp_path: Path, line: str) -> None:
     arguments = [*line.split(), *_FILLINGS.get(line, "").split()]
     told = run(arguments, {"VPNKEYS_DATA_DIR": str(tmp_path), "VPNKEYS_URL": None})
     assert (told.exit_code, told.stdout) == (3, ""), told.output
+    told = run([*arguments, "--json"], {"VPNKEYS_DATA_DIR": str(tmp_path), "VPNKEYS_URL": None})
+    assert (told.exit_code, json.loads(told.stderr)["error"]["code"]) == (3, "unreachable")
     assert list(tmp_path.iterdir()) == []

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.support.answering import Answering, answering
 from tests.support.keys import delete_key, make_key
 from tests.support.service import Service
 from tests.unit.test_plain import HOSTILE, is_obeyed
-from typer.testing import CliRunner, Result
-
-from vpnkeys.cli.main import build_app
 
 X = HOSTILE.removesuffix("\ud800")  # which no JSON holds that the client takes
 ID = "00000000-0000-4000-8000-000000000001"  # a whole UUID, which is asked for at once
@@ -134,49 +129,11 @@ ANSWERS: dict[str, tuple[str, object]] = {
 """A path, and what is answered there."""
 
 
-class _Stranger(BaseHTTPRequestHandler):
-    """Answers as it was told to, and errors elsewhere."""
-
-    answers: dict[str, object]
-
-    def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path = self.path.partition("?")[0]
-        is_known = path in self.answers
-        body = self.answers.get(path, {"code": X, "detail": X})
-        if path == "/api/events" and isinstance(body, list):
-            content = "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in body)
-        else:
-            content = body if isinstance(body, str) else json.dumps(body)
-        raw = content.encode("utf-8", "replace")
-        self.send_response(200 if is_known else 400)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
-
-    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the library's names
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the library's name
-        """Nothing."""
-
-
 @pytest.fixture
-def stranger() -> Iterator[str]:
-    """A server that wants to order terminals about; its URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Stranger) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def run(url: str, line: str, *more: str) -> Result:
-    """A command that asks there."""
-    arguments = [*line.split(), *more]
-    env = {"VPNKEYS_URL": url, "VPNKEYS_API_KEY": "k" * 20, "VPNKEYS_CA": None, "VPNKEYS_FINGERPRINT": None}
-    return CliRunner().invoke(build_app(arguments[:1]), arguments, env=env)
+def stranger() -> Iterator[Answering]:
+    """A server that wants to order terminals about."""
+    with answering({}, {"code": X, "detail": X}) as server:
+        yield server
 
 
 def orders(text: str) -> set[str]:
@@ -186,15 +143,13 @@ def orders(text: str) -> set[str]:
 
 @pytest.mark.parametrize("line", ANSWERS)
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_answers_of_a_stranger(stranger: str, monkeypatch: pytest.MonkeyPatch, line: str, form: str) -> None:
+def test_answers_of_a_stranger(stranger: Answering, line: str, form: str) -> None:
     """Names, notes, addresses, messages: each is shown for what it is, and nothing is obeyed."""
     path, answer = ANSWERS[line]
     more = ["--json"] if form == "json" and "-q" not in line else []
     # A table of keys needs them and their traffic, which other commands ask for as well.
-    monkeypatch.setattr(
-        _Stranger, "answers", {"/api/keys": [_KEY], "/api/traffic": _TRAFFIC, path: answer}, raising=False
-    )
-    told = run(stranger, line, *more)
+    stranger.answers = {"/api/keys": [_KEY], "/api/traffic": _TRAFFIC, path: answer}
+    told = stranger.run(line, *more)
     assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
     assert orders(told.stdout + told.stderr) == set()
     assert re.search(r"\\u001b|\\x1b", told.stdout) or (line, form) == ("metrics", "json")
@@ -202,10 +157,9 @@ def test_answers_of_a_stranger(stranger: str, monkeypatch: pytest.MonkeyPatch, l
 
 @pytest.mark.parametrize("line", ["keys list", "status", "audit", "sync", "system plan", "top --once", "backups get x"])
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_errors_of_a_stranger(stranger: str, monkeypatch: pytest.MonkeyPatch, line: str, form: str) -> None:
+def test_errors_of_a_stranger(stranger: Answering, line: str, form: str) -> None:
     """The same for what a server refuses, on standard error."""
-    monkeypatch.setattr(_Stranger, "answers", {}, raising=False)
-    told = run(stranger, line, *(["--json"] if form == "json" else []))
+    told = stranger.run(line, *(["--json"] if form == "json" else []))
     assert orders(told.stdout + told.stderr) == set()
     assert told.exit_code in {0, 1} if line == "status" else told.exit_code == 1
     if line != "status":

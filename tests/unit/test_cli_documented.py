@@ -126,4 +126,4 @@ def test_completing_loads_no_command() -> None:
         check=False,
     )
     assert "tokens" in told.stdout.split()
-    assert told.stdout.splitlines()[-1] == "['vpnkeys.cli.main']"
+    assert told.stdout.splitlines()[-1] == "['vpnkeys.cli.failures', 'vpnkeys.cli.main', 'vpnkeys.cli.program']"

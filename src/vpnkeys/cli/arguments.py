@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from vpnkeys.cli import values
-from vpnkeys.cli.remote import Remote, wrong_usage
+from vpnkeys.cli.failures import wrong_usage
+from vpnkeys.cli.remote import Remote
 from vpnkeys.domain.traffic import Step
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, cast
 import typer
 
 from vpnkeys.cli.arguments import expiry_of
-from vpnkeys.cli.remote import Remote, wrong_usage
+from vpnkeys.cli.failures import wrong_usage
+from vpnkeys.cli.remote import Remote
 from vpnkeys.cli.values import SIZES, SPANS, seconds_of, size_of
 from vpnkeys.client import KeyLimits, NewKeyFields
 from vpnkeys.domain.limits import Window

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vpnkeys import __version__
+from vpnkeys.cli.program import Program
 
 _COMMANDS = {
     "serve": ("commands.serve", "serve"),
@@ -76,7 +77,9 @@ def main() -> None:
 def build_app(names: Iterable[str], only_named: Iterable[str] = ()) -> typer.Typer:
     """Return the command line with these commands and `version`. `only_named` have names only, for shell completion."""
     # No pretty exceptions: they print local variables, which may hold keys and tokens.
-    app = typer.Typer(name="vpnkeys", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        name="vpnkeys", cls=Program, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False
+    )
     app.callback()(_about)  # without it, Typer would make a single command the whole program
     app.command("version")(version)
     for name in names:

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, Concatenate, NoReturn, ParamSpec, get_type_hints
+from typing import IO, Annotated, Any, Concatenate, ParamSpec, get_type_hints
 from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console, RenderableType
 
+from vpnkeys.cli.failures import REFUSED, UNAVAILABLE, Failed, wrong_usage
 from vpnkeys.cli.names import SeveralKeys, id_of, ids_of
 from vpnkeys.cli.output.operations import in_commands
-from vpnkeys.cli.output.plain import Plain, plain, plain_json, plain_lines
+from vpnkeys.cli.output.plain import Plain, plain, plain_json
 from vpnkeys.cli.output.tables import table_of_keys
 from vpnkeys.client import ApiError, Client, TooManyRequests, Unavailable
 from vpnkeys.owner import NotOurs, listener_pid
@@ -32,7 +33,6 @@ EXIT_CODES = (
     "3 the server does not answer, or cannot do it now."
 )
 
-_REFUSED, _USAGE, _UNAVAILABLE = 1, 2, 3
 _HTTPS, _PATIENCE_S = 443, 10.0
 _CONNECT_TIMEOUT_S = 5.0
 _PIPE_WIDTH = 200
@@ -53,7 +53,8 @@ def _options(
 
     `vpnkeys help connect` explains those that are hidden: in each command's help they would be most of it.
     """
-    return as_json, url, api_key, fingerprint, ca
+    # Without white space around: a file from which an environment was read may end its lines by carriage returns.
+    return as_json, url.strip(), api_key.strip(), fingerprint.strip(), None if ca is None else Path(str(ca).strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +131,6 @@ def asks_server(command: Callable[Concatenate[Remote, P], None]) -> Callable[...
     return run
 
 
-def wrong_usage(message: str) -> NoReturn:
-    """Print the message and end with code 2: the command line or the settings are wrong."""
-    print(f"vpnkeys: {plain(message)}", file=sys.stderr)
-    raise typer.Exit(_USAGE)
-
-
-def refused(message: str) -> NoReturn:
-    """Print the message and end with code 1: nothing was done, and a repeat would not help."""
-    print(f"vpnkeys: {plain(message)}", file=sys.stderr)
-    raise typer.Exit(_REFUSED)
-
-
 def _connect(url: str, api_key: str, fingerprint: str, ca: Path | None) -> Client:
     if not url:
         return _local()
@@ -170,32 +159,27 @@ def _local() -> Client:
         except OSError:
             return Client.local(socket)  # which says that it does not answer
     where = " or ".join(str(socket.parent.parent) for socket in sockets)
-    print(f"vpnkeys: no server runs on {where}; start one (vpnkeys serve), or give --url", file=sys.stderr)
-    raise typer.Exit(_UNAVAILABLE)
+    detail = f"no server runs on {where}; start one (vpnkeys serve), or give --url"
+    raise Failed(detail, UNAVAILABLE, code="unreachable")
 
 
 @contextmanager
 def _errors_reported(url: str, *, as_json: bool) -> Iterator[None]:
-    """Print the API's errors in the block to standard error, and end the command with their exit codes."""
+    """End the command for an error of the API in the block, with its exit code."""
     try:
         yield
     except ApiError as error:
         detail = f"{in_commands(error.detail)}{_how_to_trust(url) if error.code == 'untrusted_certificate' else ''}"
-        if as_json:
-            fields = {
-                "status": error.status,
-                "code": error.code,
-                "detail": detail,
-                "retry_after_s": error.retry_after_s,
-            }
-            # In one line, because other lines may follow on standard error.
-            print(plain_json({"error": fields}, indent=None), file=sys.stderr)
-        else:
-            if isinstance(error, SeveralKeys):
-                console_for(sys.stderr).print(Plain(table_of_keys(error.keys)))
-            print(f"vpnkeys: {plain_lines(detail)}", file=sys.stderr)
+        if isinstance(error, SeveralKeys) and not as_json:
+            console_for(sys.stderr).print(Plain(table_of_keys(error.keys)))
         later = isinstance(error, (Unavailable, TooManyRequests))
-        raise typer.Exit(_UNAVAILABLE if later else _REFUSED) from error
+        raise Failed(
+            detail,
+            UNAVAILABLE if later else REFUSED,
+            code=error.code,
+            status=error.status,
+            retry_after_s=error.retry_after_s,
+        ) from error
 
 
 def _how_to_trust(url: str) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 import typer
 
 from vpnkeys import __version__
+from vpnkeys.cli.failures import wrong_usage
 from vpnkeys.cli.output.plain import plain, plain_json
-from vpnkeys.cli.remote import wrong_usage
 from vpnkeys.client import ApiError
 from vpnkeys.doctor import find_data_dir, find_installation
 from vpnkeys.doctor.checks.xray import program_of

@@ -218,7 +218,11 @@ def _options(
     timeout: float,
 ) -> dict[str, Any]:
     """Return the options of an HTTP client for this server. Raises ValueError, OSError."""
-    url = httpx.URL(base_url)
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        msg = f"give a URL such as https://203.0.113.10:8000, not {base_url!r}: {error}"
+        raise ValueError(msg) from error
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host) and fingerprint is None):
         msg = f"give a URL such as https://203.0.113.10:8000, not {base_url!r}: without TLS anybody can read along"
         raise ValueError(msg)

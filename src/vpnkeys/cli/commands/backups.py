@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from vpnkeys.cli.arguments import is_name
+from vpnkeys.cli.failures import refused
 from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of
-from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, refused
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
 from vpnkeys.cli.values import to_second
 
 app = typer.Typer(

@@ -2,17 +2,15 @@
 
 import json
 import os
-import sys
 from datetime import UTC, datetime
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from vpnkeys.cli.failures import UNAVAILABLE, USAGE, Failed
 from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.owner import as_owner
 from vpnkeys.settings import SettingsError, load_settings, set_data_dir
-
-_SETTINGS, _UNAVAILABLE = 2, 3
 
 
 def collect(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a line.")] = False) -> None:
@@ -31,14 +29,8 @@ def collect(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
         with as_owner(set_data_dir()):
             collect_traffic(load_settings())
     except SettingsError as error:
-        _fail("settings", str(error), _SETTINGS, as_json=as_json)
+        raise Failed(str(error), USAGE, code="settings") from error
     except VpnKeysError as error:
-        _fail(error.code, str(error), _UNAVAILABLE, as_json=as_json)
+        raise Failed(str(error), UNAVAILABLE, code=error.code) from error
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     print(json.dumps({"status": "success", "timestamp": now}) if as_json else f"Traffic counted at {now} UTC.")
-
-
-def _fail(code: str, detail: str, status: int, *, as_json: bool) -> NoReturn:
-    document = json.dumps({"error": {"code": code, "detail": detail}}, ensure_ascii=False)
-    print(document if as_json else f"vpnkeys: {detail}", file=sys.stderr)
-    raise typer.Exit(status)

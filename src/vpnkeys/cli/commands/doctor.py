@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vpnkeys.cli.failures import wrong_usage
 from vpnkeys.cli.output.plain import Plain, plain_json
-from vpnkeys.cli.remote import wrong_usage
 from vpnkeys.doctor import Finding, Level, examine, find_data_dir, find_installation, worst
 from vpnkeys.owner import NotOurs, leave_root
 from vpnkeys.settings import SettingsError

@@ -8,6 +8,7 @@ import typer
 
 from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes
 from vpnkeys.cli.commands.links import link, print_address, print_key, qr, refuse_both, show, subscribe, test
+from vpnkeys.cli.failures import kept_if_lost, wrong_usage
 from vpnkeys.cli.key_options import (
     ActiveOption,
     AfterOption,
@@ -31,7 +32,7 @@ from vpnkeys.cli.key_options import (
 from vpnkeys.cli.output.listing import Sort, chosen
 from vpnkeys.cli.output.tables import exact_expiry, key_fields, status_of, table_of, table_of_fields, table_of_keys
 from vpnkeys.cli.output.usage import key_history, online
-from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, can_ask, console_for, wrong_usage
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, can_ask, console_for
 from vpnkeys.client import Key, KeyConfig, KeyFields, NewKey, NewKeyFields
 from vpnkeys.domain.limits import Status
 
@@ -135,7 +136,8 @@ def _add_one(remote: Remote, name: str, fields: NewKeyFields, *, qr: bool) -> No
     with remote.busy("Making the key"):
         # The answer to a creation has no link; the key's configuration has.
         config = remote.server.keys.config(remote.server.keys.create(name, **fields).id)
-    print_key(remote, config, qr=qr)
+    with kept_if_lost(f"The key is made; `vpnkeys keys link {config.key.id}` prints its link."):
+        print_key(remote, config, qr=qr)
 
 
 def _add_many(remote: Remote, names: list[str], fields: NewKeyFields, *, qr: bool) -> None:
@@ -143,9 +145,10 @@ def _add_many(remote: Remote, names: list[str], fields: NewKeyFields, *, qr: boo
     with remote.busy(f"Making {len(new_keys)} keys"):
         made = remote.server.keys.create_many(new_keys)
     configs = _configs_of(remote, made)
-    remote.show([config.as_sent() for config in configs], table_of_keys(made))
-    for config in () if remote.as_json else configs:
-        print_address(config.vless_url, qr=qr)
+    with kept_if_lost("The keys are made; `vpnkeys keys list` lists them, `vpnkeys keys link KEY` prints a link."):
+        remote.show([config.as_sent() for config in configs], table_of_keys(made))
+        for config in () if remote.as_json else configs:
+            print_address(config.vless_url, qr=qr)
 
 
 def _configs_of(remote: Remote, keys: Sequence[Key]) -> list[KeyConfig]:
@@ -217,7 +220,8 @@ def rotate(  # noqa: PLR0913 - one for each option
     remote.confirm("The key's present link will stop working, and its connections end. Go on?", yes=yes)
     with remote.busy("Making the new link"):
         config = remote.server.keys.rotate(key_id, uuid=uuid, short_id=short_id, sni=sni)
-    print_key(remote, config, qr=qr)
+    with kept_if_lost(f"The key has its new link; `vpnkeys keys link {config.key.id}` prints it."):
+        print_key(remote, config, qr=qr)
 
 
 @app.command("extend")

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes, is_name
+from vpnkeys.cli.failures import kept_if_lost, refused, wrong_usage
 from vpnkeys.cli.output.plain import plain
 from vpnkeys.cli.output.tables import key_fields, table_of, table_of_fields, yes_or_no
-from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, refused, wrong_usage
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
 from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import KeyConfig
 
@@ -99,9 +100,10 @@ def subscribe(  # noqa: PLR0913 - one for each option
         remote.show(done.as_sent(), done.message)
         return
     made = keys.make_subscription(key_id)
-    remote.show(made.as_sent(), "The subscription's URL for the customer; it cannot be shown again:")
-    if not remote.as_json:
-        print_address(made.url, qr=qr)
+    with kept_if_lost("The subscription is made, and its URL cannot be shown again: this command makes another."):
+        remote.show(made.as_sent(), "The subscription's URL for the customer; it cannot be shown again:")
+        if not remote.as_json:
+            print_address(made.url, qr=qr)
     if made.self_signed:
         remote.show_notice(_SELF_SIGNED)
 
@@ -112,9 +114,11 @@ def share(remote: Remote, key_ids: KeyIds, *, qr: Qr = False) -> None:
     """Make a subscription of several keys: one URL by which a customer's client loads them all."""
     refuse_both(remote, qr=qr)
     made = remote.server.subscriptions.create(key_ids)
-    remote.show(made.as_sent(), f"Subscription {made.id}. Its URL for the customer; it cannot be shown again:")
-    if not remote.as_json:
-        print_address(made.url, qr=qr)
+    again = f"remove it (`vpnkeys subscriptions rm {made.id}`) and make another"
+    with kept_if_lost(f"The subscription is made, and its URL cannot be shown again: {again}."):
+        remote.show(made.as_sent(), f"Subscription {made.id}. Its URL for the customer; it cannot be shown again:")
+        if not remote.as_json:
+            print_address(made.url, qr=qr)
     if made.self_signed:
         remote.show_notice(_SELF_SIGNED)
 

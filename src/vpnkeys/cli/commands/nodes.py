@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vpnkeys.cli.arguments import Yes, is_name
+from vpnkeys.cli.failures import kept_if_lost, wrong_usage
 from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of, table_of_fields
-from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
 from vpnkeys.cli.values import to_second
 from vpnkeys.client import Node, NodeMade
 
@@ -144,12 +145,13 @@ def _given(**fields: Any) -> Any:  # noqa: ANN401 - options of several types, as
 
 
 def _show_join(remote: Remote, made: NodeMade, told: str) -> None:
-    remote.show(
-        made.as_sent(),
-        f"{told} On the new machine, in a clone of vpnkeys, by {to_second(made.expires_at)}:",
-        f"\n  {made.join_command.replace('vpnkeys agent join', 'sudo ./run --agent-join', 1)}\n",
-        f"Or, without services: {made.join_command} && vpnkeys agent",
-    )
+    with kept_if_lost(f"{told} `vpnkeys nodes replace {made.node.name}` prints another command for the new machine."):
+        remote.show(
+            made.as_sent(),
+            f"{told} On the new machine, in a clone of vpnkeys, by {to_second(made.expires_at)}:",
+            f"\n  {made.join_command.replace('vpnkeys agent join', 'sudo ./run --agent-join', 1)}\n",
+            f"Or, without services: {made.join_command} && vpnkeys agent",
+        )
 
 
 def _show(remote: Remote, found: Node) -> None:

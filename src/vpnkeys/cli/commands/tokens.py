@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from vpnkeys.cli.arguments import Yes, expiry_of, is_name
+from vpnkeys.cli.failures import kept_if_lost, wrong_usage
 from vpnkeys.cli.output.plain import plain
 from vpnkeys.cli.output.tables import table_of, table_of_fields, yes_or_no
-from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
 from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import Token, TokenMade
 from vpnkeys.domain.token import Scope
@@ -98,11 +99,13 @@ def _print_token(remote: Remote, made: TokenMade, *, quiet: bool) -> None:
         ("Scope", made.scope),
         ("Expires", to_second(made.expires_at) or "never"),
     ]
-    if not quiet:
-        remote.show(made.as_sent(), table_of_fields(fields), "\nThe token, shown this once:")
-    if not remote.as_json:
-        # Printed on a line of its own and never folded, so that it can be copied.
-        print(plain(made.token))
+    again = f"`vpnkeys tokens rotate {made.id}` makes another"
+    with kept_if_lost(f"The token is made, and its text cannot be shown again: {again}."):
+        if not quiet:
+            remote.show(made.as_sent(), table_of_fields(fields), "\nThe token, shown this once:")
+        if not remote.as_json:
+            # Printed on a line of its own and never folded, so that it can be copied.
+            print(plain(made.token))
 
 
 def _state(token: Token) -> str:

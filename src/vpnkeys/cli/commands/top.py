@@ -20,10 +20,11 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from vpnkeys.cli.failures import wrong_usage
 from vpnkeys.cli.output.plain import Plain
 from vpnkeys.cli.output.rates import KeyUsage, LiveUsage
 from vpnkeys.cli.output.tables import short_bytes, table_of
-from vpnkeys.cli.remote import Remote, asks_server, console_for, wrong_usage
+from vpnkeys.cli.remote import Remote, asks_server, console_for
 from vpnkeys.client import Client, StreamEvent, Unavailable, UnexpectedAnswer
 
 _LOOK_S = 0.25

@@ -8,8 +8,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from vpnkeys.cli.failures import kept_if_lost, wrong_usage
 from vpnkeys.cli.output.tables import table_of_fields
-from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server, wrong_usage
+from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
 from vpnkeys.client import Delivery, Webhook
 
 app = typer.Typer(
@@ -45,7 +46,9 @@ def add(
     """Make a webhook and print its secret, with which the receiver checks signatures. It cannot be shown again."""
     made = remote.server.webhooks.create(address, event or ())
     fields = [("ID", made.id), ("URL", made.url), ("Events", _events(made)), ("Secret", made.secret)]
-    remote.show(made.as_sent(), table_of_fields(fields))
+    again = f"remove it (`vpnkeys webhooks rm {made.id}`) and make another"
+    with kept_if_lost(f"The webhook is made, and its secret cannot be shown again: {again}."):
+        remote.show(made.as_sent(), table_of_fields(fields))
 
 
 @app.command("set")
