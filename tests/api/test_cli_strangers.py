@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,6 +43,7 @@ _MOVE = {"key_id": X, "uuid": X, "name": X, "old_port": 1, "new_port": 2}
 _TRAFFIC = {"timestamp": 1, "total_bytes": 1, "keys": [{"key_id": X, "total_bytes": 1, "devices": 1}]}
 _TOKEN = {"id": X, "name": X, "prefix": X, "scope": X, "is_valid": True, "created_at": _TIME, "token": X}
 _HOOK = {"id": X, "url": X, "events": [X], "is_active": True, "created_at": _TIME, "secret": X}
+_DELIVERY = {"id": X, "event": X, "created_at": _TIME, "attempts": 1, "next_try_at": _TIME, "last_error": X}
 _RECORD = {
     "id": 1,
     "at": _TIME,
@@ -114,6 +117,7 @@ ANSWERS: dict[str, tuple[str, object]] = {
     "backups list": ("/api/backups", [{"name": X, "size_bytes": 1, "created_at": _TIME}]),
     "webhooks list": ("/api/webhooks", [_HOOK]),
     "webhooks add x": ("/api/webhooks", _HOOK),
+    "webhooks deliveries x": ("/api/webhooks/x/deliveries", [_DELIVERY, {**_DELIVERY, "delivered_at": _TIME}]),
     "webhooks test x": ("/api/webhooks/x/test", _TRIED),
     "metrics": ("/metrics", X),
     "system info": ("/api/", {"message": X, "version": X, "status": X, "service_version": X}),
@@ -164,6 +168,22 @@ def test_errors_of_a_stranger(stranger: Answering, line: str, form: str) -> None
     assert told.exit_code in {0, 1} if line == "status" else told.exit_code == 1
     if line != "status":
         assert re.search(r"\\u001b|\\x1b", told.stderr)
+
+
+@pytest.mark.parametrize("line", [line for line, (_, answer) in ANSWERS.items() if _TIME in json.dumps(answer)])
+def test_times_are_of_the_readers_zone(stranger: Answering, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    """Which is named, wherever a time is shown; it is nine hours later there."""
+    path, answer = ANSWERS[line]
+    stranger.answers = {"/api/keys": [_KEY], "/api/traffic": _TRAFFIC, path: answer}
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        told = stranger.run(line)
+    time.tzset()
+    assert told.exit_code == 0
+    times = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?(?: \w+)?", told.stdout)
+    assert all(re.fullmatch(r"2025-08-05 21:00(:00)? JST", one) for one in times), times
+    assert times or "12:00" not in told.stdout
 
 
 @pytest.mark.e2e

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vpnkeys.cli.failures import UNAVAILABLE, USAGE, Failed
+from vpnkeys.cli.values import to_second
 from vpnkeys.domain.errors import VpnKeysError
 from vpnkeys.owner import as_owner
 from vpnkeys.settings import SettingsError, load_settings, set_data_dir
@@ -32,5 +33,6 @@ def collect(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
         raise Failed(str(error), USAGE, code="settings") from error
     except VpnKeysError as error:
         raise Failed(str(error), UNAVAILABLE, code=error.code) from error
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    print(json.dumps({"status": "success", "timestamp": now}) if as_json else f"Traffic counted at {now} UTC.")
+    now = datetime.now(UTC)
+    document = json.dumps({"status": "success", "timestamp": f"{now:%Y-%m-%dT%H:%M:%S}"})
+    print(document if as_json else f"Traffic counted at {to_second(now)}.")

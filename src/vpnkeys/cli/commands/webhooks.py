@@ -1,16 +1,13 @@
 """`vpnkeys webhooks`: the receivers of events, and the deliveries to them."""
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from vpnkeys.cli.failures import kept_if_lost, wrong_usage
-from vpnkeys.cli.output.tables import table_of_fields
+from vpnkeys.cli.output.tables import table_of, table_of_fields
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
+from vpnkeys.cli.values import to_second
 from vpnkeys.client import Delivery, Webhook
 
 app = typer.Typer(
@@ -28,7 +25,7 @@ def list_webhooks(remote: Remote) -> None:
     """List all webhooks, oldest first."""
     webhooks = remote.server.webhooks.list()
     rows = [(one.id, one.url, _events(one), _status(one)) for one in webhooks]
-    remote.show([one.as_sent() for one in webhooks], _table(("ID", "URL", "Events", "Status"), rows))
+    remote.show([one.as_sent() for one in webhooks], table_of(("ID", "URL", "Events", "Status"), rows))
 
 
 @app.command("add")
@@ -99,8 +96,8 @@ def test(remote: Remote, webhook_id: WebhookId) -> None:
 def deliveries(remote: Remote, webhook_id: WebhookId) -> None:
     """List the deliveries to a webhook, pending ones included, newest first."""
     found = remote.server.webhooks.deliveries(webhook_id)
-    rows = [(f"{one.created_at:%Y-%m-%d %H:%M:%S}", one.event, str(one.attempts), _state(one)) for one in found]
-    remote.show([one.as_sent() for one in found], _table(("At", "Event", "Tries", "State"), rows))
+    rows = [(to_second(one.created_at), one.event, one.attempts, _state(one)) for one in found]
+    remote.show([one.as_sent() for one in found], table_of(("At", "Event", ">Tries", "State"), rows))
 
 
 def _events(webhook: Webhook) -> str:
@@ -113,17 +110,8 @@ def _status(webhook: Webhook) -> str:
 
 def _state(delivery: Delivery) -> str:
     if delivery.delivered_at is not None:
-        return f"delivered {delivery.delivered_at:%Y-%m-%d %H:%M:%S}"
+        return f"delivered {to_second(delivery.delivered_at)}"
     why = f": {delivery.last_error}" if delivery.last_error else ""
     if delivery.next_try_at is None:
         return f"given up{why}"
-    return f"next try {delivery.next_try_at:%Y-%m-%d %H:%M:%S}{why}"
-
-
-def _table(titles: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    return f"next try {to_second(delivery.next_try_at)}{why}"
