@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -148,25 +148,58 @@ def test_a_key_has_many_names(wanted: str, found: list[Key]) -> None:
 
 
 class Server:
-    """Stands for a server with these keys, and counts how often it is asked."""
+    """Stands for a server with these keys, and remembers which names it is asked for."""
 
-    asked = 0
+    def __init__(self, keys: Sequence[Key] = KEYS) -> None:
+        """Nothing is asked yet."""
+        self.keys, self.asked = keys, list[str | None]()
 
-    def list(self) -> list[Key]:
-        """All keys."""
-        self.asked += 1
-        return KEYS
+    def list(self, name: str | None = None) -> list[Key]:
+        """All keys, or those with this name."""
+        self.asked.append(name)
+        return [key for key in self.keys if name in {None, key.name}]
+
+
+def _client(keys: Server) -> Client:
+    client = Client.__new__(Client)
+    vars(client)["keys"] = keys
+    return client
+
+
+def test_a_name_that_is_a_uuid() -> None:
+    """It finds its key. When it is another key's UUID, too, both are shown, and neither is taken for the other."""
+    name = "6f1d2c3b-0000-4000-8000-000000000001"
+    named, longer = key(5, name), key(6, f"{name}-old")
+    client = _client(Server([*KEYS, named, longer]))
+    assert id_of(client, name) == named.id
+    assert ids_of(client, [name, "Maria"]) == [named.id, MARIA.id]
+    with pytest.raises(SeveralKeys) as several:
+        id_of(_client(Server([*KEYS, twin := key(7, MARIA.uuid)])), MARIA.uuid)
+    assert several.value.keys == [MARIA, twin]
+
+
+def test_a_uuid_that_no_key_has() -> None:
+    """It is left to the server, which also knows keys that are about to be gone; a longer name is another key's."""
+    gone = "6f1d2c3b-0000-4000-8000-000000000001"
+    keys = Server([*KEYS, key(6, f"{gone}-old")])
+    assert id_of(_client(keys), gone) == gone
+    assert keys.asked == [gone]  # not for all keys, which may be thousands
+    assert ids_of(_client(keys), [gone, "Maria"]) == [gone, MARIA.id]
+
+
+def test_a_port_has_no_beginning() -> None:
+    """What is said of it claims nothing else."""
+    with pytest.raises(NotFound, match="an id, UUID or name that begins so") as refused:
+        id_of(_client(Server([MARIA])), "1000")
+    assert "port '1000'," in refused.value.detail
 
 
 def test_one_key_or_none() -> None:
-    """Several are named in the error; a whole UUID needs no request, as the server knows more of it."""
+    """Several are named in the error; all are found with one request."""
     keys = Server()
-    client = Client.__new__(Client)
-    vars(client)["keys"] = keys
-    assert ids_of(client, [MARIA.id, OTHER.uuid]) == [MARIA.id, OTHER.uuid]
-    assert keys.asked == 0
-    assert ids_of(client, ["Maria", MARIO.id, "10004"]) == [MARIA.id, MARIO.id, PORT.id]
-    assert keys.asked == 1
+    client = _client(keys)
+    assert ids_of(client, ["Maria", MARIO.id, OTHER.uuid, "10004"]) == [MARIA.id, MARIO.id, OTHER.id, PORT.id]
+    assert keys.asked == [None]
     with pytest.raises(SeveralKeys, match="nothing was done") as several:
         id_of(client, "mar")
     assert several.value.keys == [MARIA, MARIO]

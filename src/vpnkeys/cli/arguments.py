@@ -26,11 +26,13 @@ def are_names(values: list[str]) -> list[str]:
 
 KeyId = Annotated[
     str,
-    typer.Argument(metavar="KEY", help="The key's id, UUID, name or port, or the beginning of one.", callback=is_name),
+    typer.Argument(metavar="KEY", help="The key's port, or (the beginning of) its id, UUID or name.", callback=is_name),
 ]
 KeyIds = Annotated[
     list[str],
-    typer.Argument(metavar="KEY...", help="The keys' ids, UUIDs, names or ports, or beginnings.", callback=are_names),
+    typer.Argument(
+        metavar="KEY...", help="The keys' ports, or (beginnings of) ids, UUIDs or names.", callback=are_names
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Qr = Annotated[bool, typer.Option("--qr", help="Also draw the link as a QR code for a phone to scan.")]

@@ -1,4 +1,4 @@
-"""Finds the keys that a person names: by id, UUID, name, port, or a beginning that only one key has."""
+"""Finds the keys that a person names: by port, or by id, UUID or name, or a beginning of these that one key has."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -25,11 +25,11 @@ def id_of(server: Client, wanted: str) -> str:
 
 def ids_of(server: Client, wanted: Sequence[str]) -> list[str]:
     """Return the ids of the keys that are meant, as `id_of` does, with one request."""
-    # A whole UUID is left to the server: it also knows keys whose removal it has yet to confirm.
-    if all(_UUID.fullmatch(one) for one in wanted):
+    # A name may look like a UUID. For one key it is enough to ask for that name, and not for all keys.
+    if len(wanted) == 1 and _UUID.fullmatch(wanted[0]) and not server.keys.list(wanted[0]):
         return list(wanted)
     keys = server.keys.list()
-    return [one if _UUID.fullmatch(one) else _one_of(keys, one).id for one in wanted]
+    return [_one_of(keys, one) for one in wanted]
 
 
 def subject_of(server: Client, wanted: str) -> str:
@@ -43,23 +43,29 @@ def subject_of(server: Client, wanted: str) -> str:
         return wanted
 
 
-def _one_of(keys: Sequence[Key], wanted: str) -> Key:
+def _one_of(keys: Sequence[Key], wanted: str) -> str:
     found = matching(keys, wanted)
     if len(found) > 1:
         raise SeveralKeys(wanted, found)
-    if not found:
-        detail = (
-            f"No key has the id, UUID, name or port {wanted!r}, or one that begins so; `vpnkeys keys list` lists all."
-        )
-        raise NotFound(None, "key_not_found", detail)
-    return found[0]
+    if found:
+        return found[0].id
+    if _UUID.fullmatch(wanted):
+        return wanted  # the server also knows keys whose removal it has yet to confirm
+    detail = (
+        f"No key has the id, UUID, name or port {wanted!r}, or an id, UUID or name that begins so; "
+        "`vpnkeys keys list` lists all."
+    )
+    raise NotFound(None, "key_not_found", detail)
 
 
 def matching(keys: Iterable[Key], wanted: str) -> list[Key]:
-    """Return the keys with this id, UUID, name or port; where there is none, those whose id, UUID or name begins so."""
+    """Return the keys with this id, UUID, name or port; where there is none, those whose id, UUID or name begins so.
+
+    A whole UUID is no beginning: a key whose name goes on after it is another one.
+    """
     keys, small = list(keys), wanted.casefold()
     exact = [key for key in keys if wanted in {key.id, key.uuid, key.name, str(key.port)} or small == key.uuid.lower()]
-    if exact or not wanted:
+    if exact or not wanted or _UUID.fullmatch(wanted):
         return exact
     return [key for key in keys if any(text.casefold().startswith(small) for text in (key.id, key.uuid, key.name))]
 
