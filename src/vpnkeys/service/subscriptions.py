@@ -97,7 +97,7 @@ class SubscriptionService:
 
     def revoke(self, key: Key) -> None:
         """Delete a key's own subscription; its token stops working at once. Raises SubscriptionNotFound."""
-        self._delete(key.id, "This key has no subscription; POST makes one.")
+        self._delete(key.id, "This key has no subscription; POST /api/keys/{key_id}/subscription makes one.")
 
     def revoke_shared(self, subscription_id: str) -> None:
         """Delete a subscription of several keys; its token stops working at once. Raises SubscriptionNotFound."""

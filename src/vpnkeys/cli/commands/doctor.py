@@ -1,7 +1,7 @@
 """`vpnkeys doctor`: the checks of the server and its host, with a repair command for each problem."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vpnkeys.cli.failures import wrong_usage
+from vpnkeys.cli.output.operations import in_commands
 from vpnkeys.cli.output.plain import Plain, plain_json
 from vpnkeys.doctor import Finding, Level, examine, find_data_dir, find_installation, worst
 from vpnkeys.owner import NotOurs, leave_root
@@ -38,7 +39,8 @@ def doctor(
     try:
         leave_root(find_data_dir())
         with find_installation() as installation:
-            findings = tuple(examine(installation, self_test=self_test))
+            found = examine(installation, self_test=self_test)
+            findings = tuple(replace(one, message=in_commands(one.message)) for one in found)
             is_running = installation.server is not None
     except (SettingsError, NotOurs, PermissionError) as error:
         wrong_usage(str(error))

@@ -10,6 +10,7 @@ import typer
 
 from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes, is_name
 from vpnkeys.cli.failures import kept_if_lost, refused, wrong_usage
+from vpnkeys.cli.output.operations import in_commands
 from vpnkeys.cli.output.plain import plain
 from vpnkeys.cli.output.tables import key_fields, table_of, table_of_fields, yes_or_no
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
@@ -211,8 +212,8 @@ def test(remote: Remote, key_id: KeyId) -> None:
         ("First byte", _milliseconds(found.first_byte_ms)),
         ("Received", f"{found.bytes_received} bytes" if found.works else None),
         ("Counted", yes_or_no(found.counted) if found.works else None),
-        ("Way out", found.egress.detail if found.works else None),
-        ("Verdict", f"{found.detail} ({found.code})"),
+        ("Way out", in_commands(found.egress.detail) if found.works else None),
+        ("Verdict", f"{in_commands(found.detail)} ({found.code})"),
     ]
     remote.show(found.as_sent(), table_of_fields(fields))
     if not found.works:

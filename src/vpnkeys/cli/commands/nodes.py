@@ -6,6 +6,7 @@ import typer
 
 from vpnkeys.cli.arguments import Yes, is_name
 from vpnkeys.cli.failures import kept_if_lost, wrong_usage
+from vpnkeys.cli.output.operations import in_commands
 from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of, table_of_fields
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
 from vpnkeys.cli.values import to_second
@@ -123,7 +124,7 @@ def move(
     done = remote.server.nodes.move(node, to)
     rows = [(one.name, one.key_id, one.new.node, one.new.port, one.new.link) for one in done.moved]
     lines = [f"{len(done.moved)} keys moved, {len(done.failed)} have stayed"]
-    lines += [f"{one.name} ({one.key_id}): {one.detail}" for one in done.failed]
+    lines += [f"{one.name} ({one.key_id}): {in_commands(one.detail)}" for one in done.failed]
     if done.moved and not done.has_stopped:
         lines.append(f"Old links end as soon as {node} is heard of again.")
     remote.show(done.as_sent(), table_of(("Name", "ID", "Node", ">Port", "New link"), rows), *lines)

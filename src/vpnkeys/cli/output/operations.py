@@ -83,8 +83,8 @@ def in_commands(text: str) -> str:
 
 
 def _command(request: re.Match[str]) -> str:
-    method, path = request[1], re.sub(r"\{[^}]*\}", "{}", request[2])
     for known, command in COMMANDS.items():
-        if f"{method} {path}" == re.sub(r"\{[^}]*\}", "{}", known):
+        # A request may name the thing itself: GET /api/nodes/eu.
+        if re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", known), f"{request[1]} {request[2]}"):
             return f"`vpnkeys {command}`"
     return request[0]
