@@ -177,6 +177,7 @@ def change(  # noqa: PLR0913 - one for each option
     speed: SpeedOption = None,
     utls_fingerprint: UtlsOption = None,
     port: OtherPortOption = None,
+    yes: Yes = False,
 ) -> None:
     """Change a key. What is not given stays, and the link stays the same unless the key gets another port."""
     limits = limits_of(
@@ -195,6 +196,8 @@ def change(  # noqa: PLR0913 - one for each option
     fields = cast("KeyFields", {**limits, **{field: value for field, value in others.items() if value is not None}})
     if not fields:
         wrong_usage("give what to change, such as --name or --expires")
+    if port is not None:
+        remote.confirm("With another port, the key's present link will stop working. Go on?", yes=yes)
     key = remote.server.keys.change(key_id, **fields)
     remote.show(key.as_sent(), table_of_fields(key_fields(key)))
 

@@ -64,9 +64,12 @@ def rotate(
         int, typer.Option(min=0, max=_MOST_OVERLAP_HOURS, help="How many hours the old token still works.")
     ] = 0,
     quiet: Quiet = False,
+    yes: Yes = False,
 ) -> None:
     """Replace a token by a new one with the same name, scope and expiry; the old one stops working."""
     _refuse_both(remote, quiet=quiet)
+    end = f"in {overlap_hours} hours" if overlap_hours else "at once"
+    remote.confirm(f"The present text of token {token_id} will stop working {end}. Go on?", yes=yes)
     _print_token(remote, remote.server.tokens.rotate(token_id, overlap_hours), quiet=quiet)
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from vpnkeys.cli.arguments import KeyId
+from vpnkeys.cli.arguments import KeyId, Yes
 from vpnkeys.cli.commands.collect import collect
 from vpnkeys.cli.output.tables import human_bytes, table_of_fields
 from vpnkeys.cli.output.usage import all_traffic, history_of_all
@@ -34,8 +34,9 @@ def show(remote: Remote, key_id: KeyId) -> None:
 
 @app.command("reset")
 @asks_server
-def reset(remote: Remote, key_id: KeyId) -> None:
+def reset(remote: Remote, key_id: KeyId, *, yes: Yes = False) -> None:
     """Reset a key's total to zero."""
+    remote.confirm("Reset the key's total to zero? What it has used so far cannot be shown again.", yes=yes)
     answer = remote.server.keys.reset_traffic(key_id)
     remote.show(answer.as_sent(), answer.message)
 

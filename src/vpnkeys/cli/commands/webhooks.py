@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from vpnkeys.cli.arguments import Yes
 from vpnkeys.cli.failures import kept_if_lost, wrong_usage
 from vpnkeys.cli.output.tables import table_of, table_of_fields
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
@@ -70,8 +71,9 @@ def change(
 
 @app.command("rm")
 @asks_server
-def remove(remote: Remote, webhook_id: WebhookId) -> None:
+def remove(remote: Remote, webhook_id: WebhookId, *, yes: Yes = False) -> None:
     """Remove a webhook and its pending deliveries."""
+    remote.confirm("Remove this webhook? Events that its receiver has not got yet are dropped.", yes=yes)
     done = remote.server.webhooks.delete(webhook_id)
     remote.show(done.as_sent(), done.message)
 
