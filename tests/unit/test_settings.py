@@ -240,7 +240,7 @@ def test_the_api_key_is_not_printed(tmp_path: Path) -> None:
 
 # What is passed on to programs that are started, what shells and terminals say, and where a user's caches are.
 _NO_SETTINGS = {
-    "cli/commands/links.py",
+    "cli/output/qr.py",
     "cli/main.py",
     "install/host.py",
     "owner.py",

@@ -1,18 +1,14 @@
 """`vpnkeys backups`: listing, making and downloading the backups on the server."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from vpnkeys.cli.arguments import is_name
-from vpnkeys.cli.failures import refused
+from vpnkeys.cli.output.files import secret_file
 from vpnkeys.cli.output.tables import human_bytes, short_bytes, table_of
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
 from vpnkeys.cli.values import to_second
@@ -58,33 +54,13 @@ def get(
     """Download a backup. It holds every secret of the server: keep it as safe as a password."""
     # Only the last part of the name, so that a server cannot choose the directory.
     file = output or Path(Path(name).name)
-    if file.exists() and not force:
-        refused(f"{file} exists already; give --force, or another name with --output")
-    with _written(file) as out, remote.server.backups.open(name) as chunks, _progress() as progress:
+    with secret_file(file, force=force) as out, remote.server.backups.open(name) as chunks, _progress() as progress:
         task = progress.add_task("", total=None)
         for chunk in chunks:
             out.write(chunk)
             progress.advance(task, len(chunk))
     size = file.stat().st_size
     remote.show({"name": name, "file": str(file), "bytes": size}, f"{file}: {human_bytes(size)}")
-
-
-@contextmanager
-def _written(file: Path) -> Iterator[IO[bytes]]:
-    """Open a file that only its owner can read, and give it its name only when it is complete."""
-    try:
-        # In the same directory, because a rename is atomic only within a file system; its mode is 0600.
-        with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as out:
-            part = Path(out.name)
-            try:
-                yield out
-                out.flush()
-                os.fsync(out.fileno())
-                part.replace(file)
-            finally:
-                part.unlink(missing_ok=True)
-    except OSError as error:
-        refused(f"{file} cannot be written: {error.strerror}")
 
 
 def _progress() -> Progress:

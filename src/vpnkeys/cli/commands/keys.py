@@ -7,7 +7,7 @@ from typing import Annotated, cast
 import typer
 
 from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes
-from vpnkeys.cli.commands.links import link, print_address, print_key, qr, refuse_both, show, subscribe, test
+from vpnkeys.cli.commands.links import in_a_file, link, print_address, print_key, qr, refuse_both, show, subscribe, test
 from vpnkeys.cli.failures import kept_if_lost, wrong_usage
 from vpnkeys.cli.key_options import (
     ActiveOption,
@@ -148,7 +148,7 @@ def _add_many(remote: Remote, names: list[str], fields: NewKeyFields, *, qr: boo
     with kept_if_lost("The keys are made; `vpnkeys keys list` lists them, `vpnkeys keys link KEY` prints a link."):
         remote.show([config.as_sent() for config in configs], table_of_keys(made))
         for config in () if remote.as_json else configs:
-            print_address(config.vless_url, qr=qr)
+            print_address(config.vless_url, qr=qr, instead=in_a_file(config.key.id))
 
 
 def _configs_of(remote: Remote, keys: Sequence[Key]) -> list[KeyConfig]:

@@ -1,7 +1,5 @@
 """The commands that print links and subscriptions, as text or as QR codes, and that test a link."""
 
-import io
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,20 +7,17 @@ from typing import Annotated
 import typer
 
 from vpnkeys.cli.arguments import KeyId, KeyIds, Qr, Yes, is_name
-from vpnkeys.cli.failures import kept_if_lost, refused, wrong_usage
+from vpnkeys.cli.failures import kept_if_lost, wrong_usage
+from vpnkeys.cli.output.files import secret_file
 from vpnkeys.cli.output.operations import in_commands
 from vpnkeys.cli.output.plain import plain
+from vpnkeys.cli.output.qr import NotDrawn, picture
 from vpnkeys.cli.output.tables import key_fields, table_of, table_of_fields, yes_or_no
 from vpnkeys.cli.remote import EXIT_CODES, Remote, asks_server
 from vpnkeys.cli.values import to_minute, to_second
 from vpnkeys.client import KeyConfig
 
-_DOES_NOT_WORK = 1
-
-# Black on white by fixed numbers of xterm's 256 colours, which themes do not change: a camera sees the same on dark
-# and light terminals.
-_BLACK_ON_WHITE, _RESET = "\x1b[38;5;16;48;5;231m", "\x1b[0m"
-_DARKENED = str.maketrans(" ▀▄█", "█▄▀ ")
+_DOES_NOT_WORK, _NOT_DRAWN = 1, 1
 
 _SELF_SIGNED = (
     "Most apps will refuse this URL, and browsers warn, because the server's certificate is self-signed. Give the "
@@ -61,17 +56,23 @@ def qr(
     key_id: KeyId,
     *,
     svg: Annotated[Path | None, typer.Option("--svg", help="Write the QR code into this SVG file instead.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Draw a key's link as a QR code, which phones can scan on dark and light terminals."""
+    """Draw a key's link as a QR code, which phones can scan on dark and light terminals.
+
+    The exit code is 1 when this terminal cannot show it.
+    """
     if svg is not None or remote.as_json:
         drawn = remote.server.keys.picture(key_id)
         if svg is not None:
-            _write(svg, drawn)
+            with secret_file(svg, force=force) as out:
+                out.write(drawn.encode())
         remote.show(
             {"key_id": key_id, "svg": drawn}, f"The QR code is in {svg}; everyone who can scan it can use the key."
         )
         return
-    print_address(remote.server.keys.config(key_id).vless_url, qr=True)
+    if not print_address(remote.server.keys.config(key_id).vless_url, qr=True, instead=in_a_file(key_id)):
+        raise typer.Exit(_NOT_DRAWN)
 
 
 @asks_server
@@ -161,41 +162,28 @@ def print_key(remote: Remote, config: KeyConfig, *, qr: bool) -> None:
     """Print a key and its link."""
     remote.show(config.as_sent(), table_of_fields(key_fields(config.key)))
     if not remote.as_json:
-        print_address(config.vless_url, qr=qr)
+        print_address(config.vless_url, qr=qr, instead=in_a_file(config.key.id))
 
 
-def print_address(address: str, *, qr: bool) -> None:
-    """Print an address on a line of its own, never folded, so that it can be copied; with `qr` its QR code first."""
+def in_a_file(key_id: str) -> str:
+    """Return where a key's QR code can be had that a terminal cannot show."""
+    return f", or write it into a file (`vpnkeys keys qr {key_id} --svg FILE`)"
+
+
+def print_address(address: str, *, qr: bool, instead: str = "") -> bool:
+    """Print an address on a line of its own, never folded, so that it can be copied; with `qr` its QR code first.
+
+    Return whether that could be drawn; `instead` is said where it could not.
+    """
+    is_drawn = True
     if qr:
-        print()
-        print(picture(address, is_coloured=_takes_colours()), end="")
+        try:
+            print(f"\n{picture(address)}", end="")
+        except NotDrawn as why:
+            print(f"vpnkeys: {why}{instead}.", file=sys.stderr)
+            is_drawn = False
     print(f"\n{plain(address)}")
-
-
-def picture(address: str, *, is_coloured: bool) -> str:
-    """Return a QR code in half-block characters. Without colours it can be scanned on dark terminals only."""
-    drawn = io.StringIO()
-    # The lowest error correction gives the smallest code, which fits more terminals.
-    import segno  # noqa: PLC0415 - most commands draw none
-
-    segno.make_qr(address, error="l").terminal(drawn, compact=True)
-    if not is_coloured:
-        return drawn.getvalue()
-    *lines, last = drawn.getvalue().translate(_DARKENED).splitlines()
-    blank = " " * len(last)  # each line draws two rows; the last has the border's last row and an empty one
-    return "".join(f"{_BLACK_ON_WHITE}{line}{_RESET}\n" for line in (*lines, blank))
-
-
-def _takes_colours() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def _write(file: Path, drawn: str) -> None:
-    try:
-        file.touch(0o600)  # the mode first: the picture is a secret as soon as it is written
-        file.write_text(drawn, encoding="utf-8")
-    except OSError as error:
-        refused(f"{file} cannot be written: {error.strerror}")
+    return is_drawn
 
 
 @asks_server
