@@ -197,6 +197,10 @@ class Cluster(Started):
             connection.execute(_CLEAR)
         return self._cleared
 
+    def database_in(self, encoding: str) -> str:
+        """Make an empty database whose texts have this encoding; its URL."""
+        return self._made(f"TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C' LOCALE_PROVIDER libc")
+
     def _made(self, how: str) -> str:
         name = f"d{uuid4().hex[:12]}"
         self.execute(f"CREATE DATABASE {name} {how}")

@@ -11,7 +11,7 @@ import typer
 
 from vpnkeys.cli.output.plain import plain_lines
 from vpnkeys.cli.output.tables import human_bytes
-from vpnkeys.domain.errors import VpnKeysError
+from vpnkeys.domain.errors import StoreUnavailable, VpnKeysError
 from vpnkeys.ops.backup import take_whole
 from vpnkeys.ops.move import Moved, move_database
 from vpnkeys.owner import as_owner
@@ -110,10 +110,14 @@ def _errors_reported(what: str, *, as_json: bool) -> Iterator[None]:
         yield
     except SettingsError as error:
         code, message, status = "settings", str(error), _SETTINGS
+    except StoreUnavailable as error:
+        code, message, status = error.code, f"{error}", _REFUSED
     except VpnKeysError as error:
         code, message, status = error.code, f"{error}; nothing was changed", _REFUSED
     except OSError as error:
         code, message, status = "unwritable", f"{error}; nothing was changed", _REFUSED
+    except Exception as error:  # noqa: BLE001 - a person gets a sentence and no traceback
+        code, message, status = "unexpected", _in_one_line(error), _REFUSED
     else:
         return
     if as_json:
@@ -121,6 +125,13 @@ def _errors_reported(what: str, *, as_json: bool) -> Iterator[None]:
     else:
         typer.echo(f"vpnkeys cannot {what}: {plain_lines(message)}", err=True)
     raise typer.Exit(status)
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return what an error says that is a fault of ours, or a value that a database should not have."""
+    cause = getattr(error, "orig", None) or error  # the driver's, as SQLAlchemy's quotes the statement and its rows
+    first = str(cause).strip().partition("\n")[0]
+    return f"an error that vpnkeys does not know, {type(cause).__name__}: {first}; report it to its maintainers"
 
 
 def _report(moved: Moved, *, as_json: bool) -> None:

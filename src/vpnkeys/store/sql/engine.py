@@ -295,6 +295,6 @@ class Reading(Translated):
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raise StoreUnavailable or DatabaseDamaged in place of what the driver or a conversion raised."""
-        if isinstance(error, _UNREADABLE):
+        if isinstance(error, _UNREADABLE) and not isinstance(error, UnicodeEncodeError):  # that is of what was asked
             raise damaged() from error
         super().__exit__(kind, error, trace)

@@ -24,8 +24,13 @@ class Cause(Enum):
     TAKEN = "another process wrote the same row"
     STANDBY = "it is read-only, as a standby is; VPNKEYS_DATABASE_URL has to lead to the primary"
     SLOW = "it took too long"
-    FORBIDDEN = "its user may not do this; give the user the rights of docs/en/operations.md"
+    FORBIDDEN = (
+        "its user may not do this; use the role that owns the tables, or give this one the rights of "
+        "docs/en/postgresql.md, Roles"
+    )
     NO_TABLES = "its tables are missing or of another version; start the server once (vpnkeys serve) to make them"
+    NO_SCHEMA = "none of the schemas in its user's search_path exists; make one (CREATE SCHEMA), or change the path"
+    FOREIGN = "it has tables of another program with names of ours; give an empty database, or a schema of its own"
     CROWDED = "it has too many connections"
 
 
@@ -50,12 +55,15 @@ _OF_POSTGRESQL = {
     "23505": Cause.TAKEN,
     "25006": Cause.STANDBY,
     "3D000": Cause.NO_TABLES,
-    "3F000": Cause.NO_TABLES,
+    "3F000": Cause.NO_SCHEMA,
     "40001": Cause.BUSY,
     "40P01": Cause.BUSY,
     "42501": Cause.FORBIDDEN,
     "42703": Cause.NO_TABLES,
+    "42710": Cause.FOREIGN,
+    "42723": Cause.FOREIGN,
     "42P01": Cause.NO_TABLES,
+    "42P07": Cause.FOREIGN,
     "53100": Cause.FULL,
     "53300": Cause.CROWDED,
     "55P03": Cause.BUSY,
@@ -64,6 +72,9 @@ _OF_POSTGRESQL = {
     "XX001": Cause.DAMAGED,
     "XX002": Cause.DAMAGED,
 }
+
+_LASTING = frozenset({Cause.FORBIDDEN, Cause.NO_TABLES, Cause.NO_SCHEMA, Cause.FOREIGN})
+"""What stays as it is until an operator changes it."""
 
 _DAMAGE = ("Could not decode", "malformed", "file is not a database")
 _MISSING = ("no such table", "no such column")
@@ -100,7 +111,14 @@ def translated(error: BaseException | None) -> StoreUnavailable | KeysChangedMea
         told = words_of(cause)
     else:
         told = known.value if known is not None else _in_one_line(cause)
+    if known in _LASTING or getattr(cause, "is_lasting", False):
+        return unusable(told)
     return StoreUnavailable(f"The database does not answer: {told}. Nothing was changed; try again shortly.")
+
+
+def unusable(why: str) -> StoreUnavailable:
+    """Return the error for a database that answers, and with which no server can work."""
+    return StoreUnavailable(f"The database cannot be used: {why}. Nothing was changed.")
 
 
 def words_of(error: sqlite3.Error) -> str:

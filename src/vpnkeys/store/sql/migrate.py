@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pkgutil import iter_modules
 from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.engine import Translated
+from vpnkeys.store.sql.faults import unusable
+from vpnkeys.store.sql.migrations import versions
 from vpnkeys.store.sql.writers import Writers
 
 HEAD = "0019"
@@ -44,8 +47,18 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
         try:
             command.upgrade(config, revision)
         except CommandError as error:
-            msg = f"The database is of another version of vpnkeys: {error}. Use that version, or restore a backup."
-            raise StoreUnavailable(msg) from error
+            raise of_another_version(str(error)) from error
+
+
+def is_known(revision: str) -> bool:
+    """Return whether a revision is one to which this vpnkeys migrates, or from which it does."""
+    return revision in {module.name.partition("_")[0][1:] for module in iter_modules(versions.__path__)}
+
+
+def of_another_version(why: str) -> StoreUnavailable:
+    """Return the error for tables that this vpnkeys does not know."""
+    words = f"it is of another version of vpnkeys, or of another program ({why})"
+    return unusable(f"{words}; use that version, another database, or a backup")
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, inspect, text
 
 from vpnkeys.store.sql.engine import Reading, open_engine
-from vpnkeys.store.sql.faults import damaged
+from vpnkeys.store.sql.faults import Cause, damaged, unusable
+from vpnkeys.store.sql.migrate import MOVED, is_known, of_another_version
 
 _WITH_UUIDS = ("keys", "intents", "stops")
 
@@ -22,7 +23,8 @@ class Contents:
 def check_database(url: str) -> Contents | None:
     """Return what a database of any version contains; None when it has no tables.
 
-    All pages of an SQLite database are checked. Raises DatabaseDamaged, or StoreUnavailable when it does not answer.
+    All pages of an SQLite database are checked. Raises DatabaseDamaged, or StoreUnavailable when it does not answer or
+    is another program's.
     """
     engine = open_engine(url)
     try:
@@ -37,7 +39,7 @@ def _contents(connection: Connection) -> Contents | None:
         raise damaged()
     tables = set(inspect(connection).get_table_names())
     # A database on a server may have tables of others; a file is all ours.
-    if not tables or ("keys" not in tables and connection.dialect.name != "sqlite"):
+    if not tables or (connection.dialect.name != "sqlite" and not _has_ours(connection, tables)):
         return None
     if "keys" not in tables:
         raise damaged()
@@ -48,3 +50,15 @@ def _contents(connection: Connection) -> Contents | None:
     }
     has_served = "epochs" in tables and connection.scalar(text("SELECT 1 FROM epochs LIMIT 1")) is not None
     return Contents(uuids["keys"], frozenset().union(*uuids.values()), has_served)
+
+
+def _has_ours(connection: Connection, tables: set[str]) -> bool:
+    """Return whether a schema has our tables. Raises StoreUnavailable when another program's are in their place."""
+    if "alembic_version" not in tables:
+        if "keys" in tables:
+            raise unusable(Cause.FOREIGN.value)
+        return False
+    version = str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "none")
+    if not is_known(version) and not version.startswith(MOVED):
+        raise of_another_version(f"its version is {version}")
+    return "keys" in tables

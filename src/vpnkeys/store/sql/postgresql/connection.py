@@ -22,6 +22,11 @@ CONNECT_S = 1.5
 SILENT_S = 2.0
 """How long a statement waits for any word of the server, longer than the server lets it run."""
 
+# With nothing prepared on the server: behind a pooler the next transaction may have another session. A role's own
+# client_encoding would not do for a name in every script.
+OURS: dict[str, Any] = {"client_encoding": "UTF8", "autocommit": True, "prepare_threshold": None}
+"""What each connection has, whatever its URL and its role say."""
+
 _TCP = {
     "connect_timeout": "3",
     "keepalives_idle": "10",
@@ -33,6 +38,12 @@ _TCP = {
 
 class Silent(psycopg.OperationalError):
     """The server did not say anything for too long, and the connection was given up."""
+
+
+class Unusable(psycopg.OperationalError):
+    """The server answers, and the database or its URL is not one with which we can work. The text says what to do."""
+
+    is_lasting = True
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -83,10 +94,13 @@ def connect(args: list[Any], options: dict[str, Any], patience_s: float) -> Boun
 
 
 def _connect(found: Future[BoundedConnection], args: list[Any], options: dict[str, Any]) -> None:
-    # With nothing prepared on the server: behind a pooler the next transaction may have another session.
     defaults = {"application_name": "vpnkeys", **_TCP}
     try:
-        made = BoundedConnection.connect(*args, **(defaults | options), autocommit=True, prepare_threshold=None)
+        try:
+            made = BoundedConnection.connect(*args, **(defaults | options | OURS))
+        except psycopg.ProgrammingError as error:
+            raise Unusable(wrong_url(error)) from error
+        _require_utf8(made)
     except BaseException as error:  # noqa: BLE001 - raised where it is waited for
         if found.set_running_or_notify_cancel():
             found.set_exception(error)
@@ -95,3 +109,19 @@ def _connect(found: Future[BoundedConnection], args: list[Any], options: dict[st
         found.set_result(made)
     else:
         made.close()
+
+
+def wrong_url(error: psycopg.ProgrammingError) -> str:
+    """Return in words what libpq does not take of a URL."""
+    return f"its URL has to be corrected: {' '.join(str(error).split())}"
+
+
+def _require_utf8(connection: BoundedConnection) -> None:
+    """Close the connection and raise Unusable when the database cannot store every text, as the server has told."""
+    encoding = (connection.pgconn.parameter_status(b"server_encoding") or b"UTF8").decode()
+    if encoding != "UTF8":
+        connection.close()
+        raise Unusable(
+            f"its encoding is {encoding} and not UTF8; make one by createdb --encoding=UTF8 --template=template0 (its "
+            "data move there by pg_dump and vpnkeys database load)"
+        )

@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import Engine
 
+from vpnkeys.store.sql.postgresql.connection import OURS
+
 CHANNEL = "vpnkeys"
 """What the triggers of tables that are kept in memory notify (`store/sql/triggers.py`)."""
 
@@ -50,7 +52,7 @@ class Listener:
         if self._connection is None and now - self._tried_at >= _AGAIN_AFTER_S:
             self._tried_at = now
             bounded = {"connect_timeout": "3", "keepalives_idle": "10", "keepalives_interval": "5"}
-            made = psycopg.connect(*self._args, **{**bounded, **self._options}, autocommit=True)
+            made = psycopg.connect(*self._args, **{**bounded, **self._options, **OURS})
             self._connection = made
             made.execute(f"LISTEN {CHANNEL}")
         return self._connection

@@ -4,12 +4,23 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+import psycopg
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from vpnkeys.interfaces import PATIENCE_S
-from vpnkeys.store.sql.postgresql.connection import CONNECT_S, SILENT_S, BoundedConnection, Silent, connect
+from vpnkeys.store.sql.faults import unusable
+from vpnkeys.store.sql.postgresql.connection import (
+    CONNECT_S,
+    SILENT_S,
+    BoundedConnection,
+    Silent,
+    Unusable,
+    connect,
+    wrong_url,
+)
 
 _WRITERS = 0x76706E6B657973  # "vpnkeys"
 """The advisory lock of all writers of a database, of whatever process."""
@@ -27,7 +38,14 @@ _PROBE_EVERY_S = 0.3
 
 
 def open_postgresql(url: URL) -> Engine:
-    """Return an engine for a PostgreSQL database, which no caller waits for in vain for longer than three seconds."""
+    """Return an engine for a PostgreSQL database, which no caller waits for in vain for longer than three seconds.
+
+    Raises StoreUnavailable for a URL with a parameter that libpq does not know.
+    """
+    try:
+        make_conninfo(**dict.fromkeys(url.query, ""))  # here, as SQLAlchemy adds to them what is no option of libpq
+    except psycopg.ProgrammingError as error:
+        raise unusable(wrong_url(error)) from error
     engine = create_engine(
         url, pool_size=5, max_overflow=20, pool_timeout=1.0, pool_use_lifo=True, use_native_hstore=False
     )
@@ -89,7 +107,8 @@ class _Reach:
         """Return a connection. Raises psycopg.OperationalError, at once while the server is lost."""
         probes = getattr(self._prober, "is_here", False)
         if self._lost is not None and not probes:
-            raise Silent(f"{self._lost}") from self._lost
+            again = Unusable if isinstance(self._lost, Unusable) else Silent
+            raise again(f"{self._lost}") from self._lost
         try:
             return connect(args, options, _PROBE_PATIENCE_S if probes else CONNECT_S)
         except BaseException as error:
