@@ -54,14 +54,18 @@ def test_a_start_is_refused(useless: tuple[str, str]) -> None:
         whole(str(raised.value), why)
 
 
-def test_commands_say_the_same(useless: tuple[str, str], tmp_path: Path) -> None:
+def test_commands_say_the_same(useless: tuple[str, str], postgres: Cluster, tmp_path: Path) -> None:
     """Nothing is left by them."""
-    url, why = useless
+    (url, why), file = useless, tmp_path / "a.dump"
+    Place(tmp_path / "other", postgres.database()).run("database", "dump", file)
     here, there = Place(tmp_path / "here", ""), Place(tmp_path / "there", url)
     (here.data_dir / "vpnkeys.env").unlink()
     fill(f"sqlite:///{here.data_dir / 'vpnkeys.db'}")
     before = contents(f"sqlite:///{here.data_dir / 'vpnkeys.db'}")
-    for said in (here.run("database", "move", url), there.run("database", "migrate")):
+    said_by = [there.run("database", *verb) for verb in (("migrate",), ("dump", tmp_path / "b.dump"))]
+    if "tables" not in why and "program" not in why:  # those would be replaced, or are beside the trial
+        said_by += [there.run("database", "load", file, option) for option in ("--trial", "--replace")]
+    for said in (here.run("database", "move", url), *said_by):
         assert (said["exit"], said["code"]) == (1, "store_unavailable"), said
         whole(said["message"], why)
     assert contents(f"sqlite:///{here.data_dir / 'vpnkeys.db'}") == before
