@@ -244,6 +244,19 @@ def test_what_the_environment_sets_is_said(place: Place) -> None:
     assert not (place.data_dir / "vpnkeys.env").exists()
 
 
+def test_a_path_is_of_where_it_was_typed(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings name the file from wherever a server starts, and so does what is said."""
+    before = contents(place.sqlite)
+    assert place.move(place.url)["status"] == "moved"
+    monkeypatch.chdir(place.data_dir)
+    said = place.move("sqlite:///other.db")
+    url = f"sqlite:///{place.data_dir / 'other.db'}"
+    assert (said["status"], url in said["next"]) == ("moved", True), said
+    assert (place.data_dir / "vpnkeys.env").read_text() == f"VPNKEYS_DATABASE_URL='{url}'\n"
+    monkeypatch.chdir(tmp_path)
+    assert contents(url) == before
+
+
 @pytest.mark.parametrize("url", ["nonsense", "sqlite:////tmp/other.db", "mysql://a@b/c"])
 def test_what_is_no_move_is_refused(place: Place, url: str) -> None:
     """Before anything is opened."""

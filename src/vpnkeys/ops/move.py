@@ -10,18 +10,22 @@ from vpnkeys.ops.env_file import is_overridden, set_in_env_file
 from vpnkeys.owner import as_owner
 from vpnkeys.settings import Settings
 from vpnkeys.store.transfer.copying import Copied
-from vpnkeys.store.transfer.moving import refuse_unless_another_kind, transfer, without_password
+from vpnkeys.store.transfer.moving import from_anywhere, refuse_unless_another_kind, transfer, without_password
 
 _SETTING = "VPNKEYS_DATABASE_URL"
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A database that was moved. `pause_s` is for how long nobody could write; `setting` is what is still to be set."""
+    """A database that was moved to a URL, which is without its password here.
+
+    `pause_s` is for how long nobody could write; `is_set` says whether the settings name it.
+    """
 
     tables: tuple[Copied, ...]
     pause_s: float
-    setting: str
+    url: str
+    is_set: bool
 
 
 def move_database(settings: Settings, url: str) -> Moved:
@@ -31,11 +35,11 @@ def move_database(settings: Settings, url: str) -> Moved:
     the data and the settings are as they were, and the target has nothing.
     """
     refuse_unless_another_kind(settings.database_url, url)
+    url = from_anywhere(url)  # a server starts in a directory of its own
     with as_owner(settings.data_dir), take_whole(settings.data_dir):
         aside = free_name(settings.data_dir / BACKUPS, f"before-move-{stamp()}")
         done = transfer(settings.database_url, url, aside)
-        setting = "" if _settings_follow(settings, url) else f"{_SETTING}={without_password(url)}"
-    return Moved(done.tables, done.pause_s, setting)
+        return Moved(done.tables, done.pause_s, without_password(url), _settings_follow(settings, url))
 
 
 def _settings_follow(settings: Settings, url: str) -> bool:

@@ -137,9 +137,10 @@ def _in_one_line(error: Exception) -> str:
 def _report(moved: Moved, *, as_json: bool) -> None:
     rows = {table.table: table.rows for table in moved.tables}
     next_step = (
-        f"set {moved.setting} where the setting is now, with the password if it has one; then start the server"
-        if moved.setting
-        else "vpnkeys.env names the new database; start the server"
+        f"vpnkeys.env names {moved.url}; start the server"
+        if moved.is_set
+        else f"set VPNKEYS_DATABASE_URL={moved.url} where the setting is now, with the password if it has one; then "
+        "start the server"
     )
     document = {"status": "moved", "rows": rows, "pause_s": round(moved.pause_s, 3), "next": next_step}
     lines = [f"{table}: {count} rows, compared" for table, count in rows.items()]

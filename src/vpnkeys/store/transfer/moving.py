@@ -61,6 +61,12 @@ def refuse_unless_another_kind(source_url: str, target_url: str) -> None:
         raise MoveRefused(msg)
 
 
+def from_anywhere(url: str) -> str:
+    """Return a URL that means the same in every directory: a file of SQLite has an absolute path in it."""
+    file = sqlite_file(url)
+    return url if file is None else make_url(url).set(database=f"{file}").render_as_string(hide_password=False)
+
+
 def without_password(url: str) -> str:
     """Return a URL as it may be shown."""
     return make_url(url).render_as_string(hide_password=True)
