@@ -12,6 +12,10 @@ from tests.contract.test_move import ONE, TWO, contents, fill
 from tests.support.databases import Database
 from tests.support.postgres import Cluster
 
+from vpnkeys.doctor.checks import database
+from vpnkeys.doctor.finding import Finding, Level
+from vpnkeys.doctor.installation import find_installation
+from vpnkeys.doctor.table import Check
 from vpnkeys.domain.errors import DatabaseDamaged, StoreUnavailable
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.opening import open_current, open_migrated
@@ -70,6 +74,34 @@ def test_commands_say_the_same(useless: tuple[str, str], postgres: Cluster, tmp_
         whole(said["message"], why)
     assert contents(f"sqlite:///{here.data_dir / 'vpnkeys.db'}") == before
     assert not (here.data_dir / "vpnkeys.env").exists()
+
+
+def found_by_doctor(url: str, data_dir: Path) -> Finding:
+    """What the check of the database finds."""
+    environment = {"VPNKEYS_DATA_DIR": str(data_dir), "VPNKEYS_DATABASE_URL": url}
+    with find_installation(environment) as installation:
+        (finding,) = Check("database", database.look, database.judge).findings(installation)
+    return finding
+
+
+def test_the_doctor_says_what_a_start_would(useless: tuple[str, str], tmp_path: Path) -> None:
+    """Instead of a database that is fine."""
+    url, why = useless
+    finding = found_by_doctor(url, tmp_path)
+    assert finding.level is Level.FAIL, finding
+    whole(finding.message, why)
+
+
+def test_the_doctor_opens_what_a_start_would(postgres: Cluster, tmp_path: Path) -> None:
+    """A database that is empty, one of this version, and one that does not answer."""
+    empty = postgres.empty_database()
+    assert found_by_doctor(empty, tmp_path).level is Level.WARN
+    open_migrated(empty).dispose()
+    assert found_by_doctor(empty, tmp_path).level is Level.OK
+    silent = found_by_doctor("postgresql://vpnkeys@127.0.0.1:1/vpnkeys", tmp_path)
+    assert (silent.level, "Connection refused" in silent.message) == (Level.FAIL, True), silent
+    standby = empty.replace("?", "?options=-cdefault_transaction_read_only%3Don&")
+    assert "as a standby is" in found_by_doctor(standby, tmp_path).message
 
 
 def test_an_encoding_that_was_set_does_not_count(postgres: Cluster) -> None:

@@ -4,16 +4,19 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import reading, sqlite_file
-from vpnkeys.domain.errors import DatabaseDamaged
+from vpnkeys.domain.errors import DatabaseDamaged, StoreUnavailable
 from vpnkeys.ops.backup import newest_backup
-from vpnkeys.store.sql.faults import translated, words_of
+from vpnkeys.store.sql.faults import Cause, translated, unusable, words_of
 from vpnkeys.store.sql.migrate import HEAD
+from vpnkeys.store.sql.opening import NotReady, open_current
+from vpnkeys.store.sql.soundness import check_database
 
 _BIG_BYTES = 256 * 2**20
 _PATIENCE_S = 20.0
@@ -26,7 +29,8 @@ _SHOWN = 3
 class DatabaseFacts:
     """Facts on the database. `file` is None when it is not SQLite; `is_complete` says that the check was finished.
 
-    `unread` is why it could not be checked at all, though nothing says that it is damaged.
+    `unread` is why it could not be checked at all, though nothing says that it is damaged; `older` says which version
+    a PostgreSQL database has that the server will migrate.
     """
 
     file: Path | None
@@ -37,12 +41,15 @@ class DatabaseFacts:
     is_complete: bool = True
     backup: Path | None = None
     unread: str = ""
+    older: str = ""
 
 
 def look(installation: Installation) -> DatabaseFacts:
-    """Run SQLite's own check on a read-only connection; the quick one for a big database."""
+    """Run SQLite's own check on a read-only connection, the quick one for a big database; open one of PostgreSQL."""
     file = sqlite_file(installation)
-    if file is None or not file.is_file():
+    if file is None:
+        return _opened(installation)
+    if not file.is_file():
         return DatabaseFacts(file, installation.restart)
     backup = newest_backup(installation.data_dir)
     facts = DatabaseFacts(file, installation.restart, is_there=True, backup=backup)
@@ -60,7 +67,7 @@ def look(installation: Installation) -> DatabaseFacts:
 def judge(facts: DatabaseFacts) -> Iterable[Verdict]:
     """Report damage, a missing file or an old version. A damaged database is restored, never repaired in place."""
     if facts.file is None:
-        yield ok("the database is not SQLite; its own tools check it")
+        yield from _judge_elsewhere(facts)
     elif not facts.is_there:
         yield fail(f"there is no {facts.file}; the server makes it at its first start", facts.restart)
     elif facts.unread:
@@ -77,6 +84,30 @@ def judge(facts: DatabaseFacts) -> Iterable[Verdict]:
         yield warn(f"{words}; the server migrates it at its next start", facts.restart)
     else:
         yield ok(f"{facts.file} is undamaged")
+
+
+def _opened(installation: Installation) -> DatabaseFacts:
+    """Open a PostgreSQL database as a start does, but migrate nothing."""
+    facts, url = DatabaseFacts(None, installation.restart), installation.settings.database_url
+    try:
+        check_database(url)
+        with closing(open_current(url)) as store:
+            if store.is_standby():
+                raise unusable(Cause.STANDBY.value)
+    except NotReady as error:
+        return replace(facts, older=f"{error}")
+    except StoreUnavailable as error:
+        return replace(facts, unread=f"{error}")
+    return replace(facts, is_there=True, revision=HEAD)
+
+
+def _judge_elsewhere(facts: DatabaseFacts) -> Iterable[Verdict]:
+    if facts.unread:
+        yield fail(facts.unread)
+    elif facts.older:
+        yield warn(facts.older, facts.restart)
+    else:
+        yield ok(f"the PostgreSQL database can be used, and is at version {facts.revision}; its own tools check it")
 
 
 def _checked(file: Path) -> tuple[tuple[str, ...], str]:
