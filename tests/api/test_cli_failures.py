@@ -77,7 +77,7 @@ _MADE = {
 @pytest.mark.parametrize("line", [*_MADE, "audit", "audit --json", "metrics", f"keys show {ID}", "version", "--help"])
 def test_a_full_disk_under_the_output(server: Answering, line: str) -> None:
     """One sentence says that the command itself was carried out, and where what it made is found."""
-    server.answers = {**ANSWERS, **({} if "add" in line else {"/api/keys": []})}
+    server.answers = {**ANSWERS, **({} if line.startswith("keys add") else {"/api/keys": []})}
     with Path("/dev/full").open("wb") as full:
         told = _process(server, line, full.fileno())
     assert told.returncode == 1
