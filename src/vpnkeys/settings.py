@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import quote
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
@@ -16,8 +17,19 @@ from vpnkeys.default_address import default_address
 from vpnkeys.domain.networks import parse_origins
 from vpnkeys.domain.operator import parse_announcement, parse_operator_name, parse_support_url
 from vpnkeys.domain.portpool import PortRange, parse_range
-from vpnkeys.domain.reached import Network, base_url, is_ip, parse_domain, parse_host, parse_networks, parse_public_url
-from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint
+from vpnkeys.domain.reached import (
+    Address,
+    Network,
+    base_url,
+    parse_address,
+    parse_domain,
+    parse_host,
+    parse_ip,
+    parse_networks,
+    parse_public_url,
+)
+from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint, parse_target
+from vpnkeys.domain.token import parse_api_key
 from vpnkeys.owner import NotOurs, read_ours, require_ours
 from vpnkeys.rundir import ADMIN_SOCKET, run_dir
 
@@ -47,20 +59,12 @@ DEFAULT_RATE_LIMITS: Mapping[str, str] = MappingProxyType(
         "guess": "10/minute",  # wrong API keys, per address
     }
 )
-API_KEY_MIN_CHARS = 16
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 _MAX_PORT = 65535
 
 
 class SettingsError(Exception):
     """One or more settings are wrong; the message has a line for each."""
-
-
-class Address(NamedTuple):
-    """An IP address and a port."""
-
-    host: str
-    port: int
 
 
 class AllowedNetwork(NamedTuple):
@@ -70,15 +74,6 @@ class AllowedNetwork(NamedTuple):
     port: int | None
 
 
-def _address(value: Any) -> Address:  # noqa: ANN401 - raw input
-    host, _, port = str(value).rpartition(":")
-    host = host.strip("[]")
-    if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT or not is_ip(host):
-        msg = "give an IP address and a port, such as 0.0.0.0:8000 or [::]:8000"
-        raise ValueError(msg)
-    return Address(host, int(port))
-
-
 def _server_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw input
     names = tuple(dict.fromkeys(_items(value)))
     wrong = [name for name in names if not is_server_name(name)]
@@ -86,14 +81,6 @@ def _server_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - raw input
         msg = f"give lower-case host names, comma separated; not: {', '.join(wrong) or 'nothing'}"
         raise ValueError(msg)
     return names
-
-
-def _target(value: Any) -> str:  # noqa: ANN401 - raw input
-    host, _, port = str(value).rpartition(":")
-    if value and not (host and port.isdecimal() and 0 < int(port) <= _MAX_PORT):
-        msg = "give host:port, such as www.example.com:443, or nothing"
-        raise ValueError(msg)
-    return str(value)
 
 
 def _egress(value: Any) -> tuple[AllowedNetwork, ...]:  # noqa: ANN401 - raw input
@@ -115,11 +102,11 @@ def _one_egress(item: str) -> AllowedNetwork:
     return AllowedNetwork(cidr, port)
 
 
-def _inbound_listen(value: Any) -> str:  # noqa: ANN401 - raw input
-    if not is_ip(str(value)):
-        msg = "give an IP address, such as 0.0.0.0 or ::"
-        raise ValueError(msg)
-    return str(ip_address(str(value)))
+def _database_url(value: Any) -> str:  # noqa: ANN401 - raw input
+    # Here, as many commands load no settings, and SQLAlchemy takes a tenth of a second.
+    from vpnkeys.store.url import parse_database_url  # noqa: PLC0415
+
+    return parse_database_url(value)
 
 
 def _rate_limits(value: Any) -> Mapping[str, str]:  # noqa: ANN401 - raw input
@@ -149,12 +136,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     data_dir: Path
-    listen: Annotated[Address, BeforeValidator(_address)] = Address("::", 8000)
+    listen: Annotated[Address, BeforeValidator(parse_address)] = Address("::", 8000)
     """With `::`, IPv4 too, on a host that has both."""
     public_url: Annotated[str, BeforeValidator(parse_public_url)] = ""
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(parse_networks)] = ()
-    # No client can send white space at the end of a header: such a key, from a file's line, would open nothing.
-    api_key: Annotated[SecretStr, BeforeValidator(str.strip), Field(min_length=API_KEY_MIN_CHARS)] | None = None
+    api_key: Annotated[SecretStr, BeforeValidator(parse_api_key)] | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     domain: Annotated[str, BeforeValidator(parse_domain)] = ""
@@ -162,9 +148,9 @@ class Settings(BaseModel):
     acme_ca_file: Path | None = None
     server_address: Annotated[str, BeforeValidator(parse_host)]
     port_range: Annotated[PortRange, BeforeValidator(parse_range)] = PortRange(10001, 10100)
-    inbound_listen: Annotated[str, BeforeValidator(_inbound_listen)] = "0.0.0.0"  # noqa: S104 - the contract's default
+    inbound_listen: Annotated[str, BeforeValidator(parse_ip)] = "0.0.0.0"  # noqa: S104 - the contract's default
     reality_server_names: Annotated[tuple[str, ...], BeforeValidator(_server_names)]
-    reality_target: Annotated[str, BeforeValidator(_target)] = ""
+    reality_target: Annotated[str, BeforeValidator(parse_target)] = ""
     utls_fingerprint: Annotated[Fingerprint, BeforeValidator(parse_fingerprint)] = Fingerprint.CHROME
     egress_allow: Annotated[tuple[AllowedNetwork, ...], BeforeValidator(_egress)] = ()
     xray_bin: Path | None = None
@@ -172,7 +158,7 @@ class Settings(BaseModel):
     xray_supervisor: Literal["vpnkeys", "systemd"] = "vpnkeys"
     sync_restarts: Literal["always", "needed"] = "always"
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(parse_origins)] = ()
-    database_url: Annotated[str, Field(pattern=r"^(sqlite|postgresql(\+psycopg)?)://")]
+    database_url: Annotated[str, BeforeValidator(_database_url)]
     traffic_interval_s: Annotated[float, Field(ge=0)] = 10
     rate_limits: Annotated[Mapping[str, str], BeforeValidator(_rate_limits)] = Field(
         default_factory=lambda: dict(DEFAULT_RATE_LIMITS)
@@ -222,7 +208,7 @@ def load_settings(environment: Mapping[str, str] = ENVIRONMENT, *, data_dir: Pat
     defaults = {
         "server_address": values.get("domain") or default_address(),
         "reality_server_names": DEFAULT_SERVER_NAMES,
-        "database_url": f"sqlite:///{data_dir / 'vpnkeys.db'}",
+        "database_url": f"sqlite:///{quote(str(data_dir / 'vpnkeys.db'))}",
     }
     faults = [f"{name}: there is no such setting" for name in unknown]
     if ("tls_cert" in values) != ("tls_key" in values):

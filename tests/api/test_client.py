@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ from vpnkeys.client import (
     Unauthorized,
     Unavailable,
 )
+from vpnkeys.client.agent import ControlPlane
 
 _PRINTED = "certificate (SHA-256): "
 _STRANGER = ":".join(["00"] * 32)
@@ -321,3 +323,15 @@ def test_what_would_not_be_safe_is_refused_at_once(url: str, options: dict[str, 
     """No TLS, no check, or a check that is none: said before anything is sent."""
     with pytest.raises(ValueError, match=r"give|fingerprint"):
         Client(url, "key", **options)
+
+
+@pytest.mark.parametrize("key", ["ключ", "vpnk_a\nb"])
+def test_a_key_that_no_header_carries_is_refused_at_once(key: str) -> None:
+    """In words that do not repeat it; an agent's token too."""
+    for connect in (
+        partial(Client, "https://203.0.113.10", key),
+        partial(ControlPlane, "https://203.0.113.10", key, None),
+    ):
+        with pytest.raises(ValueError, match="copy it again") as refused:
+            connect()
+        assert key.strip() not in str(refused.value)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,10 @@ from enum import StrEnum
 
 MARK = "vpnk"
 """The prefix by which people, our log and scanners for leaked secrets recognise a token."""
+
+
+_API_KEY = re.compile(r"[!-~][ -~]{14,}[!-~]")
+"""What a header carries as it is: printable ASCII, and no spaces at the ends, which a reader of it takes away."""
 
 
 class Scope(StrEnum):
@@ -58,6 +63,14 @@ def new_token(name: str, scope: Scope, now: datetime, expires_at: datetime | Non
     prefix = f"{MARK}_{token_id}"
     text = f"{prefix}_{secrets.token_urlsafe(32)}"
     return Token(token_id, name, prefix, digest_of(text), scope, now, expires_at), text
+
+
+def parse_api_key(value: object) -> str:
+    """Return the text of an API key of the operator's choice. Raises ValueError, without the text."""
+    text = str(value).strip()  # no client can send white space at the end of a header
+    if _API_KEY.fullmatch(text) is None:
+        raise ValueError("give 16 characters or more, all of them printable ASCII: a header of HTTP carries no others")
+    return text
 
 
 def id_in(candidate: str) -> str | None:

@@ -10,7 +10,7 @@ from vpnkeys.ops.env_file import is_overridden, set_in_env_file
 from vpnkeys.owner import as_owner
 from vpnkeys.settings import Settings
 from vpnkeys.store.transfer.copying import Copied
-from vpnkeys.store.transfer.moving import from_anywhere, refuse_unless_another_kind, transfer, without_password
+from vpnkeys.store.transfer.moving import from_anywhere, target_of, transfer, without_password
 
 _SETTING = "VPNKEYS_DATABASE_URL"
 
@@ -34,8 +34,7 @@ def move_database(settings: Settings, url: str) -> Moved:
     Raises SettingsError while a server runs; MoveRefused, StoreUnavailable or OSError when it cannot be done: then
     the data and the settings are as they were, and the target has nothing.
     """
-    refuse_unless_another_kind(settings.database_url, url)
-    url = from_anywhere(url)  # a server starts in a directory of its own
+    url = from_anywhere(target_of(url, settings.database_url))  # a server starts in a directory of its own
     with as_owner(settings.data_dir), take_whole(settings.data_dir):
         aside = free_name(settings.data_dir / BACKUPS, f"before-move-{stamp()}")
         done = transfer(settings.database_url, url, aside)

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from vpnkeys.domain.forms.vless import host_in_url
+from vpnkeys.domain.reached import Address
 from vpnkeys.rundir import ensure_run_dir, memory_dir
 from vpnkeys.server.beside import Beside
 from vpnkeys.server.certificates import CertificateReload, check_pair
@@ -20,7 +21,7 @@ from vpnkeys.server.connection_limits import ConnectionLimiter
 from vpnkeys.server.ending import EndingServer
 from vpnkeys.server.listener import TlsListener, bind, raise_file_limit
 from vpnkeys.server.trusted import Trusted
-from vpnkeys.settings import ENVIRONMENT, Address, SettingsError
+from vpnkeys.settings import ENVIRONMENT, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, renew
 from vpnkeys.worker import AsyncWorker, Job
 from vpnkeys.xray.host.listeners import listeners

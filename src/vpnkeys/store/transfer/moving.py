@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, make_url, text
-from sqlalchemy.exc import ArgumentError
 
 from vpnkeys.files import sync_directory
 from vpnkeys.store.files.backup import COMPANIONS
@@ -20,6 +19,7 @@ from vpnkeys.store.sql.migrate import HEAD, MOVED, current_revision, mark_moved,
 from vpnkeys.store.sql.opening import backend_of, sqlite_file
 from vpnkeys.store.sql.tables import metadata
 from vpnkeys.store.transfer.copying import Copied, MoveRefused, copy_all
+from vpnkeys.store.url import parse_database_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,19 @@ def transfer(source_url: str, target_url: str, aside: Path) -> Transferred:
         return Transferred(tables, time.monotonic() - started)
 
 
-def refuse_unless_another_kind(source_url: str, target_url: str) -> None:
-    """Raise MoveRefused unless one is SQLite and the other PostgreSQL."""
+def target_of(text: str, source_url: str) -> str:
+    """Return the URL of the database to move to. Raises MoveRefused unless one is SQLite and the other PostgreSQL."""
     try:
-        kinds = backend_of(source_url), backend_of(target_url)
-    except ArgumentError as error:
-        raise MoveRefused("the URL is none; it begins with postgresql:// or sqlite:///") from error
+        target_url = parse_database_url(text)
+    except ValueError as error:
+        raise MoveRefused(f"the URL: {error}") from error
+    kinds = backend_of(source_url), backend_of(target_url)
     if set(kinds) != {"sqlite", "postgresql"}:
         msg = (
             f"this is a database of {kinds[0]} and that one of {kinds[1]}; a move is from SQLite to PostgreSQL or back"
         )
         raise MoveRefused(msg)
+    return target_url
 
 
 def from_anywhere(url: str) -> str:
