@@ -77,6 +77,11 @@ def test_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("PUBLIC_URL", "https://vpn.example.com", "https://vpn.example.com"),
         ("PUBLIC_URL", "https://vpn.example.com:443/panel/", "https://vpn.example.com/panel"),
         ("PUBLIC_URL", "https://[2001:db8::1]:8443/a/b", "https://[2001:db8::1]:8443/a/b"),
+        (
+            "TRUSTED_PROXIES",
+            "::ffff:127.0.0.1,::ffff:10.0.0.0/104",
+            (ip_network("127.0.0.1"), ip_network("10.0.0.0/8")),
+        ),
         ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,::1", tuple(map(ip_network, ("127.0.0.1", "10.0.0.0/8", "::1")))),
         ("ACME_DIRECTORY", "https://acme.example.com/dir", "https://acme.example.com/dir"),
         ("ACME_CA_FILE", "/ca.pem", Path("/ca.pem")),

@@ -20,7 +20,7 @@ from vpnkeys.server.certificates import CertificateReload, check_pair
 from vpnkeys.server.connection_limits import ConnectionLimiter
 from vpnkeys.server.ending import EndingServer
 from vpnkeys.server.listener import TlsListener, bind, raise_file_limit
-from vpnkeys.server.trusted import Trusted
+from vpnkeys.server.trusted import Forwarded, Trusted
 from vpnkeys.settings import ENVIRONMENT, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles, renew
 from vpnkeys.worker import AsyncWorker, Job
@@ -71,12 +71,10 @@ def serve_until_asked(
     """
     limiter = ConnectionLimiter(total=raise_file_limit())
     config = _config(
-        app,
+        # Only from these; from anybody else a forged X-Forwarded-For would evade the limit on wrong API keys.
+        Forwarded(app, beside.proxies) if beside.proxies else app,
         ssl_certfile=str(certificate.cert),
         ssl_keyfile=str(certificate.key),
-        # Only from these; from anybody else a forged X-Forwarded-For would evade the limit on wrong API keys.
-        proxy_headers=bool(beside.proxies),
-        forwarded_allow_ips=[str(network) for network in beside.proxies],
     )
     # One application on two listeners: only the API's server runs its lifespan, or it would start twice.
     admin = _Admin(_config(Trusted(app), lifespan="off"), admin_socket)

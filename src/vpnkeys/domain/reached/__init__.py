@@ -2,6 +2,7 @@
 
 from vpnkeys.domain.reached.listening import Address, parse_address, parse_ip
 from vpnkeys.domain.reached.names import is_ip, parse_domain, parse_host
+from vpnkeys.domain.reached.proxies import caller_of
 from vpnkeys.domain.reached.urls import HTTPS_PORT, Network, base_url, parse_networks, parse_public_url, prefix_of
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Address",
     "Network",
     "base_url",
+    "caller_of",
     "is_ip",
     "parse_address",
     "parse_domain",

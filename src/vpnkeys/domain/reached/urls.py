@@ -11,6 +11,7 @@ from vpnkeys.domain.reached.names import parse_host
 Network: TypeAlias = IPv4Network | IPv6Network
 
 HTTPS_PORT = 443
+_MAPPED_BITS = 96
 
 # No segment begins with a dot: "." and ".." have meanings.
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
@@ -40,13 +41,23 @@ def base_url(host: str, port: int) -> str:
 
 
 def parse_networks(value: object) -> tuple[Network, ...]:
-    """Return the networks of a comma-separated list; an address alone is a network of one. Raises ValueError."""
+    """Return the networks of a comma-separated list; an address alone is a network of one. Raises ValueError.
+
+    A network of mapped addresses (::ffff:0:0/96) is the IPv4 network that it stands for.
+    """
     items = [item.strip() for item in str(value).split(",") if item.strip()]
     try:
-        return tuple(ip_network(item) for item in items)
+        return tuple(_unmapped(ip_network(item)) for item in items)
     except ValueError as error:
         msg = f"give addresses or networks, comma separated, such as 127.0.0.1,10.0.0.0/8: {error}"
         raise ValueError(msg) from error
+
+
+def _unmapped(network: Network) -> Network:
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def _is_prefix(path: str) -> bool:
