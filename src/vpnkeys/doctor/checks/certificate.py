@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,12 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
+from vpnkeys.domain.validity import Validity, validity
 from vpnkeys.ops.data_dir import certificate_files
 from vpnkeys.xray.probe.targets import covers
-
-_SOON, _SHARE = timedelta(days=14), 5
-"""certbot renews 30 days before the end, and what is valid for less, such as six days, with a third of that left. So
-by then, or with a fifth of the time left, it has failed many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +44,12 @@ class CertificateFacts:
         return self.restart if self.is_ours else "certbot renew"
 
     @property
-    def soon(self) -> timedelta:
-        """How long before its end a certificate should have been renewed."""
+    def validity(self) -> Validity | None:
+        """Whether it is valid now; None when it cannot be read."""
         if self.not_before is None or self.not_after is None:
-            return _SOON
-        return min(_SOON, (self.not_after - self.not_before) / _SHARE)
+            return None
+        left, lifetime = self.not_after - self.now, self.not_after - self.not_before
+        return validity(left.total_seconds(), lifetime.total_seconds())
 
     @property
     def replacement(self) -> str:
@@ -99,11 +97,11 @@ def judge(facts: CertificateFacts) -> Iterable[Verdict]:
         yield fail(f"{facts.cert} and {facts.key} cannot be read: {facts.problem}", facts.replacement)
     elif not facts.fits_key:
         yield fail(f"{facts.key} is not the key of {facts.cert}", facts.replacement)
-    elif facts.not_after is not None and facts.not_after <= facts.now:
+    elif facts.validity is Validity.EXPIRED:
         yield fail(f"{facts.cert} expired on {facts.not_after:%Y-%m-%d}", facts.renewal)
-    elif facts.not_before is not None and facts.not_before > facts.now:
+    elif facts.validity is Validity.NOT_YET:
         yield fail(f"{facts.cert} is not valid before {facts.not_before:%Y-%m-%d}; check the clock", facts.renewal)
-    elif facts.not_after is not None and facts.not_after <= facts.now + facts.soon:
+    elif facts.validity is Validity.EXPIRING:
         yield warn(f"{facts.cert} expires on {facts.not_after:%Y-%m-%d}", facts.renewal)
     elif facts.is_awaited:
         yield warn(f"no authority has issued a certificate for {facts.server_address} yet", facts.renewal)

@@ -1,12 +1,12 @@
 """Finds problems in facts that are at hand; nothing here waits."""
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.target import TargetReport, uses
+from vpnkeys.domain.validity import Validity, validity
 from vpnkeys.files import FULL_BELOW_BYTES
 from vpnkeys.service.health.codes import Code
 from vpnkeys.worker import WorkerStatus
@@ -29,8 +29,16 @@ _MIB = 2**20
 _LOW_BYTES, _FULL_BYTES = 16 * _MIB, FULL_BELOW_BYTES
 _NEARLY_ALL = 0.8
 _DAY_S = 86400.0
-_CERTIFICATE_S, _CERTIFICATE_SHARE = 14 * _DAY_S, 5  # the time that is left, at most this part of the whole
 _BACKUP_S = 2 * _DAY_S + 7200.0  # a day, and the retries of a whole day after it
+
+
+_OF_VALIDITY = MappingProxyType(
+    {
+        Validity.EXPIRING: Code.CERTIFICATE_EXPIRING,
+        Validity.EXPIRED: Code.CERTIFICATE_EXPIRED,
+        Validity.NOT_YET: Code.CERTIFICATE_NOT_YET_VALID,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +132,10 @@ def on_host(facts: HostFacts) -> Iterator[tuple[Code, str]]:
         yield (Code.DISK_FULL if free < _FULL_BYTES else Code.DISK_LOW), ""
     if facts.secrets_missing:
         yield Code.SECRET_MISSING, ", ".join(facts.secrets_missing)
-    soon = min(_CERTIFICATE_S, (facts.certificate_lifetime_s or math.inf) / _CERTIFICATE_SHARE)
-    if expires is not None and expires < soon:
-        yield (Code.CERTIFICATE_EXPIRED if expires <= 0 else Code.CERTIFICATE_EXPIRING), ""
+    if expires is not None and facts.certificate_lifetime_s is not None:
+        state = validity(expires, facts.certificate_lifetime_s)
+        if state in _OF_VALIDITY:
+            yield _OF_VALIDITY[state], ""
     if facts.is_certificate_unfit:
         yield Code.CERTIFICATE_UNFIT, ""
     if facts.renewal_fault:

@@ -40,6 +40,7 @@ class Code(StrEnum):
     SPEED_LIMITS_NOT_KEPT = "speed_limits_not_kept"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_EXPIRING = "certificate_expiring"
+    CERTIFICATE_NOT_YET_VALID = "certificate_not_yet_valid"
     CERTIFICATE_UNFIT = "certificate_unfit"
     CERTIFICATE_RENEWAL = "certificate_renewal"
     BACKUP_LATE = "backup_late"
@@ -189,6 +190,10 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         ),
         Code.CERTIFICATE_EXPIRING: Trouble(
             "The certificate of the API expires within 14 days.", "renew the certificate; `vpnkeys doctor`"
+        ),
+        Code.CERTIFICATE_NOT_YET_VALID: Trouble(
+            "The certificate of the API is not valid yet: clients refuse it.",
+            "set this host's clock, or put a certificate there that is valid now; `vpnkeys doctor`",
         ),
         Code.CERTIFICATE_UNFIT: Trouble(
             "The files of the API's certificate are no such pair. The one before serves; the next start is refused.",

@@ -134,6 +134,10 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
         ),
         Code.CERTIFICATE_EXPIRED: Text("Срок сертификата API истёк.", _RENEW),
         Code.CERTIFICATE_EXPIRING: Text("Срок сертификата API истекает в течение 14 дней.", _RENEW),
+        Code.CERTIFICATE_NOT_YET_VALID: Text(
+            "Сертификат API ещё не действует: клиенты его не примут.",
+            "установите часы сервера или положите сертификат, который действует сейчас; `vpnkeys doctor`",
+        ),
         Code.CERTIFICATE_UNFIT: Text(
             "Файлы сертификата API — не сертификат и его ключ: действует прежний, а следующий запуск не удастся.",
             "положите туда сертификат и его ключ, в PEM и без пароля; `vpnkeys doctor`",
