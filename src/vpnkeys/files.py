@@ -1,4 +1,4 @@
-"""Atomic and durable writes, marks and digests of files.
+"""Atomic and durable writes, marks and digests of files, and certificates to trust that are in one.
 
 Some space of the data directory's disk is kept in reserve, and given up when the disk is full. Then stops and traffic
 can still be stored, and config.json can be written, until an operator has made room.
@@ -8,6 +8,7 @@ import errno
 import hashlib
 import logging
 import os
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -198,3 +199,17 @@ def give_up_reserve(data_dir: Path) -> bool:
 def _is_full(error: OSError) -> bool:
     """Return whether a write failed because the disk, or our share of it, is full."""
     return error.errno in _NO_SPACE
+
+
+class CaUnfit(Exception):
+    """The certificates to trust cannot be loaded from their file; the text says why."""
+
+
+def load_ca(path: Path) -> ssl.SSLContext:
+    """Return a context for clients that trusts the certificates in a PEM file. Raises CaUnfit."""
+    try:
+        return ssl.create_default_context(cafile=str(path))
+    except ssl.SSLError as error:
+        raise CaUnfit(f"{path} has no certificates in PEM") from error
+    except OSError as error:
+        raise CaUnfit(f"{path} cannot be read: {error.strerror}") from error

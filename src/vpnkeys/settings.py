@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from enum import Enum, auto
 from io import StringIO
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -65,6 +66,14 @@ _MAX_PORT = 65535
 
 class SettingsError(Exception):
     """One or more settings are wrong; the message has a line for each."""
+
+
+class NamedFile(Enum):
+    """Marks a setting that names a file which has to be there at the start."""
+
+    READ = auto()
+    TRUSTED = auto()
+    """Certificates to trust."""
 
 
 class AllowedNetwork(NamedTuple):
@@ -141,11 +150,11 @@ class Settings(BaseModel):
     public_url: Annotated[str, BeforeValidator(parse_public_url)] = ""
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(parse_networks)] = ()
     api_key: Annotated[SecretStr, BeforeValidator(parse_api_key)] | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    tls_cert: Annotated[Path | None, NamedFile.READ] = None
+    tls_key: Annotated[Path | None, NamedFile.READ] = None
     domain: Annotated[str, BeforeValidator(parse_domain)] = ""
     acme_directory: Annotated[str, Field(pattern="^https://")] = LETS_ENCRYPT
-    acme_ca_file: Path | None = None
+    acme_ca_file: Annotated[Path | None, NamedFile.TRUSTED] = None
     server_address: Annotated[str, BeforeValidator(parse_host)]
     port_range: Annotated[PortRange, BeforeValidator(parse_range)] = PortRange(10001, 10100)
     inbound_listen: Annotated[str, BeforeValidator(parse_ip)] = "0.0.0.0"  # noqa: S104 - the contract's default
@@ -154,7 +163,7 @@ class Settings(BaseModel):
     utls_fingerprint: Annotated[Fingerprint, BeforeValidator(parse_fingerprint)] = Fingerprint.CHROME
     egress_allow: Annotated[tuple[AllowedNetwork, ...], BeforeValidator(_egress)] = ()
     xray_bin: Path | None = None
-    xray_ca_file: Path | None = None
+    xray_ca_file: Annotated[Path | None, NamedFile.TRUSTED] = None
     xray_supervisor: Literal["vpnkeys", "systemd"] = "vpnkeys"
     sync_restarts: Literal["always", "needed"] = "always"
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(parse_origins)] = ()
@@ -176,6 +185,16 @@ class Settings(BaseModel):
     def model_post_init(self, context: Any) -> None:  # noqa: ANN401 - pydantic's own
         """Note which values nobody gave, the context of the validation."""
         self._guessed = context or frozenset()
+
+    def named_files(self) -> dict[str, tuple[Path, NamedFile]]:
+        """Return the files that have to be there, by the name of their setting."""
+        # Where a type is a union, pydantic leaves only the marks around it in the field's metadata.
+        marked = [(name, mark) for name, field in type(self).model_fields.items() for mark in field.metadata]
+        return {
+            name: (path, mark)
+            for name, mark in marked
+            if isinstance(mark, NamedFile) and (path := getattr(self, name)) is not None
+        }
 
     @property
     def guesses_address(self) -> bool:

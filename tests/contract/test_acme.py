@@ -225,13 +225,26 @@ def test_one_that_cannot_be_written_is_not_ordered_twice(
         raise OSError(28, os.strerror(28), str(path))
 
     monkeypatch.setattr(Authority, "issue", counted)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(IssuanceFailed, match="No space left"):
         renewal.step()
     assert renewal.fault == "the new certificate cannot be written"
     monkeypatch.setattr(renewal_module, "write_atomically", write)
     renewal.step()
     assert who_gets_in(renewal.subject, pebble.root()) == "TLSv1.3"
     assert len(orders) == 1
+
+
+def test_a_lost_file_of_trusted_certificates_is_named(pebble: Pebble, tmp_path: Path, port: int) -> None:
+    """By its setting, and not as a certificate that cannot be written; then it is put back."""
+    renewal = renewal_at(pebble, tmp_path, port)
+    there = renewal.subject
+    renewal.subject = replace(there, ca_file=tmp_path / "gone.pem")
+    with pytest.raises(IssuanceFailed, match=r"VPNKEYS_ACME_CA_FILE: .*gone\.pem cannot be read: No such file"):
+        renewal.step()
+    assert renewal.fault == "the file of VPNKEYS_ACME_CA_FILE cannot be used"
+    renewal.subject = there
+    renewal.step()
+    assert renewal.fault == ""
 
 
 def test_a_slow_stranger_delays_no_check(pebble: Pebble, tmp_path: Path, port: int) -> None:

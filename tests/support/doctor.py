@@ -14,7 +14,7 @@ from tests.support.service import Service
 
 CHECKS = {
     "server", "clock", "ports", "firewall", "certificate", "disk", "permissions", "descriptors", "xray", "targets",
-    "database", "backups", "health", "drift", "nodes", "kernel", "self-test",
+    "database", "backups", "health", "drift", "nodes", "kernel", "settings", "self-test",
 }  # fmt: skip
 FIELDS = {"check", "level", "message", "mend"}
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from vpnkeys.acme.answers import Answers, general_name
 from vpnkeys.acme.errors import IssuanceFailed
 from vpnkeys.domain.reached import is_ip
-from vpnkeys.files import in_memory, write_atomically
+from vpnkeys.files import CaUnfit, in_memory, load_ca, write_atomically
 from vpnkeys.interfaces import Clock
 from vpnkeys.worker import Job, Worker
 
@@ -75,8 +75,8 @@ class CertificateRenewal:
     def step(self) -> float:
         """Renew the certificate if it is due; return the seconds until the next look. Raises IssuanceFailed, OSError.
 
-        It is an OSError when the new certificate cannot be written; the next step writes the same one, as authorities
-        issue only a few for one name.
+        When the new certificate cannot be written, the next step writes the same one, as authorities issue only a few
+        for one name.
         """
         try:
             wait_s = self._step()
@@ -84,7 +84,7 @@ class CertificateRenewal:
             self.fault = error.reason
             raise
         except OSError:
-            self.fault = "the new certificate cannot be written"
+            self.fault = "a file of the present certificate cannot be read"
             raise
         self.fault = ""
         return wait_s
@@ -96,7 +96,7 @@ class CertificateRenewal:
             if left_s > 0:
                 return min(left_s, _LOOK_EVERY_S)
             self._unwritten = self._order(authority)
-        write_atomically(self.subject.cert, self._unwritten)
+        _write(self.subject.cert, self._unwritten)
         until = x509.load_pem_x509_certificate(self._unwritten).not_valid_after_utc
         self._unwritten = None
         _log.info("the certificate for %s was issued; it is valid until %s", self.subject.name, f"{until:%Y-%m-%d}")
@@ -105,7 +105,7 @@ class CertificateRenewal:
     def _order(self, authority: "Authority") -> bytes:
         """Return a new certificate that was checked: it is for our key and name, and valid now."""
         # Refused on a full or read-only disk, before one of the few certificates is used up.
-        write_atomically(self.subject.cert, self.subject.cert.read_bytes())
+        _write(self.subject.cert, self.subject.cert.read_bytes())
         key = _load_key(self.subject.key)
         profile = _SHORT_LIVED if is_ip(self.subject.name) else ""
         issued = authority.issue(_request_for(self.subject.name, key), profile, self.answers)
@@ -153,8 +153,16 @@ class CertificateRenewal:
         # Here, because the library takes half a second to import and 20 MB, for servers with a domain only.
         from vpnkeys.acme.authority import Authority  # noqa: PLC0415
 
-        ca_file = None if self.subject.ca_file is None else str(self.subject.ca_file)
-        return Authority(self.subject.directory, ca_file, _load_or_make_account(self.subject.account))
+        ca_file = self.subject.ca_file
+        if ca_file is not None:
+            # The library would name neither the file nor the setting.
+            try:
+                load_ca(ca_file)
+            except CaUnfit as error:
+                reason = "the file of VPNKEYS_ACME_CA_FILE cannot be used"
+                raise IssuanceFailed(f"VPNKEYS_ACME_CA_FILE: {error}", reason) from error
+        account = _load_or_make_account(self.subject.account)
+        return Authority(self.subject.directory, None if ca_file is None else str(ca_file), account)
 
 
 def _is_for(certificate: x509.Certificate, name: str) -> bool:
@@ -190,5 +198,14 @@ def _load_or_make_account(path: Path) -> ec.EllipticCurvePrivateKey:
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        write_atomically(path, pem)
+        _write(path, pem)
     return _load_key(path)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file of the certificate. Raises IssuanceFailed."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}"
+        raise IssuanceFailed(msg, "the new certificate cannot be written") from error

@@ -1,7 +1,6 @@
 """The table of checks, and the function that runs them."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +16,7 @@ from vpnkeys.doctor.checks import (
     firewall,
     health,
     kernel,
+    named,
     nodes,
     permissions,
     ports,
@@ -68,6 +68,7 @@ class ServerCheck(Generic[F]):
 
 LOCAL_CHECKS: tuple[Check[Any], ...] = (
     Check("clock", clock.look, clock.judge),
+    Check("settings", named.look, named.judge),
     Check("ports", ports.look, ports.judge),
     Check("firewall", firewall.look, firewall.judge),
     Check("certificate", certificate.look, certificate.judge),
@@ -94,7 +95,7 @@ _OF_XRAY = frozenset({"ports", "firewall", "descriptors", "xray", "targets", "dr
 
 def examine(installation: Installation, *, self_test: bool = True) -> Iterator[Finding]:
     """Yield the findings of all checks that are possible; the self-test, which makes a key, comes last."""
-    left_out = _OF_XRAY if _runs_no_xray(installation.server) else frozenset()
+    left_out = _OF_XRAY if named.runs_no_xray(installation.server) else frozenset()
     wanted = [check for check in SERVER_CHECKS if (self_test or check.name != SELF_TEST) and check.name not in left_out]
     yield Finding("server", *_server(installation, [check.name for check in wanted]))
     for check in LOCAL_CHECKS:
@@ -103,13 +104,6 @@ def examine(installation: Installation, *, self_test: bool = True) -> Iterator[F
     if installation.server is not None:
         for asking in wanted:
             yield from asking.with_server(installation.server).findings(installation)
-
-
-def _runs_no_xray(server: Client | None) -> bool:
-    """Return whether the server that runs is a control plane without a node of its own."""
-    with suppress(ApiError):
-        return server is not None and server.health().services.get("xray") == "absent"
-    return False
 
 
 def _server(installation: Installation, unseen: list[str]) -> Verdict:

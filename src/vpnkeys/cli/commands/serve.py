@@ -17,6 +17,7 @@ from vpnkeys.agent.membership import MEMBERSHIP_FILE
 from vpnkeys.api.app import create_app
 from vpnkeys.api.services import Services
 from vpnkeys.bootstrap import ControlPlane, Server, build, build_plane
+from vpnkeys.bootstrap.named import check_named
 from vpnkeys.cli.domain import Domain
 from vpnkeys.cli.starting import say, starting
 from vpnkeys.domain.errors import Unavailable
@@ -88,6 +89,8 @@ def serve(
 def _serve(settings: Settings, *, start_empty: bool, no_node: bool) -> None:
     with starting(_WHO):
         _refuse_node(settings.data_dir)
+        # Before anything is made: the API key of a first start is shown only once, at its end.
+        check_named(settings, runs_xray=not no_node)
         server = _built(settings, start_empty=start_empty, no_node=no_node)
         check_certificate(server.certificate)
         public = public_sockets(settings.listen)  # before the start, which a taken port would have to undo

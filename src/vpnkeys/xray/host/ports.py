@@ -39,6 +39,17 @@ def can_listen(address: str, port: int) -> bool:
     return _can_bind(family, address, port)
 
 
+def address_fault(address: str) -> str:
+    """Return why no socket of this host can have an IP address, in the kernel's words; empty when one can."""
+    # Bound as Xray binds, so that net.ipv4.ip_nonlocal_bind counts here too; port 0 is any that is free.
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -19,6 +19,7 @@ from cryptography import x509
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.inbound import ServerIdentity
 from vpnkeys.domain.target import TargetReport
+from vpnkeys.files import CaUnfit, load_ca
 from vpnkeys.worker import Job, Worker
 from vpnkeys.xray.probe.flight import X25519MLKEM768, FlightUnfit, check_flight, check_target, knows_group
 from vpnkeys.xray.probe.resolver import Address, places_of
@@ -44,10 +45,14 @@ def look_at(server_name: str, target: str, ca_file: Path | None = None) -> Targe
     """Do a TLS handshake with a target as a browser would; return the report. Never raises for a bad target."""
     began = time.monotonic()
     try:
+        context = _tls_context(ca_file)
+    except CaUnfit as error:
+        return TargetReport(server_name, target, problems=(f"VPNKEYS_XRAY_CA_FILE: {error}; put it back",))
+    try:
         addresses = places_of(target, _TIMEOUT_S)
         trust_warning = ""
         try:
-            connection = _shake_hands(addresses, server_name, _tls_context(ca_file))
+            connection = _shake_hands(addresses, server_name, context)
         except ssl.SSLCertVerificationError as error:
             trust_warning = f"{target}: this host does not trust its certificate ({error.verify_message})"
             connection = _shake_hands(addresses, server_name, _unverified_context())
@@ -85,7 +90,8 @@ def _connected(addresses: Iterable[Address]) -> socket.socket:
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    """Return a context that speaks as a browser does. Raises CaUnfit."""
+    context = ssl.create_default_context() if ca_file is None else load_ca(ca_file)
     # The name is checked apart from the chain, so that the report says which of the two is wrong.
     context.check_hostname = False
     context.set_alpn_protocols(["h2", "http/1.1"])

@@ -14,6 +14,7 @@ from vpnkeys import __version__
 from vpnkeys.agent.agent import Agent
 from vpnkeys.agent.membership import DESIRED_FILE, MEMBERSHIP_FILE, DesiredFile, Membership, load_membership
 from vpnkeys.bootstrap import build
+from vpnkeys.bootstrap.named import check_named
 from vpnkeys.cli.commands.serve import answers
 from vpnkeys.cli.starting import say, starting
 from vpnkeys.client import ApiError
@@ -90,6 +91,7 @@ def _run(settings: Settings) -> None:
     with starting(_WHO):
         membership, plane = _membership(settings)
         _require_own_database(settings)
+        check_named(settings, runs_xray=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _setting(ended))
         own = settings.model_copy(update={"port_range": parse_range(membership.port_range)})
