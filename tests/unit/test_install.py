@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+import typer
 from tests.support.process import REPOSITORY
+from typer.testing import CliRunner
 
 from vpnkeys import __version__
-from vpnkeys.install import installing, services
+from vpnkeys.cli.commands.install import install
+from vpnkeys.cli.commands.serve import serve
+from vpnkeys.cli.domain import Domain
+from vpnkeys.install import installing, services, xrays
 from vpnkeys.install.domain import with_setting
 from vpnkeys.install.host import InstallFailed, one_at_a_time, run
 from vpnkeys.install.layout import Layout, led_to, point, write_wrapper
@@ -161,6 +168,47 @@ def test_what_is_no_source_tree_is_refused(source: Path, spoil: str) -> None:
     (source / spoil).rename(source / "elsewhere")
     with pytest.raises(InstallFailed, match="not a source tree"):
         check_source(source)
+
+
+@pytest.mark.parametrize("place", ["nowhere", "."])
+def test_a_wrong_place_changes_nothing(layout: Layout, tmp_path: Path, place: str) -> None:
+    """It is no source tree, whatever of it is missing; of the domain nothing is written yet."""
+    wrong = tmp_path / place
+    before = sorted(tmp_path.rglob("*"))
+    for work in (
+        partial(installing.install, layout, wrong, None, print, "vpn.example.com"),
+        partial(installing.upgrade, layout, wrong, print),
+        partial(installing.upgrade_to, layout, release(layout, "1-1"), wrong, None, print),
+    ):
+        with pytest.raises(InstallFailed, match="is not a source tree of vpnkeys; give the directory of a clone"):
+            work()
+    assert not layout.env_file.exists()
+    assert {path.name for path in tmp_path.rglob("*")} - {path.name for path in before} == {"1-1", "release.json"}
+
+
+@pytest.mark.parametrize("wanted", ["/typo/path", "typo", "./26.3.27/x", "v26"])
+def test_a_mistyped_path_fetches_no_xray(layout: Layout, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    """Neither is it looked for, fetched or built, which takes minutes and may fail for another reason."""
+    (layout.xrays / "1").mkdir(parents=True)
+    point(layout.xrays / "current", layout.xrays / "1")
+    monkeypatch.setattr(xrays, "obtain", lambda *_: pytest.fail("it was looked for"))
+    with pytest.raises(InstallFailed, match=f"{re.escape(wanted)} is neither a file nor a version"):
+        xrays.upgrade_xray(layout, settings(), wanted, print)
+
+
+def test_an_empty_domain_is_a_mistake() -> None:
+    """As of a variable without a value; it was taken for an option that was left out."""
+    app, seen = typer.Typer(), list[str | None]()
+
+    @app.command()
+    def start(domain: Domain = None) -> None:
+        seen.append(domain)
+
+    codes = [
+        CliRunner().invoke(app, options).exit_code for options in ([], ["--domain", "a.example"], ["--domain", ""])
+    ]
+    assert (codes, seen) == ([0, 0, 2], [None, "a.example"])
+    assert all(get_type_hints(command, include_extras=True)["domain"] == Domain for command in (serve, install))
 
 
 def test_a_version_is_no_path(source: Path) -> None:

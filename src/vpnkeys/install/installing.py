@@ -12,7 +12,7 @@ from vpnkeys.install.host import InstallFailed, Say, one_at_a_time, run, run_as_
 from vpnkeys.install.layout import Layout, point
 from vpnkeys.install.neighbours import meet_neighbours
 from vpnkeys.install.notes import ENV_TEMPLATE, firewall_hints, introduction
-from vpnkeys.install.releases import Release, build, current_release, digest_of
+from vpnkeys.install.releases import Release, build, check_source, current_release, digest_of
 from vpnkeys.install.upgrading import change, settle
 from vpnkeys.install.xrays import keep_xray
 from vpnkeys.ops.data_dir import certificate
@@ -39,6 +39,7 @@ def install(  # noqa: PLR0913 - one for each option of the command
     """
     with one_at_a_time():
         refuse_node(layout)
+        check_source(source)  # before the settings are changed
         is_new_domain = bool(domain) and set_domain(layout, domain)
         settings = settings_of(layout)
         present = current_release(layout)
@@ -78,6 +79,7 @@ def refuse_node(layout: Layout) -> None:
 
 def upgrade_to(layout: Layout, present: Release, source: Path, xray: Path | None, say: Say) -> None:
     """Upgrade the present installation, of a server or a node, to a source tree. Raises InstallFailed."""
+    check_source(source)
     make_user(layout)
     runs = present.runs(layout)
     if runs and present.digest == digest_of(source):

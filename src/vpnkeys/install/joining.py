@@ -22,7 +22,7 @@ from vpnkeys.install.installing import (
 from vpnkeys.install.layout import Layout
 from vpnkeys.install.neighbours import meet_neighbours
 from vpnkeys.install.notes import NODE_TEMPLATE, hints_to_open, node_introduction
-from vpnkeys.install.releases import Release, build, current_release
+from vpnkeys.install.releases import Release, build, check_source, current_release
 from vpnkeys.install.xrays import keep_xray
 from vpnkeys.ops.address import address_fault
 from vpnkeys.owner import as_owner
@@ -84,6 +84,7 @@ def install_node(  # noqa: PLR0913 - one for each option of the command
             )
         else:
             say(f"This host is node {known.node} of {known.url} already; no token is used.")
+        check_source(source)
         if present is not None:
             settings_of(layout)
             upgrade_to(layout, present, source, xray, say)

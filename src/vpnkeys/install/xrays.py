@@ -1,5 +1,6 @@
 """The Xray programs of an installation: a copy for each version, a link to the one in use, and the change of it."""
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from vpnkeys.install.layout import Layout, led_to, point
 from vpnkeys.install.trial import Pair, carries, lets_in_old_clients
 from vpnkeys.settings import Settings, admin_socket
 from vpnkeys.xray.process.binary import XrayUnfit, accept, obtain, version_of
-from vpnkeys.xray.process.tried import is_tried, tried_versions
+from vpnkeys.xray.process.tried import XRAY_VERSION, is_tried, tried_versions
 
+_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:-[0-9]+)?")
 _RESTART_TIMEOUT_S = 90.0
 _CLIENTS_WAIT_S = 45.0
 """After a restart REALITY probes its targets for up to five seconds, and one round of tests may fail."""
@@ -112,13 +114,16 @@ def _obtained(given: Path | None, say: Say) -> tuple[Path, str]:
 
 def _wanted(layout: Layout, wanted: str, say: Say) -> tuple[Path, str]:
     path = Path(wanted).absolute()
+    if wanted and not path.is_file() and _VERSION.fullmatch(wanted) is None:
+        msg = f"{wanted} is neither a file nor a version such as {XRAY_VERSION}; nothing was changed"
+        raise InstallFailed(msg)
     if wanted and path.is_file():
         try:
             return path, version_of(path, say)
         except XrayUnfit as error:
             raise InstallFailed(str(error)) from error
     kept = layout.xrays / wanted / "xray"
-    if wanted and "/" not in wanted and kept.is_file():
+    if wanted and kept.is_file():
         return _obtained(kept, say)
     program, version = _obtained(None, say)
     if wanted and wanted != version:

@@ -34,7 +34,7 @@ def install(
         Path | None,
         typer.Option(envvar="VPNKEYS_XRAY_BIN", help="the Xray program to copy; without it, one is found or fetched"),
     ] = None,
-    domain: Domain = "",
+    domain: Domain = None,
     *,
     without_nftables: Annotated[
         bool, typer.Option("--without-nftables", help="install on a host that has no nftables")
@@ -46,7 +46,8 @@ def install(
     It may be repeated. Exit codes: 0 done; 1 it failed, and nothing new is left; 2 wrong command line or settings.
     """
     with errors_reported("install") as progress:
-        installing.install(Layout(), source.absolute(), xray, progress.say, domain, without_nftables=without_nftables)
+        where, name = source.absolute(), domain or ""
+        installing.install(Layout(), where, xray, progress.say, name, without_nftables=without_nftables)
 
 
 def uninstall() -> None:

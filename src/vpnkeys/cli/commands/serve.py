@@ -57,7 +57,7 @@ def serve(
     start_empty: Annotated[
         bool, typer.Option("--start-empty", help="make a lost database, key pair or API key anew")
     ] = False,
-    domain: Domain = "",
+    domain: Domain = None,
     no_node: Annotated[
         bool, typer.Option("--no-node", help="run no Xray here: all keys live on nodes with agents")
     ] = False,
