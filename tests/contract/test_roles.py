@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
+from tests.contract.test_move import Place, contents, fill
 from tests.contract.test_store import NOON, key
 from tests.support.manual import EN, blocks_of
 from tests.support.postgres import Cluster
@@ -88,3 +91,28 @@ def test_not_even_the_owner_changes_the_audit_log_by_mistake(postgres: Cluster, 
         with pytest.raises(psycopg.Error, match="append-only"):
             postgres.execute(statement, database)
     assert len(store.audit(10)) == 1
+
+
+def test_the_owner_moves_the_data(postgres: Cluster, database: str, tmp_path: Path) -> None:
+    """Both ways: the server's role may not, and what it is told names the page that has the rights."""
+    owner, place = postgres.url(database), Place(tmp_path / "data", "")
+    server = owner.replace("//vpnkeys@", f"//{SERVER}@")
+    place.data_dir.mkdir(mode=0o700)
+    fill(place.sqlite)
+    before = contents(place.sqlite)
+
+    def refused(url: str) -> None:
+        said = place.move(url)
+        (page,) = re.findall(r"docs/en/(\w+\.md)", said["message"])
+        assert (said["code"], [block.kind for block in blocks_of(EN / page)].count("sql")) == ("store_unavailable", 1)
+        assert "the role that owns the tables" in said["message"]
+
+    refused(server)
+    assert place.move(owner)["status"] == "moved"
+    assert contents(owner) == before
+    (place.data_dir / "vpnkeys.env").write_text(f"VPNKEYS_DATABASE_URL='{server}'\n")
+    open_current(server).close()
+    refused(place.sqlite)
+    back = place.move(place.sqlite, VPNKEYS_DATABASE_URL=owner)
+    assert (back["status"], place.sqlite in back["next"]) == ("moved", True), back
+    assert contents(place.sqlite) == before
