@@ -85,6 +85,17 @@ def test_the_audit_log_is_filtered(store: Store, chosen: Filter, found: list[str
     assert [record.entry.action for record in store.audit(100, chosen=chosen)] == found
 
 
+@pytest.mark.parametrize(
+    ("subject", "chosen"),
+    [("\0", Filter()), ("id-1\0", Filter()), (None, Filter(actor="ann\0")), (None, Filter(action="key.created\0"))],
+)
+def test_a_text_that_cannot_be_stored_is_not_found(store: Store, subject: str | None, chosen: Filter) -> None:
+    """PostgreSQL has no NUL in a text, and SQLite ends a pattern there."""
+    with acting(ANN), store.write() as transaction:
+        transaction.record(Entry("key.created", "id-1"))
+    assert store.audit(100, subject=subject, chosen=chosen) == ()
+
+
 def test_the_audit_log_tells_what_was_tried_in_vain(store: Store) -> None:
     """Of somebody's change that was taken back, with the reason; of one whose transaction failed, nothing."""
     with acting(ANN), store.write() as transaction:

@@ -32,6 +32,9 @@ def read_records(
     connection: Connection, limit: int, before_id: int | None, subject: str | None, chosen: Filter
 ) -> tuple[Record, ...]:
     """Return up to `limit` chosen records, newest first; where given, only those before a record or about a subject."""
+    # No stored text has a NUL: PostgreSQL refuses to compare with one, and SQLite would compare what is before it.
+    if any("\0" in asked for asked in (subject or "", chosen.action, chosen.actor)):
+        return ()
     wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
     # By id, not by an offset: a page stays right while new records are added in front of it.
     if before_id is not None:
