@@ -34,6 +34,7 @@ from vpnkeys.service.limits.quotas import QuotaWatch
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.elsewhere import Elsewhere
 from vpnkeys.service.nodes.limits import FarLimits
+from vpnkeys.service.nodes.retention import Retention
 from vpnkeys.service.nodes.watch import NodeWatch
 from vpnkeys.service.reconcile import Reconciler
 from vpnkeys.service.report import Reporter
@@ -194,6 +195,7 @@ def _connect(server: Server, config_watch: Worker, reserve: Worker) -> None:
         server.enforcer.worker,
         server.quotas.worker,
         *node_workers(server.settings, board, server.far_limits, node_watch),
+        Retention(server.traffic, lease(board, "retention")).worker,
         server.drift.worker,
         server.overview.worker,
         server.daily_backup.worker,

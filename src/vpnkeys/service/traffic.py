@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import KeyElsewhere, StoreUnavailable, XrayUnavailable
@@ -80,7 +80,6 @@ class TrafficService:
     _sampling: threading.Lock = field(default_factory=threading.Lock, init=False)
     _sharing: threading.Lock = field(default_factory=threading.Lock, init=False)
     _next: _SharedSample | None = field(default=None, init=False)
-    _folded_on: date | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Begin with no sample that is not stored."""
@@ -110,7 +109,7 @@ class TrafficService:
         sample.answer.result()
 
     def tick(self) -> None:
-        """Take a sample as `collect` does, refresh `usage`, and once a day add old hours up.
+        """Take a sample as `collect` does, and refresh `usage`.
 
         Raises Unavailable, and StoreUnavailable for a sample too that counts and is only not stored yet.
         """
@@ -118,9 +117,6 @@ class TrafficService:
         self.usage.follow(self.store.keys())
         if self._not_stored is not None:
             raise self._not_stored
-        if self._folded_on != (today := self.clock.now().date()):
-            self.fold_history()
-            self._folded_on = today
 
     def note(self, samples: Samples, at: datetime) -> None:
         """Merge a sample that was read at this time, as `collect` does; it may be of some keys only."""
@@ -258,7 +254,7 @@ class TrafficService:
         return self._sampling
 
     def fold_history(self) -> None:
-        """Add hours that are older than 90 days up to days. Raises StoreUnavailable."""
+        """Add hours that are older than 90 days up to days. Raises StoreUnavailable, also while others read them."""
         today = self.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
         has_more = True
         while has_more:  # a day at a time: after a long pause there are many, and other writers wait meanwhile

@@ -1,4 +1,4 @@
-"""Adds hours of the history up that are long ago, where no sampler does it."""
+"""Adds hours of the history up that are long ago."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,14 +14,14 @@ _JOB: Final = Job(
     every_s=3600.0,
     first_after_s=60.0,
     back_off_s=(60.0,),
-    late_after_s=3600.0,
+    late_after_s=86400.0,  # a reader of the history may take hours, such as a dump; nothing is lost meanwhile
     expected=(Unavailable,),
 )
 
 
 @dataclass(slots=True)
 class Retention:
-    """Does once an hour what the sampler of a server with an Xray does once a day; most times nothing is due."""
+    """Looks once an hour; most times nothing is due. It is no part of the sampler, whose samples would wait for it."""
 
     traffic: TrafficService
     turn: Turn = always

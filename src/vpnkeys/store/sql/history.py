@@ -28,13 +28,19 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.exc import DBAPIError
 
+from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.traffic import Bytes, Point
 from vpnkeys.store.sql.bulk import among, given_bytes, in_parts, insert_into
+from vpnkeys.store.sql.faults import Cause, cause_of
 from vpnkeys.store.sql.tables import HOURS, keys, traffic_accounts, traffic_days, traffic_history
 
 _FOLD_S = 60
 """How long the fold of a day may take on PostgreSQL, where statements have 1.8 seconds otherwise."""
+
+_FOLD_LOCK_S = 0.05
+"""How long it waits for those who read the history: others queue behind it, and a dump reads for minutes."""
 
 _WAYS = ("up", "down")
 _SUMS = tuple(f"{way}_bytes" for way in _WAYS)
@@ -141,10 +147,12 @@ def used_since(connection: Connection, at: datetime, uuids: Collection[str]) -> 
 
 
 def fold(connection: Connection, before: date) -> bool:
-    """Store the oldest day of the history as sums without hours, if it is before that day; return whether it was."""
+    """Store the oldest day of the history as sums without hours, if it is before that day; return whether it was.
+
+    Raises StoreUnavailable where others read the history for longer than a moment.
+    """
     if connection.dialect.name != "sqlite":
-        _take_time(connection)
-        return bool(connection.scalar(select(func.fold_history_day(before))))
+        return _fold_partition(connection, before)
     day = connection.scalar(select(func.min(_ROW.day)))
     if day is None or day >= before:
         return False
@@ -157,8 +165,17 @@ def fold(connection: Connection, before: date) -> bool:
     return True
 
 
-def _take_time(connection: Connection) -> None:
-    """Let the next statements of a transaction of PostgreSQL take longer than others may: a day has a row a key."""
+def _fold_partition(connection: Connection, before: date) -> bool:
+    """Do so on PostgreSQL, where a partition is detached: nobody may read the history at that moment."""
+    # A day has a row a key, and may take longer than other statements may.
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_FOLD_S * 1000}")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(_FOLD_LOCK_S * 1000)}")
     driver: Any = connection.connection.driver_connection
     driver.silent_s = _FOLD_S
+    try:
+        return bool(connection.scalar(select(func.fold_history_day(before))))
+    except DBAPIError as error:
+        if cause_of(error) is not Cause.BUSY:
+            raise
+        msg = "Old hours were not added up, as others read the history, such as a dump; it is tried again by itself."
+        raise StoreUnavailable(msg) from error
