@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,9 +24,9 @@ from tests.support.process import wait_until
 from typer.testing import CliRunner
 
 from vpnkeys.cli.main import build_app
-from vpnkeys.domain.audit import Entry
+from vpnkeys.domain.audit import Entry, Outcome
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.errors import DatabaseMoved, StoreUnavailable
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.making.placing import Placing
 from vpnkeys.domain.nodes import Join, NodeRecord, NodeRef, Sighting
@@ -34,6 +36,7 @@ from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Scope, Token
 from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.domain.webhook import Webhook
+from vpnkeys.service.nodes.lease import Lease, release_all
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.opening import open_current, open_migrated
 from vpnkeys.store.sql.store import SqlStore
@@ -178,6 +181,77 @@ def refused(place: Place, url: str, code: str, before: dict[str, list[tuple[Any,
     open_current(place.sqlite).close()
     assert not (place.data_dir / "vpnkeys.env").exists()
     return str(said["message"])
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_who_has_it_open_writes_and_reads_no_more(place: Place, kind: str) -> None:
+    """What was opened before the move finds the mark, in each transaction that writes and at each look."""
+    old, new = place.sqlite, place.url
+    if kind == "postgresql":
+        assert place.move(new)["status"] == "moved"
+        old, new = new, old
+    with closing(SqlStore(open_engine(old))) as store, closing(SqlStore(open_engine(old))) as idle:
+        assert place.move(new)["status"] == "moved"
+        before = contents(old)
+        for _ in range(2):
+            with pytest.raises(DatabaseMoved, match="VPNKEYS_DATABASE_URL"), store.write() as transaction:
+                transaction.insert(key(3))
+            with pytest.raises(DatabaseMoved, match="moved to"):
+                store.keys()
+        with pytest.raises(DatabaseMoved):
+            idle.look()
+        if kind == "postgresql":
+            assert [one.id for one in idle.last_known()[0]] == [ONE.id, TWO.id], "keys can still be stopped"
+            with pytest.raises(StoreUnavailable, match="it was moved to sqlite"):
+                store.record(Entry("system.synced", ""), Outcome.DONE)
+    assert contents(old) == before
+
+
+@pytest.mark.parametrize("table", [table.name for table in metadata.sorted_tables])
+def test_no_release_changes_a_row_of_it(moved_away: psycopg.Connection[Any], table: str) -> None:
+    """PostgreSQL refuses it, whatever the program looks at before."""
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="moved to sqlite"):
+        moved_away.execute(f"INSERT INTO {table} SELECT * FROM {table}".encode())  # noqa: S608 - our own names
+
+
+@pytest.fixture(scope="module")
+def moved_away(tmp_path_factory: pytest.TempPathFactory, postgres: Cluster) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to a database that was moved to a file."""
+    place = Place(tmp_path_factory.mktemp("moved"), postgres.database())
+    assert place.move(place.sqlite, VPNKEYS_DATABASE_URL=place.url)["status"] == "moved"
+    with psycopg.connect(postgres.conninfo(str(make_url(place.url).database)), autocommit=True) as connection:
+        yield connection
+
+
+@contextmanager
+def control_plane(url: str) -> Iterator[None]:
+    """One that works on a database: it says so every three seconds, by its leases."""
+    is_over = threading.Event()
+    with closing(SqlStore(open_engine(url))) as store:
+        lease = Lease("webhooks", store, "another one")
+
+        def work() -> None:
+            while not is_over.wait(0.2):
+                lease.is_mine()
+
+        working = threading.Thread(target=work)
+        working.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            working.join()
+            release_all(store, "another one")
+
+
+def test_a_database_on_which_a_control_plane_works_is_not_moved(place: Place) -> None:
+    """It would answer nothing any more. Leases of one that died do not count."""
+    assert place.move(place.url)["status"] == "moved"
+    with control_plane(place.url):
+        said = place.move(place.sqlite)
+    assert (said["code"], said["exit"]) == ("move_refused", 1), said
+    assert "stop all of them first" in said["message"]
+    assert place.move(place.sqlite)["status"] == "moved"
 
 
 def test_a_target_with_rows_is_refused(place: Place) -> None:

@@ -259,6 +259,10 @@ class DatabaseDamaged(StoreUnavailable):
     code = "database_damaged"
 
 
+class DatabaseMoved(StoreUnavailable):
+    """All data are in another database now, which the settings of this server do not name yet."""
+
+
 class CommitUnknown(StoreUnavailable):
     """The connection was lost during a commit, so that nobody knows whether the change is stored."""
 

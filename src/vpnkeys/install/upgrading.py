@@ -18,7 +18,7 @@ from vpnkeys.install.layout import Layout, point, write_wrapper
 from vpnkeys.install.releases import Release, all_releases, prune
 from vpnkeys.ops.backup import BACKUPS, free_name, stamp
 from vpnkeys.owner import SERVER_USER, as_owner
-from vpnkeys.store.sql.migrate import MOVED
+from vpnkeys.store.sql.faults import MOVED
 
 _KEPT_BACKUPS = 3
 _PREFIX = "before-upgrade-"

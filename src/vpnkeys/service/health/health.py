@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.errors import DatabaseMoved, Unavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.service.health.bounded import Bounded
 from vpnkeys.service.health.checks import (
@@ -146,6 +146,8 @@ class Health:
             taken -= closed
         try:
             keys, has_pending = self._read()
+        except DatabaseMoved:
+            yield Code.DATABASE_UNREADABLE, "it was moved; VPNKEYS_DATABASE_URL has to name the new one"
         except (Unavailable, TimeoutError):
             yield Code.DATABASE_UNREADABLE, ""
         else:

@@ -19,7 +19,7 @@ from vpnkeys.domain.key import Key
 from vpnkeys.files import give_up_reserve, make_room
 from vpnkeys.interfaces import PATIENCE_S
 from vpnkeys.store.sql.faults import Cause, cause_of, damaged, translated
-from vpnkeys.store.sql.memory import Tables, read_changed
+from vpnkeys.store.sql.memory import Tables, numbers_in, read_changed
 from vpnkeys.store.sql.opened import opened
 from vpnkeys.store.sql.tables import generations as generations_table
 
@@ -182,7 +182,7 @@ class Watcher:
 
     def generations(self) -> dict[str, int]:
         """Return, for each table that is kept in memory, a number that grows with each of its changes."""
-        return dict(self._driver.execute("SELECT name, number FROM generations").fetchall())
+        return numbers_in(self._driver.execute("SELECT name, number FROM generations"))
 
 
 class _Changed(Protocol):
@@ -209,7 +209,7 @@ class Kept:
 
     def numbers(self, connection: Connection) -> Mapping[str, int]:
         """Return, for each table, a number that grows with each of its changes, as this connection sees it."""
-        return dict(connection.execute(_NUMBERS).all())
+        return numbers_in(connection.execute(_NUMBERS))
 
     def keep(self, before: Tables, changed: _Changed, numbers: Mapping[str, int]) -> None:
         """Keep what a transaction committed, unless something newer has been read meanwhile.

@@ -9,7 +9,16 @@ from enum import Enum
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from vpnkeys.domain.errors import CommitUnknown, DatabaseDamaged, KeysChangedMeanwhile, StoreUnavailable
+from vpnkeys.domain.errors import (
+    CommitUnknown,
+    DatabaseDamaged,
+    DatabaseMoved,
+    KeysChangedMeanwhile,
+    StoreUnavailable,
+)
+
+MOVED = "moved to "
+"""How the mark of a database begins that was moved: as its version, and as a name among its numbers of changes."""
 
 
 class Cause(Enum):
@@ -140,6 +149,14 @@ def commit_unknown() -> CommitUnknown:
     return CommitUnknown(
         "The connection to the database was lost while a change was being stored, so that it may be stored or not. "
         "Try again shortly."
+    )
+
+
+def moved(mark: str) -> DatabaseMoved:
+    """Return the error for a database with this mark."""
+    return DatabaseMoved(
+        f"This database was {mark} by `vpnkeys database move` and takes no more changes. Set VPNKEYS_DATABASE_URL "
+        "to the database to which it was moved, and start the server again."
     )
 
 

@@ -9,16 +9,14 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.store.sql.engine import Translated
-from vpnkeys.store.sql.faults import unusable
+from vpnkeys.store.sql.faults import MOVED, moved, unusable
 from vpnkeys.store.sql.migrations import versions
+from vpnkeys.store.sql.tables import metadata
+from vpnkeys.store.sql.triggers import refusing_writes
 from vpnkeys.store.sql.writers import Writers
 
 HEAD = "0019"
 """The newest revision under `migrations/versions`; a test holds them together."""
-
-
-MOVED = "moved to "
-"""What a database has in place of its version once it was moved: no version of ours takes it for its own."""
 
 
 def migrate(engine: Engine, revision: str = HEAD) -> None:
@@ -89,14 +87,19 @@ def current_revision(engine: Engine) -> str | None:
             return None
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if found is not None and str(found).startswith(MOVED):
-        msg = (
-            f"This database was {found} by `vpnkeys database move` and takes no more changes. Set VPNKEYS_DATABASE_URL "
-            "to the database to which it was moved."
-        )
-        raise StoreUnavailable(msg)
+        raise moved(found)
     return found
 
 
 def mark_moved(connection: Connection, backend: str) -> None:
-    """Store inside a transaction that all data are in a database of another engine now."""
-    connection.execute(text("UPDATE alembic_version SET version_num = :moved"), {"moved": f"{MOVED}{backend}"})
+    """Store inside a transaction, which writes nothing more, that all data are in a database of another engine now.
+
+    No server starts on it any more, as no version is called so; one that runs finds the mark at its next look, and in
+    each write transaction. PostgreSQL refuses all else, too: a release that looks for no mark may be running.
+    """
+    mark = {"mark": f"{MOVED}{backend}"}
+    connection.execute(text("UPDATE alembic_version SET version_num = :mark"), mark)
+    connection.execute(text("INSERT INTO generations (name, number) VALUES (:mark, 0)"), mark)
+    if connection.dialect.name == "postgresql":
+        for statement in refusing_writes(metadata, f"it was {MOVED}{backend}; set VPNKEYS_DATABASE_URL anew"):
+            connection.execute(text(statement))

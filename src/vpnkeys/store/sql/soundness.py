@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, inspect, text
 
 from vpnkeys.store.sql.engine import Reading, open_engine
-from vpnkeys.store.sql.faults import Cause, damaged, unusable
-from vpnkeys.store.sql.migrate import MOVED, is_known, of_another_version
+from vpnkeys.store.sql.faults import MOVED, Cause, damaged, unusable
+from vpnkeys.store.sql.migrate import is_known, of_another_version
 
 _WITH_UUIDS = ("keys", "intents", "stops")
 

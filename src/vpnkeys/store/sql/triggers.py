@@ -55,5 +55,17 @@ def on_postgresql(kept: Iterable[str]) -> Iterator[str]:
         )
 
 
+def refusing_writes(metadata: MetaData, why: str) -> Iterator[str]:
+    """Yield the statements by which a PostgreSQL database refuses each change of a row, of any release of ours."""
+    # An error of the database's state, which each release answers with 503 and these words.
+    body = f"BEGIN RAISE EXCEPTION '{why}' USING ERRCODE = 'object_not_in_prerequisite_state'; END"
+    yield f"CREATE FUNCTION vpnkeys_moved() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"
+    for table in metadata.sorted_tables:
+        yield (
+            f"CREATE TRIGGER vpnkeys_moved BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table.name} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION vpnkeys_moved()"
+        )
+
+
 def _begin_counting(name: str) -> str:
     return f"INSERT INTO generations (name, number) VALUES ('{name}', 0)"  # noqa: S608 - our own names

@@ -10,16 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import Connection, Engine, make_url, select, text
 
 from vpnkeys.files import sync_directory
 from vpnkeys.store.files.backup import COMPANIONS
 from vpnkeys.store.sql.engine import Translated, open_engine
-from vpnkeys.store.sql.migrate import HEAD, MOVED, current_revision, mark_moved, migrate
+from vpnkeys.store.sql.faults import MOVED
+from vpnkeys.store.sql.migrate import HEAD, current_revision, mark_moved, migrate
+from vpnkeys.store.sql.nodes.tables import leases
 from vpnkeys.store.sql.opening import backend_of, sqlite_file
 from vpnkeys.store.sql.tables import metadata
 from vpnkeys.store.transfer.copying import Copied, MoveRefused, copy_all
 from vpnkeys.store.url import parse_database_url
+
+_BEAT_WITHIN_S, _TAKEN_OVER_WITHIN_S = 4.0, 14.0
+"""A control plane beats at least once in that time; one that finds the leases of a dead one, in this (ADR 29)."""
+_LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ def transfer(source_url: str, target_url: str, aside: Path) -> Transferred:
     Raises MoveRefused, StoreUnavailable or OSError; then the source is as it was, and the target has nothing.
     """
     with _opened(source_url) as source, _target(target_url, aside) as target:
+        _refuse_while_served(source)
         migrate(target.engine)
         started = time.monotonic()
         with Translated(), source.connect().execution_options(writes=True, unhurried=True) as reading, reading.begin():
@@ -156,6 +163,28 @@ def _was_moved(connection: Connection) -> bool:
     found = connection.execute(text("SELECT name FROM sqlite_master WHERE name = 'alembic_version'")).first()
     version = None if found is None else connection.scalar(text("SELECT version_num FROM alembic_version"))
     return version is not None and str(version).startswith(MOVED)
+
+
+def _refuse_while_served(source: Engine) -> None:
+    """Raise MoveRefused while a control plane works on a PostgreSQL database: it would wait in vain afterwards.
+
+    Only leases tell so: a pooler keeps its connections when nobody is there any more. A SQLite file has no second one.
+    """
+    if source.dialect.name != "postgresql":
+        return
+    began = time.monotonic()
+    first = last = _leases(source)
+    while time.monotonic() - began < (_TAKEN_OVER_WITHIN_S if last else _BEAT_WITHIN_S):
+        time.sleep(_LOOK_EVERY_S)
+        last = _leases(source)
+        if last - first:
+            msg = "a control plane works on this database; stop all of them first, on each machine"
+            raise MoveRefused(msg)
+
+
+def _leases(source: Engine) -> set[tuple[object, ...]]:
+    with Translated(), source.begin() as connection:
+        return {tuple(row) for row in connection.execute(select(leases))}
 
 
 def _hold_writers(source: Connection) -> None:
