@@ -3,10 +3,13 @@
 from contextlib import suppress
 from dataclasses import replace
 
+import orjson
 from tests.support.databases import Database
 from tests.unit.test_doors import DOOR, FIRST, KEYS
 
+from vpnkeys.domain.flow import Flow
 from vpnkeys.interfaces import Store
+from vpnkeys.store.sql.rows import door_row, to_door
 
 
 def test_doors_are_kept_as_they_are(store: Store) -> None:
@@ -25,6 +28,17 @@ def test_doors_are_kept_as_they_are(store: Store) -> None:
         transaction.nodes.remove_door(DOOR.tag)
         transaction.nodes.remove_door("no such tag")
     assert store.doors() == (other,)
+
+
+def test_a_member_with_a_flow_that_xray_does_not_have_is_none() -> None:
+    """Stored by an import before flows were read, it would keep Xray from starting."""
+    flows = ("xtls-rprx-direct", "xtls-rprx-vision-udp443", "")
+    members = [[one.key_id, one.uuid, flow, "", ""] for one, flow in zip(DOOR.members, flows, strict=True)]
+    found = to_door({**door_row(DOOR), "members": orjson.dumps(members)})
+    assert [(one.key_id, one.flow) for one in found.members] == [
+        (DOOR.members[1].key_id, Flow.VISION),
+        (DOOR.members[2].key_id, Flow.NONE),
+    ]
 
 
 def test_another_process_sees_them(database: Database) -> None:

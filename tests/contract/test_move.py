@@ -27,6 +27,7 @@ from vpnkeys.cli.main import build_app
 from vpnkeys.domain.audit import Entry, Outcome
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
 from vpnkeys.domain.errors import DatabaseMoved, StoreUnavailable
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.making.placing import Placing
 from vpnkeys.domain.nodes import Join, NodeRecord, NodeRef, Sighting
@@ -63,7 +64,7 @@ def fill(url: str) -> None:
         transaction.put_notices({ONE.id: Notice(NOON, 80)})
         node = transaction.nodes.add(NodeRecord(NodeRef(0, "far"), "eu", 2, None, ports=PortRange(1, 9)))
         transaction.nodes.put_door(
-            Door("old", 443, "a.test:443", ("a.test",), "p" * 43, ("01" * 8,), (Member.of(ONE, ""),))
+            Door("old", 443, "a.test:443", ("a.test",), "p" * 43, ("01" * 8,), (Member.of(ONE, Flow.NONE),))
         )
         transaction.nodes.put_join(Join("j" * 64, node.ref.id, NOON))
         transaction.nodes.put_sighting(node.ref.id, Sighting(NOON, "1", "2", ("a.test",)))

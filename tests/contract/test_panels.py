@@ -13,6 +13,7 @@ from tests.support.marzban import Marzban, MarzbanUser
 from tests.support.three_x_ui import SCHEMAS, XuiClient, XuiDatabase, XuiInbound
 
 from vpnkeys.domain.errors import LegacyUnreadable
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.limits import NO_LIMITS, Limits, Window
 from vpnkeys.domain.moving import Customer, Panel, render_old_link
 from vpnkeys.domain.reality import KeyPair
@@ -65,7 +66,7 @@ def test_a_customer_of_each_version(tmp_path: Path, version: str) -> None:
         note="paid",
         limits=Limits(expires_at=SOON, traffic_bytes=5 * 10**9, max_devices=2),
         created_at=PAST,
-        flow="xtls-rprx-vision",
+        flow=Flow.VISION,
     )
     shared = customer.inbound
     assert shared is not None

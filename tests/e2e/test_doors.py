@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.conftest import SERVER_NAMES
 from tests.e2e.test_moving import Move, fingerprints, links_in
-from tests.support.clients import Client
+from tests.support.clients import Client, XrayClient
 from tests.support.keys import carries
 from tests.support.link import VlessLink
 from tests.support.ports import free_port, is_free
@@ -25,7 +26,9 @@ from tests.support.three_x_ui import XuiClient, XuiDatabase, XuiInbound
 pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 
 BYTES = 100_003
-NAMES = ("stays", "counts", "disabled", "deleted", "expires", "used up", "rotates", "slowed", "locals")
+NAMES = ("stays", "counts", "disabled", "deleted", "expires", "used up", "rotates", "slowed", "locals", "sends quic")
+FLOWS = {"sends quic": "xtls-rprx-vision-udp443", "direct": "xtls-rprx-direct", "none": "none"}
+"""Flows of the panel that are none of an inbound of this Xray; it refuses each."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,10 @@ def moved(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Move]:
     """The move with old links kept: panel off, import, server on."""
-    clients = [XuiClient(name, 1_000, 1) for name in NAMES]
+    clients = [
+        XuiClient(name, 1_000, 1, more={"flow": FLOWS[name]} if name in FLOWS else {})
+        for name in dict.fromkeys((*NAMES, *FLOWS))
+    ]
     inbound = XuiInbound(
         clients, free_port(), server_names=SERVER_NAMES, target=target.address, short_ids=("5f9c2b7adfe7d8ab", "")
     )
@@ -45,6 +51,9 @@ def moved(
     try:
         status, answer = move.run("--keep-old-links", "--links", str(_links(move)), "--old-host", "127.0.0.1")
         assert (status, answer["status"], len(answer["doors"])) == (0, "imported", 1)
+        left = {one["what"]: one["why"] for one in answer["left_out"]}
+        assert left.keys() == FLOWS.keys() - {*NAMES}
+        assert all("has no flow" in why for why in left.values())
         before = fingerprints(move.service.data_dir)
         assert move.run("--keep-old-links")[1]["status"] == "nothing_to_do"
         assert fingerprints(move.service.data_dir) == before
@@ -114,6 +123,13 @@ def test_an_old_link_counts_on_its_key(moved: Move, client_type: type[Client], b
     )
     (door,) = moved.service.client.get("/api/doors").raise_for_status().json()
     assert (door["port"], door["imported_keys"], door["state"]) == (old.port, len(NAMES), "open")
+
+
+def test_an_old_link_may_have_the_flow_of_a_client(moved: Move, byte_server: ByteServer) -> None:
+    """One that sends QUIC as well has Vision on the wire; only Xray's own client knows it."""
+    old = replace(link(moved, "sends quic"), flow=FLOWS["sends quic"])
+    with online(old, "127.0.0.2", XrayClient, byte_server):
+        pass
 
 
 def _delete(move: Move, name: str) -> None:

@@ -10,6 +10,7 @@ from tests.unit.test_change import Server
 from tests.unit.test_doors import DOOR
 
 from vpnkeys.domain.errors import DoorNotFound, NotWritten, StopPending, XrayUnavailable
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.nodes.door import Door, Member
 from vpnkeys.service.change.doors import DoorService
@@ -21,7 +22,7 @@ class Guarded(Server):
 
     def open_door(self, *keys: Key) -> Door:
         """Store a door for these, which a repair opens."""
-        door = replace(DOOR, members=tuple(Member.of(key, "") for key in keys))
+        door = replace(DOOR, members=tuple(Member.of(key, Flow.NONE) for key in keys))
         with self.store.write() as transaction:
             transaction.nodes.put_door(door)
         self.keys.reconciler.reconcile()

@@ -6,6 +6,7 @@ from datetime import datetime
 import pytest
 
 from vpnkeys.domain.change import Stop
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.inbound import Inbound, ServerIdentity, desired_inbounds
 from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.limits import Limits, Status
@@ -35,7 +36,7 @@ def door(*keys: Key) -> Door:
         server_names=("b.example", "c.example"),
         private_key="B" * 43,
         short_ids=whole_short_ids(("", "ab")),
-        members=tuple(Member.of(one, "") for one in keys),
+        members=tuple(Member.of(one, Flow.NONE) for one in keys),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.test_moving import ANY_PORT, NAMES, SHARED, customer, seen
 
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.moving import Customer, Panel, SharedInbound
 from vpnkeys.domain.nodes.door import Door
@@ -29,13 +30,13 @@ def planned(*customers: Customer, here: tuple[Key, ...] = (), doors: tuple[Door,
 
 def moved_in(*names: str) -> list[Customer]:
     """Customers of one inbound."""
-    return [customer(name, inbound=FIT, flow="xtls-rprx-vision") for name in names]
+    return [customer(name, inbound=FIT, flow=Flow.VISION) for name in names]
 
 
 def test_an_inbound_becomes_a_door_for_all_its_customers() -> None:
     """Port, key pair, all short ids and names; each by his UUID, with his flow."""
     first, second = moved_in("a", "b")
-    second = replace(second, flow="", is_active=False)
+    second = replace(second, flow=Flow.NONE, is_active=False)
     plan = planned(first, second)
     (door,) = plan.doors
     assert (door.tag, door.port, door.target) == ("vpnkeys-door-in", FIT.port, FIT.target)
@@ -77,10 +78,38 @@ def test_a_customer_of_several_inbounds_is_let_in_by_each() -> None:
     (one,) = moved_in("a")
     found = Collected()
     assert found.add(one)
-    assert found.add(replace(one, inbound=other, flow=""))
+    assert found.add(replace(one, inbound=other, flow=Flow.NONE))
     (collected,) = found.panel("panel").customers
     plan = planned(collected)
     assert [(door.port, door.members[0].flow) for door in plan.doors] == [(443, one.flow), (8443, "")]
+
+
+def test_a_customer_whose_flow_xray_does_not_have_is_left_out_of_the_door() -> None:
+    """He gets his key, and it is said that his old link ends; the others' links go on."""
+    first, second = moved_in("a", "b")
+    plan = planned(replace(first, flow=None), second)
+    assert len(plan.keys) == 2
+    assert [one.uuid for one in plan.doors[0].members] == [second.uuid]
+    (left,) = plan.left_out
+    assert (left.what, left.used_bytes) == ("a", 0)
+    assert f'old link of inbound "{FIT.tag}" ends' in left.why
+    assert planned(replace(first, flow=None)).doors == ()
+
+
+@pytest.mark.parametrize(
+    ("flow", "known"),
+    [
+        ("", Flow.NONE),
+        ("xtls-rprx-vision", Flow.VISION),
+        ("xtls-rprx-vision-udp443", Flow.VISION),
+        ("xtls-rprx-direct", None),
+        ("-udp443", None),
+        ("none", None),
+    ],
+)
+def test_which_flows_xray_has(flow: str, known: Flow | None) -> None:
+    """Its inbounds know Vision and none; a client that sends QUIC as well has Vision there."""
+    assert Flow.of_link(flow) is known
 
 
 @pytest.mark.parametrize(

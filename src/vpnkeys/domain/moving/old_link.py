@@ -17,7 +17,7 @@ def render_old_link(customer: Customer, host: str) -> str:
     An inbound may have several short ids and server names: the customer's own link may have another of them.
     """
     inbound = customer.inbound
-    if inbound is None or not inbound.is_tcp or not inbound.server_names:
+    if inbound is None or not inbound.is_tcp or not inbound.server_names or customer.flow is None:
         return ""
     try:
         fingerprint = Fingerprint(inbound.fingerprint)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.limits import Limits
 from vpnkeys.domain.reality import KeyPair
 
@@ -35,7 +36,7 @@ class Customer:
     """A customer of another panel, who gets a key. `name` and `note` have been parsed.
 
     `used_bytes` count towards the limit. `inbound` is None where the panel's file does not say which one it is;
-    `others` are further ones, with the customer's flow there.
+    `others` are further ones, with the customer's flow there. A flow is None where Xray has no such flow any more.
     """
 
     name: str
@@ -46,11 +47,11 @@ class Customer:
     is_active: bool = True
     created_at: datetime | None = None
     inbound: SharedInbound | None = None
-    flow: str = ""
-    others: tuple[tuple[SharedInbound, str], ...] = ()
+    flow: Flow | None = Flow.NONE
+    others: tuple[tuple[SharedInbound, Flow | None], ...] = ()
 
     @property
-    def inbounds(self) -> tuple[tuple[SharedInbound, str], ...]:
+    def inbounds(self) -> tuple[tuple[SharedInbound, Flow | None], ...]:
         """All inbounds that let the customer in, each with the flow that he has there."""
         return self.others if self.inbound is None else ((self.inbound, self.flow), *self.others)
 

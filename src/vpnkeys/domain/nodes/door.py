@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.key import ACCOUNT, Key, Keys
 from vpnkeys.domain.reality import pad_short_id
 
@@ -20,12 +21,12 @@ class Member:
 
     key_id: str
     uuid: str
-    flow: str
+    flow: Flow
     short_id: str
     sni: str
 
     @classmethod
-    def of(cls, key: Key, flow: str) -> "Member":
+    def of(cls, key: Key, flow: Flow) -> "Member":
         """Return what lets this key in, with the flow of its old link."""
         return cls(key.id, key.uuid, flow, key.whole_short_id, key.sni)
 

@@ -1,10 +1,10 @@
 """Plans the doors of an import: the panel's inbounds, with which its customers' old links go on."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from vpnkeys.domain.key import PORT, Key, Keys
-from vpnkeys.domain.moving import Customer, SharedInbound
+from vpnkeys.domain.moving import Customer, LeftOut, SharedInbound
 from vpnkeys.domain.nodes.door import Door, Member, tag_of_door
 from vpnkeys.service.moving.importing import MovePlan
 
@@ -32,7 +32,8 @@ def with_doors(plan: MovePlan, keys: Iterable[Key], doors: Collection[Door]) -> 
         was = here.get(tag)
         door = _door(inbound, tag, members) if was is None or was.is_closing else _with_more(was, members)
         wanted += [] if door == was else [door]
-    return replace(plan, doors=tuple(wanted), notes=(*why, *map(_note, wanted)))
+    left_out = tuple(_without_flow(customer for customer, _ in plan.moved))
+    return replace(plan, doors=tuple(wanted), notes=(*why, *map(_note, wanted)), left_out=left_out)
 
 
 def _note(door: Door) -> str:
@@ -47,9 +48,18 @@ def _members(moved: Iterable[tuple[Customer, Key]]) -> Mapping[SharedInbound, li
     found: dict[SharedInbound, list[Member]] = {}
     for customer, key in moved:
         for inbound, flow in customer.inbounds:
-            if key.uuid == key.account == customer.uuid:
+            if flow is not None and key.uuid == key.account == customer.uuid:
                 found.setdefault(inbound, []).append(Member.of(key, flow))
     return found
+
+
+def _without_flow(customers: Iterable[Customer]) -> Iterator[LeftOut]:
+    """Yield each old link that Xray cannot serve: with such a flow it refuses a whole config.json."""
+    for customer in customers:
+        for inbound, flow in customer.inbounds:
+            if flow is None:
+                why = f'the old link of inbound "{inbound.tag}" ends, as Xray has no flow like its own any more'
+                yield LeftOut(customer.name, why)
 
 
 def _obstacle(inbound: SharedInbound, tag: str, taken: Mapping[int, Key], ports: Mapping[int, str]) -> str:

@@ -14,7 +14,7 @@ from vpnkeys.domain.errors import PortsExhausted
 from vpnkeys.domain.key import Key, Taken
 from vpnkeys.domain.limits import Window
 from vpnkeys.domain.making import Choices, Draft, Supply, made
-from vpnkeys.domain.moving import Customer, Panel
+from vpnkeys.domain.moving import Customer, LeftOut, Panel
 from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.domain.reality import KeyPair, pad_short_id
@@ -43,7 +43,8 @@ class MovePlan:
 
     `used_bytes` are the totals of the new keys by account. `key_pair` is the panel's, when it becomes this server's.
     `unchanged` are the keys of customers who are here already. `moved` has the key of each customer, of both kinds.
-    `doors` are those to write, `notes` say of the panel's inbounds whether their old links go on.
+    `doors` are those to write, `notes` say of the panel's inbounds whether their old links go on,
+    `left_out` which customers' do not.
     """
 
     changes: KeyChanges = KeyChanges()  # noqa: RUF009 - frozen
@@ -53,6 +54,7 @@ class MovePlan:
     moved: tuple[tuple[Customer, Key], ...] = ()
     doors: tuple[Door, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.doors)

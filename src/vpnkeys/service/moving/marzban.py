@@ -11,6 +11,7 @@ from typing import Any
 
 from vpnkeys.commented import without_comments
 from vpnkeys.domain.errors import LegacyUnreadable
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.limits import Limits, Window
 from vpnkeys.domain.moving import Customer, Panel, SharedInbound
 from vpnkeys.service.moving.collected import Collected
@@ -204,7 +205,7 @@ class _Reading:
 
     def _customer(self, user: _User, used_bytes: int, inbounds: Sequence[SharedInbound]) -> Customer:
         settings = json_object("settings", user.proxies["vless"])
-        flow = str(settings.get("flow") or "")
+        flow = Flow.of_link(str(settings.get("flow") or ""))
         created_at = user.row.get("created_at")
         return Customer(
             name=name_of(user.row.get("username")),

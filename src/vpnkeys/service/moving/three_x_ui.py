@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.limits import Limits, Window
 from vpnkeys.domain.moving import Customer, Panel, SharedInbound
 from vpnkeys.service.moving.collected import Collected
@@ -178,7 +179,7 @@ class _Reading:
             is_active=is_active,
             created_at=moment_of_ms("created_at", created_at) if created_at > 0 else None,
             inbound=inbound,
-            flow=str(client.get("flow") or ""),
+            flow=Flow.of_link(str(client.get("flow") or "")),
         )
 
     def _limits(self, client: _Json, name: str, inbound: Row) -> Limits:

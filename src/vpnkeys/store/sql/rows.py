@@ -10,6 +10,7 @@ import orjson
 from vpnkeys.domain.actor import Actor
 from vpnkeys.domain.audit import Entry, Facts, Outcome, Record
 from vpnkeys.domain.change import Intent, Stop
+from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window
 from vpnkeys.domain.nodes import NodeRecord, NodeRef, NodeState
@@ -131,7 +132,14 @@ def node_row(node: NodeRecord) -> dict[str, object]:
 def to_door(row: Mapping[Any, Any]) -> Door:
     """Return the door of a row."""
     lists = {name: tuple(orjson.loads(row[name])) for name in ("server_names", "short_ids")}
-    return Door(**{**row, **lists, "members": tuple(Member(*member) for member in orjson.loads(row["members"]))})
+    found = (_member(*fields) for fields in orjson.loads(row["members"]))
+    return Door(**{**row, **lists, "members": tuple(member for member in found if member is not None)})
+
+
+def _member(key_id: str, uuid: str, flow: str, short_id: str, sni: str) -> Member | None:
+    """Return a member of a door; None when Xray has no flow like that of its old link, which lets nobody in."""
+    known = Flow.of_link(flow)
+    return None if known is None else Member(key_id, uuid, known, short_id, sni)
 
 
 def door_row(door: Door) -> dict[str, object]:

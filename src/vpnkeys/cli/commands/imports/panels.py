@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Literal
@@ -167,6 +167,7 @@ def _import(read: Callable[[], Panel], options: _Options) -> None:
             plan = move_in(settings, panel, dry_run=options.dry_run, keep_old_links=options.keep_old_links)
             pair = plan.key_pair or peek_key_pair(settings.data_dir)
     status: _Status = "nothing_to_do" if not plan else "would_import" if options.dry_run else "imported"
+    panel = replace(panel, left_out=(*panel.left_out, *plan.left_out))
     outcome = _Outcome(status, panel, plan, settings, pair)
     if options.as_json:
         _print_json(outcome)
