@@ -200,6 +200,55 @@ def test_one_customer_in_several_inbounds(tmp_path: Path) -> None:
     assert any("not imported, ends" in note for note in panel.notes)
 
 
+GB = 10**9
+ENTRIES: dict[str, tuple[dict[str, object], dict[str, object], bool, Limits]] = {
+    "the one is off": ({"enable": False, "totalGB": 9 * GB}, {"totalGB": GB}, True, Limits(traffic_bytes=GB)),
+    "both are off": ({"enable": False}, {"enable": False}, False, NO_LIMITS),
+    "the later date": ({"expiryTime": ms(SOON)}, {"expiryTime": ms(PAST)}, True, Limits(expires_at=SOON)),
+    "no date": ({"expiryTime": ms(SOON)}, {}, True, NO_LIMITS),
+    "a term that has not begun": (
+        {"expiryTime": -DAY_S * 1000},
+        {"expiryTime": ms(PAST)},
+        True,
+        Limits(expires_after_s=DAY_S),
+    ),
+    "more bytes": ({"totalGB": 2 * GB}, {"totalGB": GB}, True, Limits(traffic_bytes=2 * GB)),
+    "no limit of bytes": ({"totalGB": GB, "limitIp": 3}, {"limitIp": 2}, True, Limits(max_devices=3)),
+    "bytes that come again": (
+        {"totalGB": GB, "trafficReset": "daily"},
+        {"totalGB": GB},
+        True,
+        Limits(traffic_bytes=GB, traffic_window=Window.DAY),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ENTRIES)
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_entries_of_one_customer(tmp_path: Path, what: str, order: int) -> None:
+    """Those that are on count, with the widest limits, whichever the file has first."""
+    *entries, is_active, limits = ENTRIES[what]
+    anna = XuiClient("anna", 1, traffic={"enable": 1, "expiry_time": 0})
+    inbounds = [XuiInbound([replace(anna, more=more)], port=port) for port, more in enumerate(entries, 2)]
+    (customer,) = read(XuiDatabase(tmp_path / "x-ui.db", inbounds[::order])).customers
+    assert (customer.is_active, customer.limits) == (is_active, limits)
+    let_in = {port for port, more in enumerate(entries, 2) if more.get("enable", True) or not is_active}
+    assert {inbound.port for inbound, _ in customer.inbounds} == let_in
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("version", SCHEMAS)
+def test_an_inbound_that_is_off_keeps_nobody_out_of_another(tmp_path: Path, version: str, order: int) -> None:
+    """Its customer goes on by the other one, and there is no door for it."""
+    anna, boris = XuiClient("anna", 1), XuiClient("boris")
+    off = XuiInbound([anna, boris], port=2, columns={"enable": 0})
+    panel = read(XuiDatabase(tmp_path / "x-ui.db", [off, XuiInbound([anna], port=3)][::order], version))
+    found = {one.name: (one.is_active, [inbound.port for inbound, _ in one.inbounds]) for one in panel.customers}
+    assert found == {"anna": (True, [3]), "boris": (False, [2])}
+    (closed,) = [inbound for one in panel.customers for inbound, _ in one.inbounds if inbound.port == 2]
+    assert closed.no_door == "it is switched off there"
+
+
 def test_a_uuid_is_one_customers(tmp_path: Path) -> None:
     """A second name for it is left out by the first one's name, and so is a second UUID for a name."""
     anna = XuiClient("anna", 1)

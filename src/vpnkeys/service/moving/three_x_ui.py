@@ -5,7 +5,7 @@ count. Traffic is counted by email, which is the name.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -239,9 +239,11 @@ def _shared(row: Row, label: str) -> SharedInbound:
         raise ValueError(msg)
     stream = json_object("its stream settings", row.get("stream_settings") or "{}")
     host, tag = row.get("share_addr"), str(row.get("tag") or label)
-    return read_inbound(
+    found = read_inbound(
         tag, row["protocol"], row["port"], row.get("listen"), stream, host if isinstance(host, str) else ""
     )
+    is_on = flag("enable", row.get("enable"))
+    return found if is_on else replace(found, no_door="it is switched off there")
 
 
 def _renamed(row: Row) -> dict[str, object]:
