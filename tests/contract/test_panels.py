@@ -380,6 +380,8 @@ def test_the_host_of_old_links(tmp_path: Path, address: str, host: str) -> None:
     row: dict[str, object] = {"address": address, "port": 8443, "inbound_tag": "VLESS REALITY", "is_disabled": 0}
     panel = users_of(Marzban(tmp_path / "marzban", ALL[:1], more_rows=[("hosts", row)]), "0.8")
     assert f"@{host}:8443?" in render_old_link(panel.customers[0], "here")
+    (inbound,) = (inbound for inbound, _ in panel.customers[0].inbounds)
+    assert (inbound.port, inbound.link_port) == (443, 8443)
 
 
 def test_a_page_of_an_answer(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.unit.test_moving import ANY_PORT, NAMES, SHARED, customer, seen
 
 from vpnkeys.domain.flow import Flow
 from vpnkeys.domain.key import Key
-from vpnkeys.domain.moving import Customer, Panel, SharedInbound
+from vpnkeys.domain.moving import Customer, Panel, SharedInbound, render_old_link
 from vpnkeys.domain.nodes.door import Door
 from vpnkeys.service.moving.collected import Collected
 from vpnkeys.service.moving.doors import door_ports, with_doors
@@ -125,6 +125,17 @@ def test_what_can_be_no_door_is_said(inbound: SharedInbound, why: str) -> None:
     plan = planned(customer("a", inbound=inbound))
     assert (len(plan.keys), plan.doors) == (1, ())
     assert why in plan.notes[0]
+
+
+def test_a_door_is_on_the_port_of_the_inbound_not_on_that_of_a_proxy() -> None:
+    """Customers dial the proxy, and no key gets its port; that it has to go on is said."""
+    inbound = replace(FIT, port=10_001, link_port=10_002)
+    one = customer("a", inbound=inbound)
+    plan = planned(one)
+    assert [door.port for door in plan.doors] == [10_001]
+    assert "the proxy there has to go on forwarding to port 10001" in plan.notes[1]
+    assert door_ports([one]) == {10_001, 10_002}
+    assert ":10002?" in render_old_link(one, "here")
 
 
 def test_a_port_that_a_key_has_is_its_own() -> None:

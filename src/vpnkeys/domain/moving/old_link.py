@@ -29,7 +29,7 @@ def render_old_link(customer: Customer, host: str) -> str:
         uuid=customer.uuid,
         created_at=_ANY_TIME,
         is_active=True,
-        port=inbound.port,
+        port=inbound.link_port or inbound.port,
         short_id=next(iter(inbound.short_ids), ""),
         sni=inbound.server_names[0],
         flow=customer.flow,

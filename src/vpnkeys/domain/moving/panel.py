@@ -13,7 +13,8 @@ class SharedInbound:
     """A VLESS + REALITY inbound of another panel: all its customers share its port, key pair and short ids.
 
     `host` is the one that its links name, "" where the panel does not store it. Without `is_tcp` it has a transport
-    that keys do not have here. `short_ids` and `server_names` are those that can be used here.
+    that keys do not have here. Customers dial `link_port` where it is not None: a proxy has it, which
+    forwards to the inbound. `short_ids` and `server_names` are those that can be used here.
     `listen`, `target` and `door_short_ids` are what a door has; `no_door` says why there can be none.
     """
 
@@ -29,6 +30,7 @@ class SharedInbound:
     target: str = ""
     door_short_ids: tuple[str, ...] = ()
     no_door: str = ""
+    link_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from vpnkeys.service.moving.importing import MovePlan
 
 
 def door_ports(customers: Iterable[Customer]) -> frozenset[int]:
-    """Return the ports that doors of these customers may have, so that no new key gets one."""
-    return frozenset(inbound.port for customer in customers for inbound, _ in customer.inbounds)
+    """Return the ports that doors of these customers may have, and their proxies, so that no new key gets one."""
+    inbounds = {inbound for customer in customers for inbound, _ in customer.inbounds}
+    return frozenset(port for one in inbounds for port in (one.port, one.link_port) if port is not None)
 
 
 def with_doors(plan: MovePlan, keys: Iterable[Key], doors: Collection[Door]) -> MovePlan:
@@ -23,6 +24,7 @@ def with_doors(plan: MovePlan, keys: Iterable[Key], doors: Collection[Door]) -> 
     ports = {door.port: door.tag for door in doors}
     wanted: list[Door] = []
     why: list[str] = []
+    more: list[str] = []
     for inbound, members in _members(plan.moved).items():
         tag = tag_of_door(inbound.tag, inbound.port)
         if reason := _obstacle(inbound, tag, taken, ports):
@@ -31,9 +33,11 @@ def with_doors(plan: MovePlan, keys: Iterable[Key], doors: Collection[Door]) -> 
         ports[inbound.port] = tag
         was = here.get(tag)
         door = _door(inbound, tag, members) if was is None or was.is_closing else _with_more(was, members)
-        wanted += [] if door == was else [door]
+        if door != was:
+            wanted.append(door)
+            more += _proxy(inbound)
     left_out = tuple(_without_flow(customer for customer, _ in plan.moved))
-    return replace(plan, doors=tuple(wanted), notes=(*why, *map(_note, wanted)), left_out=left_out)
+    return replace(plan, doors=tuple(wanted), notes=(*why, *map(_note, wanted), *more), left_out=left_out)
 
 
 def _note(door: Door) -> str:
@@ -41,6 +45,15 @@ def _note(door: Door) -> str:
         f"Old links to port {door.port} go on for {len(door.members)} keys until you close the door: `vpnkeys import "
         f"close-door {door.tag}`. The panel and its Xray must not run any more."
     )
+
+
+def _proxy(inbound: SharedInbound) -> Iterator[str]:
+    """Yield what the operator has to keep where customers do not dial the inbound's own port."""
+    if inbound.link_port is not None:
+        yield (
+            f'Old links of inbound "{inbound.tag}" go to port {inbound.link_port}, not to its own: the proxy there has '
+            f"to go on forwarding to port {inbound.port}, where the door is."
+        )
 
 
 def _members(moved: Iterable[tuple[Customer, Key]]) -> Mapping[SharedInbound, list[Member]]:

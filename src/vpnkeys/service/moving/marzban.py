@@ -153,7 +153,7 @@ def _with_host(inbound: SharedInbound, hosts: Sequence[Row]) -> SharedInbound:
         is_plain = not set(address) & set("{},* ")
         return replace(
             inbound,
-            port=port if isinstance(port, int) and port > 0 else inbound.port,
+            link_port=port if isinstance(port, int) and port > 0 and port != inbound.port else None,
             host=address if is_plain else inbound.host,
         )
     return inbound
