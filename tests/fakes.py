@@ -23,6 +23,7 @@ from vpnkeys.domain.reality import pad_short_id
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.domain.traffic import NOTHING, Bytes, Carried, Samples
 from vpnkeys.domain.trial import Egress, Outcome, Trial
+from vpnkeys.xray.host.taken import worst_of
 
 _TRIED_UP_BYTES, _TRIED_DOWN_BYTES = 60, 110
 
@@ -127,19 +128,17 @@ class FakeNode:
         for port in plan.cut:
             self.steps.step()
             self._close(port)
-        refused: list[str] = []
-        taken: list[str] = []
+        refused: dict[Inbound, XrayRefused] = {}
         for inbound in plan.add:
             self._ask(lambda inbound=inbound: self._add_late(inbound))  # type: ignore[misc]
             if not self._add(inbound):
-                (refused if self.can_listen(inbound) else taken).append(inbound.tag)
+                kind = XrayRefused if self.can_listen(inbound) else PortTaken
+                refused[inbound] = kind(f"Xray refuses {inbound.tag}")
         for port, email in plan.cut_users:
             self.steps.step()
             self._close(port, email=email)
         if refused:
-            raise XrayRefused(f"Xray refuses {refused}")
-        if taken:
-            raise PortTaken(f"taken: {taken}")
+            raise worst_of(refused)
 
     def sample(self, uuids: Collection[str] | None = None) -> Samples:
         """The counters of this life."""

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 from tests.fakes import Connection
 from tests.unit.test_change import Server
-from tests.unit.test_doors import DOOR
+from tests.unit.test_doors import DOOR, KEYS, SITE
 
 from vpnkeys.domain.errors import DoorNotFound, NotWritten, StopPending, XrayUnavailable
 from vpnkeys.domain.flow import Flow
+from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.nodes.door import Door, Member
+from vpnkeys.service.change.closed_doors import ClosedDoors
 from vpnkeys.service.change.doors import DoorService
 from vpnkeys.service.report import Reporter
 
@@ -124,6 +126,78 @@ def test_a_door_whose_port_is_taken_keeps_no_key_back(server: Guarded) -> None:
     server.be_quiet()
     assert server.connect_by_door(key) is not None
     assert [(one.state, one.keys) for one in server.doors.list()] == [("open", 1)]
+
+
+def test_a_door_that_xray_refuses_keeps_no_key_back(server: Guarded) -> None:
+    """No change of keys fails for it; refused again by a repair it is left out of config.json, and that is no drift."""
+    key = server.make()
+    server.open_door(key)
+    server.node.refuses.add(DOOR.tag)
+    reconciler = server.keys.reconciler
+    drifts = reconciler.drifts
+    key = server.switch(server.switch(key, on=False), on=True)
+    assert server.lets_in(key)
+    server.be_quiet()
+    server.be_quiet()
+    assert DOOR.tag not in server.node.file.inbounds
+    assert not reconciler.compare()[1]
+    assert reconciler.drifts == drifts
+    assert [(one.state, one.keys, one.problem) for one in server.doors.list()] == [("closed", 0, "Xray refuses it")]
+    assert not server.keys.changer.snapshot().is_free(DOOR.port)
+    assert server.lets_in(server.switch(server.switch(key, on=False), on=True))
+    server.doors.close(DOOR.tag)
+    assert server.store.doors() == ()
+    assert (reconciler.closed_doors.why, reconciler.closed_doors.ports) == ({}, {})
+
+
+def test_a_door_whose_address_is_not_here_is_left_out(server: Guarded) -> None:
+    """As after a restore on another host; it opens when the host has the address, and what runs goes on."""
+    key, addresses = server.make(), set[str]()
+    server.keys.reconciler.closed_doors.has_address = addresses.__contains__
+    with server.store.write() as transaction:
+        transaction.nodes.put_door(replace(DOOR, listen="203.0.113.5", members=(Member.of(key, Flow.NONE),)))
+    server.keys.reconciler.reconcile()
+    assert DOOR.tag not in server.node.file.inbounds
+    assert [(one.state, one.problem) for one in server.doors.list()] == [
+        ("closed", "its address is none of this host's")
+    ]
+    assert (
+        f"{DOOR.tag} is closed: its address is none of this host's"
+        in Reporter(server.keys.reconciler, server.keys.pool).port_issues()
+    )
+    addresses.add("203.0.113.5")
+    server.keys.reconciler.reconcile()
+    assert server.connect_by_door(key) is not None
+    addresses.clear()
+    server.keys.reconciler.reconcile()
+    assert server.connect_by_door(key) is not None
+
+
+def test_xray_tests_doors_before_it_starts_with_them() -> None:
+    """All at once, and each by itself where it refuses one."""
+    other = replace(DOOR, tag="vpnkeys-door-other", port=444, target="")
+    asked: list[list[str]] = []
+
+    def refusal(inbounds: tuple[Inbound, ...]) -> str:
+        asked.append([one.tag for one in inbounds])
+        return "no target" if any(one.reality.target == "" for one in inbounds) else ""
+
+    doors = ClosedDoors()
+    doors.refusal = refusal
+    site = replace(SITE, doors=(DOOR, other))
+    assert doors.tried(site, KEYS).doors == (DOOR,)
+    assert doors.why == {other.tag: "Xray refuses it"}
+    assert asked == [[DOOR.tag, other.tag], [DOOR.tag], [other.tag]]
+    assert doors.tried(SITE, KEYS) is SITE
+
+
+def test_a_door_whose_target_does_not_answer_is_named(server: Guarded) -> None:
+    """No old link works by it, whatever listens."""
+    server.open_door(server.make())
+    server.keys.reconciler.closed_doors.targets = lambda: {DOOR.tag: "b.example:443 cannot be reached"}
+    assert [(one.state, one.keys, one.problem) for one in server.doors.list()] == [
+        ("target_down", 0, "b.example:443 cannot be reached")
+    ]
 
 
 def test_no_key_gets_the_port_of_a_door(server: Guarded) -> None:

@@ -277,6 +277,21 @@ def test_a_door_whose_port_is_taken_is_no_key_on_it() -> None:
     reconciler.taken.ports = frozenset({DOOR.port})
     (problem,) = scene.health.report().problems
     assert (problem.code, f"port {DOOR.port}" in problem.detail) == (Code.DOOR_CLOSED, True)
+    reconciler.taken.ports, reconciler.site = frozenset(), replace(reconciler.site, doors=())
+    reconciler.closed_doors.ports = {DOOR.port: "Xray refuses it"}
+    (problem,) = scene.health.report().problems
+    assert (problem.code, f"port {DOOR.port}: Xray refuses it" in problem.detail) == (Code.DOOR_CLOSED, True)
+
+
+def test_an_open_door_whose_target_is_down_is_said() -> None:
+    """Nobody gets in by it, though it listens; a closed one is another problem."""
+    scene = Scene()
+    reconciler = scene.health.reconciler
+    reconciler.closed_doors.targets = lambda: {DOOR.tag: "it does not answer"}
+    assert scene.seen() == ("healthy", [])
+    reconciler.site = replace(reconciler.site, doors=(DOOR,))
+    (problem,) = scene.health.report().problems
+    assert (problem.code, "doors: 1" in problem.detail) == (Code.TARGET_DOWN, True)
 
 
 def test_a_server_without_a_server_name_is_unhealthy_after_half_a_minute() -> None:

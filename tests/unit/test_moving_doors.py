@@ -19,13 +19,17 @@ from vpnkeys.service.moving.importing import Here, MovePlan, plan_move
 from vpnkeys.service.moving.inbound import read_inbound
 
 FIT = replace(SHARED, target="www.other.example:443", door_short_ids=("aa" + "0" * 14, "0" * 16))
+OWN = ("127.0.0.1",)
+"""The addresses of this host."""
 
 
 def planned(*customers: Customer, here: tuple[Key, ...] = (), doors: tuple[Door, ...] = ()) -> MovePlan:
     """The plan with old links kept."""
     ports = door_ports(customers)
     snapshot = replace(seen(*here, is_free=lambda port: port not in ports), chance=Random(len(here)))  # noqa: S311
-    return with_doors(plan_move(Panel("panel", customers), snapshot, Here(ANY_PORT, NAMES, None)), here, doors)
+    return with_doors(
+        plan_move(Panel("panel", customers), snapshot, Here(ANY_PORT, NAMES, None)), here, doors, OWN.__contains__
+    )
 
 
 def moved_in(*names: str) -> list[Customer]:
@@ -136,6 +140,14 @@ def test_a_door_is_on_the_port_of_the_inbound_not_on_that_of_a_proxy() -> None:
     assert "the proxy there has to go on forwarding to port 10001" in plan.notes[1]
     assert door_ports([one]) == {10_001, 10_002}
     assert ":10002?" in render_old_link(one, "here")
+
+
+@pytest.mark.parametrize(("listen", "listens"), [("", ""), ("127.0.0.1", "127.0.0.1"), ("203.0.113.5", "")])
+def test_a_door_listens_on_an_address_of_this_host(listen: str, listens: str) -> None:
+    """On that of the keys where the inbound had one of another host, and it is said."""
+    plan = planned(customer("a", inbound=replace(FIT, listen=listen)))
+    assert [door.listen for door in plan.doors] == [listens]
+    assert [listen in note for note in plan.notes[1:]] == ([] if listen == listens else [True])
 
 
 def test_a_port_that_a_key_has_is_its_own() -> None:

@@ -17,6 +17,7 @@ from vpnkeys.domain.errors import ConfigRefused
 from vpnkeys.domain.portpool import PortRange
 from vpnkeys.xray.config.check import ConfigUntested
 from vpnkeys.xray.config.document import BaseConfig, merge
+from vpnkeys.xray.config.pieces import render_inbound
 from vpnkeys.xray.config.start import ChosenFile, StartFile
 
 Json = dict[str, Any]
@@ -166,6 +167,15 @@ def test_without_a_config_json_it_is_what_is_wanted(scene: Scene, spoilt: str | 
 def sorted_tags(document: Json) -> list[str]:
     """Return the tags of the inbounds: their order says nothing."""
     return sorted(inbound["tag"] for inbound in document["inbounds"])
+
+
+def test_after_a_quick_exit_xray_starts_without_doors(tmp_path: Path) -> None:
+    """One may be why, whatever Xray's own test says; the server adds them when Xray answers."""
+    scene = Scene(tmp_path / "config.json")
+    door = replace(inbound_of(scene.ports[0]), tag="vpnkeys-door-in")
+    scene.put({**scene.right, "inbounds": [*scene.right["inbounds"], render_inbound(door)]})
+    assert "vpnkeys-door-in" in sorted_tags(scene.chosen(0))
+    assert sorted_tags(scene.chosen(1)) == sorted_tags(scene.right)
 
 
 def test_a_stopped_key_is_left_out_of_doors_too(tmp_path: Path) -> None:

@@ -52,10 +52,12 @@ from vpnkeys.store.files.stop_journal import FileStopJournal
 from vpnkeys.store.sql.opening import open_migrated
 from vpnkeys.store.sql.store import SqlStore
 from vpnkeys.worker import Worker, Workers
+from vpnkeys.xray.config.start import refusal_alone
 from vpnkeys.xray.host import sockets
 from vpnkeys.xray.host.connections import ConnectionWatch
 from vpnkeys.xray.host.guard import Guard
 from vpnkeys.xray.host.listening import XrayListening
+from vpnkeys.xray.host.ports import has_address
 from vpnkeys.xray.node import LocalNode
 from vpnkeys.xray.process.binary import XrayBinary
 from vpnkeys.xray.process.child import XrayProcess
@@ -144,6 +146,9 @@ def _core(settings: Settings, xray: XrayBinary) -> _Core:
     reconciler, clock = _reconciler_of(settings, store, node, site), SystemClock()
     traffic, journal = TrafficService(reconciler.store, node, clock), FileStopJournal(settings.data_dir)
     reconciler.stops.journal, reconciler.stops.samples = journal, traffic.unstored
+    doors = reconciler.closed_doors
+    doors.has_address, doors.refusal = has_address, partial(refusal_alone, node.file)
+    doors.targets = lambda: node.targets.door_problems
     changer = KeyChanger(reconciler, clock, used_bytes=traffic.usage.read)
     elsewhere = Elsewhere(Board(reconciler.store), clock, changer.ending, settings.port_range, node.ready_names)
     process = _xray_of(settings, xray, XrayAdopter(node, reconciler, traffic))

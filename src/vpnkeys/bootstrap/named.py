@@ -11,7 +11,7 @@ from vpnkeys.files import CaUnfit, load_ca
 from vpnkeys.server.serving import check_certificate
 from vpnkeys.settings import PREFIX, NamedFile, Settings, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles
-from vpnkeys.xray.host.ports import address_fault
+from vpnkeys.xray.host.ports import binding_fault
 
 _EVERY_IPV6 = "::"
 
@@ -61,5 +61,5 @@ def _of_addresses(settings: Settings, *, runs_xray: bool) -> Iterator[str]:
     # The API listens on IPv4 alone where there is no IPv6; Xray does not.
     api = "" if settings.listen.host == _EVERY_IPV6 else settings.listen.host
     for name, address in (("LISTEN", api), ("INBOUND_LISTEN", settings.inbound_listen if runs_xray else "")):
-        if address and (fault := address_fault(address)):
+        if address and (fault := binding_fault(address)):
             yield f"{PREFIX}{name}: {address}: {fault}; give an address of this host, or 0.0.0.0 or :: for all of them"

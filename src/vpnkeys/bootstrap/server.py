@@ -90,7 +90,9 @@ class Server:
         # Limits and file before Xray: it starts from config.json, and must not let in a key that expired meanwhile.
         enforce_before_start(self.keys.changer)
         self.reconciler.taken.hold()
-        self.node.file.prepare(self.reconciler.desired(self.reconciler.stops.own_keys()))
+        keys = self.reconciler.stops.own_keys()
+        self.reconciler.site = self.reconciler.closed_doors.tried(self.reconciler.site, keys)
+        self.node.file.prepare(self.reconciler.desired(keys))
         accept_start(self.settings.data_dir)
         self.node.prober.tidy()
         self.process.start()

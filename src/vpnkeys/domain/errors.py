@@ -175,6 +175,15 @@ class PortTaken(XrayRefused):
     code = "port_taken"
 
 
+class DoorRefused(XrayRefused):
+    """Xray refused doors, and took all else of a plan. `tags` are theirs."""
+
+    def __init__(self, message: str, tags: tuple[str, ...] = ()) -> None:
+        """Make the error for doors with these tags."""
+        super().__init__(message)
+        self.tags = tags
+
+
 class ConfigUnwritable(Unavailable):
     """config.json cannot be written, so nothing was applied."""
 

@@ -17,7 +17,7 @@ from vpnkeys.domain.inbound import (
     desired_inbounds,
     inbounds_with,
 )
-from vpnkeys.domain.key import Keys
+from vpnkeys.domain.key import Key, Keys
 from vpnkeys.domain.nodes.door import is_door
 
 
@@ -236,3 +236,8 @@ def _access(inbound: AnyInbound) -> tuple[object, ...]:
 def uuids_of(inbound: AnyInbound) -> tuple[str, ...]:
     """Return the VLESS UUIDs that an inbound accepts."""
     return inbound.uuids if isinstance(inbound, ForeignInbound) else tuple(client.uuid for client in inbound.clients)
+
+
+def speeds_of(keys: Iterable[Key]) -> dict[int, int]:
+    """Return the speed limits in Mbit/s by port, also of keys that are stopped: they may start at any time."""
+    return {key.port: key.limits.speed_mbps for key in keys if key.limits.speed_mbps is not None}

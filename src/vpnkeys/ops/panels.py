@@ -38,7 +38,7 @@ def move_in(settings: Settings, panel: Panel, *, dry_run: bool, keep_old_links: 
         keys = peek_keys(settings.database_url)
         plan = plan_move(panel, _seen(keys, is_free), here)
         if keep_old_links:
-            plan = with_doors(plan, keys, peek_doors(settings.database_url))
+            plan = with_doors(plan, keys, peek_doors(settings.database_url), ports.has_address)
         if dry_run or not plan:
             return plan
         with offline_store(settings) as store, store.write() as transaction:
@@ -47,7 +47,7 @@ def move_in(settings: Settings, panel: Panel, *, dry_run: bool, keep_old_links: 
             seen = _seen(transaction.keys(), is_free, transaction.intents(), store.stops())
             plan = plan_move(panel, seen, here)
             if keep_old_links:
-                plan = with_doors(plan, seen.keys, store.doors())
+                plan = with_doors(plan, seen.keys, store.doors(), ports.has_address)
             carry_out(plan, transaction, seen.now, lambda pair: save_key_pair(settings.data_dir, pair))
         return plan
 

@@ -10,6 +10,7 @@ from typing import Final
 from vpnkeys.domain.errors import (
     ConfigRefused,
     ConfigUnwritable,
+    DoorRefused,
     SpeedLimitImpossible,
     StoreUnavailable,
     Unavailable,
@@ -19,9 +20,10 @@ from vpnkeys.domain.errors import (
 from vpnkeys.domain.event import event_of_drift
 from vpnkeys.domain.inbound import Inbound, ServerIdentity, desired_inbounds
 from vpnkeys.domain.key import Key, Keys
-from vpnkeys.domain.plan import Observed, Plan, plan
+from vpnkeys.domain.plan import Observed, Plan, plan, speeds_of
 from vpnkeys.interfaces import BRIEFLY_S, Host, Node, Store
 from vpnkeys.service.change.at_doors import ends_of, finish_closing, with_doors
+from vpnkeys.service.change.closed_doors import ClosedDoors
 from vpnkeys.service.change.late_calls import LateCalls
 from vpnkeys.service.change.storage import PendingStops, take_back_intents
 from vpnkeys.service.change.taken_ports import TakenPorts
@@ -73,6 +75,7 @@ class Reconciler:
     _announced: Plan = field(default=Plan(), init=False)
     _failed: frozenset[str] = field(default=frozenset(), init=False)
     taken: TakenPorts = field(init=False)
+    closed_doors: ClosedDoors = field(default_factory=ClosedDoors, init=False)
     stops: PendingStops = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,13 +90,10 @@ class Reconciler:
         return desired_inbounds(keys, self.site)
 
     def compare(self) -> tuple[Observed, Plan]:
-        """Return what is observed, and the plan that would repair it; nothing is changed. Raises StoreUnavailable.
-
-        What would listen on a port that another program has is not in the plan, but noted in `taken`.
-        """
+        """Return what is observed, and what would repair it but for what cannot listen now. Raises StoreUnavailable."""
         with self.changing:
-            self.site = with_doors(self.site, self.store.doors())
             observed = self.node.observe()
+            self.site = with_doors(self.site, self.closed_doors.without(self.store.doors(), observed.running))
             todo = plan(self.desired(self.stops.last_keys()), observed)
             return observed, self.taken.leave_out(todo, observed)
 
@@ -136,21 +136,24 @@ class Reconciler:
         if observed.running is None:
             msg = "Xray does not answer on its API; config.json is right, and Xray is repaired when it answers."
             raise XrayUnavailable(msg)
-        self._expects_drift, self._announced = False, Plan()
+        self._expects_drift, self._announced = self.closed_doors.awaits_repair, Plan()
         self._finish_stops(observed)
         finish_closing(self.store, self.apply, is_over=self.late_calls.are_over())
         return todo
 
     def apply(self, todo: Plan) -> None:
         """Let the node carry out a plan, and note a call that timed out. Raises what `Node.apply` raises."""
-        has_taken = bool(self.taken.ports)
-        if not (todo := self.taken.spare(todo) if has_taken else todo):
+        if not (todo := self.taken.spare(todo) if self.taken.ports else todo):
             return
         self.applied += 1  # before the call: one that fails may have changed something too
         try:
             self.node.apply(todo)
-            if has_taken:
+            if self.taken.ports:
                 self.taken.have_started(todo.add)
+        except DoorRefused as error:  # no key waits for a door
+            self.closed_doors.refuse(error.tags)
+            self.expect_drift()
+            self.repair_soon()
         except XrayUnavailable:
             # Asked after the call, so this may be a newer process than the one that was called, but never an older one.
             epoch = ""
@@ -251,17 +254,17 @@ class Reconciler:
         the keys whose ids are in `named` differ.
         """
         was, now = before.among(named), after.among(named)
-        if _speeds(was) == _speeds(now):
+        if speeds_of(was) == speeds_of(now):
             return
         had = {key.id: key.limits.speed_mbps for key in was}
         if any(key.limits.speed_mbps not in {None, had.get(key.id)} for key in now):
-            self.host.limit_speeds(_speeds(after))
+            self.host.limit_speeds(speeds_of(after))
         else:
             self._limit_speeds_as_far_as_possible(after)
 
     def _limit_speeds_as_far_as_possible(self, keys: Iterable[Key]) -> None:
         try:
-            self.host.limit_speeds(_speeds(keys))
+            self.host.limit_speeds(speeds_of(keys))
         except SpeedLimitImpossible as error:
             _log.error("speed limits are not in force: %s", error)
 
@@ -293,8 +296,3 @@ class Reconciler:
         if is_asked or done:
             self.on_repaired()
         return self.late_calls.look_again_in() or (_TAKEN_PORT_EVERY_S if self.taken.ports else None)
-
-
-def _speeds(keys: Iterable[Key]) -> dict[int, int]:
-    """Return the speed limits in Mbit/s by port, also of keys that are stopped: they may start at any time."""
-    return {key.port: key.limits.speed_mbps for key in keys if key.limits.speed_mbps is not None}

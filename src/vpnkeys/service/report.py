@@ -171,6 +171,7 @@ class Reporter:
             for door in self.reconciler.site.doors
             if door.port in taken.ports | taken.beside
         ]
+        issues += [f"{tag} is closed: {why}" for tag, why in self.reconciler.closed_doors.why.items()]
         for key in keys:
             if key.port not in self.pool:
                 issues.append(f"port {key.port} of key {key.id} is outside the range {self.pool}")

@@ -16,9 +16,15 @@ class Door(Answer):
     imported_keys: Annotated[int, Field(description="keys that came with it", examples=[130])]
     state: Annotated[
         str,
-        OneOf("open", "taken", "closing"),
-        Field(description="`taken`: another program has its port; `closing`: closed, and Xray has to confirm it yet"),
+        OneOf("open", "taken", "closed", "target_down", "closing"),
+        Field(
+            description="`taken`: another program has its port; `closed`: it is left out, and `problem` says why; "
+            "`target_down`: its REALITY target does not answer; `closing`: closed, and Xray has to confirm it yet"
+        ),
     ]
+    problem: Annotated[
+        str, Field(description="why old links do not work; empty when they do", examples=["Xray refuses it"])
+    ] = ""
     server_names: list[str]
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vpnkeys.domain.errors import PortTaken, XrayRefused, XrayUnavailable
+from vpnkeys.domain.errors import DoorRefused, XrayRefused, XrayUnavailable
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits.source import LOOPBACK, source_of
@@ -21,7 +21,7 @@ from vpnkeys.xray.config.pieces import ConfigDraft
 from vpnkeys.xray.host import ports, sockets
 from vpnkeys.xray.host.ports import PortClaims
 from vpnkeys.xray.host.speed import SpeedLimiter
-from vpnkeys.xray.host.taken import port_taken
+from vpnkeys.xray.host.taken import port_taken, worst_of
 from vpnkeys.xray.probe.names import ServerNames
 from vpnkeys.xray.probe.server_names import ServerNameProber
 from vpnkeys.xray.probe.targets import TargetWatch
@@ -97,6 +97,9 @@ class LocalNode:
         writing = self._writer.submit(self.file.put, draft)
         try:
             self._change(plan)
+        except DoorRefused:
+            writing.result()
+            raise
         finally:
             if writing.exception() is not None:  # waits for the writer
                 for inbound in plan.add:
@@ -124,10 +127,9 @@ class LocalNode:
                 self._cut([port], source)
 
     def _add_all(self, added: tuple[Inbound, ...]) -> None:
-        # All of them, then the first error: one port that is taken must not keep other customers out.
-        refused = [error for inbound in added if (error := self._add(inbound)) is not None]
-        for error in sorted(refused, key=lambda error: isinstance(error, PortTaken)):
-            raise error
+        # All of them, then one error: a port that is taken must not keep other customers out.
+        if refused := {one: error for one in added if (error := self._add(one)) is not None}:
+            raise worst_of(refused)
 
     def sample(self, uuids: Collection[str] | None = None) -> Samples:
         """Return the counters of these users (None: of all) and their epoch. Raises XrayUnavailable."""
@@ -207,11 +209,9 @@ class LocalNode:
 
     def is_up(self) -> bool:
         """Return whether a process listens on the API's socket; it may not answer calls yet."""
-        try:
-            self.epoch()
-        except XrayUnavailable:
-            return False
-        return True
+        with suppress(XrayUnavailable):
+            return bool(self.epoch())
+        return False
 
     def is_free(self, port: int) -> bool:
         """Return whether no process listens on the TCP port, and neither the operator nor another server has it."""

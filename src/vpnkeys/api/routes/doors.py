@@ -26,6 +26,7 @@ def list_doors(doors: DoorsDep) -> list[Door]:
             keys=one.keys,
             imported_keys=len(one.door.members),
             state=one.state,
+            problem=one.problem,
             server_names=list(one.door.server_names),
         )
         for one in doors.list()

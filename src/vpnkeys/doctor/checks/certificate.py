@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from vpnkeys.doctor.finding import Verdict, fail, ok, warn
 from vpnkeys.doctor.installation import Installation
-from vpnkeys.domain.validity import Validity, validity
+from vpnkeys.domain.reached.validity import Validity, validity
 from vpnkeys.ops.data_dir import certificate_files
 from vpnkeys.xray.probe.targets import covers
 

@@ -146,7 +146,7 @@ class KeyChanger:
         """
         used_bytes = self.used_bytes or self.reconciler.store.used_bytes
         keys, intents, stops = self.reconciler.stops.known()
-        doors = {door.port for door in self.reconciler.site.doors}
+        doors = {door.port for door in self.reconciler.store.doors()}
         return Snapshot(
             keys=keys.on(LOCAL.id),
             intents=intents,

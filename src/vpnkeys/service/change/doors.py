@@ -1,7 +1,7 @@
 """Lists and closes doors: inbounds of another panel, with which old links go on."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vpnkeys.domain.audit import Entry
@@ -25,18 +25,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DoorNow:
-    """A door, how many keys it lets in now, and whether it is `open`, its port is `taken` or it is `closing`."""
+    """A door, how many keys' old links work now, its state, and the `problem` of one whose links do not work."""
 
     door: Door
     keys: int
     state: str
-
-    @classmethod
-    def of(cls, door: Door, keys: Keys, *, is_taken: bool) -> "DoorNow":
-        """Return how a door is now."""
-        if door.is_closing:
-            return cls(door, 0, "closing")
-        return cls(door, len([*door.let_in(keys)]), "taken" if is_taken else "open")
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +41,20 @@ class DoorService:
 
     def list(self) -> tuple[DoorNow, ...]:
         """Return all doors, by port. Raises StoreUnavailable."""
-        keys, taken = self.reconciler.stops.own_keys(), self.reconciler.taken.ports
-        return tuple(DoorNow.of(door, keys, is_taken=door.port in taken) for door in self._doors().values())
+        keys = self.reconciler.stops.own_keys()
+        return tuple(self._now(door, keys) for door in self._doors().values())
+
+    def _now(self, door: Door, keys: Keys) -> DoorNow:
+        closed = self.reconciler.closed_doors
+        if door.is_closing:
+            return DoorNow(door, 0, "closing")
+        if door.port in self.reconciler.taken.ports:
+            return DoorNow(door, 0, "taken", "another program has its port")
+        if door.tag in closed.why:
+            return DoorNow(door, 0, "closed", closed.why[door.tag])
+        if problem := closed.targets().get(door.tag, ""):
+            return DoorNow(door, 0, "target_down", problem)
+        return DoorNow(door, len([*door.let_in(keys)]), "open")
 
     def close(self, tag: str) -> Door:
         """Close a door: its old links work no more, and their connections are cut. Return it as it was.
@@ -58,7 +64,8 @@ class DoorService:
         with self.reconciler.changing:
             door = found(self._doors(), tag)
             begin_closing(self.reconciler.store, door)
-            self.reconciler.site = with_doors(self.reconciler.site, self.reconciler.store.doors())
+            self.reconciler.site = with_doors(self.reconciler.site, self._open())
+            self.reconciler.closed_doors.forget(door)
             try:
                 self._remove(door)
             except (XrayUnavailable, XrayRefused, ConfigUnwritable, ConfigRefused) as error:
@@ -68,6 +75,10 @@ class DoorService:
                 raise StopPending(msg) from error
         _log.info("%s is closed", door.tag)
         return door
+
+    def _open(self) -> Iterator[Door]:
+        closed = self.reconciler.closed_doors.why
+        return (door for door in self.reconciler.store.doors() if door.tag not in closed)
 
     def _doors(self) -> Mapping[str, Door]:
         return {door.tag: door for door in self.reconciler.store.doors()}

@@ -1,12 +1,12 @@
 """Finds problems in facts that are at hand; nothing here waits."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.reached.validity import Validity, validity
 from vpnkeys.domain.target import TargetReport, uses
-from vpnkeys.domain.validity import Validity, validity
 from vpnkeys.files import FULL_BELOW_BYTES
 from vpnkeys.service.health.codes import Code
 from vpnkeys.worker import WorkerStatus
@@ -146,8 +146,17 @@ def on_host(facts: HostFacts) -> Iterator[tuple[Code, str]]:
         yield Code.SERVER_ADDRESS, facts.address_fault
 
 
-def dead_targets(keys: Iterable[Key], targets: Iterable[TargetReport]) -> Iterator[tuple[Code, str]]:
-    """Yield the problem that keys have server names by which no client gets in."""
+def closed_doors(taken: Collection[int], closed: Mapping[int, str]) -> Iterator[tuple[Code, str]]:
+    """Yield the problem that doors are closed: by the port that another program has, or for a reason."""
+    found = {**dict.fromkeys(taken, ""), **{port: f": {why}" for port, why in closed.items()}}
+    if found:
+        yield Code.DOOR_CLOSED, "; ".join(f"port {port}{why}" for port, why in sorted(found.items()))
+
+
+def dead_targets(keys: Iterable[Key], targets: Iterable[TargetReport], doors: int) -> Iterator[tuple[Code, str]]:
+    """Yield the problem that keys have server names, or doors targets, by which no client gets in."""
     dead = [len(use.affected) for use in uses(targets, keys) if use.affected]
-    if dead:
-        yield Code.TARGET_DOWN, f"active keys: {sum(dead)}, server names: {len(dead)}"
+    found = [f"active keys: {sum(dead)}, server names: {len(dead)}"] if dead else []
+    found += [f"doors: {doors}"] if doors else []
+    if found:
+        yield Code.TARGET_DOWN, ", ".join(found)

@@ -119,8 +119,10 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             "`vpnkeys system ports-status` names it; stop that program, or `vpnkeys keys set ID --port 0`",
         ),
         Code.DOOR_CLOSED: Trouble(
-            "Another program has the port of a door: old links of imported keys do not work.",
-            "stop that program, which may be the old panel's Xray; or `vpnkeys import close-door TAG`",
+            "A door is left out: another program has its port, this host lacks its address, or Xray refuses it. Old "
+            "links of imported keys do not work.",
+            "`vpnkeys import doors` has the reason; stop the program, which may be the old panel's Xray; or `vpnkeys "
+            "import close-door TAG`",
         ),
         Code.PORTS_RESERVED: Trouble(
             "Inbounds of your own in config.json have ports of VPNKEYS_PORT_RANGE. They stay; no new key gets one.",
@@ -153,8 +155,9 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
             unhealthy_after_s=_BACK_WITHIN_S,
         ),
         Code.TARGET_DOWN: Trouble(
-            "The target of a server name that active keys use is not fit: their customers may not get in.",
-            "`vpnkeys system targets` names it and its keys; `vpnkeys keys rotate KEY --sni` gives a key another name",
+            "The target of a server name that active keys use, or of a door, is not fit: customers may not get in.",
+            "`vpnkeys system targets` names it and its keys; `vpnkeys keys rotate KEY --sni` gives a key another name; "
+            "`vpnkeys import doors` names a door, whose customers need their new links",
         ),
         Code.NODE_SILENT: Trouble(
             "A node was not heard of for 15 seconds: no key is made there, and changes of its keys wait until it is "

@@ -11,6 +11,7 @@ from vpnkeys.service.health.bounded import Bounded
 from vpnkeys.service.health.checks import (
     ConfigFacts,
     ConnectionFacts,
+    closed_doors,
     dead_targets,
     in_config,
     late_workers,
@@ -141,9 +142,9 @@ class Health:
 
     def _in_database(self) -> Iterator[tuple[Code, str]]:
         taken = self.reconciler.taken.all
-        if closed := taken & {door.port for door in self.reconciler.site.doors}:
-            yield Code.DOOR_CLOSED, f"port {', '.join(map(str, sorted(closed)))}"
-            taken -= closed
+        doors, closed = {door.port for door in self.reconciler.site.doors}, self.reconciler.closed_doors.ports
+        yield from closed_doors(taken & doors, closed)
+        taken -= doors | closed.keys()
         try:
             keys, has_pending = self._read()
         except DatabaseMoved:
@@ -158,9 +159,14 @@ class Health:
                 yield Code.DATABASE_UNWRITABLE, "it is read-only, as a standby is"
             if has_pending:
                 yield Code.STOPS_PENDING, ""
-            yield from dead_targets(keys, self.reconciler.node.targets_seen())
+            yield from dead_targets(keys, self.reconciler.node.targets_seen(), self._dead_doors())
         if taken:
             yield Code.PORT_TAKEN, f"{len(taken)} key(s)"
+
+    def _dead_doors(self) -> int:
+        """Return how many open doors let nobody in, because their targets are not fit."""
+        dead = self.reconciler.closed_doors.targets()
+        return sum(door.tag in dead for door in self.reconciler.site.doors)
 
     def _keys_and_pending(self) -> tuple[tuple[Key, ...], bool]:
         return self.reconciler.stops.own_keys(), bool(self.reconciler.stops.unconfirmed())

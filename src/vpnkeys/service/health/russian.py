@@ -65,8 +65,10 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "`vpnkeys system ports-status` назовёт его; остановите ту программу или `vpnkeys keys set ID --port 0`",
         ),
         Code.DOOR_CLOSED: Text(
-            "Порт двери занят другой программой: старые ссылки перенесённых ключей не работают.",
-            "остановите ту программу, возможно, это Xray прежней панели; или `vpnkeys import close-door TAG`",
+            "Дверь закрыта: её порт занят другой программой, её адреса нет на этом сервере или Xray её не принимает. "
+            "Старые ссылки перенесённых ключей не работают.",
+            "`vpnkeys import doors` назовёт причину; остановите ту программу, возможно, это Xray прежней панели; или "
+            "`vpnkeys import close-door TAG`",
         ),
         Code.PORTS_RESERVED: Text(
             "У ваших inbound в config.json порты из VPNKEYS_PORT_RANGE. Они остаются; ключи этих портов не получат.",
@@ -98,8 +100,9 @@ IN_RUSSIAN: Mapping[Code, Text] = MappingProxyType(
             "`vpnkeys system targets`; проверьте исходящий TCP 443 и DNS",
         ),
         Code.TARGET_DOWN: Text(
-            "Цель имени сервера, которое есть у активных ключей, не годится: их клиенты могут не подключиться.",
-            "`vpnkeys system targets` назовёт её и её ключи; `vpnkeys keys rotate KEY --sni` даст ключу другое имя",
+            "Цель двери или имени сервера, которое есть у активных ключей, не годится: клиенты могут не подключиться.",
+            "`vpnkeys system targets` назовёт её и её ключи; `vpnkeys keys rotate KEY --sni` даст ключу другое имя; "
+            "дверь назовёт `vpnkeys import doors`, её клиентам нужны новые ссылки",
         ),
         Code.NODE_SILENT: Text(
             "Об узле не слышно 15 секунд: ключи на нём не создаются, а изменения его ключей ждут его возвращения. "

@@ -1,6 +1,6 @@
 """Plans the doors of an import: the panel's inbounds, with which its customers' old links go on."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from vpnkeys.domain.key import PORT, Key, Keys
@@ -15,10 +15,13 @@ def door_ports(customers: Iterable[Customer]) -> frozenset[int]:
     return frozenset(port for one in inbounds for port in (one.port, one.link_port) if port is not None)
 
 
-def with_doors(plan: MovePlan, keys: Iterable[Key], doors: Collection[Door]) -> MovePlan:
+def with_doors(
+    plan: MovePlan, keys: Iterable[Key], doors: Collection[Door], has_address: Callable[[str], bool]
+) -> MovePlan:
     """Return the plan with a door for each inbound of the panel that can have one; `doors` are those that are here.
 
-    A door that is here gets the keys that it lacks, and stays as it is otherwise.
+    A door that is here gets the keys that it lacks, and stays as it is otherwise. One of an inbound that listened on an
+    address of another host listens where this server's own inbounds do.
     """
     here, taken = {door.tag: door for door in doors}, Keys.of((*keys, *plan.keys)).by(PORT)
     ports = {door.port: door.tag for door in doors}
@@ -32,10 +35,13 @@ def with_doors(plan: MovePlan, keys: Iterable[Key], doors: Collection[Door]) -> 
             continue
         ports[inbound.port] = tag
         was = here.get(tag)
-        door = _door(inbound, tag, members) if was is None or was.is_closing else _with_more(was, members)
+        is_here = not inbound.listen or has_address(inbound.listen)
+        fresh = _door(inbound if is_here else replace(inbound, listen=""), tag, members)
+        door = fresh if was is None or was.is_closing else _with_more(was, members)
         if door != was:
             wanted.append(door)
             more += _proxy(inbound)
+            more += _moved(inbound, door)
     left_out = tuple(_without_flow(customer for customer, _ in plan.moved))
     return replace(plan, doors=tuple(wanted), notes=(*why, *map(_note, wanted), *more), left_out=left_out)
 
@@ -53,6 +59,15 @@ def _proxy(inbound: SharedInbound) -> Iterator[str]:
         yield (
             f'Old links of inbound "{inbound.tag}" go to port {inbound.link_port}, not to its own: the proxy there has '
             f"to go on forwarding to port {inbound.port}, where the door is."
+        )
+
+
+def _moved(inbound: SharedInbound, door: Door) -> Iterator[str]:
+    """Yield that a door listens elsewhere than the inbound did."""
+    if inbound.listen != door.listen:
+        yield (
+            f'Inbound "{inbound.tag}" listened on {inbound.listen}, which is no address of this host: the door listens '
+            "where the keys do, and the host of the old links has to lead here."
         )
 
 

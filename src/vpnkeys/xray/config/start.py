@@ -14,8 +14,8 @@ from vpnkeys.domain.nodes.door import is_door
 from vpnkeys.files import write_atomically
 from vpnkeys.xray.config.check import Checker, ConfigUntested
 from vpnkeys.xray.config.document import BaseConfig, merge
-from vpnkeys.xray.config.file import base_digest, can_listen, inbounds_of_ours
-from vpnkeys.xray.config.pieces import JsonObject
+from vpnkeys.xray.config.file import ConfigFile, base_digest, can_listen, inbounds_of_ours
+from vpnkeys.xray.config.pieces import JsonObject, rendered
 from vpnkeys.xray.config.reading import read_document
 
 _WITHOUT_FOREIGN_AFTER = 3
@@ -56,7 +56,8 @@ class StartFile:
         """Return the file to start with after so many quick exits in a row; `document` is config.json if it was read.
 
         Xray exits when a single inbound cannot listen, and when a single section is wrong. After a quick exit our
-        inbounds that cannot listen are left out; the server adds them over gRPC, where each fails alone. The operator's
+        inbounds that cannot listen are left out, and all doors; the server adds them over gRPC, where each fails alone.
+        The operator's
         sections are left out when Xray's own test refuses them, or when Xray exits all the same: customers come first.
         What is not wanted is left out at each start, as a full disk may keep the keys of before in config.json. After a
         quick exit with a config.json that cannot be read, what is wanted is all that Xray gets: the same disk may keep
@@ -77,7 +78,7 @@ class StartFile:
         base = self.base_for(document)
         if not quick_exits:
             return ChosenFile(self._put(merge(document, base, ours)), around)
-        return self._after_quick_exits(quick_exits, document, base, [one for one in ours if can_listen(one)])
+        return self._after_quick_exits(quick_exits, document, base, [*filter(_is_safe, ours)])
 
     def _after_quick_exits(
         self, quick_exits: int, document: JsonObject, base: BaseConfig, ours: Collection[Inbound]
@@ -108,7 +109,7 @@ class StartFile:
 
     def _put_wanted(self, wanted: Collection[Inbound]) -> Path:
         self.say("config.json cannot be read; Xray is started with the keys of the database, without other sections")
-        return self._put(merge({}, self.base_for({}), filter(can_listen, wanted)))
+        return self._put(merge({}, self.base_for({}), filter(_is_safe, wanted)))
 
     def _put(self, document: JsonObject) -> Path:
         """Write a document beside config.json, or to memory where the disk takes no write; return its path."""
@@ -126,6 +127,26 @@ class StartFile:
         os.ftruncate(self._in_memory, 0)
         os.pwrite(self._in_memory, content, 0)
         return Path(f"/proc/{os.getpid()}/fd/{self._in_memory}")
+
+
+def refusal_alone(file: ConfigFile, inbounds: tuple[Inbound, ...]) -> str:
+    """Return why Xray refuses inbounds by themselves; "" when it takes them, or when that cannot be found out."""
+    path = file.path.with_name(".config.alone.json")
+    try:
+        write_atomically(path, rendered(merge({}, file.base, inbounds)))
+        file.check(path)
+    except (ConfigUntested, OSError):
+        return ""
+    except ConfigRefused as error:
+        return str(error)
+    finally:
+        path.unlink(missing_ok=True)
+    return ""
+
+
+def _is_safe(inbound: Inbound) -> bool:
+    """Return whether an inbound can hardly be why Xray ended: a door has what another panel had, for another host."""
+    return can_listen(inbound) and not is_door(inbound.tag)
 
 
 def _without(inbounds: Collection[Inbound], stopped: Collection[str]) -> list[Inbound]:

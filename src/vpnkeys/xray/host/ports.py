@@ -39,7 +39,7 @@ def can_listen(address: str, port: int) -> bool:
     return _can_bind(family, address, port)
 
 
-def address_fault(address: str) -> str:
+def binding_fault(address: str) -> str:
     """Return why no socket of this host can have an IP address, in the kernel's words; empty when one can."""
     # Bound as Xray binds, so that net.ipv4.ip_nonlocal_bind counts here too; port 0 is any that is free.
     try:
@@ -48,6 +48,11 @@ def address_fault(address: str) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
+
+
+def has_address(address: str) -> bool:
+    """Return whether an inbound of this host can have this IP address."""
+    return not binding_fault(address)
 
 
 def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:

@@ -1,9 +1,19 @@
-"""Says in words that another program has the port of an inbound."""
+"""Says in words what keeps inbounds out of Xray, such as another program that has a port."""
 
-from vpnkeys.domain.errors import PortTaken
+from collections.abc import Mapping
+
+from vpnkeys.domain.errors import DoorRefused, PortTaken, XrayRefused
 from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.key import KEY_TAG_PREFIX
 from vpnkeys.domain.nodes.door import is_door
+
+
+def worst_of(refused: Mapping[Inbound, XrayRefused]) -> XrayRefused:
+    """Return the error to raise when Xray has refused these: one of a key, for which nobody waits at a door."""
+    of_keys = [error for inbound, error in refused.items() if not is_door(inbound.tag)]
+    if of_keys:
+        return min(of_keys, key=lambda error: isinstance(error, PortTaken))
+    return DoorRefused(str(next(iter(refused.values()))), tuple(inbound.tag for inbound in refused))
 
 
 def port_taken(inbound: Inbound) -> PortTaken:

@@ -18,6 +18,7 @@ from cryptography import x509
 
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.inbound import ServerIdentity
+from vpnkeys.domain.nodes.door import Door
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.files import CaUnfit, load_ca
 from vpnkeys.worker import Job, Worker
@@ -151,6 +152,20 @@ def failure_of(target: str, error: OSError | ValueError) -> str:
     return f"{target} cannot be reached ({error}); check that this server reaches it"
 
 
+def problem_of_door(door: Door) -> str:
+    """Return why REALITY cannot use the target of a door for its first server name; "" when it can."""
+    try:
+        places = places_of(door.target, _TIMEOUT_S)
+        check_target(door.target, door.server_names[0], places[0], _TIMEOUT_S)
+    except (OSError, ValueError) as error:
+        reason = failure_of(door.target, error)
+    except OverflowError:
+        reason = failure_of(door.target, OSError("there is no such port"))
+    else:
+        return ""
+    return reason.partition(";")[0]  # without what to do where keys have the name
+
+
 @dataclass(slots=True)
 class TargetWatch:
     """Checks the targets of all server names every minute, every five seconds while one has problems.
@@ -160,6 +175,7 @@ class TargetWatch:
     `in_use` returns the names of active keys, among which may be imported ones and some that were configured once.
     `on_better` is called when a target has become usable. `reports`, by server name, and `usable`, the names whose
     targets are, are of the latest check or answer. They are replaced as a whole, so that any thread may read them.
+    `door_problems`, by tag, say why REALITY cannot use the target of a door, as of the latest check.
     """
 
     ca_file: Path | None
@@ -169,6 +185,7 @@ class TargetWatch:
     worker: Worker = field(init=False)
     reports: Mapping[str, TargetReport] = field(default_factory=dict, init=False)
     usable: frozenset[str] = field(default=frozenset(), init=False)
+    door_problems: Mapping[str, str] = field(default_factory=dict, init=False)
     _look_at: float = field(default=0.0, init=False)
     _logged: set[str] = field(default_factory=set, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
@@ -181,7 +198,10 @@ class TargetWatch:
         """Check all targets now; return their reports."""
         site = self.site()
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="target") as pool:
-            reports = tuple(pool.map(lambda name: look_at(name, site.target(name), self.ca_file), self._names()))
+            found = pool.map(lambda name: look_at(name, site.target(name), self.ca_file), self._names())
+            at_doors = pool.map(problem_of_door, site.doors)
+            reports = tuple(found)
+            self.door_problems = {one.tag: why for one, why in zip(site.doors, at_doors, strict=True) if why}
         with self._lock:
             before = self.usable
             self.reports = {report.server_name: report for report in reports}

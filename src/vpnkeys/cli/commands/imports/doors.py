@@ -13,8 +13,8 @@ from vpnkeys.cli.remote import Remote, asks_server
 def list_doors(remote: Remote) -> None:
     """List the doors of --keep-old-links, with how many keys' old links work by each."""
     doors = remote.server.doors.list()
-    rows = [(one.tag, one.port, f"{one.keys} of {one.imported_keys}", one.state) for one in doors]
-    remote.show([one.as_sent() for one in doors], table_of(("Tag", ">Port", ">Keys", "State"), rows))
+    rows = [(one.tag, one.port, f"{one.keys} of {one.imported_keys}", one.state, one.problem) for one in doors]
+    remote.show([one.as_sent() for one in doors], table_of(("Tag", ">Port", ">Keys", "State", "Problem"), rows))
 
 
 @asks_server
