@@ -3,24 +3,23 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
-from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from vpnkeys.domain.change import Intent, Stop
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.key import Key
-from vpnkeys.files import give_up_reserve, make_room
+from vpnkeys.files import make_room
 from vpnkeys.interfaces import PATIENCE_S
-from vpnkeys.store.sql.faults import Cause, cause_of, damaged, translated
-from vpnkeys.store.sql.memory import Tables, numbers_in, read_changed
-from vpnkeys.store.sql.opened import opened
+from vpnkeys.store.sql.faults import MOVED, damaged, moved, translated
+from vpnkeys.store.sql.memory import Tables, read_changed
+from vpnkeys.store.sql.opened import give_up_reserve_when_full, is_protected, opened
 from vpnkeys.store.sql.tables import generations as generations_table
 
 _NUMBERS = select(generations_table)
@@ -48,7 +47,7 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "checkin", opener.check_in)
     event.listen(engine, "begin", partial(_begin_sqlite, directory))
     event.listen(engine, "begin", opener.refuse_when_removed)  # after it, as the log is there from then on
-    event.listen(engine, "handle_error", partial(_give_up_reserve_when_full, directory))
+    event.listen(engine, "handle_error", partial(give_up_reserve_when_full, directory))
     return engine
 
 
@@ -92,14 +91,14 @@ class _Opener:
         file = Path(str(args[0]))
         make_room(file.parent)
         with self._changed:
-            was_protected = _is_protected(file)
+            was_protected = is_protected(file)
             if not was_protected:
                 is_drained = self._changed.wait_for(lambda: not self._reading_only, self._drain_s)
                 self._drain_s = _DRAIN_S if is_drained else min(2 * self._drain_s, PATIENCE_S)
             connection, is_complete = opened(file, args, options)
             # Before and after, as a disk may come back in between, and one that is taken for writing is kept for good.
-            is_protected = was_protected or _is_protected(file)
-            record.info[_READS_ONLY] = is_complete or is_protected or bool(self._reading_only)
+            reads_only = was_protected or is_protected(file)
+            record.info[_READS_ONLY] = is_complete or reads_only or bool(self._reading_only)
             self._reading_only += record.info[_READS_ONLY]
         return connection
 
@@ -137,17 +136,6 @@ class _Opener:
                 self._changed.notify_all()
 
 
-def _is_protected(file: Path) -> bool:
-    """Return whether there is such a file, and nothing may be written to it."""
-    return file.exists() and not os.access(file, os.W_OK)
-
-
-def _give_up_reserve_when_full(directory: Path | None, context: ExceptionContext) -> None:
-    """Give the reserve up when the disk is full after all, so that the next write has room."""
-    if directory is not None and cause_of(context.original_exception) is Cause.FULL:
-        give_up_reserve(directory)
-
-
 def _begin_sqlite(directory: Path | None, connection: Connection) -> None:
     """Begin a transaction; one that writes takes the write lock at once.
 
@@ -167,6 +155,15 @@ def _begin_sqlite(directory: Path | None, connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _numbers_in(rows: Iterable[Any]) -> dict[str, int]:
+    """Return the rows of `generations` as numbers by table. Raises DatabaseMoved where one is the mark of a move."""
+    numbers: dict[str, int] = dict(iter(rows))
+    for name in numbers:
+        if name.startswith(MOVED):
+            raise moved(name)
+    return numbers
+
+
 class Watcher:
     """Reads from an SQLite connection whether, and in which tables, the database has changed.
 
@@ -182,7 +179,7 @@ class Watcher:
 
     def generations(self) -> dict[str, int]:
         """Return, for each table that is kept in memory, a number that grows with each of its changes."""
-        return numbers_in(self._driver.execute("SELECT name, number FROM generations"))
+        return _numbers_in(self._driver.execute("SELECT name, number FROM generations"))
 
 
 class _Changed(Protocol):
@@ -209,7 +206,7 @@ class Kept:
 
     def numbers(self, connection: Connection) -> Mapping[str, int]:
         """Return, for each table, a number that grows with each of its changes, as this connection sees it."""
-        return numbers_in(connection.execute(_NUMBERS))
+        return _numbers_in(connection.execute(_NUMBERS))
 
     def keep(self, before: Tables, changed: _Changed, numbers: Mapping[str, int]) -> None:
         """Keep what a transaction committed, unless something newer has been read meanwhile.

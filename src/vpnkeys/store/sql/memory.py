@@ -15,7 +15,6 @@ from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.webhook import Webhook
 from vpnkeys.interfaces import ForNodes
-from vpnkeys.store.sql.faults import MOVED, moved
 from vpnkeys.store.sql.nodes.placing import read_placing
 from vpnkeys.store.sql.outbox import read_webhooks
 from vpnkeys.store.sql.rows import to_door, to_key, to_node, to_token
@@ -64,15 +63,6 @@ class Tables:
     def for_nodes(self) -> ForNodes:
         """Return what nodes elsewhere should have."""
         return ForNodes(self.revision, self.keys, self.stops, self.placements)
-
-
-def numbers_in(rows: Iterable[Any]) -> dict[str, int]:
-    """Return the rows of `generations` as numbers by table. Raises DatabaseMoved where one is the mark of a move."""
-    numbers: dict[str, int] = dict(iter(rows))
-    for name in numbers:
-        if name.startswith(MOVED):
-            raise moved(name)
-    return numbers
 
 
 def read_changed(connection: Connection, old: Tables, generations: Mapping[str, int]) -> Tables:

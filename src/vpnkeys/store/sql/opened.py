@@ -1,10 +1,14 @@
 """Opens one connection to an SQLite file, also where its disk has no room for what SQLite wants beside it."""
 
+import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import ExceptionContext
+
+from vpnkeys.files import give_up_reserve
 from vpnkeys.store.sql.faults import Cause, cause_of
 
 _NO_ROOM = frozenset({Cause.READ_ONLY, Cause.IO, Cause.FULL, Cause.CANNOT_OPEN})
@@ -23,6 +27,17 @@ def opened(file: Path, args: list[Any], options: dict[str, Any]) -> tuple[sqlite
             raise
         immutable = f"{file.resolve().as_uri()}?immutable=1"
         return _prepared(sqlite3.connect(immutable, **(options | {"uri": True}))), True
+
+
+def is_protected(file: Path) -> bool:
+    """Return whether there is such a file, and nothing may be written to it."""
+    return file.exists() and not os.access(file, os.W_OK)
+
+
+def give_up_reserve_when_full(directory: Path | None, context: ExceptionContext) -> None:
+    """Give the reserve up when the disk is full after all, so that the next write has room."""
+    if directory is not None and cause_of(context.original_exception) is Cause.FULL:
+        give_up_reserve(directory)
 
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
