@@ -214,7 +214,7 @@ class FakeStore:
     steps: Steps = field(default_factory=Steps)
     busy_timeout_s: float = 5.0
     is_remote: bool = False
-    standby: bool = False
+    refused: str = ""
     loses_commit: str = ""
     """The connection is lost `before` or `after` the commit takes effect; the writer cannot tell which."""
 
@@ -233,9 +233,15 @@ class FakeStore:
         tables = self.memory.tables
         return FakeTransaction(tables).keys(), tuple(tables.intents.values()), tuple(tables.stops.values())
 
-    def is_standby(self) -> bool:
+    def refusal(self) -> str:
         """What the test says."""
-        return self.standby
+        return self.refused
+
+    def try_out(self, answer: KeptAnswer) -> None:
+        """A write like others."""
+        with self.write() as transaction:
+            transaction.remember(answer)
+        self.refused = ""
 
     def keys(self) -> tuple[Key, ...]:
         """All keys as last committed."""

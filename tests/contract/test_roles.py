@@ -16,6 +16,7 @@ from tests.support.manual import EN, blocks_of
 from tests.support.postgres import Cluster
 
 from vpnkeys.domain.audit import Entry, Outcome
+from vpnkeys.domain.change import KeptAnswer
 from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.store.sql.opening import open_current
 from vpnkeys.store.sql.store import SqlStore
@@ -55,6 +56,7 @@ def test_the_server_can_do_its_work(store: SqlStore) -> None:
     with store.write() as transaction:
         assert transaction.ledger.fold_into_days(NOON.replace(hour=0) + timedelta(days=1))
     store.record(Entry("system.synced", ""), Outcome.DONE)
+    store.try_out(KeptAnswer("hash", "", "", NOON))
     points = store.history(key(1).uuid, NOON - timedelta(days=1), NOON + timedelta(days=9))
     assert [point.usage.up for point in points] == [1, 1, 1]
     with store.write() as transaction:

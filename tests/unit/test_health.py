@@ -164,6 +164,16 @@ def test_a_database_that_cannot_be_read_is_unhealthy() -> None:
     assert scene.health.report().database == "down"
 
 
+def test_a_change_that_was_not_stored_shows_at_once() -> None:
+    """With the reason, until a look has tried out what it needs."""
+    scene = Scene()
+    scene.world.store.refused = "database is locked"
+    assert scene.seen() == ("degraded", [(Code.DATABASE_UNWRITABLE, 1000)])
+    assert "database is locked" in scene.health.report().problems[0].detail
+    scene.questions.write()
+    assert scene.seen() == ("healthy", [])
+
+
 def test_the_write_is_always_the_same_row() -> None:
     """It is a real write, and the database does not grow by it."""
     scene = Scene()

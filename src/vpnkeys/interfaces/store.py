@@ -163,8 +163,13 @@ class Store(Protocol):
         """Return keys, intents and stops as they are now; of the last look while a database elsewhere is silent."""
         ...
 
-    def is_standby(self) -> bool:
-        """Return whether the database only took reads at the last look."""
+    def refusal(self) -> str:
+        """Return in a few words why the last look or change found that nothing can be stored; "" where it can."""
+        ...
+
+    # To write any row is not enough: a table may be locked, or the disk be full but for that row.
+    def try_out(self, answer: KeptAnswer) -> None:
+        """Store an answer, and use all that a change of keys needs; when that succeeds, no `refusal` is left."""
         ...
 
     def keys(self) -> tuple[Key, ...]:
@@ -180,10 +185,7 @@ class Store(Protocol):
         ...
 
     def nodes(self) -> tuple[NodeRecord, ...]:
-        """Return all nodes, in the order of their ids: the built-in one first. Cheap enough to call each time.
-
-        As of the last look while a database elsewhere is silent.
-        """
+        """Return all nodes, the built-in one first; as of the last look while a database elsewhere is silent."""
         ...
 
     def doors(self) -> tuple[Door, ...]:
@@ -289,10 +291,7 @@ class Store(Protocol):
         ...
 
     def write(self, *, durable: bool = True, patience_s: float = PATIENCE_S) -> AbstractContextManager[Transaction]:
-        """Begin a write transaction, after waiting so long for others at most.
-
-        With `durable=False`, a power cut may lose it, as a whole (docs/adr/0016-one-road.md).
-        """
+        """Begin a write transaction, after waiting so long for others; a power cut may lose one that is not durable."""
         ...
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from vpnkeys.doctor.installation import Installation
 from vpnkeys.doctor.records import reading, sqlite_file
 from vpnkeys.domain.errors import DatabaseDamaged, StoreUnavailable
 from vpnkeys.ops.backup import newest_backup
-from vpnkeys.store.sql.faults import Cause, translated, unusable, words_of
+from vpnkeys.store.sql.faults import translated, unusable, words_of
 from vpnkeys.store.sql.migrate import HEAD
 from vpnkeys.store.sql.opening import NotReady, open_current
 from vpnkeys.store.sql.soundness import check_database
@@ -92,8 +92,8 @@ def _opened(installation: Installation) -> DatabaseFacts:
     try:
         check_database(url)
         with closing(open_current(url)) as store:
-            if store.is_standby():
-                raise unusable(Cause.STANDBY.value)
+            if refusal := store.refusal():
+                raise unusable(refusal)
     except NotReady as error:
         return replace(facts, older=f"{error}")
     except StoreUnavailable as error:

@@ -79,7 +79,8 @@ TROUBLES: Mapping[Code, Trouble] = MappingProxyType(
         ),
         Code.DATABASE_UNWRITABLE: Trouble(
             "The database takes no writes: no key can be made or changed, and traffic is not stored.",
-            "close other programs that have the database open; `df -h /var/lib/vpnkeys`",
+            "close other programs that have the database open; `df -h /var/lib/vpnkeys`, or free space on the disk of "
+            "PostgreSQL",
         ),
         Code.DISK_FULL: Trouble(
             "The disk of the data directory is full: no more than the reserve is left, which stops and traffic use up.",

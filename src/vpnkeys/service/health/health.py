@@ -155,8 +155,8 @@ class Health:
             # Xray binds with SO_REUSEPORT, so that an inbound of the operator's listens on the port of a key too: the
             # kernel shares connections out, and the key's customers get in by chance.
             taken |= self.config().reserved_ports & {key.port for key in keys}
-            if self.reconciler.store.is_standby():
-                yield Code.DATABASE_UNWRITABLE, "it is read-only, as a standby is"
+            if refusal := self.reconciler.store.refusal():
+                yield Code.DATABASE_UNWRITABLE, refusal
             if has_pending:
                 yield Code.STOPS_PENDING, ""
             yield from dead_targets(keys, self.reconciler.node.targets_seen(), self._dead_doors())

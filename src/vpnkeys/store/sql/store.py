@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from itertools import chain
 
-from sqlalchemy import Connection, Engine, RootTransaction
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from vpnkeys.domain.audit import EVERYTHING, Entry, Filter, Outcome, Record
@@ -25,13 +25,14 @@ from vpnkeys.domain.webhook import Delivery, Webhook
 from vpnkeys.interfaces import BRIEFLY_S, PATIENCE_S, ForNodes
 from vpnkeys.store.sql.audit import read_records, utc_now, write_records
 from vpnkeys.store.sql.engine import KeptFromFile, Reading, Translated
-from vpnkeys.store.sql.faults import Cause, cause_of, commit_unknown
+from vpnkeys.store.sql.faults import Cause, cause_of, commit_unknown, translated
 from vpnkeys.store.sql.ledger import SqlLedger
 from vpnkeys.store.sql.memory import Tables
 from vpnkeys.store.sql.nodes.book import knows_join, read_answer, read_online, read_sightings
 from vpnkeys.store.sql.outbox import SqlOutbox, read_newest, read_notices, read_unsettled
 from vpnkeys.store.sql.postgresql.kept import KeptFromServer, in_event_loop
-from vpnkeys.store.sql.transaction import SqlTransaction
+from vpnkeys.store.sql.postgresql.trial import try_out
+from vpnkeys.store.sql.transaction import SqlTransaction, begun
 from vpnkeys.store.sql.writers import Writers
 
 _LEAST_S = 0.05  # a writer waits so long for the database's lock, also when its time in the queue is used up
@@ -50,6 +51,7 @@ class SqlStore:
         self._owner = owner
         self._writers = Writers.of(engine)
         self._is_stuck = False
+        self._refusal = ""
         self.is_remote = engine.dialect.name != "sqlite"
         self._most_patience_s = _REMOTE_PATIENCE_S if self.is_remote else math.inf
         with Translated():
@@ -68,9 +70,9 @@ class SqlStore:
         found = self._last_known()
         return found.keys, found.intents, found.stops
 
-    def is_standby(self) -> bool:
-        """Return whether the database only took reads at the last look."""
-        return self._kept.is_standby
+    def refusal(self) -> str:
+        """Return why the database takes no changes: of the last look, or of the last change since `try_out`."""
+        return Cause.STANDBY.value if self._kept.is_standby else self._refusal
 
     def keys(self) -> tuple[Key, ...]:
         """Return all keys, oldest first."""
@@ -229,6 +231,14 @@ class SqlStore:
         with Translated(), self._writing() as connection:
             write_records(connection, [entry], utc_now(), outcome, detail)
 
+    def try_out(self, answer: KeptAnswer) -> None:
+        """Store an answer by all that a change of keys needs. Raises StoreUnavailable; else no `refusal` is left."""
+        with self.write(durable=False) as transaction:
+            transaction.remember(answer)
+            if self.is_remote:
+                try_out(transaction.connection)
+        self._refusal = ""
+
     @contextmanager
     def write(self, *, durable: bool = True, patience_s: float = PATIENCE_S) -> Iterator[SqlTransaction]:
         """Return a write transaction that commits when the block ends, and is rolled back when the block raises."""
@@ -261,30 +271,18 @@ class SqlStore:
                     yield connection
                     is_commit = True
         except DBAPIError as error:
+            if durable and isinstance(translated(error), StoreUnavailable):
+                self._refusal = getattr(cause_of(error), "value", "it does not answer")
             if is_commit and error.connection_invalidated:
                 raise commit_unknown() from error
             self._learn_from(cause_of(error), patience_s)
             raise
 
-    @contextmanager
-    def _begun(self, **options: object) -> Iterator[Connection]:
+    def _begun(self, **options: object) -> AbstractContextManager[Connection]:
         """Return a connection with a transaction, which is committed when the block ends."""
         if not self.may_wait():
             raise RuntimeError("a database elsewhere was asked in an event loop, which would wait with all its clients")
-        connection, transaction = self._begin(options)
-        with connection, transaction:
-            yield connection
-
-    def _begin(self, options: Mapping[str, object], tries: int = 2) -> tuple[Connection, RootTransaction]:
-        connection = self._engine.connect().execution_options(**options)
-        try:
-            return connection, connection.begin()
-        except BaseException as error:
-            connection.close()
-            # A server that was restarted has closed what lay in the pool; nothing was done yet, and the next is new.
-            if tries > 1 and isinstance(error, DBAPIError) and error.connection_invalidated:
-                return self._begin(options, tries - 1)
-            raise
+        return begun(self._engine, options)
 
     def _learn_from(self, cause: Cause | None, waited_s: float) -> None:
         """Note a lock that is held for long, and open the database again after its disk was read-only."""

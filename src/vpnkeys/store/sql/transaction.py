@@ -1,10 +1,12 @@
-"""Implements a write transaction of an SQL database."""
+"""Begins transactions of an SQL database, and implements one that writes."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Engine, RootTransaction, bindparam, delete, insert, or_, select, update
+from sqlalchemy.exc import DBAPIError
 
 from vpnkeys.domain.audit import Entry, Outcome, key_created, key_deleted, key_updated
 from vpnkeys.domain.change import Intent, KeptAnswer, Stop
@@ -58,6 +60,26 @@ _HOLDER = (
 )
 
 
+@contextmanager
+def begun(engine: Engine, options: Mapping[str, object]) -> Iterator[Connection]:
+    """Return a connection with a transaction, which is committed when the block ends."""
+    connection, transaction = _begin(engine, options)
+    with connection, transaction:
+        yield connection
+
+
+def _begin(engine: Engine, options: Mapping[str, object], tries: int = 2) -> tuple[Connection, RootTransaction]:
+    connection = engine.connect().execution_options(**options)
+    try:
+        return connection, connection.begin()
+    except BaseException as error:
+        connection.close()
+        # A server that was restarted has closed what lay in the pool; nothing was done yet, and the next is new.
+        if tries > 1 and isinstance(error, DBAPIError) and error.connection_invalidated:
+            return _begin(engine, options, tries - 1)
+        raise
+
+
 @dataclass(slots=True)
 class SqlTransaction:
     """Implements `interfaces.Transaction` on one connection; its keys, intents and stops include its own changes.
@@ -66,7 +88,7 @@ class SqlTransaction:
     the ids of the keys that it has changed.
     """
 
-    _connection: Connection
+    connection: Connection
     _keys: Keys
     _intents: tuple[Intent, ...]
     _stops: tuple[Stop, ...]
@@ -87,7 +109,7 @@ class SqlTransaction:
     def own_intents(self) -> tuple[Intent, ...]:
         """Return those of this server, or of one that must have ended."""
         # Most changes find none, and a statement for nothing costs as much as one that does something.
-        own = {*self._connection.scalars(_OWN_INTENTS, self._own())} if self._intents else set()
+        own = {*self.connection.scalars(_OWN_INTENTS, self._own())} if self._intents else set()
         return tuple(intent for intent in self._intents if intent.key_id in own)
 
     def _own(self) -> dict[str, object]:
@@ -103,7 +125,7 @@ class SqlTransaction:
         first = self._keys[-1].number + 1 if self._keys else 1
         numbered = [replace(key, number=number) for number, key in enumerate(Keys.of(keys), first)]
         for key in numbered:
-            self._connection.execute(_INSERT_KEY, {**to_row(key), "number": key.number})
+            self.connection.execute(_INSERT_KEY, {**to_row(key), "number": key.number})
         self._change_keys((), numbered)
         self.entries += map(key_created, numbered)
 
@@ -120,7 +142,7 @@ class SqlTransaction:
             self._move_aside(here, {key.port for key in (*self._keys, *keys) if key.node.id == node_id})
         for was, key in pairs:
             if key != was:
-                self._connection.execute(_UPDATE_KEY, {"of_id": key.id, **to_row(key)})
+                self.connection.execute(_UPDATE_KEY, {"of_id": key.id, **to_row(key)})
                 self.entries += key_updated(was, key)
         self._change_keys((), (key for _, key in pairs))
 
@@ -128,12 +150,12 @@ class SqlTransaction:
         """Give keys of a node ports that none of its keys has or gets."""
         spare = (port for port in range(_MAX_PORT, 0, -1) if port not in taken)
         for key_id in key_ids:
-            self._connection.execute(_UPDATE_KEY, {"of_id": key_id, "port": next(spare)})
+            self.connection.execute(_UPDATE_KEY, {"of_id": key_id, "port": next(spare)})
 
     def delete(self, *key_ids: str) -> None:
         """Remove keys."""
         for key_id in key_ids:
-            self._connection.execute(_DELETE_KEY, {"of_id": key_id})
+            self.connection.execute(_DELETE_KEY, {"of_id": key_id})
             self.entries += map(key_deleted, self._keys.among([key_id]))
         self._change_keys(key_ids, ())
 
@@ -145,17 +167,17 @@ class SqlTransaction:
     @property
     def ledger(self) -> SqlLedger:
         """Return the accounts of traffic."""
-        return SqlLedger(self._connection, self._tell_of_gap)
+        return SqlLedger(self.connection, self._tell_of_gap)
 
     @property
     def nodes(self) -> SqlNodes:
         """Return what is stored of nodes."""
-        return SqlNodes(self._connection)
+        return SqlNodes(self.connection)
 
     @property
     def leases(self) -> SqlLeases:
         """Return who of several servers does what."""
-        return SqlLeases(self._connection)
+        return SqlLeases(self.connection)
 
     def add_event(self, event: NewEvent) -> None:
         """Notify webhooks of this event too."""
@@ -172,7 +194,7 @@ class SqlTransaction:
 
     def record_taken_back(self, entries: Iterable[Entry], why: str) -> None:
         """Add records of changes that were begun and taken back, with the reason."""
-        write_records(self._connection, entries, utc_now(), Outcome.TAKEN_BACK, why)
+        write_records(self.connection, entries, utc_now(), Outcome.TAKEN_BACK, why)
 
     def put_intents(self, intents: Iterable[Intent]) -> None:
         """Reserve what these keys will have. Raises ValueError when another key has it already.
@@ -183,16 +205,16 @@ class SqlTransaction:
         """
         intents = tuple(intents)
         for intent in intents:
-            self._connection.execute(_INSERT_INTENT, {**intent_row(intent), "owner": self._owner})
+            self.connection.execute(_INSERT_INTENT, {**intent_row(intent), "owner": self._owner})
         for intent in intents:
-            if (other := self._connection.execute(_HOLDER, intent_row(intent)).scalar()) is not None:
+            if (other := self.connection.execute(_HOLDER, intent_row(intent)).scalar()) is not None:
                 msg = f"key {other} has the port, UUID or short id of key {intent.key_id}, which is being started"
                 raise ValueError(msg)
         self._intents += intents
 
     def drop_intents(self) -> None:
         """Remove the intents of `own_intents`."""
-        gone = {*self._connection.scalars(_DROP_INTENTS, self._own())} if self._intents else set()
+        gone = {*self.connection.scalars(_DROP_INTENTS, self._own())} if self._intents else set()
         self._intents = tuple(intent for intent in self._intents if intent.key_id not in gone)
 
     def put_stops(self, stops: Iterable[Stop]) -> None:
@@ -201,7 +223,7 @@ class SqlTransaction:
         for node_id in {stop.node_id for stop in stops}:
             self.drop_stops([stop.key_id for stop in stops if stop.node_id == node_id], node_id)
         for stop in stops:
-            self._connection.execute(_INSERT_STOP, stop_row(stop))
+            self.connection.execute(_INSERT_STOP, stop_row(stop))
         self._stops += stops
 
     def drop_stops(self, key_ids: Iterable[str], node_id: int = LOCAL.id) -> None:
@@ -209,42 +231,42 @@ class SqlTransaction:
         # Most changes have none to remove, and a statement for nothing costs as much as one that does something.
         known = {stop.key_id for stop in self._stops if stop.node_id == node_id}
         if gone := known.intersection(key_ids):
-            self._connection.execute(_DROP_STOP, [{"of_id": key_id, "on_node": node_id} for key_id in gone])
+            self.connection.execute(_DROP_STOP, [{"of_id": key_id, "on_node": node_id} for key_id in gone])
             self._stops = tuple(stop for stop in self._stops if stop.node_id != node_id or stop.key_id not in gone)
 
     def notices(self, key_ids: Collection[str]) -> Mapping[str, Notice]:
         """Return what is stored of these keys by `put_notices`, by id."""
         chosen = select(limit_notices).where(among(limit_notices.c.key_id, key_ids))
-        return {key_id: Notice(*rest) for key_id, *rest in self._connection.execute(chosen) if key_id in key_ids}
+        return {key_id: Notice(*rest) for key_id, *rest in self.connection.execute(chosen) if key_id in key_ids}
 
     def put_notices(self, notices: Mapping[str, Notice]) -> None:
         """Store how near keys are to their traffic limits, by id, as webhooks have been notified."""
         rows = [{"key_id": key_id, **notice._asdict()} for key_id, notice in notices.items()]
         if rows:
-            self._connection.execute(delete(limit_notices).where(limit_notices.c.key_id.in_(notices)))
-            self._connection.execute(insert(limit_notices), rows)
+            self.connection.execute(delete(limit_notices).where(limit_notices.c.key_id.in_(notices)))
+            self.connection.execute(insert(limit_notices), rows)
 
     def put_token(self, token: Token) -> None:
         """Add a token, or replace the one with its id."""
         # Nothing refers to a token's row, so it can be deleted and added again, whether it was there or not.
-        self._connection.execute(delete(tokens_table).where(tokens_table.c.id == token.id))
-        self._connection.execute(insert(tokens_table).values(token_row(token)))
+        self.connection.execute(delete(tokens_table).where(tokens_table.c.id == token.id))
+        self.connection.execute(insert(tokens_table).values(token_row(token)))
 
     def put_subscription(self, subscription: Subscription) -> None:
         """Add a subscription, or replace the one with its id."""
         self.delete_subscription(subscription.id)
-        self._connection.execute(insert(subscriptions), subscription_rows(subscription))
+        self.connection.execute(insert(subscriptions), subscription_rows(subscription))
 
     def delete_subscription(self, subscription_id: str) -> None:
         """Delete a subscription, if there is one with this id."""
-        self._connection.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id))
+        self.connection.execute(delete(subscriptions).where(subscriptions.c.id == subscription_id))
 
     def remember(self, answer: KeptAnswer) -> None:
         """Store an answer, in place of an expired one with the same hash."""
-        self._connection.execute(delete(idempotency).where(idempotency.c.key_hash == answer.key_hash))
+        self.connection.execute(delete(idempotency).where(idempotency.c.key_hash == answer.key_hash))
         values = {"key_hash": answer.key_hash, "body_hash": answer.body_hash, "answer": answer.answer}
-        self._connection.execute(insert(idempotency).values(values | {"created_at": answer.at}))
+        self.connection.execute(insert(idempotency).values(values | {"created_at": answer.at}))
 
     def forget(self, before: datetime) -> None:
         """Delete answers that were stored before then."""
-        self._connection.execute(delete(idempotency).where(idempotency.c.created_at < before))
+        self.connection.execute(delete(idempotency).where(idempotency.c.created_at < before))
