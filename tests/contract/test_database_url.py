@@ -51,6 +51,7 @@ def test_a_url_is_taken_as_it_is(tmp_path: Path, url: str) -> None:
         "postgresql://u@db/keys?connect_timeout=abc",
         "postgresql://u@db/keys?port=abc",
         "postgresql://u@db/keys?no_such_thing=1",
+        "postgresql://u@db/keys?autocommit=1",
     ],
 )
 def test_what_can_be_no_database_is_refused(tmp_path: Path, url: str) -> None:

@@ -21,7 +21,7 @@ from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.opening import open_current, open_migrated
 from vpnkeys.store.sql.soundness import check_database
 
-KINDS = ("LATIN1", "SQL_ASCII", "pgbouncer=true", "autocommit=1", "CREATE TABLE keys (id int)", "another's version")
+KINDS = ("LATIN1", "SQL_ASCII", "CREATE TABLE keys (id int)", "another's version")
 
 
 @pytest.fixture(params=KINDS)
@@ -32,8 +32,6 @@ def useless(request: pytest.FixtureRequest, postgres: Cluster) -> tuple[str, str
         return postgres.database_in(kind), f"its encoding is {kind} and not UTF8"
     url = postgres.empty_database()
     name = str(make_url(url).database)
-    if "=" in kind:
-        return f"{url}&{kind}", f'its URL has to be corrected: invalid connection option "{kind.partition("=")[0]}"'
     postgres.execute("CREATE TABLE keys (id int)", name)
     if kind.startswith("CREATE"):
         return url, "it has tables of another program"

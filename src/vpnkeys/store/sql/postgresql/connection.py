@@ -96,10 +96,7 @@ def connect(args: list[Any], options: dict[str, Any], patience_s: float) -> Boun
 def _connect(found: Future[BoundedConnection], args: list[Any], options: dict[str, Any]) -> None:
     defaults = {"application_name": "vpnkeys", **_TCP}
     try:
-        try:
-            made = BoundedConnection.connect(*args, **(defaults | options | OURS))
-        except psycopg.ProgrammingError as error:
-            raise Unusable(wrong_url(error)) from error
+        made = BoundedConnection.connect(*args, **(defaults | options | OURS))
         _require_utf8(made)
     except BaseException as error:  # noqa: BLE001 - raised where it is waited for
         if found.set_running_or_notify_cancel():
@@ -109,11 +106,6 @@ def _connect(found: Future[BoundedConnection], args: list[Any], options: dict[st
         found.set_result(made)
     else:
         made.close()
-
-
-def wrong_url(error: psycopg.ProgrammingError) -> str:
-    """Return in words what libpq does not take of a URL."""
-    return f"its URL has to be corrected: {' '.join(str(error).split())}"
 
 
 def _require_utf8(connection: BoundedConnection) -> None:

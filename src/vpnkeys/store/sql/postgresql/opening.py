@@ -4,14 +4,11 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-import psycopg
-from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from vpnkeys.interfaces import PATIENCE_S
-from vpnkeys.store.sql.faults import unusable
 from vpnkeys.store.sql.postgresql.connection import (
     CONNECT_S,
     SILENT_S,
@@ -19,7 +16,6 @@ from vpnkeys.store.sql.postgresql.connection import (
     Silent,
     Unusable,
     connect,
-    wrong_url,
 )
 
 _WRITERS = 0x76706E6B657973  # "vpnkeys"
@@ -38,14 +34,7 @@ _PROBE_EVERY_S = 0.3
 
 
 def open_postgresql(url: URL) -> Engine:
-    """Return an engine for a PostgreSQL database, which no caller waits for in vain for longer than three seconds.
-
-    Raises StoreUnavailable for a URL with a parameter that libpq does not know.
-    """
-    try:
-        make_conninfo(**dict.fromkeys(url.query, ""))  # here, as SQLAlchemy adds to them what is no option of libpq
-    except psycopg.ProgrammingError as error:
-        raise unusable(wrong_url(error)) from error
+    """Return an engine for a PostgreSQL database, which no caller waits for in vain for longer than three seconds."""
     engine = create_engine(
         url, pool_size=5, max_overflow=20, pool_timeout=1.0, pool_use_lifo=True, use_native_hstore=False
     )
