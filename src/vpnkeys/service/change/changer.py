@@ -146,7 +146,8 @@ class KeyChanger:
         """
         used_bytes = self.used_bytes or self.reconciler.store.used_bytes
         keys, intents, stops = self.reconciler.stops.known()
-        doors = {door.port for door in self.reconciler.store.doors()}
+        # Those that are left out too; from memory, as stops must hold while the database is silent.
+        doors = {door.port for door in self.reconciler.site.doors} | self.reconciler.closed_doors.ports.keys()
         return Snapshot(
             keys=keys.on(LOCAL.id),
             intents=intents,
