@@ -19,11 +19,11 @@ from vpnkeys.files import make_room
 from vpnkeys.interfaces import PATIENCE_S
 from vpnkeys.store.sql.faults import MOVED, damaged, moved, translated
 from vpnkeys.store.sql.memory import Tables, read_changed
-from vpnkeys.store.sql.opened import give_up_reserve_when_full, is_protected, opened
+from vpnkeys.store.sql.opened import directory_of, give_up_reserve_when_full, is_protected, opened
 from vpnkeys.store.sql.tables import generations as generations_table
 
 _NUMBERS = select(generations_table)
-_READS_ONLY = "vpnkeys_reads_only"
+_READS_ONLY, _FOR_NOW = "vpnkeys_reads_only", "vpnkeys_for_now"
 _DRAIN_S = 0.2
 """How long a connection waits at first for those that only read: see `_Opener`."""
 _UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError)
@@ -61,13 +61,6 @@ def _open_postgresql(url: URL) -> Engine:
     return open_postgresql(url.set(drivername="postgresql+psycopg"))
 
 
-def directory_of(engine: Engine) -> Path | None:
-    """Return the directory of an SQLite database; None for one that is not a file."""
-    file = engine.url.database
-    is_file = engine.dialect.name == "sqlite" and file not in {None, "", ":memory:"}
-    return Path(str(file)).resolve().parent if is_file else None
-
-
 class _Opener:
     """Opens the connections of one engine; where the disk lets nobody write, those that only read.
 
@@ -99,6 +92,7 @@ class _Opener:
             # Before and after, as a disk may come back in between, and one that is taken for writing is kept for good.
             reads_only = was_protected or is_protected(file)
             record.info[_READS_ONLY] = is_complete or reads_only or bool(self._reading_only)
+            record.info[_FOR_NOW] = record.info[_READS_ONLY] and not is_complete
             self._reading_only += record.info[_READS_ONLY]
         return connection
 
@@ -235,29 +229,36 @@ class KeptFromFile(Kept):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self._engine = engine
+        self._engine, self._file = engine, Path(str(engine.url.database))
         self._open()
 
     def _open(self) -> None:
         # A connection of its own that never writes, because data_version does not count a connection's own commits.
         self._reader = self._engine.connect()
         self._watcher = Watcher(self._reader)
+        self._is_for_now = bool(self._reader.info.get(_FOR_NOW))
 
     def now(self) -> Tables:
         """Return the tables as last committed by any process."""
         with self._lock:
+            # Each connection that is opened while this one only reads would only read too, and wait for its end.
+            if self._is_for_now and not is_protected(self._file):
+                self._reader.close()
             if self._reader.closed:
                 self._open()
                 self._tables = replace(self._tables, version=None)  # each connection counts versions of its own
-            # The numbers are read before the tables: a commit in between is then noticed the next time.
-            version = self._watcher.data_version()
-            if version != self._tables.version:
-                numbers = self._watcher.generations()
-                if numbers != self._tables.generations:
-                    with self._reader.begin():
-                        self._tables = read_changed(self._reader, self._tables, numbers)
-                self._tables = replace(self._tables, version=version)
-            return self._tables
+            return self._look()
+
+    def _look(self) -> Tables:
+        # The numbers are read before the tables: a commit in between is then noticed the next time.
+        version = self._watcher.data_version()
+        if version != self._tables.version:
+            numbers = self._watcher.generations()
+            if numbers != self._tables.generations:
+                with self._reader.begin():
+                    self._tables = read_changed(self._reader, self._tables, numbers)
+            self._tables = replace(self._tables, version=version)
+        return self._tables
 
     def numbers(self, connection: Connection) -> Mapping[str, int]:
         """Return the numbers as this connection sees them, without SQLAlchemy, as each write asks."""

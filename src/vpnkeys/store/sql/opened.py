@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
 from sqlalchemy.engine import ExceptionContext
 
 from vpnkeys.files import give_up_reserve
@@ -27,6 +28,13 @@ def opened(file: Path, args: list[Any], options: dict[str, Any]) -> tuple[sqlite
             raise
         immutable = f"{file.resolve().as_uri()}?immutable=1"
         return _prepared(sqlite3.connect(immutable, **(options | {"uri": True}))), True
+
+
+def directory_of(engine: Engine) -> Path | None:
+    """Return the directory of an SQLite database; None for one that is not a file."""
+    file = engine.url.database
+    is_file = engine.dialect.name == "sqlite" and file not in {None, "", ":memory:"}
+    return Path(str(file)).resolve().parent if is_file else None
 
 
 def is_protected(file: Path) -> bool:

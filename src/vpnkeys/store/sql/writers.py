@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from vpnkeys.store.sql.engine import directory_of
+from vpnkeys.store.sql.opened import directory_of
 
 _FLOCK = struct.Struct("hhqqi0q")  # struct flock: type, whence, start, length, pid
 _PAUSE_S = 0.0005
