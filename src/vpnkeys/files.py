@@ -1,4 +1,4 @@
-"""Atomic and durable writes, marks and digests of files, and certificates to trust that are in one.
+"""Atomic and durable writes, marks and digests of files, and certificates that are in some.
 
 Some space of the data directory's disk is kept in reserve, and given up when the disk is full. Then stops and traffic
 can still be stored, and config.json can be written, until an operator has made room.
@@ -213,3 +213,14 @@ def load_ca(path: Path) -> ssl.SSLContext:
         raise CaUnfit(f"{path} has no certificates in PEM") from error
     except OSError as error:
         raise CaUnfit(f"{path} cannot be read: {error.strerror}") from error
+
+
+def check_pair(cert: str | Path, key: str | Path) -> None:
+    """Check that these are a certificate and its key, in PEM and without a password. Raises OSError or ValueError."""
+    load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
+
+
+def load_pair(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> None:
+    """Load a certificate and its key into a context. Raises OSError or ValueError; it may be without both then."""
+    # Without a password callback OpenSSL asks on the terminal for an encrypted key's password, and blocks the server.
+    context.load_cert_chain(cert, key, password=lambda: "")

@@ -10,9 +10,9 @@ import pytest
 from tests.support.certificates import Authority
 from tests.unit.test_starting import NODE, said
 
-from vpnkeys.bootstrap.named import named_faults
 from vpnkeys.doctor.checks import named
 from vpnkeys.doctor.finding import Level
+from vpnkeys.ops.named import named_faults
 from vpnkeys.settings import Settings, load_settings
 from vpnkeys.xray.probe.targets import look_at
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from vpnkeys.files import Mark, in_memory
+from vpnkeys.files import Mark, check_pair, in_memory, load_pair
 from vpnkeys.worker import AsyncWorker, Job
 
 _log = logging.getLogger(__name__)
@@ -91,14 +91,4 @@ class CertificateReload:
         # a context of its own. Copies in memory, because the files may change between the two loads.
         with in_memory(self._cert.read_bytes()) as cert, in_memory(self._key.read_bytes()) as key:
             check_pair(cert, key)
-            _load(context, cert, key)
-
-
-def check_pair(cert: str | Path, key: str | Path) -> None:
-    """Check that these are a certificate and its key, in PEM and without a password. Raises OSError or ValueError."""
-    _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
-
-
-def _load(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> None:
-    # Without a password callback OpenSSL asks on the terminal for an encrypted key's password, and blocks the server.
-    context.load_cert_chain(cert, key, password=lambda: "")
+            load_pair(context, cert, key)

@@ -16,7 +16,7 @@ from vpnkeys.domain.forms.vless import host_in_url
 from vpnkeys.domain.reached import Address
 from vpnkeys.rundir import ensure_run_dir, memory_dir
 from vpnkeys.server.beside import Beside
-from vpnkeys.server.certificates import CertificateReload, check_pair
+from vpnkeys.server.certificates import CertificateReload
 from vpnkeys.server.connection_limits import ConnectionLimiter
 from vpnkeys.server.ending import EndingServer
 from vpnkeys.server.listener import TlsListener, bind, raise_file_limit
@@ -38,18 +38,6 @@ _ADMIN_JOB = Job(
     late_after_s=30.0,
     expected=(OSError,),
 )
-
-
-def check_certificate(certificate: CertificateFiles) -> None:
-    """Check that the certificate can be served. Raises SettingsError."""
-    try:
-        check_pair(certificate.cert, certificate.key)
-    except (OSError, ValueError) as error:
-        msg = (
-            f"VPNKEYS_TLS_CERT, VPNKEYS_TLS_KEY: {certificate.cert} and {certificate.key} are not a certificate and "
-            f"its key, in PEM and without a password: {error}"
-        )
-        raise SettingsError(msg) from error
 
 
 def public_sockets(listen: Address) -> list[socket.socket]:

@@ -17,7 +17,6 @@ from vpnkeys.agent.membership import MEMBERSHIP_FILE
 from vpnkeys.api.app import create_app
 from vpnkeys.api.services import Services
 from vpnkeys.bootstrap import ControlPlane, Server, build, build_plane
-from vpnkeys.bootstrap.named import check_named
 from vpnkeys.cli.domain import Domain
 from vpnkeys.cli.starting import say, starting
 from vpnkeys.domain.errors import Unavailable
@@ -25,11 +24,12 @@ from vpnkeys.domain.forms.vless import host_in_url
 from vpnkeys.domain.nodes import HostState
 from vpnkeys.interfaces import Store
 from vpnkeys.ops.address import address_fault
+from vpnkeys.ops.named import check_certificate, check_named
 from vpnkeys.owner import leave_root
 from vpnkeys.server.beside import Beside
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of
-from vpnkeys.server.serving import check_certificate, public_sockets, serve_until_asked
+from vpnkeys.server.serving import public_sockets, serve_until_asked
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
 from vpnkeys.service.change.doors import DoorService

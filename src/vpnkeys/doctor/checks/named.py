@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from vpnkeys.bootstrap.named import named_faults
 from vpnkeys.client import ApiError, Client
 from vpnkeys.doctor.finding import Verdict, fail, ok
 from vpnkeys.doctor.installation import Installation
+from vpnkeys.ops.named import named_faults
 
 
 @dataclass(frozen=True, slots=True)

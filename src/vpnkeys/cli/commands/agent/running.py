@@ -14,7 +14,6 @@ from vpnkeys import __version__
 from vpnkeys.agent.agent import Agent
 from vpnkeys.agent.membership import DESIRED_FILE, MEMBERSHIP_FILE, DesiredFile, Membership, load_membership
 from vpnkeys.bootstrap import build
-from vpnkeys.bootstrap.named import check_named
 from vpnkeys.cli.commands.serve import answers
 from vpnkeys.cli.starting import say, starting
 from vpnkeys.client import ApiError
@@ -22,6 +21,7 @@ from vpnkeys.client.agent import ControlPlane
 from vpnkeys.domain.portpool import parse_range
 from vpnkeys.domain.reality import KeyPair
 from vpnkeys.ops.data_dir import key_pair, take
+from vpnkeys.ops.named import check_named
 from vpnkeys.owner import NotOurs, leave_root
 from vpnkeys.server.logs import logging_as_set
 from vpnkeys.server.notify import notifier_of

@@ -7,8 +7,7 @@ next start, which systemd makes a second after one that was refused.
 from collections.abc import Iterator
 from pathlib import Path
 
-from vpnkeys.files import CaUnfit, load_ca
-from vpnkeys.server.serving import check_certificate
+from vpnkeys.files import CaUnfit, check_pair, load_ca
 from vpnkeys.settings import PREFIX, NamedFile, Settings, SettingsError
 from vpnkeys.store.files.certificate import CertificateFiles
 from vpnkeys.xray.host.ports import binding_fault
@@ -25,6 +24,18 @@ def check_named(settings: Settings, *, runs_xray: bool) -> None:
 def named_faults(settings: Settings, *, runs_xray: bool) -> tuple[str, ...]:
     """Return a line for each setting that names what this host does not have; without an Xray no key listens."""
     return (*_of_files(settings), *_of_addresses(settings, runs_xray=runs_xray))
+
+
+def check_certificate(certificate: CertificateFiles) -> None:
+    """Check that the certificate can be served. Raises SettingsError."""
+    try:
+        check_pair(certificate.cert, certificate.key)
+    except (OSError, ValueError) as error:
+        msg = (
+            f"VPNKEYS_TLS_CERT, VPNKEYS_TLS_KEY: {certificate.cert} and {certificate.key} are not a certificate and "
+            f"its key, in PEM and without a password: {error}"
+        )
+        raise SettingsError(msg) from error
 
 
 def _of_files(settings: Settings) -> Iterator[str]:
