@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from vpnkeys.domain.reached import Network
 from vpnkeys.worker import Workers
@@ -24,7 +23,3 @@ class Beside:
     on_ending: Callable[[], None]
     challenge: Callable[[], ssl.SSLContext | None] = lambda: None
     proxies: tuple[Network, ...] = ()
-
-    def is_proxy(self, address: str) -> bool:
-        """Return whether an address is that of a proxy in front."""
-        return bool(self.proxies) and any(ip_address(address) in network for network in self.proxies)

@@ -13,6 +13,7 @@ from contextlib import suppress
 import uvicorn
 
 from vpnkeys.domain.limits.source import source_of
+from vpnkeys.domain.reached import is_proxy
 from vpnkeys.server.beside import Beside
 from vpnkeys.server.connection import GuardedProtocol
 from vpnkeys.server.connection_limits import MAX_CONNECTIONS, Connection, ConnectionLimiter
@@ -167,7 +168,7 @@ class TlsListener(EndingServer):
         # A task from before the handshake on: `hang_up` can cancel it at any moment until the protocol takes over.
         host = str(address[0])
         # All clients of a proxy in front have its address, so each of its connections counts as a source of its own.
-        source = f"{host} {address[1]}" if self._beside.is_proxy(host) else source_of(host)
+        source = f"{host} {address[1]}" if is_proxy(host, self._beside.proxies) else source_of(host)
         connection = Connection(source)
         handshake = asyncio.create_task(self._handshake(connection, sock))
         connection.hang_up = handshake.cancel

@@ -2,7 +2,7 @@
 
 from vpnkeys.domain.reached.listening import Address, parse_address, parse_ip
 from vpnkeys.domain.reached.names import is_ip, parse_domain, parse_host
-from vpnkeys.domain.reached.proxies import caller_of
+from vpnkeys.domain.reached.proxies import caller_of, is_proxy
 from vpnkeys.domain.reached.urls import HTTPS_PORT, Network, base_url, parse_networks, parse_public_url, prefix_of
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "base_url",
     "caller_of",
     "is_ip",
+    "is_proxy",
     "parse_address",
     "parse_domain",
     "parse_host",

@@ -13,8 +13,8 @@ _WITH_PORT = re.compile(r"\[(?P<ipv6>[^\]]*)\](?::\d+)?|(?P<ipv4>[\d.]+):\d+")
 def caller_of(peer: str, forwarded: str, proxies: Collection[Network]) -> str:
     """Return the address of a caller: the last one in X-Forwarded-For that is no proxy's, where `peer` is a proxy.
 
-    Each proxy adds on the right from whom it got the request, so that what is left of a stranger is the stranger's
-    word. Where a proxy says something else than an address, the address of this proxy is returned.
+    Each proxy adds the address that the request came from at the end of the list; whatever stands before the address
+    of the caller was sent by the caller. Where a proxy has added no address, its own is returned.
     """
     caller = _address(peer)
     for said in reversed([item for part in forwarded.split(",") if (item := part.strip())]):
@@ -36,6 +36,12 @@ def _address(text: str) -> _Address | None:
     except ValueError:
         return None
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def is_proxy(text: str, proxies: Collection[Network]) -> bool:
+    """Return whether a text is the address of a proxy."""
+    address = _address(text) if proxies else None
+    return address is not None and _is_among(proxies, address)
 
 
 def _is_among(proxies: Collection[Network], address: _Address) -> bool:
