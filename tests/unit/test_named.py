@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +15,6 @@ from vpnkeys.settings import Settings, load_settings
 from vpnkeys.xray.probe.targets import look_at
 
 ELSEWHERE = "203.0.113.7"  # reserved for documentation (RFC 5737)
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A data directory without anything in it."""
-    made = tmp_path / "data"
-    made.mkdir(0o700)
-    yield made
-    logging.captureWarnings(capture=False)
 
 
 def settings_of(data_dir: Path, **given: object) -> Settings:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +16,6 @@ from vpnkeys.owner import NotOurs
 from vpnkeys.settings import SettingsError
 
 NODE = Membership("https://127.0.0.1:1", "far", "vpnk_node2_secret", None, "20001-20003")
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A data directory without anything in it, on a machine whose Xray is no Xray."""
-    made = tmp_path / "data"
-    made.mkdir(0o700)
-    yield made
-    logging.captureWarnings(capture=False)
 
 
 def said(data_dir: Path, *command: str, **settings: str) -> tuple[int, str]:
