@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from vpnkeys.default_address import default_address
 from vpnkeys.domain.networks import parse_origins
 from vpnkeys.domain.operator import parse_announcement, parse_operator_name, parse_support_url
-from vpnkeys.domain.portpool import PortRange, parse_range
+from vpnkeys.domain.portpool import MAX_PORT, PortRange, parse_range
 from vpnkeys.domain.reached import (
     Address,
     Network,
@@ -29,7 +29,8 @@ from vpnkeys.domain.reached import (
     parse_networks,
     parse_public_url,
 )
-from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint, parse_target
+from vpnkeys.domain.reality import Fingerprint, is_server_name, parse_fingerprint
+from vpnkeys.domain.target import parse_target
 from vpnkeys.domain.token import parse_api_key
 from vpnkeys.owner import NotOurs, read_ours, require_ours
 from vpnkeys.rundir import ADMIN_SOCKET, run_dir
@@ -61,7 +62,6 @@ DEFAULT_RATE_LIMITS: Mapping[str, str] = MappingProxyType(
     }
 )
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-_MAX_PORT = 65535
 
 
 class SettingsError(Exception):
@@ -105,7 +105,7 @@ def _one_egress(item: str) -> AllowedNetwork:
         port = int(match["port"]) if match and match["port"] else None
     except ValueError:
         cidr, port = "", None
-    if not cidr or (port is not None and not 0 < port <= _MAX_PORT):
+    if not cidr or (port is not None and not 0 < port <= MAX_PORT):
         msg = f"give cidr or cidr:port, comma separated, such as 127.0.0.1/32:8080 or fd00::/8; not: {item}"
         raise ValueError(msg)
     return AllowedNetwork(cidr, port)

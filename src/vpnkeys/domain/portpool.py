@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_MAX_PORT: Final = 65535
+MAX_PORT: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,12 @@ class PortRange:
 def parse_range(value: object) -> PortRange:
     """Return the range of a text such as `10001-10100`. Raises ValueError."""
     match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", str(value))
-    if match is None or not 0 < int(match[1]) <= int(match[2]) <= _MAX_PORT:
+    if match is None or not 0 < int(match[1]) <= int(match[2]) <= MAX_PORT:
         msg = "give a range of ports, such as 10001-10100"
         raise ValueError(msg)
     return PortRange(int(match[1]), int(match[2]))
+
+
+def is_port(text: str) -> bool:
+    """Return whether a text is the number of a TCP port."""
+    return text.isdecimal() and 0 < int(text) <= MAX_PORT

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv6Address
 from random import Random
 from typing import Self
 
@@ -20,10 +19,6 @@ SHORT_ID_HEX_DIGITS = 16
 _SHORT_ID = re.compile(r"(?:[0-9a-f]{2}){1,8}")
 # RFC 1035: 63 characters a label, 253 in all. The last label starts with a letter, or it might be an IP address.
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
-_TARGET = re.compile(
-    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?):(?P<port>[0-9]+)"
-)
-_MAX_PORT = 65535
 
 # uTLS has these too, but no client got in by them (measured as above).
 _SHUT_OUT = frozenset({"android", "360"})
@@ -140,24 +135,6 @@ def pad_short_id(text: str) -> str:
 def is_server_name(text: str) -> bool:
     """Return whether the text is a lower-case DNS name with at least one dot. Xray compares bytes."""
     return _DNS_NAME.fullmatch(text) is not None
-
-
-def parse_target(value: object) -> str:
-    """Return a target as Xray takes it, host:port, or an empty text for none. Raises ValueError."""
-    target = _TARGET.fullmatch(str(value))
-    is_fit = target is not None and 0 < int(target["port"]) <= _MAX_PORT and (not target["ipv6"] or _is_ipv6(target))
-    if value and not is_fit:
-        msg = "give host:port, such as www.example.com:443 or [2001:db8::1]:443, or nothing"
-        raise ValueError(msg)
-    return str(value)
-
-
-def _is_ipv6(target: re.Match[str]) -> bool:
-    try:
-        IPv6Address(target["ipv6"])
-    except ValueError:
-        return False
-    return True
 
 
 def parse_fingerprint(text: str) -> Fingerprint:

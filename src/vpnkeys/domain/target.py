@@ -1,9 +1,16 @@
-"""The result of a check of a REALITY target."""
+"""REALITY targets, and the results of their checks."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.portpool import is_port
+from vpnkeys.domain.reached import is_ip
+
+_TARGET = re.compile(
+    r"(?:\[(?P<ipv6>(?=[^\]]*:)[0-9A-Fa-f:.]+)\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?):(?P<port>[0-9]+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +55,13 @@ def uses(reports: Iterable[TargetReport], keys: Iterable[Key]) -> tuple[TargetUs
         if key.serves:
             active.setdefault(key.sni, []).append(key)
     return tuple(TargetUse(report, tuple(active.get(report.server_name, ()))) for report in reports)
+
+
+def parse_target(value: object) -> str:
+    """Return a target as Xray takes it, host:port, or an empty text for none. Raises ValueError."""
+    target = _TARGET.fullmatch(str(value))
+    is_fit = target is not None and is_port(target["port"]) and (not target["ipv6"] or is_ip(target["ipv6"]))
+    if value and not is_fit:
+        msg = "give host:port, such as www.example.com:443 or [2001:db8::1]:443, or nothing"
+        raise ValueError(msg)
+    return str(value)

@@ -6,7 +6,8 @@ from urllib.parse import quote, unquote
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-_MAX_PORT = 65535
+from vpnkeys.domain.portpool import is_port
+
 _IN_MEMORY = frozenset({"", ":memory:"})
 _URL = re.compile(
     r"(?P<scheme>sqlite|postgresql(?:\+psycopg)?)://"
@@ -61,7 +62,7 @@ def _with_hosts(url: re.Match[str]) -> str:
 def _place(text: str) -> tuple[str, str]:
     """Return a host and its port, each empty where it is not given. Raises ValueError."""
     found = _HOST.fullmatch(text)
-    if found is None or (found["port"] and not 0 < int(found["port"]) <= _MAX_PORT):
+    if found is None or (found["port"] and not is_port(found["port"])):
         raise _unreadable()
     return unquote(found["ipv6"] or found["name"]), found["port"] or ""
 

@@ -3,9 +3,8 @@
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from vpnkeys.domain.portpool import is_port
 from vpnkeys.domain.reached.names import is_ip
-
-_MAX_PORT = 65535
 
 
 class Address(NamedTuple):
@@ -19,7 +18,7 @@ def parse_address(value: object) -> Address:
     """Return an IP address and a port. Raises ValueError."""
     host, _, port = str(value).rpartition(":")
     host = host.strip("[]")
-    if not port.isdecimal() or not 0 < int(port) <= _MAX_PORT or not is_ip(host):
+    if not is_port(port) or not is_ip(host):
         msg = "give an IP address and a port, such as 0.0.0.0:8000 or [::]:8000"
         raise ValueError(msg)
     return Address(host, int(port))

@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from vpnkeys.domain.portpool import is_port
 from vpnkeys.domain.reality import SHORT_ID_HEX_DIGITS, is_server_name, is_short_id
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC without an offset, as everywhere
@@ -18,7 +19,6 @@ _UNIX_TIME = re.compile(r"-?\d{9,}(?:\.\d+)?", re.ASCII)
 _ZONE = re.compile(r"\s*(?:UTC|GMT|Z)\Z|\s+(?=[+-]\d\d:?\d\d\Z)", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,35}", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,5}", re.ASCII)
-_MAX_PORT = 65535
 _MAX_BYTES = 2**63 - 1
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
@@ -44,7 +44,7 @@ def parse_uuid(value: object) -> str:
 def parse_port(value: object) -> int:
     """Return a TCP port, given as a number or as text."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    if _DECIMAL.fullmatch(text) is None or not 0 < int(text) <= _MAX_PORT:
+    if _DECIMAL.fullmatch(text) is None or not is_port(text):
         msg = "is no port from 1 to 65535"
         raise ValueError(msg)
     return int(text)

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpnkeys.domain.errors import InvalidChoice, InvalidName
-from vpnkeys.domain.key import VISION, Key
+from vpnkeys.domain.flow import Flow
+from vpnkeys.domain.key import Key
 from vpnkeys.domain.making.draft import parse_choices
 from vpnkeys.domain.naming import parse_name
+from vpnkeys.domain.portpool import is_port
 from vpnkeys.domain.reality import is_server_name
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import migrate
 from vpnkeys.store.sql.store import SqlStore
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,35}", re.ASCII)
-_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,6 @@ def _require_sound(key: Key) -> None:
     except (InvalidChoice, InvalidName, AttributeError, TypeError) as error:
         raise ValueError(f"its key {key.id!r}: {error}") from error
     # SQLite keeps values of any type in any column.
-    is_port = str(key.port).isdecimal() and 0 < int(key.port) <= _MAX_PORT
-    if not (is_port and _ID.fullmatch(str(key.id)) and is_server_name(str(key.sni)) and key.flow in {"", VISION}):
+    is_ours = is_port(str(key.port)) and _ID.fullmatch(str(key.id)) and is_server_name(str(key.sni))
+    if not (is_ours and key.flow in {*Flow}):
         raise ValueError(f"its key {key.id!r} has an id, a server name, a port or a flow that no server gives")

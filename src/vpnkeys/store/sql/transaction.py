@@ -14,6 +14,7 @@ from vpnkeys.domain.event import NewEvent, event_of_gap
 from vpnkeys.domain.key import ID, Key, Keys
 from vpnkeys.domain.limits.near import Notice
 from vpnkeys.domain.nodes import LOCAL
+from vpnkeys.domain.portpool import MAX_PORT
 from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Token
 from vpnkeys.domain.traffic import Gap
@@ -30,7 +31,6 @@ from vpnkeys.store.sql.tables import keys as keys_table
 from vpnkeys.store.sql.tables import stops as stops_table
 from vpnkeys.store.sql.tables import tokens as tokens_table
 
-_MAX_PORT = 65535
 _INSERT_KEY = insert(keys_table)
 _UPDATE_KEY = update(keys_table).where(keys_table.c.id == bindparam("of_id"))
 _DELETE_KEY = delete(keys_table).where(keys_table.c.id == bindparam("of_id"))
@@ -148,7 +148,7 @@ class SqlTransaction:
 
     def _move_aside(self, key_ids: Iterable[str], taken: Collection[int]) -> None:
         """Give keys of a node ports that none of its keys has or gets."""
-        spare = (port for port in range(_MAX_PORT, 0, -1) if port not in taken)
+        spare = (port for port in range(MAX_PORT, 0, -1) if port not in taken)
         for key_id in key_ids:
             self.connection.execute(_UPDATE_KEY, {"of_id": key_id, "port": next(spare)})
 
