@@ -16,10 +16,21 @@ from vpnkeys.store.sql.engine import open_engine
 SQL = ("sqlite", "postgresql")
 
 
+_PATIENCE = (
+    "store._REMOTE_PATIENCE_S",
+    "postgresql.connection.BoundedConnection.silent_s",
+    "postgresql.opening.CONNECT_S",
+    "postgresql.opening.SILENT_S",
+    "postgresql.opening._STATEMENT_S",
+)
+"""How long a request waits for other writers and for a database that says nothing."""
+
+
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long a request waits for other writers is for the tests of requests: here many share a busy machine."""
-    monkeypatch.setattr("vpnkeys.store.sql.store._REMOTE_PATIENCE_S", 60.0)
+    """How long a request waits is for the tests of requests: here many share a busy machine, whose disk may stall."""
+    for name in _PATIENCE:
+        monkeypatch.setattr(f"vpnkeys.store.sql.{name}", 60.0)
 
 
 def made(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Database:
