@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.support.certificates import Authority
 from tests.support.orders import Deployment, lose_nothing
@@ -13,16 +17,26 @@ from tests.support.planes import API_KEY, Balancer, SimulatedAgent, control_plan
 from tests.support.postgres import Cluster
 from tests.support.process import wait_until
 from tests.support.receiver import Receiver
+from tests.support.rows import rows_of
+from tests.support.service import Service
 from tests.support.target import RealityTarget
 
-from vpnkeys.client import Client
+from vpnkeys.client import ApiError, Client
 
 pytestmark = pytest.mark.e2e
+
+DEATHS, EVERY_S = 6, 10.0
+
+
+@pytest.fixture(scope="module")
+def agents() -> list[SimulatedAgent]:
+    """The agents of the deployment."""
+    return []
 
 
 @pytest.fixture(scope="module")
 def deployment(
-    target: RealityTarget, postgres: Cluster, tmp_path_factory: pytest.TempPathFactory
+    target: RealityTarget, postgres: Cluster, agents: list[SimulatedAgent], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """Two control planes, two nodes that are up, and a webhook."""
     authority = Authority(tmp_path_factory.mktemp("authority"))
@@ -34,7 +48,6 @@ def deployment(
         balancer = until.enter_context(Balancer([first.address, second.address]))
         receiver = until.enter_context(Receiver())
         client = until.enter_context(Client(balancer.url, API_KEY, verify=authority.ca_file))
-        agents = []
         for name, ports in (("a", "20001-20400"), ("b", "30001-30400")):
             made = client.nodes.add(name)
             agents.append(SimulatedAgent(balancer.url, fingerprint_of(Path(certificate[0])), ports))
@@ -63,6 +76,49 @@ def test_a_key_is_the_same_at_both(deployment: Deployment) -> None:
         [(node["name"], node["state"]) for node in one.client.get("/api/nodes").json()] for one in deployment.planes
     ]
     assert shown[0] == shown[1] == [("local", "drained"), ("a", "up"), ("b", "up")]
+
+
+def test_an_order_goes_on_when_its_server_has_died(deployment: Deployment, agents: list[SimulatedAgent]) -> None:
+    """Its first try is taken back, also while no server lives for longer than twenty seconds."""
+    first, client = deployment.planes[0], deployment.client
+    _begin_order(first, agents)
+    first.start()
+    is_made = threading.Event()
+
+    def order() -> None:
+        while not is_made.is_set():
+            with suppress(ApiError):
+                client.keys.create("ordered", idempotency_key="an order")
+                is_made.set()
+
+    threading.Thread(target=order, daemon=True).start()
+    began = time.monotonic()
+    for number in range(1, DEATHS):
+        if is_made.wait(began + number * EVERY_S - time.monotonic()):
+            break
+        plane = deployment.planes[number % 2]
+        plane.kill()
+        plane.start()
+    assert is_made.is_set()
+    (key,) = client.keys.list()
+    assert key.name == "ordered"
+    client.keys.delete(key.id)
+
+
+def _begin_order(plane: Service, agents: list[SimulatedAgent]) -> None:
+    """Ask a control plane for a key that no node confirms, and kill it meanwhile; then the nodes go on."""
+    url = plane.env["VPNKEYS_DATABASE_URL"]
+    for agent in agents:
+        agent.works.clear()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            plane.client.post, "/api/keys", json={"name": "ordered"}, headers={"Idempotency-Key": "an order"}
+        )
+        assert wait_until(lambda: bool(rows_of(url, "SELECT key_id FROM placements")))
+        plane.kill()
+        assert isinstance(asked.exception(), httpx.TransportError)
+    for agent in agents:
+        agent.works.set()
 
 
 def test_nothing_is_lost_when_control_planes_die(deployment: Deployment) -> None:

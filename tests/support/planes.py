@@ -125,12 +125,15 @@ class SimulatedAgent:
     world: World = field(default_factory=lambda: World(node=FakeNode(names=frozenset(SITE.server_names))))
     applied: Applied = field(default_factory=Applied, init=False)
     surprises: list[Exception] = field(default_factory=list, init=False)
+    works: threading.Event = field(default_factory=threading.Event, init=False)
+    """While it is clear, the agent applies nothing that it is told."""
     _stored: Stored = field(default_factory=Stored, init=False)
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
     _woken: threading.Event = field(default_factory=threading.Event, init=False)
 
     def join(self, token: str) -> None:
         """Become a node, and follow."""
+        self.works.set()
         self.world.keys.reconciler.late_calls = LateCalls(is_child=True)
         first = ControlPlane(self.url, token, self.fingerprint)
         asked = JoinRequest(token=token, public_key="K" * 43, address="node.example", port_range=self.ports)
@@ -148,6 +151,7 @@ class SimulatedAgent:
         """Ask nothing more."""
         self._ended.set()
         self._woken.set()
+        self.works.set()
         self.plane.close()
 
     def _repeat(self, step: Callable[[], None]) -> None:
@@ -163,6 +167,7 @@ class SimulatedAgent:
 
     def _follow(self) -> None:
         wanted = self.plane.desired(self.applied.rev, self.applied.ticket or "none")
+        self.works.wait()
         if wanted is None:
             return
         if wanted.rev == self.applied.rev:  # no keys, and another ticket

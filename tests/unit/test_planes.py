@@ -168,6 +168,24 @@ def test_what_a_dead_control_plane_was_placing_is_taken_back() -> None:
         second.board.take(transaction, key.node.id, [key])
 
 
+def test_whoever_has_seen_it_for_ten_seconds_takes_it_back() -> None:
+    """Servers may live no longer than that, one after the other: none waits until the work of a dead one is its own."""
+    first, second, agent = two_planes()
+    key = second.keys.create(Draft("x"), None, FAR)
+    second.keys.delete(key.id)
+    first.world.store.is_remote = second.world.store.is_remote = True
+    with second.world.store.write() as transaction:
+        transaction.nodes.place([Placing(key, "a process that died")])
+        transaction.leases.put("placing", "a process that died")
+    both = [LeftOver(plane.board, first.world.waiting.now) for plane in (first, second)]
+    for seconds in (0, 11):
+        first.world.waiting.time += seconds
+        for left in both:
+            left.look()
+    assert first.world.store.for_nodes().placings == ()
+    assert not has(agent, key)
+
+
 def test_what_an_earlier_life_was_placing_is_taken_back_at_once() -> None:
     """Where the database is a server's own, nobody else can be waiting."""
     plane = Plane()

@@ -93,7 +93,7 @@ def _stored(data_dir: Path) -> KeyPair | None:
 
 def node_workers(settings: Settings, board: Board, limits: FarLimits, watch: NodeWatch) -> tuple[Worker, ...]:
     """Return the workers of nodes elsewhere, in order: each may use those before it. They sleep until there is one."""
-    left_over = LeftOver(board, time.monotonic, lease(board, "placing"))
+    left_over = LeftOver(board, time.monotonic)
     workers = limits.worker, *_watching(settings, board), left_over.worker
 
     # Each sleeps until it is woken, so all are.

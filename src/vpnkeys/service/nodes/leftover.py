@@ -8,7 +8,6 @@ from typing import Final
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.interfaces import BRIEFLY_S
 from vpnkeys.service.nodes.board import Board
-from vpnkeys.service.nodes.lease import Turn, always
 from vpnkeys.worker import Job, Worker
 
 _log = logging.getLogger(__name__)
@@ -33,28 +32,29 @@ class LeftOver:
 
     How long another process has been placing a key is seen here, by our own clock: two clocks may differ. Where the
     database is this process's own, nobody else does. A process that was taken for dead and goes on finds its key taken
-    back when it would store it.
+    back when it would store it. Each server does this: to take back what another one has taken back changes nothing.
     """
 
     board: Board
     now: Callable[[], float]
-    turn: Turn = always
     worker: Worker = field(init=False)
     _since: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Make the worker; nothing is taken back before it starts."""
-        self.worker = Worker(_JOB, self._step)
+        self.worker = Worker(_JOB, self.look)
 
-    def _step(self) -> float | None:
+    def look(self) -> float | None:
+        """Take back what was left behind. Raises StoreUnavailable.
+
+        Returns how long nothing can be found: without another node until one is made.
+        """
         if not self.board.has_others():
             return self.board.rest_s
-        if self.turn():
-            self.look()
+        self._take_back()
         return None
 
-    def look(self) -> None:
-        """Take back what was left behind. Raises StoreUnavailable."""
+    def _take_back(self) -> None:
         store, now = self.board.store, self.now()
         others = {(one.key.id, one.owner): one for one in store.for_nodes().placings if not self.board.is_placing(one)}
         self._since = {name: self._since.get(name, now) for name in others}
