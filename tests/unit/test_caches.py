@@ -8,16 +8,20 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, Table, event
+from sqlalchemy.dialects import postgresql, sqlite
 from tests.support.process import REPOSITORY
 from tests.unit.test_link import KEY
 
+from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.service import idempotency
-from vpnkeys.store.sql import schema
+from vpnkeys.store.sql import bulk, history, schema
+from vpnkeys.store.sql.bulk import insert_into
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.migrate import migrate
 from vpnkeys.store.sql.nodes import placing
 from vpnkeys.store.sql.store import SqlStore
+from vpnkeys.store.sql.tables import traffic_accounts, traffic_history, traffic_usage
 
 SOURCE = REPOSITORY / "src" / "vpnkeys"
 
@@ -29,6 +33,9 @@ GUARDED_BY = {
     "domain/inbound.py:_key_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
     "domain/inbound.py:warm_inbounds": "tests/unit/test_memo.py::test_inbounds_of_many_keys_are_made_once",
     "service/idempotency.py:_as_json": "tests/unit/test_caches.py::test_the_converter_of_keys_is_built_once",
+    "store/sql/bulk.py:_raising": "tests/unit/test_caches.py::test_the_statements_of_a_sample_are_made_once",
+    "store/sql/bulk.py:_seeing": "tests/unit/test_caches.py::test_the_statements_of_a_sample_are_made_once",
+    "store/sql/history.py:_adding": "tests/unit/test_caches.py::test_the_statements_of_a_sample_are_made_once",
     "store/sql/nodes/placing.py:_as_json": "tests/unit/test_caches.py::test_the_converter_of_keys_is_built_once",
     "store/sql/schema.py:_own_parts": "tests/unit/test_caches.py::test_a_database_to_compare_with_is_made_once",
     "wire/base.py:_meant": "tests/unit/test_unknown_fields.py::test_twenty_are_ignored_and_each_is_compared_once",
@@ -116,3 +123,25 @@ def test_the_store_reads_again_only_what_has_changed(store: tuple[SqlStore, list
     statements.clear()
     assert db.keys() == (KEY,)
     assert not any("FROM keys" in statement or "FROM tokens" in statement for statement in statements)
+
+
+def test_the_statements_of_a_sample_are_made_once(
+    store: tuple[SqlStore, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To make them takes longer than to carry them out for a hundred keys."""
+    db, _ = store
+    made: list[Table] = []
+
+    def counted(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+        made.append(table)
+        return insert_into(dialect, table)
+
+    for module, statement in ((bulk, bulk._raising), (bulk, bulk._seeing), (history, history._adding)):
+        monkeypatch.setattr(module, "insert_into", counted)
+        statement.cache_clear()
+    with db.write() as transaction:
+        transaction.insert(KEY)
+        for used in (1, 2):
+            added = transaction.ledger.merge(Samples("life", {KEY.uuid: Bytes(used, used)}), KEY.created_at)
+            assert added == {KEY.uuid: Bytes(1, 1)}
+    assert made == [traffic_usage, traffic_history, traffic_accounts]

@@ -1,16 +1,24 @@
-"""Writes many rows by one statement, which takes a tenth of the time of a statement each."""
+"""Writes many rows by one statement, which takes a tenth of the time of a statement each.
+
+Such statements have parameters and are made once: to make one takes longer than to carry it out for a hundred keys.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Executable,
     FromClause,
+    Integer,
     String,
     Table,
+    bindparam,
     case,
     column,
     func,
@@ -21,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 
 from vpnkeys.domain.traffic import Bytes, Samples
-from vpnkeys.store.sql.tables import keys, traffic_usage
+from vpnkeys.store.sql.tables import keys, traffic_accounts, traffic_usage
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -32,26 +40,40 @@ _FEW = 1000
 _AT_ONCE = 1000
 """So many keys are in one statement that writes: it has to end within 1.8 seconds on a busy PostgreSQL too."""
 
+_GIVEN: Final = "given"
 _TYPES = {str: String, int: BigInteger}
+BYTES: Final[Mapping[str, type]] = {"key_uuid": str, "up_bytes": int, "down_bytes": int}
+"""The columns of `given_bytes`."""
 
 
-def rows_from(connection: Connection, **columns: Sequence[str] | Sequence[int]) -> FromClause:
-    """Return a table of these columns for the FROM of a statement. All have the same length, which is not zero."""
-    types = {name: _TYPES[type(values[0])] for name, values in columns.items()}
-    if connection.dialect.name == "sqlite":
-        each = func.json_each(orjson.dumps(list(zip(*columns.values(), strict=True))).decode()).table_valued("value")
+def given(dialect: str, columns: Mapping[str, type]) -> FromClause:
+    """Return a table for the FROM of a statement, whose rows are parameters: `rows_of` returns these."""
+    if dialect == "sqlite":
+        each = func.json_each(bindparam(_GIVEN, type_=String)).table_valued("value")
         found = (func.json_extract(each.c.value, f"$[{at}]").label(name) for at, name in enumerate(columns))
-        return select(*found).subquery("given")
+        return select(*found).subquery(_GIVEN)
     from sqlalchemy.dialects.postgresql import ARRAY  # noqa: PLC0415 - takes a tenth of the whole start
 
-    arrays: list[ColumnElement[Any]] = [literal(list(values), ARRAY(types[name])) for name, values in columns.items()]
-    given = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in types.items()))
-    return given.render_derived("given")
+    types = {name: _TYPES[kind] for name, kind in columns.items()}
+    arrays: list[ColumnElement[Any]] = [bindparam(_parameter(name), type_=ARRAY(kind)) for name, kind in types.items()]
+    rows = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in types.items()))
+    return rows.render_derived(_GIVEN)
 
 
-def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+def rows_of(dialect: str, **columns: Sequence[str] | Sequence[int]) -> dict[str, object]:
+    """Return the parameters of a statement with `given`. All columns have the same length."""
+    if dialect == "sqlite":
+        return {_GIVEN: orjson.dumps(list(zip(*columns.values(), strict=True))).decode()}
+    return {_parameter(name): list(values) for name, values in columns.items()}
+
+
+def _parameter(name: str) -> str:
+    return f"{_GIVEN}_{name}"  # in an INSERT, a parameter with the name of a column is that column's value
+
+
+def insert_into(dialect: str, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """Return an INSERT that can have ON CONFLICT, which SQLAlchemy has only in the two databases' own dialects."""
-    if connection.dialect.name == "sqlite":
+    if dialect == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
 
@@ -72,10 +94,10 @@ def in_parts(uuids: Iterable[str]) -> Iterator[Sequence[str]]:
     return (ordered[at : at + _AT_ONCE] for at in range(0, len(ordered), _AT_ONCE))
 
 
-def given_bytes(connection: Connection, uuids: Sequence[str], by_uuid: Mapping[str, Bytes]) -> FromClause:
-    """Return the bytes of keys as a table for the FROM of a statement, `key_uuid`, `up_bytes` and `down_bytes`."""
+def given_bytes(dialect: str, uuids: Sequence[str], by_uuid: Mapping[str, Bytes]) -> dict[str, object]:
+    """Return the bytes of keys as parameters of a statement that has `given` with `BYTES`."""
     ups, downs = ([by_uuid[uuid][at] for uuid in uuids] for at in (0, 1))
-    return rows_from(connection, key_uuid=uuids, up_bytes=ups, down_bytes=downs)
+    return rows_of(dialect, key_uuid=uuids, up_bytes=ups, down_bytes=downs)
 
 
 def raise_counters(connection: Connection, samples: Samples) -> dict[str, Bytes]:
@@ -86,23 +108,24 @@ def raise_counters(connection: Connection, samples: Samples) -> dict[str, Bytes]
     one that was deleted since the reading would break the foreign key and lose the whole sample.
     """
     added: dict[str, Bytes] = {}
+    dialect, life = connection.dialect.name, {"life_node": samples.node_id, "life_epoch": samples.epoch}
     for uuids in in_parts(samples.usage):
-        added |= _raise_part(connection, samples, uuids)
+        raised = connection.execute(_raising(dialect), life | given_bytes(dialect, uuids, samples.usage))
+        added |= {uuid: Bytes(*more) for uuid, *more in raised}
     return added
 
 
-def _raise_part(connection: Connection, samples: Samples, uuids: Sequence[str]) -> dict[str, Bytes]:
-    given, stored, fresh = (
-        given_bytes(connection, uuids, samples.usage),
-        traffic_usage.c,
-        insert_into(connection, traffic_usage),
-    )
-    up, down, stored = given.c.up_bytes, given.c.down_bytes, traffic_usage.c
+@cache
+def _raising(dialect: str) -> Executable:
+    """Return the statement of `raise_counters`: each row it changes comes back, with what that added."""
+    sample, fresh, stored = given(dialect, BYTES), insert_into(dialect, traffic_usage), traffic_usage.c
+    up, down = sample.c.up_bytes, sample.c.down_bytes
+    life = bindparam("life_node", type_=Integer), bindparam("life_epoch", type_=String)
     rows = (
-        select(given.c.key_uuid, literal(samples.node_id), literal(samples.epoch), up, down, up, down)
-        .select_from(given.join(keys, keys.c.uuid == given.c.key_uuid))
+        select(sample.c.key_uuid, *life, up, down, up, down)
+        .select_from(sample.join(keys, keys.c.uuid == sample.c.key_uuid))
         .where(up + down > 0)
-        .order_by(given.c.key_uuid)
+        .order_by(sample.c.key_uuid)
     )
     more_up, more_down = fresh.excluded.up_bytes - stored.up_bytes, fresh.excluded.down_bytes - stored.down_bytes
     up_added, down_added = (case((more > 0, more), else_=0) for more in (more_up, more_down))
@@ -112,11 +135,28 @@ def _raise_part(connection: Connection, samples: Samples, uuids: Sequence[str]) 
         "up_added": up_added,
         "down_added": down_added,
     }
-    statement = (
+    return (
         fresh.from_select(["key_uuid", "node_id", "epoch", *raised], rows)
         .on_conflict_do_update(
             index_elements=list(traffic_usage.primary_key), set_=raised, where=(more_up > 0) | (more_down > 0)
         )
         .returning(stored.key_uuid, stored.up_added, stored.down_added)
     )
-    return {uuid: Bytes(*added) for uuid, *added in connection.execute(statement)}
+
+
+def note_seen(connection: Connection, uuids: Iterable[str], at: datetime) -> None:
+    """Note when keys were seen, and open the accounts that are missing."""
+    dialect = connection.dialect.name
+    for part in in_parts(uuids):
+        connection.execute(_seeing(dialect), {"seen_at": at} | rows_of(dialect, key_uuid=part))
+
+
+@cache
+def _seeing(dialect: str) -> Executable:
+    """Return the statement of `note_seen`."""
+    seen, fresh = given(dialect, {"key_uuid": str}), insert_into(dialect, traffic_accounts)
+    at = bindparam("seen_at", type_=traffic_accounts.c.last_seen_at.type)
+    rows = select(seen.c.key_uuid, literal(0), literal(0), at).where(true()).order_by(seen.c.key_uuid)
+    return fresh.from_select(["key_uuid", "base_bytes", "offset_bytes", "last_seen_at"], rows).on_conflict_do_update(
+        index_elements=["key_uuid"], set_={"last_seen_at": fresh.excluded.last_seen_at}
+    )

@@ -7,6 +7,7 @@ role needs no right to make tables.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -15,9 +16,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Date,
-    FromClause,
+    Executable,
     Select,
     and_,
+    bindparam,
     case,
     cast,
     delete,
@@ -32,7 +34,7 @@ from sqlalchemy.exc import DBAPIError
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.traffic import Bytes, Point
-from vpnkeys.store.sql.bulk import among, given_bytes, in_parts, insert_into
+from vpnkeys.store.sql.bulk import BYTES, among, given, given_bytes, in_parts, insert_into
 from vpnkeys.store.sql.faults import Cause, cause_of
 from vpnkeys.store.sql.tables import HOURS, keys, traffic_accounts, traffic_days, traffic_history
 
@@ -54,23 +56,27 @@ def add(connection: Connection, at: datetime, added: Mapping[str, Bytes]) -> Non
         return
     if connection.dialect.name != "sqlite":
         connection.execute(select(func.make_history_day(at.date())))
+    dialect = connection.dialect.name
     for uuids in in_parts(added):
-        _add_part(connection, at, given_bytes(connection, uuids, added))
+        connection.execute(_adding(dialect, at.hour), {"on_day": at.date()} | given_bytes(dialect, uuids, added))
 
 
-def _add_part(connection: Connection, at: datetime, given: FromClause) -> None:
-    names = (*_SUMS, *_columns_of(at.hour))
-    sums = [given.c[name] for name in _SUMS]
+@cache
+def _adding(dialect: str, hour: int) -> Executable:
+    """Return the statement that adds given bytes of keys to an hour of the day `on_day`."""
+    more, fresh = given(dialect, BYTES), insert_into(dialect, traffic_history)
+    names = (*_SUMS, *_columns_of(hour))
+    sums = [more.c[name] for name in _SUMS]
     # In the order of the parts, so that two processes that merge at the same time do not wait for each other for ever.
     rows = (
-        select(literal(at.date(), Date), keys.c.number, *sums, *sums)
-        .join_from(keys, given, keys.c.uuid == given.c.key_uuid)
+        select(bindparam("on_day", type_=Date), keys.c.number, *sums, *sums)
+        .join_from(keys, more, keys.c.uuid == more.c.key_uuid)
         .where(true())
-        .order_by(given.c.key_uuid)
+        .order_by(more.c.key_uuid)
     )
-    fresh = insert_into(connection, traffic_history).from_select([*_PLACE, *names], rows)
-    more = {name: func.coalesce(traffic_history.c[name], 0) + fresh.excluded[name] for name in names}
-    connection.execute(fresh.on_conflict_do_update(index_elements=_PLACE, set_=more))
+    inserted = fresh.from_select([*_PLACE, *names], rows)
+    added = {name: func.coalesce(traffic_history.c[name], 0) + fresh.excluded[name] for name in names}
+    return inserted.on_conflict_do_update(index_elements=_PLACE, set_=added)
 
 
 def _columns_of(hour: int) -> tuple[str, ...]:
@@ -158,7 +164,7 @@ def fold(connection: Connection, before: date) -> bool:
         return False
     names = (*_PLACE, *_SUMS)
     rows = select(*(traffic_history.c[name] for name in names)).where(_ROW.day == day)
-    fresh = insert_into(connection, traffic_days).from_select(names, rows)
+    fresh = insert_into(connection.dialect.name, traffic_days).from_select(names, rows)
     more = {name: traffic_days.c[name] + fresh.excluded[name] for name in _SUMS}
     connection.execute(fresh.on_conflict_do_update(index_elements=_PLACE, set_=more))
     connection.execute(delete(traffic_history).where(_ROW.day == day))

@@ -1,6 +1,6 @@
 """Keeps the accounts of traffic, inside a transaction."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,9 +13,7 @@ from sqlalchemy import (
     cast,
     func,
     insert,
-    literal,
     select,
-    true,
     update,
 )
 
@@ -35,7 +33,7 @@ from vpnkeys.domain.traffic import (
     increments,
 )
 from vpnkeys.store.sql import history
-from vpnkeys.store.sql.bulk import among, in_parts, insert_into, raise_counters, rows_from
+from vpnkeys.store.sql.bulk import among, note_seen, raise_counters
 from vpnkeys.store.sql.tables import epochs, keys, traffic_accounts, traffic_usage
 
 _SUM_OF_BYTES = cast(func.sum(traffic_usage.c.up_bytes + traffic_usage.c.down_bytes), BigInteger)
@@ -64,7 +62,7 @@ class SqlLedger:
         added = raise_counters(self._connection, samples)
         self._note_epoch(samples, at, grew=bool(added))
         history.add(self._connection, at, added)
-        self._note_seen(tuple(added), at)
+        note_seen(self._connection, added, at)
         return added
 
     def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:
@@ -257,20 +255,6 @@ class SqlLedger:
         here = (table.node_id == life.node_id) & (table.epoch == life.epoch) & among(table.key_uuid, uuids)
         rows = self._connection.execute(select(table.key_uuid, table.up_bytes, table.down_bytes).where(here))
         return {uuid: Bytes(up, down) for uuid, up, down in rows}
-
-    def _note_seen(self, uuids: Collection[str], at: datetime) -> None:
-        for part in in_parts(uuids):
-            self._note_seen_part(part, at)
-
-    def _note_seen_part(self, uuids: Sequence[str], at: datetime) -> None:
-        given = rows_from(self._connection, key_uuid=uuids)
-        rows = select(given.c.key_uuid, literal(0), literal(0), literal(at)).where(true()).order_by(given.c.key_uuid)
-        fresh = insert_into(self._connection, traffic_accounts)
-        self._connection.execute(
-            fresh.from_select(["key_uuid", "base_bytes", "offset_bytes", "last_seen_at"], rows).on_conflict_do_update(
-                index_elements=["key_uuid"], set_={"last_seen_at": fresh.excluded.last_seen_at}
-            )
-        )
 
     def _counted(self, uuid: str) -> int:
         return self._sum(traffic_usage, traffic_usage.c.key_uuid == uuid)
