@@ -1,5 +1,6 @@
 """`vpnkeys serve`: runs the server in the foreground."""
 
+import gc
 import os
 import signal
 import sys
@@ -103,7 +104,11 @@ def _serve(settings: Settings, *, start_empty: bool, no_node: bool) -> None:
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
         on_ending, challenge = server.keys.changer.ending.begin, server.issuing.challenge
         beside = Beside(accompany, server.workers, on_ending, challenge, settings.trusted_proxies)
-        serve_until_asked(create_app(_services(server)), public, server.certificate, socket, beside)
+        app = create_app(_services(server))
+        # Keys stay as they are for long. To look for garbage among those of a large server would hold all threads for
+        # half a second, every few seconds.
+        gc.freeze()
+        serve_until_asked(app, public, server.certificate, socket, beside)
     finally:
         # A second signal would break off the end, which takes the last sample of traffic.
         for number in (signal.SIGTERM, signal.SIGINT):
