@@ -55,6 +55,8 @@ MEASURED_S = float(os.environ.get("VPNKEYS_BENCH_SECONDS", "60"))
 CREATE_EVERY_S = 0.5
 LIMITS = Limits(expires_at=datetime(2100, 1, 1), traffic_bytes=10**15, traffic_window=Window.MONTH)  # noqa: DTZ001
 """Every other key has these, which are not reached."""
+Certificate = tuple[Path, Path]
+"""The files of a certificate and of its key."""
 KEPT_FOR_S = 15.0
 """For how long an agent keeps a connection that it does not use."""
 
@@ -90,7 +92,7 @@ class Fleet:
 
     kind: str
     services: list[Service]
-    certificate: tuple[str, str]
+    ca_file: Path
     empty: EmptyApp
     files: list[Path]
 
@@ -101,7 +103,7 @@ class Fleet:
 
     def client(self, address: tuple[str, int]) -> LeanClient:
         """A client of what answers there with the certificate of all."""
-        context = ssl.create_default_context(cafile=self.certificate[0])
+        context = ssl.create_default_context(cafile=self.ca_file)
         connection = http.client.HTTPSConnection(*address, timeout=60, context=context)
         return LeanClient(connection, self.services[0].api_key)
 
@@ -127,18 +129,17 @@ class Fleet:
 
 
 @contextmanager
-def one_on_sqlite(target: RealityTarget, directory: Path) -> Iterator[tuple[list[Service], str]]:
+def one_on_sqlite(target: RealityTarget, certificate: Certificate) -> Iterator[tuple[list[Service], str]]:
     """A control plane on a file; and the URL of that."""
-    cert, key = (str(file) for file in Authority(directory).issue(["127.0.0.1"]))
+    cert, key = map(str, certificate)
     service = Service(target, timeout=180, settings={"VPNKEYS_TLS_CERT": cert, "VPNKEYS_TLS_KEY": key})
     url = f"sqlite:///{service.data_dir / 'vpnkeys.db'}"
     yield [service], url
 
 
 @contextmanager
-def two_on_postgresql(target: RealityTarget, directory: Path) -> Iterator[tuple[list[Service], str]]:
+def two_on_postgresql(target: RealityTarget, certificate: Certificate) -> Iterator[tuple[list[Service], str]]:
     """Two control planes on a database; and the URL of that, whose commits wait for the disk."""
-    certificate = Authority(directory).issue(["127.0.0.1"])
     with Cluster() as cluster:
         cluster.set("fsync", "on")
         url = cluster.empty_database()
@@ -154,13 +155,14 @@ def fleet(
 ) -> Iterator[Fleet]:
     """All agents are up; they are shared out among the control planes."""
     directory = tmp_path_factory.mktemp("fleet")
+    authority = Authority(directory)
+    certificate = authority.issue(["127.0.0.1"])
     with ExitStack() as stack:
-        services, url = stack.enter_context(_KINDS[request.param](bench_target, directory))
+        services, url = stack.enter_context(_KINDS[request.param](bench_target, certificate))
         tokens = seed(url)
         for service in services:
             stack.enter_context(service)
-        cert, key = (services[0].env[f"VPNKEYS_TLS_{name}"] for name in ("CERT", "KEY"))
-        empty = stack.enter_context(EmptyApp(cert, key))
+        empty = stack.enter_context(EmptyApp(*map(str, certificate)))
         began = time.monotonic()
         files = [directory / f"agents-{number}.json" for number in range(PROCESSES)]
         for number, file in enumerate(files):
@@ -181,7 +183,7 @@ def fleet(
         for file in files:
             while not file.with_suffix(".out").exists():
                 time.sleep(0.2)
-        found = Fleet(request.param, services, (cert, key), empty, files)
+        found = Fleet(request.param, services, authority.ca_file, empty, files)
         found.wait_all(began, 300)
         yield found
 
