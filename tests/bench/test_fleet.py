@@ -55,8 +55,6 @@ MEASURED_S = float(os.environ.get("VPNKEYS_BENCH_SECONDS", "60"))
 CREATE_EVERY_S = 0.5
 LIMITS = Limits(expires_at=datetime(2100, 1, 1), traffic_bytes=10**15, traffic_window=Window.MONTH)  # noqa: DTZ001
 """Every other key has these, which are not reached."""
-Certificate = tuple[Path, Path]
-"""The files of a certificate and of its key."""
 KEPT_FOR_S = 15.0
 """For how long an agent keeps a connection that it does not use."""
 
@@ -129,7 +127,7 @@ class Fleet:
 
 
 @contextmanager
-def one_on_sqlite(target: RealityTarget, certificate: Certificate) -> Iterator[tuple[list[Service], str]]:
+def one_on_sqlite(target: RealityTarget, certificate: tuple[Path, Path]) -> Iterator[tuple[list[Service], str]]:
     """A control plane on a file; and the URL of that."""
     cert, key = map(str, certificate)
     service = Service(target, timeout=180, settings={"VPNKEYS_TLS_CERT": cert, "VPNKEYS_TLS_KEY": key})
@@ -138,7 +136,7 @@ def one_on_sqlite(target: RealityTarget, certificate: Certificate) -> Iterator[t
 
 
 @contextmanager
-def two_on_postgresql(target: RealityTarget, certificate: Certificate) -> Iterator[tuple[list[Service], str]]:
+def two_on_postgresql(target: RealityTarget, certificate: tuple[Path, Path]) -> Iterator[tuple[list[Service], str]]:
     """Two control planes on a database; and the URL of that, whose commits wait for the disk."""
     with Cluster() as cluster:
         cluster.set("fsync", "on")

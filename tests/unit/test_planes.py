@@ -147,14 +147,20 @@ def test_one_request_to_both_makes_one_key() -> None:
     assert has(agent, key)
 
 
-def test_what_a_dead_control_plane_was_placing_is_taken_back() -> None:
-    """After ten seconds of our own clock, however clocks differ; one that was only slow stores nothing."""
+def left_by_a_dead_one() -> tuple[Plane, Plane, Agent, Key]:
+    """Two control planes, and a key that a third one was placing when it died."""
     first, second, agent = two_planes()
     key = second.keys.create(Draft("x"), None, FAR)
     second.keys.delete(key.id)
     first.world.store.is_remote = second.world.store.is_remote = True
     with second.world.store.write() as transaction:
         transaction.nodes.place([Placing(key, "a process that died")])
+    return first, second, agent, key
+
+
+def test_what_a_dead_control_plane_was_placing_is_taken_back() -> None:
+    """After ten seconds of our own clock, however clocks differ; one that was only slow stores nothing."""
+    first, second, agent, key = left_by_a_dead_one()
     agent.follow()
     assert has(agent, key)
     left = LeftOver(first.board, first.world.waiting.now)
@@ -169,14 +175,8 @@ def test_what_a_dead_control_plane_was_placing_is_taken_back() -> None:
 
 
 def test_whoever_has_seen_it_for_ten_seconds_takes_it_back() -> None:
-    """Servers may live no longer than that, one after the other: none waits until the work of a dead one is its own."""
-    first, second, agent = two_planes()
-    key = second.keys.create(Draft("x"), None, FAR)
-    second.keys.delete(key.id)
-    first.world.store.is_remote = second.world.store.is_remote = True
-    with second.world.store.write() as transaction:
-        transaction.nodes.place([Placing(key, "a process that died")])
-        transaction.leases.put("placing", "a process that died")
+    """Each server does by itself, and the second one finds nothing more."""
+    first, second, agent, key = left_by_a_dead_one()
     both = [LeftOver(plane.board, first.world.waiting.now) for plane in (first, second)]
     for seconds in (0, 11):
         first.world.waiting.time += seconds

@@ -1,11 +1,12 @@
 """Takes back what control planes that ended were placing on nodes."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
 from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.making.placing import Placing
 from vpnkeys.interfaces import BRIEFLY_S
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.worker import Job, Worker
@@ -51,17 +52,15 @@ class LeftOver:
         """
         if not self.board.has_others():
             return self.board.rest_s
-        self._take_back()
+        now, placings = self.now(), self.board.store.for_nodes().placings
+        others = {(one.key.id, one.owner): one for one in placings if not self.board.is_placing(one)}
+        self._since = {name: self._since.get(name, now) for name in others}
+        if left := [one for name, one in others.items() if self._is_left(name, now)]:
+            self._take_back(left)
         return None
 
-    def _take_back(self) -> None:
-        store, now = self.board.store, self.now()
-        others = {(one.key.id, one.owner): one for one in store.for_nodes().placings if not self.board.is_placing(one)}
-        self._since = {name: self._since.get(name, now) for name in others}
-        left = [one for name, one in others.items() if self._is_left(name, now)]
-        if not left:
-            return
-        with store.write(patience_s=BRIEFLY_S) as transaction:
+    def _take_back(self, left: Collection[Placing]) -> None:
+        with self.board.store.write(patience_s=BRIEFLY_S) as transaction:
             gone = sum(transaction.nodes.drop_placings([one.key.id], one.owner) for one in left)
         if gone:
             _log.warning("%d keys that a server was placing when it ended are taken back", gone)

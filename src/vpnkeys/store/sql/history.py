@@ -54,9 +54,9 @@ def add(connection: Connection, at: datetime, added: Mapping[str, Bytes]) -> Non
     """Add bytes to the day and hour of `at` in the history of keys, by UUID."""
     if not added:
         return
-    if connection.dialect.name != "sqlite":
-        connection.execute(select(func.make_history_day(at.date())))
     dialect = connection.dialect.name
+    if dialect != "sqlite":
+        connection.execute(select(func.make_history_day(at.date())))
     for uuids in in_parts(added):
         connection.execute(_adding(dialect, at.hour), {"on_day": at.date()} | given_bytes(dialect, uuids, added))
 
