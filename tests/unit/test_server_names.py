@@ -1,11 +1,11 @@
-"""A server name that was suspected is ready again only by a test that began after that."""
+"""When a server name counts as tested, and when it is tried."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,47 @@ from vpnkeys.xray.probe.server_names import ServerNameProber
 
 def _no_report(_: str) -> TargetReport | None:
     return None
+
+
+@contextmanager
+def running(prober: ServerNameProber) -> Iterator[None]:
+    """Xray is up, and the names are tested in a thread."""
+    prober.worker.start()
+    try:
+        prober.xray_is_up()
+        yield
+    finally:
+        prober.worker.stop()
+
+
+def test_the_next_client_goes_as_soon_as_the_probes_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that comes during Xray's probe of a target is left waiting; the next one does not wait for its turn."""
+    ended, asked_during_probe = threading.Event(), threading.Event()
+
+    class _Probes(Probes):
+        def patience_s(self, _: object) -> float:
+            return 0.0
+
+        def end(self, _: object) -> None:
+            assert asked_during_probe.wait(PATIENCE_S)
+            ended.set()
+
+    @asynccontextmanager
+    async def client(*_: object) -> AsyncIterator[list[Path]]:
+        yield [Path("proxy") for _ in SITE.server_names]
+
+    async def answers(_: Path) -> bool:
+        if not ended.is_set():
+            asked_during_probe.set()
+            await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(server_names, "_client", client)
+    monkeypatch.setattr(server_names, "_answers", answers)
+    monkeypatch.setattr(server_names, "_FIRST", server_names._Patience(every_s=2 * PATIENCE_S, for_s=4 * PATIENCE_S))
+    prober = ServerNameProber(Path("xray"), {}, lambda: SITE, _Probes(lambda: 0, _no_report))
+    with running(prober):
+        assert wait_until(lambda: prober.ready == frozenset(SITE.server_names))
 
 
 def test_an_answer_to_an_earlier_test_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,15 +81,12 @@ def test_an_answer_to_an_earlier_test_does_not_count(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(server_names, "_client", client)
     monkeypatch.setattr(server_names, "_answers", answers)
     prober = ServerNameProber(Path("xray"), {}, lambda: SITE, Probes(lambda: 0, _no_report))
-    prober.worker.start()
-    try:
-        prober.xray_is_up()
-        assert is_under_way.wait(PATIENCE_S)
-        prober.suspect(SITE.server_names[0])
-        may_answer.set()
+    with running(prober):
+        try:
+            assert is_under_way.wait(PATIENCE_S)
+            prober.suspect(SITE.server_names[0])
+        finally:
+            may_answer.set()
         assert wait_until(lambda: len(ready_at_start) > 1)
         assert ready_at_start[:2] == [frozenset(), frozenset()]
         assert wait_until(lambda: prober.ready == frozenset(SITE.server_names))
-    finally:
-        may_answer.set()
-        prober.worker.stop()

@@ -74,6 +74,7 @@ class ServerNameProber:
     """How often each name was suspected: a test that began before the last time says nothing."""
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _up: bool = field(default=False, init=False)
+    _up_at: float = field(default=0.0, init=False)
     _logged: frozenset[str] = field(default=frozenset(), init=False)
     _runner: Interruptible = field(default_factory=Interruptible, init=False)
     worker: Worker = field(init=False)
@@ -92,7 +93,7 @@ class ServerNameProber:
             if self._up:
                 return
             self._life += 1
-            self._up = True
+            self._up, self._up_at = True, time.monotonic()
             self._changed.notify_all()
         self.worker.wake(at_once=True)
 
@@ -143,10 +144,8 @@ class ServerNameProber:
         """Test all names at once, until each test has a result or Xray ends."""
         async with _client(self.xray, self.environment, self.site().public_key, inbounds) as proxies:
             hasten = asyncio.create_task(self._end_probes([_name(inbound) for inbound in inbounds]))
-            tries = [
-                self._test_name(_name(inbound), proxy, life) for inbound, proxy in zip(inbounds, proxies, strict=True)
-            ]
-            await asyncio.gather(*tries)
+            tests = zip(inbounds, proxies, strict=True)
+            await asyncio.gather(*(self._test_name(_name(inbound), proxy, life, hasten) for inbound, proxy in tests))
             hasten.cancel()
 
     async def _end_probes(self, names: list[str]) -> None:
@@ -154,15 +153,18 @@ class ServerNameProber:
         untested = [name for name in names if name not in self._tested]
         if not untested:
             return
-        began = time.monotonic()
+        began = self._up_at  # not now: the probes began before our client did
         while (patience_s := self.probes.patience_s(untested)) is None:  # noqa: ASYNC110 - reports come from another thread
             await asyncio.sleep(_LOOK_EVERY_S)
         await asyncio.sleep(began + patience_s - time.monotonic())
         with suppress(XrayUnavailable):
             await asyncio.to_thread(self.probes.end, [name for name in untested if name not in self.ready])
 
-    async def _test_name(self, name: str, proxy: Path, life: int) -> None:
-        """Send requests through one inbound until one is answered, and note the result."""
+    async def _test_name(self, name: str, proxy: Path, life: int, hasten: asyncio.Task[None]) -> None:
+        """Send requests through one inbound until one is answered, and note the result.
+
+        One is sent every so often, and one as soon as `hasten` is done, which lets the next client in.
+        """
         patience = _AGAIN if name in self._tested else _FIRST
         note = partial(self._note, name, life, self._doubts.get(name, 0))
         requests: set[asyncio.Task[bool]] = set()
@@ -170,12 +172,14 @@ class ServerNameProber:
         try:
             while time.monotonic() < deadline and self._life == life and self._up:
                 requests.add(asyncio.create_task(_answers(proxy)))
+                awaited = requests if hasten.done() else {*requests, hasten}
                 timeout_s = patience.every_s
-                done, requests = await asyncio.wait(requests, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-                if any(task.result() for task in done):
+                done, _ = await asyncio.wait(awaited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+                answered, requests = requests & done, requests - done
+                if any(task.result() for task in answered):
                     note(works=True)
                     return
-                if done:  # refused at once: do not send the next one without a pause
+                if answered:  # refused at once: do not send the next one without a pause
                     await asyncio.sleep(patience.every_s)
             note(works=False)
         finally:
