@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from tests.fake_outbox import FakeOutbox
 from vpnkeys.domain.audit import Record
@@ -26,9 +27,11 @@ from vpnkeys.domain.traffic import (
     gaps_of,
     increments,
     merge,
+    sum_of,
 )
 from vpnkeys.interfaces import Holder
 
+T = TypeVar("T")
 LifeName = tuple[int, str]
 """The id of a node, and an epoch of its Xray."""
 
@@ -40,6 +43,7 @@ class Life:
     last_sample_at: datetime
     ended_at: datetime | None = None
     cleanly: bool = False
+    carried: Bytes = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class FakeLedger:
         sampled = {uuid: counters for uuid, counters in samples.usage.items() if uuid in known}
         life = samples.node_id, samples.epoch
         added = increments(self._seen(life), sampled)
-        self._note(life, at, grew=bool(added))
+        self._note(life, at, sum_of(added.values()))
         for uuid, counters in sampled.items():
             place = (uuid, life)
             self.tables.usage[place] = merge(self.tables.usage.get(place, NOTHING), counters)
@@ -122,20 +126,25 @@ class FakeLedger:
 
     def tally(self) -> Tally:
         """Over all lives."""
-        sums: dict[str, Bytes] = {}
-        for (uuid, _), used in self.tables.usage.items():
-            before = sums.get(uuid, NOTHING)
-            sums[uuid] = Bytes(before.up + used.up, before.down + used.down)
+        sums: dict[int, Bytes] = {}
+        for (node_id, _), life in self.tables.lives.items():
+            sums[node_id] = sum_of((sums.get(node_id, NOTHING), life.carried))
         lives = self.tables.lives.values()
         gaps = sum(life.ended_at is not None and not life.cleanly for life in lives)
         return Tally(sums, gaps, max((life.last_sample_at for life in lives), default=None))
 
-    def counted_by_node(self) -> dict[int, dict[str, Bytes]]:
+    def counted_by_key(self) -> dict[str, Bytes]:
+        """Over all lives."""
+        return self._sums_by(lambda uuid, _: uuid)
+
+    def counted_by_node(self) -> dict[int, Bytes]:
         """Over all lives of each."""
-        found: dict[int, dict[str, Bytes]] = {}
-        for (uuid, (node_id, _)), used in self.tables.usage.items():
-            before = found.setdefault(node_id, {}).get(uuid, NOTHING)
-            found[node_id][uuid] = Bytes(before.up + used.up, before.down + used.down)
+        return self._sums_by(lambda _, life: life[0])
+
+    def _sums_by(self, what: Callable[[str, LifeName], T]) -> dict[T, Bytes]:
+        found: dict[T, Bytes] = {}
+        for (uuid, life), used in self.tables.usage.items():
+            found[what(uuid, life)] = sum_of((found.get(what(uuid, life), NOTHING), used))
         return found
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
@@ -200,21 +209,26 @@ class FakeLedger:
             self.tables.usage[uuid, (samples.node_id, samples.epoch)] = left
             self.tables.accounts[uuid] = replace(self._account(uuid), offset_bytes=left.total)
 
-    def _note(self, name: LifeName, at: datetime, *, grew: bool) -> None:
+    def _note(self, name: LifeName, at: datetime, more: Bytes) -> None:
         """Another life of the node that had not ended has crashed, unless it was seen later.
 
         One ended by us lives if it counts.
         """
         lives = {other: life for other, life in self.tables.lives.items() if other[0] == name[0]}
         life = lives.get(name)
-        if life is not None and life.ended_at is not None and (at <= life.ended_at or (life.cleanly and not grew)):
-            life.last_sample_at = max(life.last_sample_at, at)
+        carried = sum_of((NOTHING if life is None else life.carried, more))
+        if (
+            life is not None
+            and life.ended_at is not None
+            and (at <= life.ended_at or (life.cleanly and not more.total))
+        ):
+            life.last_sample_at, life.carried = max(life.last_sample_at, at), carried
             return
         for other in lives.values():
             if other is not life and other.ended_at is None and (life is None or other.last_sample_at < at):
                 other.ended_at, other.cleanly = at, False
                 self.on_gap(Gap(other.last_sample_at, at), name[0])
-        self.tables.lives[name] = Life(at)
+        self.tables.lives[name] = Life(at, carried=carried)
 
     def _seen(self, name: LifeName) -> dict[str, Bytes]:
         return {uuid: used for (uuid, life), used in self.tables.usage.items() if life == name}

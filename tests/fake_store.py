@@ -322,7 +322,12 @@ class FakeStore:
         self._answer()
         return FakeLedger(self.memory.tables).tally()
 
-    def counted_by_node(self) -> Mapping[int, Mapping[str, Bytes]]:
+    def counted_by_key(self) -> Mapping[str, Bytes]:
+        """As last committed."""
+        self._answer()
+        return FakeLedger(self.memory.tables).counted_by_key()
+
+    def counted_by_node(self) -> Mapping[int, Bytes]:
         """As last committed."""
         self._answer()
         return FakeLedger(self.memory.tables).counted_by_node()

@@ -99,7 +99,7 @@ def test_a_sample_of_many_keys_is_merged_by_short_statements(grown: tuple[SqlSto
         assert size.keys <= sum(rows)
         assert max(rows) <= 1000
     in_life_1 = {uuid_of(number): Bytes(number, 2 * number) for number in range(1, size.keys + 1)}
-    assert store.tally().by_key == {uuid: Bytes(*map(add, used, counters[uuid])) for uuid, used in in_life_1.items()}
+    assert store.counted_by_key() == {uuid: Bytes(*map(add, used, counters[uuid])) for uuid, used in in_life_1.items()}
     total, in_hour = map(sub, _counted(store, size), before)
     assert total == in_hour > 0
 
@@ -107,7 +107,7 @@ def test_a_sample_of_many_keys_is_merged_by_short_statements(grown: tuple[SqlSto
 def _counted(store: SqlStore, size: Size) -> tuple[int, int]:
     """What all keys have used, and in the hour of noon."""
     points = store.history(None, _noon(size), _noon(size) + timedelta(hours=1))
-    return sum(used.total for used in store.tally().by_key.values()), sum(point.usage.total for point in points)
+    return sum(used.total for used in store.counted_by_key().values()), sum(point.usage.total for point in points)
 
 
 def test_the_history_of_all_reads_its_own_days_only(grown: tuple[SqlStore, Engine, Size]) -> None:

@@ -206,7 +206,7 @@ def test_the_revision_grows_with_each_change_of_keys(database: Database, store: 
     other.close()
 
 
-def test_what_was_counted_is_known_by_node(database: Database, store: Store) -> None:
+def test_what_was_counted_is_known_by_node_and_key(database: Database, store: Store) -> None:
     """Over all lives of each; a key that moved is on both, and one that is deleted on none."""
     far = database.add_node("far")
     add(store, key(1), key(2, node=far))
@@ -214,8 +214,9 @@ def test_what_was_counted_is_known_by_node(database: Database, store: Store) -> 
     for second, life in enumerate((LIFE, NEXT)):
         merge(store, Samples(life, {key(1).uuid: Bytes(1, 10)}), second)
         merge(store, Samples(life, {key(1).uuid: Bytes(2, 20), key(2).uuid: Bytes(3, 30)}, far.id), second)
-    here, there = {key(1).uuid: Bytes(2, 20)}, {key(1).uuid: Bytes(4, 40), key(2).uuid: Bytes(6, 60)}
-    assert store.counted_by_node() == {LOCAL.id: here, far.id: there}
+    assert store.counted_by_node() == {LOCAL.id: Bytes(2, 20), far.id: Bytes(10, 100)}
+    assert store.counted_by_key() == {key(1).uuid: Bytes(6, 60), key(2).uuid: Bytes(6, 60)}
     with store.write() as transaction:
         transaction.delete(key(1).id)
-    assert store.counted_by_node() == {far.id: {key(2).uuid: Bytes(6, 60)}}
+    assert store.counted_by_node() == {far.id: Bytes(6, 60)}
+    assert store.counted_by_key() == {key(2).uuid: Bytes(6, 60)}

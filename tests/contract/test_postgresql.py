@@ -71,7 +71,7 @@ def test_upserts_in_any_order_do_not_wait_for_each_other(url: str, store: SqlSto
         transaction.ledger.merge(LIVE, NOON)
     done = at_once(upsert, *((url, seed, for_s) for seed in range(8)))
     assert min(done) > 0, done
-    assert sum(store.tally().by_key[key(1).uuid]) > 0
+    assert sum(store.counted_by_key()[key(1).uuid]) > 0
 
 
 def test_one_idempotency_key_at_two_processes_makes_one_key(url: str, store: SqlStore) -> None:

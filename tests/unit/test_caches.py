@@ -8,11 +8,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from sqlalchemy import Engine, Table, event
+from sqlalchemy import Engine, Insert, Select, Table, Update, event
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.base import Generative
 from tests.support.process import REPOSITORY
 from tests.unit.test_link import KEY
 
+from vpnkeys.domain.nodes import LOCAL, Confirmed, Sighting
 from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.service import idempotency
 from vpnkeys.store.sql import bulk, history, schema
@@ -36,6 +38,8 @@ GUARDED_BY = {
     "store/sql/bulk.py:_raising": "tests/unit/test_caches.py::test_the_statements_of_a_sample_are_made_once",
     "store/sql/bulk.py:_seeing": "tests/unit/test_caches.py::test_the_statements_of_a_sample_are_made_once",
     "store/sql/history.py:_adding": "tests/unit/test_caches.py::test_the_statements_of_a_sample_are_made_once",
+    "store/sql/history.py:_resetting": "tests/unit/test_caches.py::test_a_report_makes_no_statement_anew",
+    "store/sql/history.py:_using": "tests/unit/test_caches.py::test_a_report_makes_no_statement_anew",
     "store/sql/nodes/placing.py:_as_json": "tests/unit/test_caches.py::test_the_converter_of_keys_is_built_once",
     "store/sql/schema.py:_own_parts": "tests/unit/test_caches.py::test_a_database_to_compare_with_is_made_once",
     "wire/base.py:_meant": "tests/unit/test_unknown_fields.py::test_twenty_are_ignored_and_each_is_compared_once",
@@ -145,3 +149,51 @@ def test_the_statements_of_a_sample_are_made_once(
             added = transaction.ledger.merge(Samples("life", {KEY.uuid: Bytes(used, used)}), KEY.created_at)
             assert added == {KEY.uuid: Bytes(1, 1)}
     assert made == [traffic_usage, traffic_history, traffic_accounts]
+
+
+def test_a_report_makes_no_statement_anew(store: tuple[SqlStore, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does what its keys have used since; all that differs are parameters."""
+    db, _ = store
+    made: list[object] = []
+
+    def counted(kind: type, method: str) -> None:
+        original = getattr(kind, method)
+
+        def count(statement: object, *args: object, **named: object) -> object:
+            made.append(statement)
+            return original(statement, *args, **named)
+
+        monkeypatch.setattr(kind, method, count)
+
+    node_id, seen = LOCAL.id, Sighting(KEY.created_at, "1", "26", ("a.test",), Confirmed("mark", 1, {}))
+    with db.write() as transaction:
+        transaction.insert(KEY)
+    for used in (1, 2):
+        if used == 2:
+            for kind, method in (
+                (Select, "__init__"),
+                (Insert, "__init__"),
+                (Update, "__init__"),
+                (Generative, "_generate"),
+            ):
+                counted(kind, method)
+        with db.write() as transaction:
+            transaction.ledger.merge(Samples("life", {KEY.account: Bytes(used, used)}), KEY.created_at)
+            assert (transaction.nodes.confirmed(node_id) is None) == (used == 1)
+            transaction.nodes.put_sighting(node_id, seen, {KEY.account: 1})
+        assert db.used_bytes({KEY.account: None}) == {KEY.account: 2 * used}
+        assert db.used_bytes({KEY.account: KEY.created_at.replace(minute=0)}) == {KEY.account: 2 * used}
+    assert made == []
+
+
+def test_what_has_passed_in_all_is_read_without_the_keys(store: tuple[SqlStore, list[str]]) -> None:
+    """It is looked at every few seconds, and there may be a hundred thousand keys."""
+    db, statements = store
+    with db.write() as transaction:
+        transaction.insert(KEY)
+        transaction.ledger.merge(Samples("life", {KEY.account: Bytes(1, 2)}), KEY.created_at)
+    statements.clear()
+    assert sum(map(sum, db.tally().by_node.values())) == 3
+    read = [statement for statement in statements if statement.startswith("SELECT")]
+    assert len(read) == 1
+    assert "traffic_usage" not in read[0]

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from tests.fakes import FakeClock
 
+from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.traffic import Bytes, Tally
 from vpnkeys.ops.overview import EVERY_S, KEPT_FOR_S, OverviewKeeper
 
@@ -32,7 +33,7 @@ class Sampled:
 
     def tally(self) -> Tally:
         """What the database says."""
-        return Tally(by_key={"a": self.bytes}, gaps=0, sampled_at=self.sampled_at)
+        return Tally(by_node={LOCAL.id: self.bytes}, gaps=0, sampled_at=self.sampled_at)
 
 
 @pytest.fixture

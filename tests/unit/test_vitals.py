@@ -18,7 +18,7 @@ from vpnkeys.domain.nodes import NodeWish
 from vpnkeys.domain.plan import FileState, FileView
 from vpnkeys.domain.traffic import Bytes
 from vpnkeys.ops.daily import DailyBackup
-from vpnkeys.ops.vitals import Monitor, NodeOdometers, Odometer
+from vpnkeys.ops.vitals import Monitor, Odometer
 from vpnkeys.service.drift import DriftCount, DriftWatch, count_drift
 from vpnkeys.service.nodes.nodes import NodeService
 from vpnkeys.service.report import Reporter
@@ -30,32 +30,21 @@ from vpnkeys.xray.host.connections import ConnectionWatch, Ports
 
 
 def test_the_odometer_begins_at_zero_and_never_falls() -> None:
-    """Whatever was used before is not new; deleted keys take nothing with them; new keys count from their beginning."""
+    """Whatever was used before is not new; a database that was put back takes nothing away; a new node begins anew."""
     odometer = Odometer()
     totals = []
-    for by_key in (
-        {"a": Bytes(100, 1000), "b": Bytes(5, 50)},
-        {"a": Bytes(101, 1010), "b": Bytes(5, 50)},
-        {"b": Bytes(6, 50)},
-        {"b": Bytes(6, 50), "c": Bytes(7, 70)},
+    for by_node in (
+        {1: Bytes(100, 1000), 2: Bytes(5, 50)},
+        {1: Bytes(101, 1010), 2: Bytes(5, 50)},
+        {2: Bytes(6, 50)},
+        {2: Bytes(2, 20)},
+        {2: Bytes(3, 20), 3: Bytes(7, 70)},
         {},
-        {"c": Bytes(0, 0)},
     ):
-        odometer.look(by_key)
+        odometer.look(by_node)
         totals.append(odometer.total)
-    assert totals == [(0, 0), (1, 10), (2, 10), (9, 80), (9, 80), (9, 80)]
-
-
-def test_a_node_that_comes_later_has_carried_nothing_unseen() -> None:
-    """Of nodes that are there at the first look only growth counts; one whose keys are gone keeps its number."""
-    nodes = NodeOdometers()
-    nodes.look({1: {"a": Bytes(100, 0)}})
-    nodes.look({1: {"a": Bytes(105, 0)}, 2: {"b": Bytes(7, 70)}})
-    assert (nodes.total(1), nodes.total(2), nodes.total(3)) == ((5, 0), (7, 70), (0, 0))
-    nodes.look({2: {"a": Bytes(1, 0), "b": Bytes(8, 70)}})  # one has moved there
-    assert (nodes.total(1), nodes.total(2)) == ((5, 0), (9, 70))
-    nodes.look({})
-    assert (nodes.total(1), nodes.total(2)) == ((5, 0), (9, 70))
+    assert totals == [(0, 0), (1, 10), (2, 10), (2, 10), (10, 80), (10, 80)]
+    assert odometer.by_node == {1: (1, 10), 2: (2, 0), 3: (7, 70)}
 
 
 @pytest.fixture

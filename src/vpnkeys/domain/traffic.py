@@ -29,6 +29,11 @@ class Bytes(NamedTuple):
 NOTHING = Bytes(0, 0)
 
 
+def sum_of(many: Collection[Bytes]) -> Bytes:
+    """Return what several keys or nodes have used together."""
+    return Bytes(sum(one.up for one in many), sum(one.down for one in many))
+
+
 class Carried(NamedTuple):
     """All bytes that Xray has carried since its start, both directions, and the epoch, which names that start."""
 
@@ -120,12 +125,12 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """All bytes ever counted for the existing keys, by UUID; resets do not change it.
+    """All bytes that samples have ever added on each node, by its id; neither resets nor deletions change it.
 
     `gaps` counts the ends of Xray without a final sample; `sampled_at` is the time of the last merged sample.
     """
 
-    by_key: Mapping[str, Bytes]
+    by_node: Mapping[int, Bytes]
     gaps: int
     sampled_at: datetime | None
 

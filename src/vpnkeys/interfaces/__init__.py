@@ -7,7 +7,8 @@ from vpnkeys.interfaces.ledger import Ledger
 from vpnkeys.interfaces.node import Counters, Host, Node
 from vpnkeys.interfaces.nodes import ForNodes, NodeBook
 from vpnkeys.interfaces.outbox import Outbox
-from vpnkeys.interfaces.store import BRIEFLY_S, PATIENCE_S, Store, Transaction
+from vpnkeys.interfaces.store import BRIEFLY_S, PATIENCE_S, Store
+from vpnkeys.interfaces.transaction import Transaction
 
 __all__ = [
     "BRIEFLY_S",

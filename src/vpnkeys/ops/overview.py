@@ -55,7 +55,7 @@ class OverviewKeeper:
         self._cpu_share = self._read_cpu()
         tally = self.store.tally()
         if self._since is None:
-            self._odometer.look(tally.by_key)
+            self._odometer.look(tally.by_node)
             # A server that was never sampled counts from now on.
             self._since = tally.sampled_at or self.clock.now()
             return
@@ -63,7 +63,7 @@ class OverviewKeeper:
         if tally.sampled_at is None or tally.sampled_at <= self._since:
             return
         before = self._odometer.total
-        self._odometer.look(tally.by_key)
+        self._odometer.look(tally.by_node)
         seconds = (tally.sampled_at - self._since).total_seconds()
         self._since = tally.sampled_at
         passed = self._odometer.total

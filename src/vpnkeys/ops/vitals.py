@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +15,9 @@ from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Status
 from vpnkeys.domain.nodes import LOCAL
-from vpnkeys.domain.traffic import NOTHING, Bytes, Tally
+from vpnkeys.domain.traffic import NOTHING, Bytes, Tally, sum_of
 from vpnkeys.files import RESERVE_BYTES, free_bytes, has_reserve
-from vpnkeys.interfaces import Clock
+from vpnkeys.interfaces import Clock, Store
 from vpnkeys.ops.address import address_fault
 from vpnkeys.ops.daily import DailyBackup
 from vpnkeys.service.drift import DriftWatch
@@ -32,46 +33,28 @@ from vpnkeys.xray.host.connections import ConnectionWatch
 
 @dataclass(slots=True)
 class Odometer:
-    """The bytes of all keys since the first reading, a number that never falls.
+    """The bytes of each node since the first reading, by its id: numbers that never fall.
 
-    A sum over the existing keys would fall with each deletion, and Prometheus takes a counter that falls for one that
-    restarted at zero. So this starts at zero with each server and adds the growth of each key since the last reading.
-    Bytes between a key's last reading and its deletion are missing.
+    Prometheus takes a counter that falls for one that restarted at zero, and the database's own fall where it was put
+    back to what it was. So these start at zero with each server and add the growth since the last reading.
     """
 
-    total: Bytes = NOTHING
-    _seen: Mapping[str, Bytes] | None = field(default=None, init=False)
+    by_node: dict[int, Bytes] = field(default_factory=dict, init=False)
+    _seen: Mapping[int, Bytes] | None = field(default=None, init=False)
 
-    def look(self, by_key: Mapping[str, Bytes]) -> None:
-        """Add the growth since the last reading."""
-        before = by_key if self._seen is None else self._seen
-        more = [(now, before.get(uuid, NOTHING)) for uuid, now in by_key.items()]
-        up = sum(max(0, now.up - then.up) for now, then in more)
-        down = sum(max(0, now.down - then.down) for now, then in more)
-        self.total = Bytes(self.total.up + up, self.total.down + down)
-        self._seen = by_key
+    def look(self, carried: Mapping[int, Bytes]) -> None:
+        """Add the growth since the last reading. What a node has carried that was not there is new."""
+        before = carried if self._seen is None else self._seen
+        for node_id, now in carried.items():
+            then, known = before.get(node_id, NOTHING), self.by_node.get(node_id, NOTHING)
+            more = max(0, now.up - then.up), max(0, now.down - then.down)
+            self.by_node[node_id] = Bytes(known.up + more[0], known.down + more[1])
+        self._seen = carried
 
-
-@dataclass(slots=True)
-class NodeOdometers:
-    """The bytes of each node since the first reading, by its id."""
-
-    _by_node: dict[int, Odometer] | None = field(default=None, init=False)
-
-    def look(self, counted: Mapping[int, Mapping[str, Bytes]]) -> None:
-        """Add the growth since the last reading."""
-        known = {node_id: Odometer() for node_id in counted} if self._by_node is None else self._by_node
-        for node_id in {*known, *counted}:
-            if node_id not in known:
-                known[node_id] = Odometer()
-                known[node_id].look({})  # what it has carried is new
-            known[node_id].look(counted.get(node_id, {}))
-        self._by_node = known
-
-    def total(self, node_id: int) -> Bytes:
-        """Return what has passed on a node."""
-        found = (self._by_node or {}).get(node_id)
-        return NOTHING if found is None else found.total
+    @property
+    def total(self) -> Bytes:
+        """What has passed on all nodes."""
+        return sum_of(self.by_node.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +62,7 @@ class _Stored:
     """The keys and totals that the database holds."""
 
     keys: tuple[Key, ...]
+    by_key: Mapping[str, Bytes]
     tally: Tally
 
 
@@ -106,17 +90,17 @@ class Monitor:
     nodes: Callable[[], tuple[NodeReport, ...]] = tuple
     _lock: Lock = field(default_factory=Lock, init=False)  # two readings at once would add the same bytes twice
     _odometer: Odometer = field(default_factory=Odometer, init=False)
-    _by_node: NodeOdometers = field(default_factory=NodeOdometers, init=False)
     _gaps: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         """Read the totals once: bytes counted before this server started are not part of its traffic."""
-        self._read()
+        with suppress(Unavailable):
+            self._add_up(self.drift.reconciler.store)
 
     def look(self) -> Vitals:
         """Return the figures of this moment. It waits for Xray for at most a second."""
         node, now = self.drift.reconciler.node, self.clock.now()
-        stored = self._read()
+        stored = self._look_at_store()
         sampled_at = stored.tally.sampled_at if stored else None
         return Vitals(
             is_database_up=stored is not None,
@@ -144,23 +128,28 @@ class Monitor:
 
     def _nodes(self, now: datetime) -> tuple[NodeVitals, ...]:
         try:
-            return tuple(_vitals_of(node, self._by_node.total(node.record.ref.id), now) for node in self.nodes())
+            return tuple(
+                _vitals_of(node, self._odometer.by_node.get(node.record.ref.id, NOTHING), now) for node in self.nodes()
+            )
         except Unavailable:
             return ()
 
-    def _read(self) -> _Stored | None:
+    def _look_at_store(self) -> _Stored | None:
+        """Return what the database holds; None while it does not answer."""
         store = self.drift.reconciler.store
         try:
-            with self._lock:
-                stored = _Stored(store.keys(), store.tally())
-                self._odometer.look(stored.tally.by_key)
-                is_alone = len(store.nodes()) == 1
-                self._by_node.look({LOCAL.id: stored.tally.by_key} if is_alone else store.counted_by_node())
-                # An Xray taken for dead may turn out to run on, which removes its gap; a counter must not fall.
-                self._gaps = max(self._gaps, stored.tally.gaps)
-                return stored
+            return _Stored(store.keys(), store.counted_by_key(), self._add_up(store))
         except Unavailable:
             return None
+
+    def _add_up(self, store: Store) -> Tally:
+        """Add what has passed since the last reading."""
+        with self._lock:
+            tally = store.tally()
+            self._odometer.look(tally.by_node)
+            # An Xray taken for dead may turn out to run on, which removes its gap; a counter must not fall.
+            self._gaps = max(self._gaps, tally.gaps)
+            return tally
 
 
 def _vitals_of(node: NodeReport, traffic: Bytes, now: datetime) -> NodeVitals:
@@ -187,7 +176,7 @@ def _by_status(keys: tuple[Key, ...]) -> dict[str, int]:
 
 
 def _by_id(stored: _Stored) -> dict[str, Bytes]:
-    return {key.id: stored.tally.by_key.get(key.account, NOTHING) for key in stored.keys}
+    return {key.id: stored.by_key.get(key.account, NOTHING) for key in stored.keys}
 
 
 def host_facts(

@@ -139,10 +139,10 @@ class NodeService:
     def _store(self) -> Store:
         return self.reporter.reconciler.store
 
-    def _whole(self, report: NodeReport, counted: Mapping[int, Mapping[str, Bytes]]) -> NodeReport:
+    def _whole(self, report: NodeReport, counted: Mapping[int, Bytes]) -> NodeReport:
         node_id = report.record.ref.id
         following = self._following() if node_id == LOCAL.id else report.following
-        return replace(report, following=following, traffic=_sum_of(counted.get(node_id, {})))
+        return replace(report, following=following, traffic=counted.get(node_id, NOTHING))
 
     def _report(self, record: NodeRecord, seen: Sighting | None) -> NodeReport:
         if record.ref.id != LOCAL.id:
@@ -204,7 +204,3 @@ class NodeService:
             # Seen with this revision before, it has lost something since: what it has now is none.
             applied = None if self._applied == desired else self._applied
             return Following(desired, applied, max(now - self._behind_since, failing_s or 0.0))
-
-
-def _sum_of(counted: Mapping[str, Bytes]) -> Bytes:
-    return Bytes(sum(used.up for used in counted.values()), sum(used.down for used in counted.values()))

@@ -80,9 +80,24 @@ def insert_into(dialect: str, table: Table) -> "sqlite.Insert | postgresql.Inser
     return postgresql.insert(table)
 
 
+def is_few(uuids: Collection[str]) -> bool:
+    """Return whether so many values can be put into one statement."""
+    return len(uuids) <= _FEW
+
+
+def those(column: ColumnElement[str], *, are_few: bool) -> ColumnElement[bool]:
+    """Return a condition for the keys of `of_uuids`; all rows are read when many keys are asked for."""
+    return column.in_(bindparam("of_uuids", expanding=True)) if are_few else true()
+
+
+def of_uuids(uuids: Collection[str]) -> dict[str, object]:
+    """Return the parameters of a statement with `those`."""
+    return {"of_uuids": [*uuids]} if is_few(uuids) else {}
+
+
 def among(column: ColumnElement[str], uuids: Collection[str]) -> ColumnElement[bool]:
     """Return a condition that leaves out most rows of other keys; all are read when many keys are asked for."""
-    return column.in_(uuids) if len(uuids) <= _FEW else true()
+    return column.in_(uuids) if is_few(uuids) else true()
 
 
 def in_parts(uuids: Iterable[str]) -> Iterator[Sequence[str]]:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Date,
+    DateTime,
     Executable,
     Select,
     and_,
@@ -34,7 +35,7 @@ from sqlalchemy.exc import DBAPIError
 
 from vpnkeys.domain.errors import StoreUnavailable
 from vpnkeys.domain.traffic import Bytes, Point
-from vpnkeys.store.sql.bulk import BYTES, among, given, given_bytes, in_parts, insert_into
+from vpnkeys.store.sql.bulk import BYTES, given, given_bytes, in_parts, insert_into, is_few, of_uuids, those
 from vpnkeys.store.sql.faults import Cause, cause_of
 from vpnkeys.store.sql.tables import HOURS, keys, traffic_accounts, traffic_days, traffic_history
 
@@ -48,6 +49,8 @@ _WAYS = ("up", "down")
 _SUMS = tuple(f"{way}_bytes" for way in _WAYS)
 _PLACE = ("day", "key_number")
 _ROW, _ACCOUNT = traffic_history.c, traffic_accounts.c
+_ON_DAY = bindparam("on_day", type_=Date)
+_MAKE_DAY = select(func.make_history_day(_ON_DAY))
 
 
 def add(connection: Connection, at: datetime, added: Mapping[str, Bytes]) -> None:
@@ -56,7 +59,7 @@ def add(connection: Connection, at: datetime, added: Mapping[str, Bytes]) -> Non
         return
     dialect = connection.dialect.name
     if dialect != "sqlite":
-        connection.execute(select(func.make_history_day(at.date())))
+        connection.execute(_MAKE_DAY, {"on_day": at.date()})
     for uuids in in_parts(added):
         connection.execute(_adding(dialect, at.hour), {"on_day": at.date()} | given_bytes(dialect, uuids, added))
 
@@ -69,7 +72,7 @@ def _adding(dialect: str, hour: int) -> Executable:
     sums = [more.c[name] for name in _SUMS]
     # In the order of the parts, so that two processes that merge at the same time do not wait for each other for ever.
     rows = (
-        select(bindparam("on_day", type_=Date), keys.c.number, *sums, *sums)
+        select(_ON_DAY, keys.c.number, *sums, *sums)
         .join_from(keys, more, keys.c.uuid == more.c.key_uuid)
         .where(true())
         .order_by(more.c.key_uuid)
@@ -122,34 +125,52 @@ def used_since(connection: Connection, at: datetime, uuids: Collection[str]) -> 
 
     Days without their hours count as a whole, from the day after the one in which that time lies.
     """
-    was_reset = _ACCOUNT.reset_hour.is_not(None) & (_ACCOUNT.reset_hour >= at)
-    start = case((was_reset, _ACCOUNT.reset_hour), else_=at)
+    chosen, are_few = {"at_hour": at, "on_day": at.date()} | of_uuids(uuids), is_few(uuids)
+    used: dict[str, int] = {}
+    for has_hours in (True, False):
+        for uuid, counted in connection.execute(_using(has_hours=has_hours, are_few=are_few), chosen):
+            used[uuid] = used.get(uuid, 0) + counted
+    for uuid, before in connection.execute(_resetting(are_few=are_few), chosen):
+        if uuid in used:
+            used[uuid] -= before
+    return used
+
+
+_AT = bindparam("at_hour", type_=DateTime)
+_WAS_RESET = _ACCOUNT.reset_hour.is_not(None) & (_ACCOUNT.reset_hour >= _AT)
+
+
+@cache
+def _using(*, has_hours: bool, are_few: bool) -> Executable:
+    """Return the statement of `used_since` that reads days with their hours, or those without."""
+    start = case((_WAS_RESET, _ACCOUNT.reset_hour), else_=_AT)
     first_day, first_hour = func.date(start, type_=Date), cast(extract("hour", start), BigInteger)
     hours = (
         case((first_hour <= hour, func.coalesce(traffic_history.c[name], 0)), else_=0)
         for hour in HOURS
         for name in _columns_of(hour)
     )
-    rest_of_first_day: ColumnElement[int] = sum(hours, literal(0))
-    used: dict[str, int] = {}
-    for table, of_first_day in ((traffic_history.c, rest_of_first_day), (traffic_days.c, literal(0))):
-        whole = or_(table.day > first_day, and_(table.day == first_day, first_hour == 0))
-        bytes_ = func.sum(case((whole, table.up_bytes + table.down_bytes), else_=of_first_day))
-        sums = (
-            select(keys.c.uuid, cast(bytes_, BigInteger))
-            .select_from(keys)
-            .join(table.day.table, table.key_number == keys.c.number)
-            .join(traffic_accounts, _ACCOUNT.key_uuid == keys.c.uuid, isouter=True)
-            .where(among(keys.c.uuid, uuids), table.day >= at.date(), table.day >= first_day)
-            .group_by(keys.c.uuid)
+    of_first_day: ColumnElement[int] = sum(hours, literal(0)) if has_hours else literal(0)
+    table = (traffic_history if has_hours else traffic_days).c
+    whole = or_(table.day > first_day, and_(table.day == first_day, first_hour == 0))
+    bytes_ = func.sum(case((whole, table.up_bytes + table.down_bytes), else_=of_first_day))
+    return (
+        select(keys.c.uuid, cast(bytes_, BigInteger))
+        .select_from(keys)
+        .join(table.day.table, table.key_number == keys.c.number)
+        .join(traffic_accounts, _ACCOUNT.key_uuid == keys.c.uuid, isouter=True)
+        .where(
+            those(keys.c.uuid, are_few=are_few), table.day >= bindparam("on_day", type_=Date), table.day >= first_day
         )
-        for uuid, counted in connection.execute(sums):
-            used[uuid] = used.get(uuid, 0) + counted
-    resets = select(_ACCOUNT.key_uuid, _ACCOUNT.reset_hour_bytes).where(was_reset, among(_ACCOUNT.key_uuid, uuids))
-    for uuid, before in connection.execute(resets):
-        if uuid in used:
-            used[uuid] -= before
-    return used
+        .group_by(keys.c.uuid)
+    )
+
+
+@cache
+def _resetting(*, are_few: bool) -> Executable:
+    """Return the statement of `used_since` that reads what resets took off."""
+    chosen = those(_ACCOUNT.key_uuid, are_few=are_few)
+    return select(_ACCOUNT.key_uuid, _ACCOUNT.reset_hour_bytes).where(_WAS_RESET, chosen)
 
 
 def fold(connection: Connection, before: date) -> bool:

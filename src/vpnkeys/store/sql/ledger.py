@@ -3,9 +3,11 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
     Select,
@@ -31,23 +33,42 @@ from vpnkeys.domain.traffic import (
     added_up,
     gaps_of,
     increments,
+    sum_of,
 )
 from vpnkeys.store.sql import history
-from vpnkeys.store.sql.bulk import among, note_seen, raise_counters
+from vpnkeys.store.sql.bulk import among, is_few, note_seen, of_uuids, raise_counters, those
+from vpnkeys.store.sql.nodes import lives
 from vpnkeys.store.sql.tables import epochs, keys, traffic_accounts, traffic_usage
 
 _SUM_OF_BYTES = cast(func.sum(traffic_usage.c.up_bytes + traffic_usage.c.down_bytes), BigInteger)
+_USAGE = traffic_usage.c
 _COUNTED: Select[str, int] = select(traffic_usage.c.key_uuid, _SUM_OF_BYTES).group_by(traffic_usage.c.key_uuid)
 _ACCOUNTS = select(
     traffic_accounts.c.key_uuid,
     traffic_accounts.c.base_bytes - traffic_accounts.c.offset_bytes,
     traffic_accounts.c.last_seen_at,
 )
+_USED_EVER = {
+    few: (
+        _COUNTED.where(those(traffic_usage.c.key_uuid, are_few=few)),
+        _ACCOUNTS.where(those(traffic_accounts.c.key_uuid, are_few=few)),
+    )
+    for few in (False, True)
+}
 _GAPS = (
     select(epochs.c.node_id, epochs.c.epoch, epochs.c.last_sample_at, epochs.c.ended_at)
     .where(epochs.c.ended_at.is_not(None), epochs.c.ended_cleanly.is_(False))
     .order_by(epochs.c.ended_at)
 )
+
+
+def _counted_by(column: Column[Any]) -> Select[Any]:
+    """Return a query for the bytes counted of the keys that exist, by one of the columns."""
+    sums = (cast(func.sum(one), BigInteger) for one in (_USAGE.up_bytes, _USAGE.down_bytes))
+    return select(column, *sums).group_by(column)
+
+
+_BY_KEY, _OF_KEYS_BY_NODE = _counted_by(_USAGE.key_uuid), _counted_by(_USAGE.node_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +81,15 @@ class SqlLedger:
     def merge(self, samples: Samples, at: datetime) -> dict[str, Bytes]:
         """Merge a sample; return what it added. Counters of keys that do not exist, or were deleted, are left out."""
         added = raise_counters(self._connection, samples)
-        self._note_epoch(samples, at, grew=bool(added))
+        for gap in lives.note(self._connection, samples, at, sum_of(added.values())):
+            self.on_gap(gap, samples.node_id)
         history.add(self._connection, at, added)
         note_seen(self._connection, added, at)
         return added
 
     def end_epoch(self, epoch: str, at: datetime, node_id: int = LOCAL.id) -> None:
         """Store that this epoch (life of a node's Xray) ended in order, after its last sample."""
-        ended = {"ended_at": at, "ended_cleanly": True}
-        here = (epochs.c.node_id == node_id) & (epochs.c.epoch == epoch)
-        self._connection.execute(update(epochs).where(here).values(ended))
+        lives.end(self._connection, node_id, epoch, at)
 
     def counted(self, epoch: str, uuid: str, node_id: int = LOCAL.id) -> Bytes:
         """Return the bytes of a key that were counted in an epoch of a node."""
@@ -99,26 +119,16 @@ class SqlLedger:
         return {uuid: Total(counted.get(uuid, 0) + base, last_seen_at) for uuid, base, last_seen_at in rows}
 
     def tally(self) -> Tally:
-        """Return the bytes ever counted of each existing key, the number of gaps, and the time of the last sample."""
-        usage = traffic_usage.c
-        up, down = (cast(func.sum(column), BigInteger) for column in (usage.up_bytes, usage.down_bytes))
-        sums = self._connection.execute(select(usage.key_uuid, up, down).group_by(usage.key_uuid))
-        crashed = epochs.c.ended_at.is_not(None) & epochs.c.ended_cleanly.is_(False)
-        return Tally(
-            by_key={uuid: Bytes(*counted) for uuid, *counted in sums},
-            gaps=self._connection.execute(select(func.count()).select_from(epochs).where(crashed)).scalar_one(),
-            sampled_at=self._connection.execute(select(func.max(epochs.c.last_sample_at))).scalar_one(),
-        )
+        """Return all that was ever merged."""
+        return lives.tally(self._connection)
 
-    def counted_by_node(self) -> dict[int, dict[str, Bytes]]:
-        """Return the bytes ever counted on each node, by its id, of each existing key, by UUID."""
-        usage = traffic_usage.c
-        up, down = (cast(func.sum(column), BigInteger) for column in (usage.up_bytes, usage.down_bytes))
-        wanted = select(usage.node_id, usage.key_uuid, up, down).group_by(usage.node_id, usage.key_uuid)
-        found: dict[int, dict[str, Bytes]] = {}
-        for node_id, uuid, *counted in self._connection.execute(wanted):
-            found.setdefault(node_id, {})[uuid] = Bytes(*counted)
-        return found
+    def counted_by_key(self) -> dict[str, Bytes]:
+        """Return the bytes ever counted of each existing key, by UUID."""
+        return {uuid: Bytes(up, down) for uuid, up, down in self._connection.execute(_BY_KEY)}
+
+    def counted_by_node(self) -> dict[int, Bytes]:
+        """Return the bytes ever counted on each node, by its id, of the keys that exist."""
+        return {node_id: Bytes(up, down) for node_id, up, down in self._connection.execute(_OF_KEYS_BY_NODE)}
 
     def history(self, uuid: str | None, since: datetime, until: datetime) -> tuple[Point, ...]:
         """Return what was counted by hour, from the hour of `since` to before `until`; None: of all keys."""
@@ -170,8 +180,9 @@ class SqlLedger:
 
     def _used_ever(self, uuids: Collection[str]) -> dict[str, int]:
         """Return what keys have used since they were made or last reset; those without an account are left out."""
-        counted = dict(self._connection.execute(_COUNTED.where(among(traffic_usage.c.key_uuid, uuids))).all())
-        rows = self._connection.execute(_ACCOUNTS.where(among(traffic_accounts.c.key_uuid, uuids)))
+        counted_of, accounts_of, chosen = *_USED_EVER[is_few(uuids)], of_uuids(uuids)
+        counted = dict(self._connection.execute(counted_of, chosen).all())
+        rows = self._connection.execute(accounts_of, chosen)
         return {uuid: base + counted.get(uuid, 0) for uuid, base, _ in rows}
 
     def open_account(self, uuid: str, base_bytes: int, counts_at: datetime | None = None) -> None:
@@ -214,40 +225,6 @@ class SqlLedger:
             uuid: gaps_of(gaps, counted.get(uuid, set()), node_id, born, placed_at)
             for uuid, node_id, born, placed_at in self._connection.execute(wanted.where(keys.c.uuid.in_(uuids)))
         }
-
-    def _note_epoch(self, samples: Samples, at: datetime, *, grew: bool) -> None:
-        """Store that this epoch was seen at this time; any other open one of the node has ended without a last sample.
-
-        A late sample of an earlier epoch may have been merged in between and have ended this one; then it is open
-        again. An epoch that we ended ourselves may still answer for a moment: it is open again only when it goes on
-        counting (`grew`).
-        """
-        columns = epochs.c.ended_at, epochs.c.ended_cleanly, epochs.c.last_sample_at
-        life = {"node_id": samples.node_id, "epoch": samples.epoch}
-        of_node, is_it = epochs.c.node_id == samples.node_id, epochs.c.epoch == samples.epoch
-        known = self._connection.execute(select(*columns).where(of_node, is_it)).first()
-        others = epochs.c.ended_at.is_(None) & of_node & ~is_it
-        if known is None:
-            self._note_gaps(others, at)
-            self._connection.execute(insert(epochs).values(life | {"first_sample_at": at, "last_sample_at": at}))
-            return
-        ended_at, cleanly, last = known
-        here = update(epochs).where(of_node, is_it)
-        if ended_at is not None and (at <= ended_at or (cleanly and not grew)):
-            self._connection.execute(here.values(last_sample_at=max(last, at)))
-            return
-        self._connection.execute(here.values(last_sample_at=at, ended_at=None, ended_cleanly=None))
-        self._note_gaps(others & (epochs.c.last_sample_at < at), at)
-
-    def _note_gaps(self, others: ColumnElement[bool], at: datetime) -> None:
-        """Store that these epochs have ended without a last sample, and report the gaps."""
-        ended = self._connection.execute(select(epochs.c.last_sample_at, epochs.c.node_id).where(others))
-        gaps = [(Gap(last, at), node_id) for last, node_id in ended]
-        if gaps:
-            crashed = {"ended_at": at, "ended_cleanly": False}
-            self._connection.execute(update(epochs).where(others).values(crashed))
-        for gap, node_id in gaps:
-            self.on_gap(gap, node_id)
 
     def _usage_in(self, life: Samples, uuids: Collection[str]) -> dict[str, Bytes]:
         """Return the bytes of keys that were counted in the epoch of these samples, without those that have none."""

@@ -5,7 +5,6 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from itertools import chain
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -50,8 +49,7 @@ class SqlStore:
         self._engine = engine
         self._owner = owner
         self._writers = Writers.of(engine)
-        self._is_stuck = False
-        self._refusal = ""
+        self._is_stuck, self._refusal = False, ""
         self.is_remote = engine.dialect.name != "sqlite"
         self._most_patience_s = _REMOTE_PATIENCE_S if self.is_remote else math.inf
         with Translated():
@@ -171,8 +169,7 @@ class SqlStore:
 
     def traffic(self, uuid: str) -> Traffic:
         """Return what a key has used."""
-        with self._reading() as connection:
-            return SqlLedger(connection).traffic(uuid)
+        return self.traffic_of([uuid])[uuid]
 
     def traffic_of(self, uuids: Collection[str]) -> Mapping[str, Traffic]:
         """Return what several keys have used, by UUID."""
@@ -200,12 +197,17 @@ class SqlStore:
             return SqlLedger(connection).totals()
 
     def tally(self) -> Tally:
-        """Return all that was ever counted."""
+        """Return all that was ever merged."""
         with self._reading() as connection:
             return SqlLedger(connection).tally()
 
-    def counted_by_node(self) -> Mapping[int, Mapping[str, Bytes]]:
-        """Return the bytes ever counted on each node, by its id, of each existing key, by UUID."""
+    def counted_by_key(self) -> Mapping[str, Bytes]:
+        """Return the bytes ever counted of each existing key, by UUID."""
+        with self._reading() as connection:
+            return SqlLedger(connection).counted_by_key()
+
+    def counted_by_node(self) -> Mapping[int, Bytes]:
+        """Return the bytes ever counted on each node, by its id, of the keys that exist."""
         with self._reading() as connection:
             return SqlLedger(connection).counted_by_node()
 
@@ -252,7 +254,7 @@ class SqlStore:
             now = utc_now()
             write_records(connection, transaction.entries, now, Outcome.DONE)
             changed = events_of_keys(*(keys.among(transaction.named) for keys in (kept.keys, transaction.keys())))
-            transaction.outbox.add_events(chain(transaction.new_events, changed), now)
+            transaction.outbox.add_events([*transaction.new_events, *changed], now)
             # Before the commit: read after it, the numbers could count a change of another writer.
             numbers = self._kept.numbers(connection)
         self._kept.keep(kept, transaction, numbers)

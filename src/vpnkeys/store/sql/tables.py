@@ -160,7 +160,8 @@ traffic_history = Table(
 traffic_days = Table("traffic_days", metadata, *_day_of_a_key(), sqlite_with_rowid=False)
 
 # Epochs: lives of a node's Xray process. One that its server did not end, after a last sample, may have carried bytes
-# that nobody counted: that is a gap, from its last sample to `ended_at`.
+# that nobody counted: that is a gap, from its last sample to `ended_at`. The bytes are all that its samples have added,
+# also of keys that are gone.
 epochs = Table(
     "epochs",
     metadata,
@@ -170,6 +171,8 @@ epochs = Table(
     Column("last_sample_at", DateTime, nullable=False),
     Column("ended_at", DateTime),
     Column("ended_cleanly", Boolean),
+    Column("up_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("down_bytes", BigInteger, nullable=False, server_default="0"),
 )
 
 # The answers to requests that carried an Idempotency-Key; the key is kept as a hash.

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
 
 from vpnkeys.domain.change import KeptAnswer
 from vpnkeys.domain.making.placing import Placing
@@ -19,6 +19,9 @@ from vpnkeys.store.sql.tables import idempotency
 
 _NOTIFY = text("SELECT pg_notify('vpnkeys', '')")
 """As triggers do for tables that are kept in memory: the request that waits may be another control plane's."""
+_IS_OF = sightings.c.node_id == bindparam("of_node")
+_CONFIRMED = select(sightings.c.mark, sightings.c.revision, sightings.c.failed).where(_IS_OF)
+_SEEN, _FIRST_SEEN = update(sightings).where(_IS_OF), insert(sightings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +83,12 @@ class SqlNodes:
             row |= {"mark": found.mark, "revision": found.revision, "failed": json.dumps(dict(found.failed))}
             if self._connection.dialect.name == "postgresql":
                 self._connection.execute(_NOTIFY)
-        here = sightings.c.node_id == node_id
-        if not self._connection.execute(update(sightings).where(here).values(row)).rowcount:
-            self._connection.execute(insert(sightings).values(node_id=node_id, **row))
+        if not self._connection.execute(_SEEN, row | {"of_node": node_id}).rowcount:
+            self._connection.execute(_FIRST_SEEN, row | {"node_id": node_id})
 
     def confirmed(self, node_id: int) -> Confirmed | None:
         """Return what a node has confirmed last."""
-        columns = (sightings.c.mark, sightings.c.revision, sightings.c.failed)
-        found = self._connection.execute(select(*columns).where(sightings.c.node_id == node_id)).first()
+        found = self._connection.execute(_CONFIRMED, {"of_node": node_id}).first()
         return None if found is None else _confirmed(found)
 
     def put_silent(self, node_id: int, *, is_silent: bool) -> None:
