@@ -40,10 +40,14 @@ class LeanClient:
         return cls(http.client.HTTPSConnection(parts.netloc, timeout=_TIMEOUT_S, context=context), api_key)
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> Any:  # noqa: ANN401  (any JSON)
-        """The JSON of a 200; anything else is an error."""
-        self._connection.request(method, path, body, self._headers)
-        answer = self._connection.getresponse()
-        content = answer.read()
+        """The JSON of a 200; anything else is an error. After a broken connection the next request makes a new one."""
+        try:
+            self._connection.request(method, path, body, self._headers)
+            answer = self._connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            raise
         if answer.status != http.client.OK:
             where = f"{self._connection.host}:{self._connection.port}"
             raise RuntimeError(f"{method} {path} at {where}: {answer.status} {content.decode(errors='replace')}")
