@@ -34,6 +34,7 @@ from vpnkeys.domain.traffic import Samples
 from vpnkeys.domain.webhook import Webhook
 from vpnkeys.service.idempotency import Repeat
 from vpnkeys.service.limits.extending import extend
+from vpnkeys.service.limits.notices import LimitNotices
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.far import FarRoad
 from vpnkeys.service.nodes.wanted import Wanted, leaving
@@ -548,6 +549,30 @@ def test_a_look_at_limits_is_at_what_was_reported(monkeypatch: pytest.MonkeyPatc
     assert {*map(frozenset, asked)} == {frozenset({key.account})}, "what the others have used is known"
     assert plane.keys.get(key.id).status is Status.LIMITED
     assert plane.keys.get(other.id).status is Status.ACTIVE
+
+
+def test_bytes_that_matter_to_no_limit_are_only_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is looked at again when a share that is notified is reached, or the limit, and not before."""
+    plane, agent = fleet()
+    keys = [make(plane, Limits(traffic_bytes=1000)) for _ in range(3)]
+    plane.limits.look()
+    looked_at = list[list[tuple[str, int | None]]]()
+
+    def notify(_notices: LimitNotices, used: Iterable[tuple[Key, int | None]]) -> bool:
+        looked_at.append([(key.id, used_bytes) for key, used_bytes in used])
+        return True
+
+    monkeypatch.setattr(LimitNotices, "notify", notify)
+    first = keys[0]
+    for more in (100, 600, 90, 20, 100, 60, 100):
+        for key in keys if more == 100 else [first]:
+            agent.world.node.carry(agent.world.customer(key), more, 0)
+        agent.world.enforcer.traffic.collect()
+        agent.report()
+        plane.limits.look()
+    assert looked_at == [[], [], [], [(first.id, 810)], [], [(first.id, 970)], [(first.id, 1070)]]
+    assert plane.keys.get(first.id).status is Status.LIMITED
+    assert {plane.keys.get(key.id).status for key in keys[1:]} == {Status.ACTIVE}
 
 
 def test_what_only_this_server_can_do_is_refused() -> None:

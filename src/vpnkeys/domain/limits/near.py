@@ -25,6 +25,12 @@ def notice_of(limits: Limits, used_bytes: int, now: datetime) -> Notice:
     return Notice(begin, max((share for share in NEAR_PERCENT if used_bytes * 100 >= share * limit), default=0))
 
 
+def left_until_next(limit_bytes: int, used_bytes: int) -> int | None:
+    """Return how many more bytes reach the next share that is notified, or the limit; None beyond it."""
+    more = (-(-share * limit_bytes // 100) - used_bytes for share in (*NEAR_PERCENT, 100))
+    return min((one for one in more if one > 0), default=None)
+
+
 def shares_to_notify(last: Notice | None, now: Notice) -> tuple[int, ...]:
     """Return the shares that have been reached since the last notice, or in a window that is new.
 

@@ -12,6 +12,7 @@ from vpnkeys.domain.change import Snapshot
 from vpnkeys.domain.errors import Unavailable
 from vpnkeys.domain.key import ACCOUNT, ID, Key, Keys, windows_of
 from vpnkeys.domain.limits import Status
+from vpnkeys.domain.limits.near import left_until_next
 from vpnkeys.domain.nodes import LOCAL
 from vpnkeys.domain.traffic import Bytes
 from vpnkeys.interfaces import BRIEFLY_S, Clock
@@ -32,7 +33,6 @@ _JOB: Final = Job(
 )
 # Keys whose use one look reads from the database at most; the others come with the next.
 _READ_AT_ONCE: Final = 500
-_READ_AGAIN_AFTER: Final = timedelta(minutes=5)
 # Another server that shares the database takes reports too, of which nothing is known here.
 _READ_ALL_AFTER: Final = timedelta(minutes=1)
 
@@ -57,22 +57,13 @@ class _Limited:
 
 
 @dataclass(slots=True)
-class _Use:
-    """What a key has used since a window began: as read at a time, and what reports have added since."""
-
-    since: datetime | None
-    read_at: datetime
-    used_bytes: int
-
-
-@dataclass(slots=True)
 class FarLimits:
     """Compares the limits of keys on other nodes once a second: dates by the clock, traffic by what reports add.
 
-    A look must not cost what all keys do: which of a node's keys have limits is found anew only where they change, and
-    what a key has used is read once and added to. One that may have reached a limit is compared with the database.
-    Several servers on a database do this side by side, each with the reports that it takes. Webhooks are notified of
-    keys that are near their limits.
+    A look must not cost what all keys do: which of a node's keys have limits is found anew only where they change. What
+    a key has used is read in each hour of its use; from then on it is known how much more matters, and it is read again
+    when reports have added that. Several servers on a database do this side by side, each with the reports that it
+    takes. Webhooks are notified of keys that are near their limits.
     """
 
     board: Board
@@ -86,7 +77,8 @@ class FarLimits:
     """When the first byte was carried of keys whose time begins with it, and has not begun here."""
     _lock: Lock = field(default_factory=Lock, init=False)
     _nodes: dict[int, _Limited] = field(default_factory=dict, init=False)
-    _used: dict[str, _Use] = field(default_factory=dict, init=False)
+    _left: dict[str, int] = field(default_factory=dict, init=False)
+    """How many more bytes of a key matter, by account, of those that were read in this hour."""
     _unread: dict[str, None] = field(default_factory=dict, init=False)
     _suspects: set[str] = field(default_factory=set, init=False)
     _compared: dict[str, tuple[Key, int]] = field(default_factory=dict, init=False)
@@ -119,9 +111,9 @@ class FarLimits:
         self._suspects.update(key.id for one in self._nodes.values() for key in one.due(now))
         hour = now.replace(minute=0, second=0, microsecond=0)  # windows of traffic begin with one
         if hour != self._hour:
-            limited = [key for one in self._nodes.values() for key in one.limited]
+            limited = (key for one in self._nodes.values() for key in one.limited)
             self._suspects.update(key.id for key in limited if key.limit_status is Status.LIMITED)
-            self._used = {key.account: use for key in limited if (use := self._used.get(key.account)) is not None}
+            self._left.clear()
             self._hour = hour
         self._read_all(now)
         self._count(now)
@@ -135,60 +127,70 @@ class FarLimits:
         return None
 
     def _follow(self, keys: Keys) -> None:
-        """Find which keys have limits, of the nodes on which any has changed."""
+        """Find which keys have limits, of the nodes on which any has changed; those with new limits are to be read."""
         of_nodes = {node_id: its for node_id, its in keys.by_node().items() if node_id != LOCAL.id}
-        for node_id, its in of_nodes.items():
-            if (known := self._nodes.get(node_id)) is None or known.keys is not its:
-                self._nodes[node_id] = _Limited.of(its)
+        for node_id in {*self._nodes, *of_nodes}:
+            was, its = self._nodes.get(node_id, _NONE), of_nodes.get(node_id, _NONE.keys)
+            if was.keys is not its:
+                self._nodes[node_id] = now = _Limited.of(its)
+                before = {key.account: key.limits for key in was.limited}
+                for key in now.limited:
+                    if before.pop(key.account, None) != key.limits:
+                        self._left.pop(key.account, None)
+                        self._unread[key.account] = None
+                for account in before:
+                    self._left.pop(account, None)
         for node_id in self._nodes.keys() - of_nodes.keys():
             del self._nodes[node_id]
 
     def _read_all(self, now: datetime) -> None:
-        """Let what all keys have used be read: at first, and again and again where others may add to it."""
+        """Let what all keys have used be read, again and again where others may add to it."""
         at = self._read_all_at
-        if at is None or (self.board.store.is_remote and not self._unread and now - at >= _READ_ALL_AFTER):
+        if self.board.store.is_remote and not self._unread and (at is None or now - at >= _READ_ALL_AFTER):
             self._read_all_at = now
             self._unread.update(dict.fromkeys(key.account for one in self._nodes.values() for key in one.limited))
 
     def _count(self, now: datetime) -> None:
-        """Add what reports have brought; what a key has used that is not known, or not well any more, is to be read."""
+        """Take off what reports have brought; a key of which that matters, or of which little is known, is read."""
         with self._lock:
             added, used_at = self._added, self._used_at
             self._added, self._used_at = {}, {}
-        limited = [key for key in self._far(added) if _is_limited(key)]
-        since = windows_of(limited, now)
-        for key in limited:
+        unknown, due = [], dict[str, None]()
+        for account, more in added.items():
+            if (left := self._left.get(account)) is None:
+                unknown.append(account)
+            elif left > more:
+                self._left[account] = left - more
+            else:
+                due[account] = None
+        for key in self._far(unknown):
             if key.limits.is_waiting:
                 at = used_at.get(key.account, now)
                 self._first_used[key.account] = min(at, self._first_used.get(key.account, at))
                 self._suspects.add(key.id)
-            known = self._used.get(key.account)
-            if known is None or known.since != since[key.account] or now - known.read_at > _READ_AGAIN_AFTER:
+            if key.limits.traffic_bytes is not None:
                 self._unread[key.account] = None
-            else:
-                known.used_bytes += added[key.account]
-                self._compare(key, known)
+        if due:
+            self._unread = due | self._unread  # these first
 
     def _read(self, now: datetime) -> None:
         """Read what some keys have used. Raises StoreUnavailable."""
         accounts = list(islice(self._unread, _READ_AT_ONCE))
-        since = windows_of((key for key in self._far(accounts) if key.limits.traffic_bytes is not None), now)
-        used = self.board.store.used_bytes(since) if since else {}
+        limited = [key for key in self._far(accounts) if key.limits.traffic_bytes is not None]
+        used = self.board.store.used_bytes(windows_of(limited, now)) if limited else {}
         for account in accounts:
             self._unread.pop(account)
-            self._used.pop(account, None)
-        for key in self._far(since):
-            self._used[key.account] = known = _Use(since[key.account], now, used.get(key.account, 0))
-            self._compare(key, known)
+        for key in limited:
+            self._compare(key, key.limits.traffic_bytes or 0, used.get(key.account, 0))
 
-    def _compare(self, key: Key, known: _Use) -> None:
+    def _compare(self, key: Key, limit: int, used_bytes: int) -> None:
         """Suspect a key that has used all that it may, and works still; let webhooks hear of one that is near that."""
-        limit = key.limits.traffic_bytes
-        if limit is None:
-            return
-        self._compared[key.account] = key, known.used_bytes
-        if known.used_bytes >= limit and key.limit_status is not Status.LIMITED:
+        self._compared[key.account] = key, used_bytes
+        if used_bytes >= limit and key.limit_status is not Status.LIMITED:
             self._suspects.add(key.id)
+        if not key.limits.is_waiting:
+            left = left_until_next(limit, used_bytes)
+            self._left[key.account] = _ENDLESS if left is None else left
 
     def _far(self, accounts: Iterable[str]) -> Iterator[Key]:
         """Yield the keys on other nodes that have these accounts."""
@@ -217,6 +219,11 @@ class FarLimits:
         for node_id in {key.node.id for key in mine}:
             self.board.on_news(node_id)
         return {*map(ID, changed)} - {*map(ID, mine)}
+
+
+_NONE: Final = _Limited.of(Keys())
+_ENDLESS: Final = 2**63
+"""What a key that has used all may use before it is read again."""
 
 
 def _is_limited(key: Key) -> bool:
