@@ -14,7 +14,7 @@ from tests.strategies import windows
 from tests.support.databases import in_memory, sql, sqlite
 from tests.support.postgres import Cluster
 
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.errors import WaitsElsewhere
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.limits import Limits, Status, Window, WindowUsage, judge
 from vpnkeys.domain.traffic import NOTHING, Bytes, Samples
@@ -126,20 +126,21 @@ def limited(one: Key, window: Window) -> Key:
 
 
 def test_an_event_loop_waits_for_no_database_elsewhere() -> None:
-    """What was read before is shown there; what was not is told as unknown, until a thread has read it."""
+    """What was read before is shown there; what was not is for a thread to read."""
     is_in_loop, asked = False, []
 
     def ledger(since: Mapping[str, datetime | None], _fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
         if is_in_loop:
-            raise StoreUnavailable("The database is elsewhere.")
+            raise WaitsElsewhere("The database is elsewhere.")
         asked.append({*since})
         return dict.fromkeys(since, 7)
 
     board, known, new = UsageBoard(ledger, FakeClock(START)), key(1), key(2)
-    board.prepare((known,))
-    board.prepare((known,))
+    board.of(known)
     is_in_loop = True
-    assert [used.used_bytes for used in board.of_each((known, new))] == [7, None]
+    assert board.of(known).used_bytes == 7
+    with pytest.raises(WaitsElsewhere):
+        board.of_each((known, new))
     is_in_loop = False
     assert board.of(new).used_bytes == 7
     assert asked == [{known.account}, {new.account}]

@@ -17,7 +17,7 @@ from vpnkeys.domain.errors import KeyAmbiguous, KeyNotFound, StoreUnavailable
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.key import Keys as AllKeys
 from vpnkeys.domain.limits import Limits, Window
-from vpnkeys.domain.traffic import Samples
+from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.service.limits.usage import UsageBoard
 
 
@@ -89,7 +89,8 @@ def test_what_is_used_is_in_the_next_answer_after_a_sample() -> None:
     keys.now = (limited, keys.now[1])
     for used in (0, 999, 1000, 1001):
         keys.used[limited.account] = used
-        keys.board.refresh(keys.now)
+        keys.board.note(Samples("life", {limited.account: Bytes(used, 0)}), are_all=True)
+        keys.board.follow(keys.now)
         shown = json.loads(keys.kept.one(limited.id))
         assert shown == json.loads(keys.kept.all())[0]
         assert shown == json.loads(keys.json(limited))
@@ -103,7 +104,7 @@ def test_a_silent_database_hides_no_key() -> None:
     """What is known is shown; of what is not, that it is not known."""
     keys = Keys()
     keys.used[keys.now[0].account] = 7
-    keys.board.refresh(keys.now[:1])
+    keys.board.of(keys.now[0])
 
     def fail(*_: object) -> Mapping[str, int]:
         raise StoreUnavailable("the database does not answer")
@@ -162,3 +163,31 @@ def test_what_is_not_there_is_not_kept() -> None:
     with pytest.raises(KeyNotFound):
         keys.kept.one(key(3).id)
     assert not keys.kept._one
+
+
+def test_what_nobody_asks_for_is_not_read() -> None:
+    """Of a thousand keys those that were asked for of late are read again; nothing is kept of the others."""
+    read: list[str] = []
+    now = 0.0
+
+    def ledger(since: Mapping[str, datetime | None], _fresh: Iterable[Samples]) -> Mapping[str, int]:
+        read.extend(since)
+        return dict.fromkeys(since, 7)
+
+    board, every = UsageBoard(ledger, FakeClock(), now=lambda: now), AllKeys(map(key, range(1, 1001)))
+    asked = every[:3]
+    board.follow(every)
+    assert [one.used_bytes for one in board.of_each(asked)] == [7, 7, 7]
+    for _ in range(6):
+        read.clear()
+        now += 10
+        board.note(Samples("life", {one.account: Bytes(int(now), 0) for one in every}), are_all=True)
+        board.follow(every)
+        assert read == [one.account for one in asked]
+        read.clear()
+        assert [one.used_bytes for one in board.of_each(asked)] == [7, 7, 7]
+        assert read == []
+    now += 61
+    board.follow(every)
+    assert (read, board._read) == ([], {})
+    assert board.take_used() == {one.account for one in every}

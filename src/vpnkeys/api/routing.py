@@ -18,6 +18,8 @@ from vpnkeys.api import errors
 from vpnkeys.api.auth.access import AccessControl, Endpoint, needs_of
 from vpnkeys.api.errors import UnknownParameter
 from vpnkeys.api.problems import problems
+from vpnkeys.domain.errors import WaitsElsewhere
+from vpnkeys.server.pools import Pool
 from vpnkeys.wire.unknown import field_meant, refusal
 
 SECURITY: list[dict[str, list[str]]] = [{"APIKeyHeader": []}, {"HTTPBearer": []}]
@@ -73,15 +75,23 @@ class ApiRoute(APIRoute):
 class PlainRoute(ApiRoute):
     """Is a route whose handler is a plain function that waits for nothing and returns the answer itself.
 
+    Where it needs what only a database elsewhere knows, it is called once more, in a thread.
+
     The framework uses its signature only for the OpenAPI document; nothing is validated or converted. Parameters of the
     query that it has are given to it as text.
     """
 
     in_thread = False
 
-    def answer(self, scope: Scope) -> Response:
+    async def answer(self, scope: Scope) -> Response:
         """Return the answer. Raises what `AccessControl.admit` and the handler raise."""
         self.admit(scope)
+        try:
+            return self._made(scope)
+        except WaitsElsewhere:  # seldom: what is asked for again is in memory
+            return await Pool.QUICK.run(self._made, scope)
+
+    def _made(self, scope: Scope) -> Response:
         asked = QueryParams(scope["query_string"]) if scope["query_string"] and self._parameters else {}
         given = {name: value for name, value in asked.items() if name in self._parameters}
         answer: Response = self.endpoint(Request(scope), **scope["path_params"], **given)
@@ -92,7 +102,7 @@ class PlainRoute(ApiRoute):
         if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
         else:
-            await self.answer(scope)(scope, receive, send)
+            await (await self.answer(scope))(scope, receive, send)
 
 
 class ApiRouter(APIRouter):
@@ -143,7 +153,7 @@ class Dispatcher:
         if route is None:
             await self._app(scope, receive, send)
         else:
-            await self._answer(route, scope)(scope, receive, send)
+            await (await self._answer(route, scope))(scope, receive, send)
 
     def _find(self, scope: Scope) -> PlainRoute | None:
         """Return the plain route that a request is for, and note it in the scope; None for any other route."""
@@ -156,9 +166,9 @@ class Dispatcher:
                 return route
         return None
 
-    def _answer(self, route: PlainRoute, scope: Scope) -> ASGIApp:
+    async def _answer(self, route: PlainRoute, scope: Scope) -> ASGIApp:
         try:
-            return route.answer(scope)
+            return await route.answer(scope)
         except Exception as error:  # noqa: BLE001 - as the framework does for other routes
             return errors.answer(error)
 

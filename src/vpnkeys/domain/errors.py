@@ -262,6 +262,10 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class WaitsElsewhere(StoreUnavailable):
+    """An event loop has asked what it must not wait for: a database elsewhere, which a thread may ask."""
+
+
 class DatabaseDamaged(StoreUnavailable):
     """The content of the database cannot be read; a backup has to be restored."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.errors import StoreUnavailable, WaitsElsewhere
 from vpnkeys.domain.traffic import NOTHING, Bytes, EpochSample, Samples, Traffic, increments
 from vpnkeys.interfaces import Ledger, Store
 
@@ -99,11 +99,11 @@ class UnstoredSamples:
     def used_bytes(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
         """Return what `Store.used_bytes` does, with these samples too; `fresh` may be of some keys only.
 
-        While a database elsewhere is silent: what it said last, and what came since. Raises StoreUnavailable, also
-        where the calling thread may not wait for the database.
+        While a database elsewhere is silent: what it said last, and what came since. Raises StoreUnavailable, and
+        WaitsElsewhere where the calling thread may not wait for the database.
         """
         if not self.store.may_wait():
-            raise StoreUnavailable("The database is elsewhere, and what this needs was not read before.")
+            raise WaitsElsewhere("The database is elsewhere, and what this needs was not read before.")
         latest = {kept.samples.epoch: kept.samples for kept in self._kept}
         for samples in fresh:
             known = latest.get(samples.epoch)

@@ -86,14 +86,6 @@ class TrafficService:
         self.unstored = UnstoredSamples(self.store)
         self.usage = UsageBoard(self.unstored.used_bytes, self.clock)
 
-    def look(self) -> None:
-        """Look at what other processes have changed, and at what keys have used, so that an event loop may read it.
-
-        Raises StoreUnavailable.
-        """
-        self.store.look()
-        self.usage.prepare(self.store.keys())
-
     def collect(self) -> None:
         """Take a sample and merge it; one that the database does not take counts too, and is merged with the next.
 

@@ -156,7 +156,7 @@ def get_key(request: Request, key_id: KeyId) -> Response:
 
 @router.get("/{key_id}/config")
 @requires(Scope.READ)
-async def get_key_config(key: KeyDep, keys: KeysDep, traffic: TrafficDep) -> KeyConfig:
+def get_key_config(key: KeyDep, keys: KeysDep, traffic: TrafficDep) -> KeyConfig:
     """Return a key and the link for its customer."""
     return _config_answer(key, keys, traffic)
 

@@ -141,7 +141,7 @@ def _services(server: Server | ControlPlane) -> Services:
         fleet=_fleet(server),
         health=server.health,
         keys=server.keys,
-        look=server.traffic.look if store.is_remote else None,
+        look=store.look if store.is_remote else None,
         overview=server.overview.look,
         rate_limits=server.settings.rate_limits,
         cors_origins=server.settings.cors_origins,

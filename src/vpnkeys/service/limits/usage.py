@@ -3,22 +3,24 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.errors import StoreUnavailable, WaitsElsewhere
 from vpnkeys.domain.key import ACCOUNT, Key, Keys, windows_of
 from vpnkeys.domain.limits import WindowUsage
 from vpnkeys.domain.traffic import Samples
 from vpnkeys.interfaces import Clock
 
 _GOOD_FOR_S = 15.0
-"""A little more than the time between two samples of the service, after each of which all is read."""
+"""A little more than the time between two samples of the service, after each of which it is read again."""
 
 _REFRESH_S = 9.0
 """Less than the time between two samples of the service while no bytes pass."""
+
+_WANTED_FOR_S = 60.0
+"""For how long after a question for a key it is read again and again, so that the next one finds it."""
 
 _MARK_S = 5.0
 """For how long nobody has to look whether a number has become too old."""
@@ -47,13 +49,16 @@ class _All(NamedTuple):
 class UsageBoard:
     """Keeps what was last read from the ledger, by account; reads again what is missing, old, or of another window.
 
-    Requests for keys are answered on the event loop, thousands a second: they must not ask the database each time.
+    Requests for keys are answered on the event loop, thousands a second: they must not ask the database each time. Of
+    keys that nobody asks for nothing is kept: there may be a hundred thousand.
     """
 
     ledger: Callable[[Mapping[str, datetime | None], Iterable[Samples]], Mapping[str, int]]
     clock: Clock
     now: Callable[[], float] = time.monotonic
     _read: dict[str, _Read] = field(default_factory=dict, init=False)
+    _wanted_at: dict[str, float] = field(default_factory=dict, init=False)
+    """When each account was last asked for."""
     _state: object = field(default_factory=object, init=False)
     _all: _All | None = field(default=None, init=False)
     _sampled: Samples = field(default=Samples("", {}), init=False)
@@ -70,8 +75,9 @@ class UsageBoard:
 
         What nobody has used since it was last read is not read again, unless it is old, or one of `fresh` is of it.
         """
-        fresh = tuple(fresh)
-        oldest, sampled = self.now() - _GOOD_FOR_S, {account for one in fresh for account in one.usage}
+        fresh, now = tuple(fresh), self.now()
+        oldest, sampled = now - _GOOD_FOR_S, {account for one in fresh for account in one.usage}
+        self._wanted_at.update(dict.fromkeys(since, now))
         known, unknown = {}, {}
         for account, begin in since.items():
             read = self._recent(account, begin, oldest)
@@ -105,7 +111,7 @@ class UsageBoard:
 
     def _read_anew(self, since: Mapping[str, datetime | None], fresh: Iterable[Samples] = ()) -> Mapping[str, int]:
         at, samples = self.now(), self._samples
-        used = self.ledger(since, fresh)
+        used = self.ledger(since, fresh) if since else {}
         for account, begin in since.items():
             before = self._read.get(account)
             if before is None or (before.since, before.used_bytes) != (begin, used[account]):
@@ -114,34 +120,37 @@ class UsageBoard:
         return used
 
     def follow(self, keys: tuple[Key, ...]) -> None:
-        """Read the keys again that were used since the last time, and all once in a while. Raises StoreUnavailable."""
-        if self.now() >= self._refresh_at:
-            self.refresh(keys)
-        else:
-            with self._lock:
-                accounts, self._outdated = self._outdated, set()
-            self.read(windows_of(Keys.of(keys).those(ACCOUNT, accounts), self.clock.now()))
+        """Read the keys again that were used since the last time, and all once in a while, of those that are wanted.
 
-    def refresh(self, keys: Collection[Key]) -> None:
-        """Read all keys again, and forget those that are gone. Raises StoreUnavailable."""
-        since = windows_of(keys, self.clock.now())
+        Raises StoreUnavailable.
+        """
+        now = self.now()
+        if now >= self._refresh_at:
+            self._refresh(Keys.of(keys), now)
+            return
+        with self._lock:
+            accounts, self._outdated = self._outdated, set()
+        self._read_anew(windows_of(Keys.of(keys).those(ACCOUNT, accounts & self._wanted_at.keys()), self.clock.now()))
+
+    def _refresh(self, keys: Keys, now: float) -> None:
+        """Read what is wanted of these keys again, and forget the others. Raises StoreUnavailable."""
+        wanted = [account for account, at in [*self._wanted_at.items()] if now - at <= _WANTED_FOR_S]
+        since = windows_of(keys.those(ACCOUNT, wanted), self.clock.now())
         with self._lock:
             self._outdated = set()
+            self._used = {account for account in self._used if account in keys.by(ACCOUNT)}
         self._read_anew(since)
         self._refresh_at = self.now() + _REFRESH_S
-        for account in {*self._read, *self._used_in} - since.keys():
-            self._read.pop(account, None)
-            self._used_in.pop(account, None)
-            self._used.discard(account)
-
-    def prepare(self, keys: tuple[Key, ...]) -> None:
-        """Read what is missing or old of these keys, so that an event loop finds it. Raises StoreUnavailable."""
-        self._read_missing(windows_of(keys, self.clock.now()))
+        for kept in (self._read, self._used_in, self._wanted_at):
+            for account in kept.keys() - since.keys():
+                if self._wanted_at.get(account, now) <= now:  # else it is wanted only now
+                    kept.pop(account, None)
 
     def _read_missing(self, since: Mapping[str, datetime | None]) -> None:
         # What was used since the last sample is read by the thread that took it: an event loop must not wait for it.
-        oldest = self.now() - _GOOD_FOR_S
-        missing = {one: begin for one, begin in since.items() if self._recent(one, begin, oldest) is None}
+        now = self.now()
+        self._wanted_at.update(dict.fromkeys(since, now))
+        missing = {one: begin for one, begin in since.items() if self._recent(one, begin, now - _GOOD_FOR_S) is None}
         if missing:
             self._read_anew(missing)
 
@@ -160,15 +169,18 @@ class UsageBoard:
         return self._state, self.clock.now().toordinal(), self.now() // _MARK_S
 
     def of(self, key: Key) -> WindowUsage:
-        """Return the usage of a key, as last sampled."""
+        """Return the usage of a key, as last sampled. Raises WaitsElsewhere."""
         return self._of((key,), self.clock.now())[0]
 
     def of_each(self, keys: tuple[Key, ...]) -> tuple[WindowUsage, ...]:
-        """Return the usage of some keys, as last sampled."""
+        """Return the usage of some keys, as last sampled. Raises WaitsElsewhere."""
         return self._of(keys, self.clock.now())
 
     def of_all(self, keys: tuple[Key, ...]) -> tuple[WindowUsage, ...]:
-        """Return the usage of all keys, as last sampled: the same tuple until anything has changed."""
+        """Return the usage of all keys, as last sampled: the same tuple until anything has changed.
+
+        Raises WaitsElsewhere.
+        """
         now, at = self.clock.now(), self.now()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         kept = self._all
@@ -185,8 +197,12 @@ class UsageBoard:
 
     def _of(self, keys: tuple[Key, ...], now: datetime) -> tuple[WindowUsage, ...]:
         since = windows_of(keys, now)
-        with suppress(StoreUnavailable):  # then what is known is shown, and of the others that nothing is
+        try:
             self._read_missing(since)
+        except WaitsElsewhere:
+            raise
+        except StoreUnavailable:
+            pass  # then what is known is shown, and of the others that nothing is
         return tuple(self._shown(key, since[key.account], now) for key in keys)
 
     def _shown(self, key: Key, since: datetime | None, now: datetime) -> WindowUsage:
