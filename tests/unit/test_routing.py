@@ -2,14 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
 import httpx
+import orjson
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 from tests.contract.test_store import key
@@ -20,25 +22,41 @@ from vpnkeys.api.app import create_app
 from vpnkeys.api.auth.access import Needs, needs_of, requires
 from vpnkeys.api.routing import ApiRoute, ApiRouter, Dispatcher, PlainRoute
 from vpnkeys.api.services import Services
-from vpnkeys.domain.errors import StoreUnavailable
+from vpnkeys.domain.errors import StoreUnavailable, WaitsElsewhere
 from vpnkeys.domain.key import Key
+from vpnkeys.domain.key import Keys as AllKeys
+from vpnkeys.domain.nodes import NodeRecord, NodeRef
 from vpnkeys.domain.token import Scope
+from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.service.limits.usage import UsageBoard
+from vpnkeys.service.nodes.reports import NodeReported
+from vpnkeys.service.nodes.wanted import Wanted
 from vpnkeys.service.tokens import TokenService
+from vpnkeys.store.sql.postgresql.kept import in_event_loop
+from vpnkeys.wire.agents import Life, Report
 
 KEYS = (key(1), key(2))
 API_KEY = "the-first-key"
+_NO_FLEET = SimpleNamespace(board=SimpleNamespace())
+
+
+def nothing_used(since: Mapping[str, datetime | None], _fresh: Iterable[Samples]) -> Mapping[str, int]:
+    """What no key has used."""
+    return dict.fromkeys(since, 0)
 
 
 def application(
-    rate_limits: dict[str, str] | None = None, keys: Callable[[], tuple[Key, ...]] = lambda: KEYS
+    rate_limits: dict[str, str] | None = None,
+    keys: Callable[[], tuple[Key, ...]] = lambda: KEYS,
+    ledger: Callable[[Mapping[str, datetime | None], Iterable[Samples]], Mapping[str, int]] = nothing_used,
+    fleet: object = _NO_FLEET,
 ) -> ASGIApp:
     """An application with two keys, an API key, and no other service."""
     services = dict.fromkeys(Services.__dataclass_fields__, cast("Any", None))
     services["keys"] = SimpleNamespace(list=keys)
     services["health"] = SimpleNamespace(report=None)
-    services["fleet"] = SimpleNamespace(board=SimpleNamespace())
-    board = UsageBoard(lambda since, _fresh: dict.fromkeys(since, 0), FakeClock())
+    services["fleet"] = fleet
+    board = UsageBoard(ledger, FakeClock())
     services["traffic"] = SimpleNamespace(usage=board)
     services["tokens"] = TokenService(FakeStore(), FakeClock(), lambda text: text == API_KEY)
     return create_app(Services(**{**services, "rate_limits": rate_limits or {}}))
@@ -273,3 +291,51 @@ def test_a_route_that_does_not_say_who_may_call_it_is_none() -> None:
     def endpoint() -> None: ...
 
     assert needs_of(endpoint) == Needs(Scope.KEYS, "create")
+
+
+def test_what_a_database_elsewhere_knows_is_read_in_a_thread_and_once() -> None:
+    """Of the keys that are asked for, and no others; the rate limit counts one request."""
+    read: list[list[str]] = []
+
+    def elsewhere(since: Mapping[str, datetime | None], _fresh: Iterable[Samples]) -> Mapping[str, int]:
+        if in_event_loop():
+            raise WaitsElsewhere("The database is elsewhere.")
+        read.append([*since])
+        return dict.fromkeys(since, 7)
+
+    asked = ("GET", f"/api/keys/{KEYS[0].id}", [RIGHT])
+    answers = ask(application({"get": "2/minute"}, ledger=elsewhere), asked, asked, asked)
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[0].json()["used_in_window_bytes"] == 7
+    assert read == [[KEYS[0].account]]
+    (through_the_framework,) = ask(without_the_dispatcher(application(ledger=elsewhere)), asked)
+    assert through_the_framework.json()["used_in_window_bytes"] == 7
+
+
+def test_what_an_agent_reports_is_no_object_of_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand agents report a hundred keys each: the framework would read that as objects, one by one."""
+    read: list[Request] = []
+    received: list[tuple[NodeReported, bool]] = []
+
+    async def json_of(request: Request) -> object:
+        read.append(request)
+        return orjson.loads(await request.body())
+
+    def receive(_node: NodeRecord, report: NodeReported) -> Wanted:
+        received.append((report, in_event_loop()))
+        return Wanted(AllKeys(), "mark", 1, 1, 0.0)
+
+    monkeypatch.setattr(Request, "json", json_of)
+    node = NodeRecord(NodeRef(2, "far"), "default", 1, None)
+    admin = SimpleNamespace(identify=lambda _token: node, is_old=lambda _node: False, clock=FakeClock())
+    fleet = SimpleNamespace(board=SimpleNamespace(), admin=admin, reports=SimpleNamespace(receive=receive))
+    said = Report(now=FakeClock().now(), lives=(Life(epoch="x", sampled_at=FakeClock().now(), usage={"a": (1, 2)}),))
+
+    async def report() -> httpx.Response:
+        transport = httpx.ASGITransport(application(fleet=fleet))
+        async with httpx.AsyncClient(transport=transport, base_url="https://test") as client:
+            return await client.post("/agent/report", content=said.model_dump_json(), headers=[RIGHT])
+
+    assert asyncio.run(report()).json()["rev"] == "mark"
+    assert [(one.lives[0].samples.usage, is_in_loop) for one, is_in_loop in received] == [({"a": Bytes(1, 2)}, False)]
+    assert read == []

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.types import Scope
 
 from vpnkeys.api.auth.access import AccessControl, address_of, public
@@ -21,6 +23,7 @@ from vpnkeys.domain.nodes import NodeRecord
 from vpnkeys.server.pools import Pool
 from vpnkeys.server.requests import current_request_id
 from vpnkeys.service.nodes.fleet import Fleet
+from vpnkeys.service.nodes.wanted import Wanted
 from vpnkeys.wire.agents import Joined, JoinRequest, NewToken, Received, Report
 
 router = ApiRouter(prefix="/agent", include_in_schema=False)
@@ -77,11 +80,21 @@ async def get_desired(  # noqa: PLR0913, PLR0917 - one for each parameter
 
 @router.post("/report")
 @public
-async def report(sent: Report, request: Request, fleet: FleetDep, access: AccessControlDep) -> Received:
+async def report(request: Request, fleet: FleetDep, access: AccessControlDep) -> Received:
     """Store what an agent reports of its node."""
     node = _recognised(request.scope, fleet, access)
-    wanted = await Pool.AGENTS.run(fleet.reports.receive, node, report_of(sent))
+    sent, wanted = await Pool.AGENTS.run(_receive, fleet, node, await request.body())
     return received_answer(wanted, sent, token_is_old=fleet.admin.is_old(node), now=fleet.admin.clock.now())
+
+
+def _receive(fleet: Fleet, node: NodeRecord, body: bytes) -> tuple[Report, Wanted]:
+    """Read a report and store it; return it, and what the node should have. Raises RequestValidationError."""
+    try:
+        sent = Report.model_validate_json(body)  # the framework would make objects of Python first, in the event loop
+    except ValidationError as error:
+        found = ({**one, "loc": ("body", *one["loc"])} for one in error.errors())
+        raise RequestValidationError([*found]) from error
+    return sent, fleet.reports.receive(node, report_of(sent))
 
 
 @router.post("/token")
