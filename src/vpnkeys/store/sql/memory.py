@@ -17,7 +17,7 @@ from vpnkeys.domain.webhook import Webhook
 from vpnkeys.interfaces import ForNodes
 from vpnkeys.store.sql.nodes.placing import read_placing
 from vpnkeys.store.sql.outbox import read_webhooks
-from vpnkeys.store.sql.rows import to_door, to_key, to_node, to_token
+from vpnkeys.store.sql.rows import KeyReader, to_door, to_node, to_token
 from vpnkeys.store.sql.tables import doors as doors_table
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
@@ -81,9 +81,9 @@ def read_changed(connection: Connection, old: Tables, generations: Mapping[str, 
 
 def _read_keys(connection: Connection, nodes: Iterable[NodeRecord]) -> Keys:
     # All keys of a node have the same object, which is compared and kept at no cost.
-    by_id = {node.ref.id: node.ref for node in nodes}
+    reader = KeyReader({node.ref.id: node.ref for node in nodes})
     rows = connection.execute(_ALL_KEYS)
-    return Keys.of(to_key(row._mapping, by_id) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return Keys.of(reader.key(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 def _read_nodes(connection: Connection) -> tuple[NodeRecord, ...]:

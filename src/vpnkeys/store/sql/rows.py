@@ -21,18 +21,18 @@ from vpnkeys.domain.subscription import Subscription
 from vpnkeys.domain.token import Scope, Token
 
 # Columns with the name and the value of the key's own field.
-_PLAIN = (
-    "id",
-    "name",
-    "created_at",
-    "is_active",
-    "port",
-    "short_id",
-    "sni",
-    "flow",
-    "port_assigned_at",
-    "note",
+_PLAIN = ("id", "name", "created_at", "is_active", "port", "short_id", "port_assigned_at")
+_ALIKE = ("sni", "flow", "note")
+"""The same, of which many keys have one value."""
+_OF_LIMITS = (
+    "traffic_limit_window",
+    "expires_at",
+    "expires_after_s",
+    "traffic_limit_bytes",
+    "max_devices",
+    "speed_limit_mbps",
 )
+_LIMITS = ("expires_at", "expires_after_s", "traffic_bytes", "max_devices", "speed_mbps")
 
 # Read from the value as it is for each change, where `asdict` copies every field.
 _OF_INTENT, _OF_STOP = (tuple(field.name for field in fields(kind)) for kind in (Intent, Stop))
@@ -41,7 +41,7 @@ _OF_INTENT, _OF_STOP = (tuple(field.name for field in fields(kind)) for kind in 
 def to_row(key: Key) -> dict[str, object]:
     """Return the columns of a key."""
     limits = key.limits
-    return {name: getattr(key, name) for name in _PLAIN} | {
+    return {name: getattr(key, name) for name in (*_PLAIN, *_ALIKE)} | {
         "uuid": key.account,
         "new_uuid": key.uuid if key.first_uuid else None,
         "expires_at": limits.expires_at,
@@ -57,28 +57,36 @@ def to_row(key: Key) -> dict[str, object]:
     }
 
 
-def to_key(row: Mapping[Any, Any], nodes: Mapping[int, NodeRef]) -> Key:
-    """Return the key of a row, on one of the nodes by their ids."""
-    limits = Limits(
-        expires_at=row["expires_at"],
-        expires_after_s=row["expires_after_s"],
-        traffic_bytes=row["traffic_limit_bytes"],
-        traffic_window=Window(row["traffic_limit_window"]),
-        max_devices=row["max_devices"],
-        speed_mbps=row["speed_limit_mbps"],
-    )
-    own = row["fingerprint"]
-    new_uuid = row["new_uuid"]
-    return Key(
-        **{name: row[name] for name in _PLAIN},
-        uuid=row["uuid"] if new_uuid is None else new_uuid,
-        first_uuid="" if new_uuid is None else row["uuid"],
-        limits=limits,
-        limit_status=Status(row["judged"]),
-        fingerprint=None if own is None else Fingerprint(own),
-        node=nodes[row["node_id"]],
-        number=row["number"],
-    )
+class KeyReader:
+    """Makes keys of rows. What many of them have alike is one object: there may be a hundred thousand keys."""
+
+    def __init__(self, nodes: Mapping[int, NodeRef]) -> None:
+        self._nodes = nodes
+        self._alike: dict[object, Any] = {}
+
+    def key(self, row: Mapping[Any, Any]) -> Key:
+        """Return the key of a row, on one of the nodes by their ids."""
+        own, new_uuid = row["fingerprint"], row["new_uuid"]
+        return Key(
+            **{name: row[name] for name in _PLAIN},
+            **{name: self._alike.setdefault(row[name], row[name]) for name in _ALIKE},
+            uuid=row["uuid"] if new_uuid is None else new_uuid,
+            first_uuid="" if new_uuid is None else row["uuid"],
+            limits=self._limits(tuple(row[name] for name in _OF_LIMITS)),
+            limit_status=Status(row["judged"]),
+            fingerprint=None if own is None else Fingerprint(own),
+            node=self._nodes[row["node_id"]],
+            number=row["number"],
+        )
+
+    def _limits(self, columns: tuple[Any, ...]) -> Limits:
+        found: Limits | None = self._alike.get(columns)
+        if found is None:
+            window, *others = columns
+            found = self._alike[columns] = Limits(
+                traffic_window=Window(window), **dict(zip(_LIMITS, others, strict=True))
+            )
+        return found
 
 
 def intent_row(intent: Intent) -> dict[str, object]:
