@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.contract.test_store import key as some_key
 from tests.support.fleet import Agent, Plane, with_agent
 from tests.support.memory import CountingStore, World
 
@@ -15,8 +16,11 @@ from vpnkeys.domain.limits import Limits, Status
 from vpnkeys.domain.making import Draft
 from vpnkeys.domain.making.placing import Placing
 from vpnkeys.domain.nodes import NodeWish
+from vpnkeys.interfaces import ForNodes
 from vpnkeys.service.idempotency import Repeat
+from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.leftover import LeftOver
+from vpnkeys.service.nodes.wanted import Wanted
 
 FAR = NodeWish(node="far")
 
@@ -55,6 +59,29 @@ def test_a_key_is_made_by_one_and_confirmed_to_the_other() -> None:
     assert not first.world.store.stops()
     with pytest.raises(KeyNotFound):
         first.keys.delete(key.id)
+
+
+def test_a_look_without_a_change_is_at_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one, agents are woken whose nodes should have something else, whatever was looked at in between."""
+    first, second, far = two_planes()
+    with_agent(first, "near")
+    far_id, looked, told = far.record.ref.id, list[int](), list[int]()
+    wanted_of = Board._wanted_of
+
+    def looking(board: Board, node_id: int, now: ForNodes, before: Wanted | None) -> Wanted:
+        looked.append(node_id)
+        return wanted_of(board, node_id, now, before)
+
+    first.board.refresh()
+    monkeypatch.setattr(Board, "_wanted_of", looking)
+    first.board.on_news = told.append
+    first.board.refresh()
+    assert (looked, told) == ([], [])
+    with second.world.store.write() as transaction:
+        transaction.insert(some_key(9, node=far.record.ref, port=20001))
+    first.board.wanted(far_id)
+    first.board.refresh()
+    assert told == [far_id]
 
 
 def test_a_confirmation_counts_when_more_is_wanted_by_then() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fake_store import FakeStore
 from tests.support.fleet import Agent, Plane, with_agent
 
 from vpnkeys.agent.reporting import Stored
@@ -16,7 +18,7 @@ from vpnkeys.api.convert.agents import report_of
 from vpnkeys.domain.actor import Actor, acting
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.making import Draft
-from vpnkeys.domain.nodes import NodeState, NodeWish
+from vpnkeys.domain.nodes import NodeRecord, NodeState, NodeWish
 from vpnkeys.domain.traffic import Bytes, EpochSample, Samples
 from vpnkeys.service.nodes.board import Board
 from vpnkeys.service.nodes.refusals import A_WHILE_S, Refusals
@@ -228,3 +230,31 @@ def test_tokens_are_of_one_node_and_one_join() -> None:
     assert len(failed) == 2, "one for each token, however often it is tried"
     plane.admin.change("far", lambda node: replace(node, state=NodeState.LOST))
     assert plane.admin.identify(token) is None
+
+
+def test_what_several_agents_report_is_one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is refused takes no other along; each byte is counted once, however often they are sent."""
+    plane, reports = Plane(), list[tuple[NodeRecord, NodeReported, Actor]]()
+    agents = [with_agent(plane, name) for name in ("a", "b", "c")]
+    keys = [make(plane, agent.record.ref.name) for agent in agents]
+    for agent, key in zip(agents, keys, strict=True):
+        agent.world.node.carry(agent.world.customer(key), 5, 50)
+        agent.world.enforcer.traffic.collect()
+        (part,) = agent.parts()
+        reports.append((agent.record, report_of(agent.says(part)), Actor(f"node {agent.record.ref.name}", "")))
+    of_a, (liar, report, actor) = reports[:2]
+    reports.insert(1, (liar, replace(report, lives=of_a[1].lives), actor))
+    written = list[FakeStore]()
+    write = FakeStore.write
+
+    def counted(store: FakeStore, **how: Any) -> Any:  # noqa: ANN401 - as it is
+        written.append(store)
+        return write(store, **how)
+
+    monkeypatch.setattr(FakeStore, "write", counted)
+    for _ in range(2):
+        answers = plane.reports.receive_all(reports)
+        assert [isinstance(answer, ReportRefused) for answer in answers] == [False, True, False, False]
+    assert len(written) == 2
+    assert {plane.world.store.traffic(key.account).total_bytes for key in keys} == {55}
+    assert [one[:2] for one in refused(plane)] == [(str(liar.ref.id), actor.name)]

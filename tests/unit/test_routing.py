@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,7 +30,7 @@ from vpnkeys.domain.nodes import NodeRecord, NodeRef
 from vpnkeys.domain.token import Scope
 from vpnkeys.domain.traffic import Bytes, Samples
 from vpnkeys.service.limits.usage import UsageBoard
-from vpnkeys.service.nodes.reports import NodeReported
+from vpnkeys.service.nodes.reports import Reported, ReportRefused
 from vpnkeys.service.nodes.wanted import Wanted
 from vpnkeys.service.tokens import TokenService
 from vpnkeys.store.sql.postgresql.kept import in_event_loop
@@ -312,30 +313,85 @@ def test_what_a_database_elsewhere_knows_is_read_in_a_thread_and_once() -> None:
     assert through_the_framework.json()["used_in_window_bytes"] == 7
 
 
-def test_what_an_agent_reports_is_no_object_of_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand agents report a hundred keys each: the framework would read that as objects, one by one."""
+def reporting(receive_all: Callable[[Sequence[Reported]], Sequence[Wanted | ReportRefused]]) -> ASGIApp:
+    """An application whose nodes are known by their names, which agents send as their tokens."""
+    nodes = {name: NodeRecord(NodeRef(number, name), "default", 1, None) for number, name in enumerate(NAMES, 2)}
+    admin = SimpleNamespace(identify=nodes.get, is_old=lambda _node: False, clock=FakeClock())
+    reports = SimpleNamespace(receive_all=receive_all)
+    return application(fleet=SimpleNamespace(board=SimpleNamespace(), admin=admin, reports=reports))
+
+
+NAMES = [f"node-{number}" for number in range(9)]
+
+
+def all_report(app: ASGIApp) -> list[httpx.Response]:
+    """The answers to the reports of all nodes, which are sent at once."""
+    now = FakeClock().now()
+    said = Report(now=now, lives=(Life(epoch="x", sampled_at=now, usage={"a": (1, 2)}),)).model_dump_json()
+
+    async def report() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://test") as client:
+            asked = (client.post("/agent/report", content=said, headers={"X-API-Key": name}) for name in NAMES)
+            return await asyncio.gather(*asked)
+
+    return asyncio.run(report())
+
+
+def test_reports_that_come_during_a_commit_are_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand agents report, and a commit may take long; the framework would read each as objects, one by one."""
     read: list[Request] = []
-    received: list[tuple[NodeReported, bool]] = []
+    stored: list[tuple[list[str], bool]] = []
 
     async def json_of(request: Request) -> object:
         read.append(request)
         return orjson.loads(await request.body())
 
-    def receive(_node: NodeRecord, report: NodeReported) -> Wanted:
-        received.append((report, in_event_loop()))
-        return Wanted(AllKeys(), "mark", 1, 1, 0.0)
+    def receive_all(reports: Sequence[Reported]) -> list[Wanted | ReportRefused]:
+        assert all(one.lives[0].samples.usage == {"a": Bytes(1, 2)} for _, one, _ in reports)
+        assert [actor.name for *_, actor in reports] == [f"node {node.ref.name}" for node, *_ in reports]
+        stored.append(([node.ref.name for node, *_ in reports], in_event_loop()))
+        time.sleep(0.2)
+        wanted = Wanted(AllKeys(), "mark", 1, 1, 0.0)
+        return [ReportRefused("no") if node.ref.name == NAMES[3] else wanted for node, *_ in reports]
 
     monkeypatch.setattr(Request, "json", json_of)
-    node = NodeRecord(NodeRef(2, "far"), "default", 1, None)
-    admin = SimpleNamespace(identify=lambda _token: node, is_old=lambda _node: False, clock=FakeClock())
-    fleet = SimpleNamespace(board=SimpleNamespace(), admin=admin, reports=SimpleNamespace(receive=receive))
-    said = Report(now=FakeClock().now(), lives=(Life(epoch="x", sampled_at=FakeClock().now(), usage={"a": (1, 2)}),))
-
-    async def report() -> httpx.Response:
-        transport = httpx.ASGITransport(application(fleet=fleet))
-        async with httpx.AsyncClient(transport=transport, base_url="https://test") as client:
-            return await client.post("/agent/report", content=said.model_dump_json(), headers=[RIGHT])
-
-    assert asyncio.run(report()).json()["rev"] == "mark"
-    assert [(one.lives[0].samples.usage, is_in_loop) for one, is_in_loop in received] == [({"a": Bytes(1, 2)}, False)]
+    answers = all_report(reporting(receive_all))
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 400, 200, 200, 200, 200, 200]
+    assert sorted(name for names, _ in stored for name in names) == NAMES
+    assert len(stored) <= 3
+    assert not any(is_in_loop for _, is_in_loop in stored)
     assert read == []
+
+
+def test_a_report_that_cannot_be_stored_takes_no_other_along() -> None:
+    """They are stored one by one then."""
+
+    def receive_all(reports: Sequence[Reported]) -> list[Wanted | ReportRefused]:
+        if any(node.ref.name == NAMES[3] for node, *_ in reports):
+            raise ZeroDivisionError
+        return [Wanted(AllKeys(), "mark", 1, 1, 0.0) for _ in reports]
+
+    statuses = [answer.status_code for answer in all_report(reporting(receive_all))]
+    assert statuses == [200, 200, 200, 500, 200, 200, 200, 200, 200]
+
+
+@pytest.mark.parametrize("is_news", [False, True])
+def test_an_agent_that_waits_looks_again_when_there_are_news(is_news: bool) -> None:
+    """And when its time is over: a thousand may wait. What changes while it looks is not missed."""
+    looks: list[int] = []
+    node = NodeRecord(NodeRef(2, "far"), "default", 1, None)
+    admin = SimpleNamespace(identify=lambda _token: node, clock=FakeClock())
+    board = SimpleNamespace(used=lambda _keys, _now: {}, on_news=None)
+
+    def wanted(node_id: int) -> Wanted:
+        looks.append(node_id)
+        found = Wanted(AllKeys(), "mark" if len(looks) == 1 else "another" if is_news else "mark", 1, 1, 0.0)
+        if is_news:
+            board.on_news(node_id)
+        return found
+
+    board.wanted = wanted
+    app = application(fleet=SimpleNamespace(board=board, admin=admin))
+    (answer,) = ask(app, ("GET", f"/agent/desired?rev=mark&ticket=1&wait_s={50 if is_news else 2.5}", [RIGHT]))
+    assert answer.status_code == (200 if is_news else 204)
+    assert len(looks) == 2

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -50,10 +51,12 @@ from vpnkeys.api.services import Services
 from vpnkeys.domain.reached import prefix_of
 from vpnkeys.server.ending import CancelledRequests
 from vpnkeys.server.news import News
-from vpnkeys.server.pools import Pool, SharedCall
+from vpnkeys.server.pools import Batches, Pool, SharedCall
 from vpnkeys.server.requests import AccessLog
 
 _FILE_THREADS = 4
+_REPORTS_AT_ONCE = 50
+"""Reports of agents in one commit at most: others wait for its end."""
 _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
     "metrics": False,
@@ -131,6 +134,7 @@ def create_app(services: Services) -> ASGIApp:
     app.state.health = SharedCall(Pool.HEALTH, services.health.report)
     app.state.feed = Feed(live.Look(services, app.state.rendered_keys).now)
     app.state.news = News()
+    app.state.reports = Batches(Pool.AGENTS, partial(agents.receive_all, services.fleet), _REPORTS_AT_ONCE)
     services.fleet.board.on_news = app.state.news.tell
     # Not by `include_router`, which looks for a request's route twice, through several layers of its own.
     app.router.routes.extend(route for part in _PARTS for route in part.router.routes)

@@ -13,7 +13,7 @@ from vpnkeys.api.services import Services
 from vpnkeys.domain.key import Key
 from vpnkeys.domain.nodes import NodeRef
 from vpnkeys.server.news import News
-from vpnkeys.server.pools import SharedCall
+from vpnkeys.server.pools import Batches, SharedCall
 from vpnkeys.service.audit import AuditLog
 from vpnkeys.service.backups import BackupService
 from vpnkeys.service.change.doors import DoorService
@@ -22,6 +22,8 @@ from vpnkeys.service.keys import KeyService
 from vpnkeys.service.limits.enforcer import Enforcer
 from vpnkeys.service.nodes.fleet import Fleet
 from vpnkeys.service.nodes.nodes import NodeService
+from vpnkeys.service.nodes.reports import Reported
+from vpnkeys.service.nodes.wanted import Wanted
 from vpnkeys.service.report import Reporter
 from vpnkeys.service.selftest import SelfTest
 from vpnkeys.service.subscriptions import SubscriptionService
@@ -45,8 +47,7 @@ def _service(pick: Callable[[Services], S]) -> Callable[[Request], Awaitable[S]]
 
 async def access_control(request: Request) -> AccessControl:
     """Return the access control, for routes that recognise their callers themselves."""
-    found: AccessControl = request.app.state.access_control
-    return found
+    return access_of(request)
 
 
 async def feed(request: Request) -> Feed:
@@ -73,22 +74,42 @@ async def metrics(request: Request) -> Metrics:
     return found
 
 
-async def news(request: Request) -> News:
+# Plain routes call these themselves, as they have no dependencies.
+
+
+def access_of(request: Request) -> AccessControl:
+    """Return the access control."""
+    found: AccessControl = request.app.state.access_control
+    return found
+
+
+def news_of(request: Request) -> News:
     """Return what wakes the requests of agents."""
     found: News = request.app.state.news
     return found
 
 
+def reports_of(request: Request) -> Batches[Reported, Wanted]:
+    """Return what stores the reports of agents."""
+    found: Batches[Reported, Wanted] = request.app.state.reports
+    return found
+
+
+def services_of(request: Request) -> Services:
+    """Return all services."""
+    found: Services = request.app.state.services
+    return found
+
+
 def rendered_keys(request: Request) -> RenderedKeys:
-    """Return the keys as ready JSON. Plain routes call this themselves, as they have no dependencies."""
+    """Return the keys as ready JSON."""
     found: RenderedKeys = request.app.state.rendered_keys
     return found
 
 
 def named_node(request: Request, id_or_name: str) -> NodeRef:
-    """Return the node with this id or name, for plain routes. Raises NodeNotFound."""
-    services: Services = request.app.state.services
-    return services.fleet.nodes.find(id_or_name)
+    """Return the node with this id or name. Raises NodeNotFound."""
+    return services_of(request).fleet.nodes.find(id_or_name)
 
 
 KeyId = Annotated[str, Path(description="the key's id or its UUID")]
@@ -111,7 +132,6 @@ HealthDep = Annotated[SharedCall[HealthReport], Depends(health)]
 IdentityDep = Annotated[Identity, Depends(identity)]
 KeyDep = Annotated[Key, Depends(key)]
 FleetDep = Annotated[Fleet, Depends(_service(lambda services: services.fleet))]
-NewsDep = Annotated[News, Depends(news)]
 NodesDep = Annotated[NodeService, Depends(_service(lambda services: services.fleet.nodes))]
 
 

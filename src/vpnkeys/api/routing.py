@@ -5,7 +5,7 @@ dependencies and models, which cost several times what such an answer does (docs
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
@@ -73,9 +73,9 @@ class ApiRoute(APIRoute):
 
 
 class PlainRoute(ApiRoute):
-    """Is a route whose handler is a plain function that waits for nothing and returns the answer itself.
+    """Is a route whose handler returns the answer itself: a coroutine, or a plain function that waits for nothing.
 
-    Where it needs what only a database elsewhere knows, it is called once more, in a thread.
+    Where that needs what only a database elsewhere knows, it is called once more, in a thread.
 
     The framework uses its signature only for the OpenAPI document; nothing is validated or converted. Parameters of the
     query that it has are given to it as text.
@@ -83,18 +83,19 @@ class PlainRoute(ApiRoute):
 
     in_thread = False
 
-    async def answer(self, scope: Scope) -> Response:
+    async def answer(self, scope: Scope, receive: Receive) -> Response:
         """Return the answer. Raises what `AccessControl.admit` and the handler raise."""
         self.admit(scope)
         try:
-            return self._made(scope)
+            answer = self._answer(scope, receive)
         except WaitsElsewhere:  # seldom: what is asked for again is in memory
-            return await Pool.QUICK.run(self._made, scope)
+            answer = await Pool.QUICK.run(self._answer, scope, receive)
+        return answer if isinstance(answer, Response) else await answer
 
-    def _made(self, scope: Scope) -> Response:
+    def _answer(self, scope: Scope, receive: Receive) -> Response | Awaitable[Response]:
         asked = QueryParams(scope["query_string"]) if scope["query_string"] and self._parameters else {}
         given = {name: value for name, value in asked.items() if name in self._parameters}
-        answer: Response = self.endpoint(Request(scope), **scope["path_params"], **given)
+        answer: Response | Awaitable[Response] = self.endpoint(Request(scope, receive), **scope["path_params"], **given)
         return answer
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +103,7 @@ class PlainRoute(ApiRoute):
         if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
         else:
-            await (await self.answer(scope))(scope, receive, send)
+            await (await self.answer(scope, receive))(scope, receive, send)
 
 
 class ApiRouter(APIRouter):
@@ -114,15 +115,20 @@ class ApiRouter(APIRouter):
         super().__init__(**{"route_class": ApiRoute, "strict_content_type": False, **more})
 
     def plain(
-        self, path: str, *, response_model: object, responses: dict[int | str, dict[str, Any]] | None = None
+        self,
+        path: str,
+        *,
+        response_model: object = None,
+        responses: dict[int | str, dict[str, Any]] | None = None,
+        method: str = "GET",
     ) -> Callable[[Endpoint], Endpoint]:
-        """Add a plain route for GET; the others say in the OpenAPI document what its answers are."""
+        """Add a plain route; the other arguments say in the OpenAPI document what its answers are."""
 
         def add(endpoint: Endpoint) -> Endpoint:
             self.add_api_route(
                 path,
                 endpoint,
-                methods=["GET"],
+                methods=[method],
                 response_model=response_model,
                 responses=responses,
                 route_class_override=PlainRoute,
@@ -153,7 +159,7 @@ class Dispatcher:
         if route is None:
             await self._app(scope, receive, send)
         else:
-            await (await self._answer(route, scope))(scope, receive, send)
+            await (await self._answer(route, scope, receive))(scope, receive, send)
 
     def _find(self, scope: Scope) -> PlainRoute | None:
         """Return the plain route that a request is for, and note it in the scope; None for any other route."""
@@ -166,9 +172,9 @@ class Dispatcher:
                 return route
         return None
 
-    async def _answer(self, route: PlainRoute, scope: Scope) -> ASGIApp:
+    async def _answer(self, route: PlainRoute, scope: Scope, receive: Receive) -> ASGIApp:
         try:
-            return await route.answer(scope)
+            return await route.answer(scope, receive)
         except Exception as error:  # noqa: BLE001 - as the framework does for other routes
             return errors.answer(error)
 

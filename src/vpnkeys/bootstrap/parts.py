@@ -94,7 +94,8 @@ def _stored(data_dir: Path) -> KeyPair | None:
 def node_workers(settings: Settings, board: Board, limits: FarLimits, watch: NodeWatch) -> tuple[Worker, ...]:
     """Return the workers of nodes elsewhere, in order: each may use those before it. They sleep until there is one."""
     left_over = LeftOver(board, time.monotonic)
-    workers = limits.worker, *_watching(settings, board), left_over.worker
+    listener = listener_of(settings.database_url) if board.store.is_remote else None
+    workers = limits.worker, DatabaseWatch(board, listener).worker, left_over.worker
 
     # Each sleeps until it is woken, so all are.
     def look() -> None:
@@ -104,13 +105,6 @@ def node_workers(settings: Settings, board: Board, limits: FarLimits, watch: Nod
 
     board.on_made = look
     return (*workers, watch.worker)
-
-
-def _watching(settings: Settings, board: Board) -> tuple[Worker, ...]:
-    """Return the worker that notices what other servers do, where they can share the database."""
-    if not board.store.is_remote:
-        return ()
-    return (DatabaseWatch(board, listener_of(settings.database_url)).worker,)
 
 
 def lease(board: Board, name: str) -> Turn:

@@ -1,7 +1,8 @@
 """Wakes the requests of agents that wait until there is something new for their node."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from threading import Lock
 
 
@@ -30,17 +31,15 @@ class News:
             for event in events:
                 loop.call_soon_threadsafe(event.set)
 
-    async def wait(self, node_id: int, most_s: float) -> None:
-        """Return when there may be news of this node, after so many seconds at most."""
+    @contextmanager
+    def listening(self, node_id: int) -> Iterator[asyncio.Event]:
+        """Return an event that is set whenever there may be news of this node, during the block."""
         event = asyncio.Event()
         with self._lock:
             self._loop = asyncio.get_running_loop()
             self._waiting.setdefault(node_id, set()).add(event)
         try:
-            async with asyncio.timeout(most_s):
-                await event.wait()
-        except TimeoutError:
-            pass
+            yield event
         finally:
             with self._lock:
                 self._waiting[node_id].discard(event)

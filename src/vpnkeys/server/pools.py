@@ -5,8 +5,9 @@ Of the threads of quick and of slow work, nobody has all: who sends many request
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial, wraps
@@ -19,6 +20,7 @@ from vpnkeys.domain.actor import current_actor
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Pool(Enum):
@@ -32,7 +34,7 @@ class Pool(Enum):
     OPEN = "open", 2, 1
     """What is open to all: subscriptions, whose actors are the addresses that ask, and the description of the API."""
     AGENTS = "agents", 2, 1
-    """Reports of nodes elsewhere, each of which is a commit."""
+    """Reports of nodes elsewhere: what has come during a commit is the next one."""
     LOOK = "look", 1, 1
     """The look at a database elsewhere, before a request is answered."""
     HEALTH = "health", 1, 1
@@ -121,3 +123,46 @@ class SharedCall(Generic[T]):
         async with self._calling:
             self._next = None
             return await self._pool.run(self._work)
+
+
+class Batches(Generic[T, R]):
+    """Calls a function in a thread of a pool with all that has been asked for while another call was going on.
+
+    It is called with so many at most, and returns an answer to each, or the error to raise.
+    """
+
+    def __init__(self, pool: Pool, work: Callable[[Sequence[T]], Sequence[R | Exception]], most: int) -> None:
+        self._pool = pool
+        self._work = work
+        self._most = most
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._calling: asyncio.Task[None] | None = None
+
+    async def result(self, asked: T) -> R:
+        """Return the answer to this; raise its error, or what the function raises."""
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, answer))
+        if self._calling is None:
+            # In a context of its own: the call is nobody's request.
+            self._calling = asyncio.create_task(self._call(), context=Context())
+        return await answer
+
+    async def _call(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                for (_, future), answer in zip(batch, await self._answers([asked for asked, _ in batch]), strict=True):
+                    if future.done():  # who asked has hung up
+                        continue
+                    if isinstance(answer, Exception):
+                        future.set_exception(answer)
+                    else:
+                        future.set_result(answer)
+        finally:
+            self._calling = None
+
+    async def _answers(self, asked: Sequence[T]) -> Sequence[R | Exception]:
+        try:
+            return await self._pool.run(self._work, asked)
+        except Exception as error:  # noqa: BLE001 - without an answer, they would wait for ever
+            return [error] * len(asked)

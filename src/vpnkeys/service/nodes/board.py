@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Condition, RLock
@@ -63,6 +63,9 @@ class Board:
     _known: dict[int, _Known] = field(default_factory=dict, init=False)
     _mine: set[tuple[str, int]] = field(default_factory=set, init=False)
     _changed: Condition = field(default_factory=Condition, init=False)
+    _looked_at: int = field(default=-1, init=False)
+    _marks: Mapping[int, str] = field(default_factory=dict, init=False)
+    """What each node should have had at the last look."""
 
     def has_others(self) -> bool:
         """Return whether there is a node besides the built-in one. Raises StoreUnavailable."""
@@ -240,21 +243,32 @@ class Board:
 
     def refresh(self) -> None:
         """Look at what other control planes have changed and heard, and wake all that wait. Raises StoreUnavailable."""
-        with self._changed:
-            before = {node_id: known.wanted for node_id, known in self._known.items()}
         seen, now = self.store.sightings(), self.store.for_nodes()
         for node_id, sighting in seen.items():
             if self._note_stored(node_id, sighting, now.revision) is None:  # another agent has joined
                 with self._changed:
                     self._of(node_id).confirmed = None
-        for node_id, was in before.items():
-            if was is None or self._wanted_of(node_id, now, was).mark != was.mark:
+        self.look(now)
+
+    def look(self, now: ForNodes) -> None:
+        """Wake the agents of nodes that should have something else than at the last look; without a change of none."""
+        if now.revision == self._looked_at:
+            return
+        with self._changed:
+            before = {node_id: known.wanted for node_id, known in self._known.items()}
+        marks = {node_id: self._wanted_of(node_id, now, was).mark for node_id, was in before.items()}
+        # What agents say of a database that was put back is not true any more, though they should have the same.
+        is_put_back = now.revision < self._looked_at
+        told, self._marks, self._looked_at = self._marks, marks, now.revision
+        for node_id, mark in marks.items():
+            if is_put_back or told.get(node_id) != mark:
                 self.on_news(node_id)
 
     def forget(self, node: NodeRef) -> None:
         """Forget a node that was removed, or whose agent is another one now."""
         with self._changed:
             self._known.pop(node.id, None)
+        self.on_news(node.id)
 
     def _note_stored(self, node_id: int, seen: Sighting | None, revision: int) -> Confirmed | None:
         """Note what is stored of what a node has confirmed, and return it; None where that is nothing.

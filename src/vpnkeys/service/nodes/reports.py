@@ -1,10 +1,11 @@
 """Takes what agents report: the counters of their Xrays, and what their nodes have by now."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from vpnkeys.domain.actor import Actor, acting, current_actor
 from vpnkeys.domain.audit import Entry
 from vpnkeys.domain.errors import Rejected
 from vpnkeys.domain.key import ACCOUNT, ID, Keys
@@ -22,6 +23,16 @@ class ReportRefused(Rejected):
     """Says that an agent reported about keys of another node, or that it is not the node's agent any more."""
 
     code = "report_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What a report has brought: what its node should have and confirms, and by accounts what was used."""
+
+    node_id: int
+    wanted: Wanted
+    found: Confirmed | None
+    used: Sequence[tuple[Mapping[str, Bytes], Mapping[str, datetime]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,10 @@ class NodeReported:
     began: Mapping[str, datetime] = field(default_factory=dict)
 
 
+Reported: TypeAlias = tuple[NodeRecord, NodeReported, Actor]
+"""What the agent of a node says, and the agent as the audit log knows it."""
+
+
 @dataclass(slots=True)
 class ReportService:
     """Stores reports, each as a whole, and notes what nodes have.
@@ -61,25 +76,53 @@ class ReportService:
 
     def receive(self, node: NodeRecord, report: NodeReported) -> Wanted:
         """Store a report; return what the node should have. Raises ReportRefused, StoreUnavailable."""
-        self._refuse_others(node, report)
+        (answer,) = self.receive_all([(node, report, current_actor())])
+        if isinstance(answer, ReportRefused):
+            raise answer
+        return answer
+
+    def receive_all(self, reports: Sequence[Reported]) -> list[Wanted | ReportRefused]:
+        """Store what agents report in one commit; return what each node should have, or why its report is refused.
+
+        Raises StoreUnavailable; then none is stored.
+        """
         self.refusals.settle()
-        node_id, now = node.ref.id, self.clock.now()
+        answers: list[Wanted | ReportRefused | None] = []
+        for node, report, actor in reports:
+            answers.append(foreign := self._foreign_in(node, report))
+            if foreign is not None:
+                with acting(actor):
+                    self.refusals.note(foreign.code, Entry("node.reported", str(node.ref.id)), str(foreign))
+        stored: list[_Stored] = []
+        if None in answers:
+            with self._store.write() as transaction:
+                for place, (node, report, _) in enumerate(reports):
+                    try:
+                        if answers[place] is None:
+                            take_token(transaction, self._store.nodes(), node)
+                            stored.append(one := self._put(transaction, node.ref.id, report))
+                            answers[place] = one.wanted
+                    except ReportRefused as refusal:
+                        answers[place] = refusal
+        for one in stored:
+            if one.found is not None:
+                self.board.confirm(one.node_id, one.found)
+            for added, used_at in one.used:
+                self.on_traffic(added, used_at)
+        return [answer for answer in answers if answer is not None]
+
+    def _put(self, transaction: Transaction, node_id: int, report: NodeReported) -> _Stored:
+        now = self.clock.now()
         began = {one: _by_our_clock(at, report, now) for one, at in self._own_of(node_id, report.began).items()}
         # First when times began: what was used since does not say it so well.
-        more: list[tuple[Mapping[str, Bytes], Mapping[str, datetime]]] = [({}, began)]
-        with self._store.write() as transaction:
-            take_token(transaction, self._store.nodes(), node)
-            for samples, at, has_ended in _in_time(report, now):
-                mine = replace(samples, node_id=node_id)
-                more.append((added := transaction.ledger.merge(mine, at), dict.fromkeys(added, at)))
-                if has_ended:
-                    transaction.ledger.end_epoch(mine.epoch, at, node_id)
-            wanted, found = self._heard(transaction, node_id, report)
-        if found is not None:
-            self.board.confirm(node_id, found)
-        for added, used_at in more:
-            self.on_traffic(added, used_at)
-        return wanted
+        used: list[tuple[Mapping[str, Bytes], Mapping[str, datetime]]] = [({}, began)]
+        for samples, at, has_ended in _in_time(report, now):
+            mine = replace(samples, node_id=node_id)
+            used.append((added := transaction.ledger.merge(mine, at), dict.fromkeys(added, at)))
+            if has_ended:
+                transaction.ledger.end_epoch(mine.epoch, at, node_id)
+        wanted, found = self._heard(transaction, node_id, report)
+        return _Stored(node_id, wanted, found, used)
 
     def online(self) -> Mapping[str, int]:
         """Return from how many devices keys elsewhere are online, by account, as their nodes have just reported.
@@ -126,8 +169,11 @@ class ReportService:
         transaction.put_stops(replace(stop, is_confirmed=True) for stop in pending if stop.key_id not in moved)
         transaction.drop_stops(moved, node_id)
 
-    def _refuse_others(self, node: NodeRecord, report: NodeReported) -> None:
-        """Refuse counters of keys that have never lived there. Those of deleted keys are left out by the ledger."""
+    def _foreign_in(self, node: NodeRecord, report: NodeReported) -> ReportRefused | None:
+        """Return the refusal of counters of keys that have never lived there.
+
+        Those of deleted keys are left out by the ledger.
+        """
         known, mine = Keys.of(self._store.keys()).by(ACCOUNT), node.ref.id
         named = (known.get(account) for life in report.lives for account in life.samples.usage)
         foreign = {key.account: key.id for key in named if key is not None and key.node.id != mine}
@@ -135,11 +181,12 @@ class ReportService:
             leaving = {stop.key_id for stop in self._store.stops() if stop.node_id == mine}
             counted = {uuid for life in self._store.lives(mine) for uuid in life.samples.usage}
             foreign = {one: key_id for one, key_id in foreign.items() if one not in counted and key_id not in leaving}
-        if foreign:
-            name = node.ref.name
-            msg = f"Node {name} reported {len(foreign)} counters of keys that live on other nodes; none is counted."
-            self.refusals.note(ReportRefused.code, Entry("node.reported", str(node.ref.id)), msg)
-            raise ReportRefused(msg)
+        if not foreign:
+            return None
+        msg = (
+            f"Node {node.ref.name} reported {len(foreign)} counters of keys that live on other nodes; none is counted."
+        )
+        return ReportRefused(msg)
 
 
 def take_token(transaction: Transaction, nodes: Iterable[NodeRecord], node: NodeRecord) -> NodeRecord:
