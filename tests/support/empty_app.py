@@ -68,6 +68,7 @@ def main(options: dict[str, str]) -> None:
     """Serve until asked to end."""
     config = uvicorn.Config(
         app,
+        timeout_keep_alive=75,  # a measurement may ask it seldom
         ssl_certfile=options["cert"],
         ssl_keyfile=options["key"],
         loop="uvloop",
