@@ -1,4 +1,4 @@
-"""When a server name counts as tested, and when it is tried."""
+"""When a server name counts as tested, when it is tried, and who hears of that."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from tests.support.memory import SITE
 from tests.support.process import PATIENCE_S, wait_until
 
+from vpnkeys.domain.inbound import Inbound
 from vpnkeys.domain.target import TargetReport
 from vpnkeys.xray.probe import server_names
 from vpnkeys.xray.probe.kernel import Probes
@@ -90,3 +91,35 @@ def test_an_answer_to_an_earlier_test_does_not_count(monkeypatch: pytest.MonkeyP
         assert wait_until(lambda: len(ready_at_start) > 1)
         assert ready_at_start[:2] == [frozenset(), frozenset()]
         assert wait_until(lambda: prober.ready == frozenset(SITE.server_names))
+
+
+def test_it_is_said_at_once_when_a_name_becomes_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each name once, when it is in the set already; again only after it was lost."""
+    told: list[frozenset[str]] = []
+
+    @asynccontextmanager
+    async def client(
+        _xray: object, _env: object, _key: object, inbounds: tuple[Inbound, ...]
+    ) -> AsyncIterator[list[Path]]:
+        yield [Path("proxy")] * len(inbounds)
+
+    async def answers(_: Path) -> bool:
+        return True
+
+    def tested_again() -> bool:
+        prober.try_again()
+        return tests.count(1) > 1
+
+    tests: list[int] = []
+    monkeypatch.setattr(server_names, "_client", client)
+    monkeypatch.setattr(server_names, "_answers", answers)
+    monkeypatch.setattr(ServerNameProber, "_log_failing_names", lambda *_: tests.append(1))
+    prober = ServerNameProber(Path("xray"), {}, lambda: SITE, Probes(lambda: 0, _no_report))
+    prober.on_ready = lambda: told.append(prober.ready)
+    with running(prober):
+        names = frozenset(SITE.server_names)
+        assert wait_until(lambda: prober.ready == names)
+        assert wait_until(tested_again)
+        assert (len(told), told[-1]) == (len(names), names)
+        prober.suspect(SITE.server_names[0])
+        assert wait_until(lambda: len(told) > len(names))

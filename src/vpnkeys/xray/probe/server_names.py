@@ -65,6 +65,8 @@ class ServerNameProber:
     environment: Mapping[str, str]
     site: Callable[[], ServerIdentity]
     probes: Probes
+    on_ready: Callable[[], None] = field(default=lambda: None, init=False)
+    """Called when a name has become ready, in any thread."""
     _names: frozenset[str] = field(default=frozenset(), init=False)
     ready: frozenset[str] = field(default=frozenset(), init=False)
     failing: frozenset[str] = field(default=frozenset(), init=False)
@@ -192,9 +194,12 @@ class ServerNameProber:
             if self._life != life or not self._up or self._doubts.get(name, 0) != doubts:
                 return
             self._tested |= {name}
+            is_news = works and name not in self.ready
             self.ready = self.ready | {name} if works else self.ready - {name}
             self.failing = self.failing - {name} if works else self.failing | {name}
             self._changed.notify_all()
+        if is_news:
+            self.on_ready()
 
     def _log_failing_names(self, life: int) -> None:
         if self._life != life or not self._up:

@@ -99,6 +99,8 @@ def _run(settings: Settings) -> None:
         desired = DesiredFile(settings.data_dir / DESIRED_FILE)
         keep = partial(_keep_tokens, membership, settings.data_dir)
         agent = Agent(server, plane, desired, membership.tokens, keep)
+        # New keys get no name that the control plane does not know to be ready, and the next report may be far off.
+        server.node.prober.on_ready = agent.reporting.wake
         agent.start()
     notifier = notifier_of(ENVIRONMENT)
     try:
