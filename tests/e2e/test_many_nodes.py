@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterator
 
 import pytest
-from tests.support.clients import XrayClient
+from tests.support.clients import SingBoxClient
 from tests.support.keys import Key, carries, delete_key, link_of, list_keys
 from tests.support.link import VlessLink
 from tests.support.machines import can_make_machines
@@ -32,7 +32,7 @@ QUOTA = 1_000_000
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The control plane, and three nodes that are up."""
-    with running_fleet(tmp_path_factory.mktemp("fleet"), 3) as (fleet, _):
+    with running_fleet(tmp_path_factory.mktemp("fleet"), 3, prompt=True) as (fleet, _):
         yield fleet
 
 
@@ -55,7 +55,7 @@ def test_each_node_carries_and_each_byte_is_counted_once(fleet: Fleet, keys: lis
     links = [link_of(fleet.plane, key) for key in keys]
     assert [link.host for link in links] == [node.machine.address for node in fleet.nodes]
     assert len({link.public_key for link in links}) == len(keys)
-    with XrayClient.many(links) as client:
+    with SingBoxClient.many(links) as client:
         sent = [fleet.send(proxy, SIZE * number) for number, proxy in enumerate(client.proxies, 1)]
     for node, key, size in zip(fleet.nodes, keys, sent, strict=True):
         fleet.wait_counted(node, key, size)
@@ -129,7 +129,7 @@ def test_a_subscription_leads_to_all_nodes(fleet: Fleet, keys: list[Key]) -> Non
 
     found = links()
     assert {link.host for link in found} == {node.machine.address for node in fleet.nodes}
-    with XrayClient.many(found) as client:
+    with SingBoxClient.many(found) as client:
         assert all(carries(proxy, fleet.bytes) for proxy in client.proxies)
     delete_key(fleet.plane, keys[1])
     assert {link.host for link in links()} == {fleet.nodes[number].machine.address for number in (0, 2)}
@@ -145,7 +145,7 @@ def test_a_client_that_knows_nothing_of_nodes_notices_nothing(fleet: Fleet) -> N
         places = {key.node for key in made}
         assert len(places) > 1, places
         links = [VlessLink.parse(bot.keys.config(key.id).vless_url) for key in made]
-        with XrayClient.many(links) as client:
+        with SingBoxClient.many(links) as client:
             assert all(carries(proxy, fleet.bytes) for proxy in client.proxies)
             for key, proxy in zip(made, client.proxies, strict=True):
                 assert listed[key.id].port == key.port

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from tests.support.agent import AgentNode
-from tests.support.clients import XrayClient
+from tests.support.clients import SingBoxClient
 from tests.support.keys import Key, carries, delete_key, link_of
 from tests.support.link import VlessLink
 from tests.support.process import wait_until
@@ -31,6 +33,19 @@ def plane(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
         yield plane
 
 
+@contextmanager
+def running(*nodes: AgentNode) -> Iterator[Sequence[AgentNode]]:
+    """Nodes that are up; each reports every second."""
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        for node in nodes:
+            stack.callback(node.close)
+            node.report_often()
+        list(pool.map(AgentNode.start, nodes))
+        for node in nodes:
+            node.wait_up()
+        yield nodes
+
+
 def make(plane: Service, node: str) -> Key:
     """A key on a node."""
     answer = plane.client.post("/api/keys", json={"name": "moving", "node": node})
@@ -43,7 +58,7 @@ def counted(plane: Service, key: Key) -> int:
     return int(plane.client.get(f"/api/keys/{key['id']}/traffic").raise_for_status().json()["total_bytes"])
 
 
-def use(client: XrayClient, byte_server: ByteServer) -> None:
+def use(client: SingBoxClient, byte_server: ByteServer) -> None:
     """Carry a known number of bytes each way."""
     with byte_server.open(client.socks) as sock:
         transfer(sock, KNOWN_BYTES, KNOWN_BYTES)
@@ -53,16 +68,12 @@ def test_keys_move_and_no_byte_is_lost(
     plane: Service, target: RealityTarget, egress: tuple[str, ...], byte_server: ByteServer
 ) -> None:
     """The new link carries when it is answered and the old one does not; a neighbour's connection stays open."""
-    with (
-        AgentNode(target, plane, "far-1", egress_allow=egress) as old,
-        AgentNode(target, plane, "far-2", egress_allow=egress) as new,
-    ):
-        old.wait_up()
-        new.wait_up()
+    nodes = [AgentNode(target, plane, name, egress_allow=egress) for name in ("far-1", "far-2")]
+    with running(*nodes) as (old, new):
         key, neighbour = make(plane, "far-1"), make(plane, "far-2")
         with (
-            XrayClient(link_of(plane, key)) as before,
-            XrayClient(link_of(plane, neighbour)) as beside,
+            SingBoxClient(link_of(plane, key)) as before,
+            SingBoxClient(link_of(plane, neighbour)) as beside,
             byte_server.open(beside.socks) as open_one,
         ):
             transfer(open_one, 1_000, 1_000)
@@ -72,7 +83,7 @@ def test_keys_move_and_no_byte_is_lost(
             moves = answer.json()
             (moved,) = moves["moved"]
             assert (moves["failed"], moves["has_stopped"]) == ([], True), old.log()
-            with XrayClient(VlessLink.parse(moved["new"]["link"])) as after:
+            with SingBoxClient(VlessLink.parse(moved["new"]["link"])) as after:
                 use(after, byte_server)
             assert not carries(before.socks, byte_server, timeout=3.0)
             transfer(open_one, KNOWN_BYTES, KNOWN_BYTES)
@@ -85,7 +96,7 @@ def test_keys_move_and_no_byte_is_lost(
         old.stop()
         answer = plane.client.post("/api/nodes/far-2/move", json={"to": "local"}).raise_for_status().json()
         assert {one["key_id"] for one in answer["moved"]} == {key["id"], neighbour["id"]}
-        with XrayClient(link_of(plane, key)) as here:
+        with SingBoxClient(link_of(plane, key)) as here:
             assert carries(here.socks, byte_server)
         assert plane.client.get("/api/system/config-status").json()["synchronized"]
         for one in (key, neighbour):
@@ -101,18 +112,16 @@ def test_a_new_machine_serves_the_old_links(
     """With the ports and the key pair of the former one, whose token opens nothing any more; all is counted."""
     old = AgentNode(target, plane, "spare", egress_allow=egress)
     new = AgentNode(target, plane, "spare", egress_allow=egress)
-    with old:
-        old.wait_up()
+    with running(old):
         key = make(plane, "spare")
         link = link_of(plane, key)
-        with XrayClient(link) as client:
+        with SingBoxClient(link) as client:
             use(client, byte_server)
             assert wait_until(lambda: counted(plane, key) >= 2 * KNOWN_BYTES), old.log()
             old.stop()
             member = json.loads((old.data_dir / "agent.json").read_bytes())
             new.replace()
-            with new:
-                new.wait_up()
+            with running(new):
                 assert wait_until(lambda: carries(client.socks, byte_server)), new.log()
                 assert link_of(plane, key) == link
                 use(client, byte_server)

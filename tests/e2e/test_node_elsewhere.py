@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.agent import AgentNode
-from tests.support.clients import XrayClient
+from tests.support.clients import SingBoxClient, XrayClient
 from tests.support.keys import Key, carries, delete_key, link_of, make_key
 from tests.support.process import wait_until
 from tests.support.service import Service
@@ -23,7 +23,9 @@ def node(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[AgentNode]:
     """A node that is up, and its control plane."""
     with Service(target, egress_allow=egress) as plane:
         plane.wait_ready()
-        with AgentNode(target, plane, "far-1", egress_allow=egress) as node:
+        node = AgentNode(target, plane, "far-1", egress_allow=egress)
+        node.report_often()
+        with node:
             node.wait_up()
             yield node
 
@@ -46,7 +48,7 @@ def test_a_key_lives_on_its_node_and_is_counted_here(node: AgentNode, byte_serve
     """200 means that its link carries; each byte is counted once; after the delete nobody gets in, and none is cut."""
     key, other = make_far(node), make_key(node.plane)
     link = link_of(node.plane, key)
-    with XrayClient.many([link, link_of(node.plane, other)]) as client:
+    with SingBoxClient.many([link, link_of(node.plane, other)]) as client:
         far, here = client.proxies
         with byte_server.open(far) as sock:
             transfer(sock, KNOWN_BYTES, KNOWN_BYTES)
@@ -63,7 +65,7 @@ def test_a_change_is_in_force_when_it_is_answered(node: AgentNode, byte_server: 
     """Switched off and on; a new link works and the old one does not."""
     key = make_far(node)
     path = f"/api/keys/{key['id']}"
-    with XrayClient(link_of(node.plane, key)) as client:
+    with SingBoxClient(link_of(node.plane, key)) as client:
         assert carries(client.socks, byte_server)
         node.plane.client.patch(path, json={"is_active": False}).raise_for_status()
         assert not carries(client.socks, byte_server, timeout=3.0)
@@ -72,7 +74,7 @@ def test_a_change_is_in_force_when_it_is_answered(node: AgentNode, byte_server: 
         rotated = node.plane.client.post(f"{path}/rotate", json={"uuid": True, "short_id": True})
         assert rotated.status_code == 200, rotated.text
         assert not carries(client.socks, byte_server, timeout=3.0)
-    with XrayClient(link_of(node.plane, key)) as client:
+    with SingBoxClient(link_of(node.plane, key)) as client:
         assert carries(client.socks, byte_server)
     delete_key(node.plane, key)
 
@@ -110,6 +112,6 @@ def test_a_silent_node_delays_nobody_and_follows_when_it_is_back(node: AgentNode
     delete_key(node.plane, make_key(node.plane))
     node.start()
     node.wait_up()
-    with XrayClient(link) as client:
+    with SingBoxClient(link) as client:
         assert not carries(client.socks, byte_server, timeout=3.0)
     assert node.plane.client.delete(f"/api/keys/{key['id']}").status_code == 200, "a repeat says that it is in force"

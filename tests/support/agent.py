@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.process import ChildProcess, ProcessError
+from tests.support.process import REPOSITORY, ChildProcess, ProcessError
 from tests.support.service import Service
 from tests.support.target import RealityTarget
 
@@ -33,6 +34,11 @@ class AgentNode(Service):
         super().__init__(target, egress_allow=egress_allow, settings=settings, data_dir=data_dir)
         self.plane, self.name = plane, name
         self.command = ("-m", "vpnkeys", "agent")
+
+    def report_often(self) -> None:
+        """Run as an agent that reports every second, from the next start on."""
+        self.command = (*self.command[:-2], "tests.support.prompt_agent")
+        self.env["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), self.env["PYTHONPATH"]])
 
     def join(self) -> NodeAnswer:
         """Become a node; what the control plane has answered."""

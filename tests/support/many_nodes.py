@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.agent import AgentNode
-from tests.support.clients import XrayClient
+from tests.support.clients import SingBoxClient
 from tests.support.counting import wire_bytes
 from tests.support.disks import small_disk
 from tests.support.keys import Key, link_of
@@ -117,9 +117,9 @@ class Fleet:
             transfer(sock, size, size)
             return wire_bytes(sock)
 
-    def client(self, *keys: Key) -> XrayClient:
-        """A customer with these keys."""
-        return XrayClient.many([link_of(self.plane, key) for key in keys])
+    def client(self, *keys: Key) -> SingBoxClient:
+        """A customer with these keys. Xray would try for two seconds where a port is closed."""
+        return SingBoxClient.many([link_of(self.plane, key) for key in keys])
 
     def wait_counted(self, node: Node, key: Key, sent: int, connections: int = 1) -> None:
         """Until all that was sent is counted, by both alike; then no byte too much is."""
@@ -172,14 +172,25 @@ def surroundings(count: int) -> Iterator[Surroundings]:
 
 @contextmanager
 def running_fleet(
-    directory: Path, count: int, *, losing: bool = False, settings: Mapping[str, str | None] | None = None
+    directory: Path,
+    count: int,
+    *,
+    losing: bool = False,
+    prompt: bool = False,
+    settings: Mapping[str, str | None] | None = None,
 ) -> Iterator[tuple[Fleet, Losing | None]]:
-    """A control plane and so many nodes, all up; with `losing`, the first node asks by what can lose answers."""
+    """A control plane and so many nodes, all up; with `losing`, the first node asks by what can lose answers.
+
+    With `prompt` all report every second.
+    """
     with ExitStack() as stack:
         around = stack.enter_context(surroundings(count))
         plane = stack.enter_context(ControlPlane(around.target, around.egress, settings or {}))
         lossy = stack.enter_context(Losing(*plane.address)) if losing else None
         nodes = around.nodes(stack, directory, plane)
+        if prompt:
+            for node in nodes:
+                node.report_often()
         start_all(nodes, None if lossy is None else f"https://{MIDDLE}:{lossy.port}")
         yield Fleet(plane, nodes, around.bytes, around.echo), lossy
 
