@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.clients import Client, SingBoxClient, XrayClient
@@ -57,11 +58,17 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pytest.skip(str(error))
 
 
-@pytest.fixture(params=[XrayClient, SingBoxClient])
-def client(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Client]:
+@pytest.fixture(scope="module")
+def clients(scene: Scene) -> Iterator[dict[str, Client]]:
+    """A customer with either program."""
+    with XrayClient(scene.link) as xray, SingBoxClient(scene.link) as sing_box:
+        yield {"XrayClient": xray, "SingBoxClient": sing_box}
+
+
+@pytest.fixture(params=["XrayClient", "SingBoxClient"])
+def client(request: pytest.FixtureRequest, clients: dict[str, Client]) -> Client:
     """Be a customer, with either program."""
-    with request.param(scene.link) as running:
-        yield running
+    return clients[request.param]
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +100,13 @@ def _answers_udp(proxy: Address, host: str, port: int) -> bool:
         return False
 
 
+def _who_answers(answers: Callable[[Address, str, int], bool], proxy: Address, port: int, *hosts: str) -> list[str]:
+    """Those from which something comes back, all asked side by side."""
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        found = pool.map(lambda host: answers(proxy, host, port), hosts)
+        return [host for host, is_there in zip(hosts, found, strict=True) if is_there]
+
+
 def test_the_listeners_can_be_reached(scene: Scene) -> None:
     """Without the VPN every blocked place answers: that nothing arrives there means something."""
     for host in (host for host in LISTENING if host != LINK_LOCAL):
@@ -103,8 +117,7 @@ def test_the_listeners_can_be_reached(scene: Scene) -> None:
 
 def test_tcp_arrives_nowhere_inside(scene: Scene, client: Client) -> None:
     """No TCP connection gets to a private place, whatever it is called."""
-    for host in (*BLOCKED, *NOT_ADDRESSES):
-        assert not _answers_tcp(client.socks, host, scene.blocked.port), host
+    assert _who_answers(_answers_tcp, client.socks, scene.blocked.port, *BLOCKED, *NOT_ADDRESSES) == []
     settle()
     assert scene.blocked.arrived == []
     assert _answers_tcp(client.socks, FAR4, scene.far.port)
@@ -113,8 +126,7 @@ def test_tcp_arrives_nowhere_inside(scene: Scene, client: Client) -> None:
 
 def test_udp_arrives_nowhere_inside(scene: Scene, client: Client) -> None:
     """No datagram gets to a private place as the first of its session."""
-    for host in BLOCKED:
-        assert not _answers_udp(client.socks, host, scene.blocked.port), host
+    assert _who_answers(_answers_udp, client.socks, scene.blocked.port, *BLOCKED) == []
     settle()
     assert scene.blocked.arrived == []
     assert _answers_udp(client.socks, FAR4, scene.far.port)
@@ -156,10 +168,14 @@ def test_one_session_with_many_peers(scene: Scene, client: Client) -> None:
 
 def test_a_name_that_changes_its_mind(scene: Scene, client: Client) -> None:
     """A name that shows a public address first and a private one later leads nowhere inside, with the guard or not."""
-    for name in MOVING:
+
+    def ask_again_and_again(name: str) -> None:
         for _ in range(3):
             _answers_tcp(client.socks, name, scene.blocked.port)
             _answers_udp(client.socks, name, scene.blocked.port)
+
+    with ThreadPoolExecutor(len(MOVING)) as pool:
+        list(pool.map(ask_again_and_again, MOVING))
     settle()
     assert {FAR4, "127.0.0.1", "::1", PRIVATE4, METADATA, PUBLIC4} <= set(scene.names.given)
     assert scene.blocked.arrived == []
@@ -201,9 +217,8 @@ def test_the_api_of_xray_is_out_of_reach(scene: Scene, client: Client) -> None:
     """Xray's API is a socket in the file system: no name or address leads there, and no TCP port belongs to it."""
     path = scene.xray_socket
     assert scene.kind_of(path) == "socket 600"
-    for host in (str(path), f"unix:{path}", f"@{path}"):
-        assert not _answers_tcp(client.socks, host, 1), host
-    assert not any(_answers_tcp(client.socks, "127.0.0.1", port) for port in (1, 10085))
+    assert _who_answers(_answers_tcp, client.socks, 1, str(path), f"unix:{path}", f"@{path}", "127.0.0.1") == []
+    assert not _answers_tcp(client.socks, "127.0.0.1", 10085)
 
 
 def test_health_tells_what_udp_can(scene: Scene) -> None:
