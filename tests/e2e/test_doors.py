@@ -181,7 +181,7 @@ def test_a_door_that_cannot_work_is_named_and_stops_nothing(moved: Move) -> None
     assert [one["tag"] in config for one in states.values()].count(True) == len(states) - 2
     for one in (elsewhere, refused):
         assert one["tag"] not in config
-        done = moved.service.program("import", "close-door", one["tag"], "--yes")
+        done = moved.service.cli("import", "close-door", one["tag"], "--yes")
         assert (done.returncode, done.stderr) == (0, "")
     assert is_synced(moved)
 
@@ -262,7 +262,7 @@ def test_a_door_outlives_a_restart_and_ends_when_it_is_closed(
     moved.service.wait_ready()
     with client_type(new) as other, online(old, "127.0.0.2", client_type, byte_server) as (proxy, sock):
         door = door_of(moved, old.port)
-        done = moved.service.program("import", "close-door", door["tag"], "--yes")
+        done = moved.service.cli("import", "close-door", door["tag"], "--yes")
         assert (done.returncode, done.stderr) == (0, "")
         assert not is_open(sock)
         assert not carries(proxy, byte_server, timeout=3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from tests.conftest import SERVER_NAMES
 from tests.support.binaries import xray_binary
 from tests.support.clients import Client
-from tests.support.keys import carries, list_keys, make_key
+from tests.support.keys import carrying, list_keys, make_key
 from tests.support.legacy import VISION, OldKey, OldServer, parse_old_link, realistic_keys
 from tests.support.link import VlessLink
 from tests.support.ports import free_port, is_free
@@ -58,7 +57,7 @@ def fingerprints(directory: Path) -> dict[str, str]:
 
 def run_import(service: Service, old: OldServer, *options: str) -> tuple[int, dict[str, Any]]:
     """Import for a program: exit status and answer."""
-    done = service.program("import", "legacy", *old.arguments, "--json", *options)
+    done = service.cli("import", "legacy", *old.arguments, "--json", *options)
     assert done.stdout, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, answer
@@ -84,8 +83,8 @@ def old_xray(old: OldServer, target: RealityTarget) -> Iterator[ChildProcess]:
 
 def who_gets_through(client: type[Client], links: Sequence[VlessLink], far: ByteServer) -> list[bool]:
     """Which of the links carry bytes, each on its own connection, tried at the same time."""
-    with client.many(links) as running, ThreadPoolExecutor(len(links)) as pool:
-        return list(pool.map(lambda proxy: carries(proxy, far), running.proxies))
+    with client.many(links) as running:
+        return carrying(running.proxies, far)
 
 
 @pytest.fixture
@@ -228,7 +227,7 @@ def test_clashes_leave_everything_as_it_was(idle: Move) -> None:
     odd = replace(idle.old.keys[0], uuid="", port=1, row={"uuid": "damaged"}, served=False)
     old = replace(idle.old, directory=idle.old.directory / "more", keys=[*idle.old.keys[1:], odd])
     old.write()
-    done = idle.service.program("import", "legacy", *old.arguments)
+    done = idle.service.cli("import", "legacy", *old.arguments)
     assert done.returncode == 1
     assert "Nothing was imported" in done.stdout
     assert "'damaged' is no UUID" in done.stdout
@@ -267,7 +266,7 @@ def test_only_the_owner_can_read_what_was_written(idle: Move) -> None:
 
 def test_the_answer_for_people_has_it_all(idle: Move) -> None:
     """A table of the keys, what becomes of flow and target, and no private key."""
-    done = idle.service.program("import", "legacy", *idle.old.arguments)
+    done = idle.service.cli("import", "legacy", *idle.old.arguments)
     assert done.returncode == 0
     assert all(key.uuid in done.stdout for key in idle.old.keys)
     assert "no flow" in done.stdout
@@ -280,7 +279,7 @@ def test_a_missing_file_is_refused_in_one_line(idle: Move, missing: str) -> None
     """The file is named, and there is no traceback."""
     path: Path = getattr(idle.old, missing)
     path.unlink()
-    done = idle.service.program("import", "legacy", *idle.old.arguments)
+    done = idle.service.cli("import", "legacy", *idle.old.arguments)
     assert done.returncode == 1
     assert str(path) in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

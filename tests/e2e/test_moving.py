@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from tests.conftest import SERVER_NAMES
 from tests.support.binaries import xray_binary
-from tests.support.clients import Client
-from tests.support.keys import carries, list_keys
+from tests.support.clients import Client, SingBoxClient, XrayClient
+from tests.support.keys import carries, carrying, list_keys
 from tests.support.link import VlessLink
 from tests.support.marzban import Marzban, MarzbanUser
 from tests.support.ports import free_port, is_free
@@ -71,7 +71,7 @@ class Move:
 
 def run_import(service: Service, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Import for a program: exit status and answer."""
-    done = service.program("import", *arguments, "--json")
+    done = service.cli("import", *arguments, "--json")
     assert done.stdout, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, answer
@@ -129,6 +129,13 @@ def moved(
         service.close()
 
 
+@pytest.fixture(params=[XrayClient, SingBoxClient], ids=["xray", "sing-box"])
+def client_type(request: pytest.FixtureRequest) -> type[Client]:
+    """Each client. One of all modules has a module's scope: pytest would sort by it, and make each move again."""
+    client: type[Client] = request.param
+    return client
+
+
 def new_link(move: Move, name: str) -> VlessLink:
     """The new link of a customer."""
     (customer,) = [one for one in move.customers if one.email == name]
@@ -182,7 +189,7 @@ def test_who_was_stopped_stays_out(moved: Move, client_type: type[Client], byte_
     """By the switch, the date or the limit."""
     links = [new_link(moved, name) for name in ("off", "expired", "limited")]
     with client_type.many(links) as client:
-        assert [carries(proxy, byte_server) for proxy in client.proxies] == [False] * 3
+        assert carrying(client.proxies, byte_server) == [False] * 3
 
 
 def test_a_running_server_is_not_written_under(moved: Move) -> None:
@@ -276,7 +283,7 @@ def test_a_dry_run_shows_all_and_writes_nothing(idle: Move) -> None:
 
 def test_the_answer_for_people_has_it_all(idle: Move) -> None:
     """Who comes, who does not and why, and what to do next; no private key."""
-    done = idle.service.program("import", "3x-ui", str(idle.panel.path))
+    done = idle.service.cli("import", "3x-ui", str(idle.panel.path))
     assert (done.returncode, done.stderr) == (0, "")
     assert all(customer.uuid in done.stdout for customer in idle.customers)
     assert all(short_bytes(customer.used) in done.stdout for customer in idle.customers)
@@ -307,7 +314,7 @@ def test_a_damaged_file_changes_nothing(idle: Move, panel: str, spoil: Callable[
     if panel == "marzban":
         path = Marzban(path.parent, [MarzbanUser(f"user{number}") for number in range(50)]).write().database
     spoil(path)
-    done = idle.service.program("import", panel, str(path))
+    done = idle.service.cli("import", panel, str(path))
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.strip().splitlines()) == 1
     assert str(path) in done.stderr or "db.sqlite3" in done.stderr
@@ -324,7 +331,7 @@ def test_too_few_ports(idle: Move) -> None:
     assert fingerprints(idle.service.data_dir) == {}
 
 
-@pytest.mark.parametrize("source", ["database", "answer"])
+@pytest.mark.parametrize(("source", "client_type"), [("database", XrayClient), ("answer", SingBoxClient)])
 def test_users_of_marzban(
     idle: Move, target: RealityTarget, client_type: type[Client], byte_server: ByteServer, source: str
 ) -> None:

@@ -14,7 +14,7 @@ from tests.support.agreement import agreement
 from tests.support.changes import Change, Create
 from tests.support.clients import XrayClient
 from tests.support.faults import Fault, Scene
-from tests.support.keys import Key, carries, link_of, list_keys
+from tests.support.keys import Key, carrying, link_of, list_keys
 from tests.support.link import VlessLink
 from tests.support.process import ProcessError, wait_until
 from tests.support.service import Service
@@ -175,8 +175,7 @@ def problems(service: Service) -> set[Code]:
 
 def get_in(proxies: Sequence[Address], far: Far) -> list[bool]:
     """Whether bytes get through each proxy, tried side by side."""
-    with ThreadPoolExecutor(len(proxies)) as pool:
-        return list(pool.map(lambda proxy: carries(proxy, far.byte_server, timeout=3.0), proxies))
+    return carrying(proxies, far.byte_server, timeout=3.0)
 
 
 def _is_active(keys: dict[str, Key], key: Key | None) -> bool:

@@ -20,8 +20,8 @@ from vpnkeys.cli.main import main
 def call(arguments: tuple[str, ...], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
     """Return what the command prints and its exit code, in this environment alone and without a terminal.
 
-    It is for commands that ask a server. What is about the process itself needs a real one: signals, terminals,
-    closed pipes, the file mode mask, commands that serve.
+    It is for commands that ask a server, and for those that only read and write files. What is about the process itself
+    needs a real one: signals, terminals, closed pipes, another user, commands that serve.
     """
     assert threading.current_thread() is threading.main_thread(), "the environment and the streams are the process's"
     out, err = BytesIO(), BytesIO()
@@ -30,9 +30,20 @@ def call(arguments: tuple[str, ...], env: Mapping[str, str], cwd: Path) -> subpr
         mock.patch.object(sys, "argv", ["vpnkeys", *arguments]),
         chdir(cwd),
         _streams(out, err),
+        _own_mask(),
     ):
         code = _exit_code()
     return subprocess.CompletedProcess(arguments, code, out.getvalue().decode(), err.getvalue().decode())
+
+
+@contextmanager
+def _own_mask() -> Iterator[None]:
+    """The file mode mask that a shell gives a command, and afterwards this process's own."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -54,6 +56,12 @@ def carries(proxy: Address, server: ByteServer, timeout: float = 10.0) -> bool:
     except (OSError, TransferError):
         return False
     return True
+
+
+def carrying(proxies: Sequence[Address], server: ByteServer, timeout: float = 10.0) -> list[bool]:
+    """Whether known bytes get through each proxy, all tried side by side."""
+    with ThreadPoolExecutor(len(proxies)) as pool:
+        return list(pool.map(lambda proxy: carries(proxy, server, timeout), proxies))
 
 
 def _ok(service: Service, answer: httpx.Response) -> Key:
