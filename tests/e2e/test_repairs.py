@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 from tests.support import procfs
 from tests.support.agreement import Json, agreement
 from tests.support.binaries import xray_binary
-from tests.support.clients import XrayClient
+from tests.support.clients import SingBoxClient, XrayClient
 from tests.support.disks import empty, fill_for_good, needs_mounts, small_disk
 from tests.support.drift import DRIFTS, Drift
 from tests.support.keys import Key, carries, delete_key, link_of, make_key
@@ -119,41 +120,51 @@ def _assert_refused_unchanged(service: Service, xray_pid: int, paths: tuple[str,
     assert procfs.is_alive(xray_pid)
 
 
+@pytest.fixture(scope="module")
+def on_a_small_disk(
+    target: RealityTarget, byte_server: ByteServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service with a disk of its own."""
+    with (
+        small_disk(tmp_path_factory.mktemp("small") / "d") as disk,
+        Service(target, data_dir=disk, egress_allow=[byte_server.egress_rule]) as service,
+    ):
+        service.wait_ready()
+        yield service
+
+
 @needs_mounts
 @pytest.mark.parametrize("trouble", ["full disk", "unwritable directory"])
 def test_a_disk_that_takes_nothing_changes_nothing(
-    tmp_path: Path, target: RealityTarget, byte_server: ByteServer, trouble: str
+    on_a_small_disk: Service, byte_server: ByteServer, trouble: str
 ) -> None:
     """When config.json cannot be written, every repair, and creation is 503 and says so; later all is well.
 
     Deleting ends the customer all the same: what is not written yet is written as soon as it can be.
     """
-    with (
-        small_disk(tmp_path / "d") as disk,
-        Service(target, data_dir=disk, egress_allow=[byte_server.egress_rule]) as service,
-    ):
-        service.wait_ready()
-        key, gone = make_key(service), make_key(service)
-        _drift("wrong short_id").make(service, key)
-        _make_unwritable(disk, trouble)
-        _assert_refused_unchanged(service, service.xray_pid(), WRITERS, "config.json cannot be written")
-        assert service.client.post("/api/keys", json={"name": "never"}).status_code == 503
-        with XrayClient.many([link_of(service, key), link_of(service, gone)]) as client:
-            stays, goes = client.proxies
-            with byte_server.open(goes) as open_sock:
-                transfer(open_sock, 1_000, 1_000)
-                answer = service.client.delete(f"/api/keys/{gone['id']}")
-                assert (answer.status_code, answer.json()["code"]) == (503, "not_written")
-                assert ended_within(open_sock, 1.0)
-            assert not carries(goes, byte_server, timeout=2.0)
-            assert carries(stays, byte_server)
-        assert [key["id"]] == [key["id"] for key in service.client.get("/api/keys").json()]
-        _make_writable(disk, trouble)
-        assert _post(service, "sync-config").status_code == 200
-        service.child.wait_for(lambda: agreement(service) == [], "the same everywhere")
-        service.child.wait_for(lambda: service.client.delete(f"/api/keys/{gone['id']}").status_code == 200, "deleted")
-        assert service.client.delete(f"/api/keys/{gone['id']}").status_code == 404
-        assert [key["id"]] == [key["id"] for key in service.client.get("/api/keys").json()]
+    service, disk = on_a_small_disk, on_a_small_disk.data_dir
+    key, gone = make_key(service), make_key(service)
+    _drift("wrong short_id").make(service, key)
+    _make_unwritable(disk, trouble)
+    _assert_refused_unchanged(service, service.xray_pid(), WRITERS, "config.json cannot be written")
+    assert service.client.post("/api/keys", json={"name": "never"}).status_code == 503
+    with SingBoxClient.many([link_of(service, key), link_of(service, gone)]) as client:
+        stays, goes = client.proxies
+        with byte_server.open(goes) as open_sock:
+            transfer(open_sock, 1_000, 1_000)
+            answer = service.client.delete(f"/api/keys/{gone['id']}")
+            assert (answer.status_code, answer.json()["code"]) == (503, "not_written")
+            assert ended_within(open_sock, 1.0)
+        assert not carries(goes, byte_server, timeout=2.0)
+        assert carries(stays, byte_server)
+    assert [key["id"]] == [key["id"] for key in service.client.get("/api/keys").json()]
+    _make_writable(disk, trouble)
+    assert _post(service, "sync-config").status_code == 200
+    service.child.wait_for(lambda: agreement(service) == [], "the same everywhere")
+    service.child.wait_for(lambda: service.client.delete(f"/api/keys/{gone['id']}").status_code == 200, "deleted")
+    assert service.client.delete(f"/api/keys/{gone['id']}").status_code == 404
+    assert [key["id"]] == [key["id"] for key in service.client.get("/api/keys").json()]
+    delete_key(service, key)
 
 
 def _make_unwritable(disk: Path, trouble: str) -> None:
