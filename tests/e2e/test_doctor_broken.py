@@ -9,7 +9,9 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +34,34 @@ pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 NAMES = ("one.example.com", "two.example.com")
 
 
+@dataclass(frozen=True)
+class Shared:
+    """One server, with a target and an Xray of its own, for whatever does it no lasting harm."""
+
+    service: Service
+    target: RealityTarget
+    binary: Path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """The server."""
+    binary = tmp_path_factory.mktemp("programs") / "xray"
+    shutil.copy2(xray_binary(), binary)
+    settings = {"VPNKEYS_XRAY_BIN": str(binary)}
+    with RealityTarget(NAMES, close_idle_s=0.1) as target, Service(target, settings=settings) as service:
+        yield Shared(service, target, binary)
+
+
+@pytest.fixture
+def shared(whole: Shared) -> Shared:
+    """The server, as it runs when all is well."""
+    if not whole.service.child.running:
+        whole.service.start()
+    whole.service.wait_ready()
+    return whole
+
+
 def test_a_certificate_that_expired(target: RealityTarget, tmp_path: Path) -> None:
     """Told with its day, of an operator's own; not any more when it was replaced."""
     cert, key = Authority(tmp_path).issue(["127.0.0.1"])
@@ -47,18 +77,18 @@ def test_a_certificate_that_expired(target: RealityTarget, tmp_path: Path) -> No
         assert quick(service).of("certificate", "ok")
 
 
-def test_a_certificate_without_its_key(target: RealityTarget, tmp_path: Path) -> None:
+def test_a_certificate_without_its_key(shared: Shared, tmp_path: Path) -> None:
     """Told of one of the server's own; without the odd pair its next start makes another."""
-    with Service(target) as service:
-        _, stranger = Authority(tmp_path).issue(["127.0.0.1"])
-        shutil.copyfile(stranger, service.data_dir / "tls" / "key.pem")
-        (found,) = quick(service).of("certificate", "fail")
-        removal, _, rest = found["mend"].partition(" && ")
-        assert rest.startswith(("systemctl restart", f"kill {service.pid} "))
-        follow(service, tmp_path, removal)
-        service.stop()
-        service.start()
-        assert quick(service).of("certificate", "ok")
+    service = shared.service
+    _, stranger = Authority(tmp_path).issue(["127.0.0.1"])
+    shutil.copyfile(stranger, service.data_dir / "tls" / "key.pem")
+    (found,) = quick(service).of("certificate", "fail")
+    removal, _, rest = found["mend"].partition(" && ")
+    assert rest.startswith(("systemctl restart", f"kill {service.pid} "))
+    follow(service, tmp_path, removal)
+    service.stop()
+    service.start()
+    assert quick(service).of("certificate", "ok")
 
 
 @needs_mounts
@@ -77,84 +107,78 @@ def test_a_full_disk(target: RealityTarget, tmp_path: Path) -> None:
         assert list_keys(service) == []
 
 
-def test_a_damaged_database(target: RealityTarget, tmp_path: Path) -> None:
+def test_a_damaged_database(shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told of a copy in which pages are overwritten; the mend restores the newest backup, with its keys."""
-    copy = tmp_path / "copy"
-    with Service(target) as service:
-        service.wait_ready()
-        for number in range(3):
-            make_key(service, f"key {number}")
-        (found,) = quick(service).of("backups", "warn")
-        (service.data_dir / "backups").mkdir(mode=0o700, exist_ok=True)
-        follow(service, tmp_path, found["mend"])
-        assert quick(service).of("backups", "ok")
-        service.stop()
-        shutil.copytree(service.data_dir, copy, ignore=shutil.ignore_patterns("run"))
-        copy.chmod(0o700)
-        _damage(copy / "vpnkeys.db")
-        report = examine(service, VPNKEYS_DATA_DIR=str(copy))
-        assert report.code == 3
-        (found,) = report.of("database", "fail")
-        service.env["VPNKEYS_DATA_DIR"] = str(copy)
-        follow(service, tmp_path, found["mend"])
-        assert examine(service, VPNKEYS_DATA_DIR=str(copy)).of("database", "ok")
-        with closing(sqlite3.connect(copy / "vpnkeys.db")) as database:
-            assert database.execute("SELECT count(*) FROM keys").fetchone() == (3,)
+    copy, service = tmp_path / "copy", shared.service
+    for number in range(3):
+        make_key(service, f"key {number}")
+    (found,) = quick(service).of("backups", "warn")
+    (service.data_dir / "backups").mkdir(mode=0o700, exist_ok=True)
+    follow(service, tmp_path, found["mend"])
+    assert quick(service).of("backups", "ok")
+    service.stop()
+    shutil.copytree(service.data_dir, copy, ignore=shutil.ignore_patterns("run"))
+    copy.chmod(0o700)
+    _damage(copy / "vpnkeys.db")
+    report = examine(service, VPNKEYS_DATA_DIR=str(copy))
+    assert report.code == 3
+    (found,) = report.of("database", "fail")
+    monkeypatch.setitem(service.env, "VPNKEYS_DATA_DIR", str(copy))
+    follow(service, tmp_path, found["mend"])
+    assert examine(service, VPNKEYS_DATA_DIR=str(copy)).of("database", "ok")
+    with closing(sqlite3.connect(copy / "vpnkeys.db")) as database:
+        assert database.execute("SELECT count(*) FROM keys").fetchone() == (3,)
 
 
-def test_xray_cannot_start(target: RealityTarget, tmp_path: Path) -> None:
+def test_xray_cannot_start(shared: Shared, tmp_path: Path) -> None:
     """Killed, and its program gone: it is told that Xray does not run; with the program it comes back."""
-    binary = tmp_path / "xray"
-    shutil.copy2(xray_binary(), binary)
-    with Service(target, settings={"VPNKEYS_XRAY_BIN": str(binary)}) as service:
-        service.wait_ready()
-        pid = service.xray_pid()
-        binary.rename(tmp_path / "gone")
-        os.kill(pid, signal.SIGKILL)
-        assert wait_until(lambda: not procfs.is_alive(pid))
-        report = examine(service)
-        assert report.code == 1
-        assert {"xray", "self-test"} <= set(report.failed())
-        (tmp_path / "gone").rename(binary)
-        service.xray_pid()
-        service.wait_ready()
-        assert "xray" not in quick(service).failed()
+    service, binary = shared.service, shared.binary
+    pid = service.xray_pid()
+    binary.rename(tmp_path / "gone")
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not procfs.is_alive(pid))
+    report = examine(service)
+    assert report.code == 1
+    assert {"xray", "self-test"} <= set(report.failed())
+    (tmp_path / "gone").rename(binary)
+    service.xray_pid()
+    service.wait_ready()
+    assert "xray" not in quick(service).failed()
 
 
-def test_a_target_that_is_gone() -> None:
+def test_a_target_that_is_gone(shared: Shared) -> None:
     """Told for each name that needs it, until it is back."""
-    with RealityTarget(NAMES, close_idle_s=0.1) as target, Service(target) as service:
-        service.wait_ready()
-        target.stop()
-        report = quick(service)
-        assert report.code == 1
-        assert len(report.of("targets", "fail")) == len(NAMES)
-        target.start()
-        assert "targets" not in quick(service).failed()
+    service, target = shared.service, shared.target
+    target.stop()
+    report = quick(service)
+    assert report.code == 1
+    assert len(report.of("targets", "fail")) == len(NAMES)
+    target.start()
+    assert "targets" not in quick(service).failed()
 
 
-def test_no_server(target: RealityTarget) -> None:
+def test_no_server(shared: Shared) -> None:
     """3, and what needs none is looked at all the same, for a server that hangs as for one that was stopped."""
-    with Service(target) as service:
-        service.child.send_signal(signal.SIGSTOP)
-        hanging = examine(service)
-        assert hanging.code == 3
-        assert "does not answer" in hanging.of("server", "fail")[0]["message"]
-        service.child.send_signal(signal.SIGCONT)
-        service.stop()
-        with socket.create_server(service.address) as _:
-            report = examine(service, **_settings(service))
-        assert report.code == 3
-        assert "not checked: health, drift, nodes, kernel, self-test" in report.of("server", "fail")[0]["message"]
-        assert str(service.address[1]) in report.of("ports", "fail")[0]["message"]
-        assert {found["check"] for found in report.findings} == CHECKS - {
-            "health",
-            "drift",
-            "nodes",
-            "kernel",
-            "self-test",
-            "descriptors",
-        }
+    service = shared.service
+    service.child.send_signal(signal.SIGSTOP)
+    hanging = examine(service)
+    assert hanging.code == 3
+    assert "does not answer" in hanging.of("server", "fail")[0]["message"]
+    service.child.send_signal(signal.SIGCONT)
+    service.stop()
+    with socket.create_server(service.address) as _:
+        report = examine(service, **_settings(service))
+    assert report.code == 3
+    assert "not checked: health, drift, nodes, kernel, self-test" in report.of("server", "fail")[0]["message"]
+    assert str(service.address[1]) in report.of("ports", "fail")[0]["message"]
+    assert {found["check"] for found in report.findings} == CHECKS - {
+        "health",
+        "drift",
+        "nodes",
+        "kernel",
+        "self-test",
+        "descriptors",
+    }
 
 
 def test_wrong_settings(target: RealityTarget, tmp_path: Path) -> None:
