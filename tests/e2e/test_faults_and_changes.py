@@ -7,13 +7,16 @@ What a change would find out is named without one, too.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 
 import pytest
 from tests.support.changes import CHANGES
 from tests.support.episodes import NAMED_WITHIN_S, RIGHT_WITHIN_S, Episode, Far, problems
-from tests.support.faults import FAULTS, Scene
+from tests.support.faults import FAULTS, Fault, Scene
 from tests.support.keys import list_keys, make_key
 from tests.support.process import wait_until
 from tests.support.scenes import running_scene, why_not
@@ -48,34 +51,41 @@ def scene(tmp_path_factory: pytest.TempPathFactory, far: Far) -> Iterator[Scene]
         yield scene
 
 
-def _live_through(scene: Scene, far: Far, fault: str, changes: Sequence[str]) -> None:
+def _live_through(scene: Scene, far: Far, fault: Fault, changes: Sequence[str]) -> None:
     """Begin with one key, whatever an earlier test has left."""
     scene.service.wait_ready()
     if ids := [key["id"] for key in list_keys(scene.service)]:
         scene.service.client.post("/api/keys/bulk/delete", json={"ids": ids}).raise_for_status()
     steady = make_key(scene.service, "steady")
     made = [CHANGES[name](scene.service) for name in changes]
-    Episode(scene, FAULTS[fault], made, steady, far).live_through()
+    Episode(scene, fault, made, steady, far).live_through()
 
 
 @pytest.mark.parametrize(("fault", "changes"), CASES, ids=_SHORT)
 def test_three_changes_in_each_fault(scene: Scene, far: Far, fault: str, changes: list[str]) -> None:
     """Those faults that do not take long to be noticed."""
-    _live_through(scene, far, fault, changes)
+    _live_through(scene, far, FAULTS[fault], changes)
 
 
 @pytest.mark.parametrize("fault", ["target dead", "DNS dead"])
 def test_a_dead_name_is_named_though_no_key_is_made(scene: Scene, far: Far, fault: str) -> None:
     """Within fifteen seconds, as a name that new keys may not have and as one that a key has; soon after it is well."""
-    _live_through(scene, far, fault, [])
-    codes = FAULTS[fault].codes
-    with FAULTS[fault].during(scene):
-        assert wait_until(lambda: codes <= problems(scene.service), NAMED_WITHIN_S * slowness())
-    assert wait_until(lambda: not codes & problems(scene.service), RIGHT_WITHIN_S * slowness())
+    codes, ended = FAULTS[fault].codes, [0.0]
+
+    @contextmanager
+    def until_both_are_named(scene: Scene) -> Iterator[None]:
+        with FAULTS[fault].during(scene):
+            assert wait_until(lambda: codes <= problems(scene.service), NAMED_WITHIN_S * slowness())
+            yield
+        ended.append(time.monotonic())
+
+    _live_through(scene, far, replace(FAULTS[fault], during=until_both_are_named), [])
+    left_s = ended[-1] + RIGHT_WITHIN_S * slowness() - time.monotonic()
+    assert wait_until(lambda: not codes & problems(scene.service), left_s)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("fault", "change"), [*product(FAULTS, CHANGES)])
 def test_each_change_in_each_fault(scene: Scene, far: Far, fault: str, change: str) -> None:
     """All of them, one by one."""
-    _live_through(scene, far, fault, [change])
+    _live_through(scene, far, FAULTS[fault], [change])
