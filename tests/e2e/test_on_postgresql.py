@@ -62,12 +62,11 @@ def test_drift_is_named_and_mended(service: Service, keys: list[Key], byte_serve
     drift_is_named_and_mended(service, keys, byte_server, drift)
 
 
-def test_a_killed_service_counts_on(
-    service: Service, key: Key, byte_server: ByteServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on SQLite, in fewer rounds: what was counted before the last sample is never lost."""
-    monkeypatch.setattr(test_traffic_faults, "KILLS", 3)
-    test_traffic_faults.test_a_killed_service_loses_what_came_after_its_last_sample_at_most(service, key, byte_server)
+def test_a_killed_service_counts_on(service: Service, key: Key, byte_server: ByteServer) -> None:
+    """As on SQLite: what was counted before the last sample is never lost."""
+    test_traffic_faults.test_a_killed_service_loses_what_came_after_its_last_sample_at_most(
+        service, key, byte_server, kills=3
+    )
 
 
 def test_a_reset_under_load_loses_nothing_between(service: Service, key: Key, byte_server: ByteServer) -> None:
