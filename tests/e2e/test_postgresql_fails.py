@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 from tests.support.agreement import agreement
-from tests.support.clients import XrayClient
+from tests.support.clients import SingBoxClient, XrayClient
 from tests.support.counting import exact_total_bytes, settled_xray_bytes
 from tests.support.keys import Key, carries, link_of, list_keys, make_key
 from tests.support.pooler import Pooler, pgbouncer
@@ -148,7 +148,10 @@ def test_it_is_gone_for_a_while(
 ) -> None:
     """Bounded answers; stops strike at once; traffic goes on and is counted; all comes back by itself."""
     answers = Answers(service)
-    with customer(service, echo) as (key, client, _), XrayClient(link_of(service, other := make_key(service))) as gone:
+    with (
+        customer(service, echo) as (key, client, _),
+        SingBoxClient(link_of(service, other := make_key(service))) as gone,
+    ):
         assert carries(gone.socks, byte_server)
         use(client, byte_server)
         with FAULTS[fault](cluster):  # type: ignore[attr-defined] # context managers all

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.agreement import agreement
-from tests.support.clients import XrayClient
+from tests.support.clients import SingBoxClient
 from tests.support.counting import total_bytes, wire_bytes
 from tests.support.keys import Key, carries, lasting, link_of, make_key
 from tests.support.link import VlessLink
@@ -61,7 +61,7 @@ def test_the_new_link_is_in_and_the_old_one_out(
 ) -> None:
     """Right after the answer; what was open by the old link ends, and the rest of the key stays."""
     with (
-        XrayClient(link_of(service, key)) as client,
+        SingBoxClient(link_of(service, key)) as client,
         PingPong(echo.open(client.socks)) as pings,
         open_idle(echo.open(client.socks)) as idle,
     ):
@@ -75,7 +75,7 @@ def test_the_new_link_is_in_and_the_old_one_out(
         assert now["sni"] in NAMES
         new = VlessLink.parse(answer["vless_url"])
         assert new == link_of(service, key)
-        with XrayClient(new) as other:
+        with SingBoxClient(new) as other:
             assert carries(other.socks, byte_server)
         assert not carries(client.socks, byte_server, timeout=3.0)
     found = service.client.get(f"/api/keys/{now['uuid']}")
@@ -88,7 +88,7 @@ def test_no_byte_is_lost(service: Service, key: Key, byte_server: ByteServer) ->
     payload, times = 0, 3
     for _ in range(times):
         with (
-            XrayClient(link_of(service, key)) as client,
+            SingBoxClient(link_of(service, key)) as client,
             byte_server.open(client.socks, timeout=60.0) as sock,
         ):
             transfer(sock, 200 * KB, 300 * KB)
@@ -107,7 +107,7 @@ def test_no_byte_is_lost(service: Service, key: Key, byte_server: ByteServer) ->
     service.start()
     service.wait_ready()
     assert total_bytes(service, key) == before
-    with XrayClient(link_of(service, key)) as client:
+    with SingBoxClient(link_of(service, key)) as client:
         assert carries(client.socks, byte_server)
     assert service.client.post(f"/api/keys/{key['id']}/traffic/reset").status_code == 200
     assert total_bytes(service, key) == 0
@@ -139,7 +139,7 @@ def test_a_key_that_is_off_gets_a_new_link_for_later(service: Service, key: Key,
     """It does not start by that, and the new link works once it is on."""
     service.client.patch(f"/api/keys/{key['id']}", json={"is_active": False}).raise_for_status()
     new = VlessLink.parse(rotate(service, key, UUID | SHORT_ID)["vless_url"])
-    with XrayClient(new) as client:
+    with SingBoxClient(new) as client:
         assert not carries(client.socks, byte_server, timeout=3.0)
         service.client.patch(f"/api/keys/{key['id']}", json={"is_active": True}).raise_for_status()
         assert carries(client.socks, byte_server)
@@ -173,5 +173,5 @@ def test_a_dead_name(byte_server: ByteServer) -> None:
         service.child.wait_for(
             lambda: service.client.post(f"/api/keys/{key['id']}/rotate", json=UUID).status_code == 200, "a new link"
         )
-        with XrayClient(link_of(service, key)) as client:
+        with SingBoxClient(link_of(service, key)) as client:
             assert carries(client.socks, byte_server)
