@@ -90,8 +90,9 @@ def live(service: Service, told: Told, byte_server: ByteServer) -> None:
             bot.get("/api/keys").raise_for_status()
             bot.get(f"/sub/{sub}").raise_for_status()
             told.note(bot.get("/api/tokens"))
-    for command in ("traffic collect", "keys list", "status", f"keys show {key['id']}"):
-        assert service.program(*command.split()).returncode == 0
+    assert service.program("traffic", "collect").returncode == 0
+    for command in ("keys list", "status", f"keys show {key['id']}"):
+        assert service.cli(*command.split()).returncode == 0
 
 
 def err(service: Service, told: Told, key: Key) -> None:
