@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.support.agreement import agreement
 from tests.support.binaries import xray_binary
-from tests.support.doctor import CHECKS, examine, follow, quick
+from tests.support.doctor import CHECKS, examine, examine_as_program, follow, quick
 from tests.support.drift import DRIFTS, tag_of
 from tests.support.keys import Key, list_keys, make_key
 from tests.support.process import ChildProcess, wait_until
@@ -47,7 +47,7 @@ def key(service: Service) -> Iterator[Key]:
 
 def test_a_server_that_is_well(service: Service, key: Key) -> None:
     """0, every check made, nothing failed, and real bytes through a key that is gone afterwards."""
-    report = examine(service)
+    report = examine_as_program(service)
     assert (report.code, report.failed()) == (0, [])
     assert {found["check"] for found in report.findings} == CHECKS
     assert report.document["running"]

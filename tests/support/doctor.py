@@ -36,17 +36,22 @@ class Report:
         return sorted({found["check"] for found in self.findings if found["level"] == "fail"})
 
 
-def examine(service: Service, *options: str, **environment: str) -> Report:
+def examine_as_program(service: Service) -> Report:
     """Run it as an operator would who knows nothing but where the data is."""
     done = subprocess.run(
-        [sys.executable, "-m", "vpnkeys", "doctor", "--json", *options],
-        env=_environment(service) | environment,
+        [sys.executable, "-m", "vpnkeys", "doctor", "--json"],
+        env=_environment(service),
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     return _report(done)
+
+
+def examine(service: Service, **environment: str) -> Report:
+    """Call it, in the same environment."""
+    return _report(call(("doctor", "--json"), _environment(service) | environment, Path("/")))
 
 
 def quick(service: Service) -> Report:
