@@ -22,9 +22,9 @@ pytestmark = pytest.mark.e2e
 WITHIN_S = 15.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
-    """A service of the test's own."""
+    """A service of the module's own, which is well again after each test."""
     with Service(target, egress_allow=egress) as service:
         service.wait_ready()
         yield service
@@ -86,3 +86,4 @@ def test_a_lost_key_pair_is_named_and_written_again(service: Service, byte_serve
         service.child.wait_for(
             lambda: carries(client.socks, byte_server, timeout=1.0), "the link to work after a start"
         )
+        service.wait_ready()
