@@ -67,7 +67,7 @@ class Moved:
 
 def answer_of(service: Service, *arguments: str, status: int = 0) -> dict[str, Any]:
     """What a command says for programs."""
-    done = service.program(*arguments, "--json")
+    done = service.cli(*arguments, "--json")
     assert done.returncode == status, done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -127,7 +127,7 @@ def _refusals(old: Service, room: Path, file: str) -> None:
     right = ("--passphrase-file", str(room / "passphrase"), "--force")
     assert "stop that one first" in answer_of(old, "restore", file, *right, status=2)["message"]
     (room / "torn").write_bytes(Path(file).read_bytes()[:-1])
-    done = old.program("restore", str(room / "torn"), *right)
+    done = old.cli("restore", str(room / "torn"), *right)
     assert done.returncode == 1
     assert "damaged" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from tests.support.clients import XrayClient
 from tests.support.counting import Load, api_socket, exact_total_bytes, gaps, hourly_bytes, lives, settled_xray_bytes
-from tests.support.keys import Key, link_of, make_key
+from tests.support.keys import Key, delete_key, link_of, make_key
+from tests.support.process import wait_until
+from tests.support.rows import rows_of
 from tests.support.samplers import sample_until
 from tests.support.service import Service
 from tests.support.streams import ByteServer
@@ -21,12 +25,20 @@ pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 COMMANDS, THREADS = 2, 5  # with the service's own sampler: eight, in three processes and more
 
 
-@pytest.fixture
-def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
+@pytest.fixture(scope="module")
+def started(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
     """A service that samples twenty times a second."""
     with Service(target, egress_allow=egress, settings={"VPNKEYS_TRAFFIC_INTERVAL_S": "0.05"}) as service:
-        service.wait_ready()
         yield service
+
+
+@pytest.fixture
+def service(started: Service) -> Service:
+    """The service, which runs."""
+    if not started.child.running:
+        started.start()
+    started.wait_ready()
+    return started
 
 
 class Crowd:
@@ -36,15 +48,16 @@ class Crowd:
         """Prepare."""
         self._service = service
         self._keys = keys
-        self._ending = threading.Event()
+        self._begun, self._ending = threading.Event(), threading.Event()
         self.samples = 0
         self.asked = 0
 
     def run(self, seconds: float) -> None:
-        """Let them all work; what any of them could not do is an error here."""
+        """Let them all work for so long at the same time; what any of them could not do is an error here."""
         work: list[Callable[[], None]] = [self._command] * COMMANDS + [self._sample] + [self._ask] * 2
         with ThreadPoolExecutor(len(work)) as pool:
             futures = [pool.submit(one) for one in work]
+            self._begun.wait()
             self._ending.wait(seconds)
             self._ending.set()
             for future in futures:
@@ -58,7 +71,7 @@ class Crowd:
 
     def _sample(self) -> None:
         database = self._service.data_dir / "vpnkeys.db"
-        self.samples += sample_until(self._ending, database, api_socket(self._service), THREADS)
+        self.samples += sample_until(self._ending, self._begun, database, api_socket(self._service), THREADS)
 
     def _ask(self) -> None:
         """Totals never fall."""
@@ -74,6 +87,9 @@ class Crowd:
 
 def _overlap(service: Service, servers: list[ByteServer], seconds: float) -> None:
     keys = [make_key(service, name) for name in ("one", "two")]
+    database = service.data_dir / "vpnkeys.db"
+    assert wait_until(lambda: any(life.ended_cleanly is None for life in lives(database, keys[0])))
+    before = len(lives(database, keys[0]))
     crowd = Crowd(service, keys)
     with XrayClient.many([link_of(service, key) for key in keys]) as client:
         with Load(client.proxies, servers) as load:
@@ -81,14 +97,15 @@ def _overlap(service: Service, servers: list[ByteServer], seconds: float) -> Non
         assert load.arrived_bytes > 0
         for key in keys:
             settled_xray_bytes(service, key)
-        database = service.data_dir / "vpnkeys.db"
         for key in keys:
             counted = exact_total_bytes(service, key)
             assert hourly_bytes(database, key) == counted
             assert gaps(service, key) == []
-            assert len(lives(database, key)) == 1
+            assert len(lives(database, key)) == before, "it is one life of Xray"
     assert crowd.samples > THREADS + COMMANDS
     assert crowd.asked > len(keys)
+    for key in keys:
+        delete_key(service, key)
 
 
 def test_eight_samplers_count_each_byte_once(
@@ -104,34 +121,38 @@ def test_eight_samplers_for_a_minute(service: Service, byte_server: ByteServer, 
     _overlap(service, [byte_server, tls_byte_server], 60)
 
 
-def test_the_command_says_how_it_went(service: Service, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_command_says_how_it_went(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """0 and a line of JSON beside a running server; 3 without Xray; 2 without a database, of which none is made."""
-    done = service.program("traffic", "collect", "--json")
+    done = service.cli("traffic", "collect", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert '"status": "success"' in done.stdout
     service.stop()
-    done = service.program("traffic", "collect", "--json")
+    done = service.cli("traffic", "collect", "--json")
     assert (done.returncode, done.stdout) == (3, "")
     assert '"code": "xray_unavailable"' in done.stderr
-    empty = tmp_path_factory.mktemp("empty")
-    service.env["VPNKEYS_DATA_DIR"] = str(empty)
-    done = service.program("traffic", "collect")
+    (empty := tmp_path / "empty").mkdir()
+    monkeypatch.setitem(service.env, "VPNKEYS_DATA_DIR", str(empty))
+    done = service.cli("traffic", "collect")
     assert (done.returncode, done.stdout) == (2, "")
     assert "start the server once" in done.stderr
     assert list(empty.iterdir()) == []
 
 
-def test_the_command_migrates_nothing(service: Service) -> None:
+def test_the_command_migrates_nothing(started: Service) -> None:
     """A database of an older version is refused with what to do, and left as it is."""
+    service = started
     service.stop()
     database = service.data_dir / "vpnkeys.db"
+    ((present,),) = rows_of(database, "SELECT version_num FROM alembic_version")
     for revision in ("0000", "9999"):
-        sql = f"UPDATE alembic_version SET version_num = '{revision}'"  # noqa: S608 - two words of ours
-        subprocess.run([*_SQLITE, str(database), sql], check=True)
-        done = service.program("traffic", "collect")
+        _set_revision(database, revision)
+        done = service.cli("traffic", "collect")
         assert (done.returncode, done.stdout) == (2, "")
         assert revision in done.stderr
         assert "start the server once" in done.stderr or "that version" in done.stderr
+    _set_revision(database, str(present))
 
 
-_SQLITE = ("python3", "-c", "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()")
+def _set_revision(database: Path, revision: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))

@@ -22,10 +22,18 @@ from vpnkeys.xray.rpc.counters import XrayCounters
 _ROOT = Path(__file__).parents[2]
 
 
-def sample_until(ending: threading.Event, database: Path, api_socket: Path, threads: int) -> int:
-    """Return how many samples such a process took; what one of its threads could not do is an error here."""
+def sample_until(
+    ending: threading.Event, begun: threading.Event, database: Path, api_socket: Path, threads: int
+) -> int:
+    """Return how many samples such a process took; what one of its threads could not do is an error here.
+
+    `begun` is set when each thread has taken its first sample, or the process has ended.
+    """
     command = [sys.executable, "-m", "tests.support.samplers", str(database), str(api_socket), str(threads)]
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        begun.set()
         ending.wait()
         out, _ = child.communicate("end\n")
     assert child.returncode == 0
@@ -34,13 +42,18 @@ def sample_until(ending: threading.Event, database: Path, api_socket: Path, thre
 
 def _main(database: str, api_socket: str, threads: int) -> int:
     ending = threading.Event()
+    begun = threading.Barrier(threads, lambda: print("begun", flush=True))  # noqa: T201 - to whoever started this
 
     def sample() -> int:
-        taken = 0
+        taken = 1
         with (
             closing(SqlStore(open_engine(f"sqlite:///{database}"))) as store,
             closing(XrayCounters(Path(api_socket))) as counters,
         ):
+            try:
+                count(store, counters, SystemClock())
+            finally:
+                begun.wait()
             while not ending.is_set():
                 count(store, counters, SystemClock())
                 taken += 1
