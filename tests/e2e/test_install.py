@@ -72,7 +72,9 @@ def fail_to_install(site: Installed) -> None:
     assert (done.returncode, "the API's port 8000 is taken by" in done.stderr) == (1, True), done.stderr
     assert left_behind(site) == []
     env_file.write_text(f"{right}VPNKEYS_LISTEN=192.0.2.1:8000\n")  # an address that is not the guest's
-    done = site.try_to_install()
+    site.newer("99.0.3")
+    # What ./run becomes, with the environment of the first tree: a release of this one is made in a tenth of the time.
+    done = site.try_to_install("/opt/vpnkeys-src/.venv/bin/vpnkeys", "install", "/opt/vpnkeys-99.0.3")
     assert (done.returncode, "the server does not start" in done.stderr) == (1, True), done.stderr
     assert left_behind(site) == []
     env_file.write_text(right)
@@ -167,11 +169,12 @@ def test_a_second_installation_does_nothing(site: Installed, link: VlessLink) ->
     assert pings.broken is None
 
 
-def test_connections_outlive_ten_restarts(site: Installed, link: VlessLink) -> None:
-    """A customer does not notice `systemctl restart vpnkeys`, ten times."""
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.soak)])
+def test_connections_outlive_restarts(site: Installed, link: VlessLink, times: int) -> None:
+    """A customer does not notice `systemctl restart vpnkeys`, however often."""
     xray = site.guest.main_pid(XRAY)
     with site.customer(link) as pings:
-        for _ in range(10):
+        for _ in range(times):
             site.guest.ok("systemctl", "restart", SERVER)
         done = len(pings.round_trips_s)
         assert wait_until(lambda: len(pings.round_trips_s) > done + 5)
@@ -331,8 +334,6 @@ def test_an_xray_of_an_unknown_version_is_refused_unless_forced(site: Installed,
         site.wait_carries(client.socks)
     kept = site.guest.ok("readlink", "-f", "/opt/vpnkeys/xray/current").strip()
     assert kept == "/opt/vpnkeys/xray/99.1.1"
-    done = site.run("vpnkeys", "upgrade-xray", "/opt/xray-given")
-    assert done.returncode == 0, done.stderr
 
 
 def test_an_xray_that_does_not_serve_is_taken_back(site: Installed, link: VlessLink) -> None:
@@ -350,7 +351,10 @@ def test_an_xray_that_does_not_serve_is_taken_back(site: Installed, link: VlessL
 
 
 def test_another_xray_takes_over(site: Installed, link: VlessLink) -> None:
-    """An Xray that carries is put in place, and customers get in through it when the command ends."""
+    """An Xray that carries is put in place, and customers get in through it when the command ends.
+
+    The one before is of an unknown version, which needs no force to leave.
+    """
     other = site.guest.root / "opt/xray-other"
     other.write_bytes((site.guest.root / "opt/xray-given").read_bytes() + b"another file")
     other.chmod(0o755)
