@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -28,16 +28,21 @@ def keys(service: Service) -> list[Key]:
     return [make_key(service) for _ in range(3)]
 
 
-@pytest.fixture
-def stopped(service: Service, keys: list[Key]) -> Iterator[Service]:
-    """The service, stopped; whatever happened, the next test finds it running with a file of its own making."""
+@pytest.fixture(scope="module")
+def own_config(service: Service, keys: list[Key]) -> str:
+    """The config.json that the service has made for these keys; it is stopped."""
+    assert len(list_keys(service)) == len(keys)
     service.stop()
-    yield service
+    return (service.data_dir / "config.json").read_text()
+
+
+@pytest.fixture
+def stopped(service: Service, own_config: str) -> Service:
+    """The service, stopped; whatever the test before has done, config.json is of the service's own making."""
     if service.child.running:
         service.stop()
-    (service.data_dir / "config.json").unlink(missing_ok=True)
-    service.start()
-    service.wait_ready()
+    (service.data_dir / "config.json").write_text(own_config)
+    return service
 
 
 def mute(service: Service, keys: list[Key], server: ByteServer) -> list[int]:
