@@ -8,7 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -97,24 +98,51 @@ def test_a_target_that_is_not_there_is_told_in_words() -> None:
     assert "cannot be resolved" in report.problems[0]
 
 
-@pytest.mark.parametrize("fault", ["gone", "silent", "certificate"])
-def test_a_target_that_dies_between_two_checks_is_told(fault: str) -> None:
-    """Within fifteen seconds, though it is checked once a minute; and within ten seconds that it is well again."""
+@dataclass
+class Watched:
+    """A target, what watches it, and how often that said that a name became better."""
+
+    target: RealityTarget
+    watch: TargetWatch
+    better: threading.Semaphore
+
+    def is_down(self) -> bool:
+        """Whether its name is not handed out."""
+        return self.watch.usable == frozenset()
+
+
+@contextmanager
+def _watched() -> Iterator[Watched]:
     pair, better = KeyPair.new(), threading.Semaphore(0)
     with RealityTarget([NAME], close_idle_s=0.1) as target:
         site = ServerIdentity("127.0.0.1", pair.private_key, "", (NAME,), target.address, "", pair.public_key)
         watch = TargetWatch(target.ca_file, lambda: site, tuple, better.release)
         watch.worker.start()
         try:
-            assert better.acquire(timeout=PATIENCE_S)
-            with _fault(target, fault):
-                assert wait_until(lambda: watch.usable == frozenset(), WAITS_S + WORK_S * slowness())
-                (told,) = watch.seen()
-                assert told.problems[0].startswith(target.address)
-            assert better.acquire(timeout=10.0 * slowness())
-            assert watch.usable == {NAME}
+            yield Watched(target, watch, better)
         finally:
             watch.worker.stop()
+
+
+def test_targets_that_die_between_two_checks_are_told() -> None:
+    """Within fifteen seconds, though each is checked once a minute; and within ten that they are well again.
+
+    Each has its own fault: it is gone, silent, or shows a certificate that Xray cannot carry.
+    """
+    with ExitStack() as stack:
+        faulty = {fault: stack.enter_context(_watched()) for fault in ("certificate", "silent", "gone")}
+        assert all(one.better.acquire(timeout=PATIENCE_S) for one in faulty.values())
+        with ExitStack() as faults:
+            for fault, one in faulty.items():
+                faults.enter_context(_fault(one.target, fault))
+            assert wait_until(lambda: all(one.is_down() for one in faulty.values()), WAITS_S + WORK_S * slowness())
+            for one in faulty.values():
+                (told,) = one.watch.seen()
+                assert told.problems[0].startswith(one.target.address)
+        well_by = time.monotonic() + 10.0 * slowness()
+        for one in faulty.values():
+            assert one.better.acquire(timeout=max(0.0, well_by - time.monotonic()))
+            assert one.watch.usable == {NAME}
 
 
 @contextmanager
@@ -224,25 +252,18 @@ def ready(service: Service) -> int:
     return int(service.client.get("/health").json()["server_names_ready"])
 
 
-@pytest.mark.parametrize("fault", ["gone", "certificate"])
-def test_no_link_is_dead_when_it_is_made(fault: str, byte_server: ByteServer) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.soak)])
+def test_no_link_is_dead_when_it_is_made(times: int, byte_server: ByteServer) -> None:
     """A target dies, and a key is asked for in the same moment: none is made, or its name works."""
     with (
         RealityTarget([NAME], close_idle_s=0.1) as target,
         Service(target, egress_allow=[byte_server.egress_rule]) as service,
     ):
         service.wait_ready()
-        for _ in range(2):
+        for fault in ("gone", "certificate") * times:
             make_key(service)
-            if fault == "gone":
-                target.stop()
-            else:
-                target.change_certificate(TOO_LONG)
-            refused = service.client.post("/api/keys", json={"name": "never"})
-            assert (refused.status_code, refused.json()["code"]) == (503, "targets_unready"), refused.text
-            assert "vpnkeys system targets" in refused.json()["detail"]
-            if fault == "gone":
-                target.start()
-            else:
-                target.change_certificate(FITS)
+            with _fault(target, fault):
+                refused = service.client.post("/api/keys", json={"name": "never"})
+                assert (refused.status_code, refused.json()["code"]) == (503, "targets_unready"), refused.text
+                assert "vpnkeys system targets" in refused.json()["detail"]
             service.wait_ready(A_MINUTE_S * slowness())
