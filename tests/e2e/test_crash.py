@@ -25,8 +25,9 @@ from tests.support.target import RealityTarget
 
 pytestmark = pytest.mark.e2e
 
-ROUNDS = 25
-ALL_EVERY = 5  # rounds
+ROUNDS = 8
+"""Each number of answers that is waited for comes twice; --soak makes it twenty-five."""
+ALL_EVERY = 4  # rounds
 SAMPLE = 2
 CUSTOMERS = 2
 MOST_KEYS = 12
@@ -84,11 +85,22 @@ def litter(service: Service) -> list[str]:
 
 
 def test_killed_at_any_moment_it_keeps_its_word(service: Service, byte_server: ByteServer) -> None:
-    """Twenty-five times killed while keys are made and deleted; after each start all agree and all promises hold."""
+    """Killed again and again while keys are made and deleted; after each start all agree and all promises hold."""
+    live_through_kills(service, byte_server, ROUNDS)
+
+
+@pytest.mark.soak
+def test_killed_at_any_of_many_moments_it_keeps_its_word(service: Service, byte_server: ByteServer) -> None:
+    """As above, twenty-five times."""
+    live_through_kills(service, byte_server, 25)
+
+
+def live_through_kills(service: Service, byte_server: ByteServer, rounds: int) -> None:
+    """Kill the service this often, and hold it to all that it has answered."""
     seed = int(os.environ.get("CRASH_SEED") or secrets.randbits(32))
     sys.stdout.write(f"repeat this run with CRASH_SEED={seed}\n")
     rng, promises = random.Random(seed), Promises()  # noqa: S311  (to be repeated, not to be secret)
-    for number in range(1, ROUNDS + 1):
+    for number in range(1, rounds + 1):
         with Customers(service, promises, rng, count=CUSTOMERS, most_keys=MOST_KEYS):
             # On a slow machine nothing may be answered in that time: some rounds wait for answers first.
             wanted = promises.answered + number % (MOST_ANSWERS_FIRST + 1)
@@ -105,13 +117,16 @@ def test_killed_at_any_moment_it_keeps_its_word(service: Service, byte_server: B
         else:
             faults += mute(service, rng.sample(keys, min(SAMPLE, len(keys))), byte_server, XrayClient)
         assert faults == [], f"round {number} of CRASH_SEED={seed}"
-    assert promises.answered > ROUNDS, "too little happened for this to mean anything"
+    assert promises.answered > rounds, "too little happened for this to mean anything"
 
 
-def test_killed_while_it_starts(service: Service, byte_server: ByteServer) -> None:
+@pytest.mark.parametrize(
+    "delays_s", [(0.0, 0.1, 0.3), pytest.param((0.0, 0.05, 0.1, 0.15, 0.2, 0.3), marks=pytest.mark.soak)]
+)
+def test_killed_while_it_starts(service: Service, byte_server: ByteServer, delays_s: tuple[float, ...]) -> None:
     """Killed soon after its starts, the service leaves nothing behind, and works after the next one."""
     key = make_key(service)
-    for delay_s in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3):
+    for delay_s in delays_s:
         time.sleep(delay_s)
         assert kill(service) == []
         service.start()
@@ -137,10 +152,13 @@ def test_a_killed_xray_is_back_at_once(service: Service, byte_server: ByteServer
     assert mute(service, [make_key(service)], byte_server, SingBoxClient) == []
 
 
-def test_an_xray_killed_while_keys_are_made_leaves_no_half_key(service: Service, byte_server: ByteServer) -> None:
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.soak)])
+def test_an_xray_killed_while_keys_are_made_leaves_no_half_key(
+    service: Service, byte_server: ByteServer, times: int
+) -> None:
     """Each creation around Xray's death is either a working key or a clear 503 and no key at all."""
     made: list[Key] = []
-    for _ in range(5):
+    for _ in range(times):
         os.kill(service.xray_pid(), signal.SIGKILL)
         for _ in range(3):
             answer = service.client.post("/api/keys", json={"name": "x"})
