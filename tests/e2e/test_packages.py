@@ -96,8 +96,9 @@ def python(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     except NoGuestError as error:
         pytest.skip(f"the packages that vpnkeys needs cannot be had: {error}")
     venv = tmp_path_factory.mktemp("fresh") / "venv"
-    _run(sys.executable, "-I", "-m", "venv", venv)
-    pip: list[str | Path] = [venv / "bin" / "python", "-I", "-m", "pip", "install", "--quiet", "--no-index"]
+    _run(sys.executable, "-I", "-m", "venv", "--without-pip", venv)
+    pip: list[str | Path] = [sys.executable, "-I", "-m", "pip", "--python", venv / "bin" / "python", "install"]
+    pip += ["--quiet", "--no-index"]
     pip += ["--no-compile"]  # a minute of it, for modules of which few are loaded
     _run(*pip, "--require-hashes", "--find-links", wheels, "-r", REPOSITORY / "requirements.txt")
     _run(*pip, *packages.glob("*.whl"))  # it refuses them when something that they need is missing
