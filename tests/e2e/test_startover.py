@@ -21,7 +21,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.sqlite]
 def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
     """A service of a test's own."""
     with Service(target, egress_allow=egress) as service:
-        service.wait_ready()
         yield service
 
 
