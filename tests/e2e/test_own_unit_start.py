@@ -28,11 +28,20 @@ pytestmark = pytest.mark.e2e
 needs_nft = pytest.mark.skipif(not can_make_rooms(), reason="needs root and nft")
 
 
-@pytest.fixture
-def units(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Units]:
-    """Both, running."""
+@pytest.fixture(scope="module")
+def started(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Units]:
+    """Both, started once."""
     with running_units(target, egress) as units:
         yield units
+
+
+@pytest.fixture
+def units(started: Units) -> Units:
+    """Both, running; they have served other tests."""
+    if not started.service.child.running:
+        started.service.start()
+    started.service.wait_ready()
+    return started
 
 
 def _rules(service: Service, which: str = "") -> str:
@@ -116,15 +125,16 @@ def _takes(thief: socket.socket, port: int) -> bool:
     return True
 
 
-def test_there_is_never_a_second_xray(units: Units, byte_server: ByteServer) -> None:
+def test_there_is_never_a_second_xray(units: Units, byte_server: ByteServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who runs the command by hand is told, and takes nothing away from the one that runs."""
     service, supervisor = units
+    starts = supervisor.starts
     with XrayClient(link_of(service, make_key(service))) as client:
         done = service.program("xray", "run")
         assert (done.returncode, "runs on" in done.stderr) == (1, True), done.stderr
         assert carries(client.socks, byte_server)
-    assert supervisor.starts == 1
-    del service.env["VPNKEYS_XRAY_SUPERVISOR"]
+    assert supervisor.starts == starts
+    monkeypatch.delitem(service.env, "VPNKEYS_XRAY_SUPERVISOR")
     done = service.program("xray", "run")
     assert (done.returncode, "VPNKEYS_XRAY_SUPERVISOR" in done.stderr) == (2, True), done.stderr
 
