@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -131,28 +132,37 @@ def test_a_stop_outlives_the_service(service: Service, byte_server: ByteServer) 
     assert agreement(service) == []
 
 
-def test_a_hung_xray_is_replaced(service: Service, byte_server: ByteServer) -> None:
-    """Frozen for good, it is ended after ten seconds; the next one carries the keys' traffic, and the log says why."""
-    _hang_and_wait(service, byte_server, service.xray_pid)
-
-
-def test_a_hung_xray_of_another_supervisor_is_replaced(
-    target: RealityTarget, egress: tuple[str, ...], byte_server: ByteServer
+def test_hung_xrays_are_replaced(
+    service: Service, target: RealityTarget, egress: tuple[str, ...], byte_server: ByteServer
 ) -> None:
-    """The server ends it, and the supervisor starts the next one."""
-    with running_units(target, egress) as units:
-        _hang_and_wait(units.service, byte_server, XrayCounters(units.service.data_dir / "run" / "api.sock").pid)
+    """Frozen for good, each is ended after ten seconds; the next one carries the keys' traffic, and the log says why.
+
+    One is the server's own child; the other has another supervisor, which starts the next one when the server ends it.
+    """
+    with running_units(target, egress) as units, ExitStack() as stack:
+        pids = {service: service.xray_pid, units.service: _pid_by_xray(units.service)}
+        frozen = {server: pid() for server, pid in pids.items()}
+        clients = {server: stack.enter_context(XrayClient(link_of(server, make_key(server)))) for server in pids}
+        assert all(carries(client.socks, byte_server) for client in clients.values())
+        time.sleep(2.0)  # they have answered the watch: one that starts is given more time
+        with ThreadPoolExecutor(len(pids)) as pool:
+            waits = [
+                pool.submit(_hang_and_wait, server, byte_server, frozen[server], clients[server]) for server in pids
+            ]
+            for wait in waits:
+                wait.result()
+        for server, pid in pids.items():
+            assert pid() != frozen[server]
+            assert f"process {frozen[server]}) lives and has not answered" in server.log()
+            assert agreement(server) == []
 
 
-def _hang_and_wait(service: Service, byte_server: ByteServer, xray_pid: Callable[[], int]) -> None:
-    key, frozen = make_key(service), xray_pid()
-    with XrayClient(link_of(service, key)) as client:
-        assert carries(client.socks, byte_server)
-        time.sleep(2.0)  # it has answered the watch: one that starts is given more time
-        os.kill(frozen, signal.SIGSTOP)
-        began = time.monotonic()
-        service.child.wait_for(lambda: carries(client.socks, byte_server, timeout=1.0), "a new Xray", 15 * slowness())
-        assert time.monotonic() - began >= HUNG_AFTER_S
-    assert xray_pid() != frozen
-    assert f"process {frozen}) lives and has not answered" in service.log()
-    assert agreement(service) == []
+def _pid_by_xray(service: Service) -> Callable[[], int]:
+    return XrayCounters(service.data_dir / "run" / "api.sock").pid
+
+
+def _hang_and_wait(service: Service, byte_server: ByteServer, frozen: int, client: XrayClient) -> None:
+    os.kill(frozen, signal.SIGSTOP)
+    began = time.monotonic()
+    service.child.wait_for(lambda: carries(client.socks, byte_server, timeout=1.0), "a new Xray", 15 * slowness())
+    assert time.monotonic() - began >= HUNG_AFTER_S
