@@ -13,19 +13,18 @@ from tests.support.keys import Key, carries, delete_key, link_of, list_keys, mak
 from tests.support.process import wait_until
 from tests.support.service import Service
 from tests.support.streams import ByteServer
-from tests.support.target import RealityTarget
 
 pytestmark = pytest.mark.e2e
 
 LOOKS_S = 12.0  # a repair looks every five seconds whether the port is free
 
 
-@pytest.fixture
-def service(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]:
-    """A service of the test's own."""
-    with Service(target, egress_allow=egress) as service:
-        service.wait_ready()
-        yield service
+@pytest.fixture(autouse=True)
+def no_keys(service: Service) -> Iterator[None]:
+    """Each test ends without keys."""
+    yield
+    for key in list_keys(service):
+        delete_key(service, key)
 
 
 def codes(service: Service) -> set[str]:
