@@ -32,8 +32,6 @@ from tests.support.target import RealityTarget
 
 pytestmark = pytest.mark.e2e
 
-RESTARTS, KILLS = 10, 3
-
 
 @pytest.fixture
 def units(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Units]:
@@ -55,13 +53,16 @@ def unbroken(units: Units, key: Key, byte_server: ByteServer, echo: Echo) -> Ite
         assert (stream.broken, ping.broken) == (None, None)
 
 
-def test_a_stream_outlives_the_server(units: Units, byte_server: ByteServer, echo: Echo) -> None:
-    """Ten restarts and three kills: not one byte is missing, each is counted once, and new keys work in between."""
+@pytest.mark.parametrize(("restarts", "kills"), [(3, 2), pytest.param(10, 3, marks=pytest.mark.soak)])
+def test_a_stream_outlives_the_server(
+    units: Units, byte_server: ByteServer, echo: Echo, restarts: int, kills: int
+) -> None:
+    """Restarts and kills: not one byte is missing, each is counted once, and new keys work in between."""
     service, supervisor = units
     key, xray = make_key(service), supervisor.xray_pid()
     with unbroken(units, key, byte_server, echo) as stream:
-        for number in range(RESTARTS + KILLS):
-            if number < RESTARTS:
+        for number in range(restarts + kills):
+            if number < restarts:
                 assert service.stop() == 0
             else:
                 service.kill()
