@@ -114,6 +114,7 @@ def test_a_section_that_xray_refuses_is_found_and_shuts_nobody_out(
     assert lets_in(service, key, byte_server)
 
 
+@pytest.mark.parametrize("running", ["child", pytest.param("unit", marks=pytest.mark.soak)], indirect=True)
 def test_a_file_that_is_no_json_shuts_nobody_out(
     running: tuple[Service, Callable[[], int]], byte_server: ByteServer
 ) -> None:

@@ -63,11 +63,13 @@ def test_an_xray_that_shuts_clients_out_is_refused(strict: Path, settings: Setti
         _try(strict, present, settings, print)
 
 
+@pytest.mark.parametrize("strict", ["group", pytest.param("version", marks=pytest.mark.soak)], indirect=True)
 def test_where_the_present_xray_is_as_strict_nothing_is_refused(strict: Path, settings: Settings) -> None:
     """Nobody is shut out who is not already."""
     _try(strict, strict, settings, print)
 
 
+@pytest.mark.parametrize("strict", ["version", pytest.param("group", marks=pytest.mark.soak)], indirect=True)
 def test_real_clients_fare_as_the_trial_says(strict: Path, target: RealityTarget, byte_server: ByteServer) -> None:
     """What stands for sing-box in the trial is refused where sing-box is; Xray gets in."""
     with Service(target, egress_allow=[byte_server.egress_rule], settings={"VPNKEYS_XRAY_BIN": str(strict)}) as service:
