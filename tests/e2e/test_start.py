@@ -69,17 +69,17 @@ def start_and_check(service: Service, keys: list[Key], server: ByteServer) -> No
 @pytest.mark.parametrize(
     "content",
     [
-        "",
-        '{"inbounds": [{"tag": "key-',
-        "not JSON",
-        "[]",
-        "null",
-        '{"inbounds": 5}',
-        '{"inbounds": [7]}',
-        "{}",
-        "\x00\xff",
+        pytest.param('{"inbounds": [{"tag": "key-', id="truncated"),
+        pytest.param("[]", id="list"),
+        pytest.param('{"inbounds": 5}', id="number"),
+        pytest.param('{"inbounds": [7]}', id="numbers"),
+        pytest.param("{}", id="bare"),
+        pytest.param("\x00\xff", id="binary"),
+        # Of the first kind, which is no JSON, and of the second, which is no object.
+        pytest.param("", id="empty", marks=pytest.mark.soak),
+        pytest.param("not JSON", id="text", marks=pytest.mark.soak),
+        pytest.param("null", id="null", marks=pytest.mark.soak),
     ],
-    ids=["empty", "truncated", "text", "list", "null", "number", "numbers", "bare", "binary"],
 )
 def test_a_spoilt_config_is_written_anew(
     stopped: Service, keys: list[Key], byte_server: ByteServer, content: str
