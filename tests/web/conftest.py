@@ -8,6 +8,7 @@ from zlib import crc32
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
 from tests.support.browser import CHROMIUM, Theme, Visitor, launch
 from tests.support.service import Service
 
@@ -15,9 +16,9 @@ Visit = Callable[..., Visitor]
 _PLACES = (("phone", 360), ("desktop", 1440))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One Chromium for a file. Longer must not be: while it is there, no other test can have an event loop."""
+    """One Chromium for this directory. Longer must not be: while it is there, no other test can have an event loop."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: ./test sets it up")
     with sync_playwright() as playwright:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from playwright.sync_api import expect
+
 from tests.support.browser import Visitor
 from tests.support.many_keys import main_module
 from tests.support.ports import free_port

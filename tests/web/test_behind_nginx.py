@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
+
 from tests.support.browser import Visitor
 from tests.support.nginx import Nginx
 from tests.support.ports import free_port

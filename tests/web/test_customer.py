@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.support.browser import Theme, Visitor
 from tests.support.keys import Key, make_key
 from tests.support.service import Service

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.support.browser import Visitor
 from tests.support.keys import list_keys, make_key
 from tests.support.process import wait_until

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.conftest import SERVER_NAMES
 from tests.e2e.test_legacy import run_import
 from tests.support.legacy import OldServer, realistic_keys

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+
 from tests.support.browser import Visitor
 from tests.support.keys import list_keys, make_key
 from tests.support.service import Service

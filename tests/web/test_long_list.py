@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.support.browser import Visitor, artifacts
 from tests.support.many_keys import with_many
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.support.browser import ALL_WIDTHS, THEMES, WIDTHS, Theme, Visitor
 from tests.support.drift import DRIFTS
 from tests.support.keys import Key

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+
 from tests.support.browser import Theme, Visitor
 from tests.support.keys import Key, make_key
 from tests.support.process import wait_until

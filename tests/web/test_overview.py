@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.support.browser import Visitor
 from tests.support.clients import XrayClient
 from tests.support.keys import link_of, make_key

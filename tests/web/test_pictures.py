@@ -10,6 +10,7 @@ from itertools import product
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.support.browser import ALL_WIDTHS, THEMES, Theme, Visitor
 from tests.support.many_keys import with_many
 from tests.support.service import Service

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.support.browser import Visitor
 from tests.support.many_keys import main_module
 from tests.support.patient import patient_service
 from tests.support.service import Service
 from tests.support.slowness import slowness
 from tests.support.target import RealityTarget
-
 from vpnkeys.service.health.codes import TROUBLES, Code
 from vpnkeys.service.health.russian import IN_RUSSIAN
 from vpnkeys.xray.host.sockets import can_cut

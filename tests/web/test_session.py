@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.support.browser import Visitor
 from tests.support.keys import make_key
 from tests.support.service import Service

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from playwright.sync_api import Page, expect
+
 from tests.support.agreement import read_config
 from tests.support.browser import Visitor
 from tests.support.drift import inbound_of, write_config

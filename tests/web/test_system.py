@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+
 from tests.support import drift
 from tests.support.browser import Visitor
 from tests.support.clients import XrayClient

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+
 from tests.support.browser import Visitor
 from tests.support.many_keys import main_module
 from tests.support.service import Service
