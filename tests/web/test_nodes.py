@@ -18,6 +18,8 @@ from tests.support.simulated import SimulatedAgent, simulated_agent
 pytestmark = pytest.mark.e2e
 
 Visit = Callable[..., Visitor]
+_REFRESHED_MS = 10_000
+"""After so long by the page's clock the view asks again."""
 
 
 @pytest.fixture
@@ -94,14 +96,18 @@ def test_a_silent_node_is_seen_here_and_in_the_state_of_the_server(
     """With what to do; it is well again when it is heard of."""
     page = admin.page
     agent.is_silent = True
+    page.clock.install()
     admin.go("#/system/nodes")
     assert wait_until(lambda: state_of(service, "fra-1") == "silent")
+    page.clock.fast_forward(_REFRESHED_MS)
     expect(row(page, "fra-1")).to_contain_text("no report for 15 seconds")
     page.get_by_role("button", name="Needs attention").click()
     expect(page.locator("dialog[open]")).to_contain_text("A node was not heard of")
     expect(page.locator("dialog[open]")).to_contain_text("vpnkeys nodes set NODE --state lost")
     page.keyboard.press("Escape")
     agent.is_silent = False
+    assert wait_until(lambda: state_of(service, "fra-1") == "up")
+    page.clock.fast_forward(_REFRESHED_MS)
     expect(row(page, "fra-1")).to_contain_text("Works")
 
 
@@ -135,6 +141,7 @@ def test_a_node_is_added_by_a_command_that_is_shown_once(anywhere: Visitor, serv
 def test_a_node_is_taken_out_and_put_back(anywhere: Visitor, service: Service, agent: SimulatedAgent) -> None:
     """The button that has the focus keeps it over news of the node."""
     page = anywhere.page
+    page.clock.install()
     anywhere.go("#/system/nodes")
     node = row(page, "fra-1")
     node.get_by_role("button", name="No new keys").click()
@@ -144,6 +151,7 @@ def test_a_node_is_taken_out_and_put_back(anywhere: Visitor, service: Service, a
     back.focus()
     agent.cpu_share = 0.75
     agent.report()
+    page.clock.fast_forward(_REFRESHED_MS)
     expect(node).to_contain_text("75 %")
     expect(back).to_be_focused()
     back.press("Enter")
@@ -281,15 +289,15 @@ def test_a_node_that_is_silent_cannot_be_chosen(admin: Visitor, service: Service
     expect(option).to_be_disabled()
 
 
+# Every width, and every theme in both languages.
 _LOOKS: list[tuple[int, Theme, str]] = [
     (360, "light", "ru"),
-    (360, "dark", "en"),
     (768, "light", "ru"),
     (820, "dark", "en"),
     (1024, "dark", "ru"),
     (1440, "light", "en"),
-    (1440, "dark", "ru"),
 ]
+_MORE_LOOKS: list[tuple[int, Theme, str]] = [(360, "dark", "en"), (1440, "dark", "ru")]
 
 
 def look(person: Visitor, view: str) -> None:
@@ -316,7 +324,11 @@ def fleet(service: Service, agent: SimulatedAgent) -> Iterator[None]:
         service.client.delete("/api/nodes/waits").raise_for_status()
 
 
-@pytest.mark.parametrize("looks", _LOOKS, ids=lambda looks: "-".join(map(str, looks)))
+@pytest.mark.parametrize(
+    "looks",
+    [*_LOOKS, *(pytest.param(looks, marks=pytest.mark.soak) for looks in _MORE_LOOKS)],
+    ids=lambda looks: "-".join(map(str, looks)),
+)
 @pytest.mark.usefixtures("fleet")
 def test_a_fleet_is_open_to_all(visit: Visit, service: Service, looks: tuple[int, Theme, str]) -> None:
     """The view with a node in each state, its dialogs, and the keys of several nodes: nothing in the way or cut off."""
