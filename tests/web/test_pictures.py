@@ -28,9 +28,9 @@ _CHOICE: list[Look] = [
     (3, 768, "light", "en"),
     (100, 820, "dark", "ru"),
     (1000, 1024, "light", "ru"),
-    (1000, 360, "light", "ru"),
     (0, 1440, "dark", "en"),
 ]
+_ON_A_PHONE: Look = (1000, 360, "light", "ru")
 
 
 def name_of(look: Look) -> str:
@@ -38,7 +38,7 @@ def name_of(look: Look) -> str:
     return "-".join(map(str, look))
 
 
-@pytest.mark.parametrize("look", _CHOICE, ids=name_of)
+@pytest.mark.parametrize("look", [*_CHOICE, pytest.param(_ON_A_PHONE, marks=pytest.mark.soak)], ids=name_of)
 def test_the_list_and_the_overview_hold_any_number(visit: Visit, service: Service, look: Look) -> None:
     """Nothing is cut off, and nothing stands in anybody's way."""
     count, *looks = look
