@@ -152,10 +152,10 @@ def test_traffic_moves_while_it_flows(
     row = page.locator("tr", has_text="busy")
     expect(row.locator(".usage-text")).to_have_text("0\u00a0B")
     with XrayClient(link_of(service, key), source="127.0.0.7") as client, byte_server.open(client.socks) as sock:
-        transfer(sock, 100_000, 3_000_000, rate=600_000)
+        transfer(sock, 100_000, 1_800_000, rate=600_000)
         expect(row.locator(".usage-text")).to_contain_text("MB")
         expect(row.locator(".devices")).to_have_text("1")
-        transfer(sock, 100_000, 3_000_000, rate=600_000)
+        transfer(sock, 100_000, 1_800_000, rate=600_000)
         expect(row.locator(".rate")).to_contain_text("bit/s")
     page.get_by_role("link", name="busy").click()
     expect(page.locator(".readout")).to_contain_text("MB")
