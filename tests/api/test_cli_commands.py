@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -146,32 +147,36 @@ def test_everything_the_api_can_do_has_a_command(service: Service) -> None:
     assert {*ALSO.values()} <= COMMANDS.keys()
 
 
-WAYS = pytest.mark.parametrize("way", [by_socket, by_url])
-LINES = pytest.mark.parametrize(("operation", "line"), [*COMMANDS.items(), *(("", line) for line in MORE)])
+def runs() -> Iterator[Any]:
+    """Each command once by each way and once in each form, and all four pairs of them with --soak."""
+    for number, (operation, line) in enumerate([*COMMANDS.items(), *(("", line) for line in MORE)]):
+        for way, is_json in product((by_socket, by_url), (False, True)):
+            is_other = ((way is by_url) + is_json + number) % 2
+            name = f"{operation}-{line}-{way.__name__}-{'json' if is_json else 'table'}"
+            yield pytest.param(operation, line, way, is_json, id=name, marks=[pytest.mark.soak] * is_other)
 
 
-@WAYS
-@LINES
-def test_a_command_does_what_its_operation_does(
+@pytest.mark.parametrize(("operation", "line", "way", "is_json"), [*runs()])
+def test_a_command_does_what_its_operation_does(  # noqa: PLR0913  (two fixtures, and a row)
     service: Service,
     things: Things,
+    *,
     operation: str,
     line: str,
     way: Way,
+    is_json: bool,
 ) -> None:
     """It asks for that operation, ends with 0, and tells people something that is no JSON; programs get JSON."""
-    for is_json in (False, True):
-        before = count_of(service, operation) if operation else 0.0
-        (things.directory / "file").unlink(missing_ok=True)
-        arguments = [part.format_map(things) for part in line.split()]
-        if line == "backups make":
-            things.await_next_second()
-        told = run([*arguments, "--json"] if is_json else arguments, way(service))
-        assert (told.exit_code, told.exception) == (0, None), told.output
-        if operation:  # an answer that goes on is counted when it has ended
-            service.child.wait_for(partial(_is_more, service, operation, before), f"count of {operation}")
-        assert told.stdout.strip()
-        assert _is_json(told.stdout) is is_json, told.stdout
+    before = count_of(service, operation) if operation else 0.0
+    arguments = [part.format_map(things) for part in line.split()]
+    if line == "backups make":
+        things.await_next_second()
+    told = run([*arguments, "--json"] if is_json else arguments, way(service))
+    assert (told.exit_code, told.exception) == (0, None), told.output
+    if operation:  # an answer that goes on is counted when it has ended
+        service.child.wait_for(partial(_is_more, service, operation, before), f"count of {operation}")
+    assert told.stdout.strip()
+    assert _is_json(told.stdout) is is_json, told.stdout
 
 
 def _is_more(service: Service, operation: str, seen: float) -> bool:
