@@ -13,7 +13,8 @@ from tests.support.target import RealityTarget
 
 pytestmark = pytest.mark.e2e
 
-_EXAMPLES = "15"
+_EXAMPLES = (5, 15)
+"""Of what is made at random, for each operation: a few now, and as many as find what is rare with --soak."""
 _PARTS = {"keys": "^/api/keys", "all the rest": "^(?!/api/keys|/api/events)"}
 """The operations, in two runs; but for the stream of events, of which there is no end to wait for."""
 
@@ -54,8 +55,11 @@ checks.use_after_free.enabled = false
 """
 
 
+@pytest.mark.parametrize("examples", [_EXAMPLES[0], pytest.param(_EXAMPLES[1], marks=pytest.mark.soak)])
 @pytest.mark.parametrize("part", _PARTS)
-def test_nothing_in_the_openapi_document_is_untrue(target: RealityTarget, tmp_path: Path, part: str) -> None:
+def test_nothing_in_the_openapi_document_is_untrue(
+    target: RealityTarget, tmp_path: Path, part: str, examples: int
+) -> None:
     """No failure of any check of schemathesis, no 5xx, and database, file and Xray agree afterwards."""
     with Service(target, port_count=250) as service:
         service.wait_ready()
@@ -69,7 +73,7 @@ def test_nothing_in_the_openapi_document_is_untrue(target: RealityTarget, tmp_pa
             f"--header=Authorization: Bearer {service.api_key}",
             f"--tls-verify={service.data_dir / 'tls' / 'cert.pem'}",
             f"--include-path-regex={_PARTS[part]}",
-            f"--max-examples={_EXAMPLES}",
+            f"--max-examples={examples}",
             "--phases=examples,coverage,fuzzing,stateful",
             "--continue-on-failure",
             "--request-timeout=20",
