@@ -41,7 +41,7 @@ from vpnkeys.service.nodes.lease import Lease, release_all
 from vpnkeys.store.sql.engine import open_engine
 from vpnkeys.store.sql.opening import open_current, open_migrated
 from vpnkeys.store.sql.store import SqlStore
-from vpnkeys.store.sql.tables import generations, metadata
+from vpnkeys.store.sql.tables import changed_keys, generations, metadata
 
 DAY = timedelta(days=1)
 ONE, TWO = key(1), key(2, name="Анна Ω 🙂", note="two\nlines\tand a tab")
@@ -88,7 +88,7 @@ def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
         found = {
             table.name: sorted((tuple(row) for row in connection.execute(select(table))), key=repr)
             for table in metadata.sorted_tables
-            if table is not generations
+            if table not in {generations, changed_keys}
         }
     engine.dispose()
     return found

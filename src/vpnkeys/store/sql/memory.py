@@ -1,13 +1,13 @@
 """Reads the tables that a store keeps in memory."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from vpnkeys.domain.change import Intent, Stop
-from vpnkeys.domain.key import ID, Keys
+from vpnkeys.domain.key import ID, Key, Keys
 from vpnkeys.domain.making.placing import Placing
 from vpnkeys.domain.nodes import NodeRecord
 from vpnkeys.domain.nodes.door import Door
@@ -18,6 +18,7 @@ from vpnkeys.interfaces import ForNodes
 from vpnkeys.store.sql.nodes.placing import read_placing
 from vpnkeys.store.sql.outbox import read_webhooks
 from vpnkeys.store.sql.rows import KeyReader, to_door, to_node, to_token
+from vpnkeys.store.sql.tables import changed_keys
 from vpnkeys.store.sql.tables import doors as doors_table
 from vpnkeys.store.sql.tables import intents as intents_table
 from vpnkeys.store.sql.tables import keys as keys_table
@@ -25,8 +26,13 @@ from vpnkeys.store.sql.tables import nodes as nodes_table
 from vpnkeys.store.sql.tables import stops as stops_table
 from vpnkeys.store.sql.tables import subscriptions as subscriptions_table
 from vpnkeys.store.sql.tables import tokens as tokens_table
+from vpnkeys.store.sql.triggers import CHANGED_KEYS
 
 _ALL_KEYS = select(keys_table).order_by(keys_table.c.number)
+_MOST_CHANGED = 1000
+"""When more keys have changed, all are read: to find them one by one would take as long."""
+_CHANGED_IDS = select(changed_keys.c.key_id).where(changed_keys.c.number > bindparam("since")).limit(_MOST_CHANGED + 1)
+_SOME_KEYS = select(keys_table).where(keys_table.c.id.in_(bindparam("ids", expanding=True)))
 _ALL_TOKENS = select(tokens_table).order_by(tokens_table.c.created_at, tokens_table.c.id)
 _ALL_SUBSCRIPTIONS = select(subscriptions_table).order_by(subscriptions_table.c.position)
 _ALL_NODES = select(nodes_table).order_by(nodes_table.c.id)
@@ -69,21 +75,43 @@ def read_changed(connection: Connection, old: Tables, generations: Mapping[str, 
     """Return the old tables with those read again whose generation changed."""
     changed = {name for name in (*_READERS, "keys") if old.generations.get(name) != generations.get(name)}
     found = {name: read(connection) for name, read in _READERS.items() if name in changed}
-    if not changed.isdisjoint({"keys", "nodes"}):  # a key knows its node's name
-        read = _read_keys(connection, found.get("nodes", old.nodes))
-        # What has not changed stays the same object: what is kept of it is then right without a look at its fields.
-        known = old.keys.by(ID)
-        found["keys"] = Keys(
-            was if (was := known.get(key.id)) == key and was.number == key.number else key for key in read
+    nodes = found.get("nodes", old.nodes)
+    is_renamed = bool({node.ref for node in old.nodes} - {node.ref for node in nodes})  # a key knows its node's name
+    if is_renamed or "keys" in changed:
+        ids = None if is_renamed else _ids_changed(connection, old.generations, generations)
+        reader = KeyReader({node.ref.id: node.ref for node in nodes})  # keys of a node share what it is called by
+        found["keys"] = (
+            _read_all(connection, reader, old.keys) if ids is None else _read_those(connection, reader, old.keys, ids)
         )
     return replace(old, generations=generations, **found)
 
 
-def _read_keys(connection: Connection, nodes: Iterable[NodeRecord]) -> Keys:
-    # All keys of a node have the same object, which is compared and kept at no cost.
-    reader = KeyReader({node.ref.id: node.ref for node in nodes})
-    rows = connection.execute(_ALL_KEYS)
-    return Keys.of(reader.key(row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
+def _ids_changed(connection: Connection, old: Mapping[str, int], new: Mapping[str, int]) -> list[str] | None:
+    """Return the ids of the keys that were changed or deleted since; None where it is not known, or many were."""
+    if CHANGED_KEYS not in new or old.get(CHANGED_KEYS) != new[CHANGED_KEYS] or not old["keys"] <= new["keys"]:
+        return None  # the first look, a table that was emptied, or a database that was put back
+    ids = [*connection.scalars(_CHANGED_IDS, {"since": old["keys"]})]
+    return ids if len(ids) <= _MOST_CHANGED else None
+
+
+def _read_those(connection: Connection, reader: KeyReader, old: Keys, ids: list[str]) -> Keys:
+    """Return the old keys, with those read again that have these ids."""
+    rows = connection.execute(_SOME_KEYS, {"ids": ids})
+    there = [reader.key(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+    known = old.by(ID)
+    come = [key for key in there if not _is_same(known.get(key.id), key)]
+    return old.changed({*ids} - {key.id for key in there}, come)
+
+
+def _read_all(connection: Connection, reader: KeyReader, old: Keys) -> Keys:
+    read = Keys.of(reader.key(row._mapping) for row in connection.execute(_ALL_KEYS))  # noqa: SLF001 - as above
+    # What has not changed stays the same object: what is kept of it is then right without a look at its fields.
+    known = old.by(ID)
+    return Keys(was if _is_same(was := known.get(key.id), key) else key for key in read)
+
+
+def _is_same(was: Key | None, key: Key) -> bool:
+    return was is not None and was == key and was.number == key.number
 
 
 def _read_nodes(connection: Connection) -> tuple[NodeRecord, ...]:

@@ -15,7 +15,7 @@ from vpnkeys.store.sql.tables import metadata
 from vpnkeys.store.sql.triggers import refusing_writes
 from vpnkeys.store.sql.writers import Writers
 
-HEAD = "0020"
+HEAD = "0021"
 """The newest revision under `migrations/versions`; a test holds them together."""
 
 

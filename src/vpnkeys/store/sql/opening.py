@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
-from sqlalchemy import Engine, make_url
+from sqlalchemy import Engine, delete, func, make_url, select, update
 
 from vpnkeys.domain.errors import StoreUnavailable
-from vpnkeys.store.sql.engine import open_engine
+from vpnkeys.store.sql.engine import Translated, open_engine
 from vpnkeys.store.sql.migrate import HEAD, current_revision, migrate
 from vpnkeys.store.sql.store import SqlStore
+from vpnkeys.store.sql.tables import changed_keys, generations, keys
+from vpnkeys.store.sql.transaction import begun
+from vpnkeys.store.sql.writers import Writers
+
+_MANY_CHANGES: Final = 100_000
 
 
 class NotReady(Exception):
@@ -33,10 +39,28 @@ def open_migrated(url: str) -> Engine:
     engine = open_engine(url)
     try:
         migrate(engine)
+        forget_changes(engine)
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+def forget_changes(engine: Engine) -> None:
+    """Forget which keys have changed, where most of what is noted are keys that were deleted; all are read once more.
+
+    Raises StoreUnavailable, DatabaseDamaged.
+    """
+    with Translated(), begun(engine, {}) as connection:
+        noted, there = (
+            connection.scalar(select(func.count()).select_from(table)) or 0 for table in (changed_keys, keys)
+        )
+    if noted <= _MANY_CHANGES + 2 * there:
+        return
+    mark = generations.c.name == changed_keys.name
+    with Translated(), Writers.of(engine).turn(), begun(engine, {"writes": True}) as connection:
+        connection.execute(delete(changed_keys))
+        connection.execute(update(generations).where(mark).values(number=generations.c.number + 1))
 
 
 def listener_of(url: str) -> Callable[[float], None]:

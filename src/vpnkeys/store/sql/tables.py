@@ -17,12 +17,13 @@ from sqlalchemy import (
 )
 
 from vpnkeys.store.sql.nodes.tables import doors, metadata, nodes, placements
-from vpnkeys.store.sql.triggers import add_triggers
+from vpnkeys.store.sql.triggers import add_triggers, changed_keys, generations
 
 __all__ = [
     "HOURS",
     "KEPT",
     "audit",
+    "changed_keys",
     "deliveries",
     "doors",
     "epochs",
@@ -285,15 +286,6 @@ deliveries = Table(
     Column("delivered_at", DateTime),
     Column("last_error", Text, nullable=False, server_default=text("''")),
     sqlite_autoincrement=True,  # ids give the order of delivery; SQLite may give those of deleted last rows again
-)
-
-# For each table that is kept in memory, a number that triggers raise with every change, of whatever process. Traffic is
-# written all the time, so that keeping it would gain nothing.
-generations = Table(
-    "generations",
-    metadata,
-    Column("name", String(32), primary_key=True),
-    Column("number", BigInteger, nullable=False),
 )
 
 KEPT = (keys, tokens, subscriptions, webhooks, intents, stops, nodes, doors, placements)

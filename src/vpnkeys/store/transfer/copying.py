@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Integer, Table, delete, func, insert, select,
 
 from vpnkeys.domain.errors import Rejected
 from vpnkeys.domain.nodes import LOCAL
-from vpnkeys.store.sql.tables import generations, metadata, nodes, traffic_history
+from vpnkeys.store.sql.tables import changed_keys, generations, metadata, nodes, traffic_history
 
 _AT_ONCE = 1000
 _DIGEST_BITS = 128
@@ -53,10 +53,10 @@ class _Digest:
 def copy_all(source: Connection, target: Connection) -> tuple[Copied, ...]:
     """Copy all tables inside two transactions, and read what was written again to compare it.
 
-    Raises MoveRefused when the target has rows already, or not the same ones afterwards. The numbers by which servers
-    see that a table has changed are not copied: triggers of the target count its own changes.
+    Raises MoveRefused when the target has rows already, or not the same ones afterwards. What servers see
+    changes by is not copied: triggers of the target count its own.
     """
-    tables = [table for table in metadata.sorted_tables if table is not generations]
+    tables = [table for table in metadata.sorted_tables if table not in {generations, changed_keys}]
     _refuse_unless_empty(target, tables)
     target.execute(delete(nodes))  # the built-in one, which a migration makes; it comes with the others
     copied = []

@@ -4,9 +4,9 @@ from sqlalchemy import Connection
 
 from vpnkeys.interfaces import BRIEFLY_S
 from vpnkeys.store.sql.nodes.tables import placements
-from vpnkeys.store.sql.tables import audit, deliveries, generations, idempotency, intents, keys, stops
+from vpnkeys.store.sql.tables import audit, changed_keys, deliveries, generations, idempotency, intents, keys, stops
 
-_CHANGED = (keys, intents, stops, placements, audit, deliveries, generations, idempotency)
+_CHANGED = (keys, intents, stops, placements, audit, deliveries, generations, changed_keys, idempotency)
 _LOCK = f"LOCK TABLE {', '.join(table.name for table in _CHANGED)} IN ROW EXCLUSIVE MODE"
 _SPILL = "SELECT count(*) FROM generate_series(1, 20000)"
 """Has some 270 KiB, which PostgreSQL writes to a file of this transaction when it may not keep them in memory."""
