@@ -143,7 +143,7 @@ class ManyAgent:
             if desired["rev"] != self.rev:
                 self.accounts = tuple(key["account"] for key in desired["keys"])
             self.rev, self.ticket = desired["rev"], desired.get("ticket", "none")
-        self.news.set()
+            self.news.set()
 
     async def report(self) -> None:
         """Report every ten seconds, and what is new at once."""

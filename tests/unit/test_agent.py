@@ -318,6 +318,20 @@ def test_a_report_is_repeated_for_a_new_ticket(tmp_path: Path, wanted: tuple[Des
     assert plane.reports[-1].rev == ""
 
 
+@pytest.mark.parametrize(("failing_for_s", "wakes"), [(None, 0), (3.0, 1)])
+def test_nothing_new_is_reported_only_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_for_s: float | None, wakes: int
+) -> None:
+    """The control plane answers, so that a report which could not be sent is sent now; any other has its own time."""
+    plane, woken = SilentPlane(), list[bool]()
+    agent = agent_of(World(), plane, tmp_path)
+    monkeypatch.setattr(plane, "desired", lambda *_: None)
+    monkeypatch.setattr(agent.reporting, "status", lambda: SimpleNamespace(failing_for_s=failing_for_s))
+    monkeypatch.setattr(agent.reporting, "wake", lambda: woken.append(True))
+    agent.follow()
+    assert len(woken) == wakes
+
+
 def test_what_a_node_has_is_said_with_its_last_counters(tmp_path: Path, wanted: tuple[Desired, Key]) -> None:
     """In the last part of a report: a key that has left is finished by it, and its counters come before."""
     desired, _ = wanted

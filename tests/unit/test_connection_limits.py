@@ -57,6 +57,23 @@ def test_while_there_is_room_nobody_goes() -> None:
     assert len(limiter) == 3
 
 
+def test_agents_of_nodes_have_places_beside_the_others() -> None:
+    """Two each, as long as there are files; nodes are counted only when all other places are taken."""
+    counted: list[int] = []
+
+    def nodes() -> int:
+        counted.append(2)
+        return 2
+
+    limiter = ConnectionLimiter(total=3, nodes=nodes, most=6)
+    first = visits(limiter, "a", "b", "c")
+    assert counted == []
+    more = visits(limiter, "d", "e", "f")
+    assert ended([*first, *more]) == [0] * 6
+    newcomer = visits(limiter, "g")
+    assert (ended([*first, *more]), ended(newcomer)) == ([1, 0, 0, 0, 0, 0], [0]), "there are files for six"
+
+
 def test_a_newcomer_takes_the_place_of_the_one_waited_for_longest() -> None:
     """When everybody is alone on an address, the order in which they are waited for decides."""
     limiter = ConnectionLimiter(total=3)

@@ -117,7 +117,11 @@ class Agent:
             if failed is not None:
                 raise failed from None
             raise
-        self.reporting.wake()  # it may be waiting after a failure, and the control plane answers
+        reporting = self.reporting.status()
+        # Not each time that there is nothing new: a thousand agents would report twice. After a failure it may wait for
+        # long, and the control plane answers.
+        if wanted is not None or (reporting is not None and reporting.failing_for_s is not None):
+            self.reporting.wake()
         if wanted is not None and not self.following.is_stopping:
             if wanted.needs > LEVEL:
                 raise AgentTooOld

@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable
+from math import inf
 
 MAX_CONNECTIONS = 2_000
+OF_ONE_AGENT = 2
+"""An agent keeps one on which it waits for news, and one for its reports."""
 MAX_OF_ONE_SOURCE = 256
 
 _GRACE_S = 4.0
@@ -31,6 +34,9 @@ class ConnectionLimiter:
     younger than four seconds: else a flood from that source would close each before its request had come. A connection
     whose whole request has come is never closed. Measurements: docs/adr/0010-connections.md.
 
+    Nodes elsewhere have places beside the `total`: their agents, which keep their connections, would take those of
+    everybody else. `most` is for how many connections there are files.
+
     Not thread-safe: it belongs to the listener's event loop.
     """
 
@@ -39,8 +45,11 @@ class ConnectionLimiter:
         total: int = MAX_CONNECTIONS,
         of_one_source: int = MAX_OF_ONE_SOURCE,
         clock: Callable[[], float] = time.monotonic,
+        nodes: Callable[[], int] = lambda: 0,
+        most: float = inf,
     ) -> None:
         self._total = total
+        self._nodes, self._most = nodes, most
         self._of_one_source = of_one_source
         self._clock = clock
         self._count = 0
@@ -113,7 +122,11 @@ class ConnectionLimiter:
         return len(self._by_source.get(source, ())) >= self._of_one_source
 
     def _is_full_for(self, connection: Connection) -> bool:
-        return self._count >= self._total or self._is_source_full(connection.source)
+        return self._is_full() or self._is_source_full(connection.source)
+
+    def _is_full(self) -> bool:
+        # Nodes are counted only when it matters: each new connection asks.
+        return self._count >= self._total and self._count >= min(self._total + OF_ONE_AGENT * self._nodes(), self._most)
 
     def _connection_to_evict(self, connection: Connection, now: float) -> Connection | None:
         if self._is_source_full(connection.source):

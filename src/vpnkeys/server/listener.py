@@ -16,7 +16,7 @@ from vpnkeys.domain.limits.source import source_of
 from vpnkeys.domain.reached import is_proxy
 from vpnkeys.server.beside import Beside
 from vpnkeys.server.connection import GuardedProtocol
-from vpnkeys.server.connection_limits import MAX_CONNECTIONS, Connection, ConnectionLimiter
+from vpnkeys.server.connection_limits import Connection, ConnectionLimiter
 from vpnkeys.server.ending import EndingServer
 from vpnkeys.server.opening import first_bytes, is_authority, is_plain_http, redirect
 from vpnkeys.worker import AsyncWorker, Job
@@ -67,7 +67,7 @@ def raise_file_limit() -> int:
         allowed = _WANTED_FILES
     else:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return min(MAX_CONNECTIONS, max(allowed // 2, allowed - _OWN_FILES))
+    return max(allowed // 2, allowed - _OWN_FILES)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

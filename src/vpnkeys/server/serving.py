@@ -17,7 +17,7 @@ from vpnkeys.domain.reached import Address
 from vpnkeys.rundir import ensure_run_dir, memory_dir
 from vpnkeys.server.beside import Beside
 from vpnkeys.server.certificates import CertificateReload
-from vpnkeys.server.connection_limits import ConnectionLimiter
+from vpnkeys.server.connection_limits import MAX_CONNECTIONS, ConnectionLimiter
 from vpnkeys.server.ending import EndingServer
 from vpnkeys.server.listener import TlsListener, bind, raise_file_limit
 from vpnkeys.server.trusted import Forwarded, Trusted
@@ -57,7 +57,8 @@ def serve_until_asked(
 
     Requests on `admin_socket` need no API key: only this process's user and root can open it.
     """
-    limiter = ConnectionLimiter(total=raise_file_limit())
+    room = raise_file_limit()
+    limiter = ConnectionLimiter(min(MAX_CONNECTIONS, room), nodes=beside.nodes_elsewhere, most=room)
     config = _config(
         # Only from these; from anybody else a forged X-Forwarded-For would evade the limit on wrong API keys.
         Forwarded(app, beside.proxies) if beside.proxies else app,

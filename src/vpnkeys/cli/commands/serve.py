@@ -20,9 +20,9 @@ from vpnkeys.api.services import Services
 from vpnkeys.bootstrap import ControlPlane, Server, build, build_plane
 from vpnkeys.cli.domain import Domain
 from vpnkeys.cli.starting import say, starting
-from vpnkeys.domain.errors import Unavailable
+from vpnkeys.domain.errors import StoreUnavailable, Unavailable
 from vpnkeys.domain.forms.vless import host_in_url
-from vpnkeys.domain.nodes import HostState
+from vpnkeys.domain.nodes import LOCAL, HostState
 from vpnkeys.interfaces import Store
 from vpnkeys.ops.address import address_fault
 from vpnkeys.ops.named import check_certificate, check_named
@@ -103,7 +103,8 @@ def _serve(settings: Settings, *, start_empty: bool, no_node: bool) -> None:
         is_alive, introduce = partial(answers, server.reconciler.store), server.workers.introduce
         accompany = partial(notifier.accompany, is_alive, *_states_of(settings), introduce)
         on_ending, challenge = server.keys.changer.ending.begin, server.issuing.challenge
-        beside = Beside(accompany, server.workers, on_ending, challenge, settings.trusted_proxies)
+        nodes = partial(_nodes_elsewhere, server.reconciler.store)
+        beside = Beside(accompany, server.workers, on_ending, challenge, settings.trusted_proxies, nodes)
         app = create_app(_services(server))
         # Keys stay as they are for long. To look for garbage among those of a large server would hold all threads for
         # half a second, every few seconds.
@@ -115,6 +116,14 @@ def _serve(settings: Settings, *, start_empty: bool, no_node: bool) -> None:
             signal.signal(number, signal.SIG_IGN)
         notifier.tell("STOPPING=1", "STATUS=Ending in order")
         server.stop()
+
+
+def _nodes_elsewhere(store: Store) -> int:
+    """Return of how many nodes agents may connect; of none while the database does not answer."""
+    try:
+        return sum(record.ref.id != LOCAL.id for record in store.nodes())
+    except StoreUnavailable:
+        return 0
 
 
 def _refuse_node(data_dir: Path) -> None:
