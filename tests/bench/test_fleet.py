@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -63,6 +64,7 @@ def seed(url: str) -> list[str]:
     """Nodes with their keys; the tokens of their agents."""
     engine, ports, tokens = open_migrated(url), PortRange(FIRST_PORT, FIRST_PORT + 999), []
     records, rows = [], []
+    chance = Random(1)  # noqa: S311 - the same ones each time, in no order, as those of real keys are
     for number in range(AGENTS):
         ref = NodeRef(number + 2, f"node-{number}")
         digest, token = new_node_token(ref.id)
@@ -72,7 +74,7 @@ def seed(url: str) -> list[str]:
         for port in range(KEYS_EACH):
             serial = number * KEYS_EACH + port
             limits = LIMITS if serial % 2 else NO_LIMITS
-            uuid = {"uuid": str(UUID(int=serial)), "id": str(UUID(int=serial + 2**100))}
+            uuid = {name: str(UUID(int=chance.getrandbits(128))) for name in ("uuid", "id")}
             rows.append(
                 to_row(key(serial, **uuid, limits=limits, node=ref, port=FIRST_PORT + port, short_id=f"{serial:016x}"))
                 | {"number": serial + 1}

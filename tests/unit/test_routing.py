@@ -19,6 +19,7 @@ from tests.contract.test_store import key
 from tests.fake_store import FakeStore
 from tests.fakes import FakeClock
 
+from vpnkeys.api import app as api_app
 from vpnkeys.api.app import create_app
 from vpnkeys.api.auth.access import Needs, needs_of, requires
 from vpnkeys.api.routing import ApiRoute, ApiRouter, Dispatcher, PlainRoute
@@ -318,10 +319,12 @@ def reporting(receive_all: Callable[[Sequence[Reported]], Sequence[Wanted | Repo
     nodes = {name: NodeRecord(NodeRef(number, name), "default", 1, None) for number, name in enumerate(NAMES, 2)}
     admin = SimpleNamespace(identify=nodes.get, is_old=lambda _node: False, clock=FakeClock())
     reports = SimpleNamespace(receive_all=receive_all)
-    return application(fleet=SimpleNamespace(board=SimpleNamespace(), admin=admin, reports=reports))
+    board = SimpleNamespace(is_awaited=lambda node_id: nodes[AWAITED].ref.id == node_id)
+    return application(fleet=SimpleNamespace(board=board, admin=admin, reports=reports))
 
 
 NAMES = [f"node-{number}" for number in range(9)]
+AWAITED = NAMES[7]
 
 
 def all_report(app: ASGIApp) -> list[httpx.Response]:
@@ -361,6 +364,21 @@ def test_reports_that_come_during_a_commit_are_the_next_one(monkeypatch: pytest.
     assert len(stored) <= 3
     assert not any(is_in_loop for _, is_in_loop in stored)
     assert read == []
+
+
+def test_a_report_for_which_a_request_waits_is_stored_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the reports that wait for a commit, it is in the next one, though it came after them."""
+    stored: list[list[str]] = []
+
+    def receive_all(reports: Sequence[Reported]) -> list[Wanted | ReportRefused]:
+        stored.append([node.ref.name for node, *_ in reports])
+        time.sleep(0.2)
+        return [Wanted(AllKeys(), "mark", 1, 1, 0.0) for _ in reports]
+
+    monkeypatch.setattr(api_app, "_REPORTS_AT_ONCE", 2)
+    all_report(reporting(receive_all))
+    at = next(place for place, names in enumerate(stored) if AWAITED in names)
+    assert (at <= 1, sorted(name for names in stored for name in names)) == (True, NAMES), stored
 
 
 def test_a_report_that_cannot_be_stored_takes_no_other_along() -> None:

@@ -128,20 +128,22 @@ class SharedCall(Generic[T]):
 class Batches(Generic[T, R]):
     """Calls a function in a thread of a pool with all that has been asked for while another call was going on.
 
-    It is called with so many at most, and returns an answer to each, or the error to raise.
+    It is called with so many at most, and returns an answer to each, or the error to raise. What is asked for `first`
+    does not wait behind the others.
     """
 
     def __init__(self, pool: Pool, work: Callable[[Sequence[T]], Sequence[R | Exception]], most: int) -> None:
         self._pool = pool
         self._work = work
         self._most = most
+        self._first: list[tuple[T, asyncio.Future[R]]] = []
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._calling: asyncio.Task[None] | None = None
 
-    async def result(self, asked: T) -> R:
+    async def result(self, asked: T, *, first: bool = False) -> R:
         """Return the answer to this; raise its error, or what the function raises."""
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((asked, answer))
+        (self._first if first else self._waiting).append((asked, answer))
         if self._calling is None:
             # In a context of its own: the call is nobody's request.
             self._calling = asyncio.create_task(self._call(), context=Context())
@@ -149,8 +151,8 @@ class Batches(Generic[T, R]):
 
     async def _call(self) -> None:
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            while waiting := [*self._first, *self._waiting]:
+                batch, self._first, self._waiting = waiting[: self._most], [], waiting[self._most :]
                 for (_, future), answer in zip(batch, await self._answers([asked for asked, _ in batch]), strict=True):
                     if future.done():  # who asked has hung up
                         continue

@@ -96,7 +96,9 @@ async def report(request: Request) -> Response:
     fleet = services_of(request).fleet
     node = _recognised(request.scope, fleet, access_of(request))
     sent = await _report_in(request)
-    wanted = await reports_of(request).result((node, report_of(sent), current_actor()))
+    # A request that waits for its confirmation has three seconds; no other report is in a hurry.
+    first = fleet.board.is_awaited(node.ref.id)
+    wanted = await reports_of(request).result((node, report_of(sent), current_actor()), first=first)
     return _json(received_answer(wanted, sent, token_is_old=fleet.admin.is_old(node), now=fleet.admin.clock.now()))
 
 

@@ -1,5 +1,6 @@
 """Keys that are being placed on nodes elsewhere."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vpnkeys.domain.key import Key
@@ -15,3 +16,8 @@ class Placing:
     key: Key
     owner: str
     answer_hash: str = ""
+
+
+def places_of(keys: Iterable[Key]) -> set[tuple[str, int]]:
+    """Return which key is to live on which node, by their ids."""
+    return {(key.id, key.node.id) for key in keys}

@@ -3,6 +3,7 @@
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Final, NamedTuple
 from vpnkeys.domain.change import KeptAnswer, Snapshot
 from vpnkeys.domain.errors import KeysChangedMeanwhile, StoreUnavailable
 from vpnkeys.domain.key import Key, Keys, windows_of
-from vpnkeys.domain.making.placing import Placing
+from vpnkeys.domain.making.placing import Placing, places_of
 from vpnkeys.domain.nodes import LOCAL, Confirmed, NodeRef, Sighting
 from vpnkeys.interfaces import BRIEFLY_S, ForNodes, Store, Transaction
 from vpnkeys.service.nodes.conflicts import MEANWHILE, refuse_conflict, refuse_known
@@ -63,6 +64,7 @@ class Board:
     _known: dict[int, _Known] = field(default_factory=dict, init=False)
     _mine: set[tuple[str, int]] = field(default_factory=set, init=False)
     _changed: Condition = field(default_factory=Condition, init=False)
+    _awaited: Counter[int] = field(default_factory=Counter, init=False)
     _looked_at: int = field(default=-1, init=False)
     _marks: Mapping[int, str] = field(default_factory=dict, init=False)
     """What each node should have had at the last look."""
@@ -123,7 +125,7 @@ class Board:
         carried out; and StoreUnavailable.
         """
         if keys:
-            places = _places(keys)
+            places = places_of(keys)
             with self._changed:
                 if places & self._mine:
                     raise KeysChangedMeanwhile(MEANWHILE)
@@ -174,12 +176,12 @@ class Board:
     def have_placed(self, keys: Iterable[Key]) -> None:
         """Note that keys are not being placed any more by this process."""
         with self._changed:
-            self._mine -= _places(keys)
+            self._mine -= places_of(keys)
 
     def is_placing(self, placing: Placing) -> bool:
         """Return whether this process waits for the node of a key that is being placed."""
         with self._changed:
-            return self.is_ours(placing.owner) and not self._mine.isdisjoint(_places([placing.key]))
+            return self.is_ours(placing.owner) and not self._mine.isdisjoint(places_of([placing.key]))
 
     def is_ours(self, owner: str) -> bool:
         """Return whether what has this owner was placed by this process."""
@@ -233,13 +235,19 @@ class Board:
 
         def has_it() -> bool:
             known = self._of(node_id)
-            later = known.wanted
-            if later is not None and later.looked >= wanted.looked and later.is_had(known.confirmed):
-                return True
-            return wanted.is_had(known.confirmed)
+            later = known.wanted if known.wanted is not None and known.wanted.looked >= wanted.looked else wanted
+            return wanted.is_had(known.confirmed) or later.is_had(known.confirmed)
 
         with self._changed:
-            return self._of(node_id).confirmed if self._changed.wait_for(has_it, most_s) else None
+            self._awaited[node_id] += 1
+            try:
+                return self._of(node_id).confirmed if self._changed.wait_for(has_it, most_s) else None
+            finally:
+                self._awaited[node_id] -= 1
+
+    def is_awaited(self, node_id: int) -> bool:
+        """Return whether a request waits here for what a node confirms."""
+        return self._awaited[node_id] > 0
 
     def refresh(self) -> None:
         """Look at what other control planes have changed and heard, and wake all that wait. Raises StoreUnavailable."""
@@ -290,7 +298,3 @@ class Board:
 
     def _of(self, node_id: int) -> _Known:
         return self._known.setdefault(node_id, _Known())
-
-
-def _places(keys: Iterable[Key]) -> set[tuple[str, int]]:
-    return {(key.id, key.node.id) for key in keys}
