@@ -56,9 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 @pytest.fixture
 def shared(whole: Shared) -> Shared:
     """The server, as it runs when all is well."""
-    if not whole.service.child.running:
-        whole.service.start()
-    whole.service.wait_ready()
+    whole.service.be_ready()
     return whole
 
 

@@ -45,9 +45,7 @@ def started(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]
 @pytest.fixture
 def service(started: Service) -> Service:
     """The service, which runs and has no key."""
-    if not started.child.running:
-        started.start()
-    started.wait_ready()
+    started.be_ready()
     if ids := [key["id"] for key in list_keys(started)]:
         started.client.post("/api/keys/bulk/delete", json={"ids": ids}).raise_for_status()
     return started

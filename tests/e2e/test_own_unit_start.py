@@ -38,9 +38,7 @@ def started(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Units]:
 @pytest.fixture
 def units(started: Units) -> Units:
     """Both, running; they have served other tests."""
-    if not started.service.child.running:
-        started.service.start()
-    started.service.wait_ready()
+    started.service.be_ready()
     return started
 
 

@@ -35,9 +35,7 @@ def started(target: RealityTarget, egress: tuple[str, ...]) -> Iterator[Service]
 @pytest.fixture
 def service(started: Service) -> Service:
     """The service, which runs."""
-    if not started.child.running:
-        started.start()
-    started.wait_ready()
+    started.be_ready()
     return started
 
 

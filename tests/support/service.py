@@ -163,6 +163,12 @@ class Service(Started):
         self.reconnect()
         self._child.wait_for(self._answers, "answer from /health", self._timeout)
 
+    def be_ready(self) -> None:
+        """Run, also where an earlier test has ended it, and wait until clients get in."""
+        if not self.child.running:
+            self.start()
+        self.wait_ready()
+
     def reconnect(self) -> None:
         """Trust the certificate that is there now, on a new connection."""
         self._close_client()

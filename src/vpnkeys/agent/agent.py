@@ -117,10 +117,9 @@ class Agent:
             if failed is not None:
                 raise failed from None
             raise
-        reporting = self.reporting.status()
         # Not each time that there is nothing new: a thousand agents would report twice. After a failure it may wait for
         # long, and the control plane answers.
-        if wanted is not None or (reporting is not None and reporting.failing_for_s is not None):
+        if wanted is not None or _is_failing(self.reporting):
             self.reporting.wake()
         if wanted is not None and not self.following.is_stopping:
             if wanted.needs > LEVEL:
@@ -204,8 +203,7 @@ class Agent:
             is_old = received.rev == report.rev and received.ticket not in {"", report.ticket}
             self._told = received.rev, received.ticket
             self._compare_clocks(received.now)
-        following = self.following.status()
-        if following is not None and following.failing_for_s is not None:
+        if _is_failing(self.following):
             # The control plane answers, and takes this node for one that follows from now on.
             self.following.wake(at_once=True)
         if token_is_old:
@@ -275,3 +273,9 @@ def _ticket_of(told: tuple[str, str], applied: Applied) -> str:
 def _after(token: str, tokens: tuple[str, ...]) -> str:
     """Return the token that is tried after this one; the first again after the last."""
     return tokens[(tokens.index(token) + 1) % len(tokens)] if token in tokens else tokens[0]
+
+
+def _is_failing(worker: Worker) -> bool:
+    """Return whether a worker has failed, and not succeeded since."""
+    status = worker.status()
+    return status is not None and status.failing_for_s is not None

@@ -39,8 +39,7 @@ def _service(pick: Callable[[Services], S]) -> Callable[[Request], Awaitable[S]]
     """Return a dependency on one of the services; a coroutine, because FastAPI calls other functions in a thread."""
 
     async def provide(request: Request) -> S:
-        services: Services = request.app.state.services
-        return pick(services)
+        return pick(services_of(request))
 
     return provide
 
